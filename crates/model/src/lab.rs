@@ -1,0 +1,585 @@
+//! The validated lab: what every other crate works on.
+//!
+//! A [`Lab`] is made from a topology file (see [`crate::topology`]) or from JSON on the wire. Either
+//! way [`Lab::new`] has checked it: each link ends on nodes that exist, no interface is used twice,
+//! every MAC address is there and unique. Maps are ordered, so equal labs have equal bytes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
+
+/// A whole lab, checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "LabParts", into = "LabParts")]
+pub struct Lab {
+    parts: LabParts,
+}
+
+/// The parts of a lab before [`Lab::new`] has checked how they fit together; also its form on the wire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabParts {
+    /// The lab's name; one host has one lab of a name.
+    pub name: LabName,
+    /// How container names are made.
+    #[serde(default)]
+    pub prefix: Prefix,
+    /// Where the topology came from (an absolute path): two files with one lab name are told apart by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// All nodes.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// All links; the key is made by [`Link::id`].
+    #[serde(default)]
+    pub links: Vec<Link>,
+}
+
+/// Something in a lab that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A link ends on a node that is not in the lab.
+    #[error("link {link}: there is no node `{node}`")]
+    UnknownNode {
+        /// The link.
+        link: LinkId,
+        /// The name that was not found.
+        node: NodeName,
+    },
+    /// Two ends of links have the same interface of one node, or of the host.
+    #[error("interface `{interface}` of {owner} is used by {first} and by {second}")]
+    InterfaceTwice {
+        /// The node, "the host" or a bridge.
+        owner: String,
+        /// The name in the kernel.
+        interface: InterfaceName,
+        /// The link that has it.
+        first: LinkId,
+        /// The link that wants it too.
+        second: LinkId,
+    },
+    /// Two ends have the same MAC address.
+    #[error("MAC address {mac} is given to {first} and to {second}")]
+    MacTwice {
+        /// The address.
+        mac: Mac,
+        /// The end that has it.
+        first: String,
+        /// The end that wants it too.
+        second: String,
+    },
+    /// A link of a kind that has two ends has one, or the other way round.
+    #[error("link {link}: {why}")]
+    Ends {
+        /// The link.
+        link: LinkId,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// An end names a node in a way that its kind does not have (a bridge as a node, a node as a bridge).
+    #[error("link {link}: {why}")]
+    WrongEnd {
+        /// The link.
+        link: LinkId,
+        /// What is wrong.
+        why: String,
+    },
+    /// A node of a kind that runs something has no runtime, or the other way round.
+    #[error("node `{node}`: {why}")]
+    Runtime {
+        /// The node.
+        node: NodeName,
+        /// What is wrong and what to write.
+        why: &'static str,
+    },
+}
+
+/// All violations of one lab.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Violations(pub Vec<Violation>);
+
+impl Lab {
+    /// Checks how the parts fit together; all violations are found, not only the first.
+    pub fn new(mut parts: LabParts) -> Result<Self, Violations> {
+        parts.links.sort_by_cached_key(Link::id);
+        let violations = check(&parts);
+        if violations.is_empty() { Ok(Self { parts }) } else { Err(Violations(violations)) }
+    }
+
+    /// The lab's name.
+    pub fn name(&self) -> &LabName {
+        &self.parts.name
+    }
+
+    /// Where the topology came from, if it came from a file.
+    pub fn source(&self) -> Option<&str> {
+        self.parts.source.as_deref()
+    }
+
+    /// The nodes by name.
+    pub fn nodes(&self) -> &BTreeMap<NodeName, Node> {
+        &self.parts.nodes
+    }
+
+    /// The links, ordered by their id.
+    pub fn links(&self) -> &[Link] {
+        &self.parts.links
+    }
+
+    /// The parts again, to make an edited lab of them.
+    pub fn into_parts(self) -> LabParts {
+        self.parts
+    }
+
+    /// The container name of a node: `clab-<lab>-<node>` unless the prefix says otherwise.
+    pub fn container_name(&self, node: &NodeName) -> String {
+        match &self.parts.prefix {
+            Prefix::Text(text) if text.is_empty() => node.to_string(),
+            Prefix::LabName => format!("{}-{node}", self.parts.name),
+            Prefix::Text(text) => format!("{text}-{}-{node}", self.parts.name),
+        }
+    }
+}
+
+impl TryFrom<LabParts> for Lab {
+    type Error = Violations;
+    fn try_from(parts: LabParts) -> Result<Self, Violations> {
+        Self::new(parts)
+    }
+}
+
+impl From<Lab> for LabParts {
+    fn from(lab: Lab) -> LabParts {
+        lab.parts
+    }
+}
+
+/// The format's `prefix`: absent is `clab`, empty makes container = node, `__lab-name` makes `<lab>-<node>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Prefix {
+    /// `<lab>-<node>`.
+    LabName,
+    /// `<text>-<lab>-<node>`, or the node's name alone when the text is empty.
+    Text(String),
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self::Text("clab".into())
+    }
+}
+
+impl From<String> for Prefix {
+    fn from(text: String) -> Self {
+        if text == "__lab-name" { Self::LabName } else { Self::Text(text) }
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(prefix: Prefix) -> String {
+        match prefix {
+            Prefix::LabName => "__lab-name".into(),
+            Prefix::Text(text) => text,
+        }
+    }
+}
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeKind {
+    /// Something that runs: a process tree with a network namespace of its own.
+    Linux,
+    /// A Linux bridge on the host, named as the node.
+    Bridge,
+    /// The host itself.
+    Host,
+}
+
+/// What a node runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RuntimeKind {
+    /// Processes in namespaces of their own over the host's root file system.
+    Namespace,
+    /// A Docker container.
+    Docker,
+    /// A virtual machine.
+    Libvirt,
+}
+
+/// One node with everything inherited and resolved: paths absolute, words split, defaults in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// What it is.
+    pub kind: NodeKind,
+    /// What it runs on; `None` for kinds that run nothing (`bridge`, `host`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeKind>,
+    /// The image, for runtimes that have images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The group, also one that is only a label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Words that come before `cmd`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// What runs; nothing means that the node only is there (an init and its namespaces).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cmd: Vec<String>,
+    /// Commands run once in the node when its links are up, as words (no shell).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exec: Vec<Vec<String>>,
+    /// Environment of everything that runs in the node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Files and directories of the host that are seen in the node, one per target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub binds: Vec<Bind>,
+    /// The host name; the node's short name unless given.
+    pub hostname: String,
+    /// `user[:group]` that `cmd` runs as, by name or number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Sysctls of the node, dotted names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Labels, free text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// CPU limit in thousandths of a core.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_millis: Option<u32>,
+    /// Memory limit in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Seconds between the node's links being there and its start.
+    #[serde(default)]
+    pub startup_delay: u32,
+    /// What happens when its main process ends.
+    #[serde(default)]
+    pub restart_policy: RestartPolicy,
+    /// Which network it has beside its links.
+    #[serde(default)]
+    pub network_mode: NetworkMode,
+}
+
+/// What happens when the main process of a node ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// It stays as it is.
+    No,
+    /// It is started again, whatever its exit code (the format's default).
+    #[default]
+    Always,
+    /// It is started again after an exit code other than 0.
+    OnFailure,
+    /// As `Always`, unless a person stopped it.
+    UnlessStopped,
+}
+
+/// Which network a node has beside its links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// What its runtime gives it; a namespace node has only its links and `lo` either way.
+    #[default]
+    Default,
+    /// Only its links.
+    None,
+}
+
+/// One bind: a file or directory of the host seen in the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bind {
+    /// Absolute path on the host.
+    pub source: String,
+    /// Absolute path in the node.
+    pub target: String,
+    /// Whether the node may write to it.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// Whether something may be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Read and write.
+    #[default]
+    ReadWrite,
+    /// Read only.
+    ReadOnly,
+}
+
+/// One link with its one or two ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The first end; of a `dummy` the only one.
+    pub a: End,
+    /// The second end; `None` for a link that ends in itself (`dummy`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub b: Option<End>,
+    /// MTU of both ends.
+    #[serde(default = "default_mtu")]
+    pub mtu: Mtu,
+    /// Labels, free text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+fn default_mtu() -> Mtu {
+    Mtu::DEFAULT
+}
+
+/// One end of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct End {
+    /// What it ends on.
+    pub at: Endpoint,
+    /// The interface there.
+    pub interface: Interface,
+    /// Its MAC address: given, or derived from lab, node and interface by [`derived_mac`].
+    pub mac: Mac,
+    /// Its IPv4 address, if the file gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Net>,
+    /// Its IPv6 address, if the file gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Net>,
+}
+
+/// What a link can end on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Endpoint {
+    /// In the network namespace of a node that runs.
+    Node(NodeName),
+    /// In the root namespace of the host.
+    Host,
+    /// A port of the bridge that a node of kind `bridge` is; the interface lives on the host.
+    Bridge(NodeName),
+    /// On another host; reached through a tunnel.
+    Remote(String),
+}
+
+impl Endpoint {
+    /// The node that this endpoint names, also when it is a bridge.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Node(node) | Self::Bridge(node) => Some(node),
+            Self::Host | Self::Remote(_) => None,
+        }
+    }
+}
+
+/// An interface of a link's end: its name in the kernel and, where that had to differ, the name the file gives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Interface {
+    kernel: InterfaceName,
+    altname: Option<String>,
+}
+
+impl Interface {
+    /// The longest name that can be kept as an altname (ALTIFNAMSIZ in linux/if.h, less the NUL).
+    pub const MAX: usize = 127;
+
+    /// The name in the kernel. For names that the kernel does not take it is `nl` and 12 hex digits of their hash.
+    pub fn kernel(&self) -> &InterfaceName {
+        &self.kernel
+    }
+
+    /// The name that the interface also has, when the one in the file is too long for the kernel.
+    pub fn altname(&self) -> Option<&str> {
+        self.altname.as_deref()
+    }
+
+    /// The name as the file has it.
+    pub fn display(&self) -> &str {
+        self.altname().unwrap_or(self.kernel.as_str())
+    }
+}
+
+impl FromStr for Interface {
+    type Err = Invalid;
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        if let Ok(kernel) = text.parse() {
+            return Ok(Self { kernel, altname: None });
+        }
+        const WHAT: &str = "interface name";
+        if text.is_empty() || text == "." || text == ".." {
+            return Err(Invalid::new(WHAT, text, "is not a name that the kernel takes"));
+        }
+        if text.len() > Self::MAX {
+            let why = format!("has {} bytes; at most {} can be kept", text.len(), Self::MAX);
+            return Err(Invalid::new(WHAT, text, why));
+        }
+        if let Some(bad) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
+            return Err(Invalid::new(WHAT, text, format!("contains `{}`", bad.escape_debug())));
+        }
+        let kernel = format!("nl{}", &hex(text.as_bytes())[..12]);
+        Ok(Self { kernel: kernel.parse()?, altname: Some(text.to_owned()) })
+    }
+}
+
+impl TryFrom<String> for Interface {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<Interface> for String {
+    fn from(interface: Interface) -> String {
+        interface.display().to_owned()
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.display())
+    }
+}
+
+/// The name of a link: its ends as `node:interface` (the host is `host`), sorted and joined by `-`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LinkId(String);
+
+impl LinkId {
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// An id that was read back from a mark or a store.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl End {
+    /// `node:interface`, the way a person names this end.
+    pub fn label(&self) -> String {
+        match &self.at {
+            Endpoint::Node(node) | Endpoint::Bridge(node) => format!("{node}:{}", self.interface),
+            Endpoint::Host => format!("host:{}", self.interface),
+            Endpoint::Remote(peer) => format!("{peer}:{}", self.interface),
+        }
+    }
+}
+
+impl Link {
+    /// The link's name.
+    pub fn id(&self) -> LinkId {
+        let mut ends: Vec<String> = self.ends().map(End::label).collect();
+        ends.sort();
+        LinkId(ends.join("-"))
+    }
+
+    /// Its one or two ends.
+    pub fn ends(&self) -> impl Iterator<Item = &End> {
+        std::iter::once(&self.a).chain(&self.b)
+    }
+}
+
+/// The MAC address of an end that names none: OUI `aa:c1:ab` and 24 bits of a hash, so that it is the same
+/// at every deploy. `attempt` counts up when the address is taken (24 bits clash in 11 % of labs with 2,000 ends).
+pub fn derived_mac(lab: &LabName, end: &str, attempt: u32) -> Mac {
+    let digest = Sha256::digest(format!("{lab}\0{end}\0{attempt}"));
+    Mac([0xaa, 0xc1, 0xab, digest[0], digest[1], digest[2]])
+}
+
+/// The SHA-256 of some bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn check(parts: &LabParts) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (name, node) in &parts.nodes {
+        match (node.kind, node.runtime) {
+            (NodeKind::Linux, None) => {
+                found.push(Violation::Runtime { node: name.clone(), why: "it runs on nothing; give it a runtime" });
+            }
+            (NodeKind::Bridge | NodeKind::Host, Some(_)) => {
+                found.push(Violation::Runtime { node: name.clone(), why: "its kind runs nothing; remove `runtime`" });
+            }
+            _ => {}
+        }
+    }
+    let mut interfaces: BTreeMap<(String, InterfaceName), LinkId> = BTreeMap::new();
+    let mut macs: BTreeMap<Mac, String> = BTreeMap::new();
+    for link in &parts.links {
+        let id = link.id();
+        if link.b.is_none() && !matches!(link.a.at, Endpoint::Node(_)) {
+            found.push(Violation::Ends { link: id.clone(), why: "a link with one end must end on a node" });
+        }
+        for end in link.ends() {
+            check_end(parts, &id, end, &mut found);
+            // The ports of bridges live in the host's namespace and share its names.
+            let owner = match &end.at {
+                Endpoint::Node(node) => format!("node `{node}`"),
+                Endpoint::Host | Endpoint::Bridge(_) => "the host".to_owned(),
+                Endpoint::Remote(peer) => peer.clone(),
+            };
+            let key = (owner.clone(), end.interface.kernel().clone());
+            if let Some(first) = interfaces.insert(key, id.clone()) {
+                let interface = end.interface.kernel().clone();
+                found.push(Violation::InterfaceTwice { owner, interface, first, second: id.clone() });
+            }
+            if let Some(first) = macs.insert(end.mac, end.label()) {
+                found.push(Violation::MacTwice { mac: end.mac, first, second: end.label() });
+            }
+        }
+    }
+    let bridges: BTreeSet<&str> =
+        parts.nodes.iter().filter(|(_, n)| n.kind == NodeKind::Bridge).map(|(n, _)| n.as_str()).collect();
+    for ((owner, interface), link) in &interfaces {
+        if owner == "the host" && bridges.contains(interface.as_str()) {
+            let why = format!("the host's interface `{interface}` is a bridge of this lab");
+            found.push(Violation::WrongEnd { link: link.clone(), why });
+        }
+    }
+    found
+}
+
+fn check_end(parts: &LabParts, link: &LinkId, end: &End, found: &mut Vec<Violation>) {
+    let Some(name) = end.at.node() else { return };
+    let Some(node) = parts.nodes.get(name) else {
+        found.push(Violation::UnknownNode { link: link.clone(), node: name.clone() });
+        return;
+    };
+    let fits = match end.at {
+        Endpoint::Bridge(_) => node.kind == NodeKind::Bridge,
+        Endpoint::Node(_) => node.kind == NodeKind::Linux,
+        Endpoint::Host | Endpoint::Remote(_) => true,
+    };
+    if !fits {
+        let why = format!("`{name}` is not of the kind that this end needs");
+        found.push(Violation::WrongEnd { link: link.clone(), why });
+    }
+}

@@ -1,0 +1,12 @@
+//! Labs as values: names, nodes, links and the topology files that people write.
+//!
+//! Pure: no file is read, no daemon asked. [`Lab`] is the validated form that everything else works on.
+
+mod lab;
+mod name;
+
+pub use lab::{
+    Access, Bind, End, Endpoint, Interface, Lab, LabParts, Link, LinkId, NetworkMode, Node, NodeKind, Prefix,
+    RestartPolicy, RuntimeKind, Violation, Violations, derived_mac, hex,
+};
+pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NAME_MAX, NodeName};
