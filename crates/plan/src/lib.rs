@@ -1,1 +1,26 @@
-//! placeholder
+//! Desired × observed → ordered steps with reasons. Pure: no clock, no I/O, ordered collections throughout.
+//!
+//! ```text
+//!  Desired (a lab, what is switched off, …) ─┐
+//!                                            ├─▶ plan() ─▶ Plan { steps, each with reason and `after` }
+//!  Observed (only what is marked as ours) ───┘
+//! ```
+//!
+//! Laws, each a property test: `plan(a, a)` is empty; applying `plan(a, b)` to `a` gives `b`; equal inputs
+//! give equal plans; no step names an object that is neither desired nor marked as ours.
+
+mod apply;
+mod fingerprint;
+mod names;
+mod obstacle;
+mod planner;
+mod state;
+mod step;
+
+pub use apply::apply;
+pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable};
+pub use names::{names, names_hash};
+pub use obstacle::{Obstacle, obstacles};
+pub use planner::plan;
+pub use state::{AdminState, Desired, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side};
+pub use step::{Action, Owner, Plan, Step, StepId};

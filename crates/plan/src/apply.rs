@@ -1,0 +1,89 @@
+//! What a step does to the observed state, if it goes well. The fakes and the laws of the planner use it.
+
+use std::collections::BTreeSet;
+
+use netloom_model::{Endpoint, Link};
+
+use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
+use crate::names::{names, names_hash};
+use crate::state::{AdminState, Desired, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode};
+use crate::step::Action;
+
+/// Applies one action of a plan for `desired` to `observed`.
+///
+/// # Panics
+/// When the action does not fit: a node or link made twice, something changed that is not there or not desired.
+pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
+    let lab = || desired.lab.expect("only removals are planned for a lab that is not desired");
+    let link_of = |id| lab().links().iter().find(|link| &link.id() == id).expect("the link is desired");
+    match action {
+        Action::EnsureBridge { bridge } => {
+            observed.bridges.insert(bridge.clone(), ObservedBridge { exists: true, held: true });
+        }
+        Action::ReleaseBridge { bridge } => {
+            observed.bridges.remove(bridge);
+        }
+        Action::WriteNames => observed.names = Some(names_hash(&names(lab()))),
+        Action::CreateNode { node, runtime } => {
+            let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
+            let made = ObservedNode { runtime: *runtime, state: NodeState::Created, fingerprint, execs_done: 0 };
+            let before = observed.nodes.insert(node.clone(), made);
+            assert!(before.is_none(), "node {node} is made while it is there");
+        }
+        Action::StartNode { node, .. } => {
+            let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
+            let there = observed.nodes.get_mut(node).expect("a node is there before it starts");
+            assert_ne!(there.state, NodeState::Running, "node {node} is started while it runs");
+            there.state = NodeState::Running;
+            there.fingerprint = fingerprint;
+            there.execs_done = 0;
+        }
+        Action::Exec { node, index, .. } => {
+            let there = observed.nodes.get_mut(node).expect("a node is there before it executes");
+            assert_eq!(there.execs_done, *index, "exec commands run in order");
+            there.execs_done += 1;
+        }
+        Action::UpdateNode { node, .. } => {
+            let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
+            observed.nodes.get_mut(node).expect("a node is there before it is updated").fingerprint = fingerprint;
+        }
+        Action::StopNode { node, .. } => {
+            observed.nodes.get_mut(node).expect("a node is there before it stops").state = NodeState::Stopped;
+        }
+        Action::DeleteNode { node, .. } => {
+            observed.nodes.remove(node).expect("a node is there before it is deleted");
+            observed.links.retain(|_, link| !link.ends.contains(&Endpoint::Node(node.clone())));
+        }
+        Action::CreateLink { link } => {
+            let wanted: &Link = link_of(link);
+            let ends: Vec<Endpoint> = wanted.ends().map(|end| end.at.clone()).collect();
+            for end in &ends {
+                match end {
+                    Endpoint::Node(node) => assert!(observed.nodes.contains_key(node), "{node} is not there"),
+                    Endpoint::Bridge(bridge) => {
+                        let there = observed.bridges.iter().find(|(name, _)| name.as_str() == bridge.as_str());
+                        assert!(there.is_some_and(|(_, there)| there.exists), "bridge {bridge} is not there");
+                    }
+                    Endpoint::Host | Endpoint::Remote(_) => {}
+                }
+            }
+            let fingerprint = LinkFingerprint::of(wanted, desired.rebuild);
+            let before = observed.links.insert(link.clone(), ObservedLink { fingerprint, ends, down: BTreeSet::new() });
+            assert!(before.is_none(), "link {link} is made while it is there");
+        }
+        Action::UpdateLink { link } => {
+            let fingerprint = LinkFingerprint::of(link_of(link), desired.rebuild);
+            observed.links.get_mut(link).expect("a link is there before it is updated").fingerprint = fingerprint;
+        }
+        Action::SetLink { link, side, admin } => {
+            let there = observed.links.get_mut(link).expect("a link is there before it is switched");
+            match admin {
+                AdminState::Up => there.down.remove(side),
+                AdminState::Down => there.down.insert(*side),
+            };
+        }
+        Action::DeleteLink { link } => {
+            observed.links.remove(link).expect("a link is there before it is deleted");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a changed field means: live, restart or recreate. One table, and the hashes made from it.
+//!
+//! The fingerprint of the spec that was applied is kept on the object itself (a node's run directory, a
+//! link's alias), so a plan needs no memory of what was applied before.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::str::FromStr;
+
+use netloom_model::{Link, Node, hex};
+use serde::{Deserialize, Serialize};
+
+/// What has to happen to a running node when a field of it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It is changed while the node runs on.
+    Live,
+    /// The node's processes are started again; its namespace, links and writable layer stay.
+    Restart,
+    /// The node is deleted and made again, its links with it.
+    Recreate,
+}
+
+/// The decision table. Every field that a node has on the wire is in it (a test says so).
+pub const NODE_FIELDS: [(&str, Effect); 18] = [
+    ("kind", Effect::Recreate),
+    ("runtime", Effect::Recreate),
+    ("image", Effect::Recreate),
+    ("network_mode", Effect::Recreate),
+    ("binds", Effect::Restart),
+    ("cmd", Effect::Restart),
+    ("entrypoint", Effect::Restart),
+    ("env", Effect::Restart),
+    ("exec", Effect::Restart),
+    ("hostname", Effect::Restart),
+    ("sysctls", Effect::Restart),
+    ("user", Effect::Restart),
+    ("cpu_millis", Effect::Live),
+    ("group", Effect::Live),
+    ("labels", Effect::Live),
+    ("memory_bytes", Effect::Live),
+    ("restart_policy", Effect::Live),
+    ("startup_delay", Effect::Live),
+];
+
+/// The hashes of a node's spec, one per [`Effect`]; written `recreate.restart.live`, 8 hex digits each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeFingerprint {
+    /// Hash of the fields whose change means [`Effect::Recreate`].
+    pub recreate: String,
+    /// Hash of the fields whose change means [`Effect::Restart`].
+    pub restart: String,
+    /// Hash of the fields whose change means [`Effect::Live`].
+    pub live: String,
+}
+
+impl NodeFingerprint {
+    /// The fingerprint of a node. `rebuild` counts the rebuilds that were asked for: each makes everything new.
+    ///
+    /// # Panics
+    /// Never: a node is a map of plain values and always serialises.
+    pub fn of(node: &Node, rebuild: u64) -> Self {
+        let value = serde_json::to_value(node).expect("a node is a map of plain values");
+        let fields = value.as_object().expect("a node serialises as a map");
+        let hash = |effect: Effect| {
+            let chosen: BTreeMap<&str, &serde_json::Value> = fields
+                .iter()
+                .filter(|(name, _)| NODE_FIELDS.iter().any(|(field, e)| field == name && *e == effect))
+                .map(|(name, value)| (name.as_str(), value))
+                .collect();
+            let text = serde_json::to_string(&chosen).expect("plain values serialise");
+            let salt = if effect == Effect::Recreate { rebuild } else { 0 };
+            short(&format!("{salt}{text}"))
+        };
+        Self { recreate: hash(Effect::Recreate), restart: hash(Effect::Restart), live: hash(Effect::Live) }
+    }
+
+    /// What the way from `self` (applied) to `wanted` takes; `None` when they are equal.
+    pub fn change_to(&self, wanted: &Self) -> Option<Effect> {
+        if self.recreate != wanted.recreate {
+            Some(Effect::Recreate)
+        } else if self.restart != wanted.restart {
+            Some(Effect::Restart)
+        } else if self.live != wanted.live {
+            Some(Effect::Live)
+        } else {
+            None
+        }
+    }
+}
+
+/// The hashes of a link's spec: what it is, and what can be set on it while it is there. Written `identity.config`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LinkFingerprint {
+    /// Ends, interfaces and MAC addresses: a change makes a new link.
+    pub identity: String,
+    /// MTU and addresses: a change is set live.
+    pub config: String,
+}
+
+impl LinkFingerprint {
+    /// The fingerprint of a link; `rebuild` as for [`NodeFingerprint::of`].
+    pub fn of(link: &Link, rebuild: u64) -> Self {
+        let mut identity = format!("{rebuild}");
+        let mut config = format!("{}", link.mtu.bytes());
+        for end in link.ends() {
+            let _ = write!(identity, "|{:?}|{}|{}", end.at, end.interface, end.mac);
+            let _ = write!(config, "|{:?}|{:?}", end.ipv4, end.ipv6);
+        }
+        Self { identity: short(&identity), config: short(&config) }
+    }
+}
+
+fn short(text: &str) -> String {
+    hex(text.as_bytes())[..8].to_owned()
+}
+
+/// A fingerprint that cannot be read; such an object counts as changed in every respect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a fingerprint")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+macro_rules! dotted {
+    ($name:ident { $($field:ident),+ }) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&[$(self.$field.as_str()),+].join("."))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Unreadable;
+            fn from_str(text: &str) -> Result<Self, Unreadable> {
+                let mut parts = text.split('.').map(str::to_owned);
+                let parsed = Self { $($field: parts.next().ok_or(Unreadable)?),+ };
+                if parts.next().is_some() { Err(Unreadable) } else { Ok(parsed) }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Unreadable;
+            fn try_from(text: String) -> Result<Self, Unreadable> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(fingerprint: $name) -> String {
+                fingerprint.to_string()
+            }
+        }
+    };
+}
+
+dotted!(NodeFingerprint { recreate, restart, live });
+dotted!(LinkFingerprint { identity, config });

@@ -1,0 +1,421 @@
+//! `desired × observed → plan`. Pure: the same inputs give the same plan, byte by byte.
+//!
+//! Order of a deploy: bridges and names, then nodes, then the links between them, then what runs in the
+//! nodes (so that it sees its interfaces), then `exec`. A removal goes the other way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeKind, NodeName, RuntimeKind};
+
+use crate::fingerprint::{Effect, LinkFingerprint, NodeFingerprint};
+use crate::names::{names, names_hash};
+use crate::state::{AdminState, Desired, NodeState, Observed, ObservedNode, Side};
+use crate::step::{Action, Plan, Step, StepId};
+
+/// Makes the plan that leads from `observed` to `desired`.
+pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan {
+    let mut planner = Planner::new(desired, observed);
+    planner.nodes();
+    planner.links();
+    planner.names();
+    planner.bridges();
+    Plan { lab: name.clone(), steps: planner.finish() }
+}
+
+/// What a node has to go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Keep,
+    Create,
+    Recreate,
+    Delete,
+}
+
+struct Planner<'a> {
+    lab: Option<&'a Lab>,
+    desired: Desired<'a>,
+    observed: &'a Observed,
+    fates: BTreeMap<&'a NodeName, Fate>,
+    /// The desired links that are made on this host.
+    wanted: BTreeMap<LinkId, &'a Link>,
+    /// Those of them that the plan makes (anew).
+    made: BTreeSet<LinkId>,
+    /// The links that the plan makes, by the nodes they end on.
+    made_on: BTreeMap<&'a NodeName, Vec<LinkId>>,
+    /// The links that are removed by a step of their own, by where they end.
+    removed_from: BTreeMap<Place<'a>, Vec<LinkId>>,
+    steps: BTreeMap<StepId, Step>,
+}
+
+/// A network namespace: that of a node or that of the host, where the ports of bridges live too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place<'a> {
+    Node(&'a NodeName),
+    Host,
+}
+
+fn place(end: &Endpoint) -> Option<Place<'_>> {
+    match end {
+        Endpoint::Node(node) => Some(Place::Node(node)),
+        Endpoint::Host | Endpoint::Bridge(_) => Some(Place::Host),
+        Endpoint::Remote(_) => None,
+    }
+}
+
+impl<'a> Planner<'a> {
+    fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
+        let links = desired.lab.map(Lab::links).unwrap_or_default();
+        let local = links.iter().filter(|link| link.ends().all(|end| place(&end.at).is_some()));
+        let mut planner = Self {
+            lab: desired.lab,
+            desired: *desired,
+            observed,
+            fates: BTreeMap::new(),
+            wanted: local.map(|link| (link.id(), link)).collect(),
+            made: BTreeSet::new(),
+            made_on: BTreeMap::new(),
+            removed_from: BTreeMap::new(),
+            steps: BTreeMap::new(),
+        };
+        planner.fates = planner.decide();
+        planner.index_links();
+        planner
+    }
+
+    fn index_links(&mut self) {
+        for (id, link) in &self.wanted {
+            if !self.link_is_made(id, link) {
+                continue;
+            }
+            self.made.insert(id.clone());
+            for end in link.ends() {
+                if let Endpoint::Node(node) = &end.at {
+                    self.made_on.entry(node).or_default().push(id.clone());
+                }
+            }
+        }
+        for (id, there) in &self.observed.links {
+            let goes = !self.wanted.contains_key(id) || self.made.contains(id);
+            if goes && self.outlives_nodes(&there.ends) {
+                for place in there.ends.iter().filter_map(place) {
+                    self.removed_from.entry(place).or_default().push(id.clone());
+                }
+            }
+        }
+    }
+
+    fn decide(&self) -> BTreeMap<&'a NodeName, Fate> {
+        let mut fates = BTreeMap::new();
+        for (name, node, _) in self.running_nodes() {
+            let fate = match self.observed.nodes.get(name) {
+                None => Fate::Create,
+                Some(there) => match there.fingerprint.change_to(&self.node_print(node)) {
+                    Some(Effect::Recreate) => Fate::Recreate,
+                    _ => Fate::Keep,
+                },
+            };
+            fates.insert(name, fate);
+        }
+        for name in self.observed.nodes.keys() {
+            fates.entry(name).or_insert(Fate::Delete);
+        }
+        fates
+    }
+
+    /// The desired nodes that run something, with what they run on.
+    fn running_nodes(&self) -> impl Iterator<Item = (&'a NodeName, &'a Node, RuntimeKind)> + use<'a> {
+        let nodes = self.lab.map(Lab::nodes).into_iter().flatten();
+        nodes.filter_map(|(name, node)| node.runtime.map(|runtime| (name, node, runtime)))
+    }
+
+    fn node_print(&self, node: &Node) -> NodeFingerprint {
+        NodeFingerprint::of(node, self.desired.rebuild)
+    }
+
+    fn fate(&self, node: &NodeName) -> Fate {
+        self.fates.get(node).copied().unwrap_or(Fate::Keep)
+    }
+
+    fn add(&mut self, action: Action, reason: &str, after: Vec<StepId>) -> StepId {
+        let id = action.id();
+        let owner = action.owner();
+        self.steps.insert(id.clone(), Step { id: id.clone(), action, owner, reason: reason.to_owned(), after });
+        id
+    }
+
+    fn nodes(&mut self) {
+        for (name, there) in &self.observed.nodes {
+            let reason = match self.fate(name) {
+                Fate::Delete if self.lab.is_none() => "the lab is destroyed",
+                Fate::Delete => "not in the topology",
+                Fate::Recreate => "a field changed that needs a new node",
+                Fate::Keep | Fate::Create => continue,
+            };
+            // A link with an end outside is removed by itself: the kernel tears namespaces down late, and the
+            // host's name would stay taken. All others go with the node's namespace.
+            let removed = self.removed_from.get(&Place::Node(name)).into_iter().flatten();
+            let first = removed.map(|id| delete_link(id).id()).collect();
+            self.add(Action::DeleteNode { node: name.clone(), runtime: there.runtime }, reason, first);
+        }
+        for (name, node, runtime) in self.running_nodes() {
+            let fate = self.fate(name);
+            match (fate, self.observed.nodes.get(name)) {
+                (Fate::Keep, Some(there)) => self.kept_node(name, node, runtime, there),
+                (Fate::Recreate, Some(there)) => {
+                    let delete = Action::DeleteNode { node: name.clone(), runtime: there.runtime }.id();
+                    self.new_node(name, node, runtime, "a field changed that needs a new node", vec![delete]);
+                }
+                _ => self.new_node(name, node, runtime, "not there", Vec::new()),
+            }
+        }
+    }
+
+    fn new_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, after: Vec<StepId>) {
+        let create = self.add(Action::CreateNode { node: name.clone(), runtime }, reason, after);
+        self.start(name, node, runtime, "its namespace is new", vec![create]);
+    }
+
+    fn kept_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, there: &ObservedNode) {
+        let wanted = self.node_print(node);
+        let change = there.fingerprint.change_to(&wanted);
+        let (start, reason) = match &there.state {
+            _ if change == Some(Effect::Restart) => (true, "a field changed that needs a restart"),
+            NodeState::Absent
+            | NodeState::Creating
+            | NodeState::Created
+            | NodeState::Starting
+            | NodeState::Stopping
+            | NodeState::Stopped => (true, "it does not run"),
+            NodeState::Exited { .. } | NodeState::Failed { .. } => {
+                (self.desired.restart_due.contains(name), "it ended; its restart policy starts it again")
+            }
+            NodeState::Running => (false, ""),
+        };
+        if start {
+            let mut after = Vec::new();
+            if there.state == NodeState::Running {
+                after.push(self.add(Action::StopNode { node: name.clone(), runtime }, reason, Vec::new()));
+            }
+            self.start(name, node, runtime, reason, after);
+            return;
+        }
+        if change == Some(Effect::Live) {
+            self.add(Action::UpdateNode { node: name.clone(), runtime }, "limits or labels changed", Vec::new());
+        }
+        if there.state == NodeState::Running {
+            self.execs(name, node, runtime, there.execs_done, None);
+        }
+    }
+
+    fn start(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, mut after: Vec<StepId>) {
+        // Its interfaces exist before its command runs.
+        for link in self.made_on.get(name).into_iter().flatten() {
+            after.push(Action::CreateLink { link: link.clone() }.id());
+        }
+        if self.names_change() {
+            after.push(Action::WriteNames.id());
+        }
+        let start = self.add(Action::StartNode { node: name.clone(), runtime }, reason, after);
+        self.execs(name, node, runtime, 0, Some(start));
+    }
+
+    fn execs(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, done: usize, start: Option<StepId>) {
+        let mut before = start;
+        for (index, argv) in node.exec.iter().enumerate().skip(done) {
+            let after = before.into_iter().collect();
+            let action = Action::Exec { node: name.clone(), runtime, index, argv: argv.clone() };
+            before = Some(self.add(action, "once for each start of the node", after));
+        }
+    }
+
+    /// Whether the plan makes this desired link (anew).
+    fn link_is_made(&self, id: &LinkId, link: &Link) -> bool {
+        let dies = link
+            .ends()
+            .filter_map(|end| end.at.node())
+            .any(|node| matches!(self.fate(node), Fate::Create | Fate::Recreate));
+        let there = self.observed.links.get(id);
+        dies || there
+            .is_none_or(|there| there.fingerprint.identity != LinkFingerprint::of(link, self.desired.rebuild).identity)
+    }
+
+    /// Whether a link stays when the nodes go that the plan deletes.
+    fn outlives_nodes(&self, ends: &[Endpoint]) -> bool {
+        ends.iter().any(|end| match end {
+            Endpoint::Node(node) => !matches!(self.fate(node), Fate::Recreate | Fate::Delete),
+            Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => true,
+        })
+    }
+
+    fn links(&mut self) {
+        for (id, there) in &self.observed.links {
+            let reason = match (self.wanted.contains_key(id), self.made.contains(id)) {
+                (false, _) if self.lab.is_none() => "the lab is destroyed",
+                (false, _) => "not in the topology",
+                (true, true) => "its ends changed",
+                (true, false) => continue,
+            };
+            if self.outlives_nodes(&there.ends) {
+                self.add(delete_link(id), reason, Vec::new());
+            }
+        }
+        for (id, link) in self.wanted.clone() {
+            self.wanted_link(&id, link);
+        }
+    }
+
+    fn wanted_link(&mut self, id: &LinkId, link: &Link) {
+        let there = self.observed.links.get(id);
+        let mut down = there.map(|there| there.down.clone()).unwrap_or_default();
+        let mut last = None;
+        if self.made.contains(id) {
+            let reason = if there.is_some() { "its ends changed" } else { "not there" };
+            let after = self.before_link(link);
+            last = Some(self.add(Action::CreateLink { link: id.clone() }, reason, after));
+            down = BTreeSet::new();
+        } else if let Some(there) = there
+            && there.fingerprint.config != LinkFingerprint::of(link, self.desired.rebuild).config
+        {
+            let action = Action::UpdateLink { link: id.clone() };
+            last = Some(self.add(action, "MTU or addresses changed", Vec::new()));
+        }
+        for side in [Side::A, Side::B] {
+            let want_down = self.desired.down.contains(&(id.clone(), side));
+            if want_down != down.contains(&side) && (side == Side::A || link.b.is_some()) {
+                let (admin, reason) = if want_down {
+                    (AdminState::Down, "switched off by a person")
+                } else {
+                    (AdminState::Up, "no longer switched off")
+                };
+                let action = Action::SetLink { link: id.clone(), side, admin };
+                self.add(action, reason, last.clone().into_iter().collect());
+            }
+        }
+    }
+
+    /// What must have happened before a link can be made: its nodes are there, whatever had one of its
+    /// interfaces is gone, its bridges exist.
+    fn before_link(&self, link: &Link) -> Vec<StepId> {
+        let mut after = Vec::new();
+        for end in link.ends() {
+            match &end.at {
+                Endpoint::Node(node) if matches!(self.fate(node), Fate::Create | Fate::Recreate) => {
+                    let runtime = self.lab.and_then(|lab| lab.nodes().get(node)).and_then(|node| node.runtime);
+                    after.extend(runtime.map(|runtime| Action::CreateNode { node: node.clone(), runtime }.id()));
+                }
+                Endpoint::Bridge(bridge) => {
+                    if let Ok(bridge) = bridge.as_str().parse::<InterfaceName>()
+                        && self.bridge_is_asked_for(&bridge)
+                    {
+                        after.push(Action::EnsureBridge { bridge }.id());
+                    }
+                }
+                _ => {}
+            }
+        }
+        // An interface's name may pass from one link to another, so removals in the same places go first.
+        for place in link.ends().filter_map(|end| place(&end.at)) {
+            after.extend(self.removed_from.get(&place).into_iter().flatten().map(|id| delete_link(id).id()));
+        }
+        after
+    }
+
+    fn names_change(&self) -> bool {
+        let wanted = self.lab.map(|lab| names_hash(&names(lab)));
+        wanted.is_some() && wanted != self.observed.names
+    }
+
+    fn names(&mut self) {
+        if self.names_change() {
+            self.add(Action::WriteNames, "the lab's nodes or addresses changed", Vec::new());
+        }
+    }
+
+    fn desired_bridges(&self) -> BTreeSet<InterfaceName> {
+        let nodes = self.lab.map(Lab::nodes).into_iter().flatten();
+        nodes
+            .filter(|(_, node)| node.kind == NodeKind::Bridge)
+            .filter_map(|(name, _)| name.as_str().parse().ok())
+            .collect()
+    }
+
+    fn bridge_is_asked_for(&self, bridge: &InterfaceName) -> bool {
+        self.observed.bridges.get(bridge).is_none_or(|there| !there.exists || !there.held)
+    }
+
+    fn bridges(&mut self) {
+        let wanted = self.desired_bridges();
+        for bridge in &wanted {
+            if self.bridge_is_asked_for(bridge) {
+                self.add(Action::EnsureBridge { bridge: bridge.clone() }, "a node of kind bridge", Vec::new());
+            }
+        }
+        let leaving: Vec<StepId> = self
+            .steps
+            .values()
+            .filter(|step| matches!(step.action, Action::DeleteLink { .. } | Action::DeleteNode { .. }))
+            .map(|step| step.id.clone())
+            .collect();
+        for (bridge, there) in &self.observed.bridges {
+            if there.held && !wanted.contains(bridge) {
+                let action = Action::ReleaseBridge { bridge: bridge.clone() };
+                self.add(action, "the lab needs it no longer", leaving.clone());
+            }
+        }
+    }
+
+    /// Orders the steps: each after what it waits for, otherwise by id, so that equal inputs give equal plans.
+    fn finish(self) -> Vec<Step> {
+        let mut waiting: BTreeMap<StepId, usize> = BTreeMap::new();
+        let mut waiters: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
+        let mut steps = self.steps;
+        let known: BTreeSet<StepId> = steps.keys().cloned().collect();
+        for step in steps.values_mut() {
+            step.after.retain(|id| known.contains(id));
+            step.after.sort();
+            step.after.dedup();
+            waiting.insert(step.id.clone(), step.after.len());
+            for id in &step.after {
+                waiters.entry(id.clone()).or_default().push(step.id.clone());
+            }
+        }
+        let mut ready: BTreeSet<(u8, StepId)> = waiting
+            .iter()
+            .filter(|(_, count)| **count == 0)
+            .map(|(id, _)| (rank(&steps[id].action), id.clone()))
+            .collect();
+        let mut ordered = Vec::with_capacity(steps.len());
+        while let Some((_, id)) = ready.pop_first() {
+            for waiter in waiters.remove(&id).unwrap_or_default() {
+                let count = waiting.get_mut(&waiter).expect("every waiter is a step");
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert((rank(&steps[&waiter].action), waiter));
+                }
+            }
+            ordered.push(steps.remove(&id).expect("each step becomes ready once"));
+        }
+        debug_assert!(steps.is_empty(), "steps wait for each other: {:?}", steps.keys());
+        ordered
+    }
+}
+
+fn delete_link(id: &LinkId) -> Action {
+    Action::DeleteLink { link: id.clone() }
+}
+
+/// Removals read better first, then what is made in the order of its making.
+fn rank(action: &Action) -> u8 {
+    match action {
+        Action::DeleteLink { .. } => 0,
+        Action::StopNode { .. } | Action::DeleteNode { .. } => 1,
+        Action::ReleaseBridge { .. } => 2,
+        Action::EnsureBridge { .. } => 3,
+        Action::WriteNames => 4,
+        Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
+        Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
+        Action::SetLink { .. } => 7,
+        Action::StartNode { .. } => 8,
+        Action::Exec { .. } => 9,
+    }
+}

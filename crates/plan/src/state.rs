@@ -1,0 +1,148 @@
+//! The two sides of a plan: what is desired of a lab and what is observed of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use netloom_model::{Endpoint, InterfaceName, Lab, LinkId, NodeName, RuntimeKind};
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
+
+/// The life of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "phase")]
+pub enum NodeState {
+    /// It is not there.
+    Absent,
+    /// Its namespace and directories are being made.
+    Creating,
+    /// Its namespace is there and can take links; nothing runs.
+    Created,
+    /// Its process is being started.
+    Starting,
+    /// Its process lives.
+    Running,
+    /// It is being stopped.
+    Stopping,
+    /// It was stopped by a person.
+    Stopped,
+    /// Its main process ended by itself.
+    Exited {
+        /// The exit code, 128 + n after signal n.
+        code: i32,
+    },
+    /// It could not be started.
+    Failed {
+        /// What went wrong, one line.
+        cause: String,
+    },
+}
+
+impl NodeState {
+    /// The one word of the state, as shown in tables.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Exited { .. } => "exited",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exited { code } => write!(f, "exited({code})"),
+            Self::Failed { cause } => write!(f, "failed: {cause}"),
+            other => f.write_str(other.word()),
+        }
+    }
+}
+
+/// Whether an interface is meant to carry traffic (IFF_UP), whatever its carrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdminState {
+    /// Switched on.
+    Up,
+    /// Switched off.
+    Down,
+}
+
+/// One of the two ends of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// [`netloom_model::Link::a`].
+    A,
+    /// [`netloom_model::Link::b`].
+    B,
+}
+
+/// What is wanted of one lab.
+#[derive(Debug, Clone, Copy)]
+pub struct Desired<'a> {
+    /// The lab, or `None` when nothing of it may remain.
+    pub lab: Option<&'a Lab>,
+    /// How often a rebuild was asked for; part of every fingerprint.
+    pub rebuild: u64,
+    /// The ends that a person switched off.
+    pub down: &'a BTreeSet<(LinkId, Side)>,
+    /// Nodes that ended and are to be started again now (their restart policy and back-off say so).
+    pub restart_due: &'a BTreeSet<NodeName>,
+}
+
+/// What is there of one lab, all of it marked as ours. What carries no mark of ours is never in here, except
+/// where a name is taken by it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The nodes that are there in any form.
+    pub nodes: BTreeMap<NodeName, ObservedNode>,
+    /// The links of which every end is there.
+    pub links: BTreeMap<LinkId, ObservedLink>,
+    /// Bridges on the host that this lab asked for before, or that have the name of one it asks for now.
+    pub bridges: BTreeMap<InterfaceName, ObservedBridge>,
+    /// Hash of the names file of the lab (see [`crate::names`]), if there is one.
+    pub names: Option<String>,
+    /// Names of interfaces in the host's namespace that are not of this lab.
+    pub taken: BTreeSet<InterfaceName>,
+}
+
+/// What is there of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedNode {
+    /// What it runs on.
+    pub runtime: RuntimeKind,
+    /// Its state.
+    pub state: NodeState,
+    /// The spec that was applied.
+    pub fingerprint: NodeFingerprint,
+    /// How many of its `exec` commands were run in this incarnation.
+    pub execs_done: usize,
+}
+
+/// What is there of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedLink {
+    /// The spec that was applied.
+    pub fingerprint: LinkFingerprint,
+    /// Where it ends.
+    pub ends: Vec<Endpoint>,
+    /// The ends that are switched off.
+    pub down: BTreeSet<Side>,
+}
+
+/// What is there of a bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ObservedBridge {
+    /// Whether the interface exists.
+    pub exists: bool,
+    /// Whether this lab asked the host for it.
+    pub held: bool,
+}

@@ -1,0 +1,243 @@
+//! A plan: ordered steps, each with its reason and what it waits for. A value that can be printed and compared.
+
+use std::fmt;
+
+use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{AdminState, Side};
+
+/// One change of the world.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+pub enum Action {
+    /// Ask the host for a bridge; it is made if it is not there.
+    EnsureBridge {
+        /// Its name.
+        bridge: InterfaceName,
+    },
+    /// Tell the host that the lab needs a bridge no longer; the last lab's word removes one that we made.
+    ReleaseBridge {
+        /// Its name.
+        bridge: InterfaceName,
+    },
+    /// Write the file that tells the lab's nodes each other's names.
+    WriteNames,
+    /// Make a node's namespace and directories.
+    CreateNode {
+        /// The node.
+        node: NodeName,
+        /// What it runs on.
+        runtime: RuntimeKind,
+    },
+    /// Start what runs in a node.
+    StartNode {
+        /// The node.
+        node: NodeName,
+        /// What it runs on.
+        runtime: RuntimeKind,
+    },
+    /// Run one of a node's `exec` commands, once.
+    Exec {
+        /// The node.
+        node: NodeName,
+        /// What it runs on.
+        runtime: RuntimeKind,
+        /// Its place in the node's list, from 0.
+        index: usize,
+        /// The words of the command.
+        argv: Vec<String>,
+    },
+    /// Change a running node (limits, labels) without disturbing it.
+    UpdateNode {
+        /// The node.
+        node: NodeName,
+        /// What it runs on.
+        runtime: RuntimeKind,
+    },
+    /// End what runs in a node; its namespace and links stay.
+    StopNode {
+        /// The node.
+        node: NodeName,
+        /// What it runs on.
+        runtime: RuntimeKind,
+    },
+    /// Remove a node with everything of it, its links included.
+    DeleteNode {
+        /// The node.
+        node: NodeName,
+        /// What it runs on.
+        runtime: RuntimeKind,
+    },
+    /// Make a link with both ends, addressed and up.
+    CreateLink {
+        /// The link.
+        link: LinkId,
+    },
+    /// Set MTU and addresses of a link.
+    UpdateLink {
+        /// The link.
+        link: LinkId,
+    },
+    /// Switch one end of a link on or off.
+    SetLink {
+        /// The link.
+        link: LinkId,
+        /// Which end.
+        side: Side,
+        /// On or off.
+        admin: AdminState,
+    },
+    /// Remove a link.
+    DeleteLink {
+        /// The link.
+        link: LinkId,
+    },
+}
+
+/// Who carries a step out; each owner has a bulkhead of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// What all labs of the host share.
+    Host,
+    /// The links.
+    Fabric,
+    /// A runtime's nodes.
+    Runtime(RuntimeKind),
+}
+
+impl Action {
+    /// Who carries it out.
+    pub fn owner(&self) -> Owner {
+        match self {
+            Self::EnsureBridge { .. } | Self::ReleaseBridge { .. } | Self::WriteNames => Owner::Host,
+            Self::CreateNode { runtime, .. }
+            | Self::StartNode { runtime, .. }
+            | Self::Exec { runtime, .. }
+            | Self::UpdateNode { runtime, .. }
+            | Self::StopNode { runtime, .. }
+            | Self::DeleteNode { runtime, .. } => Owner::Runtime(*runtime),
+            Self::CreateLink { .. } | Self::UpdateLink { .. } | Self::SetLink { .. } | Self::DeleteLink { .. } => {
+                Owner::Fabric
+            }
+        }
+    }
+
+    /// The id of its step: the same in every plan that has the step.
+    pub fn id(&self) -> StepId {
+        StepId(match self {
+            Self::EnsureBridge { bridge } => format!("bridge/{bridge}/ensure"),
+            Self::ReleaseBridge { bridge } => format!("bridge/{bridge}/release"),
+            Self::WriteNames => "names/write".into(),
+            Self::CreateNode { node, .. } => format!("node/{node}/create"),
+            Self::StartNode { node, .. } => format!("node/{node}/start"),
+            Self::Exec { node, index, .. } => format!("node/{node}/exec/{index}"),
+            Self::UpdateNode { node, .. } => format!("node/{node}/update"),
+            Self::StopNode { node, .. } => format!("node/{node}/stop"),
+            Self::DeleteNode { node, .. } => format!("node/{node}/delete"),
+            Self::CreateLink { link } => format!("link/{link}/create"),
+            Self::UpdateLink { link } => format!("link/{link}/update"),
+            Self::SetLink { link, side: Side::A, .. } => format!("link/{link}/set-a"),
+            Self::SetLink { link, side: Side::B, .. } => format!("link/{link}/set-b"),
+            Self::DeleteLink { link } => format!("link/{link}/delete"),
+        })
+    }
+
+    /// The node that the step acts on, if it acts on one.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::CreateNode { node, .. }
+            | Self::StartNode { node, .. }
+            | Self::Exec { node, .. }
+            | Self::UpdateNode { node, .. }
+            | Self::StopNode { node, .. }
+            | Self::DeleteNode { node, .. } => Some(node),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EnsureBridge { bridge } => write!(f, "ensure bridge {bridge}"),
+            Self::ReleaseBridge { bridge } => write!(f, "release bridge {bridge}"),
+            Self::WriteNames => f.write_str("write names of nodes"),
+            Self::CreateNode { node, .. } => write!(f, "create node {node}"),
+            Self::StartNode { node, .. } => write!(f, "start node {node}"),
+            Self::Exec { node, argv, .. } => write!(f, "exec on {node}: {}", argv.join(" ")),
+            Self::UpdateNode { node, .. } => write!(f, "update node {node}"),
+            Self::StopNode { node, .. } => write!(f, "stop node {node}"),
+            Self::DeleteNode { node, .. } => write!(f, "delete node {node}"),
+            Self::CreateLink { link } => write!(f, "create link {link}"),
+            Self::UpdateLink { link } => write!(f, "update link {link}"),
+            Self::SetLink { link, side, admin } => {
+                let (side, admin) = (format!("{side:?}").to_lowercase(), format!("{admin:?}").to_lowercase());
+                write!(f, "set end {side} of link {link} {admin}")
+            }
+            Self::DeleteLink { link } => write!(f, "delete link {link}"),
+        }
+    }
+}
+
+/// The name of a step within its plan.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(String);
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name.
+    pub id: StepId,
+    /// What it does.
+    #[serde(flatten)]
+    pub action: Action,
+    /// Who does it.
+    pub owner: Owner,
+    /// Why, in a few words.
+    pub reason: String,
+    /// The steps that must have ended well before; all of them come earlier in the plan.
+    pub after: Vec<StepId>,
+}
+
+/// The way from what is observed to what is desired. Steps come in an order in which they can be done one by
+/// one; those that do not wait for each other can be done at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The lab.
+    pub lab: LabName,
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return writeln!(f, "lab {}: nothing to change", self.lab);
+        }
+        let one = if self.steps.len() == 1 { "step" } else { "steps" };
+        writeln!(f, "lab {}: {} {one}", self.lab, self.steps.len())?;
+        let number = self.steps.len().to_string().len();
+        let actions: Vec<String> = self.steps.iter().map(|step| step.action.to_string()).collect();
+        let width = actions.iter().map(|a| a.chars().count()).max().unwrap_or(0).min(60);
+        for (index, (step, action)) in self.steps.iter().zip(&actions).enumerate() {
+            writeln!(f, "  {:>number$}. {action:<width$}  ({})", index + 1, step.reason)?;
+        }
+        Ok(())
+    }
+}
