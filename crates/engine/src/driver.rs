@@ -1,0 +1,323 @@
+//! The three seams: what a node runs on, what a link is made of, where desired state lives.
+//!
+//! Drivers speak in intents and are told everything they need; they keep no desired state. What they *see* they
+//! report as facts (see [`crate::fact`]) into the [`Reporter`] that they were made with; the engine believes only
+//! that, never the mere success of a call.
+//!
+//! Every call has a [`Context`] with a deadline. A call that is given up (dropped) is *released, outcome unknown
+//! until observed*. Creates adopt what matches and is ours; deletes tolerate absence; nothing without our mark is
+//! ever touched.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use netloom_model::{Lab, LabName, LinkId, NodeName, RuntimeKind};
+use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, Side};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::fact::Report;
+
+/// What a call may take and who may end it.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// Cancelled when the operation is.
+    pub cancel: CancellationToken,
+}
+
+/// An order about a node.
+#[derive(Debug, Clone)]
+pub struct NodeOrder {
+    /// The lab that the node is in, as desired.
+    pub lab: Arc<Lab>,
+    /// The node.
+    pub node: NodeName,
+    /// What to write on it as the spec that was applied.
+    pub fingerprint: NodeFingerprint,
+}
+
+/// An order about links; a wave of a plan goes out as one batch.
+#[derive(Debug, Clone)]
+pub enum LinkOrder {
+    /// Make it: both ends, marked, addressed, up.
+    Create {
+        /// The lab that it is in, as desired.
+        lab: Arc<Lab>,
+        /// The link.
+        link: LinkId,
+        /// What to write on it as the spec that was applied.
+        fingerprint: LinkFingerprint,
+    },
+    /// Set MTU, addresses and the mark of one that is there.
+    Update {
+        /// As for `Create`.
+        lab: Arc<Lab>,
+        /// The link.
+        link: LinkId,
+        /// As for `Create`.
+        fingerprint: LinkFingerprint,
+    },
+    /// Switch one end.
+    Set {
+        /// The lab that it is in, as desired.
+        lab: Arc<Lab>,
+        /// The link.
+        link: LinkId,
+        /// Which end.
+        side: Side,
+        /// On or off.
+        admin: AdminState,
+    },
+    /// Remove it, found by its marks.
+    Delete {
+        /// Its lab.
+        lab: LabName,
+        /// The link.
+        link: LinkId,
+    },
+}
+
+/// What a node runs on.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Which runtime this is.
+    fn kind(&self) -> RuntimeKind;
+
+    /// Whether this host can run it at all: `Err` says why not and what to do. Cheap; called before a plan is accepted.
+    async fn check(&self) -> Result<(), DriverError>;
+
+    /// What stands in the way of one node on this host (a bind whose source is missing); nothing is touched.
+    async fn check_node(&self, order: &NodeOrder) -> Result<(), DriverError>;
+
+    /// Makes namespace, directories and limits of a node; afterwards links can be attached. Adopts what is there.
+    async fn create(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
+
+    /// Starts what runs in it and returns when that runs (not when it is ready). One that runs already with the
+    /// same fingerprint is left alone.
+    async fn start(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
+
+    /// Changes limits and the recorded fingerprint of a node without disturbing it.
+    async fn update(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
+
+    /// Ends what runs in it (TERM, then KILL); the namespace with its links stays.
+    async fn stop(&self, lab: &LabName, node: &NodeName, context: &Context) -> Result<(), DriverError>;
+
+    /// Removes it and everything of it.
+    async fn delete(&self, lab: &LabName, node: &NodeName, context: &Context) -> Result<(), DriverError>;
+
+    /// Writes the names file of a lab in place, so that running nodes see it at once; `None` removes it and
+    /// whatever else is kept per lab.
+    async fn write_names(&self, lab: &LabName, content: Option<&str>, context: &Context) -> Result<(), DriverError>;
+
+    /// Looks at everything that carries our mark and sends a [`Report::Relist`].
+    async fn relist(&self) -> Result<(), DriverError>;
+
+    /// Starts a command in a running node.
+    async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError>;
+
+    /// Opens the output of a node, also of one that has ended.
+    async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError>;
+}
+
+/// What a link is made of.
+#[async_trait]
+pub trait Fabric: Send + Sync + 'static {
+    /// Its name, for people: `kernel`, `ovs`.
+    fn name(&self) -> &'static str;
+
+    /// Carries out a batch; the answers are in the order of the orders. One that fails does not stop the others.
+    async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>>;
+
+    /// Makes a bridge on the host if there is none of that name, marks it if it made it, brings it up.
+    async fn ensure_bridge(&self, bridge: &netloom_model::InterfaceName, context: &Context) -> Result<(), DriverError>;
+
+    /// Removes a bridge if it is marked as ours; any other is left alone.
+    async fn remove_bridge(&self, bridge: &netloom_model::InterfaceName, context: &Context) -> Result<(), DriverError>;
+
+    /// Looks at the host and at every namespace with our mark and sends a [`Report::Relist`].
+    async fn relist(&self) -> Result<(), DriverError>;
+}
+
+/// One change of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Set a key.
+    Put {
+        /// The key.
+        key: String,
+        /// Opaque bytes.
+        value: Vec<u8>,
+    },
+    /// Remove a key, if it is there.
+    Delete {
+        /// The key.
+        key: String,
+    },
+}
+
+/// Where desired state lives: opaque bytes under string keys.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The value of a key.
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// All keys that begin with `prefix`, with their values, sorted by key.
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// All writes or none; durable when it returns.
+    async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError>;
+}
+
+/// Why the store did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be opened or is damaged; the text says what to do.
+    #[error("{0}")]
+    Unusable(String),
+    /// It is full, read-only or failed otherwise; nothing of the write is in it.
+    #[error("the store cannot {operation}: {cause}")]
+    Failed {
+        /// What was tried.
+        operation: &'static str,
+        /// What the store said.
+        cause: String,
+    },
+    /// Too much is waiting for it.
+    #[error("the store is busy; try again")]
+    Busy,
+}
+
+/// Why a driver did not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{operation} {object} ({backend}): {cause}{}", .hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
+pub struct DriverError {
+    /// What was tried, in the infinitive: "start".
+    pub operation: String,
+    /// What it was tried on: "node r1", "link r1:eth1-r2:eth1".
+    pub object: String,
+    /// Which driver: "namespace", "kernel".
+    pub backend: String,
+    /// What went wrong, one line.
+    pub cause: String,
+    /// What to do about it, if something can be done.
+    pub hint: Option<String>,
+    /// Whether trying again can help.
+    pub class: ErrorClass,
+}
+
+/// What a caller does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// It will fail again until something is changed.
+    Permanent,
+    /// It may work later.
+    Transient,
+    /// The queue was full: nothing was tried.
+    Busy,
+    /// The deadline passed; what happens is unknown until observed.
+    Deadline,
+    /// The operation was cancelled.
+    Cancelled,
+}
+
+/// Where drivers report what they see. Bounded and never blocking: what does not fit turns into
+/// [`Report::Lost`], which makes the engine relist.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    pub(crate) reports: mpsc::Sender<Report>,
+    pub(crate) lost: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Reporter {
+    /// Sends a report, or notes that one was lost.
+    pub fn send(&self, report: Report) {
+        if self.reports.try_send(report).is_err() {
+            self.lost.store(true, std::sync::atomic::Ordering::Release);
+        }
+    }
+}
+
+/// Whether a stream goes on when its end is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follow {
+    /// It ends.
+    No,
+    /// It waits for more, also across restarts of the node.
+    Yes,
+}
+
+/// Whether a command gets a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Terminal {
+    /// Plain pipes: standard output and standard error apart.
+    None,
+    /// A pseudo terminal of this size; everything comes as standard output.
+    Size {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+}
+
+/// A command to run in a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRequest {
+    /// The words of the command.
+    pub argv: Vec<String>,
+    /// Whether it gets a terminal.
+    pub terminal: Terminal,
+}
+
+/// What goes to a running command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecInput {
+    /// Bytes for its standard input.
+    Stdin(Bytes),
+    /// Its standard input ends.
+    CloseStdin,
+    /// The terminal has a new size.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// End it: TERM, then KILL.
+    Terminate,
+}
+
+/// What comes from a running command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecOutput {
+    /// Bytes of its standard output.
+    Stdout(Bytes),
+    /// Bytes of its standard error.
+    Stderr(Bytes),
+    /// It ended; nothing follows. 128 + n after signal n, 125 when it could not be started by us, 126 and 127 as
+    /// a shell has them.
+    Exited(i32),
+}
+
+/// A running command. Dropping it terminates the command.
+#[derive(Debug)]
+pub struct ExecSession {
+    /// To the command; bounded.
+    pub input: mpsc::Sender<ExecInput>,
+    /// From the command; bounded, so a slow reader slows the command and nothing else.
+    pub output: mpsc::Receiver<ExecOutput>,
+}
+
+/// The output of a node. Dropping it ends the stream.
+#[derive(Debug)]
+pub struct LogStream {
+    /// Pieces of output as they were written; closed at the end.
+    pub chunks: mpsc::Receiver<Bytes>,
+}

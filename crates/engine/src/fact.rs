@@ -1,0 +1,151 @@
+//! Facts: what drivers have seen. The inventory holds nothing else.
+
+use std::time::SystemTime;
+
+use netloom_model::{InterfaceName, LabName, LinkId, Mac, NodeName, RuntimeKind};
+use netloom_plan::{LinkFingerprint, NodeFingerprint, NodeState};
+use serde::{Deserialize, Serialize};
+
+/// Who saw a fact; each source is relisted by itself and may go stale by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A runtime: nodes and names files.
+    Runtime(RuntimeKind),
+    /// The fabric: interfaces.
+    Fabric,
+}
+
+/// Where an interface is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// The root namespace of the host.
+    Host,
+    /// The namespace of a node.
+    Node(LabName, NodeName),
+}
+
+/// One thing that was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fact {
+    /// A node as it is now.
+    Node(NodeFact),
+    /// A node is no longer there in any form.
+    NodeGone(LabName, NodeName),
+    /// The names file of a lab has this hash (`None`: it is not there).
+    Names(LabName, Option<String>),
+    /// An interface as it is now.
+    Port(PortFact),
+    /// An interface is gone.
+    PortGone(Place, u32),
+    /// A namespace is gone with all its interfaces.
+    PlaceGone(Place),
+}
+
+/// A batch of facts on its way to the inventory.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// What events said, in their order.
+    Events(Source, Vec<Fact>),
+    /// Everything that the source sees; what it does not hold is not there, unless an event after `started` said so.
+    Relist {
+        /// Who looked.
+        source: Source,
+        /// When it began to look.
+        started: SystemTime,
+        /// All that it saw.
+        facts: Vec<Fact>,
+    },
+    /// The source could not look; what is known of it stays, with its age.
+    Unreachable(Source, String),
+    /// Events were lost: relist soon.
+    Lost(Source),
+}
+
+/// A node as its runtime sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeFact {
+    /// Its lab.
+    pub lab: LabName,
+    /// Its name.
+    pub node: NodeName,
+    /// What it runs on.
+    pub runtime: RuntimeKind,
+    /// Its state.
+    pub state: NodeState,
+    /// The process id of its init on the host.
+    pub pid: Option<u32>,
+    /// Which life of the node this is: runtime id and start time. What was done once is recorded per incarnation.
+    pub incarnation: Option<String>,
+    /// The spec that was applied.
+    pub fingerprint: NodeFingerprint,
+    /// Its container name.
+    pub container: String,
+    /// The last lines of its output, once it has ended or failed.
+    pub last_output: Option<String>,
+    /// Something that a person should know, for example "its writable layer is in memory".
+    pub note: Option<String>,
+    /// When this was seen.
+    pub seen: SystemTime,
+}
+
+/// What carries a link's end, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortKind {
+    /// One end of a veth pair.
+    Veth,
+    /// A bridge.
+    Bridge,
+    /// A dummy.
+    Dummy,
+    /// Anything else.
+    Other,
+}
+
+/// An interface as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PortFact {
+    /// Where it is.
+    pub place: Place,
+    /// Its index there.
+    pub ifindex: u32,
+    /// Its name.
+    pub name: InterfaceName,
+    /// What it is.
+    pub kind: PortKind,
+    /// IFF_UP.
+    pub admin_up: bool,
+    /// IFF_LOWER_UP: it has a carrier.
+    pub carrier: bool,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Its MAC address, if it has one.
+    pub mac: Option<Mac>,
+    /// Its addresses with prefix length, sorted.
+    pub addresses: Vec<String>,
+    /// The index of the bridge that it is a port of.
+    pub master: Option<u32>,
+    /// Our mark on it; without one it is foreign.
+    pub mark: Option<PortMark>,
+    /// When this was seen.
+    pub seen: SystemTime,
+}
+
+/// What a mark of this instance says of an interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PortMark {
+    /// It is an end of a link.
+    Link {
+        /// The lab.
+        lab: LabName,
+        /// The link.
+        link: LinkId,
+        /// The spec that was applied.
+        fingerprint: LinkFingerprint,
+    },
+    /// It is a bridge that we made.
+    Bridge,
+}
