@@ -1,1 +1,37 @@
-//! placeholder
+//! The Linux kernel as the rest of Netloom sees it: network namespaces, links, addresses, events.
+//!
+//! The only crate with `unsafe` and the only one that knows netlink's message types; neither shows in
+//! its interface. Nothing here knows labs: requests carry a human name for the namespace they act in,
+//! so that errors read well, and that is all.
+//!
+//! ```text
+//!   callers (async)                       threads                              kernel
+//!   Rtnl::submit ──bounded queue──▶ nl-writer   sends ≤64 messages a datagram ─▶ rtnetlink
+//!   Dumper::dump ──bounded queue──▶ nl-reader   dumps many namespaces          ─▶ rtnetlink
+//!   Receiver ◀──bounded channel──── nl-monitor  one all-nsid socket            ◀─ multicast
+//!   Netns::create_pinned, run_in ─▶ nl-netns    one short-lived thread a call (unshare, setns)
+//! ```
+//!
+//! A netlink socket and an open namespace file keep a namespace alive, so neither is kept longer than a batch:
+//! a namespace whose pin is gone ends when its last process does, not when a cache is full.
+#![expect(unsafe_code, reason = "the one crate that may; each block says why it is sound")]
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+mod backlog;
+mod dump;
+mod encode;
+mod error;
+mod monitor;
+mod netns;
+mod parse;
+mod request;
+mod rtnl;
+mod socket;
+
+pub use dump::{Dumper, NamespaceDump, dump};
+pub use error::{KernelError, KernelErrorKind, SubmitError};
+pub use monitor::{Change, Monitor, MonitorEvent};
+pub use netns::{Netns, prepare_pin_directory, unpin};
+pub use parse::{AddressInfo, LinkInfo};
+pub use request::{Address, AdminState, LinkChange, Place, Request, VethEnd};
+pub use rtnl::Rtnl;

@@ -1,0 +1,184 @@
+//! The reader: what is in a namespace, all of it, asked of the kernel.
+//!
+//! A thread of its own, so that a slow relist of a thousand namespaces does not stand in the writer's way.
+
+use std::collections::HashMap;
+use std::io;
+use std::thread;
+use std::time::Instant;
+
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use tokio::sync::oneshot;
+
+use crate::backlog::{Queue, queue};
+use crate::error::{KernelError, KernelErrorKind, SubmitError, errno_text, kind};
+use crate::netns::Netns;
+use crate::parse::{self, AddressInfo, LinkInfo};
+use crate::request::Place;
+use crate::socket::Socket;
+
+/// Dumps that may wait.
+const QUEUE: usize = 16;
+/// How often a dump is begun anew when the interfaces changed while it was read.
+const ATTEMPTS: usize = 10;
+
+/// Everything in one namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamespaceDump {
+    /// Its interfaces, by ifindex.
+    pub links: Vec<LinkInfo>,
+    /// Its addresses, by interface and address.
+    pub addresses: Vec<AddressInfo>,
+}
+
+impl NamespaceDump {
+    /// The interface of that number.
+    pub fn link(&self, ifindex: u32) -> Option<&LinkInfo> {
+        self.links.iter().find(|link| link.ifindex == ifindex)
+    }
+
+    /// The interface of that name, or with that other name.
+    pub fn named(&self, name: &str) -> Option<&LinkInfo> {
+        self.links.iter().find(|link| link.name == name || link.altnames.iter().any(|alt| alt == name))
+    }
+
+    /// The addresses of each interface.
+    pub fn addresses_by_link(&self) -> HashMap<u32, Vec<AddressInfo>> {
+        let mut by_link: HashMap<u32, Vec<AddressInfo>> = HashMap::new();
+        for address in &self.addresses {
+            by_link.entry(address.ifindex).or_default().push(*address);
+        }
+        by_link
+    }
+}
+
+type Dumps = Vec<Result<NamespaceDump, KernelError>>;
+
+#[derive(Debug)]
+struct Job {
+    places: Vec<Place>,
+    deadline: Instant,
+    answer: oneshot::Sender<Dumps>,
+}
+
+/// A handle on the reader thread, which ends with the last clone.
+#[derive(Debug, Clone)]
+pub struct Dumper {
+    queue: Queue<Job>,
+}
+
+impl Dumper {
+    /// Starts the thread. `home` is the namespace in which it rests between dumps: the host's.
+    pub fn start(home: Netns) -> io::Result<Self> {
+        let (queue, worker) = queue::<Job>(QUEUE);
+        thread::Builder::new().name("nl-reader".into()).spawn(move || {
+            worker.run(|job| {
+                let Job { places, deadline, answer } = job;
+                if answer.is_closed() {
+                    return;
+                }
+                let dumps = dump_here(&places, Some(deadline));
+                if let Err(error) = home.enter() {
+                    tracing::error!(%error, "the netlink reader cannot return to the host's namespace");
+                }
+                drop(places);
+                let _ = answer.send(dumps);
+            });
+        })?;
+        Ok(Self { queue })
+    }
+
+    /// Dumps namespaces, in order; each result is whole or an error, never half a dump.
+    pub async fn dump(&self, places: Vec<Place>, deadline: Instant) -> Result<Dumps, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job { places, deadline, answer })?;
+        match tokio::time::timeout_at(deadline.into(), answered).await {
+            Ok(Ok(dumps)) => Ok(dumps),
+            Ok(Err(_)) => Err(SubmitError::Closed),
+            Err(_) => Err(SubmitError::Deadline),
+        }
+    }
+
+    /// When the oldest dump that is not finished was asked for.
+    pub fn oldest_work(&self) -> Option<Instant> {
+        self.queue.oldest()
+    }
+
+    /// How many dumps are not finished.
+    pub fn depth(&self) -> usize {
+        self.queue.depth()
+    }
+}
+
+/// Dumps namespaces on a thread of its own, and waits for it.
+pub fn dump(places: &[Place]) -> io::Result<Dumps> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("nl-dump".into()).spawn_scoped(scope, || dump_here(places, None))?;
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// Dumps namespaces on the calling thread, which it leaves in any of them.
+fn dump_here(places: &[Place], deadline: Option<Instant>) -> Dumps {
+    let one = |place: &Place| {
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(refused(place, KernelErrorKind::Deadline, "there was no time left"));
+        }
+        dump_one(&place.netns).map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            refused(place, kind(errno), &errno_text(errno))
+        })
+    };
+    places.iter().map(one).collect()
+}
+
+fn refused(place: &Place, kind: KernelErrorKind, why: &str) -> KernelError {
+    let object = format!("interfaces {place}");
+    let message = format!("cannot list the {object}: {why}");
+    KernelError { operation: "list", object, kind, message }
+}
+
+fn dump_one(netns: &Netns) -> io::Result<NamespaceDump> {
+    let mut socket = Socket::open_in(netns)?;
+    let links = consistent(|| {
+        let mut request = LinkMessage::default();
+        // Counters are two thirds of a link's 1.4 KB.
+        request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+        let mut links = Vec::new();
+        let ack = socket.request(RouteNetlinkMessage::GetLink(request), NLM_F_DUMP, |message| {
+            if message.kind == parse::RTM_NEWLINK {
+                links.extend(parse::link(message));
+            }
+        })?;
+        Ok((ack.errno, links))
+    })?;
+    let addresses = consistent(|| {
+        let mut addresses = Vec::new();
+        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let ack = socket.request(request, NLM_F_DUMP, |message| {
+            if message.kind == parse::RTM_NEWADDR {
+                addresses.extend(parse::address(message));
+            }
+        })?;
+        Ok((ack.errno, addresses))
+    })?;
+    let mut dump = NamespaceDump { links, addresses };
+    dump.links.sort_by_key(|link| link.ifindex);
+    dump.addresses.sort();
+    Ok(dump)
+}
+
+/// Repeats a dump that the kernel says was interrupted by a change (NLM_F_DUMP_INTR): it may lack what did not change.
+fn consistent<T>(mut read: impl FnMut() -> io::Result<(i32, Vec<T>)>) -> io::Result<Vec<T>> {
+    for _ in 0..ATTEMPTS {
+        match read()? {
+            (0, all) => return Ok(all),
+            (libc::EINTR, _) => {}
+            (errno, _) => return Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+    Err(io::Error::from_raw_os_error(libc::EBUSY))
+}

@@ -1,0 +1,248 @@
+//! What can be asked of the kernel, in our words.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use netloom_model::{InterfaceName, Ipv4Net, Ipv6Net, Mac, Mtu};
+
+use crate::netns::Netns;
+
+/// Where a request acts: a namespace and what a person calls it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub(crate) netns: Netns,
+    label: Option<Arc<str>>,
+}
+
+impl Place {
+    /// The namespace of a node; errors say "in `r1`".
+    pub fn node(netns: Netns, name: impl Into<Arc<str>>) -> Self {
+        Self { netns, label: Some(name.into()) }
+    }
+
+    /// The host's namespace; errors say "on the host".
+    pub fn host(netns: Netns) -> Self {
+        Self { netns, label: None }
+    }
+
+    /// The namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.netns
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.label {
+            Some(label) => write!(f, "in `{label}`"),
+            None => f.write_str("on the host"),
+        }
+    }
+}
+
+/// Whether an interface is switched on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdminState {
+    /// IFF_UP is set.
+    Up,
+    /// IFF_UP is not set.
+    Down,
+}
+
+/// An address with the prefix length of its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// IPv4.
+    V4(Ipv4Net),
+    /// IPv6.
+    V6(Ipv6Net),
+}
+
+impl Address {
+    /// The address without its prefix length.
+    pub fn ip(&self) -> IpAddr {
+        match self {
+            Self::V4(net) => net.address.into(),
+            Self::V6(net) => net.address.into(),
+        }
+    }
+
+    /// The prefix length in bits.
+    pub fn prefix(&self) -> u8 {
+        match self {
+            Self::V4(net) => net.prefix,
+            Self::V6(net) => net.prefix,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip(), self.prefix())
+    }
+}
+
+/// One end of a veth pair that is to be made.
+#[derive(Debug, Clone)]
+pub struct VethEnd {
+    /// Where it is made; it is never moved.
+    pub place: Place,
+    /// Its name there.
+    pub name: InterfaceName,
+    /// Its ifindex there, if dictated. The two ends of a pair must differ: for equal numbers the kernel
+    /// takes the end for its own lower device and tells of a carrier change up to a second late.
+    pub ifindex: Option<u32>,
+    /// Its MAC address; random if `None`.
+    pub mac: Option<Mac>,
+    /// Its MTU; the kernel's default (1500) if `None`.
+    pub mtu: Option<Mtu>,
+    /// Its group; 0 is the kernel's default group.
+    pub group: u32,
+}
+
+/// What to change of an interface; `None` leaves a field alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkChange {
+    /// Switch it on or off.
+    pub state: Option<AdminState>,
+    /// Its MTU.
+    pub mtu: Option<Mtu>,
+    /// Its MAC address.
+    pub mac: Option<Mac>,
+    /// Its alias, at most 255 bytes; empty takes it away.
+    pub alias: Option<String>,
+    /// The ifindex of the bridge it becomes a port of; 0 frees it.
+    pub master: Option<u32>,
+    /// Its group.
+    pub group: Option<u32>,
+    /// Its name; the kernel renames interfaces that are up since 6.2 only.
+    pub name: Option<InterfaceName>,
+}
+
+/// One thing for the kernel to do.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Makes both ends of a veth pair in place.
+    CreateVeth {
+        /// The main end.
+        a: VethEnd,
+        /// Whether the main end is created up. The other one cannot be: the kernel refuses it.
+        a_state: AdminState,
+        /// The bridge (ifindex where the main end is) that the main end becomes a port of.
+        a_master: Option<u32>,
+        /// The other end, always down at first.
+        b: VethEnd,
+    },
+    /// Makes a bridge, down. It gets a MAC address of its own, so that it does not change with its ports.
+    CreateBridge {
+        /// Where.
+        place: Place,
+        /// Its name.
+        name: InterfaceName,
+        /// Its ifindex, if dictated.
+        ifindex: Option<u32>,
+        /// Its MAC address.
+        mac: Option<Mac>,
+        /// Its MTU.
+        mtu: Option<Mtu>,
+        /// Its group.
+        group: u32,
+    },
+    /// Makes a dummy interface, down (module `dummy`).
+    CreateDummy {
+        /// The interface; all fields are as in a veth pair.
+        end: VethEnd,
+    },
+    /// Changes an interface.
+    SetLink {
+        /// Where.
+        place: Place,
+        /// Which.
+        ifindex: u32,
+        /// What.
+        change: LinkChange,
+    },
+    /// Gives an interface a second name of up to 127 bytes.
+    AddAltname {
+        /// Where.
+        place: Place,
+        /// Which.
+        ifindex: u32,
+        /// The name.
+        altname: String,
+    },
+    /// Takes an interface away, and with a veth end its other end.
+    DeleteLink {
+        /// Where.
+        place: Place,
+        /// Which.
+        ifindex: u32,
+    },
+    /// Takes all interfaces of a group away at once (0.5 ms each instead of 16 ms). A group is a number that anyone may
+    /// use: the caller has checked that every member is its own.
+    DeleteGroup {
+        /// Where.
+        place: Place,
+        /// Which; 0 is refused here.
+        group: u32,
+    },
+    /// Adds an address. IPv6 addresses are usable at once (no duplicate address detection).
+    AddAddress {
+        /// Where.
+        place: Place,
+        /// The interface.
+        ifindex: u32,
+        /// The address.
+        address: Address,
+    },
+    /// Takes an address away.
+    DeleteAddress {
+        /// Where.
+        place: Place,
+        /// The interface.
+        ifindex: u32,
+        /// The address.
+        address: Address,
+    },
+    /// Adds a route of the main table, protocol static.
+    AddRoute {
+        /// Where.
+        place: Place,
+        /// The destination network.
+        to: Address,
+        /// The gateway, if it is not on the link.
+        via: Option<IpAddr>,
+        /// The interface it leaves by.
+        ifindex: Option<u32>,
+    },
+    /// Takes a route away.
+    DeleteRoute {
+        /// Where.
+        place: Place,
+        /// The destination network.
+        to: Address,
+        /// The gateway, if only that route is meant.
+        via: Option<IpAddr>,
+        /// The interface, if only that route is meant.
+        ifindex: Option<u32>,
+    },
+}
+
+impl Request {
+    /// The namespace whose socket must carry it.
+    pub(crate) fn place(&self) -> &Place {
+        match self {
+            Self::CreateVeth { a: end, .. } | Self::CreateDummy { end } => &end.place,
+            Self::CreateBridge { place, .. }
+            | Self::SetLink { place, .. }
+            | Self::AddAltname { place, .. }
+            | Self::DeleteLink { place, .. }
+            | Self::DeleteGroup { place, .. }
+            | Self::AddAddress { place, .. }
+            | Self::DeleteAddress { place, .. }
+            | Self::AddRoute { place, .. }
+            | Self::DeleteRoute { place, .. } => place,
+        }
+    }
+}

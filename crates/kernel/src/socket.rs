@@ -1,0 +1,197 @@
+//! A blocking rtnetlink socket, and the two or three calls that only libc has.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkFlags, LinkMessage};
+use netlink_sys::protocols::NETLINK_ROUTE;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use crate::netns::Netns;
+use crate::parse::{self, Ack};
+
+/// Dumps come in datagrams of at most 32 KiB when the reader's buffer allows that.
+pub(crate) const BUFFER: usize = 64 * 1024;
+
+/// The kernel answers within the call that sends the request; a reader that waits this long has lost an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A netlink socket; it stays in the namespace that its thread was in when it was opened.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    socket: netlink_sys::Socket,
+    sequence: u32,
+}
+
+impl Socket {
+    /// Opens a socket in the namespace of the calling thread.
+    pub(crate) fn open() -> io::Result<Self> {
+        let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
+        socket.bind_auto()?;
+        socket.set_ext_ack(true)?;
+        // An error then repeats the header of the request only, not 500 bytes of it.
+        socket.set_cap_ack(true)?;
+        // Dump filters are honoured or refused, never ignored (Linux 4.20).
+        socket.set_netlink_get_strict_chk(true)?;
+        // 64 refusals in a row must fit, whatever rmem_default is; not being allowed to is no error.
+        let _ = sockopt::set_socket_recv_buffer_size_force(as_fd(&socket), 1 << 20);
+        sockopt::set_socket_timeout(as_fd(&socket), sockopt::Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+        Ok(Self { socket, sequence: 0 })
+    }
+
+    /// Moves the calling thread to the namespace and opens a socket there (15 µs). For threads of this crate that set
+    /// their namespace before each use.
+    pub(crate) fn open_in(netns: &Netns) -> io::Result<Self> {
+        netns.enter()?;
+        Self::open()
+    }
+
+    /// A number that no request of this socket had before.
+    pub(crate) fn next_sequence(&mut self) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1).max(1);
+        self.sequence
+    }
+
+    pub(crate) fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        loop {
+            match self.socket.send(datagram, 0) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads one datagram into `buffer` (see [`BUFFER`]).
+    pub(crate) fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+        let length = loop {
+            match self.socket.recv(&mut &mut *buffer, 0) {
+                Ok(length) => break length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        buffer.get(..length).ok_or_else(|| io::Error::other("a netlink datagram is longer than the buffer"))
+    }
+
+    /// Sends one request and waits for its acknowledgement; the answer's messages before it go to `each`.
+    pub(crate) fn request(
+        &mut self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+        mut each: impl FnMut(&parse::Message<'_>),
+    ) -> io::Result<Ack> {
+        let sequence = self.next_sequence();
+        let mut header = NetlinkHeader::default();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = sequence;
+        let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+        message.finalize();
+        let mut datagram = vec![0; message.buffer_len()];
+        message.serialize(&mut datagram);
+        self.send(&datagram)?;
+        let mut buffer = vec![0; BUFFER];
+        let mut interrupted = false;
+        loop {
+            for answer in parse::messages(self.receive(&mut buffer)?).filter(|m| m.sequence == sequence) {
+                interrupted |= answer.flags & parse::NLM_F_DUMP_INTR != 0;
+                match parse::ack(&answer) {
+                    Some(ack) if interrupted && ack.errno == 0 => return Ok(Ack { errno: libc::EINTR, ..ack }),
+                    Some(ack) => return Ok(ack),
+                    None => each(&answer),
+                }
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        as_fd(&self.socket)
+    }
+}
+
+pub(crate) fn as_fd(socket: &netlink_sys::Socket) -> BorrowedFd<'_> {
+    // SAFETY: the socket owns the descriptor and outlives the borrow, which is tied to it.
+    unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) }
+}
+
+/// Brings up `lo` (always ifindex 1) in the namespace of the calling thread.
+pub(crate) fn bring_loopback_up() -> io::Result<()> {
+    let mut link = LinkMessage::default();
+    link.header.index = 1;
+    link.header.flags = LinkFlags::Up;
+    link.header.change_mask = LinkFlags::Up;
+    match Socket::open()?.request(RouteNetlinkMessage::SetLink(link), NLM_F_ACK, |_| {})?.errno {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// SO_NETNS_COOKIE (asm-generic/socket.h).
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+/// The cookie of the calling thread's namespace.
+pub(crate) fn netns_cookie() -> io::Result<u64> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).expect("8 fits");
+    // SAFETY: both pointers are to live locals, and `length` is the size of what the first points to.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
+}
+
+/// One datagram of an all-namespaces socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Its length in bytes.
+    pub(crate) length: usize,
+    /// The namespace it is about, as its id in the reader's; `None` is the reader's own.
+    pub(crate) nsid: Option<i32>,
+}
+
+/// Reads one datagram with its NETLINK_LISTEN_ALL_NSID control message, without waiting.
+///
+/// `WouldBlock` when there is none; ENOBUFS when the kernel has dropped some.
+pub(crate) fn receive_with_nsid(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    // Room for one i32; u64 for the alignment that cmsghdr wants.
+    let mut control = [0_u64; 8];
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zeros is a valid msghdr (null pointers with zero lengths).
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the header points to live buffers of the lengths it says, for the time of the call.
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+    let mut nsid = None;
+    // SAFETY: recvmsg has filled in the header; CMSG_FIRSTHDR and CMSG_NXTHDR stay within msg_controllen, and the
+    // payload of this control message is one int (netlink_cmsg_listen_all_nsid in net/netlink/af_netlink.c).
+    unsafe {
+        let mut cmsg = libc::CMSG_FIRSTHDR(&raw const header);
+        while let Some(found) = cmsg.as_ref() {
+            if found.cmsg_level == libc::SOL_NETLINK && found.cmsg_type == libc::NETLINK_LISTEN_ALL_NSID {
+                nsid = Some(libc::CMSG_DATA(cmsg).cast::<i32>().read_unaligned());
+            }
+            cmsg = libc::CMSG_NXTHDR(&raw const header, cmsg);
+        }
+    }
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        // Half a datagram tells nothing; for the caller it is as lost as one that found no room.
+        return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+    }
+    Ok(Received { length, nsid })
+}
