@@ -82,7 +82,11 @@ fn message(request: &Request) -> (RouteNetlinkMessage, u16) {
             link.attributes.push(LinkAttribute::Group(*group));
             (M::DelLink(link), 0)
         }
-        Request::AddAddress { ifindex, address, .. } => (M::NewAddress(address_message(*ifindex, address)), CREATE),
+        Request::AddAddress { ifindex, address, protocol, .. } => {
+            let mut message = address_message(*ifindex, address);
+            message.attributes.extend(protocol.map(|protocol| AddressAttribute::Protocol(protocol.into())));
+            (M::NewAddress(message), CREATE)
+        }
         Request::DeleteAddress { ifindex, address, .. } => (M::DelAddress(address_message(*ifindex, address)), 0),
         Request::AddRoute { to, via, ifindex, .. } => {
             let mut route = route_message(to, *via, *ifindex);
@@ -205,7 +209,7 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
         }
         Request::DeleteLink { place, ifindex } => ("delete", interface(ifindex, place)),
         Request::DeleteGroup { place, group } => ("delete", format!("interfaces of group {group} {place}")),
-        Request::AddAddress { place, ifindex, address } => {
+        Request::AddAddress { place, ifindex, address, .. } => {
             ("add address", format!("{address} to {}", interface(ifindex, place)))
         }
         Request::DeleteAddress { place, ifindex, address } => {

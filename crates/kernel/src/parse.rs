@@ -65,6 +65,8 @@ pub struct AddressInfo {
     pub address: Address,
     /// Whether the kernel made it by itself or for this link only (IPv6 link-local).
     pub link_local: bool,
+    /// Who put it there (IFA_PROTO), if that is known.
+    pub protocol: Option<u8>,
 }
 
 /// One netlink message.
@@ -201,12 +203,16 @@ pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
     const HEADER: usize = 8;
     const IFA_ADDRESS: u16 = 1;
     const IFA_LOCAL: u16 = 2;
+    const IFA_PROTO: u16 = 11;
     const RT_SCOPE_UNIVERSE: u8 = 0;
     let prefix = *message.payload.get(1)?;
     let scope = *message.payload.get(3)?;
     let ifindex = u32_at(message.payload, 4)?;
-    let mut found = None;
+    let (mut found, mut protocol) = (None, None);
     for (kind, value) in attributes(message.payload.get(HEADER..)?) {
+        if kind == IFA_PROTO {
+            protocol = value.first().copied().filter(|protocol| *protocol != 0);
+        }
         let ip = match value.len() {
             4 => IpAddr::from(<[u8; 4]>::try_from(value).ok()?),
             16 => IpAddr::from(<[u8; 16]>::try_from(value).ok()?),
@@ -221,7 +227,7 @@ pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
         IpAddr::V4(address) => Address::V4(Ipv4Net { address, prefix }),
         IpAddr::V6(address) => Address::V6(Ipv6Net { address, prefix }),
     };
-    Some(AddressInfo { ifindex, address, link_local: scope != RT_SCOPE_UNIVERSE && is_v6(&address) })
+    Some(AddressInfo { ifindex, address, link_local: scope != RT_SCOPE_UNIVERSE && is_v6(&address), protocol })
 }
 
 fn is_v6(address: &Address) -> bool {

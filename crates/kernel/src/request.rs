@@ -195,6 +195,8 @@ pub enum Request {
         ifindex: u32,
         /// The address.
         address: Address,
+        /// Who put it there (IFA_PROTO): a number from 4 up, seen again in dumps. Kernels before 5.18 forget it.
+        protocol: Option<u8>,
     },
     /// Takes an address away.
     DeleteAddress {

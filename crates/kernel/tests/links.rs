@@ -21,7 +21,7 @@ fn address(text: &str) -> Address {
 }
 
 fn add(place: &Place, ifindex: u32, text: &str) -> Request {
-    Request::AddAddress { place: place.clone(), ifindex, address: address(text) }
+    Request::AddAddress { place: place.clone(), ifindex, address: address(text), protocol: Some(78) }
 }
 
 #[tokio::test]
@@ -122,6 +122,7 @@ async fn what_is_asked_for_is_what_a_dump_shows() {
     let addresses: Vec<String> =
         dumps[1].addresses_by_link()[&200].iter().filter(|a| !a.link_local).map(|a| a.address.to_string()).collect();
     assert_eq!(addresses, ["10.0.0.2/24", "2001:db8::2/64"]);
+    assert!(dumps[1].addresses_by_link()[&200].iter().all(|a| a.link_local || a.protocol == Some(78)));
 
     let gone = rtnl
         .submit(
