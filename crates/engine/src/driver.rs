@@ -62,7 +62,7 @@ pub enum LinkOrder {
         /// As for `Create`.
         fingerprint: LinkFingerprint,
     },
-    /// Switch one end.
+    /// Switch one end, and say so in its mark, so that a router's own `shutdown` is told apart from ours.
     Set {
         /// The lab that it is in, as desired.
         lab: Arc<Lab>,

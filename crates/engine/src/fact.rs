@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use netloom_model::{InterfaceName, LabName, LinkId, Mac, NodeName, RuntimeKind};
-use netloom_plan::{LinkFingerprint, NodeFingerprint, NodeState};
+use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, NodeState};
 use serde::{Deserialize, Serialize};
 
 /// Who saw a fact; each source is relisted by itself and may go stale by itself.
@@ -145,6 +145,9 @@ pub enum PortMark {
         link: LinkId,
         /// The spec that was applied.
         fingerprint: LinkFingerprint,
+        /// `Down` when a person switched this end off through us ([`crate::LinkOrder::Set`]). What a router does
+        /// to its own interface (`shutdown`) is its own affair and shows only in [`PortFact::admin_up`].
+        switched: AdminState,
     },
     /// It is a bridge that we made.
     Bridge,

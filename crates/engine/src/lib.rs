@@ -1,5 +1,43 @@
-//! placeholder
-#![allow(missing_docs)]
-pub mod driver;
-pub mod fact;
-pub mod layout;
+//! The engine: inventory, operations, bulkheads, reconcilers, and the traits that drivers implement.
+//!
+//! ```text
+//!   agent ──▶ Engine (handle) ──Command──▶ one actor per lab ──steps──▶ Runtime, Fabric (drivers)
+//!     ▲                                        │      ▲                     │
+//!     └── snapshot (ArcSwap, wait-free) ◀── inventory task ◀────facts───────┘
+//! ```
+//!
+//! Reads never touch a driver; writes are edits of desired state that a lab's actor makes true; sessions (exec,
+//! logs) have a bulkhead of their own.
+
+mod bulkhead;
+mod desired;
+mod driver;
+mod engine;
+mod event;
+mod fact;
+mod host;
+mod inventory;
+mod lab;
+mod layout;
+mod operation;
+mod refusal;
+pub mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod view;
+
+pub use bulkhead::{Bulkhead, Busy};
+pub use desired::{Authority, Done, Phase, Wish, Wishes};
+pub use driver::{
+    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, LinkOrder,
+    LogStream, NodeOrder, Reporter, Runtime, Store, StoreError, Terminal, Write,
+};
+pub use engine::{Config, Engine, Parts};
+pub use event::{Event, Events, What};
+pub use fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
+pub use lab::{DeployRequest, Rebuild};
+pub use layout::Layout;
+pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
+pub use refusal::Refusal;
+pub use view::{EndView, LabView, LinkView, NodeView};

@@ -1,0 +1,146 @@
+//! Desired state: what is wanted of each lab, as the store has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeKind, NodeName};
+use netloom_plan::Side;
+use serde::{Deserialize, Serialize};
+
+use crate::driver::{Store, StoreError, Write};
+
+/// Who decides what runs in a lab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// The command line on this host, or our own controller.
+    Local,
+    /// A controller that speaks the agent contract.
+    Controller(String),
+}
+
+/// Whether a lab is to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It is to run.
+    Run,
+    /// Nothing of it is to remain.
+    Destroy,
+}
+
+/// What is wanted of one lab.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Wish {
+    /// The lab.
+    pub lab: Arc<Lab>,
+    /// Who decides.
+    pub authority: Authority,
+    /// Whether it is to be there.
+    pub phase: Phase,
+    /// Counts up with every change of the wish.
+    pub generation: u64,
+    /// How often a rebuild was asked for.
+    pub rebuild: u64,
+    /// The ends that a person switched off.
+    #[serde(default)]
+    pub down: BTreeSet<(LinkId, Side)>,
+    /// The bridges that the lab has asked the host for.
+    #[serde(default)]
+    pub bridges: BTreeSet<InterfaceName>,
+    /// Why nothing is done for it, when a person has cancelled; a deploy or destroy clears it.
+    #[serde(default)]
+    pub held: Option<String>,
+    /// When it was first deployed.
+    pub created: SystemTime,
+}
+
+impl Wish {
+    /// The names of the lab's bridges on the host.
+    pub fn bridges_of(lab: &Lab) -> BTreeSet<InterfaceName> {
+        let bridges = lab.nodes().iter().filter(|(_, node)| node.kind == NodeKind::Bridge);
+        bridges.filter_map(|(name, _)| name.as_str().parse().ok()).collect()
+    }
+}
+
+/// What was done once for a node: how many `exec` commands, in which life of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The life.
+    pub incarnation: String,
+    /// How many of the node's `exec` commands were run.
+    pub execs: usize,
+}
+
+/// The wishes of all labs, read without waiting; each lab's actor is the only writer of its wish.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    current: Arc<ArcSwap<BTreeMap<LabName, Arc<Wish>>>>,
+}
+
+impl Wishes {
+    /// All wishes.
+    pub fn all(&self) -> Arc<BTreeMap<LabName, Arc<Wish>>> {
+        self.current.load_full()
+    }
+
+    /// The wish of one lab.
+    pub fn get(&self, lab: &LabName) -> Option<Arc<Wish>> {
+        self.current.load().get(lab).cloned()
+    }
+
+    /// Sets or removes the wish of one lab in memory.
+    pub(crate) fn set(&self, lab: &LabName, wish: Option<&Arc<Wish>>) {
+        self.current.rcu(|all| {
+            let mut all = BTreeMap::clone(all);
+            match wish {
+                Some(wish) => all.insert(lab.clone(), wish.clone()),
+                None => all.remove(lab),
+            };
+            all
+        });
+    }
+}
+
+pub(crate) fn wish_key(lab: &LabName) -> String {
+    format!("labs/{lab}")
+}
+
+pub(crate) fn done_key(lab: &LabName, node: &NodeName) -> String {
+    format!("done/{lab}/{node}")
+}
+
+/// Reads all wishes from the store. An entry that cannot be read is an error: it would be lost otherwise.
+pub(crate) async fn load(store: &dyn Store) -> Result<BTreeMap<LabName, Arc<Wish>>, StoreError> {
+    let mut wishes = BTreeMap::new();
+    for (key, value) in store.list("labs/").await? {
+        let wish: Wish = serde_json::from_slice(&value).map_err(|error| {
+            StoreError::Unusable(format!(
+                "the store's entry `{key}` cannot be read ({error}); it was written by another version of netloom. \
+                 Use that version, or move the state file away: running labs stay as they are"
+            ))
+        })?;
+        wishes.insert(wish.lab.name().clone(), Arc::new(wish));
+    }
+    Ok(wishes)
+}
+
+/// What was done once for the nodes of a lab.
+pub(crate) async fn load_done(store: &dyn Store, lab: &LabName) -> Result<BTreeMap<NodeName, Done>, StoreError> {
+    let prefix = format!("done/{lab}/");
+    let entries = store.list(&prefix).await?.into_iter();
+    Ok(entries
+        .filter_map(|(key, value)| {
+            let node = key.strip_prefix(&prefix)?.parse().ok()?;
+            // An unreadable entry means that the commands run once more: at least once, as documented.
+            Some((node, serde_json::from_slice(&value).ok()?))
+        })
+        .collect())
+}
+
+pub(crate) fn put<T: Serialize>(key: String, value: &T) -> Write {
+    let value = serde_json::to_vec(value).expect("plain values serialise");
+    Write::Put { key, value }
+}

@@ -1,0 +1,428 @@
+//! The engine: what the agent talks to. It can be asked, told and followed; it names no driver.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_plan::{AdminState, Desired, NodeState, Plan, plan};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bulkhead::Bulkhead;
+use crate::desired::{self, Done, Phase, Wishes};
+use crate::driver::{ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError};
+use crate::event::{Events, What};
+use crate::fact::Source;
+use crate::host::Host;
+use crate::inventory::{Inventory, Writer};
+use crate::lab::{Accepted, Actor, Command, DeployRequest, QUEUE, check, next_wish, observe};
+use crate::layout::Layout;
+use crate::operation::{Journal, Operation, OperationId};
+use crate::refusal::Refusal;
+use crate::task::{self, Beats};
+
+/// What the engine is made of.
+pub struct Parts {
+    /// Where things are on this host.
+    pub layout: Layout,
+    /// Where desired state lives.
+    pub store: Arc<dyn Store>,
+    /// What nodes run on.
+    pub runtimes: Vec<Arc<dyn Runtime>>,
+    /// What links are made of.
+    pub fabric: Arc<dyn Fabric>,
+    /// The readers' side of the inventory that the drivers report to.
+    pub inventory: Inventory,
+    /// The writer's side of it.
+    pub writer: Writer,
+    /// Limits and periods.
+    pub config: Config,
+}
+
+/// Limits and periods of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How often everything is looked at again, whatever events said.
+    pub relist: Duration,
+    /// How long an operation is waited for; the wish stays.
+    pub operation_limit: Duration,
+    /// How long one step may take.
+    pub step_limit: Duration,
+    /// How many nodes are made, started or removed at once.
+    pub nodes_at_once: usize,
+    /// How many sessions (exec, logs) run at once.
+    pub sessions: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            relist: Duration::from_secs(60),
+            operation_limit: Duration::from_secs(900),
+            step_limit: Duration::from_secs(60),
+            nodes_at_once: 32,
+            sessions: 256,
+        }
+    }
+}
+
+/// What all parts of the engine share.
+pub(crate) struct Shared {
+    pub(crate) layout: Layout,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
+    pub(crate) fabric: Arc<dyn Fabric>,
+    pub(crate) inventory: Inventory,
+    pub(crate) wishes: Wishes,
+    pub(crate) done: DoneOnce,
+    pub(crate) events: Events,
+    pub(crate) journal: Journal,
+    pub(crate) beats: Beats,
+    pub(crate) host: Host,
+    pub(crate) nodes: Bulkhead,
+    pub(crate) sessions: Bulkhead,
+    pub(crate) sources: BTreeSet<Source>,
+    pub(crate) config: Config,
+    pub(crate) stopping: CancellationToken,
+    tasks: TaskTracker,
+    labs: Mutex<BTreeMap<LabName, mpsc::Sender<Command>>>,
+}
+
+/// What was done once, in memory; the store has it too.
+#[derive(Debug, Default)]
+pub(crate) struct DoneOnce {
+    labs: Mutex<BTreeMap<LabName, BTreeMap<NodeName, Done>>>,
+}
+
+impl DoneOnce {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LabName, BTreeMap<NodeName, Done>>> {
+        self.labs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn of(&self, lab: &LabName) -> BTreeMap<NodeName, Done> {
+        self.lock().get(lab).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&self, lab: &LabName, node: &NodeName, done: Done) {
+        self.lock().entry(lab.clone()).or_default().insert(node.clone(), done);
+    }
+
+    pub(crate) fn forget(&self, lab: &LabName) {
+        self.lock().remove(lab);
+    }
+}
+
+/// A handle to the engine; clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    /// Reads the store and starts all tasks. Labs that should run are worked on as soon as everything that is
+    /// there has been seen once.
+    pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let Parts { layout, store, runtimes, fabric, inventory, writer, config } = parts;
+        let loaded = desired::load(&*store).await?;
+        let wishes = Wishes::default();
+        let done = DoneOnce::default();
+        for (lab, wish) in &loaded {
+            wishes.set(lab, Some(wish));
+            for (node, once) in desired::load_done(&*store, lab).await? {
+                done.set(lab, &node, once);
+            }
+        }
+        let events = Events::default();
+        let (host, host_task) = Host::new(fabric.clone(), wishes.clone());
+        let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
+        let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();
+        sources.insert(Source::Fabric);
+        let shared = Arc::new(Shared {
+            journal: Journal::new(events.clone()),
+            nodes: Bulkhead::new("nodes", config.nodes_at_once),
+            sessions: Bulkhead::new("sessions", config.sessions),
+            layout,
+            store,
+            runtimes,
+            fabric,
+            inventory,
+            wishes,
+            done,
+            events,
+            beats: Beats::default(),
+            host,
+            sources,
+            config,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            labs: Mutex::default(),
+        });
+        task::spawn("inventory", writer.run());
+        task::spawn("host", host_task);
+        task::spawn("relist", relist(shared.clone()));
+        let engine = Self { shared };
+        for lab in loaded.keys() {
+            engine.actor(lab);
+        }
+        Ok(engine)
+    }
+
+    /// Ends all reconcilers after the steps under way; what runs goes on. Waits at most until `deadline`.
+    pub async fn stop(&self, deadline: Instant) {
+        self.shared.stopping.cancel();
+        self.shared.tasks.close();
+        let _ = tokio::time::timeout_at(deadline.into(), self.shared.tasks.wait()).await;
+    }
+
+    /// Where things are on this host.
+    pub fn layout(&self) -> &Layout {
+        &self.shared.layout
+    }
+
+    /// What is there.
+    pub fn inventory(&self) -> &Inventory {
+        &self.shared.inventory
+    }
+
+    /// What is wanted.
+    pub fn wishes(&self) -> &Wishes {
+        &self.shared.wishes
+    }
+
+    /// What happened and happens.
+    pub fn events(&self) -> &Events {
+        &self.shared.events
+    }
+
+    /// The operations of this agent process.
+    pub fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    /// What the loops owe.
+    pub fn beats(&self) -> &Beats {
+        &self.shared.beats
+    }
+
+    /// The sources that facts come from.
+    pub fn sources(&self) -> &BTreeSet<Source> {
+        &self.shared.sources
+    }
+
+    /// The bulkheads, for metrics.
+    pub fn bulkheads(&self) -> [&Bulkhead; 2] {
+        [&self.shared.nodes, &self.shared.sessions]
+    }
+
+    /// The name of the fabric.
+    pub fn fabric(&self) -> &'static str {
+        self.shared.fabric.name()
+    }
+
+    /// Stores a lab as desired and returns the operation that makes it so. The same request again joins it.
+    pub async fn deploy(&self, request: DeployRequest) -> Accepted {
+        let lab = request.lab.name().clone();
+        self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await
+    }
+
+    /// What a deploy would do; nothing is changed.
+    pub async fn plan(&self, request: &DeployRequest) -> Result<Plan, Refusal> {
+        let name = request.lab.name();
+        let there = self.shared.wishes.get(name);
+        let wish = next_wish(there.as_deref(), request)?;
+        check(&self.shared, there.as_deref(), &wish).await?;
+        let snapshot = self.shared.inventory.snapshot();
+        let done = self.shared.done.of(name);
+        let observed = observe(name, Some(&wish.lab), there.as_deref(), &done, &snapshot);
+        let due = BTreeSet::new();
+        let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &wish.down, restart_due: &due };
+        Ok(plan(name, &desired, &observed))
+    }
+
+    /// Wants nothing of a lab to remain and returns the operation that makes it so.
+    pub async fn destroy(&self, lab: &LabName) -> Accepted {
+        let there = self.shared.wishes.get(lab).is_some();
+        if !there && !self.shared.inventory.snapshot().labs.contains_key(lab) {
+            return Err(Refusal::NoLab(lab.clone()));
+        }
+        self.ask(lab, |reply| Command::Destroy { reply }).await
+    }
+
+    /// Switches one end of a link (`node:interface`) on or off.
+    pub async fn set_link(&self, lab: &LabName, end: &str, admin: AdminState) -> Accepted {
+        if self.shared.wishes.get(lab).is_none() {
+            return Err(Refusal::NoLab(lab.clone()));
+        }
+        let end = end.to_owned();
+        self.ask(lab, move |reply| Command::SetLink { end: end.clone(), admin, reply }).await
+    }
+
+    /// Ends an operation; the lab is held as it is until the next deploy or destroy. One that has ended stays so.
+    pub async fn cancel(&self, id: &OperationId) -> Accepted {
+        let operation: Arc<Operation> = self.shared.journal.get(id).ok_or_else(|| Refusal::NoOperation(id.clone()))?;
+        if operation.state().borrow().is_final() {
+            return Ok(operation);
+        }
+        let id = id.clone();
+        self.ask(operation.lab(), move |reply| Command::Cancel { operation: id.clone(), reply }).await
+    }
+
+    /// Runs a command in a node. The place in the bulkhead is held as long as the permit lives.
+    pub async fn exec(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        request: ExecRequest,
+    ) -> Result<(ExecSession, tokio::sync::OwnedSemaphorePermit), Refusal> {
+        let permit = self.shared.sessions.try_enter()?;
+        let runtime = self.running_on(lab, node, true)?;
+        Ok((runtime.exec(lab, node, request).await?, permit))
+    }
+
+    /// Opens the output of a node, also of one that has ended.
+    pub async fn logs(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        follow: Follow,
+    ) -> Result<(LogStream, tokio::sync::OwnedSemaphorePermit), Refusal> {
+        let permit = self.shared.sessions.try_enter()?;
+        let runtime = self.running_on(lab, node, false)?;
+        Ok((runtime.logs(lab, node, follow).await?, permit))
+    }
+
+    fn running_on(&self, lab: &LabName, node: &NodeName, must_run: bool) -> Result<Arc<dyn Runtime>, Refusal> {
+        let snapshot = self.shared.inventory.snapshot();
+        let facts = snapshot.labs.get(lab);
+        let wish = self.shared.wishes.get(lab);
+        let fact = facts.and_then(|facts| facts.nodes.get(node));
+        let Some(fact) = fact else {
+            if facts.is_none() && wish.is_none() {
+                return Err(Refusal::NoLab(lab.clone()));
+            }
+            let wished = wish.iter().flat_map(|wish| wish.lab.nodes().keys().cloned());
+            let there = facts.into_iter().flat_map(|facts| facts.nodes.keys().cloned());
+            let known: BTreeSet<String> = wished.chain(there).map(|name| name.to_string()).collect();
+            if known.contains(node.as_str()) {
+                let state = NodeState::Absent.to_string();
+                return Err(Refusal::NotRunning { lab: lab.clone(), node: node.clone(), state });
+            }
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(Refusal::NoNode { lab: lab.clone(), node: node.to_string(), known });
+        };
+        if must_run && fact.state != NodeState::Running {
+            let state = fact.state.to_string();
+            return Err(Refusal::NotRunning { lab: lab.clone(), node: node.clone(), state });
+        }
+        let runtime = self.shared.runtimes.get(&fact.runtime).cloned();
+        runtime.ok_or_else(|| Refusal::NotReady(format!("no runtime for node {node}")))
+    }
+
+    /// Sends a command to the lab's actor, which is started if there is none.
+    async fn ask(&self, lab: &LabName, command: impl Fn(oneshot::Sender<Accepted>) -> Command) -> Accepted {
+        // An actor may end just when it is asked; the next one answers.
+        for _ in 0..3 {
+            if self.shared.stopping.is_cancelled() {
+                return Err(Refusal::Stopping);
+            }
+            let (reply, answer) = oneshot::channel();
+            match self.actor(lab).try_send(command(reply)) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    return Err(crate::bulkhead::Busy { name: "lab", limit: QUEUE }.into());
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => continue,
+            }
+            match answer.await {
+                Ok(Err(Refusal::Stopping)) | Err(_) => {}
+                Ok(answer) => return answer,
+            }
+        }
+        Err(Refusal::Stopping)
+    }
+
+    fn actor(&self, lab: &LabName) -> mpsc::Sender<Command> {
+        let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = labs.get(lab).filter(|sender| !sender.is_closed()) {
+            return sender.clone();
+        }
+        let (sender, commands) = mpsc::channel(QUEUE);
+        labs.insert(lab.clone(), sender.clone());
+        drop(labs);
+        let (shared, name) = (self.shared.clone(), lab.clone());
+        let engine = self.clone();
+        let actor = Actor::new(shared, name.clone(), commands);
+        let supervised = self.shared.tasks.track_future(async move {
+            let ended = task::spawn(format!("lab {name}"), actor.run()).await;
+            engine.after(&name, ended.is_err());
+        });
+        task::spawn(format!("supervisor of lab {lab}"), supervised);
+        sender
+    }
+
+    /// After an actor's end: forget it, or start the next one if it panicked or is wanted again.
+    fn after(&self, lab: &LabName, panicked: bool) {
+        {
+            let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+            if labs.get(lab).is_some_and(mpsc::Sender::is_closed) {
+                labs.remove(lab);
+            }
+        }
+        if self.shared.stopping.is_cancelled() {
+            return;
+        }
+        if panicked {
+            let text = format!("the reconciler of lab {lab} failed and was started anew; please report its log");
+            self.shared.events.publish(What::Notice { lab: Some(lab.clone()), text });
+        }
+        if self.shared.wishes.get(lab).is_some() {
+            self.actor(lab);
+        }
+    }
+
+    /// The state of a lab in one word: what is wanted, and whether anything of it is there.
+    pub fn phase(&self, lab: &LabName) -> Option<Phase> {
+        self.shared.wishes.get(lab).map(|wish| wish.phase)
+    }
+}
+
+/// Looks at everything: at the start, every [`Config::relist`], and soon after events were lost.
+async fn relist(shared: Arc<Shared>) {
+    let beat = shared.beats.of("relist");
+    loop {
+        beat.owe();
+        let mut failed = false;
+        for runtime in shared.runtimes.values() {
+            failed |= look(runtime.relist(), &shared).await;
+        }
+        failed |= look(shared.fabric.relist(), &shared).await;
+        beat.settle();
+        let again = if failed { Duration::from_secs(1) } else { shared.config.relist };
+        let until = Instant::now() + again;
+        while Instant::now() < until && !shared.inventory.take_lost() {
+            let wait = Duration::from_millis(200).min(until.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shared.stopping.cancelled() => return,
+            }
+        }
+    }
+}
+
+/// Whether a relist failed. The driver has reported that itself; what is known stays.
+async fn look(call: impl Future<Output = Result<(), crate::driver::DriverError>>, shared: &Shared) -> bool {
+    let limit = shared.config.step_limit;
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(())) => false,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "relist failed");
+            true
+        }
+        Err(_) => {
+            tracing::warn!(?limit, "relist took too long");
+            true
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the labs of a host share: bridges. One reconciler, so that two labs never make or remove one at once.
+//!
+//! A bridge is made when the first lab asks for it and there is none; it is removed with the last lab that
+//! wants it, and only if it carries our mark.
+
+use std::sync::Arc;
+
+use netloom_model::{InterfaceName, LabName};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::desired::{Phase, Wish, Wishes};
+use crate::driver::{Context, DriverError, ErrorClass, Fabric};
+use crate::lab::engine_error;
+
+/// How many requests may wait.
+const QUEUE: usize = 64;
+
+type Reply = oneshot::Sender<Result<(), DriverError>>;
+
+enum Request {
+    Ensure { bridge: InterfaceName, context: Context, reply: Reply },
+    Release { lab: LabName, bridge: InterfaceName, context: Context, reply: Reply },
+}
+
+/// Asks the host reconciler.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Host {
+    /// Makes the handle and the reconciler's future.
+    pub(crate) fn new(fabric: Arc<dyn Fabric>, wishes: Wishes) -> (Self, impl Future<Output = ()>) {
+        let (requests, queue) = mpsc::channel(QUEUE);
+        (Self { requests }, serve(queue, fabric, wishes))
+    }
+
+    pub(crate) async fn ensure_bridge(
+        &self,
+        _lab: &LabName,
+        bridge: &InterfaceName,
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Ensure { bridge: bridge.clone(), context: context.clone(), reply }, answer).await
+    }
+
+    pub(crate) async fn release_bridge(
+        &self,
+        lab: &LabName,
+        bridge: &InterfaceName,
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        let (reply, answer) = oneshot::channel();
+        let (lab, bridge, context) = (lab.clone(), bridge.clone(), context.clone());
+        self.ask(Request::Release { lab, bridge, context, reply }, answer).await
+    }
+
+    async fn ask(
+        &self,
+        request: Request,
+        answer: oneshot::Receiver<Result<(), DriverError>>,
+    ) -> Result<(), DriverError> {
+        if self.requests.try_send(request).is_err() {
+            let mut busy = engine_error("reach", "the host's bridges", "too many requests wait".into());
+            busy.class = ErrorClass::Busy;
+            return Err(busy);
+        }
+        answer.await.unwrap_or_else(|_| {
+            Err(engine_error("reach", "the host's bridges", "the host reconciler was started anew".into()))
+        })
+    }
+}
+
+async fn serve(mut queue: mpsc::Receiver<Request>, fabric: Arc<dyn Fabric>, wishes: Wishes) {
+    while let Some(request) = queue.recv().await {
+        match request {
+            Request::Ensure { bridge, context, reply } => {
+                let _ = reply.send(fabric.ensure_bridge(&bridge, &context).await);
+            }
+            Request::Release { lab, bridge, context, reply } => {
+                let all = wishes.all();
+                let wants = |wish: &Wish| wish.phase == Phase::Run && Wish::bridges_of(&wish.lab).contains(&bridge);
+                let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
+                let answer = if wanted { Ok(()) } else { fabric.remove_bridge(&bridge, &context).await };
+                let _ = reply.send(answer);
+            }
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The inventory: what is there, as drivers saw it, in snapshots that anyone reads without waiting.
+//!
+//! ```text
+//!  drivers ──Report──▶ [bounded queue] ──▶ inventory task ──▶ ArcSwap<Snapshot> ──▶ readers (wait-free)
+//!                                              │
+//!                                              └─▶ watch<version> ──▶ reconcilers
+//! ```
+//!
+//! The task is the only writer. It takes all reports that wait, applies them and publishes one snapshot.
+//! An event that is newer than the beginning of a relist wins over the relist.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use netloom_model::{InterfaceName, LabName, LinkId, NodeName};
+use netloom_plan::{LinkFingerprint, Side};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+
+use crate::driver::Reporter;
+use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+
+/// How many batches of facts may wait; more become [`Report::Lost`].
+const QUEUE: usize = 1024;
+
+/// Everything that is known at one moment. Never changes; the next moment is another snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Counts up with each snapshot.
+    pub version: u64,
+    /// What is there of each lab.
+    pub labs: BTreeMap<LabName, Arc<LabFacts>>,
+    /// The interfaces in the host's namespace, by index.
+    pub host: Arc<BTreeMap<u32, PortFact>>,
+    /// How well each source answers.
+    pub sources: BTreeMap<Source, SourceState>,
+}
+
+/// What is there of one lab, all of it with our mark.
+#[derive(Debug, Clone, Default)]
+pub struct LabFacts {
+    /// The version of the snapshot that changed it last.
+    pub changed: u64,
+    /// The nodes.
+    pub nodes: BTreeMap<NodeName, NodeFact>,
+    /// The interfaces in the nodes' namespaces, foreign ones too.
+    pub ports: BTreeMap<(NodeName, u32), PortFact>,
+    /// Hash of the names file.
+    pub names: Option<String>,
+    names_seen: Option<SystemTime>,
+}
+
+/// How well a source answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceState {
+    /// When it was last listed whole.
+    pub listed: Option<SystemTime>,
+    /// What it said when it last could not look.
+    pub error: Option<String>,
+    /// Since when it has been as it is: fresh or unreachable.
+    pub since: SystemTime,
+    /// How many facts a relist had to mend that no event had told.
+    pub mended: u64,
+}
+
+/// A link as its marked interfaces show it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeenLink {
+    /// The spec that was applied.
+    pub fingerprint: LinkFingerprint,
+    /// The interfaces that carry its mark.
+    pub ports: Vec<PortFact>,
+}
+
+impl Snapshot {
+    /// Whether every one of `sources` was listed at least once: before that nothing may be concluded from absence.
+    pub fn is_complete(&self, sources: &BTreeSet<Source>) -> bool {
+        sources.iter().all(|source| self.sources.get(source).is_some_and(|state| state.listed.is_some()))
+    }
+
+    /// The links of a lab, of which at least one end is there.
+    pub fn links(&self, lab: &LabName) -> BTreeMap<LinkId, SeenLink> {
+        let mut links: BTreeMap<LinkId, SeenLink> = BTreeMap::new();
+        let inside = self.labs.get(lab).map(|facts| facts.ports.values());
+        for port in inside.into_iter().flatten().chain(self.host.values()) {
+            if let Some(PortMark::Link { lab: of, link, fingerprint, .. }) = &port.mark
+                && of == lab
+            {
+                let seen = links
+                    .entry(link.clone())
+                    .or_insert_with(|| SeenLink { fingerprint: fingerprint.clone(), ports: Vec::new() });
+                seen.ports.push(port.clone());
+            }
+        }
+        links
+    }
+
+    /// A host interface by its name.
+    pub fn host_port(&self, name: &InterfaceName) -> Option<&PortFact> {
+        self.host.values().find(|port| &port.name == name)
+    }
+
+    /// Names of host interfaces that are neither ends of links of `lab` nor bridges.
+    pub fn taken(&self, lab: &LabName) -> BTreeSet<InterfaceName> {
+        let ours = |port: &PortFact| matches!(&port.mark, Some(PortMark::Link { lab: of, .. }) if of == lab);
+        let free = self.host.values().filter(|port| !ours(port) && port.kind != PortKind::Bridge);
+        free.map(|port| port.name.clone()).collect()
+    }
+}
+
+impl SeenLink {
+    /// The interface at one end, found by place and name.
+    pub fn port(&self, place: &Place, name: &InterfaceName) -> Option<&PortFact> {
+        self.ports.iter().find(|port| &port.place == place && &port.name == name)
+    }
+}
+
+/// Which end of a link an interface is, given the place and name of each end.
+pub(crate) fn sides(lab: &LabName, link: &netloom_model::Link) -> Vec<(Side, Place, InterfaceName)> {
+    let place = |end: &netloom_model::End| match &end.at {
+        netloom_model::Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
+        _ => Place::Host,
+    };
+    let a = std::iter::once((Side::A, place(&link.a), link.a.interface.kernel().clone()));
+    a.chain(link.b.iter().map(|end| (Side::B, place(end), end.interface.kernel().clone()))).collect()
+}
+
+/// The readers' side.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    current: Arc<ArcSwap<Snapshot>>,
+    version: watch::Receiver<u64>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Inventory {
+    /// The current snapshot; never waits.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Says when there is a newer snapshot.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.version.clone()
+    }
+
+    /// Whether reports were lost since the last call.
+    pub(crate) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// The writer's side: what [`channel`] hands to the inventory task.
+#[derive(Debug)]
+pub struct Writer {
+    reports: mpsc::Receiver<Report>,
+    current: Arc<ArcSwap<Snapshot>>,
+    version: watch::Sender<u64>,
+    lost: Arc<AtomicBool>,
+}
+
+/// Makes an inventory: where drivers report, where readers look, and what the task needs.
+pub fn channel() -> (Reporter, Inventory, Writer) {
+    let (sender, reports) = mpsc::channel(QUEUE);
+    let current = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+    let (version_sender, version) = watch::channel(0);
+    let lost = Arc::new(AtomicBool::new(false));
+    let reporter = Reporter { reports: sender, lost: lost.clone() };
+    let inventory = Inventory { current: current.clone(), version, lost: lost.clone() };
+    (reporter, inventory, Writer { reports, current, version: version_sender, lost })
+}
+
+impl Writer {
+    /// Applies reports until every reporter is gone.
+    pub async fn run(mut self) {
+        while let Some(first) = self.reports.recv().await {
+            let mut next = Snapshot::clone(&self.current.load());
+            next.version += 1;
+            self.apply(&mut next, first);
+            // One snapshot for all that waits: a wave of a thousand links is published once.
+            for _ in 0..QUEUE {
+                match self.reports.try_recv() {
+                    Ok(report) => self.apply(&mut next, report),
+                    Err(_) => break,
+                }
+            }
+            let version = next.version;
+            next.labs.retain(|_, lab| !(lab.nodes.is_empty() && lab.ports.is_empty() && lab.names.is_none()));
+            self.current.store(Arc::new(next));
+            self.version.send_replace(version);
+        }
+    }
+
+    fn apply(&self, next: &mut Snapshot, report: Report) {
+        let now = SystemTime::now();
+        let fresh = SourceState { listed: None, error: None, since: now, mended: 0 };
+        match report {
+            Report::Events(_, facts) => {
+                for fact in facts {
+                    next.put(fact);
+                }
+            }
+            Report::Relist { source, started, facts } => {
+                let mended = next.relist(source, started, facts);
+                let state = next.sources.entry(source).or_insert(fresh);
+                if state.error.take().is_some() {
+                    state.since = now;
+                }
+                if state.listed.replace(started).is_some() {
+                    state.mended += mended;
+                }
+            }
+            Report::Unreachable(source, why) => {
+                let state = next.sources.entry(source).or_insert(fresh);
+                if state.error.replace(why).is_none() {
+                    state.since = now;
+                }
+            }
+            Report::Lost(_) => self.lost.store(true, Ordering::Release),
+        }
+    }
+}
+
+impl Snapshot {
+    fn lab(&mut self, name: &LabName) -> &mut LabFacts {
+        let version = self.version;
+        let facts = Arc::make_mut(self.labs.entry(name.clone()).or_default());
+        facts.changed = version;
+        facts
+    }
+
+    fn touch_host(&mut self) -> &mut BTreeMap<u32, PortFact> {
+        // Ends of a lab's links may be on the host: its reconciler must look again.
+        Arc::make_mut(&mut self.host)
+    }
+
+    fn touch_owner(&mut self, port: Option<&PortFact>) {
+        if let Some(PortFact { mark: Some(PortMark::Link { lab, .. }), .. }) = port
+            && self.labs.contains_key(lab)
+        {
+            self.lab(&lab.clone());
+        }
+    }
+
+    fn put(&mut self, fact: Fact) {
+        match fact {
+            Fact::Node(fact) => {
+                let lab = self.lab(&fact.lab.clone());
+                lab.nodes.insert(fact.node.clone(), fact);
+            }
+            Fact::NodeGone(lab, node) => {
+                self.lab(&lab).nodes.remove(&node);
+            }
+            Fact::Names(lab, names) => {
+                let lab = self.lab(&lab);
+                lab.names = names;
+                lab.names_seen = Some(SystemTime::now());
+            }
+            Fact::Port(port) => match &port.place {
+                Place::Host => {
+                    self.touch_owner(Some(&port));
+                    self.touch_host().insert(port.ifindex, port);
+                }
+                Place::Node(lab, node) => {
+                    let key = (node.clone(), port.ifindex);
+                    self.lab(&lab.clone()).ports.insert(key, port);
+                }
+            },
+            Fact::PortGone(Place::Host, ifindex) => {
+                let gone = self.touch_host().remove(&ifindex);
+                self.touch_owner(gone.as_ref());
+            }
+            Fact::PortGone(Place::Node(lab, node), ifindex) => {
+                self.lab(&lab).ports.remove(&(node, ifindex));
+            }
+            Fact::PlaceGone(Place::Node(lab, node)) => {
+                self.lab(&lab).ports.retain(|(of, _), _| of != &node);
+            }
+            Fact::PlaceGone(Place::Host) => {}
+        }
+    }
+
+    /// Replaces all that `source` knew before `started`; returns how many facts differed.
+    fn relist(&mut self, source: Source, started: SystemTime, facts: Vec<Fact>) -> u64 {
+        let mut mended = 0;
+        let mut nodes = BTreeSet::new();
+        let mut ports = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for fact in facts {
+            let known_newer = match &fact {
+                Fact::Node(fact) => {
+                    nodes.insert((fact.lab.clone(), fact.node.clone()));
+                    let known = self.labs.get(&fact.lab).and_then(|lab| lab.nodes.get(&fact.node));
+                    mended += u64::from(known.is_none_or(|known| known.state != fact.state));
+                    known.is_some_and(|known| known.seen > started)
+                }
+                Fact::Port(port) => {
+                    ports.insert((port.place.clone(), port.ifindex));
+                    let known = self.port(&port.place, port.ifindex);
+                    mended += u64::from(known.is_none_or(|known| !known.same_as(port)));
+                    known.is_some_and(|known| known.seen > started)
+                }
+                Fact::Names(lab, _) => {
+                    names.insert(lab.clone());
+                    self.labs.get(lab).is_some_and(|lab| lab.names_seen.is_some_and(|seen| seen > started))
+                }
+                _ => false,
+            };
+            if !known_newer {
+                self.put(fact);
+            }
+        }
+        mended + self.forget_unseen(source, started, &nodes, &ports, &names)
+    }
+
+    fn port(&self, place: &Place, ifindex: u32) -> Option<&PortFact> {
+        match place {
+            Place::Host => self.host.get(&ifindex),
+            Place::Node(lab, node) => self.labs.get(lab)?.ports.get(&(node.clone(), ifindex)),
+        }
+    }
+
+    fn forget_unseen(
+        &mut self,
+        source: Source,
+        started: SystemTime,
+        nodes: &BTreeSet<(LabName, NodeName)>,
+        ports: &BTreeSet<(Place, u32)>,
+        names: &BTreeSet<LabName>,
+    ) -> u64 {
+        let mut gone = Vec::new();
+        for (name, lab) in &self.labs {
+            match source {
+                Source::Runtime(kind) => {
+                    let old = lab.nodes.values().filter(|fact| fact.runtime == kind && fact.seen <= started);
+                    let unseen = old.filter(|fact| !nodes.contains(&(name.clone(), fact.node.clone())));
+                    gone.extend(unseen.map(|fact| Fact::NodeGone(name.clone(), fact.node.clone())));
+                    let old_names = lab.names.is_some() && lab.names_seen.is_some_and(|seen| seen <= started);
+                    if old_names && !names.contains(name) {
+                        gone.push(Fact::Names(name.clone(), None));
+                    }
+                }
+                Source::Fabric => {
+                    let old = lab.ports.values().filter(|port| port.seen <= started);
+                    let unseen = old.filter(|port| !ports.contains(&(port.place.clone(), port.ifindex)));
+                    gone.extend(unseen.map(|port| Fact::PortGone(port.place.clone(), port.ifindex)));
+                }
+            }
+        }
+        if source == Source::Fabric {
+            let old = self.host.values().filter(|port| port.seen <= started);
+            let unseen = old.filter(|port| !ports.contains(&(Place::Host, port.ifindex)));
+            gone.extend(unseen.map(|port| Fact::PortGone(Place::Host, port.ifindex)));
+        }
+        let count = gone.len() as u64;
+        for fact in gone {
+            self.put(fact);
+        }
+        count
+    }
+}
+
+impl PortFact {
+    /// Whether two sightings show the same.
+    fn same_as(&self, other: &Self) -> bool {
+        Self { seen: other.seen, ..self.clone() } == *other
+    }
+}

@@ -1,0 +1,59 @@
+//! What a lab's actor is asked to do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use netloom_model::{Lab, NodeName};
+use netloom_plan::AdminState;
+use tokio::sync::oneshot;
+
+use crate::operation::{Operation, OperationId};
+use crate::refusal::Refusal;
+
+/// Whether everything is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rebuild {
+    /// Only the difference is made.
+    #[default]
+    No,
+    /// All nodes and links are removed and made again.
+    Yes,
+}
+
+/// A deploy as it was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeployRequest {
+    /// The lab.
+    pub lab: Arc<Lab>,
+    /// Whether everything is made anew.
+    pub rebuild: Rebuild,
+    /// Deploy only these nodes and the links between nodes that are there then; everything else of the lab
+    /// stays as it is.
+    pub only: Option<BTreeSet<NodeName>>,
+    /// The generation that the lab must have (`If-Match`).
+    pub generation: Option<u64>,
+}
+
+/// The answer to an accepted request.
+pub(crate) type Accepted = Result<Arc<Operation>, Refusal>;
+
+/// What a lab's actor is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Deploy { request: DeployRequest, reply: oneshot::Sender<Accepted> },
+    Destroy { reply: oneshot::Sender<Accepted> },
+    SetLink { end: String, admin: AdminState, reply: oneshot::Sender<Accepted> },
+    Cancel { operation: OperationId, reply: oneshot::Sender<Accepted> },
+}
+
+impl Command {
+    /// Answers that the command was not accepted.
+    pub(crate) fn refuse(self, refusal: Refusal) {
+        let (Self::Deploy { reply, .. }
+        | Self::Destroy { reply }
+        | Self::SetLink { reply, .. }
+        | Self::Cancel { reply, .. }) = self;
+        // The asker may have gone; that cancels nothing.
+        let _ = reply.send(Err(refusal));
+    }
+}

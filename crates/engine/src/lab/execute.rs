@@ -1,0 +1,242 @@
+//! Carrying out a plan: what waits for nothing runs at once, within the limits of its owner.
+//!
+//! Links go out as one batch: at once when no batch of the lab is under way, otherwise all that have become
+//! ready meanwhile go together. A step that fails takes those that wait for it along; all others go on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use netloom_plan::{Action, Owner, Plan, Step, StepId};
+use tokio_util::sync::CancellationToken;
+
+use super::step::StepContext;
+use crate::driver::{Context, DriverError, ErrorClass};
+use crate::event::What;
+use crate::operation::{Operation, StepState};
+
+/// How one step ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Outcome {
+    /// It was done.
+    Done,
+    /// It was done, but what it ran says no (an `exec` that failed): reported, and nothing else suffers.
+    Complained(String),
+    /// It was not done.
+    Failed(DriverError),
+}
+
+/// What is left to say of a plan when all its steps have ended.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Steps that will fail again unless something changes.
+    pub permanent: BTreeMap<StepId, String>,
+    /// Steps that may work later.
+    pub transient: BTreeMap<StepId, String>,
+    /// What commands complained about.
+    pub complaints: Vec<String>,
+    /// All steps that were done.
+    pub done: BTreeSet<StepId>,
+}
+
+/// How long a step may take that waits for a person's command or delay.
+const SLOW_LIMIT: Duration = Duration::from_secs(600);
+
+type Ended = Vec<(StepId, Outcome)>;
+
+/// A plan under way.
+pub(crate) struct Execution {
+    steps: BTreeMap<StepId, Step>,
+    waiting: BTreeMap<StepId, usize>,
+    waiters: BTreeMap<StepId, Vec<StepId>>,
+    ready: VecDeque<StepId>,
+    links: Vec<StepId>,
+    links_under_way: bool,
+    under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
+    cancel: CancellationToken,
+    summary: Summary,
+    operation: Option<Arc<Operation>>,
+    /// How long one step may take.
+    limit: Duration,
+}
+
+impl Execution {
+    pub(crate) fn new(plan: Plan, operation: Option<Arc<Operation>>, limit: Duration) -> Self {
+        if let Some(operation) = &operation {
+            operation.add_steps(&plan.steps);
+        }
+        let mut waiting = BTreeMap::new();
+        let mut waiters: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
+        let mut ready = VecDeque::new();
+        for step in &plan.steps {
+            waiting.insert(step.id.clone(), step.after.len());
+            if step.after.is_empty() {
+                ready.push_back(step.id.clone());
+            }
+            for before in &step.after {
+                waiters.entry(before.clone()).or_default().push(step.id.clone());
+            }
+        }
+        Self {
+            steps: plan.steps.into_iter().map(|step| (step.id.clone(), step)).collect(),
+            waiting,
+            waiters,
+            ready,
+            links: Vec::new(),
+            links_under_way: false,
+            under_way: FuturesUnordered::new(),
+            cancel: CancellationToken::new(),
+            summary: Summary::default(),
+            operation,
+            limit,
+        }
+    }
+
+    /// Starts whatever can be started now.
+    pub(crate) fn advance(&mut self, context: &Arc<StepContext>) {
+        if self.cancel.is_cancelled() {
+            return;
+        }
+        let most = context.shared.nodes.limit();
+        let mut later = VecDeque::new();
+        while let Some(id) = self.ready.pop_front() {
+            let step = self.steps[&id].clone();
+            if step.owner == Owner::Fabric {
+                self.links.push(id);
+            } else if self.under_way.len() >= most && !is_slow(&step) {
+                later.push_back(id);
+                if later.len() > self.steps.len() {
+                    break;
+                }
+            } else {
+                self.begin(&step);
+                let (context, limits) =
+                    (context.clone(), self.context(if is_slow(&step) { SLOW_LIMIT } else { self.limit }));
+                let future = async move {
+                    let outcome = context.run(&step, &limits).await;
+                    vec![(step.id, outcome)]
+                };
+                self.under_way.push(Box::pin(future));
+            }
+        }
+        self.ready = later;
+        if !self.links_under_way && !self.links.is_empty() {
+            self.links_under_way = true;
+            let batch: Vec<Step> = std::mem::take(&mut self.links).iter().map(|id| self.steps[id].clone()).collect();
+            for step in &batch {
+                self.begin(step);
+            }
+            let (context, limits) = (context.clone(), self.context(self.limit));
+            self.under_way.push(Box::pin(async move { context.run_links(batch, &limits).await }));
+        }
+    }
+
+    fn context(&self, limit: Duration) -> Context {
+        Context { deadline: Instant::now() + limit, cancel: self.cancel.clone() }
+    }
+
+    /// Waits for the next step (or batch) to end; pending for ever when nothing is under way. Cancel safe.
+    pub(crate) async fn next(&mut self, context: &Arc<StepContext>) {
+        let Some(ended) = self.under_way.next().await else {
+            return std::future::pending().await;
+        };
+        for (id, outcome) in ended {
+            if self.steps[&id].owner == Owner::Fabric {
+                self.links_under_way = false;
+            }
+            self.finish(&id, outcome, context);
+        }
+    }
+
+    /// Nothing new is started; what is under way ends by itself.
+    pub(crate) fn stop(&mut self) {
+        self.cancel.cancel();
+        self.ready.clear();
+        self.links.clear();
+    }
+
+    /// Whether nothing is under way and nothing can be started any more.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.under_way.is_empty() && self.ready.is_empty() && self.links.is_empty()
+    }
+
+    /// What came of it.
+    pub(crate) fn into_summary(self) -> Summary {
+        self.summary
+    }
+
+    fn begin(&self, step: &Step) {
+        if let Some(operation) = &self.operation {
+            operation.set_step(&step.id, StepState::Running, None);
+        }
+    }
+
+    fn finish(&mut self, id: &StepId, outcome: Outcome, context: &Arc<StepContext>) {
+        let (state, error) = match &outcome {
+            Outcome::Done => (StepState::Done, None),
+            Outcome::Complained(text) => (StepState::Failed, Some(text.clone())),
+            Outcome::Failed(error) => (StepState::Failed, Some(error.to_string())),
+        };
+        self.announce(id, state, error, context);
+        match outcome {
+            Outcome::Done => self.release(id),
+            Outcome::Complained(text) => {
+                self.summary.complaints.push(text);
+                self.release(id);
+            }
+            Outcome::Failed(error) => {
+                let into = match error.class {
+                    ErrorClass::Permanent => &mut self.summary.permanent,
+                    _ => &mut self.summary.transient,
+                };
+                into.insert(id.clone(), error.to_string());
+                self.skip_waiters(id, context);
+            }
+        }
+    }
+
+    fn announce(&self, id: &StepId, state: StepState, error: Option<String>, context: &Arc<StepContext>) {
+        let operation = self.operation.as_ref();
+        if let Some(operation) = operation {
+            operation.set_step(id, state, error.clone());
+        }
+        context.shared.events.publish(What::Step {
+            operation: operation.map(|operation| operation.id().clone()),
+            lab: context.lab.clone(),
+            step: id.to_string(),
+            text: self.steps[id].action.to_string(),
+            state,
+            error,
+        });
+    }
+
+    fn release(&mut self, id: &StepId) {
+        self.summary.done.insert(id.clone());
+        for waiter in self.waiters.remove(id).unwrap_or_default() {
+            if let Some(count) = self.waiting.get_mut(&waiter) {
+                *count -= 1;
+                if *count == 0 && !self.cancel.is_cancelled() {
+                    self.ready.push_back(waiter);
+                }
+            }
+        }
+    }
+
+    fn skip_waiters(&mut self, id: &StepId, context: &Arc<StepContext>) {
+        let mut left = self.waiters.remove(id).unwrap_or_default();
+        while let Some(waiter) = left.pop() {
+            if self.waiting.remove(&waiter).is_some() {
+                self.announce(&waiter, StepState::Skipped, None, context);
+                left.extend(self.waiters.remove(&waiter).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Steps that mostly wait (a start-up delay, a command) do not count against the places of the lab.
+fn is_slow(step: &Step) -> bool {
+    matches!(step.action, Action::Exec { .. } | Action::StartNode { .. })
+}

@@ -1,0 +1,24 @@
+//! One actor per lab: the only writer of the lab's wish, the only one that changes its world.
+//!
+//! ```text
+//!  requests ──Command──▶ [bounded queue] ─┐
+//!  inventory ──watch<version>─────────────┼─▶ actor: wish × snapshot ─▶ plan ─▶ Execution ─▶ drivers
+//!  timers (back-off, deadline, settling) ─┘       │                                             │
+//!                                                 └── store (the wish, before it is accepted)   └─▶ facts
+//! ```
+//!
+//! The same loop serves a first deploy, an edit, a repair and a destroy: whenever nothing is under way and the
+//! snapshot has changed it plans again. An operation ends when the snapshot shows what was asked for.
+
+mod actor;
+mod command;
+mod execute;
+mod observe;
+mod restart;
+mod step;
+
+pub(crate) use actor::{Actor, QUEUE, check, next_wish};
+pub(crate) use command::{Accepted, Command};
+pub use command::{DeployRequest, Rebuild};
+pub(crate) use observe::observe;
+pub(crate) use step::engine_error;

@@ -1,0 +1,114 @@
+//! From the inventory to what the planner compares: one lab's part of a snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName};
+use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side};
+
+use crate::desired::{Done, Wish};
+use crate::fact::{Place, PortFact, PortKind, PortMark};
+use crate::inventory::{SeenLink, Snapshot, sides};
+
+/// What is there of a lab.
+pub(crate) fn observe(
+    name: &LabName,
+    lab: Option<&Lab>,
+    wish: Option<&Wish>,
+    done: &BTreeMap<NodeName, Done>,
+    snapshot: &Snapshot,
+) -> Observed {
+    let facts = snapshot.labs.get(name);
+    let nodes = facts.map(|facts| facts.nodes.values()).into_iter().flatten();
+    let nodes = nodes
+        .map(|fact| {
+            let done = done.get(&fact.node).filter(|done| Some(&done.incarnation) == fact.incarnation.as_ref());
+            let observed = ObservedNode {
+                runtime: fact.runtime,
+                state: fact.state.clone(),
+                fingerprint: fact.fingerprint.clone(),
+                execs_done: done.map_or(0, |done| done.execs),
+            };
+            (fact.node.clone(), observed)
+        })
+        .collect();
+    Observed {
+        nodes,
+        links: links(name, lab, wish, snapshot),
+        bridges: bridges(lab, wish, snapshot),
+        names: facts.and_then(|facts| facts.names.clone()),
+        taken: snapshot.taken(name),
+    }
+}
+
+fn links(
+    name: &LabName,
+    lab: Option<&Lab>,
+    wish: Option<&Wish>,
+    snapshot: &Snapshot,
+) -> BTreeMap<LinkId, ObservedLink> {
+    let mut known: BTreeMap<LinkId, &Link> = BTreeMap::new();
+    for lab in [wish.map(|wish| &*wish.lab), lab].into_iter().flatten() {
+        known.extend(lab.links().iter().map(|link| (link.id(), link)));
+    }
+    let seen = snapshot.links(name).into_iter();
+    seen.filter_map(|(id, seen)| Some((id.clone(), observe_link(name, known.get(&id).copied(), &seen)?))).collect()
+}
+
+/// A link of which an end is missing is not there: making it replaces what is left of it.
+fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink) -> Option<ObservedLink> {
+    let Some(link) = link else {
+        // Left over from a wish that is no longer known: only good to be removed.
+        let ends = seen.ports.iter().map(|port| match &port.place {
+            Place::Host => Endpoint::Host,
+            Place::Node(_, node) => Endpoint::Node(node.clone()),
+        });
+        let fingerprint = seen.fingerprint.clone();
+        return Some(ObservedLink { fingerprint, ends: ends.collect(), down: BTreeSet::new() });
+    };
+    let mut down = BTreeSet::new();
+    for (side, place, name) in sides(lab, link) {
+        let port = seen.port(&place, &name)?;
+        if is_switched_off(port) {
+            down.insert(side);
+        }
+    }
+    let ends = link.ends().map(|end| end.at.clone()).collect();
+    Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down })
+}
+
+/// Switched off by a person through us, and still off.
+fn is_switched_off(port: &PortFact) -> bool {
+    !port.admin_up && matches!(port.mark, Some(PortMark::Link { switched: AdminState::Down, .. }))
+}
+
+fn bridges(
+    lab: Option<&Lab>,
+    wish: Option<&Wish>,
+    snapshot: &Snapshot,
+) -> BTreeMap<netloom_model::InterfaceName, ObservedBridge> {
+    let held = wish.map(|wish| wish.bridges.clone()).unwrap_or_default();
+    let wanted = lab.map(Wish::bridges_of).unwrap_or_default();
+    let names: BTreeSet<_> = held.union(&wanted).cloned().collect();
+    names
+        .into_iter()
+        .map(|name| {
+            let exists = snapshot.host_port(&name).is_some_and(|port| port.kind == PortKind::Bridge);
+            let held = held.contains(&name);
+            (name, ObservedBridge { exists, held })
+        })
+        .collect()
+}
+
+/// The side of a link that a person means by `node:interface`.
+pub(crate) fn find_end(lab: &Lab, end: &str) -> Option<(LinkId, Side)> {
+    lab.links().iter().find_map(|link| {
+        let side = if link.a.label() == end {
+            Side::A
+        } else if link.b.as_ref().is_some_and(|b| b.label() == end) {
+            Side::B
+        } else {
+            return None;
+        };
+        Some((link.id(), side))
+    })
+}

@@ -1,0 +1,257 @@
+//! One step, from an action of the plan to calls of drivers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_plan::{Action, LinkFingerprint, NodeFingerprint, Step, names};
+
+use super::execute::Outcome;
+use crate::desired::{Done, Wish, done_key, put};
+use crate::driver::{
+    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime, Terminal,
+};
+use crate::engine::Shared;
+
+/// How much of a failed command's output is kept.
+const OUTPUT_KEPT: usize = 2048;
+
+/// What every step of one plan needs.
+pub(crate) struct StepContext {
+    pub shared: Arc<Shared>,
+    pub lab: LabName,
+    /// The wish that the plan was made for; `None` when what is there belongs to no wish.
+    pub wish: Option<Arc<Wish>>,
+}
+
+impl StepContext {
+    /// Carries out a step that is not a link's.
+    pub(crate) async fn run(&self, step: &Step, context: &Context) -> Outcome {
+        let answer = match &step.action {
+            Action::Exec { node, runtime, index, argv } => {
+                return self.exec(node, *runtime, *index, argv, context).await;
+            }
+            Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(&self.lab, bridge, context).await,
+            Action::ReleaseBridge { bridge } => self.shared.host.release_bridge(&self.lab, bridge, context).await,
+            Action::WriteNames => self.write_names(context).await,
+            Action::CreateNode { node, runtime }
+            | Action::StartNode { node, runtime }
+            | Action::UpdateNode { node, runtime }
+            | Action::StopNode { node, runtime }
+            | Action::DeleteNode { node, runtime } => self.node(&step.action, node, *runtime, context).await,
+            Action::CreateLink { .. }
+            | Action::UpdateLink { .. }
+            | Action::SetLink { .. }
+            | Action::DeleteLink { .. } => {
+                unreachable!("links go out in batches")
+            }
+        };
+        answer.map_or_else(Outcome::Failed, |()| Outcome::Done)
+    }
+
+    async fn node(
+        &self,
+        action: &Action,
+        node: &NodeName,
+        runtime: RuntimeKind,
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        let runtime = self.runtime(runtime, node)?;
+        if let Action::StartNode { .. } = action {
+            self.startup_delay(node, context).await?;
+        }
+        let place = self.shared.nodes.enter(context.deadline).await;
+        let _place = place.map_err(|busy| engine_error("reach", &format!("node {node}"), busy.to_string()))?;
+        let call = async {
+            match action {
+                Action::CreateNode { .. } => runtime.create(&self.order(node)?, context).await,
+                Action::StartNode { .. } => runtime.start(&self.order(node)?, context).await,
+                Action::UpdateNode { .. } => runtime.update(&self.order(node)?, context).await,
+                Action::StopNode { .. } => runtime.stop(&self.lab, node, context).await,
+                _ => runtime.delete(&self.lab, node, context).await,
+            }
+        };
+        within(context, &step_object(action), call).await
+    }
+
+    async fn startup_delay(&self, node: &NodeName, context: &Context) -> Result<(), DriverError> {
+        let spec = self.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
+        let delay = Duration::from_secs(spec.map_or(0, |spec| spec.startup_delay).into());
+        if delay.is_zero() {
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => Ok(()),
+            () = context.cancel.cancelled() => Err(cancelled(&format!("node {node}"))),
+        }
+    }
+
+    fn runtime(&self, kind: RuntimeKind, node: &NodeName) -> Result<Arc<dyn Runtime>, DriverError> {
+        self.shared.runtimes.get(&kind).cloned().ok_or_else(|| {
+            let mut error =
+                engine_error("reach", &format!("node {node}"), format!("this agent has no runtime {kind:?}"));
+            error.class = ErrorClass::Permanent;
+            error
+        })
+    }
+
+    fn order(&self, node: &NodeName) -> Result<NodeOrder, DriverError> {
+        let wish = self.wish.as_ref().ok_or_else(|| cancelled(&format!("node {node}")))?;
+        let spec = wish.lab.nodes().get(node).ok_or_else(|| cancelled(&format!("node {node}")))?;
+        let fingerprint = NodeFingerprint::of(spec, wish.rebuild);
+        Ok(NodeOrder { lab: wish.lab.clone(), node: node.clone(), fingerprint })
+    }
+
+    async fn write_names(&self, context: &Context) -> Result<(), DriverError> {
+        let Some(wish) = &self.wish else { return Ok(()) };
+        let content = names(&wish.lab);
+        for runtime in self.shared.runtimes.values() {
+            within(context, "names", runtime.write_names(&self.lab, Some(&content), context)).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a command of the topology once and records that it was run, whatever it answered.
+    async fn exec(
+        &self,
+        node: &NodeName,
+        runtime: RuntimeKind,
+        index: usize,
+        argv: &[String],
+        context: &Context,
+    ) -> Outcome {
+        let object = format!("exec on {node}: {}", argv.join(" "));
+        let answer = self.exec_once(node, runtime, argv, context).await;
+        if answer.as_ref().is_err_and(|error| error.class != ErrorClass::Permanent) {
+            return Outcome::Failed(answer.expect_err("just seen to be an error"));
+        }
+        let facts = self.shared.inventory.snapshot();
+        let fact = facts.labs.get(&self.lab).and_then(|facts| facts.nodes.get(node));
+        if let Some(incarnation) = fact.and_then(|fact| fact.incarnation.clone()) {
+            let done = Done { incarnation, execs: index + 1 };
+            self.shared.done.set(&self.lab, node, done.clone());
+            if let Err(error) = self.shared.store.write(vec![put(done_key(&self.lab, node), &done)]).await {
+                tracing::warn!(lab = %self.lab, %node, %error, "cannot record that a command was run");
+            }
+        }
+        match answer {
+            Ok((0, _)) => Outcome::Done,
+            Ok((code, output)) => {
+                let output = output.trim_end();
+                let shown = if output.is_empty() { String::new() } else { format!(":\n{output}") };
+                Outcome::Complained(format!("{object}: exit code {code}{shown}"))
+            }
+            Err(error) => Outcome::Complained(format!("{object}: {}", error.cause)),
+        }
+    }
+
+    async fn exec_once(
+        &self,
+        node: &NodeName,
+        runtime: RuntimeKind,
+        argv: &[String],
+        context: &Context,
+    ) -> Result<(i32, String), DriverError> {
+        let runtime = self.runtime(runtime, node)?;
+        let object = format!("exec on {node}");
+        let request = ExecRequest { argv: argv.to_vec(), terminal: Terminal::None };
+        let mut session = within(context, &object, runtime.exec(&self.lab, node, request)).await?;
+        let _ = session.input.send(ExecInput::CloseStdin).await;
+        let mut kept = Vec::new();
+        let run = async {
+            while let Some(output) = session.output.recv().await {
+                match output {
+                    ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => {
+                        kept.extend_from_slice(&bytes);
+                        let over = kept.len().saturating_sub(OUTPUT_KEPT);
+                        kept.drain(..over);
+                    }
+                    ExecOutput::Exited(code) => return Ok(code),
+                }
+            }
+            Err(engine_error("run", &object, "its connection was lost".into()))
+        };
+        let code = within(context, &object, run).await?;
+        Ok((code, String::from_utf8_lossy(&kept).into_owned()))
+    }
+
+    /// Carries out a batch of links.
+    pub(crate) async fn run_links(&self, steps: Vec<Step>, context: &Context) -> Vec<(netloom_plan::StepId, Outcome)> {
+        let mut orders = Vec::with_capacity(steps.len());
+        let mut ended = Vec::new();
+        let mut ids = Vec::with_capacity(steps.len());
+        for step in steps {
+            match self.link_order(&step.action) {
+                Ok(order) => {
+                    orders.push(order);
+                    ids.push(step.id);
+                }
+                Err(error) => ended.push((step.id, Outcome::Failed(error))),
+            }
+        }
+        let count = orders.len();
+        let call = async { Ok(self.shared.fabric.apply(orders, context).await) };
+        let answers = within(context, "links", call).await.unwrap_or_else(|error| vec![Err(error); count]);
+        let outcomes = answers.into_iter().map(|answer| answer.map_or_else(Outcome::Failed, |()| Outcome::Done));
+        ended.extend(ids.into_iter().zip(outcomes));
+        ended
+    }
+
+    fn link_order(&self, action: &Action) -> Result<LinkOrder, DriverError> {
+        if let Action::DeleteLink { link } = action {
+            return Ok(LinkOrder::Delete { lab: self.lab.clone(), link: link.clone() });
+        }
+        let wish = self.wish.as_ref().ok_or_else(|| cancelled("link"))?;
+        let lab = wish.lab.clone();
+        let print = |id: &netloom_model::LinkId| {
+            let at = lab.links().binary_search_by(|link| link.id().cmp(id)).map_err(|_| cancelled("link"))?;
+            Ok::<_, DriverError>(LinkFingerprint::of(&lab.links()[at], wish.rebuild))
+        };
+        Ok(match action {
+            Action::CreateLink { link } => {
+                LinkOrder::Create { fingerprint: print(link)?, lab: lab.clone(), link: link.clone() }
+            }
+            Action::UpdateLink { link } => {
+                LinkOrder::Update { fingerprint: print(link)?, lab: lab.clone(), link: link.clone() }
+            }
+            Action::SetLink { link, side, admin } => {
+                LinkOrder::Set { lab, link: link.clone(), side: *side, admin: *admin }
+            }
+            other => unreachable!("{other} is no link's"),
+        })
+    }
+}
+
+fn step_object(action: &Action) -> String {
+    action.node().map_or_else(|| action.to_string(), |node| format!("node {node}"))
+}
+
+/// Waits for a driver until the deadline; afterwards the call is released, its outcome unknown until observed.
+pub(crate) async fn within<T>(
+    context: &Context,
+    object: &str,
+    call: impl Future<Output = Result<T, DriverError>>,
+) -> Result<T, DriverError> {
+    match tokio::time::timeout_at(context.deadline.into(), call).await {
+        Ok(answer) => answer,
+        Err(_) => Err(DriverError {
+            class: ErrorClass::Deadline,
+            ..engine_error("finish", object, "its deadline passed; what became of it shows in the inventory".into())
+        }),
+    }
+}
+
+fn cancelled(object: &str) -> DriverError {
+    DriverError { class: ErrorClass::Cancelled, ..engine_error("reach", object, "it is not wanted any more".into()) }
+}
+
+pub(crate) fn engine_error(operation: &str, object: &str, cause: String) -> DriverError {
+    DriverError {
+        operation: operation.into(),
+        object: object.into(),
+        backend: "engine".into(),
+        cause,
+        hint: None,
+        class: ErrorClass::Transient,
+    }
+}

@@ -1,0 +1,297 @@
+//! Operations: what was asked for, how far it is, how it ended. The journal keeps the last ones.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use netloom_model::LabName;
+use netloom_plan::{Step, StepId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::event::{Events, What};
+
+/// How many ended operations are kept.
+const KEPT: usize = 256;
+
+/// The number of an operation; counts up within one agent process, the time of its start before it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct OperationId(pub String);
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// How an operation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationState {
+    /// It works, or waits for its turn.
+    Running,
+    /// All of it is true now.
+    Succeeded,
+    /// Something could not be done; the rest stands.
+    Failed,
+    /// A person ended it; the lab is held as it is.
+    Cancelled,
+    /// Its deadline passed; the wish stays and is worked on.
+    Deadline,
+    /// Another operation on the same lab took its place.
+    Superseded,
+}
+
+impl OperationState {
+    /// Whether it has ended.
+    pub fn is_final(self) -> bool {
+        self != Self::Running
+    }
+}
+
+/// How a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepState {
+    /// It waits for others or for its turn.
+    Waiting,
+    /// It is being done.
+    Running,
+    /// It is done.
+    Done,
+    /// It could not be done.
+    Failed,
+    /// It was not tried: one that it waits for failed, or the operation ended.
+    Skipped,
+}
+
+/// One step of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Its name, as in the plan.
+    pub id: StepId,
+    /// What it does, for people.
+    pub text: String,
+    /// Why it is there.
+    pub reason: String,
+    /// How it stands.
+    pub state: StepState,
+    /// When it began.
+    pub started: Option<SystemTime>,
+    /// When it ended.
+    pub ended: Option<SystemTime>,
+    /// Why it failed: operation, object, cause, what to do.
+    pub error: Option<String>,
+}
+
+/// An operation as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationView {
+    /// Its number.
+    pub id: OperationId,
+    /// `deploy`, `destroy`, `link`.
+    pub kind: String,
+    /// Its lab.
+    pub lab: LabName,
+    /// How it stands.
+    pub state: OperationState,
+    /// When it was accepted.
+    pub created: SystemTime,
+    /// When it ended.
+    pub ended: Option<SystemTime>,
+    /// Its steps in the order of the plan; empty until there is a plan.
+    pub steps: Vec<StepRecord>,
+    /// What it says at its end, one line.
+    pub message: Option<String>,
+    /// Everything that went wrong, each with object, cause and what to do.
+    pub problems: Vec<String>,
+}
+
+/// An operation that can be followed.
+#[derive(Debug)]
+pub struct Operation {
+    id: OperationId,
+    kind: &'static str,
+    lab: LabName,
+    inner: Mutex<OperationView>,
+    index: Mutex<BTreeMap<StepId, usize>>,
+    state: watch::Sender<OperationState>,
+    events: Events,
+}
+
+impl Operation {
+    /// Its number.
+    pub fn id(&self) -> &OperationId {
+        &self.id
+    }
+
+    /// Its lab.
+    pub fn lab(&self) -> &LabName {
+        &self.lab
+    }
+
+    /// `deploy`, `destroy`, `link`.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// A copy of how it stands.
+    pub fn view(&self) -> OperationView {
+        self.lock().clone()
+    }
+
+    /// Its state, to be watched.
+    pub fn state(&self) -> watch::Receiver<OperationState> {
+        self.state.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OperationView> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the steps of a plan that it has not had yet.
+    pub(crate) fn add_steps(&self, steps: &[Step]) {
+        let mut view = self.lock();
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        for step in steps {
+            if let Some(at) = index.get(&step.id) {
+                view.steps[*at].state = StepState::Waiting;
+                continue;
+            }
+            index.insert(step.id.clone(), view.steps.len());
+            view.steps.push(StepRecord {
+                id: step.id.clone(),
+                text: step.action.to_string(),
+                reason: step.reason.clone(),
+                state: StepState::Waiting,
+                started: None,
+                ended: None,
+                error: None,
+            });
+        }
+    }
+
+    pub(crate) fn set_step(&self, id: &StepId, state: StepState, error: Option<String>) {
+        let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        let Some(at) = at else { return };
+        let mut view = self.lock();
+        let record = &mut view.steps[at];
+        record.state = state;
+        match state {
+            StepState::Running => record.started = Some(SystemTime::now()),
+            StepState::Done | StepState::Failed => record.ended = Some(SystemTime::now()),
+            StepState::Waiting | StepState::Skipped => {}
+        }
+        record.error.clone_from(&error);
+        if let Some(error) = error {
+            view.problems.push(error);
+        }
+    }
+
+    /// Ends it; a second end is ignored.
+    pub(crate) fn end(&self, state: OperationState, message: impl Into<String>, problems: Vec<String>) {
+        let message = message.into();
+        {
+            let mut view = self.lock();
+            if view.state.is_final() {
+                return;
+            }
+            view.state = state;
+            view.ended = Some(SystemTime::now());
+            view.message = Some(message.clone());
+            for problem in problems {
+                if !view.problems.contains(&problem) {
+                    view.problems.push(problem);
+                }
+            }
+            for step in &mut view.steps {
+                if matches!(step.state, StepState::Waiting | StepState::Running) {
+                    step.state = StepState::Skipped;
+                }
+            }
+        }
+        self.announce(state, Some(message));
+        self.state.send_replace(state);
+    }
+
+    fn announce(&self, state: OperationState, message: Option<String>) {
+        self.events.publish(What::Operation {
+            operation: self.id.clone(),
+            lab: self.lab.clone(),
+            kind: self.kind.to_owned(),
+            state,
+            message,
+        });
+    }
+}
+
+/// All operations of this agent process.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    shared: Arc<Mutex<Kept>>,
+    events: Events,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    started: u64,
+    count: u64,
+    operations: VecDeque<Arc<Operation>>,
+}
+
+impl Journal {
+    pub(crate) fn new(events: Events) -> Self {
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Self { shared: Arc::new(Mutex::new(Kept { started, ..Kept::default() })), events }
+    }
+
+    pub(crate) fn begin(&self, kind: &'static str, lab: &LabName) -> Arc<Operation> {
+        let mut kept = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.count += 1;
+        let id = OperationId(format!("{:x}-{}", kept.started, kept.count));
+        let view = OperationView {
+            id: id.clone(),
+            kind: kind.to_owned(),
+            lab: lab.clone(),
+            state: OperationState::Running,
+            created: SystemTime::now(),
+            ended: None,
+            steps: Vec::new(),
+            message: None,
+            problems: Vec::new(),
+        };
+        let operation = Arc::new(Operation {
+            id,
+            kind,
+            lab: lab.clone(),
+            inner: Mutex::new(view),
+            index: Mutex::default(),
+            state: watch::Sender::new(OperationState::Running),
+            events: self.events.clone(),
+        });
+        kept.operations.push_back(operation.clone());
+        // Running ones are never dropped: each lab has at most one.
+        while kept.operations.len() > KEPT {
+            let Some(at) = kept.operations.iter().position(|operation| operation.state.borrow().is_final()) else {
+                break;
+            };
+            kept.operations.remove(at);
+        }
+        drop(kept);
+        operation.announce(OperationState::Running, None);
+        operation
+    }
+
+    /// An operation by its number, while it is kept.
+    pub fn get(&self, id: &OperationId) -> Option<Arc<Operation>> {
+        let kept = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.operations.iter().find(|operation| &operation.id == id).cloned()
+    }
+
+    /// All that are kept, oldest first.
+    pub fn all(&self) -> Vec<Arc<Operation>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).operations.iter().cloned().collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! Refusals: why a request was not accepted. Nothing is stored and nothing touched when one is given.
+
+use netloom_model::{LabName, NodeName};
+use netloom_plan::Obstacle;
+
+use crate::bulkhead::Busy;
+use crate::driver::{DriverError, StoreError};
+use crate::operation::OperationId;
+
+/// Why a request was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such lab.
+    #[error("there is no lab `{0}` on this host; `netloom inspect --all` lists those that are")]
+    NoLab(LabName),
+    /// There is no such node in the lab.
+    #[error("there is no node `{node}` in lab `{lab}`; it has {known}")]
+    NoNode {
+        /// The lab.
+        lab: LabName,
+        /// The name that was not found.
+        node: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// There is no such interface.
+    #[error("there is no link at `{end}` in lab `{lab}`; its ends are {known}")]
+    NoEnd {
+        /// The lab.
+        lab: LabName,
+        /// What was asked for.
+        end: String,
+        /// The ends that there are.
+        known: String,
+    },
+    /// There is no such operation, or it is no longer kept.
+    #[error("there is no operation `{0}`; only the last ones of this agent process are kept")]
+    NoOperation(OperationId),
+    /// Something else is being done with the lab.
+    #[error(
+        "lab `{lab}` has a {kind} under way (operation {operation}); wait for it, or cancel it with \
+             `netloom operation cancel {operation}`"
+    )]
+    InProgress {
+        /// The lab.
+        lab: LabName,
+        /// `deploy`, `destroy`, `link`.
+        kind: String,
+        /// Which one.
+        operation: OperationId,
+    },
+    /// The lab's name belongs to another file.
+    #[error(
+        "lab `{lab}` is deployed from {theirs}, not from {ours}; give this one another name (`name:` or --name), \
+             or destroy the other first (`netloom destroy --name {lab}`)"
+    )]
+    OtherSource {
+        /// The lab.
+        lab: LabName,
+        /// The file that it was deployed from.
+        theirs: String,
+        /// The file of the request.
+        ours: String,
+    },
+    /// A person has another version of the lab in mind than there is.
+    #[error("lab `{lab}` has changed meanwhile: it is at generation {current}, the request was made for {expected}")]
+    Changed {
+        /// The lab.
+        lab: LabName,
+        /// The generation there is.
+        current: u64,
+        /// The generation of the request.
+        expected: u64,
+    },
+    /// This host cannot make the lab as it is now.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Obstacles(Vec<Obstacle>),
+    /// The runtime cannot run a node.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Unable(Vec<DriverError>),
+    /// A node's runtime is not in this agent.
+    #[error("node `{node}`: this agent cannot run `runtime: {runtime}`; it has {known}. {hint}")]
+    NoRuntime {
+        /// The node.
+        node: NodeName,
+        /// What it wants.
+        runtime: String,
+        /// What there is.
+        known: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The node does not run.
+    #[error("node `{node}` of lab `{lab}` is {state}; a command needs a running node")]
+    NotRunning {
+        /// The lab.
+        lab: LabName,
+        /// The node.
+        node: NodeName,
+        /// Its state.
+        state: String,
+    },
+    /// The agent is still looking at what there is on this host.
+    #[error("the agent has not seen the whole host yet ({0}); try again in a moment")]
+    NotReady(String),
+    /// Too much is under way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The store could not take it.
+    #[error("nothing was changed: {0}")]
+    Store(#[from] StoreError),
+    /// A driver failed in a session.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// The agent is shutting down.
+    #[error("the agent is stopping; what runs goes on, and the next start of the agent takes it over")]
+    Stopping,
+}

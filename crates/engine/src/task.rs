@@ -1,0 +1,123 @@
+//! Long-lived tasks: named, tracked, judged by their oldest unserved work; a panic is reported and the task restarts.
+//!
+//! This is the one place that calls `tokio::spawn`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinError, JoinHandle};
+
+/// Runs a task under a name. A panic ends the task, is logged and comes back as an error of the handle.
+pub fn spawn<F>(name: impl Into<String>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let name = name.into();
+    #[expect(clippy::disallowed_methods, reason = "the one helper that tracks names and panics")]
+    let inner = tokio::spawn(future);
+    #[expect(clippy::disallowed_methods, reason = "as above: the outer task only reports")]
+    tokio::spawn(async move {
+        let abort = AbortOnDrop(inner.abort_handle());
+        let ended = inner.await;
+        std::mem::forget(abort);
+        match ended {
+            Ok(output) => output,
+            Err(error) => {
+                report(&name, &error);
+                match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // The outer task is aborted with the inner one, so nobody waits for this.
+                    Err(_) => std::future::pending().await,
+                }
+            }
+        }
+    })
+}
+
+struct AbortOnDrop(tokio::task::AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn report(name: &str, error: &JoinError) {
+    if error.is_panic() {
+        tracing::error!(task = name, "task panicked");
+    }
+}
+
+/// What a loop owes: since when it has had work that it has not served.
+#[derive(Debug)]
+pub struct Beat {
+    origin: Instant,
+    /// Milliseconds since `origin`, plus one; 0 when nothing is owed.
+    owed: AtomicU64,
+}
+
+impl Beat {
+    fn new(origin: Instant) -> Self {
+        Self { origin, owed: AtomicU64::new(0) }
+    }
+
+    /// Work came in; the oldest counts.
+    pub fn owe(&self) {
+        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
+        let _ = self.owed.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// All work that came in was served.
+    pub fn settle(&self) {
+        self.owed.store(0, Ordering::Release);
+    }
+
+    /// How old the oldest unserved work is.
+    pub fn overdue(&self) -> Duration {
+        match self.owed.load(Ordering::Acquire) {
+            0 => Duration::ZERO,
+            since => {
+                let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+                Duration::from_millis(now.saturating_sub(since - 1))
+            }
+        }
+    }
+}
+
+/// The beats of all loops by name. The health thread reads it.
+#[derive(Debug, Clone)]
+pub struct Beats {
+    origin: Instant,
+    beats: Arc<Mutex<BTreeMap<String, Arc<Beat>>>>,
+}
+
+impl Default for Beats {
+    fn default() -> Self {
+        Self { origin: Instant::now(), beats: Arc::default() }
+    }
+}
+
+impl Beats {
+    /// The beat of a loop; made when it is first asked for.
+    pub fn of(&self, name: &str) -> Arc<Beat> {
+        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.entry(name.to_owned()).or_insert_with(|| Arc::new(Beat::new(self.origin))).clone()
+    }
+
+    /// The loop ended on purpose.
+    pub fn forget(&self, name: &str) {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// The loops that owe something for longer than `limit`, with how long; never blocks: when the list is just
+    /// being changed it is taken as empty, and read again at the next look.
+    pub fn late(&self, limit: Duration) -> Vec<(String, Duration)> {
+        let Ok(beats) = self.beats.try_lock() else { return Vec::new() };
+        let overdue = beats.iter().map(|(name, beat)| (name.clone(), beat.overdue()));
+        overdue.filter(|(_, age)| *age > limit).collect()
+    }
+}

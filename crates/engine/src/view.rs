@@ -1,0 +1,223 @@
+//! Labs as people and programs see them: what is wanted beside what is there, in one value.
+
+use std::time::SystemTime;
+
+use netloom_model::{End, Endpoint, LabName, Link, NodeKind, NodeName, RuntimeKind};
+use netloom_plan::{AdminState, NodeState};
+use serde::{Deserialize, Serialize};
+
+use crate::desired::{Authority, Phase, Wish};
+use crate::fact::{NodeFact, Place, PortFact, PortMark};
+use crate::inventory::{SeenLink, Snapshot, SourceState};
+
+/// A lab.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabView {
+    /// Its name.
+    pub name: LabName,
+    /// Who decides; `None` when no wish is known: it was found by its marks.
+    pub authority: Option<Authority>,
+    /// Whether it is to be there.
+    pub phase: Option<Phase>,
+    /// Counts up with every change of the wish.
+    pub generation: u64,
+    /// The file that it was deployed from.
+    pub source: Option<String>,
+    /// Why nothing is done for it, when a person has cancelled.
+    pub held: Option<String>,
+    /// The nodes by name.
+    pub nodes: Vec<NodeView>,
+    /// The links by id.
+    pub links: Vec<LinkView>,
+    /// What could not be looked at lately, if anything: the lab is shown as it was last seen.
+    pub stale: Option<String>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its name.
+    pub name: NodeName,
+    /// What it is.
+    pub kind: NodeKind,
+    /// What it runs on.
+    pub runtime: Option<RuntimeKind>,
+    /// Its container name.
+    pub container: String,
+    /// Its state.
+    pub state: NodeState,
+    /// Running, with all its links up.
+    pub ready: bool,
+    /// The process id of its init on the host.
+    pub pid: Option<u32>,
+    /// The addresses of its interfaces, with prefix length; without link-local and loopback.
+    pub addresses: Vec<String>,
+    /// The last lines of its output, once it has ended or failed.
+    pub last_output: Option<String>,
+    /// Something that a person should know.
+    pub note: Option<String>,
+    /// When it was last confirmed.
+    pub seen: Option<SystemTime>,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// Its id.
+    pub id: String,
+    /// Its one or two ends.
+    pub ends: Vec<EndView>,
+    /// `absent`, `down` or `up` (a carrier on every end).
+    pub state: String,
+    /// The MTU wanted, in bytes.
+    pub mtu: u32,
+}
+
+/// One end of a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndView {
+    /// `node:interface`.
+    pub end: String,
+    /// Whether it is switched on; `None` when it is not there.
+    pub admin: Option<AdminState>,
+    /// Whether a person switched it off.
+    pub cut: bool,
+    /// Whether it has a carrier.
+    pub carrier: bool,
+    /// Its index in its namespace.
+    pub ifindex: Option<u32>,
+    /// Its name in the kernel.
+    pub interface: String,
+    /// Its MAC address.
+    pub mac: String,
+    /// Its MTU as the kernel has it, in bytes.
+    pub mtu: Option<u32>,
+    /// Its addresses with prefix length.
+    pub addresses: Vec<String>,
+}
+
+impl LabView {
+    /// The view of one lab, or `None` when it is neither wanted nor there.
+    pub fn of(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Self> {
+        let facts = snapshot.labs.get(name);
+        if wish.is_none() && facts.is_none() {
+            return None;
+        }
+        let seen = snapshot.links(name);
+        let links: Vec<LinkView> = wish
+            .map(|wish| wish.lab.links().iter().map(|link| link_view(name, wish, link, seen.get(&link.id()))).collect())
+            .unwrap_or_default();
+        let mut nodes: Vec<NodeView> = Vec::new();
+        if let Some(wish) = wish {
+            for (node, spec) in wish.lab.nodes() {
+                let fact = facts.and_then(|facts| facts.nodes.get(node));
+                let mut view = node_view(node, spec.kind, wish.lab.container_name(node), fact);
+                view.runtime = spec.runtime;
+                if spec.kind != NodeKind::Linux {
+                    view.state = shared_state(node, spec.kind, snapshot);
+                }
+                let up = links.iter().filter(|link| link.touches(node)).all(|link| link.state == "up");
+                view.ready = view.state == NodeState::Running && up;
+                nodes.push(view);
+            }
+        }
+        for (node, fact) in facts.map(|facts| &facts.nodes).into_iter().flatten() {
+            if !nodes.iter().any(|view| &view.name == node) {
+                nodes.push(node_view(node, NodeKind::Linux, fact.container.clone(), Some(fact)));
+            }
+        }
+        for view in &mut nodes {
+            let ports = facts.map(|facts| facts.ports.iter()).into_iter().flatten();
+            let own = ports.filter(|((of, _), _)| of == &view.name).flat_map(|(_, port)| &port.addresses);
+            view.addresses = own.filter(|address| !is_local(address)).cloned().collect();
+        }
+        Some(Self {
+            name: name.clone(),
+            authority: wish.map(|wish| wish.authority.clone()),
+            phase: wish.map(|wish| wish.phase),
+            generation: wish.map_or(0, |wish| wish.generation),
+            source: wish.and_then(|wish| wish.lab.source().map(str::to_owned)),
+            held: wish.and_then(|wish| wish.held.clone()),
+            nodes,
+            links,
+            stale: stale(snapshot),
+        })
+    }
+}
+
+impl LinkView {
+    fn touches(&self, node: &NodeName) -> bool {
+        self.ends.iter().any(|end| end.end.split_once(':').is_some_and(|(of, _)| of == node.as_str()))
+    }
+}
+
+fn stale(snapshot: &Snapshot) -> Option<String> {
+    let errors = snapshot.sources.iter().filter_map(|(source, state): (_, &SourceState)| {
+        state.error.as_ref().map(|error| format!("{source:?} cannot be looked at: {error}"))
+    });
+    let errors: Vec<String> = errors.collect();
+    (!errors.is_empty()).then(|| errors.join("; "))
+}
+
+fn is_local(address: &str) -> bool {
+    address.starts_with("127.") || address.starts_with("fe80:") || address.starts_with("::1/")
+}
+
+/// Bridges and the host have no process: they run when they are there.
+fn shared_state(node: &NodeName, kind: NodeKind, snapshot: &Snapshot) -> NodeState {
+    let there = match kind {
+        NodeKind::Bridge => node.as_str().parse().is_ok_and(|name| snapshot.host_port(&name).is_some()),
+        NodeKind::Host | NodeKind::Linux => true,
+    };
+    if there { NodeState::Running } else { NodeState::Absent }
+}
+
+fn node_view(name: &NodeName, kind: NodeKind, container: String, fact: Option<&NodeFact>) -> NodeView {
+    NodeView {
+        name: name.clone(),
+        kind,
+        runtime: fact.map(|fact| fact.runtime),
+        container,
+        state: fact.map_or(NodeState::Absent, |fact| fact.state.clone()),
+        ready: false,
+        pid: fact.and_then(|fact| fact.pid),
+        addresses: Vec::new(),
+        last_output: fact.and_then(|fact| fact.last_output.clone()),
+        note: fact.and_then(|fact| fact.note.clone()),
+        seen: fact.map(|fact| fact.seen),
+    }
+}
+
+fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -> LinkView {
+    let id = link.id();
+    let ports: Vec<Option<&PortFact>> = link.ends().map(|end| find_port(lab, end, seen)).collect();
+    let state = if ports.iter().any(Option::is_none) {
+        "absent"
+    } else if ports.iter().flatten().all(|port| port.admin_up && port.carrier) {
+        "up"
+    } else {
+        "down"
+    };
+    let sides = [netloom_plan::Side::A, netloom_plan::Side::B];
+    let ends = link.ends().zip(ports).zip(sides).map(|((end, port), side)| EndView {
+        end: end.label(),
+        admin: port.map(|port| if port.admin_up { AdminState::Up } else { AdminState::Down }),
+        cut: wish.down.contains(&(id.clone(), side)),
+        carrier: port.is_some_and(|port| port.carrier),
+        ifindex: port.map(|port| port.ifindex),
+        interface: end.interface.kernel().to_string(),
+        mac: port.and_then(|port| port.mac).unwrap_or(end.mac).to_string(),
+        mtu: port.map(|port| port.mtu),
+        addresses: port.map(|port| port.addresses.clone()).unwrap_or_default(),
+    });
+    LinkView { id: id.to_string(), ends: ends.collect(), state: state.to_owned(), mtu: link.mtu.bytes() }
+}
+
+fn find_port<'a>(lab: &LabName, end: &End, seen: Option<&'a SeenLink>) -> Option<&'a PortFact> {
+    let place = match &end.at {
+        Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
+        Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Place::Host,
+    };
+    let port = seen?.port(&place, end.interface.kernel())?;
+    matches!(port.mark, Some(PortMark::Link { .. })).then_some(port)
+}
