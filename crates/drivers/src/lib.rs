@@ -1,1 +1,5 @@
-//! placeholder
+//! What labs are made of on a real host: the drivers behind the engine's three seams.
+//!
+//! Third-party types stop here; the engine sees facts, orders and errors of its own.
+
+pub mod fabric;

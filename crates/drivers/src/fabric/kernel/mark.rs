@@ -1,0 +1,187 @@
+//! Marks: how an interface says that it is ours, and of what.
+//!
+//! Two of them. The *group* (IFLA_GROUP, a number) is set by the message that creates an interface, so not even a crash
+//! leaves one without it; the *alias* (ifalias, text) by the message that brings it up, and only the alias makes it
+//! ours in full:
+//!
+//! ```text
+//! netloom/<instance>/<lab>/<link id>/<fingerprint>         an end of a link
+//! netloom/<instance>/<lab>/<link id>/<fingerprint>/down    the same, switched off by a person
+//! netloom/<instance>/bridge                                a bridge
+//! ```
+//!
+//! The kernel takes 255 bytes. An id that does not fit is written as `#` and 16 hex digits of its hash; this process
+//! knows the ids behind the hashes it has written or was told.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use netloom_engine::PortMark;
+use netloom_kernel::LinkInfo;
+use netloom_model::{InterfaceName, LabName, LinkId, Mac, hex};
+use netloom_plan::{AdminState, LinkFingerprint};
+
+/// IFALIASZ of linux/if.h, less the NUL.
+const ALIAS_MAX: usize = 255;
+
+/// IFA_PROTO of the addresses that links are given; the kernel's own are 1 to 3.
+pub(crate) const ADDRESS_PROTOCOL: u8 = 0x4e;
+
+/// The marks of one agent instance.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    instance: String,
+    hashed: Mutex<HashMap<String, LinkId>>,
+}
+
+impl Marks {
+    pub(crate) fn new(instance: &str) -> Self {
+        Self { instance: instance.to_owned(), hashed: Mutex::default() }
+    }
+
+    /// The group of all links of a lab: 31 bits of a hash, never 0 (the default group).
+    pub(crate) fn lab_group(&self, lab: &LabName) -> u32 {
+        self.group(&format!("lab\0{lab}"))
+    }
+
+    /// The group of the bridges.
+    pub(crate) fn bridge_group(&self) -> u32 {
+        self.group("bridge")
+    }
+
+    fn group(&self, of: &str) -> u32 {
+        let digits = hex(format!("{}\0{of}", self.instance).as_bytes());
+        let bits = u32::from_str_radix(&digits[..8], 16).expect("eight hex digits are 32 bits");
+        (bits >> 1).max(1)
+    }
+
+    /// A MAC address for a bridge, the same each time: without one of its own a bridge takes that of a port.
+    pub(crate) fn bridge_mac(&self, bridge: &InterfaceName) -> Mac {
+        let digits = hex(format!("{}\0bridge\0{bridge}", self.instance).as_bytes());
+        let octet = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("two hex digits are an octet");
+        Mac([0xaa, 0xc1, 0xab, octet(0), octet(2), octet(4)])
+    }
+
+    /// The alias of an end of a link.
+    pub(crate) fn link_alias(
+        &self,
+        lab: &LabName,
+        link: &LinkId,
+        fingerprint: &LinkFingerprint,
+        switched: AdminState,
+    ) -> String {
+        let suffix = if switched == AdminState::Down { "/down" } else { "" };
+        let alias = |id: &str| format!("netloom/{}/{lab}/{id}/{fingerprint}{suffix}", self.instance);
+        let whole = alias(link.as_str());
+        if whole.len() <= ALIAS_MAX {
+            return whole;
+        }
+        self.learn(link);
+        alias(&short_id(link))
+    }
+
+    /// Makes the id known behind its hash; for links of which only the marks are there yet.
+    pub(crate) fn learn(&self, link: &LinkId) {
+        let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        hashed.entry(short_id(link)).or_insert_with(|| link.clone());
+    }
+
+    /// The alias of a bridge.
+    pub(crate) fn bridge_alias(&self) -> String {
+        format!("netloom/{}/bridge", self.instance)
+    }
+
+    /// What the mark of an interface says; `None` if it carries none of this instance.
+    pub(crate) fn read(&self, interface: &LinkInfo) -> Option<PortMark> {
+        let text = interface.alias.as_deref()?.strip_prefix("netloom/")?.strip_prefix(&self.instance)?;
+        let text = text.strip_prefix('/')?;
+        if text == "bridge" {
+            return Some(PortMark::Bridge);
+        }
+        let (text, switched) = match text.strip_suffix("/down") {
+            Some(text) => (text, AdminState::Down),
+            None => (text, AdminState::Up),
+        };
+        // Lab and fingerprint have no slash; an interface name in the id may have one.
+        let (lab, rest) = text.split_once('/')?;
+        let (id, fingerprint) = rest.rsplit_once('/')?;
+        let known = || self.hashed.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let link = known().unwrap_or_else(|| LinkId::from_text(id));
+        Some(PortMark::Link { lab: lab.parse().ok()?, link, fingerprint: fingerprint.parse().ok()?, switched })
+    }
+}
+
+/// Whether an interface was created by us with that group but never brought up: the work of an order that was cut off.
+pub(crate) fn is_half_made(interface: &LinkInfo, group: u32) -> bool {
+    interface.group == group && interface.alias.is_none() && !interface.up
+}
+
+fn short_id(link: &LinkId) -> String {
+    format!("#{}", &hex(link.as_str().as_bytes())[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interface(alias: &str) -> LinkInfo {
+        LinkInfo {
+            ifindex: 1,
+            name: "eth1".into(),
+            altnames: Vec::new(),
+            kind: None,
+            up: true,
+            lower_up: true,
+            mtu: 1500,
+            mac: None,
+            group: 0,
+            alias: Some(alias.into()),
+            master: None,
+            peer: None,
+            peer_nsid: None,
+        }
+    }
+
+    fn mark(id: &str, switched: AdminState) -> PortMark {
+        PortMark::Link {
+            lab: "lab".parse().unwrap(),
+            link: LinkId::from_text(id),
+            fingerprint: "01234567.89abcdef".parse().unwrap(),
+            switched,
+        }
+    }
+
+    #[test]
+    fn a_mark_reads_back_as_it_was_written_also_with_slashes_and_at_any_length() {
+        let marks = Marks::new("0123456789ab");
+        for id in ["r1:eth1-r2:eth1", "r1:Gi0/0/1-r2:Gi0/0/2", &"x".repeat(200)] {
+            for state in [AdminState::Up, AdminState::Down] {
+                let PortMark::Link { lab, link, fingerprint, switched } = mark(id, state) else { unreachable!() };
+                let alias = marks.link_alias(&lab, &link, &fingerprint, switched);
+                assert!(alias.len() <= ALIAS_MAX);
+                assert_eq!(marks.read(&interface(&alias)), Some(mark(id, state)));
+            }
+        }
+        assert_eq!(marks.read(&interface(&marks.bridge_alias())), Some(PortMark::Bridge));
+    }
+
+    #[test]
+    fn what_another_instance_or_a_person_wrote_is_no_mark() {
+        let marks = Marks::new("0123456789ab");
+        let other = Marks::new("0123456789a").bridge_alias();
+        for alias in [other.as_str(), "uplink to spine 1", "netloom/0123456789ab", "netloom/0123456789ab/lab/x", ""] {
+            assert_eq!(marks.read(&interface(alias)), None, "{alias}");
+        }
+    }
+
+    #[test]
+    fn groups_differ_by_lab_and_instance_and_are_never_the_default_one() {
+        let (one, two) = (Marks::new("one"), Marks::new("two"));
+        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let groups = [one.lab_group(&a), one.lab_group(&b), two.lab_group(&a), one.bridge_group()];
+        for (at, group) in groups.iter().enumerate() {
+            assert!(*group > 0 && i32::try_from(*group).is_ok());
+            assert!(!groups[..at].contains(group));
+        }
+    }
+}

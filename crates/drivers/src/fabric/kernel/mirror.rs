@@ -1,0 +1,235 @@
+//! What the kernel has told, put together: links and addresses come in messages of their own, a fact has both.
+//!
+//! Fed by events in their order and by dumps. A dump takes a while, so events that arrive meanwhile are
+//! applied at once *and* again to its result; each carries the whole state of its object, so the last one wins.
+//! Pure: it does no I/O and asks for no time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
+
+use netloom_engine::{Fact, Place, PortFact, PortKind};
+use netloom_kernel::{AddressInfo, Change, LinkInfo, MonitorEvent, NamespaceDump};
+
+use super::mark::Marks;
+
+#[derive(Debug, Default)]
+pub(crate) struct Mirror {
+    spaces: HashMap<Place, Space>,
+    places: HashMap<i32, Place>,
+    /// Events since the first of the dumps in flight began.
+    replay: Vec<MonitorEvent>,
+    dumps_in_flight: usize,
+}
+
+#[derive(Debug, Default)]
+struct Space {
+    nsid: Option<i32>,
+    links: BTreeMap<u32, LinkInfo>,
+    addresses: BTreeMap<u32, BTreeSet<AddressInfo>>,
+}
+
+/// What changed: interfaces to tell anew, and places that are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Touched {
+    ports: BTreeSet<(Place, u32)>,
+    gone: Vec<Place>,
+    /// Events were lost: only a dump helps.
+    pub(crate) overrun: bool,
+}
+
+impl Mirror {
+    /// Notes which id a place's namespace has. A place with a new namespace starts empty.
+    /// True if it was not known before.
+    pub(crate) fn know(&mut self, place: &Place, nsid: Option<i32>) -> bool {
+        if let Some(known) = self.spaces.get(place) {
+            if known.nsid == nsid {
+                return false;
+            }
+            if let Some(old) = known.nsid {
+                self.places.remove(&old);
+            }
+        }
+        if let Some(nsid) = nsid {
+            self.places.insert(nsid, place.clone());
+        }
+        self.spaces.insert(place.clone(), Space { nsid, ..Space::default() });
+        true
+    }
+
+    /// The places that hold an interface for which `wanted` is true.
+    pub(crate) fn places_with(&self, wanted: impl Fn(&LinkInfo) -> bool) -> Vec<Place> {
+        let holds = self.spaces.iter().filter(|(_, space)| space.links.values().any(&wanted));
+        holds.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// To be called before a dump begins; each call is answered by one [`Mirror::end_dump`].
+    pub(crate) fn begin_dump(&mut self) {
+        self.dumps_in_flight += 1;
+    }
+
+    /// To be called when the result of a dump was taken over, or the dump was given up.
+    pub(crate) fn end_dump(&mut self) {
+        self.dumps_in_flight -= 1;
+        if self.dumps_in_flight == 0 {
+            self.replay = Vec::new();
+        }
+    }
+
+    /// Takes over a dump of one place, whose namespace has that id.
+    pub(crate) fn install(&mut self, place: &Place, nsid: Option<i32>, dump: NamespaceDump) -> Touched {
+        self.know(place, nsid);
+        let mut touched = Touched::default();
+        let space = self.spaces.entry(place.clone()).or_default();
+        touched.ports.extend(space.links.keys().map(|ifindex| (place.clone(), *ifindex)));
+        space.addresses.clear();
+        for address in dump.addresses {
+            space.addresses.entry(address.ifindex).or_default().insert(address);
+        }
+        space.links = dump.links.into_iter().map(|link| (link.ifindex, link)).collect();
+        touched.ports.extend(space.links.keys().map(|ifindex| (place.clone(), *ifindex)));
+        let replay: Vec<_> = self.replay.iter().filter(|event| is_about(event, nsid)).cloned().collect();
+        for event in &replay {
+            self.change(event, &mut touched);
+        }
+        touched
+    }
+
+    /// Forgets the places that are not in the list; a relist found their pins gone.
+    pub(crate) fn retain(&mut self, there: &BTreeSet<Place>) {
+        self.spaces.retain(|place, _| there.contains(place));
+        self.places.retain(|_, place| there.contains(place));
+    }
+
+    /// Takes over events.
+    pub(crate) fn apply(&mut self, events: &[MonitorEvent]) -> Touched {
+        if self.dumps_in_flight > 0 {
+            self.replay.extend_from_slice(events);
+        }
+        let mut touched = Touched::default();
+        for event in events {
+            self.change(event, &mut touched);
+        }
+        touched
+    }
+
+    fn change(&mut self, event: &MonitorEvent, touched: &mut Touched) {
+        let nsid = match event {
+            MonitorEvent::Link { nsid, .. } | MonitorEvent::Address { nsid, .. } => *nsid,
+            MonitorEvent::NamespaceGone { nsid } => {
+                if let Some(place) = self.places.remove(nsid)
+                    && self.spaces.get(&place).is_some_and(|space| space.nsid == Some(*nsid))
+                {
+                    self.spaces.remove(&place);
+                    touched.ports.retain(|(of, _)| *of != place);
+                    touched.gone.push(place);
+                }
+                return;
+            }
+            MonitorEvent::Overrun => {
+                touched.overrun = true;
+                return;
+            }
+        };
+        let place = match nsid {
+            None => Place::Host,
+            // Namespaces of others have ids on the host too.
+            Some(nsid) => match self.places.get(&nsid) {
+                Some(place) => place.clone(),
+                None => return,
+            },
+        };
+        let Some(space) = self.spaces.get_mut(&place) else { return };
+        let ifindex = match event {
+            MonitorEvent::Link { change: Change::New, link, .. } => {
+                space.links.insert(link.ifindex, (**link).clone());
+                link.ifindex
+            }
+            MonitorEvent::Link { change: Change::Deleted, link, .. } => {
+                space.links.remove(&link.ifindex);
+                space.addresses.remove(&link.ifindex);
+                link.ifindex
+            }
+            MonitorEvent::Address { change, address, .. } => {
+                let addresses = space.addresses.entry(address.ifindex).or_default();
+                // One address has one entry, whatever else is said of it.
+                addresses.retain(|known| known.address != address.address);
+                if *change == Change::New {
+                    addresses.insert(*address);
+                }
+                address.ifindex
+            }
+            MonitorEvent::NamespaceGone { .. } | MonitorEvent::Overrun => return,
+        };
+        touched.ports.insert((place, ifindex));
+    }
+
+    /// The facts that follow from what was touched, as things are now.
+    pub(crate) fn facts(&self, touched: Touched, marks: &Marks, seen: SystemTime) -> Vec<Fact> {
+        let gone = touched.gone.into_iter().map(Fact::PlaceGone);
+        let ports = touched.ports.into_iter().filter_map(|(place, ifindex)| {
+            let space = self.spaces.get(&place)?;
+            match space.links.get(&ifindex) {
+                Some(link) => port(&place, link, space.addresses.get(&ifindex), marks, seen).map(Fact::Port),
+                None => Some(Fact::PortGone(place, ifindex)),
+            }
+        });
+        gone.chain(ports).collect()
+    }
+
+    /// Everything.
+    pub(crate) fn all(&self, marks: &Marks, seen: SystemTime) -> Vec<Fact> {
+        let mut ports: Vec<PortFact> = Vec::new();
+        for (place, space) in &self.spaces {
+            let links = space.links.values();
+            ports.extend(links.filter_map(|link| port(place, link, space.addresses.get(&link.ifindex), marks, seen)));
+        }
+        ports.sort_by(|a, b| (&a.place, a.ifindex).cmp(&(&b.place, b.ifindex)));
+        ports.into_iter().map(Fact::Port).collect()
+    }
+}
+
+/// Whether an event is about the namespace with that id (`None`: the host's).
+fn is_about(event: &MonitorEvent, of: Option<i32>) -> bool {
+    match event {
+        MonitorEvent::Link { nsid, .. } | MonitorEvent::Address { nsid, .. } => *nsid == of,
+        MonitorEvent::NamespaceGone { nsid } => Some(*nsid) == of,
+        MonitorEvent::Overrun => false,
+    }
+}
+
+fn port(
+    place: &Place,
+    link: &LinkInfo,
+    addresses: Option<&BTreeSet<AddressInfo>>,
+    marks: &Marks,
+    seen: SystemTime,
+) -> Option<PortFact> {
+    // Every node has one, and nothing can be done with it.
+    if link.name == "lo" && *place != Place::Host {
+        return None;
+    }
+    let kind = match link.kind.as_deref() {
+        Some("veth") => PortKind::Veth,
+        Some("bridge") => PortKind::Bridge,
+        Some("dummy") => PortKind::Dummy,
+        _ => PortKind::Other,
+    };
+    let addresses = addresses.into_iter().flatten().filter(|info| !info.link_local);
+    let mut addresses: Vec<String> = addresses.map(|info| info.address.to_string()).collect();
+    addresses.sort();
+    Some(PortFact {
+        place: place.clone(),
+        ifindex: link.ifindex,
+        // The kernel's rules for names are the model's, so this fails for none.
+        name: link.name.parse().ok()?,
+        kind,
+        admin_up: link.up,
+        carrier: link.lower_up,
+        mtu: link.mtu,
+        mac: link.mac,
+        addresses,
+        master: link.master,
+        mark: marks.read(link),
+        seen,
+    })
+}

@@ -1,0 +1,286 @@
+//! The kernel fabric: links of veth pairs and dummies, bridges of the host, all over netlink.
+//!
+//! It keeps no desired state. What exists is read from the kernel before anything of it is changed, what carries no
+//! mark of ours ([`mark`]) is never touched, and what the kernel says happened goes to the engine as facts.
+//!
+//! ```text
+//!   apply, relist ──▶ fabric-places   opens pins (file operations)
+//!        │      └───▶ nl-reader       dumps                         (netloom-kernel)
+//!        └──────────▶ nl-writer       changes                       (netloom-kernel)
+//!   nl-monitor ──bounded──▶ fabric-events ──▶ Mirror ──▶ Reporter   (facts, in the order of the events)
+//! ```
+//!
+//! Facts of events and of relists are sent with the mirror locked, so they are never out of order. The lock is held for
+//! as long as it takes to put facts together, and never across an await.
+
+mod apply;
+mod bridge;
+mod mark;
+mod mirror;
+mod places;
+mod wire;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use netloom_engine::Layout;
+use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, Reporter};
+use netloom_engine::{Place, Report, Source};
+use netloom_kernel::{
+    Dumper, KernelError, KernelErrorKind, Monitor, MonitorEvent, NamespaceDump, Netns, Request, Rtnl, SubmitError,
+};
+use netloom_model::{InterfaceName, LinkId};
+
+use mark::Marks;
+use mirror::Mirror;
+use places::{OpenPlace, Places};
+
+/// A relist has no caller with a deadline; a thousand namespaces take a fraction of a second.
+const RELIST: Duration = Duration::from_secs(30);
+/// ifindexes below are left to the kernel, which counts from 1.
+const FIRST_IFINDEX: u32 = 1000;
+/// ifindexes above are somebody's choice and not counted on from.
+const LAST_IFINDEX: u32 = 1 << 30;
+
+/// The kernel fabric of one agent instance.
+#[derive(Debug)]
+pub struct KernelFabric {
+    rtnl: Rtnl,
+    dumper: Dumper,
+    places: Places,
+    shared: Arc<Shared>,
+    relisting: tokio::sync::Mutex<()>,
+    listed: AtomicBool,
+    next_ifindex: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mirror: Mutex<Mirror>,
+    marks: Marks,
+    reporter: Reporter,
+}
+
+impl KernelFabric {
+    /// Starts the fabric's threads. `host` is the namespace that counts as the host's: [`Netns::host`], but for tests.
+    ///
+    /// What is there is not looked at before the first [`Fabric::relist`]; events are reported from now on.
+    pub fn start(layout: Layout, host: &Netns, reporter: Reporter) -> Result<Self, DriverError> {
+        let failed = |error: std::io::Error| {
+            let hint =
+                (error.kind() == std::io::ErrorKind::PermissionDenied).then(|| "run the agent as root".to_owned());
+            DriverError { hint, ..refusal("start", "the kernel fabric", error.to_string(), ErrorClass::Permanent) }
+        };
+        let (monitor, events) = Monitor::start(host).map_err(failed)?;
+        let shared = Shared { mirror: Mutex::default(), marks: Marks::new(layout.instance()), reporter };
+        let shared = Arc::new(shared);
+        shared.mirror().know(&Place::Host, None);
+        let fabric = Self {
+            rtnl: Rtnl::start(host.clone()).map_err(failed)?,
+            dumper: Dumper::start(host.clone()).map_err(failed)?,
+            places: Places::start(layout, host.clone(), Arc::new(monitor)).map_err(failed)?,
+            shared: shared.clone(),
+            relisting: tokio::sync::Mutex::default(),
+            listed: AtomicBool::new(false),
+            next_ifindex: AtomicU32::new(FIRST_IFINDEX),
+        };
+        // Ends with the monitor, which ends with the fabric.
+        thread::Builder::new().name("fabric-events".into()).spawn(move || observe(&shared, events)).map_err(failed)?;
+        Ok(fabric)
+    }
+
+    /// When the oldest work that the netlink threads have not finished was given to them: what a supervisor judges
+    /// them by.
+    pub fn oldest_work(&self) -> Option<Instant> {
+        self.rtnl.oldest_work().into_iter().chain(self.dumper.oldest_work()).min()
+    }
+
+    /// A new pair of ifindexes, different as the ends of a veth pair must be.
+    fn ifindexes(&self, skip: u32) -> (u32, u32) {
+        let first = self.next_ifindex.fetch_add(2 + skip, Ordering::Relaxed) + skip;
+        (first, first + 1)
+    }
+
+    async fn submit(&self, batch: Vec<Request>, context: &Context) -> Result<Vec<Result<(), KernelError>>, ErrorClass> {
+        if context.cancel.is_cancelled() {
+            return Err(ErrorClass::Cancelled);
+        }
+        self.rtnl.submit(batch, context.deadline).await.map_err(class_of_submit)
+    }
+
+    /// Dumps places and takes over what was seen.
+    async fn fetch(
+        &self,
+        places: Vec<OpenPlace>,
+        deadline: Instant,
+    ) -> Result<HashMap<Place, NamespaceDump>, (ErrorClass, String)> {
+        let _dumping = Dumping::begin(&self.shared);
+        let kernel = places.iter().map(|open| open.kernel.clone()).collect();
+        let dumps = self.dumper.dump(kernel, deadline).await.map_err(|e| (class_of_submit(e), e.to_string()))?;
+        let mut all = HashMap::new();
+        let mut mirror = self.shared.mirror();
+        for (open, dump) in places.iter().zip(dumps) {
+            let dump = dump.map_err(|error| (class_of(error.kind), error.to_string()))?;
+            self.count_on(&dump);
+            let touched = mirror.install(&open.place, open.nsid, dump.clone());
+            self.shared.report(&mirror, touched);
+            all.insert(open.place.clone(), dump);
+        }
+        Ok(all)
+    }
+
+    /// New ifindexes begin above those that are there, so that few are refused.
+    fn count_on(&self, dump: &NamespaceDump) {
+        let highest = dump.links.iter().map(|link| link.ifindex).filter(|index| *index < LAST_IFINDEX).max();
+        self.next_ifindex.fetch_max(highest.unwrap_or_default() + 1, Ordering::Relaxed);
+    }
+
+    async fn look(&self) -> Result<(), String> {
+        let started = SystemTime::now();
+        let deadline = Instant::now() + RELIST;
+        let slow = |class: ErrorClass| format!("the kernel's interfaces could not be listed: {class:?}");
+        let _dumping = Dumping::begin(&self.shared);
+        let places = self.places.open_all(deadline).await.map_err(slow)?.map_err(|error| error.to_string())?;
+        let kernel = places.iter().map(|open| open.kernel.clone()).collect();
+        let dumps = self.dumper.dump(kernel, deadline).await.map_err(|error| error.to_string())?;
+        let dumps: Vec<NamespaceDump> = dumps.into_iter().collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+        let mut mirror = self.shared.mirror();
+        for (open, dump) in places.iter().zip(dumps) {
+            self.count_on(&dump);
+            mirror.install(&open.place, open.nsid, dump);
+        }
+        mirror.retain(&places.into_iter().map(|open| open.place).collect::<BTreeSet<_>>());
+        let facts = mirror.all(&self.shared.marks, SystemTime::now());
+        self.shared.reporter.send(Report::Relist { source: Source::Fabric, started, facts });
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Fabric for KernelFabric {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>> {
+        apply::apply(self, &orders, context).await
+    }
+
+    async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        bridge::ensure(self, bridge, context).await
+    }
+
+    async fn remove_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        bridge::remove(self, bridge, context).await
+    }
+
+    async fn relist(&self) -> Result<(), DriverError> {
+        let _one_at_a_time = self.relisting.lock().await;
+        match self.look().await {
+            Ok(()) => {
+                self.listed.store(true, Ordering::Release);
+                Ok(())
+            }
+            Err(why) => {
+                self.shared.reporter.send(Report::Unreachable(Source::Fabric, why.clone()));
+                Err(refusal("list", "interfaces", why, ErrorClass::Transient))
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn mirror(&self) -> MutexGuard<'_, Mirror> {
+        // A panic while it was held may have left one interface out of date; the next relist repairs that.
+        self.mirror.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells what follows from a change of the mirror, which is the locked one.
+    fn report(&self, mirror: &Mirror, touched: mirror::Touched) {
+        let overrun = touched.overrun;
+        let facts = mirror.facts(touched, &self.marks, SystemTime::now());
+        if !facts.is_empty() {
+            self.reporter.send(Report::Events(Source::Fabric, facts));
+        }
+        if overrun {
+            self.reporter.send(Report::Lost(Source::Fabric));
+        }
+    }
+}
+
+/// The thread `fabric-events`: from what the kernel says to what the engine believes.
+fn observe(shared: &Shared, mut events: tokio::sync::mpsc::Receiver<Vec<MonitorEvent>>) {
+    while let Some(batch) = events.blocking_recv() {
+        let mut mirror = shared.mirror();
+        let touched = mirror.apply(&batch);
+        shared.report(&mirror, touched);
+    }
+}
+
+/// A dump in flight; events are kept for it until it is dropped, also when the call is given up.
+struct Dumping<'a>(&'a Shared);
+
+impl<'a> Dumping<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        shared.mirror().begin_dump();
+        Self(shared)
+    }
+}
+
+impl Drop for Dumping<'_> {
+    fn drop(&mut self) {
+        self.0.mirror().end_dump();
+    }
+}
+
+fn refusal(operation: &str, object: impl Into<String>, cause: impl Into<String>, class: ErrorClass) -> DriverError {
+    DriverError {
+        operation: operation.to_owned(),
+        object: object.into(),
+        backend: "kernel".to_owned(),
+        cause: cause.into(),
+        hint: None,
+        class,
+    }
+}
+
+fn refused_link(operation: &str, link: &LinkId, cause: impl Into<String>, class: ErrorClass) -> DriverError {
+    refusal(operation, format!("link {link}"), cause, class)
+}
+
+/// What the class alone says, where there is no more to say.
+fn cause_of(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Busy => "too much is waiting for the kernel",
+        ErrorClass::Deadline => "the kernel did not answer in time",
+        ErrorClass::Cancelled => "it was cancelled",
+        ErrorClass::Permanent | ErrorClass::Transient => "the netlink thread has ended",
+    }
+}
+
+fn class_of_submit(error: SubmitError) -> ErrorClass {
+    match error {
+        SubmitError::Busy => ErrorClass::Busy,
+        SubmitError::Deadline => ErrorClass::Deadline,
+        SubmitError::Closed => ErrorClass::Transient,
+    }
+}
+
+fn class_of(kind: KernelErrorKind) -> ErrorClass {
+    match kind {
+        KernelErrorKind::AlreadyExists
+        | KernelErrorKind::Unsupported
+        | KernelErrorKind::Permission
+        | KernelErrorKind::Invalid => ErrorClass::Permanent,
+        KernelErrorKind::NotFound
+        | KernelErrorKind::IfindexTaken
+        | KernelErrorKind::NoSpace
+        | KernelErrorKind::Busy
+        | KernelErrorKind::Other(_) => ErrorClass::Transient,
+        KernelErrorKind::Deadline => ErrorClass::Deadline,
+    }
+}

@@ -1,0 +1,149 @@
+//! Names of places turned into open namespaces, on a thread of its own: opening pins and reading their directory
+//! are file operations, and those block.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use netloom_engine::ErrorClass;
+use netloom_engine::Layout;
+use netloom_engine::Place;
+use netloom_kernel::{Monitor, Netns};
+use netloom_model::LabName;
+
+/// Requests that may wait.
+const QUEUE: usize = 64;
+
+/// An open namespace. It keeps the namespace alive, so it is held for the time of one call and no longer.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenPlace {
+    pub(crate) place: Place,
+    pub(crate) kernel: netloom_kernel::Place,
+    /// Its id on the host; `None` is the host itself.
+    pub(crate) nsid: Option<i32>,
+}
+
+type Opened = Vec<io::Result<OpenPlace>>;
+
+enum Job {
+    Open(Vec<Place>, tokio::sync::oneshot::Sender<Opened>),
+    OpenAll(tokio::sync::oneshot::Sender<io::Result<Vec<OpenPlace>>>),
+}
+
+/// A handle on the thread, which ends with the last clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    queue: SyncSender<Job>,
+}
+
+impl Places {
+    pub(crate) fn start(layout: Layout, host: Netns, monitor: Arc<Monitor>) -> io::Result<Self> {
+        let (queue, jobs) = sync_channel(QUEUE);
+        let opener = Opener { layout, host, monitor };
+        thread::Builder::new().name("fabric-places".into()).spawn(move || {
+            for job in jobs {
+                // A caller that has gone meanwhile is no error; what was opened for it is closed.
+                match job {
+                    Job::Open(places, answer) => {
+                        let _ = answer.send(places.into_iter().map(|place| opener.open(place)).collect());
+                    }
+                    Job::OpenAll(answer) => {
+                        let _ = answer.send(opener.open_all());
+                    }
+                }
+            }
+        })?;
+        Ok(Self { queue })
+    }
+
+    /// Opens places and sees to it that their events are delivered; the answer has their order.
+    pub(crate) async fn open(&self, places: Vec<Place>, deadline: Instant) -> Result<Opened, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::Open(places, answer))?;
+        wait(answered, deadline).await
+    }
+
+    /// Opens the host and every pinned namespace.
+    pub(crate) async fn open_all(&self, deadline: Instant) -> Result<io::Result<Vec<OpenPlace>>, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::OpenAll(answer))?;
+        wait(answered, deadline).await
+    }
+
+    fn push(&self, job: Job) -> Result<(), ErrorClass> {
+        self.queue.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => ErrorClass::Busy,
+            TrySendError::Disconnected(_) => ErrorClass::Transient,
+        })
+    }
+}
+
+async fn wait<T>(answered: tokio::sync::oneshot::Receiver<T>, deadline: Instant) -> Result<T, ErrorClass> {
+    match tokio::time::timeout_at(deadline.into(), answered).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(ErrorClass::Transient),
+        Err(_) => Err(ErrorClass::Deadline),
+    }
+}
+
+struct Opener {
+    layout: Layout,
+    host: Netns,
+    monitor: Arc<Monitor>,
+}
+
+impl Opener {
+    fn open(&self, place: Place) -> io::Result<OpenPlace> {
+        match &place {
+            Place::Host => {
+                let kernel = netloom_kernel::Place::host(self.host.clone());
+                Ok(OpenPlace { place, kernel, nsid: None })
+            }
+            Place::Node(lab, node) => {
+                let netns = Netns::open(self.layout.pin(lab, node))?;
+                let nsid = Some(self.monitor.watch(&netns)?);
+                let kernel = netloom_kernel::Place::node(netns, node.as_str());
+                Ok(OpenPlace { place, kernel, nsid })
+            }
+        }
+    }
+
+    fn open_all(&self) -> io::Result<Vec<OpenPlace>> {
+        let mut all = vec![self.open(Place::Host)?];
+        for (lab, directory) in entries(&self.layout.pins())? {
+            let Ok(lab) = lab.parse::<LabName>() else { continue };
+            for (node, _) in entries(&directory)? {
+                let Ok(node) = node.parse() else { continue };
+                match self.open(Place::Node(lab.clone(), node)) {
+                    Ok(place) => all.push(place),
+                    // Gone since the directory was read, or a pin whose mount is gone: there is no namespace.
+                    Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The entries of a directory; none if there is no such directory.
+fn entries(directory: &std::path::Path) -> io::Result<Vec<(String, std::path::PathBuf)>> {
+    let found = match std::fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(vec![]);
+        }
+        other => other?,
+    };
+    let mut all = Vec::new();
+    for entry in found {
+        let entry = entry?;
+        // A name that is not UTF-8 is none of ours.
+        if let Ok(name) = entry.file_name().into_string() {
+            all.push((name, entry.path()));
+        }
+    }
+    all.sort();
+    Ok(all)
+}

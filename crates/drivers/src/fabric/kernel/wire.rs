@@ -1,0 +1,222 @@
+//! A link as the kernel needs it: which interface where, under which master; and the requests that make it. Pure.
+
+use std::collections::HashMap;
+
+use netloom_engine::{DriverError, ErrorClass};
+use netloom_engine::{Place, PortMark};
+use netloom_kernel::{Address, AdminState, LinkChange, LinkInfo, NamespaceDump, Request, VethEnd};
+use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, LinkId, Mtu};
+use netloom_plan::{LinkFingerprint, Side};
+
+use super::mark::{ADDRESS_PROTOCOL, Marks};
+use super::refused_link;
+
+/// A link to be made or changed.
+#[derive(Debug, Clone)]
+pub(crate) struct Wire {
+    /// Its place in the caller's list.
+    pub(crate) order: usize,
+    pub(crate) lab: LabName,
+    pub(crate) id: LinkId,
+    pub(crate) fingerprint: LinkFingerprint,
+    pub(crate) mtu: Mtu,
+    /// The end that the creating message is about: the one on the host if there is one, since only that one can become
+    /// a bridge port in the same message.
+    pub(crate) main: Port,
+    /// The other end; none of a dummy.
+    pub(crate) other: Option<Port>,
+}
+
+/// An interface of a wire.
+#[derive(Debug, Clone)]
+pub(crate) struct Port {
+    pub(crate) place: Place,
+    pub(crate) end: End,
+    /// The bridge that it is a port of.
+    pub(crate) bridge: Option<InterfaceName>,
+    /// The ifindex that it was given, or has.
+    pub(crate) ifindex: u32,
+}
+
+impl Port {
+    pub(crate) fn new(lab: &LabName, end: &End) -> Result<Self, String> {
+        let (place, bridge) = match &end.at {
+            Endpoint::Node(node) => (Place::Node(lab.clone(), node.clone()), None),
+            Endpoint::Host => (Place::Host, None),
+            Endpoint::Bridge(node) => {
+                let bridge = node.as_str().parse().map_err(|error| format!("no bridge can have that name: {error}"))?;
+                (Place::Host, Some(bridge))
+            }
+            Endpoint::Remote(host) => return Err(format!("the kernel fabric has no links to other hosts ({host})")),
+        };
+        Ok(Self { place, end: end.clone(), bridge, ifindex: 0 })
+    }
+
+    pub(crate) fn name(&self) -> &InterfaceName {
+        self.end.interface.kernel()
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = Address> {
+        self.end.ipv4.map(Address::V4).into_iter().chain(self.end.ipv6.map(Address::V6))
+    }
+
+    /// Adds its addresses; one that is there already is refused as such.
+    pub(crate) fn add_addresses(&self, place: &netloom_kernel::Place) -> Vec<Request> {
+        let add = |address| Request::AddAddress {
+            place: place.clone(),
+            ifindex: self.ifindex,
+            address,
+            protocol: Some(ADDRESS_PROTOCOL),
+        };
+        self.addresses().map(add).collect()
+    }
+}
+
+impl Wire {
+    /// The wire of a link of a lab.
+    pub(crate) fn new(
+        operation: &str,
+        order: usize,
+        lab: &Lab,
+        id: &LinkId,
+        fingerprint: &LinkFingerprint,
+    ) -> Result<Self, DriverError> {
+        let refuse = |cause: String| refused_link(operation, id, cause, ErrorClass::Permanent);
+        let link = lab.links().iter().find(|link| link.id() == *id);
+        let link = link.ok_or_else(|| refuse(format!("lab {} has no such link", lab.name())))?;
+        let a = Port::new(lab.name(), &link.a).map_err(refuse)?;
+        let b = link.b.as_ref().map(|end| Port::new(lab.name(), end)).transpose().map_err(refuse)?;
+        let (main, other) = match b {
+            Some(b) if b.bridge.is_some() || (b.place == Place::Host && a.bridge.is_none()) => (b, Some(a)),
+            b => (a, b),
+        };
+        Ok(Self {
+            order,
+            lab: lab.name().clone(),
+            id: id.clone(),
+            fingerprint: fingerprint.clone(),
+            mtu: link.mtu,
+            main,
+            other,
+        })
+    }
+
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &Port> {
+        std::iter::once(&self.main).chain(&self.other)
+    }
+
+    pub(crate) fn ports_mut(&mut self) -> impl Iterator<Item = &mut Port> {
+        std::iter::once(&mut self.main).chain(&mut self.other)
+    }
+
+    /// The message that makes it, down. `masters` are the ifindexes of the bridges.
+    pub(crate) fn create(
+        &self,
+        marks: &Marks,
+        places: &HashMap<Place, netloom_kernel::Place>,
+        masters: &HashMap<InterfaceName, u32>,
+    ) -> Request {
+        let group = marks.lab_group(&self.lab);
+        let end = |port: &Port| VethEnd {
+            place: places[&port.place].clone(),
+            name: port.name().clone(),
+            ifindex: Some(port.ifindex),
+            mac: Some(port.end.mac),
+            mtu: Some(self.mtu),
+            group,
+        };
+        match &self.other {
+            None => Request::CreateDummy { end: end(&self.main) },
+            Some(other) => Request::CreateVeth {
+                a: end(&self.main),
+                a_state: AdminState::Down,
+                a_master: self.main.bridge.as_ref().map(|bridge| masters[bridge]),
+                b: end(other),
+            },
+        }
+    }
+
+    /// What is to do on a new port: its mark and up in one message, then names and addresses.
+    pub(crate) fn finish(
+        &self,
+        port: &Port,
+        marks: &Marks,
+        place: &netloom_kernel::Place,
+        masters: &HashMap<InterfaceName, u32>,
+    ) -> Vec<Request> {
+        let is_main = port.ifindex == self.main.ifindex && port.place == self.main.place;
+        let change = LinkChange {
+            state: Some(AdminState::Up),
+            alias: Some(marks.link_alias(&self.lab, &self.id, &self.fingerprint, netloom_plan::AdminState::Up)),
+            master: port.bridge.as_ref().filter(|_| !is_main).map(|bridge| masters[bridge]),
+            ..LinkChange::default()
+        };
+        let mut requests = vec![Request::SetLink { place: place.clone(), ifindex: port.ifindex, change }];
+        requests.extend(port.end.interface.altname().map(|altname| Request::AddAltname {
+            place: place.clone(),
+            ifindex: port.ifindex,
+            altname: altname.to_owned(),
+        }));
+        requests.extend(port.add_addresses(place));
+        requests
+    }
+
+    /// What is to do on a port that is there as `link`, for it to be as it should.
+    pub(crate) fn update(
+        &self,
+        port: &Port,
+        link: &LinkInfo,
+        dump: &NamespaceDump,
+        marks: &Marks,
+        place: &netloom_kernel::Place,
+    ) -> Vec<Request> {
+        let ifindex = link.ifindex;
+        let mut requests = Vec::new();
+        let mtu = (link.mtu != self.mtu.bytes()).then_some(self.mtu);
+        if mtu.is_some() {
+            let change = LinkChange { mtu, ..LinkChange::default() };
+            requests.push(Request::SetLink { place: place.clone(), ifindex, change });
+        }
+        let there: Vec<_> = dump.addresses.iter().filter(|info| info.ifindex == ifindex).collect();
+        let wanted: Vec<Address> = port.addresses().collect();
+        // Only those that came with the link; what a person or a daemon added stays.
+        let ours = there.iter().filter(|info| info.protocol == Some(ADDRESS_PROTOCOL));
+        requests.extend(ours.filter(|info| !wanted.contains(&info.address)).map(|info| Request::DeleteAddress {
+            place: place.clone(),
+            ifindex,
+            address: info.address,
+        }));
+        let missing = wanted.iter().filter(|address| !there.iter().any(|info| info.address == **address));
+        requests.extend(missing.map(|address| Request::AddAddress {
+            place: place.clone(),
+            ifindex,
+            address: *address,
+            protocol: Some(ADDRESS_PROTOCOL),
+        }));
+        if let Some(altname) = port.end.interface.altname()
+            && !link.altnames.iter().any(|known| known == altname)
+        {
+            requests.push(Request::AddAltname { place: place.clone(), ifindex, altname: altname.to_owned() });
+        }
+        // Last, so that the mark says what was applied and not what was tried.
+        let switched = match marks.read(link) {
+            Some(PortMark::Link { switched, .. }) => switched,
+            _ => netloom_plan::AdminState::Up,
+        };
+        let alias = marks.link_alias(&self.lab, &self.id, &self.fingerprint, switched);
+        if link.alias.as_ref() != Some(&alias) {
+            let change = LinkChange { alias: Some(alias), ..LinkChange::default() };
+            requests.push(Request::SetLink { place: place.clone(), ifindex, change });
+        }
+        requests
+    }
+}
+
+/// The end of a link on one side.
+pub(crate) fn end_of(lab: &Lab, id: &LinkId, side: Side) -> Option<End> {
+    let link = lab.links().iter().find(|link| link.id() == *id)?;
+    match side {
+        Side::A => Some(link.a.clone()),
+        Side::B => link.b.clone(),
+    }
+}

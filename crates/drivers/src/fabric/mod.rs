@@ -1,0 +1,3 @@
+//! What links are made of.
+
+pub mod kernel;
