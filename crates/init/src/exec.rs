@@ -1,0 +1,217 @@
+//! `exec`: joins a running node and runs a command there.
+//!
+//! Exit code: the command's own, 128 + n after signal n, 125 when we could not do it, 126 and 127 as a shell has
+//! them. The environment of this process is the command's. TERM, INT and HUP are passed on to its process group; the
+//! second TERM kills it.
+//!
+//! ```text
+//!   --pid <pid>           the init of the node, as this process numbers it
+//!   --start-time <ticks>  field 22 of its /proc/<pid>/stat: another process of that number is refused
+//!   --cgroup <file>       a cgroup.procs file to join; may be given several times
+//!   --user <user[:group]> who the command runs as; root unless given
+//!   --cwd <directory>     where it starts; `/` unless given
+//!   --tty <cols>x<rows>   with a terminal; standard input is then framed (see `relay`)
+//! ```
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, chdir, kill_process_group, pidfd_open, umask, waitpid,
+};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::launch::{DEFAULT_PATH, Failure, Launch, Streams, User, spawn};
+use crate::mounts::Because;
+use crate::signals::Signals;
+use crate::{capability, complain, relay};
+
+#[derive(Default)]
+struct Options {
+    pid: i32,
+    start_time: Option<u64>,
+    cgroups: Vec<String>,
+    user: String,
+    cwd: Option<String>,
+    terminal: Option<(u16, u16)>,
+    argv: Vec<String>,
+}
+
+/// Runs the command that the arguments describe; its exit code.
+pub(crate) fn run(arguments: impl Iterator<Item = String>) -> i32 {
+    match parse(arguments).map_err(own_fault).and_then(|options| execute(&options)) {
+        Ok(code) => code,
+        Err(failure) => {
+            complain(&failure.message);
+            failure.code
+        }
+    }
+}
+
+fn own_fault(message: String) -> Failure {
+    Failure { code: 125, message }
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options::default();
+    while let Some(name) = arguments.next() {
+        if name == "--" {
+            options.argv = arguments.collect();
+            break;
+        }
+        let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let bad = || format!("{name} cannot be `{value}`");
+        match name.as_str() {
+            "--pid" => options.pid = value.parse().map_err(|_| bad())?,
+            "--start-time" => options.start_time = Some(value.parse().map_err(|_| bad())?),
+            "--cgroup" => options.cgroups.push(value),
+            "--user" => options.user = value,
+            "--cwd" => options.cwd = Some(value),
+            "--tty" => {
+                let size = value.split_once('x').and_then(|(c, r)| Some((c.parse().ok()?, r.parse().ok()?)));
+                options.terminal = Some(size.ok_or_else(bad)?);
+            }
+            _ => return Err(format!("unknown option {name}")),
+        }
+    }
+    if options.argv.is_empty() {
+        return Err("there is no command".into());
+    }
+    Ok(options)
+}
+
+fn execute(options: &Options) -> Result<i32, Failure> {
+    let mut signals = Signals::catch().because(|| "catching signals".into()).map_err(own_fault)?;
+    // Opened now: in the node's /proc this process has no entry.
+    let own = enter(options).map_err(own_fault)?;
+    let user = User::find(&options.user).map_err(own_fault)?;
+    let env = environment(&user);
+    let own_program = format!("/proc/self/fd/{}", own.as_raw_fd());
+    let launch = Launch { argv: &options.argv, env: &env, user: &user, own_program: &own_program };
+    let Some((columns, rows)) = options.terminal else {
+        let child = spawn(&launch, Streams::Inherited)?;
+        return Ok(wait_for(child_pid(&child)?, &mut signals));
+    };
+    let (ours, theirs) = relay::terminal(columns, rows).map_err(own_fault)?;
+    let child = spawn(&launch, Streams::Terminal(theirs))?;
+    let child = child_pid(&child)?;
+    let mut stopping = Stopping::default();
+    Ok(relay::run(&ours, child, &mut signals, |signal| stopping.pass_on(child, signal)))
+}
+
+fn child_pid(child: &std::process::Child) -> Result<Pid, Failure> {
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| own_fault("the command has no number".into()))
+}
+
+/// Moves into the node: cgroups, namespaces, capabilities. Returns this program, opened.
+fn enter(options: &Options) -> Result<OwnedFd, String> {
+    let pid = Pid::from_raw(options.pid).ok_or("--pid is needed")?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).because(|| "the node does not run".into())?;
+    // After the descriptor is there: from now on the number cannot be given to another process unnoticed.
+    if let Some(wanted) = options.start_time {
+        let stat =
+            fs::read_to_string(format!("/proc/{}/stat", options.pid)).because(|| "the node does not run".into())?;
+        if start_time(&stat) != Some(wanted) {
+            return Err("the node does not run: its process number belongs to another process".into());
+        }
+    }
+    for procs in &options.cgroups {
+        fs::write(procs, "0").because(|| format!("joining {procs}"))?;
+    }
+    let own = open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .because(|| "opening this program".into())?;
+    let all = ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::NETWORK
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
+        | ThreadNameSpaceType::PROCESS_ID;
+    move_into_thread_name_spaces(pidfd.as_fd(), all).because(|| "joining the node".into())?;
+    let cwd = options.cwd.as_deref().unwrap_or("/");
+    chdir(cwd).because(|| format!("directory {cwd} in the node"))?;
+    umask(Mode::from_raw_mode(0o022));
+    capability::drop_dangerous().because(|| "dropping capabilities".into())?;
+    Ok(own)
+}
+
+/// Field 22 of /proc/<pid>/stat, counted after the name, which may hold anything.
+fn start_time(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+fn environment(user: &User) -> Vec<String> {
+    let mut env: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", &user.home)] {
+        if !env.iter().any(|pair| pair.split('=').next() == Some(name)) {
+            env.push(format!("{name}={value}"));
+        }
+    }
+    env
+}
+
+/// How the command is asked to end.
+#[derive(Default)]
+struct Stopping {
+    asked: bool,
+}
+
+impl Stopping {
+    fn pass_on(&mut self, child: Pid, signal: i32) {
+        let signal = match signal {
+            SIGTERM if std::mem::replace(&mut self.asked, true) => Signal::KILL,
+            SIGTERM => Signal::TERM,
+            SIGINT => Signal::INT,
+            SIGHUP => Signal::HUP,
+            _ => return,
+        };
+        // The command leads a group of its own; it is not reaped yet, so the number is still its own.
+        let _ = kill_process_group(child, signal);
+    }
+}
+
+fn wait_for(child: Pid, signals: &mut Signals) -> i32 {
+    let mut stopping = Stopping::default();
+    loop {
+        if let Some(code) = ended(child) {
+            return code;
+        }
+        // EINTR is as good as a byte on the pipe.
+        let _ = poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None);
+        for signal in signals.take() {
+            stopping.pass_on(child, signal);
+        }
+    }
+}
+
+/// The exit code of a child that has ended.
+pub(crate) fn ended(child: Pid) -> Option<i32> {
+    let (_, status) = waitpid(Some(child), WaitOptions::NOHANG).ok()??;
+    Some(exit_code(status))
+}
+
+fn exit_code(status: WaitStatus) -> i32 {
+    status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
+        assert_eq!(start_time(stat), Some(4711));
+    }
+
+    #[test]
+    fn options_are_read_up_to_the_command() {
+        let words = ["--pid", "7", "--tty", "80x24", "--", "ls", "--pid"].map(str::to_owned);
+        let options = parse(words.into_iter()).unwrap();
+        assert_eq!((options.pid, options.terminal), (7, Some((80, 24))));
+        assert_eq!(options.argv, ["ls", "--pid"]);
+        assert!(parse(["--pid".to_owned(), "x".to_owned()].into_iter()).is_err());
+        assert!(parse(["--pid".to_owned(), "7".to_owned()].into_iter()).is_err());
+    }
+}

@@ -1,0 +1,62 @@
+//! `netloom-init`: the first process of a namespace node, and what joins a running one.
+//!
+//! ```text
+//!   netloom-init node <run dir>             PID 1 of a node: makes its root, runs its command, reaps, keeps its output
+//!   netloom-init exec --pid N … -- <words>  joins the namespaces of a node and runs a command there
+//!   netloom-init launch …                   (internal) sets user, groups and terminal, then becomes the command
+//! ```
+//!
+//! One thread, no `unsafe`. It is linked statically at a fixed address and built for size, because each node keeps
+//! one: an executable of 20 MB would cost every node a megabyte of relocations.
+
+mod capability;
+mod exec;
+mod launch;
+mod mounts;
+mod node;
+mod output;
+mod relay;
+mod setup;
+mod signals;
+#[cfg_attr(not(test), expect(dead_code, reason = "the agent writes what this program reads"))]
+mod spec;
+mod status;
+
+use std::io::Write;
+use std::process::exit;
+
+fn main() {
+    let mut arguments = std::env::args();
+    arguments.next();
+    let code = match arguments.next().as_deref() {
+        Some("node") => match (arguments.next(), arguments.next()) {
+            (Some(directory), None) => node::run(&directory),
+            _ => usage(),
+        },
+        Some("exec") => exec::run(arguments),
+        Some("launch") => launch::run(arguments),
+        _ => usage(),
+    };
+    exit(code);
+}
+
+fn usage() -> i32 {
+    complain("usage: netloom-init node <run dir> | exec --pid <pid> [options] -- <command>…");
+    125
+}
+
+/// Says something on standard error; if nobody can hear it, nothing can be done about that.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "netloom: {text}");
+}
+
+/// "No such file or directory" without Rust's "(os error 2)".
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+/// As [`plain`], for errors of rustix.
+fn plain_errno(errno: rustix::io::Errno) -> String {
+    plain(&errno.into())
+}
