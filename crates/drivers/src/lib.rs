@@ -3,3 +3,4 @@
 //! Third-party types stop here; the engine sees facts, orders and errors of its own.
 
 pub mod fabric;
+pub mod store;

@@ -1,0 +1,5 @@
+//! Where desired state lives.
+
+mod redb;
+
+pub use redb::RedbStore;

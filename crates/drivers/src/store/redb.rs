@@ -1,0 +1,305 @@
+//! The embedded store: one redb file, opaque JSON bytes under string keys.
+//!
+//! ```text
+//!  get, list, write ──▶ [bounded queue] ──▶ thread `store` (owns the database) ──▶ oneshot answers
+//! ```
+//!
+//! A commit is durable when it is answered (0.4 ms on a disk that syncs). The file has a schema version: an older
+//! one is upgraded step by step when it is opened, a newer or damaged one is refused with the way out, untouched.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use netloom_engine::{Store, StoreError, Write};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
+};
+use tokio::sync::oneshot;
+
+const ENTRIES: TableDefinition<&str, &[u8]> = TableDefinition::new("entries");
+const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+const SCHEMA_KEY: &str = "schema";
+
+/// The schema that this version writes. A new one adds an entry to [`UPGRADES`].
+const SCHEMA: u32 = 1;
+
+/// `UPGRADES[n]` leads from schema `n` to `n + 1`, in the transaction that opens the file. Schema 0 is a new file.
+const UPGRADES: [fn(&WriteTransaction) -> Result<(), redb::Error>; SCHEMA as usize] = [create];
+
+/// How many requests may wait.
+const QUEUE: usize = 64;
+/// Bytes of pages kept in memory; the state of a thousand nodes is about one megabyte.
+const CACHE: usize = 2 << 20;
+
+enum Request {
+    Get { key: String, reply: oneshot::Sender<Result<Option<Vec<u8>>, StoreError>> },
+    List { prefix: String, reply: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, StoreError>> },
+    Write { writes: Vec<Write>, reply: oneshot::Sender<Result<(), StoreError>> },
+}
+
+/// The embedded store.
+#[derive(Debug)]
+pub struct RedbStore {
+    requests: Option<SyncSender<Request>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl RedbStore {
+    /// Opens or makes the store's file; blocks for a few milliseconds. The directory must exist.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let database = open(path)?;
+        let (requests, queue) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || serve(&database, &queue));
+        let thread = thread.map_err(|error| StoreError::Unusable(format!("no thread for the store: {error}")))?;
+        Ok(Self { requests: Some(requests), thread: Some(thread) })
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or(StoreError::Busy)?;
+        requests.try_send(request(reply)).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Disconnected(_) => stopped(),
+        })?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        // Ends the queue, so that the file is closed when this returns and can be opened again.
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Store for RedbStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let key = key.to_owned();
+        self.ask(|reply| Request::Get { key, reply }).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let prefix = prefix.to_owned();
+        self.ask(|reply| Request::List { prefix, reply }).await
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        self.ask(|reply| Request::Write { writes, reply }).await
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::Unusable("the store's thread has ended; restart the agent".into())
+}
+
+fn serve(database: &Database, queue: &Receiver<Request>) {
+    // A reply that nobody waits for any more is fine: the write has happened, as documented.
+    while let Ok(request) = queue.recv() {
+        match request {
+            Request::Get { key, reply } => {
+                let _ = reply.send(get(database, &key).map_err(|error| failed("read", &error)));
+            }
+            Request::List { prefix, reply } => {
+                let _ = reply.send(list(database, &prefix).map_err(|error| failed("list", &error)));
+            }
+            Request::Write { writes, reply } => {
+                let _ = reply.send(write(database, &writes).map_err(|error| failed("write", &error)));
+            }
+        }
+    }
+}
+
+fn failed(operation: &'static str, error: &redb::Error) -> StoreError {
+    StoreError::Failed { operation, cause: error.to_string() }
+}
+
+fn get(database: &Database, key: &str) -> Result<Option<Vec<u8>>, redb::Error> {
+    let entries = database.begin_read()?.open_table(ENTRIES)?;
+    Ok(entries.get(key)?.map(|value| value.value().to_vec()))
+}
+
+fn list(database: &Database, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
+    let entries = database.begin_read()?.open_table(ENTRIES)?;
+    let mut found = Vec::new();
+    for entry in entries.range(prefix..)? {
+        let (key, value) = entry?;
+        if !key.value().starts_with(prefix) {
+            break;
+        }
+        found.push((key.value().to_owned(), value.value().to_vec()));
+    }
+    Ok(found)
+}
+
+fn write(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut entries = transaction.open_table(ENTRIES)?;
+        for write in writes {
+            match write {
+                Write::Put { key, value } => {
+                    entries.insert(key.as_str(), value.as_slice())?;
+                }
+                Write::Delete { key } => {
+                    entries.remove(key.as_str())?;
+                }
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    let database = Builder::new().set_cache_size(CACHE).create(path).map_err(|error| unusable(path, error))?;
+    upgrade(&database, path)?;
+    Ok(database)
+}
+
+fn upgrade(database: &Database, path: &Path) -> Result<(), StoreError> {
+    let run = || -> Result<Option<u32>, redb::Error> {
+        let transaction = database.begin_write()?;
+        let found = {
+            let meta = transaction.open_table(META)?;
+            let value = meta.get(SCHEMA_KEY)?.map(|value| value.value().to_vec());
+            value.and_then(|value| String::from_utf8(value).ok()).map_or(0, |text| text.parse().unwrap_or(u32::MAX))
+        };
+        if found > SCHEMA {
+            transaction.abort()?;
+            return Ok(Some(found));
+        }
+        if found == SCHEMA {
+            transaction.abort()?;
+            return Ok(None);
+        }
+        for step in &UPGRADES[found as usize..] {
+            step(&transaction)?;
+        }
+        transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA.to_string().as_bytes())?;
+        transaction.commit()?;
+        Ok(None)
+    };
+    match run() {
+        Ok(None) => Ok(()),
+        Ok(Some(found)) => Err(StoreError::Unusable(format!(
+            "the state file {} has schema {found}, this netloom knows up to {SCHEMA}: it was written by a newer \
+             version. Start that version, or {}",
+            path.display(),
+            way_out(path)
+        ))),
+        Err(error) => Err(StoreError::Unusable(format!(
+            "the state file {} cannot be prepared: {error}; {}",
+            path.display(),
+            way_out(path)
+        ))),
+    }
+}
+
+fn create(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(ENTRIES)?;
+    Ok(())
+}
+
+fn unusable(path: &Path, error: DatabaseError) -> StoreError {
+    let shown = path.display();
+    StoreError::Unusable(match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            format!("the state file {shown} is in use: another agent with the same root runs; stop it first")
+        }
+        DatabaseError::Storage(StorageError::Io(error)) if is_environment(&error) => {
+            format!("the state file {shown} cannot be opened: {error}; the agent needs to write there")
+        }
+        error => format!("the state file {shown} is damaged ({error}); {}", way_out(path)),
+    })
+}
+
+/// Errors of the file system around the file, as opposed to its content.
+fn is_environment(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::StorageFull | Kind::NotFound | Kind::IsADirectory
+    )
+}
+
+fn way_out(path: &Path) -> String {
+    let mut aside = PathBuf::from(path).into_os_string();
+    aside.push(".bad");
+    format!(
+        "move it away (`mv {} {}`) and start again: what runs is found by its marks and nothing is destroyed",
+        path.display(),
+        aside.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(error: &StoreError) -> String {
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_there_after_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let store = RedbStore::open(&path).unwrap();
+        store.write(vec![Write::Put { key: "labs/a".into(), value: b"{}".to_vec() }]).await.unwrap();
+        drop(store);
+        let store = RedbStore::open(&path).unwrap();
+        assert_eq!(store.get("labs/a").await.unwrap(), Some(b"{}".to_vec()));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_with_the_way_out_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        std::fs::write(&path, b"this was a database once").unwrap();
+        let error = text(&RedbStore::open(&path).unwrap_err());
+        assert!(
+            error.contains("is damaged") && error.contains("mv ") && error.contains("nothing is destroyed"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read(&path).unwrap(), b"this was a database once");
+    }
+
+    #[tokio::test]
+    async fn a_file_of_a_newer_version_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        drop(RedbStore::open(&path).unwrap());
+        let database = Builder::new().create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert(SCHEMA_KEY, b"99".as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = text(&RedbStore::open(&path).unwrap_err());
+        assert!(error.contains("schema 99") && error.contains("newer version"), "{error}");
+    }
+
+    #[test]
+    fn a_second_agent_on_the_same_file_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let _first = RedbStore::open(&path).unwrap();
+        let error = text(&RedbStore::open(&path).unwrap_err());
+        assert!(error.contains("is in use"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_directory_is_not_called_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = text(&RedbStore::open(&dir.path().join("no/state.redb")).unwrap_err());
+        assert!(error.contains("cannot be opened"), "{error}");
+    }
+}
