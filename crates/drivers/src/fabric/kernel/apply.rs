@@ -175,9 +175,12 @@ impl Call<'_> {
         for (place, opened) in places.into_iter().zip(opened) {
             match opened {
                 Ok(open) => {
-                    if open.nsid.is_some() && self.fabric.shared.mirror().know(&place, open.nsid) {
+                    let mut mirror = self.fabric.shared.mirror();
+                    if let Some(touched) = mirror.know(&place, open.nsid) {
+                        self.fabric.shared.report(&mirror, touched);
                         unknown.push(open.clone());
                     }
+                    drop(mirror);
                     self.kernel.insert(place.clone(), open.kernel.clone());
                     self.open.insert(place, open);
                 }

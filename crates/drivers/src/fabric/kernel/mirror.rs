@@ -38,22 +38,25 @@ pub(crate) struct Touched {
 }
 
 impl Mirror {
-    /// Notes which id a place's namespace has. A place with a new namespace starts empty.
-    /// True if it was not known before.
-    pub(crate) fn know(&mut self, place: &Place, nsid: Option<i32>) -> bool {
+    /// Notes which id a place's namespace has. `None` if that was known; otherwise what follows from it: a place with
+    /// a new namespace starts empty.
+    pub(crate) fn know(&mut self, place: &Place, nsid: Option<i32>) -> Option<Touched> {
+        let mut touched = Touched::default();
         if let Some(known) = self.spaces.get(place) {
             if known.nsid == nsid {
-                return false;
+                return None;
             }
             if let Some(old) = known.nsid {
+                // The event that it has ended will find nothing any more.
                 self.places.remove(&old);
             }
+            touched.gone.push(place.clone());
         }
         if let Some(nsid) = nsid {
             self.places.insert(nsid, place.clone());
         }
         self.spaces.insert(place.clone(), Space { nsid, ..Space::default() });
-        true
+        Some(touched)
     }
 
     /// The places that hold an interface for which `wanted` is true.
@@ -77,16 +80,18 @@ impl Mirror {
 
     /// Takes over a dump of one place, whose namespace has that id.
     pub(crate) fn install(&mut self, place: &Place, nsid: Option<i32>, dump: NamespaceDump) -> Touched {
-        self.know(place, nsid);
-        let mut touched = Touched::default();
+        let mut touched = self.know(place, nsid).unwrap_or_default();
         let space = self.spaces.entry(place.clone()).or_default();
-        touched.ports.extend(space.links.keys().map(|ifindex| (place.clone(), *ifindex)));
-        space.addresses.clear();
+        let before = (std::mem::take(&mut space.links), std::mem::take(&mut space.addresses));
         for address in dump.addresses {
             space.addresses.entry(address.ifindex).or_default().insert(address);
         }
         space.links = dump.links.into_iter().map(|link| (link.ifindex, link)).collect();
-        touched.ports.extend(space.links.keys().map(|ifindex| (place.clone(), *ifindex)));
+        let all: BTreeSet<u32> = before.0.keys().chain(space.links.keys()).copied().collect();
+        let differs = |ifindex: &u32| {
+            before.0.get(ifindex) != space.links.get(ifindex) || before.1.get(ifindex) != space.addresses.get(ifindex)
+        };
+        touched.ports.extend(all.into_iter().filter(differs).map(|ifindex| (place.clone(), ifindex)));
         let replay: Vec<_> = self.replay.iter().filter(|event| is_about(event, nsid)).cloned().collect();
         for event in &replay {
             self.change(event, &mut touched);
