@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
+use crate::topology::nearest::nearest;
 
 /// A whole lab, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +104,18 @@ pub enum Violation {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct Violations(pub Vec<Violation>);
 
+/// Names of nodes that are not in a lab, each with the one that may be meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(|(name, near)| unknown_node(name, near.as_deref())).collect::<Vec<_>>().join("; "))]
+pub struct UnknownNodes(pub Vec<(NodeName, Option<String>)>);
+
+fn unknown_node(name: &NodeName, near: Option<&str>) -> String {
+    match near {
+        Some(near) => format!("there is no node `{name}`; did you mean `{near}`?"),
+        None => format!("there is no node `{name}`"),
+    }
+}
+
 impl Lab {
     /// Checks how the parts fit together; all violations are found, not only the first.
     pub fn new(mut parts: LabParts) -> Result<Self, Violations> {
@@ -129,6 +142,31 @@ impl Lab {
     /// The links, ordered by their id.
     pub fn links(&self) -> &[Link] {
         &self.parts.links
+    }
+
+    /// Only some of the nodes, the links between them, and the bridges and host ends of those links.
+    ///
+    /// A link stays when all nodes that run at its ends stay, and at least one of its ends is a node that was
+    /// named. Bridges that were not named stay with their links.
+    pub fn restrict(&self, keep: &BTreeSet<NodeName>) -> Result<Self, UnknownNodes> {
+        let unknown: Vec<(NodeName, Option<String>)> = keep
+            .iter()
+            .filter(|name| !self.parts.nodes.contains_key(*name))
+            .map(|name| (name.clone(), nearest(name.as_str(), self.parts.nodes.keys().map(NodeName::as_str))))
+            .map(|(name, near)| (name, near.map(str::to_owned)))
+            .collect();
+        if !unknown.is_empty() {
+            return Err(UnknownNodes(unknown));
+        }
+        let named = |end: &End| end.at.node().is_some_and(|node| keep.contains(node));
+        let stays = |end: &End| named(end) || !matches!(end.at, Endpoint::Node(_));
+        let mut parts = self.parts.clone();
+        parts.links.retain(|link| link.ends().all(stays) && link.ends().any(named));
+        let followed: BTreeSet<NodeName> =
+            parts.links.iter().flat_map(Link::ends).filter_map(|end| end.at.node().cloned()).collect();
+        parts.nodes.retain(|name, _| keep.contains(name) || followed.contains(name));
+        // What is left of a lab that fits together fits together: each rule speaks of what is there.
+        Ok(Self { parts })
     }
 
     /// The parts again, to make an edited lab of them.
@@ -416,10 +454,10 @@ impl Interface {
 impl FromStr for Interface {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
+        const WHAT: &str = "interface name";
         if let Ok(kernel) = text.parse() {
             return Ok(Self { kernel, altname: None });
         }
-        const WHAT: &str = "interface name";
         if text.is_empty() || text == "." || text == ".." {
             return Err(Invalid::new(WHAT, text, "is not a name that the kernel takes"));
         }

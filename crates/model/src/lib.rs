@@ -4,9 +4,10 @@
 
 mod lab;
 mod name;
+pub mod topology;
 
 pub use lab::{
     Access, Bind, End, Endpoint, Interface, Lab, LabParts, Link, LinkId, NetworkMode, Node, NodeKind, Prefix,
-    RestartPolicy, RuntimeKind, Violation, Violations, derived_mac, hex,
+    RestartPolicy, RuntimeKind, UnknownNodes, Violation, Violations, derived_mac, hex,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NAME_MAX, NodeName};

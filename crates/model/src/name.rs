@@ -92,7 +92,7 @@ text_type!(
 );
 text_type!(
     /// A name that the kernel takes for an interface: 1 to 15 bytes, no `/`, no `:`, no white space
-    /// (`dev_valid_name` in net/core/dev.c).
+    /// (`dev_valid_name` in net/core/dev.c), no `%` (`dev_alloc_name` makes a pattern of it).
     InterfaceName,
     check_interface_name
 );
@@ -137,7 +137,7 @@ fn check_interface_name(text: &str) -> Result<(), Invalid> {
     if text.len() > 15 {
         return Err(Invalid::new(WHAT, text, format!("has {} bytes; the kernel takes at most 15", text.len())));
     }
-    match text.chars().find(|c| c.is_whitespace() || c.is_control() || *c == '/' || *c == ':') {
+    match text.chars().find(|c| c.is_whitespace() || c.is_control() || "/:%".contains(*c)) {
         Some(bad) => Err(Invalid::new(WHAT, text, format!("contains `{}`", bad.escape_debug()))),
         None => Ok(()),
     }
@@ -189,8 +189,8 @@ impl From<Mac> for String {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        let octets = self.0.map(|octet| format!("{octet:02x}"));
+        f.pad(&octets.join(":"))
     }
 }
 

@@ -1,0 +1,303 @@
+//! Topology files (`*.clab.yml`): text in, a checked [`Lab`] and all diagnostics out.
+//!
+//! ```text
+//! bytes ── text? templates? ──▶ tree (YAML with places) ──▶ levels ──▶ nodes ──▶ links ──▶ Lab
+//!                                    │                        │          │         │
+//!                                    └────────────────────────┴──────────┴─────────┴──▶ Report (all mistakes)
+//! ```
+//!
+//! Nothing is read from the host but what [`Host`] answers. A stage that finds mistakes goes on with what is
+//! right, so that one reading finds all; only a text that is no YAML ends it early. Work and memory are bounded
+//! for any input: by the size of the file, of what its aliases expand to, and of what its nodes inherit.
+//!
+//! Templates and environment substitution are stages between bytes and tree; they are not there yet.
+
+mod diagnostic;
+mod kinds;
+mod link;
+pub(crate) mod nearest;
+mod node;
+mod reader;
+mod render;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod value;
+
+use std::path::{Path as FilePath, PathBuf};
+
+pub use diagnostic::{Code, Diagnostic, Note, Severity, Span};
+pub use render::{Colour, render};
+
+use crate::lab::{Lab, LabParts, Prefix};
+use crate::name::LabName;
+use diagnostic::{Path, Report, cut};
+use link::Links;
+use node::{Levels, Nodes};
+use reader::{Cx, Table, get};
+use tree::{Data, Entry, Value};
+
+/// The largest file that is read, in bytes. 10,000 nodes and 20,000 links are 1.2 MB.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// Values that nodes may inherit together; guards against a large `defaults` under many nodes.
+const MAX_INHERITED: u64 = 20_000_000;
+
+/// A topology file and its surroundings.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The content of the file.
+    pub text: &'a [u8],
+    /// Absolute path of the directory that relative paths in the file start from.
+    pub directory: &'a FilePath,
+    /// Absolute path of the file, if it is one; kept in the lab to tell apart files with one lab name.
+    pub source: Option<&'a FilePath>,
+    /// The host that the paths of the file are on.
+    pub host: &'a dyn Host,
+}
+
+/// What reading a topology has to ask of the host.
+pub trait Host {
+    /// Whether there is a file or directory at this absolute path.
+    fn exists(&self, path: &FilePath) -> bool;
+    /// The home directory of the caller, for `~`.
+    fn home(&self) -> Option<PathBuf>;
+}
+
+/// What became of a topology file.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The lab, unless there is an error.
+    pub lab: Option<Lab>,
+    /// All errors and warnings by their position in the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads a topology. Never panics, whatever the bytes; see the module for its bounds.
+pub fn read(input: &Input<'_>) -> Outcome {
+    let mut cx = Cx { input, report: Report::new() };
+    let lab = text(input.text, &mut cx.report)
+        .and_then(|text| tree::parse(text, &mut cx.report))
+        .and_then(|root| file(&root, &mut cx))
+        .filter(|_| !cx.report.has_errors());
+    let lab = lab.and_then(|parts| match Lab::new(parts) {
+        Ok(lab) => Some(lab),
+        Err(violations) => {
+            for violation in violations.0 {
+                cx.report.error(Code::InvalidValue, Span::default(), &Path::Root, violation.to_string());
+            }
+            None
+        }
+    });
+    Outcome { lab, diagnostics: cx.report.finish() }
+}
+
+/// The bytes as text that may be YAML.
+fn text<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
+    let at = Path::Root;
+    if bytes.len() > MAX_BYTES {
+        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
+        report.error(Code::TooLarge, start(), &at, message);
+        return None;
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let good = &bytes[..error.valid_up_to()];
+            let byte = bytes.get(good.len()).copied().unwrap_or_default();
+            let message = format!("the file is not UTF-8 text: byte 0x{byte:02x} at offset {}", good.len());
+            let error = report.error(Code::NotText, place(good), &at, message);
+            if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+                error.help("it looks like UTF-16; save it as UTF-8");
+            }
+            return None;
+        }
+    };
+    if let Some(nul) = text.find('\0') {
+        let message = format!("the file is not text: a NUL byte at offset {nul}");
+        report.error(Code::NotText, place(&bytes[..nul]), &at, message);
+        return None;
+    }
+    if let Some(open) = text.find("{{") {
+        let span = Span { len: 2, ..place(&bytes[..open]) };
+        report
+            .error(Code::Template, span, &at, "templates are not supported yet")
+            .help("replace the template actions (`{{ … }}`) by what they produce");
+        return None;
+    }
+    Some(text)
+}
+
+fn start() -> Span {
+    Span { line: 1, column: 1, start: 0, len: 0 }
+}
+
+/// The place behind some text.
+fn place(before: &[u8]) -> Span {
+    let text = String::from_utf8_lossy(before);
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Span { line: number(line), column: number(column), start: before.len(), len: 1 }
+}
+
+const FILE: Table =
+    Table { what: "a topology file", acted: &["name", "prefix", "topology"], later: &["mgmt", "settings", "debug"] };
+const TOPOLOGY: Table =
+    Table { what: "`topology`", acted: &["defaults", "kinds", "groups", "nodes", "links"], later: &[] };
+
+fn file(root: &Value, cx: &mut Cx<'_>) -> Option<LabParts> {
+    let at = Path::Root;
+    let entries = match &root.data {
+        Data::Map(entries) => entries.as_slice(),
+        Data::Null => {
+            cx.report
+                .error(Code::EmptyFile, start(), &at, "the file is empty")
+                .help("a topology needs at least `name` and `topology.nodes`");
+            return None;
+        }
+        Data::Text(_) | Data::List(_) | Data::Broken => {
+            let message = format!("a topology file is a map, and this is {}", root.describe());
+            cx.report
+                .error(Code::WrongType, root.span, &at, message)
+                .help("a topology needs at least `name` and `topology.nodes`");
+            return None;
+        }
+    };
+    let nested: Vec<&Entry> = entries.iter().filter(|entry| TOPOLOGY.acted.contains(&entry.key.as_str())).collect();
+    for entry in &nested {
+        let message = format!("`{}` belongs under `topology`", entry.key);
+        cx.report.error(Code::UnknownField, entry.key_span, &at.key(&entry.key), message);
+    }
+    if nested.is_empty() {
+        cx.fields(root, &at, &FILE);
+    }
+    let name = lab_name(entries, cx);
+    let prefix = get(entries, "prefix").map_or_else(|| Some(Prefix::default()), |value| prefix(value, cx));
+    let at = at.key("topology");
+    let Some(topology) = get(entries, "topology") else {
+        if nested.is_empty() {
+            cx.report
+                .error(Code::Missing, start(), &at, "the file has no `topology`")
+                .help("add `topology:` with `nodes:` below it");
+        }
+        return None;
+    };
+    let topology_entries = cx.fields(topology, &at, &TOPOLOGY)?;
+    let key_span = entries.iter().find(|entry| entry.key == "topology").map_or_else(start, |entry| entry.key_span);
+    let nodes = nodes(topology_entries, key_span, &at, cx)?;
+    let mut links = Links::new(&nodes);
+    let at = at.key("links");
+    if let Some(value) = get(topology_entries, "links") {
+        for (index, link) in cx.list(value, &at).unwrap_or_default().iter().enumerate() {
+            links.read(link, &at.index(index), cx);
+        }
+    }
+    let (name, prefix) = (name?, prefix?);
+    if cx.report.has_errors() {
+        return None;
+    }
+    let links = links.finish(&name);
+    let source = cx.input.source.map(|path| path.to_string_lossy().into_owned());
+    Some(LabParts { name, prefix, source, nodes: nodes.nodes, links })
+}
+
+fn lab_name(entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
+    let at = Path::Root;
+    let at = at.key("name");
+    let Some(value) = get(entries, "name").filter(|value| !matches!(value.data, Data::Null)) else {
+        cx.report
+            .error(Code::Missing, start(), &at, "the lab has no name")
+            .help("add `name: my-lab` at the top of the file");
+        return None;
+    };
+    let text = cx.text(value, &at)?;
+    if ["__gitBranch__", "__gitHash__"].iter().any(|placeholder| text.contains(placeholder)) {
+        cx.report.error(Code::Unsupported, value.span, &at, "placeholders are not supported yet in the lab's name");
+        return None;
+    }
+    let parsed: Result<LabName, _> = text.parse();
+    parsed
+        .map_err(|invalid| {
+            cx.report.error(Code::InvalidName, value.span, &at, invalid.to_string());
+        })
+        .ok()
+}
+
+/// The prefix of container names. Absent and empty differ.
+fn prefix(value: &Value, cx: &mut Cx<'_>) -> Option<Prefix> {
+    let at = Path::Root;
+    let at = at.key("prefix");
+    if matches!(value.data, Data::Null) {
+        return Some(Prefix::default());
+    }
+    let text = cx.text(value, &at)?;
+    let prefix = Prefix::from(text.to_owned());
+    if matches!(prefix, Prefix::LabName) || text.is_empty() || text.parse::<LabName>().is_ok() {
+        return Some(prefix);
+    }
+    let message = format!("prefix `{}` cannot begin the name of a container", cut(text));
+    cx.invalid(
+        value,
+        &at,
+        message,
+        "letters, digits, `-`, `.` and `_` are possible; `\"\"` and `__lab-name` are special",
+    );
+    None
+}
+
+/// The levels, then the nodes. Nothing if there are none.
+fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Nodes> {
+    let mut levels = Levels::default();
+    let mut weights = Vec::new();
+    if let Some(value) = get(entries, "defaults") {
+        weights.push(value.weight);
+        levels.defaults = node::read(value, &at.key("defaults"), cx);
+    }
+    let at_kinds = at.key("kinds");
+    for entry in get(entries, "kinds").and_then(|value| cx.map(value, &at_kinds)).unwrap_or_default() {
+        let at = at_kinds.key(&entry.key);
+        if !kinds::is_known(&entry.key) {
+            let nearest = cx.report.nearest(&entry.key, kinds::names());
+            let message = format!("there is no kind `{}`", cut(&entry.key));
+            cx.report.warning(Code::UnknownKind, entry.key_span, &at, message).suggest(nearest);
+        }
+        weights.push(entry.value.weight);
+        let spec = node::read(&entry.value, &at, cx);
+        if levels.kinds.insert(entry.key.to_ascii_lowercase(), spec).is_some() {
+            let message = format!("kind `{}` is already there in other letters", cut(&entry.key));
+            cx.report.error(Code::DuplicateKey, entry.key_span, &at, message);
+        }
+    }
+    let at_groups = at.key("groups");
+    for entry in get(entries, "groups").and_then(|value| cx.map(value, &at_groups)).unwrap_or_default() {
+        weights.push(entry.value.weight);
+        let spec = node::read(&entry.value, &at_groups.key(&entry.key), cx);
+        levels.groups.insert(entry.key.clone(), spec);
+    }
+    let at = at.key("nodes");
+    let listed = match get(entries, "nodes") {
+        Some(value) => cx.map(value, &at)?,
+        None => &[],
+    };
+    if listed.is_empty() {
+        let span = entries.iter().find(|entry| entry.key == "nodes").map_or(key_span, |entry| entry.key_span);
+        cx.report
+            .error(Code::Missing, span, &at, "the topology has no nodes")
+            .help("add at least one, for example `nodes: { r1: { kind: linux, runtime: namespace } }`");
+        return None;
+    }
+    // Each node has at most the defaults, one kind and one group: the three largest levels.
+    weights.sort_unstable_by(|a, b| b.cmp(a));
+    let inherited: u64 = weights.iter().take(3).fold(0, |sum: u64, weight| sum.saturating_add(*weight));
+    if inherited.saturating_mul(listed.len() as u64) > MAX_INHERITED {
+        let message = format!("{} nodes inherit up to {inherited} values each; that is too much", listed.len());
+        cx.report.error(Code::TooLarge, key_span, &at, message);
+        return None;
+    }
+    let mut nodes = Nodes::default();
+    for entry in listed {
+        levels.node(entry, &at.key(&entry.key), cx, &mut nodes);
+    }
+    Some(nodes)
+}

@@ -1,0 +1,395 @@
+//! Nodes: the fields that `defaults`, `kinds.X`, `groups.X` and `nodes.X` share, their inheritance, and what
+//! becomes of them.
+//!
+//! To add a field: one line in [`node_fields!`] (its type says how it is read and merged; take it out of
+//! [`LATER`]), and what it becomes in [`Levels::finish`].
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::diagnostic::{Code, Path, Span, cut};
+use super::kinds;
+use super::nearest::edits;
+use super::reader::{Appended, At, Cx, Field, First, Merged, Table, list};
+use super::tree::{Entry, Value};
+use super::value::{
+    BindSpec, Command, CpuMillis, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words,
+};
+use crate::lab::{Bind, NetworkMode, Node, NodeKind, RestartPolicy, RuntimeKind};
+use crate::name::{InterfaceName, NodeName};
+
+macro_rules! node_fields {
+    ($($field:ident: $type:ty = $key:literal, $sort:ident;)*) => {
+        /// What one level says about a node.
+        #[derive(Debug, Clone, Default)]
+        pub(super) struct Spec {
+            $(pub(super) $field: $type,)*
+        }
+
+        const FIELDS: Table = Table { what: "node", acted: &[$($key),*], later: LATER };
+
+        impl Spec {
+            fn set(&mut self, key: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) {
+                match key {
+                    $($key => self.$field = Field::read(value, at, cx),)*
+                    _ => {}
+                }
+            }
+
+            /// Takes over from a farther level what each field's rule says.
+            fn inherit(&mut self, farther: &Self) {
+                $(self.$field.inherit(&farther.$field);)*
+            }
+
+            /// The fields that are set here and mean something only for a node that runs.
+            fn running(&self) -> Vec<(&'static str, Span)> {
+                let mut found = Vec::new();
+                $(if let (Sort::Runs, Some(span)) = (Sort::$sort, self.$field.span()) {
+                    found.push(($key, span));
+                })*
+                found
+            }
+        }
+    };
+}
+
+/// Whether a field says what a node is or how it runs.
+enum Sort {
+    Is,
+    Runs,
+}
+
+node_fields! {
+    kind: First<NodeKind> = "kind", Is;
+    runtime: First<RuntimeKind> = "runtime", Runs;
+    image: First<Image> = "image", Runs;
+    group: First<String> = "group", Is;
+    entrypoint: First<Words> = "entrypoint", Runs;
+    cmd: First<Words> = "cmd", Runs;
+    exec: Appended<Command> = "exec", Runs;
+    env: Merged<EnvValue> = "env", Runs;
+    binds: Binds = "binds", Runs;
+    hostname: First<HostName> = "hostname", Runs;
+    user: First<User> = "user", Runs;
+    sysctls: Merged<Sysctl> = "sysctls", Runs;
+    labels: Merged<String> = "labels", Is;
+    cpu: First<CpuMillis> = "cpu", Runs;
+    memory: First<MemoryBytes> = "memory", Runs;
+    startup_delay: First<Seconds> = "startup-delay", Runs;
+    restart_policy: First<RestartPolicy> = "restart-policy", Runs;
+    network_mode: First<NetworkMode> = "network-mode", Runs;
+}
+
+/// Fields of the format that have no effect yet.
+const LATER: &[&str] = &[
+    "aliases",
+    "auto-remove",
+    "cap-add",
+    "certificate",
+    "cgroup-parent",
+    "cgroupns-mode",
+    "components",
+    "config",
+    "cpu-set",
+    "credentials",
+    "devices",
+    "dns",
+    "enforce-startup-config",
+    "env-files",
+    "extras",
+    "healthcheck",
+    "image-pull-policy",
+    "license",
+    "link-apply-mode",
+    "mgmt-ipv4",
+    "mgmt-ipv6",
+    "password",
+    "pid-mode",
+    "ports",
+    "position",
+    "privileged",
+    "security-opts",
+    "shm-size",
+    "stages",
+    "startup-config",
+    "suppress-startup-config",
+    "tmpfs",
+    "type",
+    "username",
+    "volumes",
+];
+
+/// Binds merged by their target; closer wins, ordered by target.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Binds(BTreeMap<String, At<BindSpec>>);
+
+impl Field for Binds {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+        let listed = Appended::<BindSpec>::read(value, at, cx);
+        Self(listed.0.into_iter().map(|bind| (bind.value.target.clone(), bind)).collect())
+    }
+
+    fn inherit(&mut self, farther: &Self) {
+        for (target, bind) in &farther.0 {
+            if !self.0.contains_key(target) {
+                self.0.insert(target.clone(), bind.clone());
+            }
+        }
+    }
+
+    fn span(&self) -> Option<Span> {
+        self.0.values().map(|bind| bind.span).min_by_key(|span| span.start)
+    }
+}
+
+/// Reads one level.
+pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
+    let mut spec = Spec::default();
+    for entry in cx.fields(value, at, &FIELDS).unwrap_or_default() {
+        spec.set(&entry.key, &entry.value, &at.key(&entry.key), cx);
+    }
+    spec
+}
+
+/// What links have to know of a node, also of one that has mistakes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts {
+    /// Unknown if the file does not say it rightly.
+    pub(super) kind: Option<NodeKind>,
+    pub(super) runtime: Option<RuntimeKind>,
+    pub(super) network_mode: NetworkMode,
+}
+
+/// All nodes of a file.
+#[derive(Default)]
+pub(super) struct Nodes {
+    /// The nodes that are right.
+    pub(super) nodes: BTreeMap<NodeName, Node>,
+    /// All names, right or wrong.
+    pub(super) facts: BTreeMap<String, Facts>,
+}
+
+/// The levels that nodes inherit from.
+#[derive(Default)]
+pub(super) struct Levels {
+    pub(super) defaults: Spec,
+    pub(super) kinds: BTreeMap<String, Spec>,
+    pub(super) groups: BTreeMap<String, Spec>,
+    /// Binds whose source was looked for, by their place in the file.
+    sources: HashSet<(usize, String)>,
+}
+
+impl Levels {
+    /// Reads and completes one node.
+    pub(super) fn node(&mut self, entry: &Entry, at: &Path<'_>, cx: &mut Cx<'_>, nodes: &mut Nodes) {
+        let own = read(&entry.value, at, cx);
+        let mut spec = own.clone();
+        let name = entry.key.parse::<NodeName>().map_err(|invalid| {
+            cx.report.error(Code::InvalidName, entry.key_span, at, invalid.to_string());
+        });
+        self.inherit(&mut spec);
+        self.check_group(&spec, at, cx);
+        let facts = facts(&spec);
+        nodes.facts.insert(entry.key.clone(), facts);
+        if spec.kind.get().is_none() && !spec.kind.is_broken() {
+            cx.report
+                .error(Code::Missing, entry.key_span, at, format!("node `{}` has no kind", cut(&entry.key)))
+                .help("add `kind: linux` to the node or to `topology.defaults`");
+        }
+        let (Ok(name), Some(kind)) = (name, facts.kind) else { return };
+        let finished = match kind {
+            NodeKind::Linux => self.finish(&name, &spec, entry.key_span, at, cx),
+            NodeKind::Bridge | NodeKind::Host => Some(finish_still(kind, &name, &own, &spec, entry.key_span, at, cx)),
+        };
+        check_reserved(&name, kind, entry.key_span, at, cx);
+        if let Some(node) = finished {
+            nodes.nodes.insert(name, node);
+        }
+    }
+
+    /// node → group → kind → defaults (section 4 of the format): kind and group first, for they say which levels.
+    fn inherit(&self, spec: &mut Spec) {
+        let group_of = |spec: &Spec| spec.group.get().and_then(|name| self.groups.get(name));
+        if let Some(group) = group_of(spec) {
+            spec.kind.inherit(&group.kind);
+        }
+        if let Some(group) = group_of(&self.defaults) {
+            spec.kind.inherit(&group.kind);
+        }
+        spec.kind.inherit(&self.defaults.kind);
+        let of_kind = spec.kind.get().and_then(|kind| self.kinds.get(kinds::name(*kind)));
+        if let Some(of_kind) = of_kind {
+            spec.group.inherit(&of_kind.group);
+        }
+        spec.group.inherit(&self.defaults.group);
+        if let Some(group) = group_of(spec) {
+            spec.inherit(group);
+        }
+        if let Some(of_kind) = of_kind {
+            spec.inherit(of_kind);
+        }
+        spec.inherit(&self.defaults);
+    }
+
+    /// A group that is not defined is a label; one that looks like a defined one is a slip.
+    fn check_group(&self, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) {
+        let (Some(group), Some(span)) = (spec.group.get(), spec.group.span()) else { return };
+        if self.groups.contains_key(group) {
+            return;
+        }
+        let Some(near) = cx.report.nearest(group, self.groups.keys().map(String::as_str)) else { return };
+        // `leaf1` and `leaf2` are labels of their own.
+        let (a, b): (Vec<char>, Vec<char>) = (group.chars().collect(), near.chars().collect());
+        let digits = |text: &[char]| text.iter().filter(|c| c.is_ascii_digit()).copied().collect::<String>();
+        if edits(&a, &b) > 2 || digits(&a) != digits(&b) {
+            return;
+        }
+        cx.report
+            .warning(Code::UnknownGroup, span, &at.key("group"), format!("group `{group}` is not defined"))
+            .label("taken as a label only")
+            .suggest(Some(near));
+    }
+
+    /// A node that runs.
+    fn finish(&mut self, name: &NodeName, spec: &Spec, key: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Node> {
+        let (runtime, image) = runtime_and_image(name, spec, key, at, cx)?;
+        let words = |field: &First<Words>| field.get().map(|words| words.0.clone()).unwrap_or_default();
+        Some(Node {
+            kind: NodeKind::Linux,
+            runtime: Some(runtime),
+            image,
+            group: spec.group.get().cloned(),
+            entrypoint: words(&spec.entrypoint),
+            cmd: words(&spec.cmd),
+            exec: spec.exec.0.iter().map(|command| command.value.0.clone()).collect(),
+            env: spec.env.0.iter().map(|(key, found)| (key.clone(), found.value.0.clone())).collect(),
+            binds: self.binds(spec, at, cx),
+            hostname: spec.hostname.get().map_or_else(|| name.to_string(), |host| host.0.clone()),
+            user: spec.user.get().map(|user| user.0.clone()),
+            sysctls: spec.sysctls.0.iter().map(|(key, found)| (key.clone(), found.value.0.clone())).collect(),
+            labels: spec.labels.values(),
+            cpu_millis: spec.cpu.get().map(|cpu| cpu.0),
+            memory_bytes: spec.memory.get().map(|memory| memory.0),
+            startup_delay: spec.startup_delay.get().map_or(0, |delay| delay.0),
+            restart_policy: spec.restart_policy.get().copied().unwrap_or_default(),
+            network_mode: spec.network_mode.get().copied().unwrap_or_default(),
+        })
+    }
+
+    fn binds(&mut self, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<Bind> {
+        let mut binds = Vec::new();
+        for At { value, span } in spec.binds.0.values() {
+            let BindSpec { written, source, target, access } = value;
+            if self.sources.insert((span.start, source.clone())) && !cx.input.host.exists(source.as_ref()) {
+                cx.report
+                    .error(Code::BindSource, *span, &at.key("binds"), "the source of this bind does not exist")
+                    .help(format!("`{}` is `{source}`; paths are relative to the topology file", {
+                        cut(written.split(':').next().unwrap_or(written))
+                    }));
+            }
+            binds.push(Bind { source: source.clone(), target: target.clone(), access: *access });
+        }
+        binds
+    }
+}
+
+fn facts(spec: &Spec) -> Facts {
+    let image = spec.image.get().map(|_| RuntimeKind::Docker);
+    Facts {
+        kind: spec.kind.get().copied(),
+        runtime: spec.runtime.get().copied().or(image),
+        network_mode: spec.network_mode.get().copied().unwrap_or_default(),
+    }
+}
+
+/// What a linux node runs on, and its image where that has images.
+fn runtime_and_image(
+    name: &NodeName,
+    spec: &Spec,
+    key: Span,
+    at: &Path<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<(RuntimeKind, Option<String>)> {
+    if spec.runtime.is_broken() || spec.image.is_broken() {
+        return None;
+    }
+    let image = spec.image.get().map(|image| image.0.clone());
+    match (spec.runtime.get(), image) {
+        (Some(RuntimeKind::Namespace), image) => {
+            if let (Some(_), Some(span)) = (image, spec.image.span()) {
+                cx.report
+                    .warning(Code::NoEffect, span, &at.key("image"), "this image is not used")
+                    .help("nodes with `runtime: namespace` run over the host's file system; remove one of the two");
+            }
+            Some((RuntimeKind::Namespace, None))
+        }
+        (Some(runtime), Some(image)) => Some((*runtime, Some(image))),
+        (None, Some(image)) => Some((RuntimeKind::Docker, Some(image))),
+        (runtime, None) => {
+            let help = match runtime {
+                None => "add `image: NAME`, or `runtime: namespace` to run it over the host's file system",
+                Some(_) => "add `image: NAME`",
+            };
+            cx.report.error(Code::Missing, key, at, format!("node `{name}` has no image")).help(help);
+            None
+        }
+    }
+}
+
+/// A node that runs nothing: a bridge, or the host itself.
+fn finish_still(
+    kind: NodeKind,
+    name: &NodeName,
+    own: &Spec,
+    spec: &Spec,
+    key: Span,
+    at: &Path<'_>,
+    cx: &mut Cx<'_>,
+) -> Node {
+    // Only what the node itself says: defaults are meant for the nodes that run.
+    for (field, span) in own.running() {
+        let message = format!("`{field}` has no effect: a node of kind `{}` runs nothing", kinds::name(kind));
+        cx.report.warning(Code::NoEffect, span, &at.key(field), message);
+    }
+    if kind == NodeKind::Bridge
+        && let Err(invalid) = name.as_str().parse::<InterfaceName>()
+    {
+        let message = format!("a bridge is named as its node, and {invalid}");
+        cx.report.error(Code::InvalidName, key, at, message);
+    }
+    Node {
+        kind,
+        runtime: None,
+        image: None,
+        group: spec.group.get().cloned(),
+        entrypoint: Vec::new(),
+        cmd: Vec::new(),
+        exec: Vec::new(),
+        env: BTreeMap::new(),
+        binds: Vec::new(),
+        hostname: name.to_string(),
+        user: None,
+        sysctls: BTreeMap::new(),
+        labels: spec.labels.values(),
+        cpu_millis: None,
+        memory_bytes: None,
+        startup_delay: 0,
+        restart_policy: RestartPolicy::No,
+        network_mode: NetworkMode::Default,
+    }
+}
+
+/// Names that stand for something else in the endpoints of links.
+fn check_reserved(name: &NodeName, kind: NodeKind, key: Span, at: &Path<'_>, cx: &mut Cx<'_>) {
+    const RESERVED: [&str; 3] = ["host", "mgmt-net", "macvlan"];
+    let means_itself = name.as_str() == "host" && kind == NodeKind::Host;
+    if RESERVED.contains(&name.as_str()) && !means_itself {
+        cx.report
+            .error(
+                Code::InvalidName,
+                key,
+                at,
+                format!("no node can be named `{name}`: links mean something else by it"),
+            )
+            .help(format!("choose a name other than {}", list(&RESERVED)));
+    }
+}

@@ -1,0 +1,323 @@
+//! Reads values of the tree as what a field wants, and says what is wrong when they are something else.
+//!
+//! [`Read`] is how one value is read, [`Field`] is how a field that can be inherited is read and merged.
+//! The rule of merging is part of the field's type, so a field is declared in one line (see [`super::node`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::Input;
+use super::diagnostic::{Code, Path, Report, Span, cut};
+use super::tree::{Data, Entry, Value};
+
+/// What all of the reading shares.
+pub(super) struct Cx<'a> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) report: Report,
+}
+
+/// The fields that one kind of map has.
+pub(super) struct Table {
+    /// What the map describes, for messages: "node", "link".
+    pub(super) what: &'static str,
+    /// Fields that are acted on.
+    pub(super) acted: &'static [&'static str],
+    /// Fields of the format that have no effect yet.
+    pub(super) later: &'static [&'static str],
+}
+
+impl Cx<'_> {
+    pub(super) fn wrong_type(&mut self, value: &Value, at: &Path<'_>, wanted: &str) {
+        if matches!(value.data, Data::Broken) {
+            return;
+        }
+        let message = format!("`{}` must be {wanted}, and this is {}", at.last(), value.describe());
+        let diagnostic = self.report.error(Code::WrongType, value.span, at, message);
+        match (&value.data, wanted) {
+            (Data::Text(_), "a list") => {
+                diagnostic.help("write one entry per line, each after `- `, or put them in `[` and `]`");
+            }
+            (Data::Map(entries), "a text") if entries.len() == 1 => {
+                diagnostic.help("if this is meant as a text, put it in quotes: it contains `: `");
+            }
+            _ => {}
+        }
+    }
+
+    /// The entries of a map; none of nothing.
+    pub(super) fn map<'v>(&mut self, value: &'v Value, at: &Path<'_>) -> Option<&'v [Entry]> {
+        match &value.data {
+            Data::Map(entries) => Some(entries),
+            Data::Null => Some(&[]),
+            Data::Text(_) | Data::List(_) | Data::Broken => {
+                self.wrong_type(value, at, "a map");
+                None
+            }
+        }
+    }
+
+    /// The entries of a list; none of nothing.
+    pub(super) fn list<'v>(&mut self, value: &'v Value, at: &Path<'_>) -> Option<&'v [Rc<Value>]> {
+        match &value.data {
+            Data::List(items) => Some(items),
+            Data::Null => Some(&[]),
+            Data::Text(_) | Data::Map(_) | Data::Broken => {
+                self.wrong_type(value, at, "a list");
+                None
+            }
+        }
+    }
+
+    /// The text of a scalar; nothing of nothing.
+    pub(super) fn text<'v>(&mut self, value: &'v Value, at: &Path<'_>) -> Option<&'v str> {
+        match &value.data {
+            Data::Text(text) => Some(text),
+            Data::Null => None,
+            Data::List(_) | Data::Map(_) | Data::Broken => {
+                self.wrong_type(value, at, "a text");
+                None
+            }
+        }
+    }
+
+    /// The entries of a map that has only certain fields; says which it should not have.
+    pub(super) fn fields<'v>(&mut self, value: &'v Value, at: &Path<'_>, table: &Table) -> Option<&'v [Entry]> {
+        let entries = self.map(value, at)?;
+        for entry in entries {
+            let key = entry.key.as_str();
+            if table.acted.contains(&key) {
+                continue;
+            }
+            if table.later.contains(&key) {
+                self.report.ignored(table.what, key, entry.key_span, &at.key(key));
+                continue;
+            }
+            let names = table.acted.iter().chain(table.later).copied();
+            let nearest = self.report.nearest(key, names);
+            let message = format!("{} has no field `{}`", table.what, cut(key));
+            self.report.error(Code::UnknownField, entry.key_span, &at.key(key), message).suggest(nearest);
+        }
+        Some(entries)
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        value: &Value,
+        at: &Path<'_>,
+        choices: &[(&'static str, T)],
+        later: &[&'static str],
+    ) -> Option<T> {
+        let text = self.text(value, at)?;
+        if let Some((_, found)) = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return Some(*found);
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let listed = format!("possible: {}", list(&names));
+        if later.iter().any(|name| name.eq_ignore_ascii_case(text)) {
+            self.report
+                .error(Code::Unsupported, value.span, at, format!("`{}: {text}` is not supported yet", at.last()))
+                .help(listed);
+        } else {
+            let nearest = self.report.nearest(text, names.iter().copied());
+            self.report
+                .error(Code::InvalidValue, value.span, at, format!("`{}` cannot be `{}`", at.last(), cut(text)))
+                .help(listed)
+                .suggest(nearest);
+        }
+        None
+    }
+
+    pub(super) fn invalid(&mut self, value: &Value, at: &Path<'_>, message: impl Into<String>, help: &str) {
+        let diagnostic = self.report.error(Code::InvalidValue, value.span, at, message);
+        if !help.is_empty() {
+            diagnostic.help(help);
+        }
+    }
+}
+
+/// `a`, `b` and `c`, each in backticks.
+pub(super) fn list(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+/// The value of a key in a map.
+pub(super) fn get<'v>(entries: &'v [Entry], key: &str) -> Option<&'v Value> {
+    entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value)
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+/// How one value is read. Nothing means that there is none, or that it was wrong and that has been said.
+pub(super) trait Read: Sized + Clone {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self>;
+
+    /// What `key:` with nothing behind it means in a map of free keys.
+    fn empty() -> Option<Self> {
+        None
+    }
+}
+
+impl Read for String {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        cx.text(value, at).map(str::to_owned)
+    }
+
+    fn empty() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
+/// How a field is read at one level and what it takes over from the level behind (the farther one).
+pub(super) trait Field: Default + Clone {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self;
+    fn inherit(&mut self, farther: &Self);
+    /// Where it is set first, if it is.
+    fn span(&self) -> Option<Span>;
+}
+
+/// The first level that sets it wins, whole value. A level that sets it to something wrong has set it, too, so
+/// that one mistake is not followed by others.
+#[derive(Debug, Clone)]
+pub(super) struct First<T> {
+    value: Option<T>,
+    span: Option<Span>,
+}
+
+impl<T> Default for First<T> {
+    fn default() -> Self {
+        Self { value: None, span: None }
+    }
+}
+
+impl<T> First<T> {
+    pub(super) fn get(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    /// Whether it is set, but to nothing that can be used.
+    pub(super) fn is_broken(&self) -> bool {
+        self.span.is_some() && self.value.is_none()
+    }
+}
+
+impl<T: Read> Field for First<T> {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+        match value.data {
+            Data::Null => Self::default(),
+            _ => Self { value: T::read(value, at, cx), span: Some(value.span) },
+        }
+    }
+
+    fn inherit(&mut self, farther: &Self) {
+        if self.span.is_none() {
+            self.clone_from(farther);
+        }
+    }
+
+    fn span(&self) -> Option<Span> {
+        self.span
+    }
+}
+
+/// Maps merged by key; closer wins.
+#[derive(Debug, Clone)]
+pub(super) struct Merged<T>(pub(super) BTreeMap<String, At<T>>);
+
+impl<T> Default for Merged<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Clone> Merged<T> {
+    pub(super) fn values(&self) -> BTreeMap<String, T> {
+        self.0.iter().map(|(key, found)| (key.clone(), found.value.clone())).collect()
+    }
+}
+
+impl<T: Read> Field for Merged<T> {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+        let mut found = BTreeMap::new();
+        for entry in cx.map(value, at).unwrap_or_default() {
+            let value = match entry.value.data {
+                Data::Null => T::empty(),
+                _ => T::read(&entry.value, &at.key(&entry.key), cx),
+            };
+            if let Some(value) = value {
+                found.insert(entry.key.clone(), At { value, span: entry.key_span });
+            }
+        }
+        Self(found)
+    }
+
+    fn inherit(&mut self, farther: &Self) {
+        for (key, value) in &farther.0 {
+            if !self.0.contains_key(key) {
+                self.0.insert(key.clone(), value.clone());
+            }
+        }
+    }
+
+    fn span(&self) -> Option<Span> {
+        self.0.values().map(|found| found.span).min_by_key(|span| span.start)
+    }
+}
+
+/// Lists concatenated, the farthest first; exact duplicates dropped.
+#[derive(Debug, Clone)]
+pub(super) struct Appended<T>(pub(super) Vec<At<T>>);
+
+impl<T> Default for Appended<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Read + Ord> Field for Appended<T> {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+        let mut found = Vec::new();
+        for (index, item) in cx.list(value, at).unwrap_or_default().iter().enumerate() {
+            let at = at.index(index);
+            if matches!(item.data, Data::Null) {
+                cx.invalid(item, &at, "this entry is empty", "remove it, or write something behind the `-`");
+            } else if let Some(value) = T::read(item, &at, cx) {
+                found.push(At { value, span: item.span });
+            }
+        }
+        let mut found = Self(found);
+        found.drop_duplicates();
+        found
+    }
+
+    fn inherit(&mut self, farther: &Self) {
+        if !farther.0.is_empty() {
+            let own = std::mem::replace(&mut self.0, farther.0.clone());
+            self.0.extend(own);
+            self.drop_duplicates();
+        }
+    }
+
+    fn span(&self) -> Option<Span> {
+        self.0.first().map(|found| found.span)
+    }
+}
+
+impl<T: Ord + Clone> Appended<T> {
+    fn drop_duplicates(&mut self) {
+        if self.0.len() > 1 {
+            let mut seen = BTreeSet::new();
+            self.0.retain(|item| seen.insert(item.value.clone()));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Diagnostics as text: where, what, the line it stands in, and what to write instead.
+//!
+//! ```text
+//! lab.clab.yml:4:44: error[unknown-field]: node has no field `memmory`
+//!    |
+//!  4 |     n1: { kind: linux, memmory: 1G }
+//!    |                        ^^^^^^^
+//!    = help: did you mean `memory`?
+//! ```
+
+use std::fmt::Write;
+
+use super::diagnostic::{Diagnostic, Severity, Span};
+
+/// Whether the text is coloured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colour {
+    /// Plain text.
+    Never,
+    /// With ANSI escapes (SGR) for a terminal.
+    Always,
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Error,
+    Warning,
+    Frame,
+    Note,
+    Bold,
+}
+
+/// Columns of a source line that are shown; a longer line is cut around the marked text.
+const WIDTH: usize = 110;
+
+/// All diagnostics one after the other, then how many there are; empty without diagnostics.
+///
+/// `name` is the file's name as the reader knows it, `text` the content that was read. Control characters of the
+/// file are never written out.
+pub fn render(diagnostics: &[Diagnostic], name: &str, text: &[u8], colour: Colour) -> String {
+    let lines = Lines::new(text);
+    let mut out = String::new();
+    for diagnostic in diagnostics {
+        one(&mut out, diagnostic, name, &lines, colour);
+        out.push('\n');
+    }
+    if !diagnostics.is_empty() {
+        let count = |severity: Severity| {
+            let n = diagnostics.iter().filter(|d| d.severity == severity).count();
+            (n > 0).then(|| format!("{n} {}{}", severity.as_str(), if n == 1 { "" } else { "s" }))
+        };
+        let counts: Vec<String> = [Severity::Error, Severity::Warning].into_iter().filter_map(count).collect();
+        let _ = writeln!(out, "{}: {}", printable(name), counts.join(", "));
+    }
+    out
+}
+
+fn one(out: &mut String, diagnostic: &Diagnostic, name: &str, lines: &Lines<'_>, colour: Colour) {
+    let Diagnostic { severity, code, message, span, label, notes, help, .. } = diagnostic;
+    let style = match severity {
+        Severity::Error => Style::Error,
+        Severity::Warning => Style::Warning,
+    };
+    let heading = paint(&format!("{}[{code}]", severity.as_str()), style, colour);
+    let message = paint(&printable(message), Style::Bold, colour);
+    let _ = writeln!(out, "{}:{}:{}: {heading}: {message}", printable(name), span.line, span.column);
+
+    let mut places: Vec<(Span, &str, Style)> = vec![(*span, label.as_deref().unwrap_or_default(), style)];
+    places.extend(notes.iter().map(|note| (note.span, note.message.as_str(), Style::Note)));
+    // In the order of the file; what it is about comes first on one line.
+    places.sort_by_key(|(span, _, _)| span.line);
+    let gutter = places.iter().map(|(span, _, _)| span.line.to_string().len()).max().unwrap_or(1) + 1;
+    let bar = |number: &str| paint(&format!("{number:>gutter$} |"), Style::Frame, colour);
+    let mut last = None;
+    if places.iter().any(|(span, _, _)| lines.get(*span).is_some_and(|line| !line.trim().is_empty())) {
+        let _ = writeln!(out, "{}", bar(""));
+        for (span, label, style) in places {
+            let Some(line) = lines.get(span) else { continue };
+            let window = Window::new(line, span);
+            if last != Some(span.line) || window.cut {
+                if last.is_some_and(|last| last + 1 < span.line) {
+                    let _ = writeln!(out, "{}", paint(&format!("{:>gutter$}", "…"), Style::Frame, colour));
+                }
+                let _ = writeln!(out, "{} {}", bar(&span.line.to_string()), window.text);
+            }
+            last = Some(span.line);
+            let mark = if matches!(style, Style::Note) { "-" } else { "^" }.repeat(window.marked);
+            let under = format!("{mark}{}{}", if label.is_empty() { "" } else { " " }, printable(label));
+            let _ = writeln!(out, "{} {}{}", bar(""), " ".repeat(window.before), paint(&under, style, colour));
+        }
+    }
+    let tail = |word: &str, text: &str| {
+        format!("{} {}: {}\n", paint(&format!("{:>gutter$} =", ""), Style::Frame, colour), word, printable(text))
+    };
+    if !diagnostic.path.is_empty() {
+        out.push_str(&tail("at", &diagnostic.path));
+    }
+    if let Some(help) = help {
+        out.push_str(&tail(&paint("help", Style::Note, colour), help));
+    }
+}
+
+/// The part of a line that is shown, with the columns of the mark under it.
+struct Window {
+    text: String,
+    before: usize,
+    marked: usize,
+    cut: bool,
+}
+
+impl Window {
+    fn new(line: &str, span: Span) -> Self {
+        let column = span.column.saturating_sub(1) as usize;
+        // The byte where the mark starts, from the column: the line may have been cut by a lossy decoding.
+        let start = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+        let mut end = (start + span.len).min(line.len());
+        while !line.is_char_boundary(end) {
+            end += 1;
+        }
+        let marked = line[start..end].trim_end().chars().count().max(1);
+        let total = line.chars().count();
+        let first = if total > WIDTH { column.saturating_sub(WIDTH / 3).min(total) } else { 0 };
+        let shown: String = line.chars().skip(first).take(WIDTH).map(blank).collect();
+        let (head, tail) = (if first > 0 { "…" } else { "" }, if first + WIDTH < total { "…" } else { "" });
+        let before = column - first + usize::from(first > 0);
+        let marked = marked.min((WIDTH + 1).saturating_sub(column - first).max(1));
+        Self { text: format!("{head}{}{tail}", shown.trim_end()), before, marked, cut: total > WIDTH }
+    }
+}
+
+/// One column for one character, and nothing that moves the cursor.
+fn blank(c: char) -> char {
+    match c {
+        '\t' => ' ',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' { ' ' } else { blank(c) }).collect()
+}
+
+fn paint(text: &str, style: Style, colour: Colour) -> String {
+    let code = match (colour, style) {
+        (Colour::Never, _) => return text.to_owned(),
+        (Colour::Always, Style::Error) => "1;31",
+        (Colour::Always, Style::Warning) => "1;33",
+        (Colour::Always, Style::Frame) => "1;34",
+        (Colour::Always, Style::Note) => "36",
+        (Colour::Always, Style::Bold) => "1",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}
+
+/// The lines of a file by number. Found once: a file with a thousand mistakes is not read a thousand times.
+struct Lines<'a> {
+    text: &'a [u8],
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        let breaks = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        Self { text, starts: std::iter::once(0).chain(breaks).collect() }
+    }
+
+    /// The line that a span starts in, without its end; nothing if it is not text.
+    fn get(&self, span: Span) -> Option<&'a str> {
+        let index = (span.line as usize).checked_sub(1)?;
+        let start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
+        let line = std::str::from_utf8(&self.text[start..end.max(start)]).ok()?;
+        Some(line.trim_end_matches('\r'))
+    }
+}

@@ -1,0 +1,70 @@
+//! What topology files become, and what is said about those that are wrong.
+
+mod bad;
+mod examples;
+mod inherit;
+mod laws;
+mod scale;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Code, Colour, Diagnostic, Host, Input, Outcome, Severity, read, render};
+use crate::lab::{Lab, Node};
+
+/// A host with certain paths.
+struct Paths(BTreeSet<&'static str>);
+
+impl Host for Paths {
+    fn exists(&self, path: &Path) -> bool {
+        self.0.contains(path.to_str().unwrap())
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        Some("/home/ada".into())
+    }
+}
+
+fn read_bytes(text: &[u8]) -> Outcome {
+    let host = Paths(BTreeSet::from(["/labs/motd-base", "/labs/motd-leaf1", "/home/ada/keys", "/etc/hosts"]));
+    read(&Input { text, directory: Path::new("/labs"), source: Some(Path::new("/labs/lab.clab.yml")), host: &host })
+}
+
+fn lab(text: &str) -> Lab {
+    let outcome = read_bytes(text.as_bytes());
+    outcome.lab.unwrap_or_else(|| panic!("{}", shown(text.as_bytes(), &outcome.diagnostics)))
+}
+
+fn node<'l>(lab: &'l Lab, name: &str) -> &'l Node {
+    &lab.nodes()[&name.parse().unwrap()]
+}
+
+fn diagnostics(text: &str) -> Vec<Diagnostic> {
+    let outcome = read_bytes(text.as_bytes());
+    let errors = outcome.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    assert_eq!(outcome.lab.is_none(), errors, "a lab comes exactly when there is no error");
+    outcome.diagnostics
+}
+
+fn shown(text: &[u8], diagnostics: &[Diagnostic]) -> String {
+    render(diagnostics, "lab.clab.yml", text, Colour::Never)
+}
+
+/// The rendered diagnostics of a file.
+fn said(text: &str) -> String {
+    shown(text.as_bytes(), &diagnostics(text))
+}
+
+/// A file with these two lists of lines under `nodes` and `links`.
+fn file(nodes: &str, links: &str) -> String {
+    format!(
+        "name: t\ntopology:\n  defaults: {{ kind: linux, runtime: namespace }}\n  nodes: {nodes}\n  links: {links}\n"
+    )
+}
+
+/// The only diagnostic of a file: its code, its path and what it says.
+fn only(text: &str) -> (Code, String, String) {
+    let found = diagnostics(text);
+    let [one] = found.as_slice() else { panic!("not one diagnostic:\n{}", shown(text.as_bytes(), &found)) };
+    (one.code, one.path.clone(), format!("{} | {}", one.message, one.help.as_deref().unwrap_or("")))
+}

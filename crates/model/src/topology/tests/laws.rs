@@ -1,0 +1,102 @@
+//! Laws that hold for any input.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Maps of two keys, to be put at each level.
+fn maps() -> impl Strategy<Value = Vec<BTreeMap<String, u8>>> {
+    prop::collection::vec(prop::collection::btree_map("[abc]", 0_u8..3, 0..3), 4)
+}
+
+fn text_of(levels: &[BTreeMap<String, u8>], field: &str) -> String {
+    let written: Vec<String> = levels.iter().map(|map| format!("{{ {field}: {map:?} }}").replace('"', "")).collect();
+    format!(
+        "name: t\ntopology:\n  defaults: {}\n  kinds: {{ linux: {} }}\n  groups: {{ g: {} }}\n  nodes: {{ n: {} }}\n",
+        written[0].replacen("{ ", "{ kind: linux, runtime: namespace, group: g, ", 1),
+        written[1],
+        written[2],
+        written[3],
+    )
+}
+
+/// A lab as a person could write it: a ring with chords.
+fn ring() -> impl Strategy<Value = String> {
+    (1_usize..12, prop::collection::vec((0_usize..12, 0_usize..12), 0..12)).prop_map(|(nodes, chords)| {
+        let mut text = "name: ring\ntopology:\n  defaults: { kind: linux, runtime: namespace }\n  nodes:\n".to_owned();
+        for n in 0..nodes {
+            let _ = writeln!(text, "    r{n}:");
+        }
+        text += "  links:\n";
+        for (index, (a, b)) in chords.into_iter().enumerate() {
+            let (a, b) = (a % nodes, b % nodes);
+            let _ = writeln!(text, "    - endpoints: [\"r{a}:a{index}\", \"r{b}:b{index}\"]");
+        }
+        text
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn the_closest_level_that_has_a_key_wins(levels in maps()) {
+        for field in ["env", "labels"] {
+            let lab = lab(&text_of(&levels, field));
+            let wanted: BTreeMap<String, String> =
+                levels.iter().flatten().map(|(key, value)| (key.clone(), value.to_string())).collect();
+            let n = node(&lab, "n");
+            prop_assert_eq!(if field == "env" { &n.env } else { &n.labels }, &wanted);
+        }
+    }
+
+    #[test]
+    fn a_lab_survives_json(text in ring()) {
+        let lab = lab(&text);
+        let json = serde_json::to_string(&lab).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Lab>(&json).unwrap(), lab);
+    }
+
+    #[test]
+    fn the_order_of_links_does_not_change_the_lab(text in ring()) {
+        let (head, links) = text.split_once("  links:\n").unwrap();
+        let mut turned: Vec<&str> = links.lines().collect();
+        turned.reverse();
+        prop_assert_eq!(lab(&format!("{head}  links:\n{}\n", turned.join("\n"))), lab(&text));
+    }
+
+    #[test]
+    fn mutated_text_is_answered_and_spans_stay_inside(
+        at in 0_usize..2000,
+        cut in 0_usize..30,
+        put in prop::sample::select(vec!["", "\t", ": ", "- ", "{", "]", "\"", "&a ", "*a", "<<: ", "~", "\n", "\n---\n", "é", "!!x ", "|\n", "? ", "%", "$X", "\u{feff}", "\r"]),
+        twice in any::<bool>(),
+    ) {
+        let base = include_str!("sample.clab.yml");
+        let mut bytes: Vec<char> = base.chars().collect();
+        let at = at % bytes.len();
+        let end = (at + cut).min(bytes.len());
+        bytes.splice(at..end, put.chars().chain(if twice { put.chars() } else { "".chars() }));
+        let text: String = bytes.into_iter().collect();
+        let outcome = read_bytes(text.as_bytes());
+        for diagnostic in &outcome.diagnostics {
+            prop_assert!(diagnostic.span.start + diagnostic.span.len <= text.len() + 1, "{:?}", diagnostic);
+            prop_assert!(diagnostic.span.line >= 1 && diagnostic.span.column >= 1, "{:?}", diagnostic);
+        }
+        let _ = shown(text.as_bytes(), &outcome.diagnostics);
+        let _ = render(&outcome.diagnostics, "x", text.as_bytes(), Colour::Always);
+        if let Some(lab) = outcome.lab {
+            prop_assert!(Lab::new(lab.into_parts()).is_ok());
+        }
+    }
+
+    #[test]
+    fn random_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let outcome = read_bytes(&bytes);
+        let _ = shown(&bytes, &outcome.diagnostics);
+        prop_assert!(outcome.lab.is_none());
+    }
+}

@@ -1,0 +1,405 @@
+//! YAML text as a tree whose values know where they stand.
+//!
+//! A tree of our own, rather than typed structs, so that all mistakes of a file are found and not only the
+//! first; and so that a scalar keeps its raw text: the format wants `image: 1.10`, `ports: [22:22]` and
+//! `restart-policy: no` as they are written.
+//!
+//! Aliases share the value that they name. Size and depth are counted as if they were copies, so that a file
+//! of nested aliases is refused while it is read.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError};
+
+use super::diagnostic::{Code, Path, Report, Span, cut};
+
+/// Values of a file with its aliases written out. A lab of 10,000 nodes and 20,000 links has 150,000.
+const MAX_VALUES: u64 = 2_000_000;
+
+/// How deep lists and maps may be nested; the format needs 9.
+const MAX_DEPTH: u16 = 64;
+
+/// One value.
+pub(super) struct Value {
+    pub(super) span: Span,
+    pub(super) data: Data,
+    /// How many values it is with aliases written out.
+    pub(super) weight: u64,
+    depth: u16,
+}
+
+pub(super) enum Data {
+    Null,
+    /// Any scalar, as it is written.
+    Text(String),
+    List(Vec<Rc<Value>>),
+    Map(Vec<Entry>),
+    /// Already reported; to be passed over in silence.
+    Broken,
+}
+
+/// One key with its value. Keys are unique within their map.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) key_span: Span,
+    pub(super) value: Rc<Value>,
+}
+
+impl Value {
+    fn leaf(span: Span, data: Data) -> Self {
+        Self { span, data, weight: 1, depth: 0 }
+    }
+
+    fn collection(span: Span, data: Data) -> Self {
+        let (mut weight, mut depth) = (1_u64, 0);
+        let mut count = |child: &Value| {
+            weight = weight.saturating_add(child.weight);
+            depth = depth.max(child.depth + 1);
+        };
+        match &data {
+            Data::List(items) => items.iter().for_each(|item| count(item)),
+            Data::Map(entries) => entries.iter().for_each(|entry| count(&entry.value)),
+            Data::Null | Data::Text(_) | Data::Broken => {}
+        }
+        Self { span, data, weight, depth }
+    }
+
+    /// What it is, for messages.
+    pub(super) fn describe(&self) -> &'static str {
+        match self.data {
+            Data::Null => "nothing",
+            Data::Text(_) => "a text",
+            Data::List(_) => "a list",
+            Data::Map(_) => "a map",
+            Data::Broken => "something else",
+        }
+    }
+}
+
+/// Reads the text of one document. Returns nothing after a mistake that leaves no tree.
+pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
+    let options = granit_parser::options! {
+        emit_unresolved_aliases: true,
+        emit_comments: false,
+    };
+    let mut builder = Builder {
+        text,
+        report,
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        documents: 0,
+        merged: 0,
+        substitutions: (0, None),
+    };
+    for next in Parser::new_from_str_with_options(text, options) {
+        match next {
+            Ok((event, span)) => builder.event(event, convert(&span)).ok()?,
+            Err(error) => {
+                builder.syntax_error(&error);
+                return None;
+            }
+        }
+    }
+    builder.say_substitutions();
+    let nothing = || Rc::new(Value::leaf(Span { line: 1, column: 1, start: 0, len: 0 }, Data::Null));
+    Some(builder.root.unwrap_or_else(nothing))
+}
+
+/// The tree cannot be used; it has been said why.
+struct Stop;
+
+struct Builder<'a> {
+    text: &'a str,
+    report: &'a mut Report,
+    stack: Vec<Frame>,
+    /// Anchors by the parser's id; `None` while what they name is still open.
+    anchors: HashMap<usize, Option<Rc<Value>>>,
+    root: Option<Rc<Value>>,
+    documents: usize,
+    /// Entries copied by `<<`.
+    merged: u64,
+    substitutions: (usize, Option<Span>),
+}
+
+struct Frame {
+    span: Span,
+    anchor: usize,
+    open: Open,
+}
+
+enum Open {
+    List(Vec<Rc<Value>>),
+    Map { entries: Vec<Entry>, keys: HashMap<String, Span>, merges: Vec<Rc<Value>>, key: Key },
+}
+
+enum Key {
+    Wanted,
+    Is(String, Span),
+    Merge,
+    /// A key that was refused: its value goes nowhere.
+    Refused,
+}
+
+impl Builder<'_> {
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+        match event {
+            Event::DocumentStart(..) => self.documents += 1,
+            Event::Scalar(text, style, anchor, tag) => {
+                if self.documents > 1 && self.stack.is_empty() && span.len == 0 {
+                    return Ok(()); // A file that ends in `---`.
+                }
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                self.note_substitution(&text, span);
+                let is_null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let is_merge = plain && text == "<<";
+                if let Some(Frame { open: Open::Map { key: key @ Key::Wanted, .. }, .. }) = self.stack.last_mut() {
+                    if is_merge {
+                        *key = Key::Merge;
+                        return Ok(());
+                    }
+                    // A key is what is written, also `null` and `~`.
+                    let value = Rc::new(Value::leaf(span, Data::Text(text.into_owned())));
+                    self.remember(anchor, &value);
+                    return self.place(value);
+                }
+                let data = if is_null { Data::Null } else { Data::Text(text.into_owned()) };
+                let value = Rc::new(Value::leaf(span, data));
+                self.remember(anchor, &value);
+                self.place(value)?;
+            }
+            Event::SequenceStart(_, anchor, _) => self.open(span, anchor, Open::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => {
+                let (entries, keys, merges) = (Vec::new(), HashMap::new(), Vec::new());
+                self.open(span, anchor, Open::Map { entries, keys, merges, key: Key::Wanted });
+            }
+            Event::SequenceEnd | Event::MappingEnd => return self.close(span),
+            Event::Alias(id) => {
+                let value = self.anchors.get(&id).cloned().flatten().unwrap_or_else(|| {
+                    let message = "this alias is inside of what it names";
+                    self.report.error(Code::Syntax, span, &Path::Root, message);
+                    Rc::new(Value::leaf(span, Data::Broken))
+                });
+                self.place(value)?;
+            }
+            Event::UnresolvedAlias(name) => {
+                let message = format!("there is no anchor `&{}` before this alias", cut(&name));
+                self.report.error(Code::Syntax, span, &Path::Root, message);
+                self.place(Rc::new(Value::leaf(span, Data::Broken)))?;
+            }
+            // Streams, ends, and events that are switched off.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, span: Span, anchor: usize, open: Open) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, None);
+        }
+        self.stack.push(Frame { span, anchor, open });
+    }
+
+    fn remember(&mut self, anchor: usize, value: &Rc<Value>) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, Some(Rc::clone(value)));
+        }
+    }
+
+    fn close(&mut self, end: Span) -> Result<(), Stop> {
+        let Some(Frame { mut span, anchor, open }) = self.stack.pop() else { return Ok(()) };
+        span.len = (end.start + end.len).saturating_sub(span.start);
+        let data = match open {
+            Open::List(items) => Data::List(items),
+            Open::Map { mut entries, keys, merges, .. } => {
+                self.merge(&mut entries, &keys, &merges)?;
+                Data::Map(entries)
+            }
+        };
+        let value = Rc::new(Value::collection(span, data));
+        if value.weight.saturating_add(self.merged) > MAX_VALUES {
+            let message = format!("with its aliases written out this is more than {MAX_VALUES} values");
+            self.report
+                .error(Code::TooLarge, span, &Path::Root, message)
+                .help("no lab needs that many; aliases of aliases grow very fast");
+            return Err(Stop);
+        }
+        if value.depth > MAX_DEPTH {
+            let message = format!("lists and maps are nested more than {MAX_DEPTH} deep");
+            self.report.error(Code::TooLarge, span, &Path::Root, message);
+            return Err(Stop);
+        }
+        self.remember(anchor, &value);
+        self.place(value)
+    }
+
+    fn new_key(&mut self, value: &Value) -> Key {
+        let span = value.span;
+        let Data::Text(text) = &value.data else {
+            let message = format!("a key must be a text, and this is {}", value.describe());
+            if !matches!(value.data, Data::Broken) {
+                let here = self.here(None);
+                self.report
+                    .error(Code::WrongType, span, &Path::Text(&here), message)
+                    .help("if this is meant as a text, put it in quotes");
+            }
+            return Key::Refused;
+        };
+        let Some(Frame { open: Open::Map { keys, .. }, .. }) = self.stack.last_mut() else { return Key::Refused };
+        let Some(first) = keys.insert(text.clone(), span) else { return Key::Is(text.clone(), span) };
+        keys.insert(text.clone(), first);
+        let here = self.here(Some(text));
+        self.report
+            .error(Code::DuplicateKey, span, &Path::Text(&here), format!("`{}` is already in this map", cut(text)))
+            .label("the second one")
+            .note(first, "the first one");
+        Key::Refused
+    }
+
+    /// The way to the place that is being read.
+    fn here(&self, key: Option<&str>) -> String {
+        let mut way = self.stack.iter().fold(String::new(), |way, frame| match &frame.open {
+            Open::List(items) => Path::Text(&way).index(items.len()).to_string(),
+            Open::Map { key: Key::Is(key, _), .. } => Path::Text(&way).key(key).to_string(),
+            Open::Map { .. } => way,
+        });
+        if let Some(key) = key {
+            way = Path::Text(&way).key(key).to_string();
+        }
+        way
+    }
+
+    /// Puts a finished value where it belongs: into the open list or map, or at the top.
+    fn place(&mut self, value: Rc<Value>) -> Result<(), Stop> {
+        let is_key = matches!(self.stack.last(), Some(Frame { open: Open::Map { key: Key::Wanted, .. }, .. }));
+        if is_key {
+            let key = self.new_key(&value);
+            if let Some(Frame { open: Open::Map { key: slot, .. }, .. }) = self.stack.last_mut() {
+                *slot = key;
+            }
+            return Ok(());
+        }
+        let Some(frame) = self.stack.last_mut() else {
+            if self.documents > 1 {
+                let message = "a topology is one YAML document, and here a second one begins";
+                self.report.error(Code::Syntax, value.span, &Path::Root, message);
+                return Err(Stop);
+            }
+            self.root = Some(value);
+            return Ok(());
+        };
+        match &mut frame.open {
+            Open::List(items) => items.push(value),
+            Open::Map { entries, merges, key, .. } => match std::mem::replace(key, Key::Wanted) {
+                Key::Is(key, key_span) => entries.push(Entry { key, key_span, value }),
+                Key::Merge => merges.push(value),
+                Key::Refused | Key::Wanted => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// `<<`: what the map says itself wins, then the earlier of several.
+    fn merge(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        own: &HashMap<String, Span>,
+        merges: &[Rc<Value>],
+    ) -> Result<(), Stop> {
+        if merges.is_empty() {
+            return Ok(());
+        }
+        let mut taken: HashSet<String> = own.keys().cloned().collect();
+        let sources = merges.iter().flat_map(|value| match &value.data {
+            Data::List(items) => items.iter().collect(),
+            _ => vec![value],
+        });
+        for source in sources {
+            match &source.data {
+                Data::Map(found) => {
+                    self.merged = self.merged.saturating_add(source.weight);
+                    if self.merged > MAX_VALUES {
+                        let message = format!("the merges (`<<`) of this file copy more than {MAX_VALUES} values");
+                        self.report.error(Code::TooLarge, source.span, &Path::Root, message);
+                        return Err(Stop);
+                    }
+                    entries.extend(found.iter().filter(|entry| taken.insert(entry.key.clone())).cloned());
+                }
+                Data::Null | Data::Broken => {}
+                Data::Text(_) | Data::List(_) => {
+                    let message = format!("`<<` merges maps, and this is {}", source.describe());
+                    self.report.error(Code::WrongType, source.span, &Path::Root, message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `$NAME` or `${NAME…}` in a scalar. `$1` and `$$` are not substitutions.
+    fn note_substitution(&mut self, text: &str, span: Span) {
+        let found = text.match_indices('$').any(|(at, _)| {
+            let before = text[..at].ends_with('$');
+            let after = text[at + 1..].strip_prefix('{').unwrap_or(&text[at + 1..]);
+            !before && after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        });
+        if found {
+            self.substitutions.0 += 1;
+            self.substitutions.1.get_or_insert(span);
+        }
+    }
+
+    fn say_substitutions(&mut self) {
+        let (count, Some(span)) = self.substitutions else { return };
+        let message = "variables are not replaced yet: this text stays as it is written";
+        let warning = self.report.warning(Code::Substitution, span, &Path::Root, message);
+        if count > 1 {
+            warning.label(format!("and in {} more {}", count - 1, if count == 2 { "place" } else { "places" }));
+        }
+    }
+
+    fn syntax_error(&mut self, error: &ScanError) {
+        let marker = error.marker();
+        let start = marker.byte_offset().unwrap_or(self.text.len()).min(self.text.len());
+        let span = Span { line: number(marker.line()), column: number(marker.col() + 1), start, len: 1 };
+        let message = format!("this is not valid YAML: {}", error.kind());
+        let line = self.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
+        let code = if deep { Code::TooLarge } else { Code::Syntax };
+        let open = self.stack.iter().rev().filter_map(|frame| {
+            let first = self.text.get(frame.span.start..)?.chars().next()?;
+            matches!(first, '[' | '{').then_some((first, Span { len: 1, ..frame.span }))
+        });
+        let bracket = open
+            .into_iter()
+            .next()
+            .filter(|(_, open)| open.start != start && *error.kind() != ErrorKind::UnclosedQuotedScalar);
+        let here = self.here(None);
+        let diagnostic = self.report.error(code, span, &Path::Text(&here), message);
+        if indent.contains('\t') {
+            diagnostic.help("indent with spaces; YAML does not allow tabs there");
+        } else if matches!(error.kind(), ErrorKind::MappingValueNotAllowed) {
+            diagnostic.help("put a value that contains `: ` in quotes");
+        } else if let Some((bracket, span)) = bracket {
+            diagnostic.note(span, format!("inside the `{bracket}` that opens here"));
+        }
+    }
+}
+
+fn convert(span: &granit_parser::Span) -> Span {
+    let start = span.start.byte_offset().unwrap_or_default();
+    let end = span.end.byte_offset().unwrap_or(start);
+    Span {
+        line: number(span.start.line()),
+        column: number(span.start.col() + 1),
+        start,
+        len: end.saturating_sub(start),
+    }
+}
+
+/// Lines and columns fit: files over 16 MiB are refused before they are read.
+fn number(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

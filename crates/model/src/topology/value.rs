@@ -1,0 +1,459 @@
+//! The values that fields of a node have: kinds, sizes, commands, binds.
+
+use super::diagnostic::{Code, Path, cut};
+use super::kinds;
+use super::reader::{Cx, Read};
+use super::tree::{Data, Value};
+use crate::lab::{Access, NetworkMode, NodeKind, RestartPolicy, RuntimeKind};
+
+impl Read for NodeKind {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        kinds::read(value, at, cx)
+    }
+}
+
+impl Read for RuntimeKind {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let choices = [("namespace", Self::Namespace), ("docker", Self::Docker), ("libvirt", Self::Libvirt)];
+        cx.choice(value, at, &choices, &["podman", "ignite"])
+    }
+}
+
+impl Read for RestartPolicy {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let choices = [
+            ("no", Self::No),
+            ("always", Self::Always),
+            ("on-failure", Self::OnFailure),
+            ("unless-stopped", Self::UnlessStopped),
+        ];
+        cx.choice(value, at, &choices, &[])
+    }
+}
+
+impl Read for NetworkMode {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        if cx.text(value, at)?.starts_with("container:") {
+            cx.report
+                .error(Code::Unsupported, value.span, at, "sharing the network of a container is not supported yet")
+                .help("possible: `none`, or leave `network-mode` out");
+            return None;
+        }
+        cx.choice(value, at, &[("none", Self::None)], &["host"])
+    }
+}
+
+/// A command split into words as a POSIX shell splits them; nothing is expanded.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Words(pub(super) Vec<String>);
+
+impl Read for Words {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        if text.contains('\0') {
+            cx.invalid(value, at, "a command cannot contain a NUL character", "");
+            return None;
+        }
+        let Some(words) = shlex::split(text) else {
+            cx.invalid(value, at, "this command ends inside of a quotation", "close the quote, or escape it: `\\'`");
+            return None;
+        };
+        Some(Self(words))
+    }
+}
+
+/// One command of a list: words, and at least one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Command(pub(super) Vec<String>);
+
+impl Read for Command {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let words = Words::read(value, at, cx)?.0;
+        if words.is_empty() {
+            cx.invalid(value, at, "this command is empty", "remove it");
+            return None;
+        }
+        Some(Self(words))
+    }
+}
+
+/// Names an image. Its form is the registry's business; what cannot be one is refused.
+#[derive(Debug, Clone)]
+pub(super) struct Image(pub(super) String);
+
+impl Read for Image {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            let message = format!("image `{}` is not a name of an image", cut(text));
+            cx.invalid(value, at, message, "write for example `alpine:3`");
+            return None;
+        }
+        Some(Self(text.to_owned()))
+    }
+}
+
+/// A host name: 64 bytes at most (`__NEW_UTS_LEN` in linux/utsname.h).
+#[derive(Debug, Clone)]
+pub(super) struct HostName(pub(super) String);
+
+impl Read for HostName {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        const MAX: usize = 64;
+        let text = cx.text(value, at)?;
+        let message = if text.is_empty() {
+            "the host name is empty".to_owned()
+        } else if text.len() > MAX {
+            format!("the host name `{}` has {} characters; at most {MAX} are possible", cut(text), text.len())
+        } else if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || "-._".contains(*c))) {
+            format!("the host name `{text}` contains `{}`", bad.escape_debug())
+        } else {
+            return Some(Self(text.to_owned()));
+        };
+        cx.invalid(value, at, message, "letters, digits, `-`, `.` and `_` are possible");
+        None
+    }
+}
+
+/// The `user[:group]` that a process runs as.
+#[derive(Debug, Clone)]
+pub(super) struct User(pub(super) String);
+
+impl Read for User {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        let good =
+            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._$".contains(c));
+        let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+        if good(user) && group.is_none_or(good) {
+            return Some(Self(text.to_owned()));
+        }
+        let message = format!("`{}` is not a user", cut(text));
+        cx.invalid(value, at, message, "write `user` or `user:group`, by name or number");
+        None
+    }
+}
+
+/// A whole number of seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seconds(pub(super) u32);
+
+impl Read for Seconds {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        if let Some(seconds) = digits(text) {
+            return Some(Self(seconds));
+        }
+        let message = format!("`{}` is not a number of seconds", cut(text));
+        cx.invalid(value, at, message, "write a whole number of seconds, such as `5`");
+        None
+    }
+}
+
+/// A whole number in decimal digits; no sign.
+pub(super) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+/// A share of the processors in thousandths of a core.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CpuMillis(pub(super) u32);
+
+impl Read for CpuMillis {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        const HELP: &str = "write how many cores it may use, such as `0.5` or `2`";
+        let text = cx.text(value, at)?;
+        let Some(cores) = text.parse::<f64>().ok().filter(|cores| cores.is_finite()) else {
+            cx.invalid(value, at, format!("`{}` is not a number of cores", cut(text)), HELP);
+            return None;
+        };
+        let millis = (cores * 1000.0).round();
+        // The kernel's smallest quota is 1 ms of a 100 ms period (kernel/sched/core.c: min_cfs_quota_period).
+        if millis < 10.0 {
+            cx.invalid(value, at, format!("`{text}` cores are too few; at least 0.01 is possible"), HELP);
+            return None;
+        }
+        if millis > 8_192_000.0 {
+            cx.invalid(value, at, format!("`{text}` cores are more than any host has"), HELP);
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 10 and 8,192,000")]
+        Some(Self(millis as u32))
+    }
+}
+
+/// A size in bytes, written as Docker takes it: binary multiples, case does not matter.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MemoryBytes(pub(super) u64);
+
+impl Read for MemoryBytes {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        /// Docker's least memory limit.
+        const MIN: u64 = 6 << 20;
+        const HELP: &str = "write for example `512MB`, `1G` or `256MiB` (1 KB is 1024 bytes)";
+        let text = cx.text(value, at)?;
+        match memory_bytes(text) {
+            None => {
+                cx.invalid(value, at, format!("`{}` is not an amount of memory", cut(text)), HELP);
+                None
+            }
+            Some(bytes) if bytes < MIN => {
+                cx.invalid(value, at, format!("`{text}` of memory is too little; at least 6MB are possible"), HELP);
+                None
+            }
+            Some(bytes) => Some(Self(bytes)),
+        }
+    }
+}
+
+/// `[number] [unit]`, the unit `b`, or one of `k m g t p` followed by nothing, `b`, `i` or `ib`.
+fn memory_bytes(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim_start();
+    let shift = match (unit.chars().next(), unit.get(1..)) {
+        (None, _) | (Some('b'), Some("")) => 0,
+        (Some(prefix), Some("" | "b" | "i" | "ib")) => 10 * (1 + "kmgtp".find(prefix)?),
+        _ => return None,
+    };
+    if let Some(whole) = digits::<u64>(number) {
+        return whole.checked_mul(1 << shift);
+    }
+    let number: f64 = number.parse().ok()?;
+    #[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
+    let bytes = number * (1_u64 << shift) as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to 2^63")]
+    (0.0..9.2e18).contains(&bytes).then_some(bytes as u64)
+}
+
+/// A sysctl's value; the name is checked by [`sysctl_name`].
+#[derive(Debug, Clone)]
+pub(super) struct Sysctl(pub(super) String);
+
+impl Read for Sysctl {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        if let Path::Key(_, name) = at
+            && !sysctl_name(name)
+        {
+            let message = format!("`{}` is not the name of a sysctl", cut(name));
+            cx.invalid(value, at, message, "write for example `net.ipv4.ip_forward`");
+            return None;
+        }
+        if text.contains(|c: char| c.is_control() && c != '\t') {
+            cx.invalid(value, at, "a sysctl's value is one line of text", "");
+            return None;
+        }
+        Some(Self(text.to_owned()))
+    }
+}
+
+/// Whether a name leads to a file below /proc/sys and nowhere else. Dots separate; a dot in an interface's name is `/`.
+fn sysctl_name(name: &str) -> bool {
+    let parts = || name.split(['.', '/']);
+    parts().count() > 1
+        && parts()
+            .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_-:@|".contains(c)))
+}
+
+/// The value of an environment variable.
+#[derive(Debug, Clone)]
+pub(super) struct EnvValue(pub(super) String);
+
+impl Read for EnvValue {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        if let Path::Key(_, name) = at {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let message = format!("`{}` cannot be the name of a variable", cut(name));
+                cx.invalid(value, at, message, "a name is not empty and has no `=`");
+                return None;
+            }
+            if *name == "__IMPORT_ENVS" {
+                let message = "importing the caller's environment is not supported yet";
+                cx.report.warning(Code::IgnoredField, value.span, at, message);
+                return None;
+            }
+        }
+        if text.contains('\0') {
+            cx.invalid(value, at, "a variable cannot hold a NUL character", "");
+            return None;
+        }
+        Some(Self(text.to_owned()))
+    }
+
+    fn empty() -> Option<Self> {
+        Some(Self(String::new()))
+    }
+}
+
+/// One bind, split; whether its source exists is asked when it is known that a node has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BindSpec {
+    /// As the file has it.
+    pub(super) written: String,
+    /// Absolute, with `.` and `..` taken out.
+    pub(super) source: String,
+    pub(super) target: String,
+    pub(super) access: Access,
+}
+
+impl Read for BindSpec {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        const FORM: &str = "write `source:target` or `source:target:ro`";
+        if let Data::Map(_) = value.data {
+            cx.invalid(value, at, "a bind is one text, and this is a map", FORM);
+            return None;
+        }
+        let text = cx.text(value, at)?;
+        let mut parts = text.splitn(3, ':');
+        let (source, Some(target)) = (parts.next().unwrap_or_default(), parts.next()) else {
+            cx.invalid(value, at, format!("bind `{}` has no target", cut(text)), FORM);
+            return None;
+        };
+        if source.is_empty() || text.contains('\0') {
+            cx.invalid(value, at, format!("bind `{}` has no source", cut(text)), FORM);
+            return None;
+        }
+        if text.contains("__clab") {
+            let message = format!("placeholders are not supported yet in binds: `{}`", cut(text));
+            cx.report.error(Code::Unsupported, value.span, at, message);
+            return None;
+        }
+        let target_clean = clean(target);
+        if !target.starts_with('/') || target_clean == "/" {
+            let message = format!("bind target `{}` must be an absolute path below `/`", cut(target));
+            cx.invalid(value, at, message, FORM);
+            return None;
+        }
+        let access = parts.next().map_or(Some(Access::ReadWrite), |options| bind_options(options, value, at, cx))?;
+        let source = bind_source(source, value, at, cx)?;
+        Some(Self { written: text.to_owned(), source, target: target_clean, access })
+    }
+}
+
+fn bind_source(source: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
+    let full = match source.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            let Some(home) = cx.input.host.home() else {
+                cx.invalid(value, at, "`~` cannot be replaced: no home directory is known", "write the whole path");
+                return None;
+            };
+            home.join(rest.trim_start_matches('/'))
+        }
+        Some(_) => {
+            let message = format!("`{}`: home directories of other users are not supported", cut(source));
+            cx.invalid(value, at, message, "write the whole path");
+            return None;
+        }
+        None => cx.input.directory.join(source),
+    };
+    let Some(full) = full.to_str() else {
+        cx.invalid(value, at, "the path of this bind is not UTF-8", "");
+        return None;
+    };
+    Some(clean(full))
+}
+
+/// Docker's options of a bind. Only the access has a meaning for every runtime.
+fn bind_options(options: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Access> {
+    const KNOWN: [&str; 14] = [
+        "z",
+        "Z",
+        "nocopy",
+        "cached",
+        "delegated",
+        "consistent",
+        "shared",
+        "rshared",
+        "slave",
+        "rslave",
+        "private",
+        "rprivate",
+        "bind",
+        "rbind",
+    ];
+    let mut access = Access::ReadWrite;
+    for option in options.split(',') {
+        match option {
+            "rw" => access = Access::ReadWrite,
+            "ro" => access = Access::ReadOnly,
+            _ if KNOWN.contains(&option) => {
+                let message = format!("the bind option `{option}` is not acted on yet");
+                cx.report.warning(Code::IgnoredField, value.span, at, message);
+            }
+            _ => {
+                let nearest = cx.report.nearest(option, ["ro", "rw"].into_iter().chain(KNOWN));
+                let message = format!("a bind has no option `{}`", cut(option));
+                cx.report
+                    .error(Code::InvalidValue, value.span, at, message)
+                    .help("possible: `ro` or `rw`")
+                    .suggest(nearest);
+                return None;
+            }
+        }
+    }
+    Some(access)
+}
+
+/// A path without `.`, `..` and empty parts. Decided by the text alone, as the format's other readers do.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean, memory_bytes, sysctl_name};
+
+    #[test]
+    fn memory_is_read_as_docker_reads_it() {
+        let mib = 1 << 20;
+        for (text, bytes) in [
+            ("1G", Some(1024 * mib)),
+            ("1g", Some(1024 * mib)),
+            ("512MB", Some(512 * mib)),
+            ("256MiB", Some(256 * mib)),
+            ("256 mib", Some(256 * mib)),
+            ("1.5g", Some(1536 * mib)),
+            ("8388608", Some(8 * mib)),
+            ("100b", Some(100)),
+            ("1GGB", None),
+            ("-1G", None),
+            ("G", None),
+            ("", None),
+            ("1.2.3G", None),
+            ("99999999999999999999P", None),
+            ("9999999999P", None),
+            ("1é", None),
+        ] {
+            assert_eq!(memory_bytes(text), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_are_cleaned() {
+        assert_eq!(clean("/labs/./a/../b//c/"), "/labs/b/c");
+        assert_eq!(clean("/../.."), "/");
+    }
+
+    #[test]
+    fn sysctl_names_stay_below_proc_sys() {
+        for good in ["net.ipv4.ip_forward", "net.ipv4.conf.eth0/100.forwarding", "net/ipv4/ip_forward"] {
+            assert!(sysctl_name(good), "{good}");
+        }
+        for bad in ["", "x", "../../etc/passwd", "net..ipv4", "net.ipv4.", "net.ipv4 ip", "net/../x"] {
+            assert!(!sysctl_name(bad), "{bad}");
+        }
+    }
+}
