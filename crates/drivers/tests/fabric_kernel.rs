@@ -541,3 +541,54 @@ async fn a_cancelled_order_and_a_late_one_change_nothing() {
     assert_eq!(answers[0].as_ref().unwrap_err().class, ErrorClass::Deadline);
     assert_eq!(stage.dump("r1").links.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ring_of_a_hundred_nodes_is_wired_and_observed_in_one_batch() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let name = |n: usize| format!("n{}", n % 100);
+    for n in 0..100 {
+        stage.make(&name(n));
+    }
+    let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
+    let nodes: serde_json::Map<String, Value> = (0..100).map(|n| (name(n), linux(&name(n)))).collect();
+    let links: Vec<Value> = (0..100)
+        .map(|n| {
+            let mut a = end(node(&name(n)), "eth1", 0, Some(&format!("10.0.{n}.1/30")), None);
+            let mut b = end(node(&name(n + 1)), "eth2", 0, Some(&format!("10.0.{n}.2/30")), None);
+            a["mac"] = format!("02:00:00:00:01:{n:02x}").into();
+            b["mac"] = format!("02:00:00:00:02:{n:02x}").into();
+            json!({ "a": a, "b": b })
+        })
+        .collect();
+    let lab: Arc<Lab> =
+        Arc::new(serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap());
+    let started = Instant::now();
+    for answer in fabric.apply((0..100).map(|at| create(&lab, at)).collect(), &context()).await {
+        answer.unwrap();
+    }
+    let made = started.elapsed();
+    until(&inventory, |snapshot| {
+        let seen = snapshot.links(lab.name());
+        let up = |port: &PortFact| port.carrier && port.addresses.len() == 1;
+        (seen.len() == 100 && seen.values().all(|link| link.ports.len() == 2 && link.ports.iter().all(up)))
+            .then_some(())
+    })
+    .await;
+    println!("100 links made in {made:?}, observed after {:?}", started.elapsed());
+    let started = Instant::now();
+    fabric.relist().await.unwrap();
+    println!("relist of 103 namespaces: {:?}", started.elapsed());
+    let started = Instant::now();
+    for answer in fabric.apply((0..100).map(|at| delete(&lab, at)).collect(), &context()).await {
+        answer.unwrap();
+    }
+    println!("100 links deleted in {:?}", started.elapsed());
+    until(&inventory, |snapshot| snapshot.links(lab.name()).is_empty().then_some(())).await;
+    for n in 0..100 {
+        unpin(stage.pin(&name(n))).unwrap();
+    }
+}

@@ -14,6 +14,7 @@
 //! knows the ids behind the hashes it has written or was told.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use netloom_engine::PortMark;
@@ -47,6 +48,13 @@ impl Marks {
     /// The group of the bridges.
     pub(crate) fn bridge_group(&self) -> u32 {
         self.group("bridge")
+    }
+
+    /// A group for links that are about to be deleted; another one each time.
+    pub(crate) fn doomed_group(&self) -> u32 {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        self.group(&format!("doomed\0{}\0{call}", std::process::id()))
     }
 
     fn group(&self, of: &str) -> u32 {

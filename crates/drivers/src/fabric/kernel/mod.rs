@@ -15,9 +15,12 @@
 
 mod apply;
 mod bridge;
+mod change;
+mod create;
 mod mark;
 mod mirror;
 mod places;
+mod remove;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};

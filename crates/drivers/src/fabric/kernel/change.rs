@@ -1,0 +1,125 @@
+//! Links changed while they are there: MTU, addresses, mark; ends switched on and off.
+
+use netloom_engine::{ErrorClass, Place, PortMark};
+use netloom_kernel::{LinkChange, LinkInfo, NamespaceDump, Request};
+use netloom_model::{LabName, LinkId};
+use netloom_plan::{AdminState, LinkFingerprint};
+
+use super::apply::{Call, Switch, Work, nowhere};
+use super::wire::{Port, Wire};
+
+/// An interface that is the end of a link.
+struct Own<'a> {
+    link: &'a LinkInfo,
+    dump: &'a NamespaceDump,
+    fingerprint: LinkFingerprint,
+    switched: AdminState,
+}
+
+impl Call<'_> {
+    pub(super) async fn update(&mut self, wires: Vec<Wire>) {
+        let wanted: Vec<Place> = wires.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
+        if let Err((class, cause)) = self.look(wanted).await {
+            self.refuse_all(wires.iter().map(|wire| wire.order), &cause, class);
+            return;
+        }
+        let mut work = Work::default();
+        for wire in wires {
+            if let Some(cause) = self.closed(&wire) {
+                self.refuse(wire.order, cause, ErrorClass::Transient);
+                continue;
+            }
+            let mut requests = Vec::new();
+            let mut missing = None;
+            for port in wire.ports() {
+                let place = &self.kernel[&port.place];
+                match self.own(&wire.lab, &wire.id, port) {
+                    Some(Own { link, dump, .. }) => {
+                        let change = wire.update(port, link, dump, &self.fabric.shared.marks, place);
+                        requests.push((port.place.clone(), change));
+                    }
+                    None => missing = Some(format!("its interface `{}` is not there {place}", port.name())),
+                }
+            }
+            if let Some(cause) = missing {
+                self.refuse(wire.order, cause, ErrorClass::Transient);
+                continue;
+            }
+            self.answers[wire.order] = Some(Ok(()));
+            for (place, change) in requests {
+                work.add(&place, wire.order, change);
+            }
+        }
+        self.carry_out(work).await;
+    }
+
+    /// Brings up links that were found instead of made.
+    pub(super) async fn bring_up(&mut self, adopted: Vec<Wire>) {
+        let mut switches = Vec::new();
+        for wire in adopted {
+            let is_down = |port: &&Port| {
+                let own = self.own(&wire.lab, &wire.id, port);
+                own.is_some_and(|own| own.switched == AdminState::Up && !own.link.up)
+            };
+            let down = wire.ports().filter(is_down).cloned();
+            let switch = |port| Switch {
+                order: wire.order,
+                lab: wire.lab.clone(),
+                id: wire.id.clone(),
+                port,
+                state: AdminState::Up,
+            };
+            switches.extend(down.map(switch));
+        }
+        self.switch(switches).await;
+    }
+
+    pub(super) async fn switch(&mut self, switches: Vec<Switch>) {
+        if let Err((class, cause)) = self.look(switches.iter().map(|switch| switch.port.place.clone())).await {
+            self.refuse_all(switches.iter().map(|switch| switch.order), &cause, class);
+            return;
+        }
+        let mut work = Work::default();
+        for Switch { order, lab, id, mut port, state } in switches {
+            let Some(place) = self.kernel.get(&port.place).cloned() else {
+                self.refuse(order, nowhere(&port.place), ErrorClass::Transient);
+                continue;
+            };
+            let Some(Own { link, fingerprint, .. }) = self.own(&lab, &id, &port) else {
+                let cause = format!("its interface `{}` is not there {place}", port.name());
+                self.refuse(order, cause, ErrorClass::Transient);
+                continue;
+            };
+            port.ifindex = link.ifindex;
+            // State and mark in one message, so that no event shows one without the other.
+            let change = LinkChange {
+                state: Some(match state {
+                    AdminState::Up => netloom_kernel::AdminState::Up,
+                    AdminState::Down => netloom_kernel::AdminState::Down,
+                }),
+                alias: Some(self.fabric.shared.marks.link_alias(&lab, &id, &fingerprint, state)),
+                ..LinkChange::default()
+            };
+            let mut requests = vec![Request::SetLink { place: place.clone(), ifindex: link.ifindex, change }];
+            if state == AdminState::Up {
+                // An interface that goes down loses its IPv6 addresses.
+                requests.extend(port.add_addresses(&place));
+            }
+            self.answers[order].get_or_insert(Ok(()));
+            work.add(&port.place, order, requests);
+        }
+        self.carry_out(work).await;
+    }
+
+    /// The interface of a port, if it is there and marked as this link's, and what the mark says.
+    fn own(&self, lab: &LabName, id: &LinkId, port: &Port) -> Option<Own<'_>> {
+        let dump = self.dumps.get(&port.place)?;
+        let found = dump.named(port.name().as_str())?;
+        match self.fabric.shared.marks.read(found)? {
+            PortMark::Link { lab: of, link, fingerprint, switched } if of == *lab && link == *id => {
+                Some(Own { link: found, dump, fingerprint, switched })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Links made: created, or found and adopted, or made anew in the place of what an interrupted order left.
+
+use std::collections::{BTreeSet, HashMap};
+
+use netloom_engine::{ErrorClass, Place, PortMark};
+use netloom_kernel::{KernelErrorKind, LinkInfo, Request};
+use netloom_model::InterfaceName;
+
+use super::apply::{Call, Work};
+use super::mark::is_half_made;
+use super::wire::{Port, Wire};
+use super::{cause_of, class_of};
+
+/// How often a link is tried with other ifindexes, or after something in its way was removed.
+const ATTEMPTS: u32 = 8;
+
+impl Call<'_> {
+    pub(super) async fn create(&mut self, wires: Vec<Wire>) {
+        let masters = match self.masters(&wires).await {
+            Ok(masters) => masters,
+            Err((class, cause)) => {
+                self.refuse_all(wires.iter().map(|wire| wire.order), &cause, class);
+                return;
+            }
+        };
+        let mut pending = Vec::new();
+        for wire in wires {
+            let missing =
+                wire.ports().filter_map(|port| port.bridge.as_ref()).find(|name| !masters.contains_key(*name));
+            if let Some(cause) = self.closed(&wire) {
+                self.refuse(wire.order, cause, ErrorClass::Transient);
+            } else if let Some(bridge) = missing {
+                self.refuse(wire.order, format!("there is no bridge `{bridge}` on the host"), ErrorClass::Transient);
+            } else {
+                pending.push(wire);
+            }
+        }
+        let (mut made, mut adopted) = (Vec::new(), Vec::new());
+        for attempt in 0..ATTEMPTS {
+            if pending.is_empty() {
+                break;
+            }
+            // Neighbours of one namespace share a datagram.
+            pending.sort_by(|a: &Wire, b| (&a.main.place, a.order).cmp(&(&b.main.place, b.order)));
+            for wire in &mut pending {
+                let (one, two) = self.fabric.ifindexes(attempt * attempt * 100);
+                wire.ports_mut().zip([one, two]).for_each(|(port, ifindex)| port.ifindex = ifindex);
+            }
+            let marks = &self.fabric.shared.marks;
+            let batch = pending.iter().map(|wire| wire.create(marks, &self.kernel, &masters)).collect();
+            let results = match self.fabric.submit(batch, self.context).await {
+                Ok(results) => results,
+                Err(class) => {
+                    self.refuse_all(pending.iter().map(|wire| wire.order), cause_of(class), class);
+                    break;
+                }
+            };
+            let (mut again, mut clashes) = (Vec::new(), Vec::new());
+            for (wire, result) in std::mem::take(&mut pending).into_iter().zip(results) {
+                match result {
+                    Ok(()) => made.push(wire),
+                    Err(error) if error.kind == KernelErrorKind::IfindexTaken => again.push(wire),
+                    Err(error) if error.kind == KernelErrorKind::AlreadyExists => clashes.push(wire),
+                    Err(error) => self.refuse(wire.order, error.message, class_of(error.kind)),
+                }
+            }
+            let (found, freed) = self.settle(clashes).await;
+            adopted.extend(found);
+            again.extend(freed);
+            pending = again;
+        }
+        for wire in pending {
+            if self.answers[wire.order].is_none() {
+                self.refuse(wire.order, "no free ifindex was found for it", ErrorClass::Transient);
+            }
+        }
+        self.finish(made, &masters).await;
+        self.update(adopted.clone()).await;
+        self.bring_up(adopted).await;
+    }
+
+    /// The ifindexes of the bridges that the wires name, as far as they exist.
+    async fn masters(&mut self, wires: &[Wire]) -> Result<HashMap<InterfaceName, u32>, (ErrorClass, String)> {
+        let names: BTreeSet<&InterfaceName> =
+            wires.iter().flat_map(Wire::ports).filter_map(|p| p.bridge.as_ref()).collect();
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.look([Place::Host]).await?;
+        let dump = self.dumps.get(&Place::Host);
+        let found = |name: &InterfaceName| {
+            let link = dump?.named(name.as_str()).filter(|link| link.kind.as_deref() == Some("bridge"))?;
+            Some((name.clone(), link.ifindex))
+        };
+        Ok(names.into_iter().filter_map(found).collect())
+    }
+
+    /// Looks at what is in the way of links: returns those that are there already, and those whose way is free now.
+    async fn settle(&mut self, clashes: Vec<Wire>) -> (Vec<Wire>, Vec<Wire>) {
+        if clashes.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let places: Vec<Place> = clashes.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
+        if let Err((class, cause)) = self.look(places).await {
+            self.refuse_all(clashes.iter().map(|wire| wire.order), &cause, class);
+            return (Vec::new(), Vec::new());
+        }
+        let (mut adopted, mut freed, mut work) = (Vec::new(), Vec::new(), Work::default());
+        for mut wire in clashes {
+            let found = wire.ports().map(|port| self.in_the_way(&wire, port)).collect::<Result<Vec<_>, _>>();
+            let found = match found {
+                Ok(found) => found,
+                Err((class, cause)) => {
+                    self.refuse(wire.order, cause, class);
+                    continue;
+                }
+            };
+            if self.is_whole(&wire, &found) {
+                wire.ports_mut().zip(&found).for_each(|(port, link)| {
+                    port.ifindex = link.as_ref().map_or(0, |link| link.ifindex);
+                });
+                adopted.push(wire);
+                continue;
+            }
+            for (port, link) in wire.ports().zip(found) {
+                let Some(link) = link else { continue };
+                let request = Request::DeleteLink { place: self.kernel[&port.place].clone(), ifindex: link.ifindex };
+                work.add(&port.place, wire.order, [request]);
+            }
+            freed.push(wire);
+        }
+        self.carry_out(work).await;
+        // A removal that failed has its answer; the others are tried again.
+        freed.retain(|wire| !matches!(self.answers[wire.order], Some(Err(_))));
+        (adopted, freed)
+    }
+
+    /// What has the name of a port: nothing, or something of this very link. Anything else is an error.
+    fn in_the_way(&self, wire: &Wire, port: &Port) -> Result<Option<LinkInfo>, (ErrorClass, String)> {
+        let Some(dump) = self.dumps.get(&port.place) else { return Ok(None) };
+        let Some(found) = dump.named(port.name().as_str()) else { return Ok(None) };
+        let marks = &self.fabric.shared.marks;
+        let at = self.kernel[&port.place].clone();
+        match marks.read(found) {
+            Some(PortMark::Link { lab, link, .. }) if lab == wire.lab && link == wire.id => Ok(Some(found.clone())),
+            Some(PortMark::Link { lab, link, .. }) => {
+                let why = format!("interface `{}` {at} belongs to link {link} of lab {lab}", port.name());
+                Err((ErrorClass::Transient, why))
+            }
+            Some(PortMark::Bridge) => {
+                Err((ErrorClass::Permanent, format!("`{}` {at} is a bridge that netloom made", port.name())))
+            }
+            None if is_half_made(found, marks.lab_group(&wire.lab)) => Ok(Some(found.clone())),
+            None => {
+                let kind = found.kind.as_deref().map_or_else(String::new, |kind| format!(", a {kind}"));
+                let alias = found.alias.as_ref().map_or_else(String::new, |alias| format!(", `{alias}`"));
+                let why = format!(
+                    "interface `{}` already exists {at} and is not ours (number {}{kind}{alias}); rename or remove it, \
+                     or use another name in the topology",
+                    port.name(),
+                    found.ifindex,
+                );
+                Err((ErrorClass::Permanent, why))
+            }
+        }
+    }
+
+    /// Whether the interfaces found are the link, marked, with the identity that is wanted, and wired to each other.
+    fn is_whole(&self, wire: &Wire, found: &[Option<LinkInfo>]) -> bool {
+        let same = |link: &LinkInfo| match self.fabric.shared.marks.read(link) {
+            Some(PortMark::Link { fingerprint, .. }) => fingerprint.identity == wire.fingerprint.identity,
+            _ => false,
+        };
+        match found {
+            [Some(a)] => same(a),
+            [Some(a), Some(b)] => same(a) && same(b) && a.peer == Some(b.ifindex) && b.peer == Some(a.ifindex),
+            _ => false,
+        }
+    }
+
+    /// Completes links that were just created; one that cannot be completed is taken back.
+    async fn finish(&mut self, made: Vec<Wire>, masters: &HashMap<InterfaceName, u32>) {
+        let mut work = Work::default();
+        for wire in &made {
+            self.answers[wire.order] = Some(Ok(()));
+            for port in wire.ports() {
+                let requests = wire.finish(port, &self.fabric.shared.marks, &self.kernel[&port.place], masters);
+                work.add(&port.place, wire.order, requests);
+            }
+        }
+        self.carry_out(work).await;
+        let failed = made.iter().filter(|wire| matches!(self.answers[wire.order], Some(Err(_))));
+        let undo = |wire: &Wire| Request::DeleteLink {
+            place: self.kernel[&wire.main.place].clone(),
+            ifindex: wire.main.ifindex,
+        };
+        let batch: Vec<Request> = failed.map(undo).collect();
+        if !batch.is_empty()
+            && let Err(class) = self.fabric.rtnl.submit(batch, self.context.deadline).await
+        {
+            // They carry the group, so the next create of the same link takes them away.
+            tracing::warn!(?class, "links that could not be completed stay behind for now");
+        }
+    }
+}
