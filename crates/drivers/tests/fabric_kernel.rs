@@ -442,6 +442,12 @@ async fn another_life_of_the_agent_sees_all_of_it_and_goes_on() {
     assert!(stage.dump("r1").named(long).is_some());
 
     let (second, inventory) = stage.start();
+    second.relist().await.unwrap();
+    let id = lab.links()[0].id();
+    // The marks have no room for the id, and still it is known again.
+    until(&inventory, |snapshot| (ports(snapshot, &id).len() == 2).then_some(())).await;
+    drop((second, inventory));
+    let (second, inventory) = stage.start();
     // Without a relist, so that the same ifindexes are tried first.
     apply(&second, create(&lab, 1)).await.unwrap();
     apply(&second, create(&lab, 0)).await.unwrap();
@@ -451,6 +457,26 @@ async fn another_life_of_the_agent_sees_all_of_it_and_goes_on() {
     assert_eq!(stage.dump("r1").links.len(), 3);
     apply(&second, delete(&lab, 0)).await.unwrap();
     assert_eq!(stage.dump("r1").links.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_event_told_is_mended_by_the_relist_alone() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (reporter, inventory, writer) = netloom_engine::channel();
+    let fabric = KernelFabric::start_deaf(stage.layout.clone(), &stage.host, reporter).unwrap();
+    netloom_engine::task::spawn("inventory", writer.run());
+    let lab = pair();
+    let id = lab.links()[0].id();
+    apply(&fabric, create(&lab, 0)).await.unwrap();
+    fabric.relist().await.unwrap();
+    until(&inventory, |snapshot| (ports(snapshot, &id).len() == 2).then_some(())).await;
+    let ifindex = stage.link("r1", "eth1").unwrap().ifindex;
+    stage.change(Request::DeleteLink { place: stage.place("r1"), ifindex }).await;
+    fabric.relist().await.unwrap();
+    until(&inventory, |snapshot| ports(snapshot, &id).is_empty().then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

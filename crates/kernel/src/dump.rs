@@ -21,7 +21,7 @@ use crate::request::Place;
 use crate::socket::Socket;
 
 /// Dumps that may wait.
-const QUEUE: usize = 16;
+const QUEUE: usize = 128;
 /// How often a dump is begun anew when the interfaces changed while it was read.
 const ATTEMPTS: usize = 10;
 

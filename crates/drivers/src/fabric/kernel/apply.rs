@@ -77,7 +77,6 @@ impl Call<'_> {
     async fn run(&mut self) {
         let (mut creates, mut updates, mut switches, mut removals) = (vec![], vec![], vec![], vec![]);
         for (order, wanted) in self.orders.iter().enumerate() {
-            self.fabric.shared.marks.learn(name_of(wanted).1);
             let built = match wanted {
                 LinkOrder::Create { lab, link, fingerprint } => {
                     Wire::new("create", order, lab, link, fingerprint).map(|wire| creates.push(wire))
@@ -110,10 +109,34 @@ impl Call<'_> {
             self.give_up(class);
             return;
         }
+        let ids = creates.iter().chain(&updates).map(|wire| (&wire.lab, &wire.id));
+        let ids = ids.chain(switches.iter().map(|switch| (&switch.lab, &switch.id)));
+        if let Err(class) = self.remember(ids).await {
+            self.give_up(class);
+            return;
+        }
         self.remove(removals).await;
         self.create(creates).await;
         self.update(updates).await;
         self.switch(switches).await;
+    }
+
+    /// Writes down the ids that no mark has room for, before a mark refers to them.
+    async fn remember<'a>(&self, ids: impl Iterator<Item = (&'a LabName, &'a LinkId)>) -> Result<(), ErrorClass> {
+        let marks = &self.fabric.shared.marks;
+        let new = ids.filter(|(lab, id)| marks.is_long(lab, id) && marks.learn(id)).map(|(_, id)| id.clone());
+        let new: Vec<LinkId> = new.collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        match self.fabric.places.remember(new, self.context.deadline).await? {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // The links work all the same; only a new life of the agent will take them for others.
+                tracing::warn!(%error, "ids of links that are too long for their marks cannot be written down");
+                Ok(())
+            }
+        }
     }
 
     /// Answers everything that has no answer yet.

@@ -10,8 +10,8 @@
 //! netloom/<instance>/bridge                                a bridge
 //! ```
 //!
-//! The kernel takes 255 bytes. An id that does not fit is written as `#` and 16 hex digits of its hash; this process
-//! knows the ids behind the hashes it has written or was told.
+//! The kernel takes 255 bytes. An id that may not fit is written as `#` and 16 hex digits of its hash; which id is behind
+//! a hash is kept in memory and in a file beside the pins (see [`super::places`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +24,10 @@ use netloom_plan::{AdminState, LinkFingerprint};
 
 /// IFALIASZ of linux/if.h, less the NUL.
 const ALIAS_MAX: usize = 255;
+/// Two times eight hex digits and a dot.
+const FINGERPRINT: usize = 17;
+/// What follows the fingerprint of an end that a person switched off.
+const DOWN: &str = "/down";
 
 /// IFA_PROTO of the addresses that links are given; the kernel's own are 1 to 3.
 pub(crate) const ADDRESS_PROTOCOL: u8 = 0x4e;
@@ -78,20 +82,21 @@ impl Marks {
         fingerprint: &LinkFingerprint,
         switched: AdminState,
     ) -> String {
-        let suffix = if switched == AdminState::Down { "/down" } else { "" };
-        let alias = |id: &str| format!("netloom/{}/{lab}/{id}/{fingerprint}{suffix}", self.instance);
-        let whole = alias(link.as_str());
-        if whole.len() <= ALIAS_MAX {
-            return whole;
-        }
-        self.learn(link);
-        alias(&short_id(link))
+        let suffix = if switched == AdminState::Down { DOWN } else { "" };
+        let id = if self.is_long(lab, link) { short_id(link) } else { link.as_str().to_owned() };
+        format!("netloom/{}/{lab}/{id}/{fingerprint}{suffix}", self.instance)
     }
 
-    /// Makes the id known behind its hash; for links of which only the marks are there yet.
-    pub(crate) fn learn(&self, link: &LinkId) {
+    /// Whether the id is written as a hash: whatever the rest of the alias is, so that it is always written the same way.
+    pub(crate) fn is_long(&self, lab: &LabName, link: &LinkId) -> bool {
+        let rest = format!("netloom/{}/{lab}///{DOWN}", self.instance).len() + FINGERPRINT;
+        rest + link.as_str().len() > ALIAS_MAX
+    }
+
+    /// Makes an id known behind its hash. False if it was.
+    pub(crate) fn learn(&self, link: &LinkId) -> bool {
         let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
-        hashed.entry(short_id(link)).or_insert_with(|| link.clone());
+        hashed.insert(short_id(link), link.clone()).is_none()
     }
 
     /// The alias of a bridge.
@@ -106,7 +111,7 @@ impl Marks {
         if text == "bridge" {
             return Some(PortMark::Bridge);
         }
-        let (text, switched) = match text.strip_suffix("/down") {
+        let (text, switched) = match text.strip_suffix(DOWN) {
             Some(text) => (text, AdminState::Down),
             None => (text, AdminState::Up),
         };
@@ -163,6 +168,7 @@ mod tests {
     fn a_mark_reads_back_as_it_was_written_also_with_slashes_and_at_any_length() {
         let marks = Marks::new("0123456789ab");
         for id in ["r1:eth1-r2:eth1", "r1:Gi0/0/1-r2:Gi0/0/2", &"x".repeat(200)] {
+            marks.learn(&LinkId::from_text(id));
             for state in [AdminState::Up, AdminState::Down] {
                 let PortMark::Link { lab, link, fingerprint, switched } = mark(id, state) else { unreachable!() };
                 let alias = marks.link_alias(&lab, &link, &fingerprint, switched);

@@ -61,6 +61,13 @@ pub struct KernelFabric {
     next_ifindex: AtomicU32,
 }
 
+/// Whether events are listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    All,
+    Nothing,
+}
+
 #[derive(Debug)]
 struct Shared {
     mirror: Mutex<Mirror>,
@@ -73,6 +80,15 @@ impl KernelFabric {
     ///
     /// What is there is not looked at before the first [`Fabric::relist`]; events are reported from now on.
     pub fn start(layout: Layout, host: &Netns, reporter: Reporter) -> Result<Self, DriverError> {
+        Self::start_with(layout, host, reporter, Hearing::All)
+    }
+
+    /// The same, but what events say is thrown away: for tests of what a relist alone repairs.
+    pub fn start_deaf(layout: Layout, host: &Netns, reporter: Reporter) -> Result<Self, DriverError> {
+        Self::start_with(layout, host, reporter, Hearing::Nothing)
+    }
+
+    fn start_with(layout: Layout, host: &Netns, reporter: Reporter, hearing: Hearing) -> Result<Self, DriverError> {
         let failed = |error: std::io::Error| {
             let hint =
                 (error.kind() == std::io::ErrorKind::PermissionDenied).then(|| "run the agent as root".to_owned());
@@ -82,6 +98,9 @@ impl KernelFabric {
         let shared = Shared { mirror: Mutex::default(), marks: Marks::new(layout.instance()), reporter };
         let shared = Arc::new(shared);
         shared.mirror().know(&Place::Host, None);
+        for id in places::remembered(&layout).map_err(failed)? {
+            shared.marks.learn(&id);
+        }
         let fabric = Self {
             rtnl: Rtnl::start(host.clone()).map_err(failed)?,
             dumper: Dumper::start(host.clone()).map_err(failed)?,
@@ -92,7 +111,10 @@ impl KernelFabric {
             next_ifindex: AtomicU32::new(FIRST_IFINDEX),
         };
         // Ends with the monitor, which ends with the fabric.
-        thread::Builder::new().name("fabric-events".into()).spawn(move || observe(&shared, events)).map_err(failed)?;
+        thread::Builder::new()
+            .name("fabric-events".into())
+            .spawn(move || observe(&shared, events, hearing))
+            .map_err(failed)?;
         Ok(fabric)
     }
 
@@ -216,8 +238,11 @@ impl Shared {
 }
 
 /// The thread `fabric-events`: from what the kernel says to what the engine believes.
-fn observe(shared: &Shared, mut events: tokio::sync::mpsc::Receiver<Vec<MonitorEvent>>) {
+fn observe(shared: &Shared, mut events: tokio::sync::mpsc::Receiver<Vec<MonitorEvent>>, hearing: Hearing) {
     while let Some(batch) = events.blocking_recv() {
+        if hearing == Hearing::Nothing {
+            continue;
+        }
         let mut mirror = shared.mirror();
         let touched = mirror.apply(&batch);
         shared.report(&mirror, touched);

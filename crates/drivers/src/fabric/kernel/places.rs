@@ -1,7 +1,8 @@
 //! Names of places turned into open namespaces, on a thread of its own: opening pins and reading their directory
 //! are file operations, and those block.
 
-use std::io;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -11,7 +12,7 @@ use netloom_engine::ErrorClass;
 use netloom_engine::Layout;
 use netloom_engine::Place;
 use netloom_kernel::{Monitor, Netns};
-use netloom_model::LabName;
+use netloom_model::{LabName, LinkId};
 
 /// Requests that may wait.
 const QUEUE: usize = 64;
@@ -29,6 +30,7 @@ type Opened = Vec<io::Result<OpenPlace>>;
 
 enum Job {
     Open(Vec<Place>, tokio::sync::oneshot::Sender<Opened>),
+    Remember(Vec<LinkId>, tokio::sync::oneshot::Sender<io::Result<()>>),
     OpenAll(tokio::sync::oneshot::Sender<io::Result<Vec<OpenPlace>>>),
 }
 
@@ -49,6 +51,9 @@ impl Places {
                     Job::Open(places, answer) => {
                         let _ = answer.send(places.into_iter().map(|place| opener.open(place)).collect());
                     }
+                    Job::Remember(links, answer) => {
+                        let _ = answer.send(opener.remember(&links));
+                    }
                     Job::OpenAll(answer) => {
                         let _ = answer.send(opener.open_all());
                     }
@@ -62,6 +67,13 @@ impl Places {
     pub(crate) async fn open(&self, places: Vec<Place>, deadline: Instant) -> Result<Opened, ErrorClass> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.push(Job::Open(places, answer))?;
+        wait(answered, deadline).await
+    }
+
+    /// Writes down ids that are too long for a mark, so that another life of the agent can read the marks.
+    pub(crate) async fn remember(&self, links: Vec<LinkId>, deadline: Instant) -> Result<io::Result<()>, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::Remember(links, answer))?;
         wait(answered, deadline).await
     }
 
@@ -110,6 +122,14 @@ impl Opener {
         }
     }
 
+    fn remember(&self, links: &[LinkId]) -> io::Result<()> {
+        let path = long_ids(&self.layout);
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        // One write, so that a crash leaves whole lines. An id has no white space.
+        let lines: Vec<&str> = links.iter().flat_map(|link| [link.as_str(), "\n"]).collect();
+        file.write_all(lines.concat().as_bytes())
+    }
+
     fn open_all(&self) -> io::Result<Vec<OpenPlace>> {
         let mut all = vec![self.open(Place::Host)?];
         for (lab, directory) in entries(&self.layout.pins())? {
@@ -128,8 +148,21 @@ impl Opener {
     }
 }
 
+/// The file with the ids of links that are too long for a mark, one a line. It goes with the pins at a reboot.
+fn long_ids(layout: &Layout) -> PathBuf {
+    layout.run().join("long-links")
+}
+
+/// The ids that were written down. Blocks; for the start.
+pub(crate) fn remembered(layout: &Layout) -> io::Result<Vec<LinkId>> {
+    match std::fs::read_to_string(long_ids(layout)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => Ok(other?.lines().map(LinkId::from_text).collect()),
+    }
+}
+
 /// The entries of a directory; none if there is no such directory.
-fn entries(directory: &std::path::Path) -> io::Result<Vec<(String, std::path::PathBuf)>> {
+fn entries(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let found = match std::fs::read_dir(directory) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(vec![]);
