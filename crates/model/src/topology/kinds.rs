@@ -1,7 +1,7 @@
 //! The kinds of the format by name: those that can be run and those that are only known.
 
 use super::diagnostic::{Code, Path, cut};
-use super::reader::Cx;
+use super::reader::{Cx, Read};
 use super::tree::Value;
 use crate::lab::NodeKind;
 
@@ -126,22 +126,24 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     SUPPORTED.iter().map(|(name, _)| *name).chain(LATER.iter().copied())
 }
 
-pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<NodeKind> {
-    let name = cx.text(value, at)?;
-    if let Some(kind) = find(name) {
-        return Some(kind);
+impl Read for NodeKind {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let name = cx.text(value, at)?;
+        if let Some(kind) = find(name) {
+            return Some(kind);
+        }
+        let possible = "possible: `linux`, `bridge` or `host`";
+        if is_known(name) {
+            cx.report
+                .error(Code::Unsupported, value.span, at, format!("kind `{name}` is not supported yet"))
+                .help(possible);
+        } else {
+            let nearest = cx.report.nearest(name, names());
+            cx.report
+                .error(Code::UnknownKind, value.span, at, format!("there is no kind `{}`", cut(name)))
+                .help(possible)
+                .suggest(nearest);
+        }
+        None
     }
-    let possible = "possible: `linux`, `bridge` or `host`";
-    if is_known(name) {
-        cx.report
-            .error(Code::Unsupported, value.span, at, format!("kind `{name}` is not supported yet"))
-            .help(possible);
-    } else {
-        let nearest = cx.report.nearest(name, names());
-        cx.report
-            .error(Code::UnknownKind, value.span, at, format!("there is no kind `{}`", cut(name)))
-            .help(possible)
-            .suggest(nearest);
-    }
-    None
 }

@@ -12,7 +12,9 @@
 //!
 //! Templates and environment substitution are stages between bytes and tree; they are not there yet.
 
+mod bind;
 mod diagnostic;
+mod end;
 mod kinds;
 mod link;
 pub(crate) mod nearest;
@@ -84,7 +86,7 @@ pub fn read(input: &Input<'_>) -> Outcome {
         Ok(lab) => Some(lab),
         Err(violations) => {
             for violation in violations.0 {
-                cx.report.error(Code::InvalidValue, Span::default(), &Path::Root, violation.to_string());
+                cx.report.error(Code::InvalidValue, start(), &Path::Root, violation.to_string());
             }
             None
         }

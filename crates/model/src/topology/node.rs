@@ -4,16 +4,15 @@
 //! To add a field: one line in [`node_fields!`] (its type says how it is read and merged; take it out of
 //! [`LATER`]), and what it becomes in [`Levels::finish`].
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::bind::BindSpec;
 use super::diagnostic::{Code, Path, Span, cut};
 use super::kinds;
 use super::nearest::edits;
 use super::reader::{Appended, At, Cx, Field, First, Merged, Table, list};
 use super::tree::{Entry, Value};
-use super::value::{
-    BindSpec, Command, CpuMillis, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words,
-};
+use super::value::{Command, CpuMillis, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words};
 use crate::lab::{Bind, NetworkMode, Node, NodeKind, RestartPolicy, RuntimeKind};
 use crate::name::{InterfaceName, NodeName};
 
@@ -176,6 +175,8 @@ pub(super) struct Levels {
     pub(super) groups: BTreeMap<String, Spec>,
     /// Binds whose source was looked for, by their place in the file.
     sources: HashSet<(usize, String)>,
+    /// Groups that are not defined, with the defined one that each looks like.
+    unknown_groups: HashMap<String, Option<String>>,
 }
 
 impl Levels {
@@ -231,22 +232,21 @@ impl Levels {
     }
 
     /// A group that is not defined is a label; one that looks like a defined one is a slip.
-    fn check_group(&self, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) {
+    fn check_group(&mut self, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) {
         let (Some(group), Some(span)) = (spec.group.get(), spec.group.span()) else { return };
         if self.groups.contains_key(group) {
             return;
         }
-        let Some(near) = cx.report.nearest(group, self.groups.keys().map(String::as_str)) else { return };
-        // `leaf1` and `leaf2` are labels of their own.
-        let (a, b): (Vec<char>, Vec<char>) = (group.chars().collect(), near.chars().collect());
-        let digits = |text: &[char]| text.iter().filter(|c| c.is_ascii_digit()).copied().collect::<String>();
-        if edits(&a, &b) > 2 || digits(&a) != digits(&b) {
-            return;
+        let near = self.unknown_groups.entry(group.clone()).or_insert_with(|| {
+            let names = self.groups.keys().map(String::as_str);
+            cx.report.nearest(group, names).filter(|near| is_slip(group, near))
+        });
+        if let Some(near) = near {
+            cx.report
+                .warning(Code::UnknownGroup, span, &at.key("group"), format!("group `{}` is not defined", cut(group)))
+                .label("taken as a label only")
+                .suggest(Some(near.clone()));
         }
-        cx.report
-            .warning(Code::UnknownGroup, span, &at.key("group"), format!("group `{group}` is not defined"))
-            .label("taken as a label only")
-            .suggest(Some(near));
     }
 
     /// A node that runs.
@@ -290,6 +290,13 @@ impl Levels {
         }
         binds
     }
+}
+
+/// Whether a group may be a misspelling of another. `leaf1` and `leaf2` are names of their own.
+fn is_slip(group: &str, defined: &str) -> bool {
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    let letters = |text: &str| text.chars().collect::<Vec<char>>();
+    digits(group) == digits(defined) && edits(&letters(group), &letters(defined)) <= 2
 }
 
 fn facts(spec: &Spec) -> Facts {

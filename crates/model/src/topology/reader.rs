@@ -250,9 +250,15 @@ impl<T: Read> Field for Merged<T> {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         let mut found = BTreeMap::new();
         for entry in cx.map(value, at).unwrap_or_default() {
-            let value = match entry.value.data {
-                Data::Null => T::empty(),
-                _ => T::read(&entry.value, &at.key(&entry.key), cx),
+            let at = at.key(&entry.key);
+            let value = match (&entry.value.data, T::empty()) {
+                (Data::Null, None) => {
+                    let message = format!("`{}` has no value", cut(&entry.key));
+                    cx.report.error(Code::Missing, entry.key_span, &at, message);
+                    None
+                }
+                (Data::Null, empty) => empty,
+                _ => T::read(&entry.value, &at, cx),
             };
             if let Some(value) = value {
                 found.insert(entry.key.clone(), At { value, span: entry.key_span });

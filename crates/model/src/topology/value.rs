@@ -1,16 +1,9 @@
-//! The values that fields of a node have: kinds, sizes, commands, binds.
+//! The values that fields of a node have: sizes, commands, names of users and images.
 
 use super::diagnostic::{Code, Path, cut};
-use super::kinds;
 use super::reader::{Cx, Read};
-use super::tree::{Data, Value};
-use crate::lab::{Access, NetworkMode, NodeKind, RestartPolicy, RuntimeKind};
-
-impl Read for NodeKind {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
-        kinds::read(value, at, cx)
-    }
-}
+use super::tree::Value;
+use crate::lab::{NetworkMode, RestartPolicy, RuntimeKind};
 
 impl Read for RuntimeKind {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
@@ -288,133 +281,9 @@ impl Read for EnvValue {
     }
 }
 
-/// One bind, split; whether its source exists is asked when it is known that a node has it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct BindSpec {
-    /// As the file has it.
-    pub(super) written: String,
-    /// Absolute, with `.` and `..` taken out.
-    pub(super) source: String,
-    pub(super) target: String,
-    pub(super) access: Access,
-}
-
-impl Read for BindSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
-        const FORM: &str = "write `source:target` or `source:target:ro`";
-        if let Data::Map(_) = value.data {
-            cx.invalid(value, at, "a bind is one text, and this is a map", FORM);
-            return None;
-        }
-        let text = cx.text(value, at)?;
-        let mut parts = text.splitn(3, ':');
-        let (source, Some(target)) = (parts.next().unwrap_or_default(), parts.next()) else {
-            cx.invalid(value, at, format!("bind `{}` has no target", cut(text)), FORM);
-            return None;
-        };
-        if source.is_empty() || text.contains('\0') {
-            cx.invalid(value, at, format!("bind `{}` has no source", cut(text)), FORM);
-            return None;
-        }
-        if text.contains("__clab") {
-            let message = format!("placeholders are not supported yet in binds: `{}`", cut(text));
-            cx.report.error(Code::Unsupported, value.span, at, message);
-            return None;
-        }
-        let target_clean = clean(target);
-        if !target.starts_with('/') || target_clean == "/" {
-            let message = format!("bind target `{}` must be an absolute path below `/`", cut(target));
-            cx.invalid(value, at, message, FORM);
-            return None;
-        }
-        let access = parts.next().map_or(Some(Access::ReadWrite), |options| bind_options(options, value, at, cx))?;
-        let source = bind_source(source, value, at, cx)?;
-        Some(Self { written: text.to_owned(), source, target: target_clean, access })
-    }
-}
-
-fn bind_source(source: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
-    let full = match source.strip_prefix('~') {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-            let Some(home) = cx.input.host.home() else {
-                cx.invalid(value, at, "`~` cannot be replaced: no home directory is known", "write the whole path");
-                return None;
-            };
-            home.join(rest.trim_start_matches('/'))
-        }
-        Some(_) => {
-            let message = format!("`{}`: home directories of other users are not supported", cut(source));
-            cx.invalid(value, at, message, "write the whole path");
-            return None;
-        }
-        None => cx.input.directory.join(source),
-    };
-    let Some(full) = full.to_str() else {
-        cx.invalid(value, at, "the path of this bind is not UTF-8", "");
-        return None;
-    };
-    Some(clean(full))
-}
-
-/// Docker's options of a bind. Only the access has a meaning for every runtime.
-fn bind_options(options: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Access> {
-    const KNOWN: [&str; 14] = [
-        "z",
-        "Z",
-        "nocopy",
-        "cached",
-        "delegated",
-        "consistent",
-        "shared",
-        "rshared",
-        "slave",
-        "rslave",
-        "private",
-        "rprivate",
-        "bind",
-        "rbind",
-    ];
-    let mut access = Access::ReadWrite;
-    for option in options.split(',') {
-        match option {
-            "rw" => access = Access::ReadWrite,
-            "ro" => access = Access::ReadOnly,
-            _ if KNOWN.contains(&option) => {
-                let message = format!("the bind option `{option}` is not acted on yet");
-                cx.report.warning(Code::IgnoredField, value.span, at, message);
-            }
-            _ => {
-                let nearest = cx.report.nearest(option, ["ro", "rw"].into_iter().chain(KNOWN));
-                let message = format!("a bind has no option `{}`", cut(option));
-                cx.report
-                    .error(Code::InvalidValue, value.span, at, message)
-                    .help("possible: `ro` or `rw`")
-                    .suggest(nearest);
-                return None;
-            }
-        }
-    }
-    Some(access)
-}
-
-/// A path without `.`, `..` and empty parts. Decided by the text alone, as the format's other readers do.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{clean, memory_bytes, sysctl_name};
+    use super::{memory_bytes, sysctl_name};
 
     #[test]
     fn memory_is_read_as_docker_reads_it() {
@@ -439,12 +308,6 @@ mod tests {
         ] {
             assert_eq!(memory_bytes(text), bytes, "{text}");
         }
-    }
-
-    #[test]
-    fn paths_are_cleaned() {
-        assert_eq!(clean("/labs/./a/../b//c/"), "/labs/b/c");
-        assert_eq!(clean("/../.."), "/");
     }
 
     #[test]

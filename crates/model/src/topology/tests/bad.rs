@@ -201,7 +201,7 @@ topology:
      33 |     - endpoints: ["n2:eth2", "host:a-very-long-interface-name"]
         |                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ is `nl7717b0daecb4` in the kernel
         = at: topology.links[5].endpoints[1]
-        = help: the name in the file becomes an altname, which `ip` also takes; up to 15 bytes need none
+        = help: the name in the file becomes an altname, which `ip` takes as well; up to 15 bytes without `/`, `:` and `%` stay as they are
 
     lab.clab.yml:36:45: error[invalid-value]: MAC address `01:00:00:00:00:0a` is a multicast address; the first octet of an interface's address must be even
         |
@@ -471,6 +471,7 @@ fn values_are_checked() {
         ("env: [A=1]", Code::WrongType),
         ("env: { A=1: 2 }", Code::InvalidValue),
         ("sysctls: { ../../x: 1 }", Code::InvalidValue),
+        ("sysctls: { net.ipv4.ip_forward: }", Code::Missing),
         ("labels: { a: [b] }", Code::WrongType),
         ("binds: ['/etc/hosts']", Code::InvalidValue),
         ("binds: ['/etc/hosts:etc']", Code::InvalidValue),

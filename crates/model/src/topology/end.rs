@@ -1,0 +1,216 @@
+//! Ends of links: `node:interface`, or a map with addresses.
+
+use super::diagnostic::{Code, Path, Span, cut};
+use super::link::Links;
+use super::node::Facts;
+use super::reader::{At, Cx, Read, Table, get};
+use super::tree::{Data, Entry, Value};
+use super::value::digits;
+use crate::lab::{Endpoint, Interface, NetworkMode, NodeKind, RuntimeKind};
+use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
+
+const END: Table = Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6"], later: &["vars"] };
+
+/// An end that is right by itself; its MAC address comes when all given ones are known.
+pub(super) struct Draft {
+    pub(super) at: Endpoint,
+    pub(super) interface: Interface,
+    pub(super) mac: Option<Mac>,
+    pub(super) ipv4: Option<Ipv4Net>,
+    pub(super) ipv6: Option<Ipv6Net>,
+    pub(super) span: Span,
+}
+
+impl Draft {
+    pub(super) fn label(&self) -> String {
+        let node = self.at.node().map_or("host", NodeName::as_str);
+        format!("{node}:{}", self.interface)
+    }
+}
+
+impl Links<'_> {
+    /// `node:interface`, split at the first colon.
+    pub(super) fn brief_end(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+        const HELP: &str = "write `node:interface`, for example `r1:eth1`";
+        if let Data::Map(_) = value.data {
+            cx.report
+                .error(Code::WrongType, value.span, at, "an endpoint of a brief link is a text, and this is a map")
+                .help("add `type: veth` to the link to use this form");
+            return None;
+        }
+        let Data::Text(text) = &value.data else {
+            cx.wrong_type(value, at, "a text");
+            return None;
+        };
+        let Some((node, interface)) = text.split_once(':') else {
+            cx.report
+                .error(Code::EndpointSyntax, value.span, at, format!("endpoint `{}` has no interface", cut(text)))
+                .help(HELP);
+            return None;
+        };
+        if node.is_empty() || interface.is_empty() {
+            let what = if node.is_empty() { "node" } else { "interface" };
+            cx.report
+                .error(Code::EndpointSyntax, value.span, at, format!("endpoint `{}` has no {what}", cut(text)))
+                .help(HELP);
+            return None;
+        }
+        let endpoint = self.endpoint(node, value.span, at, cx)?;
+        self.finish_end(endpoint, interface, value.span, at, cx)
+    }
+
+    /// `{ node, interface, mac, ipv4, ipv6 }`.
+    pub(super) fn extended_end(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+        const HELP: &str = "write for example `{ node: r1, interface: eth1 }`";
+        if let Data::Text(_) | Data::Null = value.data {
+            let message = format!("an endpoint of an extended link is a map, and this is {}", value.describe());
+            let diagnostic = cx.report.error(Code::WrongType, value.span, at, message);
+            match &value.data {
+                Data::Text(text) if text.contains(':') => {
+                    let (node, interface) = text.split_once(':').unwrap_or_default();
+                    diagnostic.help(format!("write `{{ node: {}, interface: {} }}`", cut(node), cut(interface)))
+                }
+                _ => diagnostic.help(HELP),
+            };
+            return None;
+        }
+        let entries = cx.fields(value, at, &END)?;
+        let mac = read_field::<Mac>(entries, "mac", at, cx);
+        let ipv4 = read_field::<Ipv4Net>(entries, "ipv4", at, cx);
+        let ipv6 = read_field::<Ipv6Net>(entries, "ipv6", at, cx);
+        let mut required = |key: &'static str| {
+            let found = get(entries, key).filter(|value| !matches!(value.data, Data::Null));
+            if found.is_none() {
+                let message = format!("this endpoint has no `{key}`");
+                cx.report.error(Code::Missing, value.span, at, message).help(HELP);
+            }
+            found.and_then(|value| Some((value, cx.text(value, &at.key(key))?)))
+        };
+        let (node, interface) = (required("node"), required("interface"));
+        let endpoint = node.and_then(|(value, text)| self.endpoint(text, value.span, &at.key("node"), cx));
+        let (at_interface, (value, text)) = (at.key("interface"), interface?);
+        let mut draft = self.finish_end(endpoint?, text, value.span, &at_interface, cx)?;
+        if let Some(At { value: mac, span }) = mac {
+            if let Some(first) = self.macs.insert(mac, span) {
+                cx.report
+                    .error(Code::DuplicateMac, span, &at.key("mac"), format!("MAC address {mac} is used twice"))
+                    .note(first, "first used here");
+            }
+            draft.mac = Some(mac);
+        }
+        draft.ipv4 = ipv4.map(|found| found.value);
+        draft.ipv6 = ipv6.map(|found| found.value);
+        Some(draft)
+    }
+
+    /// What the name of an end's node stands for.
+    fn endpoint(&mut self, name: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Endpoint> {
+        match name {
+            "host" => return Some(Endpoint::Host),
+            "mgmt-net" | "macvlan" => {
+                let message = format!("links to `{name}` are not supported yet");
+                cx.report.error(Code::Unsupported, span, at, message);
+                return None;
+            }
+            _ => {}
+        }
+        let Some(Facts { kind, .. }) = self.nodes.facts.get(name) else {
+            let nearest = cx.report.nearest(name, self.nodes.facts.keys().map(String::as_str));
+            cx.report.error(Code::UnknownNode, span, at, format!("there is no node `{}`", cut(name))).suggest(nearest);
+            return None;
+        };
+        // A name that is wrong was said where the node is.
+        let node: NodeName = name.parse().ok()?;
+        Some(match kind {
+            Some(NodeKind::Host) => Endpoint::Host,
+            Some(NodeKind::Bridge) => Endpoint::Bridge(node),
+            Some(NodeKind::Linux) | None => Endpoint::Node(node),
+        })
+    }
+
+    fn finish_end(
+        &self,
+        endpoint: Endpoint,
+        interface: &str,
+        span: Span,
+        at: &Path<'_>,
+        cx: &mut Cx<'_>,
+    ) -> Option<Draft> {
+        let draft = draft(endpoint, interface, span, at, cx)?;
+        let Endpoint::Node(node) = &draft.at else { return Some(draft) };
+        let facts = self.nodes.facts.get(node.as_str());
+        let managed = facts.is_some_and(|facts| {
+            matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt))
+                && facts.network_mode == NetworkMode::Default
+        });
+        if interface == "eth0" && managed {
+            cx.report
+                .error(
+                    Code::ReservedInterface,
+                    span,
+                    at,
+                    format!("`eth0` of node `{node}` is its management interface"),
+                )
+                .help("use `eth1` or later, or set `network-mode: none` on the node");
+        }
+        Some(draft)
+    }
+}
+
+pub(super) fn draft(at: Endpoint, interface: &str, span: Span, path: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+    let interface: Interface = match interface.parse() {
+        Ok(interface) => interface,
+        Err(invalid) => {
+            let invalid: Invalid = invalid;
+            cx.report.error(Code::InvalidName, span, path, invalid.to_string());
+            return None;
+        }
+    };
+    // `lo` is in every namespace; the others name settings of all interfaces (net/ipv4/devinet.c).
+    if ["lo", "all", "default"].contains(&interface.display()) {
+        let message = format!("no link can have an interface named `{interface}`");
+        cx.report.error(Code::ReservedInterface, span, path, message).help("the kernel uses that name itself");
+        return None;
+    }
+    if interface.altname().is_some() {
+        let message = format!("the kernel does not take the interface name `{interface}`");
+        cx.report
+            .warning(Code::KernelName, span, path, message)
+            .label(format!("is `{}` in the kernel", interface.kernel()))
+            .help("the name in the file becomes an altname, which `ip` takes as well; up to 15 bytes without `/`, `:` and `%` stay as they are");
+    }
+    Some(Draft { at, interface, mac: None, ipv4: None, ipv6: None, span })
+}
+
+fn read_field<T: Read>(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<At<T>> {
+    let value = get(entries, key)?;
+    if matches!(&value.data, Data::Text(text) if text.is_empty()) {
+        return None;
+    }
+    T::read(value, &at.key(key), cx).map(|found| At { value: found, span: value.span })
+}
+
+macro_rules! read_parsed {
+    ($($type:ty),*) => {
+        $(impl Read for $type {
+            fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+                let parsed: Result<Self, Invalid> = cx.text(value, at)?.parse();
+                parsed.map_err(|invalid| cx.invalid(value, at, invalid.to_string(), "")).ok()
+            }
+        })*
+    };
+}
+
+read_parsed!(Mac, Ipv4Net, Ipv6Net);
+
+impl Read for Mtu {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        let mtu = digits::<u32>(text).and_then(|bytes| Self::try_from(bytes).ok());
+        if mtu.is_none() {
+            let message = format!("`{}` is not an MTU that a link can have", cut(text));
+            cx.invalid(value, at, message, "an MTU is a number of bytes from 68 to 65535");
+        }
+        mtu
+    }
+}
