@@ -1,1 +1,39 @@
-//! placeholder
+//! The agent's HTTP API: what people and programs talk to. It knows the engine and no driver.
+//!
+//! | route | answer |
+//! |---|---|
+//! | `GET /livez`, `GET /healthz` | 200 or 503, [`wire::Liveness`]: no loop has work older than its limit |
+//! | `GET /readyz`, `GET /health` (`?verbose`) | 200 or 503, [`wire::Readiness`]: each capability with reason and since when |
+//! | `GET /info` | [`wire::Info`] |
+//! | `GET /metrics` | OpenMetrics text |
+//! | `GET /labs` | list of `LabView` |
+//! | `GET /labs/{lab}` | `LabView`, `ETag: "<generation>"` |
+//! | `PUT /labs/{lab}` | body [`wire::PutLab`]; `If-Match: "<generation>"` or `If-None-Match: *`; 202 [`wire::Accepted`] with `Location` |
+//! | `PUT /labs/{lab}?dry-run=true` | 200 `Plan`; nothing is changed |
+//! | `DELETE /labs/{lab}` | 202 [`wire::Accepted`] |
+//! | `PATCH /labs/{lab}/links` | body [`wire::PatchLink`]; 202 [`wire::Accepted`] |
+//! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`) | `text/plain`, chunk by chunk |
+//! | `GET /labs/{lab}/nodes/{node}/exec` | WebSocket, see below |
+//! | `GET /operations` | list of `OperationView`, oldest first |
+//! | `GET /operations/{id}` (`?wait=30`) | `OperationView`, at once or when it has ended, at most that many seconds later |
+//! | `GET /operations/{id}/watch` | server-sent events: `snapshot` (`OperationView`), then `step` and `operation` (`Event`); ends with the operation; another `snapshot` after falling behind |
+//! | `DELETE /operations/{id}` | cancels; 202 [`wire::Accepted`] |
+//! | `GET /events` (`?after=SEQ`, `?follow=false`, `?lab=NAME`) | server-sent events named `operation`, `step`, `node`, `notice`, data `Event`, id its number; `lagged` `{"missed":n}`. Without `after`: only new ones when following, all that are kept when not |
+//!
+//! Refusals are [`wire::Problem`]s (RFC 9457). Everything may be done on the unix socket; on TCP a request needs
+//! `Authorization: Bearer <token>`, except for the first two rows.
+//!
+//! A session of `exec` (WebSocket, version 13): the first message is text, an `ExecRequest`. Then the client sends
+//! binary messages (first byte 0, then standard input; no more bytes close it) and text [`wire::ExecControl`]; the
+//! server sends binary messages (first byte 1: standard output, 2: standard error), at last a text
+//! [`wire::ExecEnd`], and closes. A client that goes away ends the command.
+//!
+//! ```text
+//!            ┌ thread `health` (own runtime, nice -10) ┐        ┌ main runtime ──────────────────────────┐
+//!  TCP ────▶ │ accept, peek ─▶ answer health itself    │──────▶ │ connection tasks ─▶ router ─▶ Engine    │ ◀── unix socket
+//!            │          ping of the main runtime ──────│──────▶ │ pulse task                              │
+//!            └─────────────────────────────────────────┘bounded └─────────────────────────────────────────┘
+//!  thread `log`: writes what loggers queued; drops and counts what does not fit
+//! ```
+
+pub mod wire;

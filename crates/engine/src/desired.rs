@@ -54,6 +54,7 @@ pub struct Wish {
     #[serde(default)]
     pub held: Option<String>,
     /// When it was first deployed.
+    #[serde(with = "crate::time")]
     pub created: SystemTime,
 }
 

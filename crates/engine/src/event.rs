@@ -19,6 +19,7 @@ pub struct Event {
     /// Counts up from 1 with each event of this agent process.
     pub seq: u64,
     /// When it happened.
+    #[serde(with = "crate::time")]
     pub time: SystemTime,
     /// What happened.
     #[serde(flatten)]

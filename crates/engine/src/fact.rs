@@ -87,6 +87,7 @@ pub struct NodeFact {
     /// Something that a person should know, for example "its writable layer is in memory".
     pub note: Option<String>,
     /// When this was seen.
+    #[serde(with = "crate::time")]
     pub seen: SystemTime,
 }
 
@@ -130,6 +131,7 @@ pub struct PortFact {
     /// Our mark on it; without one it is foreign.
     pub mark: Option<PortMark>,
     /// When this was seen.
+    #[serde(with = "crate::time")]
     pub seen: SystemTime,
 }
 

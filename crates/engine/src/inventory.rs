@@ -57,10 +57,12 @@ pub struct LabFacts {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SourceState {
     /// When it was last listed whole.
+    #[serde(with = "crate::time::option")]
     pub listed: Option<SystemTime>,
     /// What it said when it last could not look.
     pub error: Option<String>,
     /// Since when it has been as it is: fresh or unreachable.
+    #[serde(with = "crate::time")]
     pub since: SystemTime,
     /// How many facts a relist had to mend that no event had told.
     pub mended: u64,

@@ -24,6 +24,7 @@ mod refusal;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod time;
 mod view;
 
 pub use bulkhead::{Bulkhead, Busy};

@@ -79,8 +79,10 @@ pub struct StepRecord {
     /// How it stands.
     pub state: StepState,
     /// When it began.
+    #[serde(default, with = "crate::time::option")]
     pub started: Option<SystemTime>,
     /// When it ended.
+    #[serde(default, with = "crate::time::option")]
     pub ended: Option<SystemTime>,
     /// Why it failed: operation, object, cause, what to do.
     pub error: Option<String>,
@@ -98,8 +100,10 @@ pub struct OperationView {
     /// How it stands.
     pub state: OperationState,
     /// When it was accepted.
+    #[serde(with = "crate::time")]
     pub created: SystemTime,
     /// When it ended.
+    #[serde(default, with = "crate::time::option")]
     pub ended: Option<SystemTime>,
     /// Its steps in the order of the plan; empty until there is a plan.
     pub steps: Vec<StepRecord>,

@@ -57,6 +57,7 @@ pub struct NodeView {
     /// Something that a person should know.
     pub note: Option<String>,
     /// When it was last confirmed.
+    #[serde(default, with = "crate::time::option")]
     pub seen: Option<SystemTime>,
 }
 

@@ -1,0 +1,229 @@
+//! What goes over the wire besides the engine's own views: request bodies, answers, problems.
+//!
+//! A client needs this module and the views of `netloom-engine`; it needs nothing of the server.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use netloom_engine::{OperationId, OperationView};
+use netloom_model::{Lab, NodeName, RuntimeKind};
+use netloom_plan::AdminState;
+use serde::{Deserialize, Serialize};
+
+/// The media type of a [`Problem`] (RFC 9457).
+pub const PROBLEM: &str = "application/problem+json";
+
+/// The largest body of a request, in bytes.
+pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
+
+/// The longest that `GET /operations/{id}?wait=` waits, in seconds.
+pub const WAIT_LIMIT: u64 = 300;
+
+/// The body of `PUT /labs/{lab}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutLab {
+    /// The whole lab; its name is the one in the path.
+    pub lab: Lab,
+    /// Whether everything is removed and made anew.
+    #[serde(default)]
+    pub rebuild: bool,
+    /// Deploy only these nodes and the links between nodes that are there then; the rest stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<BTreeSet<NodeName>>,
+}
+
+/// The body of `PATCH /labs/{lab}/links`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchLink {
+    /// One end: `node:interface`.
+    pub end: String,
+    /// Whether it is switched on.
+    pub admin: AdminState,
+}
+
+/// The answer to a request that was accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The operation that makes it so.
+    pub operation: OperationView,
+}
+
+/// The answer to `GET /info`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Info {
+    /// The version of the agent.
+    pub version: String,
+    /// The instance id: 12 hex digits.
+    pub instance: String,
+    /// The directory that all paths are below.
+    pub root: PathBuf,
+    /// The process id of the agent.
+    pub pid: u32,
+    /// When the agent was started.
+    #[serde(with = "netloom_engine::time")]
+    pub started: SystemTime,
+    /// How long ago that is, in whole seconds.
+    pub uptime_seconds: u64,
+    /// What links are made of.
+    pub fabric: String,
+    /// What nodes can run on.
+    pub runtimes: Vec<RuntimeKind>,
+    /// The command socket.
+    pub socket: PathBuf,
+    /// The TCP address that is listened on, if one is.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The answer to `GET /livez` and `GET /healthz`: 200 when `status` is `ok`, 503 otherwise.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// `ok` or `late`.
+    pub status: String,
+    /// The loops whose oldest unserved work is older than its limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<Late>,
+}
+
+/// A loop that does not serve its work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Late {
+    /// Its name.
+    #[serde(rename = "loop")]
+    pub name: String,
+    /// The age of its oldest unserved work, in seconds.
+    pub seconds: f64,
+}
+
+/// The answer to `GET /readyz` (and to `/health`): 503 when one capability is down, else 200.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// The worst of all capabilities.
+    pub status: Ready,
+    /// Each capability; in full only with `?verbose`, without it those that are not ok.
+    pub capabilities: Vec<Capability>,
+}
+
+/// How well a capability works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ready {
+    /// It works.
+    Ok,
+    /// It did not answer lately; what is known of it is shown with its age.
+    Degraded,
+    /// It has never answered, or not for a while.
+    Down,
+}
+
+/// One capability.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Capability {
+    /// `namespace`, `kernel`, `store`, `agent`, …
+    pub name: String,
+    /// How well it works.
+    pub status: Ready,
+    /// Why it is not ok.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Since when it is so.
+    #[serde(with = "netloom_engine::time")]
+    pub since: SystemTime,
+    /// When it last answered whole.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "netloom_engine::time::option")]
+    pub last_good: Option<SystemTime>,
+}
+
+/// A text message from the client in a session of `GET /labs/{lab}/nodes/{node}/exec`, after the first, which is a
+/// [`netloom_engine::ExecRequest`]. Binary messages begin with [`STDIN`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum ExecControl {
+    /// The terminal has a new size.
+    Resize {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// `{"terminate":true}`: end the command, TERM, then KILL.
+    Terminate(bool),
+}
+
+/// A text message from the server in such a session; it is the last before the close. Binary messages begin with
+/// [`STDOUT`] or [`STDERR`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExecEnd {
+    /// The command ended with this code.
+    Exit(i32),
+    /// The command was not started.
+    Error(Problem),
+}
+
+/// First byte of a binary message to the command; nothing after it closes the standard input.
+pub const STDIN: u8 = 0;
+/// First byte of a binary message with standard output.
+pub const STDOUT: u8 = 1;
+/// First byte of a binary message with standard error.
+pub const STDERR: u8 = 2;
+
+/// Why a request was refused (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What kind of problem it is: `urn:netloom:problem:` and a word, see [`Problem::kind`].
+    #[serde(rename = "type")]
+    pub uri: String,
+    /// The kind in a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What went wrong here and what to do, for people; may have several lines.
+    pub detail: String,
+    /// The single reasons, if there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The operation that is in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationId>,
+    /// The generation that the lab has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// After how many seconds to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    const PREFIX: &str = "urn:netloom:problem:";
+
+    /// A problem of a kind, with its status.
+    pub fn new(status: u16, kind: &str, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            uri: format!("{}{kind}", Self::PREFIX),
+            title: title.to_owned(),
+            status,
+            detail: detail.into(),
+            reasons: Vec::new(),
+            operation: None,
+            generation: None,
+            retry_after: None,
+        }
+    }
+
+    /// The word that a program decides by: `no-lab`, `in-progress`, `changed`, …
+    pub fn kind(&self) -> &str {
+        self.uri.strip_prefix(Self::PREFIX).unwrap_or(&self.uri)
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}
