@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::check::check;
 use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
 use crate::topology::nearest::nearest;
 
@@ -96,6 +97,14 @@ pub enum Violation {
         node: NodeName,
         /// What is wrong and what to write.
         why: &'static str,
+    },
+    /// A value of a node that it cannot have.
+    #[error("node `{node}`: {why}")]
+    Value {
+        /// The node.
+        node: NodeName,
+        /// What is wrong.
+        why: String,
     },
 }
 
@@ -554,70 +563,4 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-fn check(parts: &LabParts) -> Vec<Violation> {
-    let mut found = Vec::new();
-    for (name, node) in &parts.nodes {
-        match (node.kind, node.runtime) {
-            (NodeKind::Linux, None) => {
-                found.push(Violation::Runtime { node: name.clone(), why: "it runs on nothing; give it a runtime" });
-            }
-            (NodeKind::Bridge | NodeKind::Host, Some(_)) => {
-                found.push(Violation::Runtime { node: name.clone(), why: "its kind runs nothing; remove `runtime`" });
-            }
-            _ => {}
-        }
-    }
-    let mut interfaces: BTreeMap<(String, InterfaceName), LinkId> = BTreeMap::new();
-    let mut macs: BTreeMap<Mac, String> = BTreeMap::new();
-    for link in &parts.links {
-        let id = link.id();
-        if link.b.is_none() && !matches!(link.a.at, Endpoint::Node(_)) {
-            found.push(Violation::Ends { link: id.clone(), why: "a link with one end must end on a node" });
-        }
-        for end in link.ends() {
-            check_end(parts, &id, end, &mut found);
-            // The ports of bridges live in the host's namespace and share its names.
-            let owner = match &end.at {
-                Endpoint::Node(node) => format!("node `{node}`"),
-                Endpoint::Host | Endpoint::Bridge(_) => "the host".to_owned(),
-                Endpoint::Remote(peer) => peer.clone(),
-            };
-            let key = (owner.clone(), end.interface.kernel().clone());
-            if let Some(first) = interfaces.insert(key, id.clone()) {
-                let interface = end.interface.kernel().clone();
-                found.push(Violation::InterfaceTwice { owner, interface, first, second: id.clone() });
-            }
-            if let Some(first) = macs.insert(end.mac, end.label()) {
-                found.push(Violation::MacTwice { mac: end.mac, first, second: end.label() });
-            }
-        }
-    }
-    let bridges: BTreeSet<&str> =
-        parts.nodes.iter().filter(|(_, n)| n.kind == NodeKind::Bridge).map(|(n, _)| n.as_str()).collect();
-    for ((owner, interface), link) in &interfaces {
-        if owner == "the host" && bridges.contains(interface.as_str()) {
-            let why = format!("the host's interface `{interface}` is a bridge of this lab");
-            found.push(Violation::WrongEnd { link: link.clone(), why });
-        }
-    }
-    found
-}
-
-fn check_end(parts: &LabParts, link: &LinkId, end: &End, found: &mut Vec<Violation>) {
-    let Some(name) = end.at.node() else { return };
-    let Some(node) = parts.nodes.get(name) else {
-        found.push(Violation::UnknownNode { link: link.clone(), node: name.clone() });
-        return;
-    };
-    let fits = match end.at {
-        Endpoint::Bridge(_) => node.kind == NodeKind::Bridge,
-        Endpoint::Node(_) => node.kind == NodeKind::Linux,
-        Endpoint::Host | Endpoint::Remote(_) => true,
-    };
-    if !fits {
-        let why = format!("`{name}` is not of the kind that this end needs");
-        found.push(Violation::WrongEnd { link: link.clone(), why });
-    }
 }

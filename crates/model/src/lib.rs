@@ -2,6 +2,7 @@
 //!
 //! Pure: no file is read, no daemon asked. [`Lab`] is the validated form that everything else works on.
 
+mod check;
 mod lab;
 mod name;
 pub mod topology;

@@ -3,6 +3,7 @@
 use super::diagnostic::{Code, Path, cut};
 use super::reader::{Cx, Read};
 use super::tree::{Data, Value};
+use crate::check::clean_path;
 use crate::lab::Access;
 
 /// One bind, split; whether its source exists is asked when it is known that a node has it.
@@ -38,7 +39,7 @@ impl Read for BindSpec {
             cx.report.error(Code::Unsupported, value.span, at, message);
             return None;
         }
-        let target_clean = clean(target);
+        let target_clean = clean_path(target);
         if !target.starts_with('/') || target_clean == "/" {
             let message = format!("bind target `{}` must be an absolute path below `/`", cut(target));
             cx.invalid(value, at, message, FORM);
@@ -70,7 +71,7 @@ fn bind_source(source: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         cx.invalid(value, at, "the path of this bind is not UTF-8", "");
         return None;
     };
-    Some(clean(full))
+    Some(clean_path(full))
 }
 
 /// Docker's options of a bind. Only the access has a meaning for every runtime.
@@ -112,30 +113,4 @@ fn bind_options(options: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) ->
         }
     }
     Some(access)
-}
-
-/// A path without `.`, `..` and empty parts. Decided by the text alone, as the format's other readers do.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::clean;
-
-    #[test]
-    fn paths_are_cleaned() {
-        assert_eq!(clean("/labs/./a/../b//c/"), "/labs/b/c");
-        assert_eq!(clean("/../.."), "/");
-    }
 }

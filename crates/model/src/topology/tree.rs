@@ -220,7 +220,7 @@ impl Builder<'_> {
         };
         let value = Rc::new(Value::collection(span, data));
         if value.weight.saturating_add(self.merged) > MAX_VALUES {
-            let message = format!("with its aliases written out this is more than {MAX_VALUES} values");
+            let message = format!("this is more than {MAX_VALUES} values, with all aliases written out");
             self.report
                 .error(Code::TooLarge, span, &Path::Root, message)
                 .help("no lab needs that many; aliases of aliases grow very fast");
@@ -363,11 +363,14 @@ impl Builder<'_> {
         let marker = error.marker();
         let start = marker.byte_offset().unwrap_or(self.text.len()).min(self.text.len());
         let span = Span { line: number(marker.line()), column: number(marker.col() + 1), start, len: 1 };
-        let message = format!("this is not valid YAML: {}", error.kind());
         let line = self.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
         let indent = &line[..line.len() - line.trim_start().len()];
         let deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
-        let code = if deep { Code::TooLarge } else { Code::Syntax };
+        let (code, message) = if deep {
+            (Code::TooLarge, "lists and maps are nested too deep".to_owned())
+        } else {
+            (Code::Syntax, format!("this is not valid YAML: {}", error.kind()))
+        };
         let open = self.stack.iter().rev().filter_map(|frame| {
             let first = self.text.get(frame.span.start..)?.chars().next()?;
             matches!(first, '[' | '{').then_some((first, Span { len: 1, ..frame.span }))

@@ -1,0 +1,193 @@
+//! What must hold for every lab, wherever it comes from. Drivers make paths, files and kernel objects of these
+//! values and do not look again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::lab::{End, Endpoint, LabParts, LinkId, Node, NodeKind, Violation};
+use crate::name::{InterfaceName, Mac, NodeName};
+
+pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (name, node) in &parts.nodes {
+        match (node.kind, node.runtime) {
+            (NodeKind::Linux, None) => {
+                found.push(Violation::Runtime { node: name.clone(), why: "it runs on nothing; give it a runtime" });
+            }
+            (NodeKind::Bridge | NodeKind::Host, Some(_)) => {
+                found.push(Violation::Runtime { node: name.clone(), why: "its kind runs nothing; remove `runtime`" });
+            }
+            _ => {}
+        }
+        found.extend(check_values(name, node).into_iter().map(|why| Violation::Value { node: name.clone(), why }));
+    }
+    let mut interfaces: BTreeMap<(String, InterfaceName), LinkId> = BTreeMap::new();
+    let mut macs: BTreeMap<Mac, String> = BTreeMap::new();
+    for link in &parts.links {
+        let id = link.id();
+        if link.b.is_none() && !matches!(link.a.at, Endpoint::Node(_)) {
+            found.push(Violation::Ends { link: id.clone(), why: "a link with one end must end on a node" });
+        }
+        for end in link.ends() {
+            check_end(parts, &id, end, &mut found);
+            // The ports of bridges live in the host's namespace and share its names.
+            let owner = match &end.at {
+                Endpoint::Node(node) => format!("node `{node}`"),
+                Endpoint::Host | Endpoint::Bridge(_) => "the host".to_owned(),
+                Endpoint::Remote(peer) => peer.clone(),
+            };
+            let key = (owner.clone(), end.interface.kernel().clone());
+            if let Some(first) = interfaces.insert(key, id.clone()) {
+                let interface = end.interface.kernel().clone();
+                found.push(Violation::InterfaceTwice { owner, interface, first, second: id.clone() });
+            }
+            if let Some(first) = macs.insert(end.mac, end.label()) {
+                found.push(Violation::MacTwice { mac: end.mac, first, second: end.label() });
+            }
+        }
+    }
+    let bridges: BTreeSet<&str> =
+        parts.nodes.iter().filter(|(_, n)| n.kind == NodeKind::Bridge).map(|(n, _)| n.as_str()).collect();
+    for ((owner, interface), link) in &interfaces {
+        if owner == "the host" && bridges.contains(interface.as_str()) {
+            let why = format!("the host's interface `{interface}` is a bridge of this lab");
+            found.push(Violation::WrongEnd { link: link.clone(), why });
+        }
+    }
+    found
+}
+
+fn check_end(parts: &LabParts, link: &LinkId, end: &End, found: &mut Vec<Violation>) {
+    let Some(name) = end.at.node() else { return };
+    let Some(node) = parts.nodes.get(name) else {
+        found.push(Violation::UnknownNode { link: link.clone(), node: name.clone() });
+        return;
+    };
+    let fits = match end.at {
+        Endpoint::Bridge(_) => node.kind == NodeKind::Bridge,
+        Endpoint::Node(_) => node.kind == NodeKind::Linux,
+        Endpoint::Host | Endpoint::Remote(_) => true,
+    };
+    if !fits {
+        let why = format!("`{name}` is not of the kind that this end needs");
+        found.push(Violation::WrongEnd { link: link.clone(), why });
+    }
+}
+
+fn check_values(name: &NodeName, node: &Node) -> Vec<String> {
+    let mut found = Vec::new();
+    if node.kind == NodeKind::Bridge
+        && let Err(invalid) = name.as_str().parse::<InterfaceName>()
+    {
+        found.push(format!("a bridge is named as its node, and {invalid}"));
+    }
+    if let Err(why) = host_name(&node.hostname) {
+        found.push(why);
+    }
+    found.extend(node.sysctls.keys().filter(|key| !is_sysctl(key)).map(|key| format!("`{key}` is not a sysctl")));
+    found.extend(node.env.keys().filter(|key| !is_variable(key)).map(|key| format!("`{key}` cannot be a variable")));
+    for bind in &node.binds {
+        for path in [&bind.source, &bind.target] {
+            if clean_path(path) != *path || path.contains('\0') || *path == bind.target && path == "/" {
+                found.push(format!("bind path `{path}` is not an absolute path without `.`, `..` and empty parts"));
+            }
+        }
+    }
+    let words = node.cmd.iter().chain(&node.entrypoint).chain(node.exec.iter().flatten());
+    let mut texts = words.chain(node.env.values()).chain(node.sysctls.values());
+    if texts.any(|text| text.contains('\0')) {
+        found.push("a command, variable or sysctl holds a NUL character".to_owned());
+    }
+    if node.exec.iter().any(Vec::is_empty) {
+        found.push("a command of `exec` is empty".to_owned());
+    }
+    found
+}
+
+/// Whether a name leads to a file below /proc/sys and nowhere else. Dots separate; a dot in an interface's name is `/`.
+pub(crate) fn is_sysctl(name: &str) -> bool {
+    let parts = || name.split(['.', '/']);
+    let good = |c: char| c.is_ascii_alphanumeric() || "_-:@|".contains(c);
+    parts().count() > 1 && parts().all(|part| !part.is_empty() && part.chars().all(good))
+}
+
+/// Whether it can be the name of an environment variable.
+pub(crate) fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+/// A host name: 1 to 64 bytes (`__NEW_UTS_LEN` in linux/utsname.h). A node's name is one, so `|` is possible.
+pub(crate) fn host_name(text: &str) -> Result<(), String> {
+    const MAX: usize = 64;
+    if text.is_empty() {
+        return Err("the host name is empty".to_owned());
+    }
+    if text.len() > MAX {
+        return Err(format!("the host name has {} bytes; at most {MAX} are possible", text.len()));
+    }
+    match text.chars().find(|c| !(c.is_ascii_alphanumeric() || "-._|".contains(*c))) {
+        Some(bad) => Err(format!("the host name `{}` contains `{}`", text.escape_debug(), bad.escape_debug())),
+        None => Ok(()),
+    }
+}
+
+/// A path without `.`, `..` and empty parts. Decided by the text alone, as the format's other readers do.
+pub(crate) fn clean_path(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{clean_path, is_sysctl};
+    use crate::lab::Lab;
+
+    #[test]
+    fn paths_are_cleaned() {
+        assert_eq!(clean_path("/labs/./a/../b//c/"), "/labs/b/c");
+        assert_eq!(clean_path("/../.."), "/");
+    }
+
+    #[test]
+    fn sysctl_names_stay_below_proc_sys() {
+        for good in ["net.ipv4.ip_forward", "net.ipv4.conf.eth0/100.forwarding", "net/ipv4/ip_forward"] {
+            assert!(is_sysctl(good), "{good}");
+        }
+        for bad in ["", "x", "../../etc/passwd", "net..ipv4", "net.ipv4.", "net.ipv4 ip", "net/../x"] {
+            assert!(!is_sysctl(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_comes_over_the_wire_is_checked_like_a_file() {
+        let lab = |node: &str| {
+            let text = format!(
+                r#"{{ "name": "t", "nodes": {{ "a": {{ "kind": "linux", "runtime": "namespace", {node} }} }} }}"#
+            );
+            serde_json::from_str::<Lab>(&text).map_err(|error| error.to_string())
+        };
+        assert!(lab(r#""hostname": "a""#).is_ok());
+        for bad in [
+            r#""hostname": """#,
+            r#""hostname": "a b""#,
+            r#""hostname": "a", "sysctls": { "../../etc/x": "1" }"#,
+            r#""hostname": "a", "env": { "A=B": "1" }"#,
+            r#""hostname": "a", "binds": [{ "source": "relative", "target": "/x" }]"#,
+            r#""hostname": "a", "binds": [{ "source": "/a", "target": "/x/../../etc" }]"#,
+            r#""hostname": "a", "binds": [{ "source": "/a", "target": "/" }]"#,
+            r#""hostname": "a", "exec": [[]]"#,
+            r#""hostname": "a", "cmd": ["a\u0000"]"#,
+        ] {
+            let error = lab(bad).unwrap_err();
+            assert!(error.contains("node `a`: "), "{bad}: {error}");
+        }
+    }
+}
