@@ -153,8 +153,7 @@ impl<'a> Planner<'a> {
             };
             // A link with an end outside is removed by itself: the kernel tears namespaces down late, and the
             // host's name would stay taken. All others go with the node's namespace.
-            let removed = self.removed_from.get(&Place::Node(name)).into_iter().flatten();
-            let first = removed.map(|id| delete_link(id).id()).collect();
+            let first = self.removed_from(Place::Node(name));
             self.add(Action::DeleteNode { node: name.clone(), runtime: there.runtime }, reason, first);
         }
         for (name, node, runtime) in self.running_nodes() {
@@ -264,7 +263,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn wanted_link(&mut self, id: &LinkId, link: &Link) {
+    fn wanted_link(&mut self, id: &LinkId, link: &'a Link) {
         let there = self.observed.links.get(id);
         let mut down = there.map(|there| there.down.clone()).unwrap_or_default();
         let mut last = None;
@@ -295,7 +294,7 @@ impl<'a> Planner<'a> {
 
     /// What must have happened before a link can be made: its nodes are there, whatever had one of its
     /// interfaces is gone, its bridges exist.
-    fn before_link(&self, link: &Link) -> Vec<StepId> {
+    fn before_link(&self, link: &'a Link) -> Vec<StepId> {
         let mut after = Vec::new();
         for end in link.ends() {
             match &end.at {
@@ -315,9 +314,17 @@ impl<'a> Planner<'a> {
         }
         // An interface's name may pass from one link to another, so removals in the same places go first.
         for place in link.ends().filter_map(|end| place(&end.at)) {
-            after.extend(self.removed_from.get(&place).into_iter().flatten().map(|id| delete_link(id).id()));
+            after.extend(self.removed_from(place));
+        }
+        // So may the name of a bridge of the lab that goes.
+        for end in link.ends().filter(|end| place(&end.at) == Some(Place::Host)) {
+            after.push(Action::ReleaseBridge { bridge: end.interface.kernel().clone() }.id());
         }
         after
+    }
+
+    fn removed_from(&self, place: Place<'a>) -> Vec<StepId> {
+        self.removed_from.get(&place).into_iter().flatten().map(|id| delete_link(id).id()).collect()
     }
 
     fn names_change(&self) -> bool {
@@ -347,7 +354,9 @@ impl<'a> Planner<'a> {
         let wanted = self.desired_bridges();
         for bridge in &wanted {
             if self.bridge_is_asked_for(bridge) {
-                self.add(Action::EnsureBridge { bridge: bridge.clone() }, "a node of kind bridge", Vec::new());
+                // An interface on the host may have had its name.
+                let after = self.removed_from(Place::Host);
+                self.add(Action::EnsureBridge { bridge: bridge.clone() }, "a node of kind bridge", after);
             }
         }
         let leaving: Vec<StepId> = self

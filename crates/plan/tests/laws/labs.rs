@@ -1,0 +1,212 @@
+//! Labs as a few small numbers: a pool of nodes and of links, so that an edit of a lab hits the same names again
+//! and interfaces pass from one link to another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_model::{
+    End, Endpoint, Interface, Lab, LabParts, Link, LinkId, Mtu, NetworkMode, Node, NodeKind, NodeName, Prefix,
+    RestartPolicy, RuntimeKind, derived_mac,
+};
+use netloom_plan::{Desired, Side};
+use proptest::prelude::*;
+
+const NODES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
+const INSIDE: [&str; 3] = ["eth1", "eth2", "an-interface-whose-name-is-long"];
+/// The host's names include those of nodes: a bridge may become an interface and the other way round.
+const OUTSIDE: [&str; 4] = ["p0", "p1", "n0", "n1"];
+
+/// One entry of the pool of nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeSlot {
+    kind: u8,
+    runtime: u8,
+    image: u8,
+    cmd: u8,
+    execs: usize,
+    cpu: u8,
+}
+
+/// One entry of the pool of links.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkSlot {
+    there: bool,
+    a: (usize, usize),
+    b: (usize, usize),
+    mtu: u8,
+    mac: u32,
+    address: u8,
+    down: (bool, bool),
+}
+
+/// What is wanted of one lab, owned.
+#[derive(Clone)]
+pub(crate) struct Want {
+    nodes: Vec<NodeSlot>,
+    links: Vec<LinkSlot>,
+    pub(crate) rebuild: u64,
+}
+
+fn node_slot() -> impl Strategy<Value = NodeSlot> {
+    (0..8_u8, 0..3_u8, 0..2_u8, 0..2_u8, 0..3_usize, 0..2_u8)
+        .prop_map(|(kind, runtime, image, cmd, execs, cpu)| NodeSlot { kind, runtime, image, cmd, execs, cpu })
+}
+
+fn link_slot() -> impl Strategy<Value = LinkSlot> {
+    let end = || (0..7_usize, 0..4_usize);
+    (any::<bool>(), end(), end(), 0..2_u8, 0..2_u32, 0..2_u8, any::<(bool, bool)>())
+        .prop_map(|(there, a, b, mtu, mac, address, down)| LinkSlot { there, a, b, mtu, mac, address, down })
+}
+
+/// A lab.
+pub(crate) fn want() -> impl Strategy<Value = Want> {
+    let nodes = prop::collection::vec(node_slot(), NODES.len());
+    let links = prop::collection::vec(link_slot(), 7);
+    (nodes, links, 0..2_u64).prop_map(|(nodes, links, rebuild)| Want { nodes, links, rebuild })
+}
+
+/// A lab and an edit of it: each entry stays with a chance of two in three.
+pub(crate) fn edited() -> impl Strategy<Value = (Want, Want)> {
+    let stays = prop::collection::vec(prop::bool::weighted(0.66), NODES.len() + 7);
+    (want(), want(), stays).prop_map(|(first, other, stays)| {
+        let mut second = other;
+        for (at, _) in stays.into_iter().enumerate().filter(|(_, stays)| *stays) {
+            if let Some(link) = at.checked_sub(NODES.len()) {
+                second.links[link] = first.links[link].clone();
+            } else {
+                second.nodes[at] = first.nodes[at].clone();
+            }
+        }
+        (first, second)
+    })
+}
+
+fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
+    let kind = match slot.kind {
+        0..=4 => NodeKind::Linux,
+        5 => NodeKind::Bridge,
+        6 => NodeKind::Host,
+        _ => return None,
+    };
+    let runs = kind == NodeKind::Linux;
+    Some(Node {
+        kind,
+        runtime: runs.then_some(if slot.runtime == 0 { RuntimeKind::Docker } else { RuntimeKind::Namespace }),
+        image: (slot.image == 1).then(|| "image".to_owned()),
+        group: None,
+        entrypoint: Vec::new(),
+        cmd: if slot.cmd == 1 { vec!["daemon".to_owned()] } else { Vec::new() },
+        exec: (0..if runs { slot.execs } else { 0 }).map(|n| vec!["run".to_owned(), n.to_string()]).collect(),
+        env: BTreeMap::new(),
+        binds: Vec::new(),
+        hostname: name.to_owned(),
+        user: None,
+        sysctls: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        cpu_millis: (slot.cpu == 1).then_some(500),
+        memory_bytes: None,
+        startup_delay: 0,
+        restart_policy: RestartPolicy::Always,
+        network_mode: NetworkMode::Default,
+    })
+}
+
+impl std::fmt::Debug for Want {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lab = serde_json::to_string_pretty(&self.lab()).unwrap();
+        write!(f, "rebuild {}, down {:?}, {lab}", self.rebuild, self.down())
+    }
+}
+
+impl Want {
+    /// The lab itself; links that do not fit are left out.
+    pub(crate) fn lab(&self) -> Lab {
+        let nodes: BTreeMap<NodeName, Node> = NODES
+            .iter()
+            .zip(&self.nodes)
+            .filter_map(|(name, slot)| Some((name.parse().unwrap(), node(slot, name)?)))
+            .collect();
+        let mut parts = LabParts {
+            name: "lab".parse().unwrap(),
+            prefix: Prefix::default(),
+            source: None,
+            nodes,
+            links: Vec::new(),
+        };
+        for slot in self.links.iter().filter(|slot| slot.there) {
+            let Some(link) = link(&parts, slot) else { continue };
+            parts.links.push(link);
+            if Lab::new(parts.clone()).is_err() {
+                parts.links.pop();
+            }
+        }
+        Lab::new(parts).unwrap()
+    }
+
+    /// The ends that are switched off. Also one of a link that is long gone.
+    pub(crate) fn down(&self) -> BTreeSet<(LinkId, Side)> {
+        let lab = self.lab();
+        let mut down = BTreeSet::from([(LinkId::from_text("x:gone-y:gone"), Side::A)]);
+        for (link, slot) in lab.links().iter().zip(&self.links) {
+            if slot.down.0 {
+                down.insert((link.id(), Side::A));
+            }
+            if slot.down.1 {
+                down.insert((link.id(), Side::B));
+            }
+        }
+        down
+    }
+}
+
+fn end(parts: &LabParts, (at, interface): (usize, usize), slot: &LinkSlot, octet: u8) -> Option<End> {
+    let (at, interface): (Endpoint, Interface) = match NODES.get(at) {
+        Some(name) => {
+            let name: NodeName = name.parse().unwrap();
+            match parts.nodes.get(&name)?.kind {
+                NodeKind::Linux => (Endpoint::Node(name), INSIDE.get(interface)?.parse().unwrap()),
+                NodeKind::Bridge => (Endpoint::Bridge(name), OUTSIDE[interface].parse().unwrap()),
+                NodeKind::Host => return None,
+            }
+        }
+        None if at == NODES.len() => (Endpoint::Host, OUTSIDE[interface].parse().unwrap()),
+        None if interface == 0 => (Endpoint::Remote("far".to_owned()), "eth1".parse().unwrap()),
+        None => return None,
+    };
+    let mut end = End { at, interface, mac: derived_mac(&parts.name, "", 0), ipv4: None, ipv6: None };
+    end.mac = derived_mac(&parts.name, &end.label(), slot.mac);
+    end.ipv4 = (slot.address == 1).then(|| format!("10.0.0.{octet}/24").parse().unwrap());
+    Some(end)
+}
+
+fn link(parts: &LabParts, slot: &LinkSlot) -> Option<Link> {
+    let a = end(parts, slot.a, slot, 1)?;
+    let b = end(parts, slot.b, slot, 2);
+    if b.is_none() && !matches!(a.at, Endpoint::Node(_)) {
+        return None;
+    }
+    let mtu = if slot.mtu == 1 { Mtu::try_from(1500).unwrap() } else { Mtu::DEFAULT };
+    Some(Link { a, b, mtu, labels: BTreeMap::new() })
+}
+
+/// A desire that owns its parts.
+pub(crate) struct Wanted {
+    pub(crate) lab: Option<Lab>,
+    pub(crate) down: BTreeSet<(LinkId, Side)>,
+    pub(crate) rebuild: u64,
+    pub(crate) due: BTreeSet<NodeName>,
+}
+
+impl Wanted {
+    pub(crate) fn of(want: &Want) -> Self {
+        let due = NODES.iter().map(|name| name.parse().unwrap()).collect();
+        Self { lab: Some(want.lab()), down: want.down(), rebuild: want.rebuild, due }
+    }
+
+    pub(crate) fn nothing() -> Self {
+        Self { lab: None, down: BTreeSet::new(), rebuild: 0, due: BTreeSet::new() }
+    }
+
+    pub(crate) fn desired(&self) -> Desired<'_> {
+        Desired { lab: self.lab.as_ref(), rebuild: self.rebuild, down: &self.down, restart_due: &self.due }
+    }
+}

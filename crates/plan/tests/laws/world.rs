@@ -1,0 +1,125 @@
+//! A small world: what the planner observes, plus the names of interfaces, which must never clash.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_model::{Endpoint, Lab, LinkId, NodeKind};
+use netloom_plan::{
+    Action, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Plan,
+    Side, Step, StepId, apply, names, names_hash, plan,
+};
+
+use super::labs::Wanted;
+
+/// Where an interface is: a node's name, or nothing for the host.
+type Name = (Option<String>, String);
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct World {
+    pub(crate) seen: Observed,
+    interfaces: BTreeMap<Name, LinkId>,
+}
+
+impl World {
+    pub(crate) fn plan(&self, wanted: &Wanted) -> Plan {
+        plan(&"lab".parse().unwrap(), &wanted.desired(), &self.seen)
+    }
+
+    /// Carries out one step and checks that no name is given twice.
+    pub(crate) fn step(&mut self, action: &Action, wanted: &Wanted) {
+        apply(action, &wanted.desired(), &mut self.seen);
+        let links = &self.seen.links;
+        self.interfaces.retain(|_, link| links.contains_key(link));
+        if let Action::CreateLink { link } = action {
+            let lab = wanted.lab.as_ref().unwrap();
+            let link = lab.links().iter().find(|wanted| &wanted.id() == link).unwrap();
+            for end in link.ends() {
+                let place = match &end.at {
+                    Endpoint::Node(node) => Some(node.to_string()),
+                    Endpoint::Host | Endpoint::Bridge(_) => None,
+                    Endpoint::Remote(_) => panic!("{} does not end on this host", link.id()),
+                };
+                let name = (place, end.interface.kernel().to_string());
+                let before = self.interfaces.insert(name.clone(), link.id());
+                assert_eq!(before, None, "{name:?} is given to {} too", link.id());
+            }
+        }
+        for bridge in self.seen.bridges.keys() {
+            let taken = self.interfaces.get(&(None, bridge.to_string()));
+            assert_eq!(taken, None, "bridge {bridge} has the name of an interface");
+        }
+    }
+
+    pub(crate) fn carry_out(&mut self, steps: &[Step], wanted: &Wanted) {
+        for step in steps {
+            self.step(&step.action, wanted);
+        }
+    }
+
+    /// A link vanishes behind our back.
+    pub(crate) fn lose_link(&mut self, link: &LinkId) {
+        self.seen.links.remove(link);
+        self.interfaces.retain(|_, of| of != link);
+    }
+}
+
+/// Some other order in which the steps may be carried out: `seed` chooses among those that wait for nothing.
+pub(crate) fn other_order(plan: &Plan, mut seed: u64) -> Vec<Step> {
+    let mut left: Vec<&Step> = plan.steps.iter().collect();
+    let mut done: BTreeSet<&StepId> = BTreeSet::new();
+    let mut order = Vec::new();
+    while !left.is_empty() {
+        let ready: Vec<usize> =
+            (0..left.len()).filter(|at| left[*at].after.iter().all(|id| done.contains(id))).collect();
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let chosen = ready[usize::try_from(seed >> 33).unwrap() % ready.len()];
+        let step = left.remove(chosen);
+        done.insert(&step.id);
+        order.push(step.clone());
+    }
+    order
+}
+
+/// What is there when everything wanted is there; made without the planner.
+pub(crate) fn ideal(wanted: &Wanted) -> Observed {
+    let Some(lab) = &wanted.lab else { return Observed::default() };
+    Observed {
+        nodes: nodes(lab, wanted.rebuild),
+        links: links(lab, wanted),
+        bridges: lab
+            .nodes()
+            .iter()
+            .filter(|(_, node)| node.kind == NodeKind::Bridge)
+            .map(|(name, _)| (name.as_str().parse().unwrap(), ObservedBridge { exists: true, held: true }))
+            .collect(),
+        names: Some(names_hash(&names(lab))),
+        taken: BTreeSet::new(),
+    }
+}
+
+fn nodes(lab: &Lab, rebuild: u64) -> BTreeMap<netloom_model::NodeName, ObservedNode> {
+    let running = lab.nodes().iter().filter_map(|(name, node)| {
+        let fingerprint = NodeFingerprint::of(node, rebuild);
+        let there = ObservedNode {
+            runtime: node.runtime?,
+            state: NodeState::Running,
+            fingerprint,
+            execs_done: node.exec.len(),
+        };
+        Some((name.clone(), there))
+    });
+    running.collect()
+}
+
+fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
+    let local = lab.links().iter().filter(|link| !link.ends().any(|end| matches!(end.at, Endpoint::Remote(_))));
+    let there = local.map(|link| {
+        let sides = [Side::A, Side::B].into_iter().take(link.ends().count());
+        let there = ObservedLink {
+            fingerprint: LinkFingerprint::of(link, wanted.rebuild),
+            ends: link.ends().map(|end| end.at.clone()).collect(),
+            down: sides.filter(|side| wanted.down.contains(&(link.id(), *side))).collect(),
+        };
+        (link.id(), there)
+    });
+    there.collect()
+}

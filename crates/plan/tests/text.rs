@@ -1,0 +1,187 @@
+//! What people and programs read of a plan, and the table of fields.
+#![expect(clippy::unwrap_used, reason = "only tests use the helpers here")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use insta::{assert_json_snapshot, assert_snapshot};
+use netloom_model::{Access, Bind, Lab, NetworkMode, Node, NodeKind, RestartPolicy, RuntimeKind};
+use netloom_plan::{Desired, Effect, NODE_FIELDS, NodeFingerprint, Observed, Obstacle, Plan, apply, obstacles, plan};
+use serde_json::json;
+
+/// Two routers, a switch between them and a port of it.
+fn lab(cpu: u32, mtu: u32) -> Lab {
+    let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
+    let mut r1 = linux("r1");
+    r1["exec"] = json!([["ip", "route"]]);
+    r1["cpu_millis"] = cpu.into();
+    let end = |at: serde_json::Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+    let links = json!([
+        { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "node": "r2" }), "eth1", 2), "mtu": mtu },
+        { "a": end(json!({ "node": "r2" }), "eth2", 3), "b": end(json!({ "bridge": "sw" }), "sw-r2", 4) },
+    ]);
+    let nodes = json!({ "r1": r1, "r2": linux("r2"), "sw": { "kind": "bridge", "hostname": "sw" } });
+    serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap()
+}
+
+fn nothing<T>() -> BTreeSet<T> {
+    BTreeSet::new()
+}
+
+fn way(lab: Option<&Lab>, observed: &Observed) -> Plan {
+    let (down, due) = (nothing(), nothing());
+    let desired = Desired { lab, rebuild: 0, down: &down, restart_due: &due };
+    plan(&"lab".parse().unwrap(), &desired, observed)
+}
+
+fn made(lab: &Lab) -> Observed {
+    let (down, due) = (nothing(), nothing());
+    let desired = Desired { lab: Some(lab), rebuild: 0, down: &down, restart_due: &due };
+    let mut observed = Observed::default();
+    for step in way(Some(lab), &observed.clone()).steps {
+        apply(&step.action, &desired, &mut observed);
+    }
+    observed
+}
+
+#[test]
+fn a_deploy_reads_well() {
+    assert_snapshot!(way(Some(&lab(500, 9500)), &Observed::default()), @r#"
+    lab lab: 9 steps
+      1. ensure bridge sw              (a node of kind bridge)
+      2. write names of nodes          (the lab's nodes or addresses changed)
+      3. create node r1                (not there)
+      4. create node r2                (not there)
+      5. create link r1:eth1-r2:eth1   (not there)
+      6. create link r2:eth2-sw:sw-r2  (not there)
+      7. start node r1                 (its namespace is new)
+      8. start node r2                 (its namespace is new)
+      9. exec on r1: ip route          (once for each start of the node)
+    "#);
+}
+
+#[test]
+fn an_edited_field_changes_only_what_it_means() {
+    let there = made(&lab(500, 9500));
+    assert_snapshot!(way(Some(&lab(500, 9500)), &there), @r#"
+    lab lab: nothing to change
+    "#);
+    assert_snapshot!(way(Some(&lab(700, 1500)), &there), @r#"
+    lab lab: 2 steps
+      1. update node r1               (limits or labels changed)
+      2. update link r1:eth1-r2:eth1  (MTU or addresses changed)
+    "#);
+}
+
+#[test]
+fn a_destroy_reads_well() {
+    assert_snapshot!(way(None, &made(&lab(500, 9500))), @r#"
+    lab lab: 4 steps
+      1. delete link r2:eth2-sw:sw-r2  (the lab is destroyed)
+      2. delete node r1                (the lab is destroyed)
+      3. delete node r2                (the lab is destroyed)
+      4. release bridge sw             (the lab needs it no longer)
+    "#);
+}
+
+#[test]
+fn a_plan_on_the_wire_says_step_owner_reason_and_order() {
+    assert_json_snapshot!(way(Some(&lab(700, 9500)), &made(&lab(500, 9500))), @r#"
+    {
+      "lab": "lab",
+      "steps": [
+        {
+          "id": "node/r1/update",
+          "action": "update-node",
+          "node": "r1",
+          "runtime": "namespace",
+          "owner": {
+            "runtime": "namespace"
+          },
+          "reason": "limits or labels changed",
+          "after": []
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn every_field_of_a_node_has_its_effect_in_the_table() {
+    let text = |text: &str| Some(text.to_owned());
+    let map = || BTreeMap::from([("key".to_owned(), "value".to_owned())]);
+    let full = Node {
+        kind: NodeKind::Linux,
+        runtime: Some(RuntimeKind::Docker),
+        image: text("image"),
+        group: text("group"),
+        entrypoint: vec!["sh".into()],
+        cmd: vec!["-c".into()],
+        exec: vec![vec!["true".into()]],
+        env: map(),
+        binds: vec![Bind { source: "/a".into(), target: "/b".into(), access: Access::ReadOnly }],
+        hostname: "r1".into(),
+        user: text("root"),
+        sysctls: map(),
+        labels: map(),
+        cpu_millis: Some(500),
+        memory_bytes: Some(1 << 20),
+        startup_delay: 3,
+        restart_policy: RestartPolicy::OnFailure,
+        network_mode: NetworkMode::None,
+    };
+    let wire = serde_json::to_value(&full).unwrap();
+    let fields: BTreeSet<&str> = wire.as_object().unwrap().keys().map(String::as_str).collect();
+    let table: BTreeSet<&str> = NODE_FIELDS.iter().map(|(field, _)| *field).collect();
+    assert_eq!(fields, table);
+
+    // Each field alone, changed on the wire, has the effect that the table says.
+    for (field, effect) in NODE_FIELDS {
+        let mut other = wire.clone();
+        other[field] = match field {
+            "kind" => json!("host"),
+            "runtime" => json!("namespace"),
+            "network_mode" => json!("default"),
+            "restart_policy" => json!("no"),
+            "cpu_millis" | "memory_bytes" | "startup_delay" => json!(1),
+            "env" | "sysctls" | "labels" => json!({ "key": "other" }),
+            "exec" => json!([["false"]]),
+            "cmd" | "entrypoint" => json!(["other"]),
+            "binds" => json!([{ "source": "/c", "target": "/b", "access": "read-only" }]),
+            _ => json!("other"),
+        };
+        let other: Node = serde_json::from_value(other).unwrap();
+        let change = NodeFingerprint::of(&full, 0).change_to(&NodeFingerprint::of(&other, 0));
+        assert_eq!(change, Some(effect), "{field}");
+    }
+    assert_eq!(NodeFingerprint::of(&full, 0).change_to(&NodeFingerprint::of(&full, 0)), None);
+    let rebuilt = NodeFingerprint::of(&full, 1);
+    assert_eq!(NodeFingerprint::of(&full, 0).change_to(&rebuilt), Some(Effect::Recreate));
+}
+
+#[test]
+fn fingerprints_survive_being_written_on_objects() {
+    let node = NodeFingerprint::of(&lab(1, 9500).nodes()[&"r1".parse().unwrap()], 3);
+    assert_eq!(node.to_string().parse(), Ok(node));
+    for bad in ["", "a", "a.b", "a.b.c.d"] {
+        assert!(bad.parse::<NodeFingerprint>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_name_that_something_foreign_has_is_an_obstacle() {
+    let lab = lab(500, 9500);
+    let (down, due) = (nothing(), nothing());
+    let desired = Desired { lab: Some(&lab), rebuild: 0, down: &down, restart_due: &due };
+    let taken = ["sw", "sw-r2", "eth1"].map(|name| name.parse().unwrap());
+    let mut observed = Observed { taken: taken.into(), ..Observed::default() };
+    let found: Vec<String> = obstacles(&desired, &observed).iter().map(Obstacle::to_string).collect();
+    assert_snapshot!(found.join("\n"), @r#"
+    link r2:eth2-sw:sw-r2: the host already has an interface `sw-r2` that is not of this lab; choose another name, or remove it (`ip link show sw-r2`)
+    bridge sw: the host has an interface of that name that is not a bridge; choose another name
+    "#);
+
+    // A bridge that is there already is used, whoever made it.
+    let there = netloom_plan::ObservedBridge { exists: true, held: false };
+    observed.bridges.insert("sw".parse().unwrap(), there);
+    assert_eq!(obstacles(&desired, &observed).len(), 1);
+}
