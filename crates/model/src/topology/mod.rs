@@ -77,10 +77,16 @@ pub struct Outcome {
 
 /// Reads a topology. Never panics, whatever the bytes; see the module for its bounds.
 pub fn read(input: &Input<'_>) -> Outcome {
+    read_as(input, None)
+}
+
+/// Reads a topology as a lab of another name than its file gives. Not the same as renaming the lab that [`read`]
+/// gives: MAC addresses are derived from the name, and two labs on one bridge may not share them.
+pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
     let mut cx = Cx { input, report: Report::new() };
     let lab = text(input.text, &mut cx.report)
         .and_then(|text| tree::parse(text, &mut cx.report))
-        .and_then(|root| file(&root, &mut cx))
+        .and_then(|root| file(&root, name, &mut cx))
         .filter(|_| !cx.report.has_errors());
     let lab = lab.and_then(|parts| match Lab::new(parts) {
         Ok(lab) => Some(lab),
@@ -148,7 +154,7 @@ const FILE: Table =
 const TOPOLOGY: Table =
     Table { what: "`topology`", acted: &["defaults", "kinds", "groups", "nodes", "links"], later: &[] };
 
-fn file(root: &Value, cx: &mut Cx<'_>) -> Option<LabParts> {
+fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<LabParts> {
     let at = Path::Root;
     let entries = match &root.data {
         Data::Map(entries) => entries.as_slice(),
@@ -195,7 +201,7 @@ fn file(root: &Value, cx: &mut Cx<'_>) -> Option<LabParts> {
             links.read(link, &at.index(index), cx);
         }
     }
-    let (name, prefix) = (name?, prefix?);
+    let (name, prefix) = (other_name.cloned().or(name)?, prefix?);
     if cx.report.has_errors() {
         return None;
     }

@@ -9,7 +9,7 @@ mod scale;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Code, Colour, Diagnostic, Host, Input, Outcome, Severity, read, render};
+use super::{Code, Colour, Diagnostic, Host, Input, Outcome, Severity, read, read_as, render};
 use crate::lab::{Lab, Node};
 
 /// A host with certain paths.

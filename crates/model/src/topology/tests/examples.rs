@@ -243,6 +243,27 @@ fn a_byte_order_mark_windows_lines_and_document_marks_are_fine() {
 }
 
 #[test]
+fn a_lab_of_another_name_has_other_mac_addresses() {
+    let text = file("{ a: , b: }", "[{ endpoints: ['a:eth1', 'b:eth1'] }]");
+    let host = Paths(BTreeSet::new());
+    let input = Input { text: text.as_bytes(), directory: Path::new("/labs"), source: None, host: &host };
+    let other = read_as(&input, Some(&"other".parse().unwrap())).lab.unwrap();
+    assert_eq!(other.name().as_str(), "other");
+    assert_ne!(other.links()[0].a.mac, lab(&text).links()[0].a.mac);
+}
+
+#[test]
+fn derived_macs_never_meet_given_ones() {
+    let wire = "{ endpoints: ['a:eth1', 'b:eth1'] }";
+    let taken = lab(&file("{ a: , b: }", &format!("[{wire}]"))).links()[0].a.mac;
+    let given = format!("{{ type: dummy, endpoint: {{ node: b, interface: d0, mac: '{taken}' }} }}");
+    let lab = lab(&file("{ a: , b: }", &format!("[{wire}, {given}]")));
+    let by_id = |id: &str| lab.links().iter().find(|link| link.id().as_str() == id).unwrap();
+    assert_eq!(by_id("b:d0").a.mac, taken);
+    assert_eq!(by_id("a:eth1-b:eth1").a.mac, crate::derived_mac(lab.name(), "a:eth1", 1));
+}
+
+#[test]
 fn restricting_keeps_links_with_both_ends_and_the_bridges_of_what_stays() {
     let text = file(
         "{ a: , b: , c: , sw: { kind: bridge }, other: { kind: bridge } }",
