@@ -15,15 +15,19 @@ use tokio::sync::oneshot;
 
 use crate::backlog::{Queue, queue};
 use crate::error::{KernelError, KernelErrorKind, SubmitError, errno_text, kind};
+use crate::gate::Gate;
 use crate::netns::Netns;
 use crate::parse::{self, AddressInfo, LinkInfo};
 use crate::request::Place;
+use crate::rtnl::Rtnl;
 use crate::socket::Socket;
 
 /// Dumps that may wait.
 const QUEUE: usize = 128;
 /// How often a dump is begun anew when the interfaces changed while it was read.
 const ATTEMPTS: usize = 10;
+/// How many of these leave our own writer alone.
+const UNHELD: usize = 2;
 
 /// Everything in one namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,8 +75,10 @@ pub struct Dumper {
 }
 
 impl Dumper {
-    /// Starts the thread. `home` is the namespace in which it rests between dumps: the host's.
-    pub fn start(home: Netns) -> io::Result<Self> {
+    /// Starts the thread. `home` is the namespace in which it rests between dumps: the host's. It makes the writer wait
+    /// for the time of a dump, milliseconds, when otherwise it cannot get a whole one.
+    pub fn start(home: Netns, writer: &Rtnl) -> io::Result<Self> {
+        let gate = writer.gate.clone();
         let (queue, worker) = queue::<Job>(QUEUE);
         thread::Builder::new().name("nl-reader".into()).spawn(move || {
             worker.run(|job| {
@@ -80,7 +86,7 @@ impl Dumper {
                 if answer.is_closed() {
                     return;
                 }
-                let dumps = dump_here(&places, Some(deadline));
+                let dumps = dump_here(&places, Some(deadline), &gate);
                 if let Err(error) = home.enter() {
                     tracing::error!(%error, "the netlink reader cannot return to the host's namespace");
                 }
@@ -116,18 +122,20 @@ impl Dumper {
 /// Dumps namespaces on a thread of its own, and waits for it.
 pub fn dump(places: &[Place]) -> io::Result<Dumps> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("nl-dump".into()).spawn_scoped(scope, || dump_here(places, None))?;
+        let thread = thread::Builder::new()
+            .name("nl-dump".into())
+            .spawn_scoped(scope, || dump_here(places, None, &Gate::default()))?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
 /// Dumps namespaces on the calling thread, which it leaves in any of them.
-fn dump_here(places: &[Place], deadline: Option<Instant>) -> Dumps {
+fn dump_here(places: &[Place], deadline: Option<Instant>, gate: &Gate) -> Dumps {
     let one = |place: &Place| {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(refused(place, KernelErrorKind::Deadline, "there was no time left"));
         }
-        dump_one(&place.netns).map_err(|error| {
+        dump_one(&place.netns, gate).map_err(|error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             refused(place, kind(errno), &errno_text(errno))
         })
@@ -141,9 +149,9 @@ fn refused(place: &Place, kind: KernelErrorKind, why: &str) -> KernelError {
     KernelError { operation: "list", object, kind, message }
 }
 
-fn dump_one(netns: &Netns) -> io::Result<NamespaceDump> {
+fn dump_one(netns: &Netns, gate: &Gate) -> io::Result<NamespaceDump> {
     let mut socket = Socket::open_in(netns)?;
-    let links = consistent(|| {
+    let links = consistent(gate, || {
         let mut request = LinkMessage::default();
         // Counters are two thirds of a link's 1.4 KB.
         request.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
@@ -155,7 +163,7 @@ fn dump_one(netns: &Netns) -> io::Result<NamespaceDump> {
         })?;
         Ok((ack.errno, links))
     })?;
-    let addresses = consistent(|| {
+    let addresses = consistent(gate, || {
         let mut addresses = Vec::new();
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         let ack = socket.request(request, NLM_F_DUMP, |message| {
@@ -172,8 +180,9 @@ fn dump_one(netns: &Netns) -> io::Result<NamespaceDump> {
 }
 
 /// Repeats a dump that the kernel says was interrupted by a change (NLM_F_DUMP_INTR): it may lack what did not change.
-fn consistent<T>(mut read: impl FnMut() -> io::Result<(i32, Vec<T>)>) -> io::Result<Vec<T>> {
-    for _ in 0..ATTEMPTS {
+fn consistent<T>(gate: &Gate, mut read: impl FnMut() -> io::Result<(i32, Vec<T>)>) -> io::Result<Vec<T>> {
+    for attempt in 0..ATTEMPTS {
+        let _held = (attempt >= UNHELD).then(|| gate.hold());
         match read()? {
             (0, all) => return Ok(all),
             (libc::EINTR, _) => {}

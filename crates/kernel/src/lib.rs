@@ -21,6 +21,7 @@ mod backlog;
 mod dump;
 mod encode;
 mod error;
+mod gate;
 mod monitor;
 mod netns;
 mod parse;

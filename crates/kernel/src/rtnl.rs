@@ -5,6 +5,7 @@
 //! share a datagram (up to 64 of them, up to 32 KiB), so sort a batch by namespace where the order allows it.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::backlog::{Queue, queue};
 use crate::encode::{self, Found};
 use crate::error::{KernelError, SubmitError};
+use crate::gate::Gate;
 use crate::netns::Netns;
 use crate::parse::{self, Ack, LinkInfo};
 use crate::request::{Place, Request};
@@ -40,12 +42,15 @@ struct Job {
 #[derive(Debug, Clone)]
 pub struct Rtnl {
     queue: Queue<Job>,
+    pub(crate) gate: Arc<Gate>,
 }
 
 impl Rtnl {
     /// Starts the thread. `home` is the namespace in which it rests between batches: the host's.
     pub fn start(home: Netns) -> io::Result<Self> {
         let (queue, worker) = queue::<Job>(QUEUE);
+        let gate = Arc::new(Gate::default());
+        let own = gate.clone();
         thread::Builder::new().name("nl-writer".into()).spawn(move || {
             worker.run(|job| {
                 let Job { batch, deadline, answer } = job;
@@ -53,7 +58,7 @@ impl Rtnl {
                     // Nobody waits any more: what was not begun is not done.
                     return;
                 }
-                let results = execute(&batch, deadline);
+                let results = execute(&batch, deadline, &own);
                 // The thread's own namespace and the batch's handles keep namespaces alive; let go before answering.
                 if let Err(error) = home.enter() {
                     tracing::error!(%error, "the netlink writer cannot return to the host's namespace");
@@ -63,7 +68,7 @@ impl Rtnl {
                 let _ = answer.send(results);
             });
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, gate })
     }
 
     /// Executes a batch, in order; a request that fails does not stop the next. The result has the batch's order.
@@ -97,7 +102,7 @@ impl Rtnl {
 }
 
 /// Executes a batch on the calling thread, which it leaves in any namespace.
-fn execute(batch: &[Request], deadline: Instant) -> Results {
+fn execute(batch: &[Request], deadline: Instant, gate: &Gate) -> Results {
     let mut sockets = Sockets::default();
     let mut results = Results::with_capacity(batch.len());
     let mut buffer = vec![0; BUFFER];
@@ -112,7 +117,9 @@ fn execute(batch: &[Request], deadline: Instant) -> Results {
             .take(DATAGRAM_MESSAGES)
             .take_while(|request| request.place().netns.same_handle(&first.place().netns))
             .count();
+        let turn = gate.write();
         let sent = sockets.open_in(first.place()).and_then(|socket| exchange(socket, &rest[..run], &mut buffer));
+        drop(turn);
         match sent {
             Ok(acks) => {
                 let requests = rest.iter().zip(acks);

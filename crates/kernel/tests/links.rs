@@ -54,7 +54,7 @@ async fn five_hundred_links_between_a_hundred_namespaces_are_made_in_place() {
     assert_eq!(results.iter().find_map(|result| result.as_ref().err()), None);
     assert_eq!(results.len(), 2500);
 
-    let dumper = Dumper::start(stage.host.clone()).unwrap();
+    let dumper = Dumper::start(stage.host.clone(), &rtnl).unwrap();
     let started = Instant::now();
     let dumps = dumper.dump(nodes, soon()).await.unwrap();
     println!("dump of 100 namespaces: {:?}", started.elapsed());
@@ -256,7 +256,7 @@ async fn a_namespace_is_gone_once_its_pin_and_handles_are() {
     }
     let mut stage = Stage::new();
     let rtnl = Rtnl::start(stage.host.clone()).unwrap();
-    let dumper = Dumper::start(stage.host.clone()).unwrap();
+    let dumper = Dumper::start(stage.host.clone(), &rtnl).unwrap();
     let pin = stage.path("doomed");
     let place = Place::node(Netns::create_pinned(&pin).unwrap(), "doomed");
     let other = stage.node("other");
@@ -309,4 +309,43 @@ fn pins_are_made_once_and_what_is_no_namespace_is_refused() {
     assert_eq!(Netns::open(stage.path("file")).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
     unpin(stage.path("file")).unwrap();
     assert!(!stage.path("file").exists());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_dump_is_whole_while_links_come_and_go() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let host = stage.host();
+    let rtnl = Rtnl::start(stage.host.clone()).unwrap();
+    let dumper = Dumper::start(stage.host.clone(), &rtnl).unwrap();
+    // Enough to make a dump take several reads, in each of which the kernel looks for changes.
+    let old =
+        (0..150).map(|n| veth(end(&host, &format!("old{n}"), 1000 + n), end(&host, &format!("peer{n}"), 2000 + n)));
+    for result in rtnl.submit(old.collect(), soon()).await.unwrap() {
+        result.unwrap();
+    }
+    let churn = async {
+        for round in 0..10 {
+            let new = (0..100).map(|n| {
+                let ifindex = 10_000 + round * 1000 + n * 2;
+                veth(end(&host, &format!("n{round}.{n}"), ifindex), end(&host, &format!("m{round}.{n}"), ifindex + 1))
+            });
+            for result in rtnl.submit(new.collect(), soon()).await.unwrap() {
+                result.unwrap();
+            }
+        }
+    };
+    let look = async {
+        let mut worst = Duration::ZERO;
+        for _ in 0..20 {
+            let started = Instant::now();
+            let found = dumper.dump(vec![host.clone()], soon()).await.unwrap().remove(0).unwrap();
+            worst = worst.max(started.elapsed());
+            assert_eq!(found.links.iter().filter(|link| link.name.starts_with("old")).count(), 150);
+        }
+        println!("slowest dump while links are made: {worst:?}");
+    };
+    tokio::join!(churn, look);
 }

@@ -101,9 +101,10 @@ impl KernelFabric {
         for id in places::remembered(&layout).map_err(failed)? {
             shared.marks.learn(&id);
         }
+        let rtnl = Rtnl::start(host.clone()).map_err(failed)?;
         let fabric = Self {
-            rtnl: Rtnl::start(host.clone()).map_err(failed)?,
-            dumper: Dumper::start(host.clone()).map_err(failed)?,
+            dumper: Dumper::start(host.clone(), &rtnl).map_err(failed)?,
+            rtnl,
             places: Places::start(layout, host.clone(), Arc::new(monitor)).map_err(failed)?,
             shared: shared.clone(),
             relisting: tokio::sync::Mutex::default(),
