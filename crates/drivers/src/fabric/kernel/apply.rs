@@ -11,9 +11,9 @@ use netloom_kernel::{KernelErrorKind, NamespaceDump, Request};
 use netloom_model::{LabName, LinkId};
 use netloom_plan::AdminState;
 
-use super::places::OpenPlace;
+use super::places::{OpenPlace, is_gone};
 use super::wire::{Port, Wire, end_of};
-use super::{KernelFabric, cause_of, class_of, refused_link};
+use super::{KernelFabric, OPEN_AT_ONCE, cause_of, class_of, refused_link};
 
 /// One end to be switched.
 pub(super) struct Switch {
@@ -36,21 +36,33 @@ pub(crate) async fn apply(
     orders: &[LinkOrder],
     context: &Context,
 ) -> Vec<Result<(), DriverError>> {
-    let mut call = Call {
-        fabric,
-        context,
-        orders,
-        answers: vec![None; orders.len()],
-        open: HashMap::new(),
-        kernel: HashMap::new(),
-        dumps: HashMap::new(),
-    };
-    call.run().await;
+    // What goes makes way for what comes, also when there are too many for one go.
+    let (mut turns, others): (Vec<usize>, Vec<usize>) =
+        (0..orders.len()).partition(|at| matches!(orders[*at], LinkOrder::Delete { .. }));
+    turns.extend(others);
+    let mut answers = vec![None; orders.len()];
+    for turns in turns.chunks(OPEN_AT_ONCE) {
+        let part: Vec<LinkOrder> = turns.iter().map(|at| orders[*at].clone()).collect();
+        let mut call = Call {
+            fabric,
+            context,
+            orders: &part,
+            answers: vec![None; part.len()],
+            open: HashMap::new(),
+            kernel: HashMap::new(),
+            unopened: HashMap::new(),
+            dumps: HashMap::new(),
+        };
+        call.run().await;
+        for (at, answer) in turns.iter().zip(call.answers) {
+            answers[*at] = answer;
+        }
+    }
     let missing = |order: &LinkOrder| {
         let (operation, id) = name_of(order);
         Err(refused_link(operation, id, "it was not attempted", ErrorClass::Transient))
     };
-    call.answers.into_iter().zip(orders).map(|(answer, order)| answer.unwrap_or_else(|| missing(order))).collect()
+    answers.into_iter().zip(orders).map(|(answer, order)| answer.unwrap_or_else(|| missing(order))).collect()
 }
 
 fn name_of(order: &LinkOrder) -> (&'static str, &LinkId) {
@@ -70,6 +82,8 @@ pub(super) struct Call<'a> {
     pub(super) open: HashMap<Place, OpenPlace>,
     /// The same, as requests want them.
     pub(super) kernel: HashMap<Place, netloom_kernel::Place>,
+    /// Why the others could not be opened.
+    pub(super) unopened: HashMap<Place, String>,
     pub(super) dumps: HashMap<Place, NamespaceDump>,
 }
 
@@ -175,7 +189,18 @@ impl Call<'_> {
                     self.open.insert(place, open);
                 }
                 // Said to each link that ends there, when it is its turn.
-                Err(error) => tracing::debug!(?place, %error, "a place cannot be opened"),
+                Err(error) => {
+                    let why = match &place {
+                        Place::Node(_, node) if is_gone(&error) => {
+                            format!("the network namespace of node `{node}` is not there")
+                        }
+                        Place::Node(_, node) => {
+                            format!("the network namespace of node `{node}` cannot be opened: {error}")
+                        }
+                        Place::Host => format!("the host's namespace cannot be opened: {error}"),
+                    };
+                    self.unopened.insert(place, why);
+                }
             }
         }
         if !unknown.is_empty() {
@@ -185,9 +210,9 @@ impl Call<'_> {
         Ok(())
     }
 
-    /// The first place of these that could not be opened.
+    /// Why a place of the wire is not open, if one is not.
     pub(super) fn closed(&self, wire: &Wire) -> Option<String> {
-        wire.ports().find(|port| !self.kernel.contains_key(&port.place)).map(|port| nowhere(&port.place))
+        wire.ports().find_map(|port| self.unopened.get(&port.place)).cloned()
     }
 
     /// Dumps the places again.
@@ -240,12 +265,5 @@ fn tolerates(request: &Request) -> Option<KernelErrorKind> {
         Request::DeleteLink { .. } | Request::DeleteAddress { .. } => Some(KernelErrorKind::NotFound),
         Request::AddAddress { .. } => Some(KernelErrorKind::AlreadyExists),
         _ => None,
-    }
-}
-
-pub(super) fn nowhere(place: &Place) -> String {
-    match place {
-        Place::Host => "the host's namespace cannot be opened".to_owned(),
-        Place::Node(_, node) => format!("the network namespace of node `{node}` is not there"),
     }
 }

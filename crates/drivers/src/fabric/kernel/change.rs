@@ -5,7 +5,7 @@ use netloom_kernel::{LinkChange, LinkInfo, NamespaceDump, Request};
 use netloom_model::{LabName, LinkId};
 use netloom_plan::{AdminState, LinkFingerprint};
 
-use super::apply::{Call, Switch, Work, nowhere};
+use super::apply::{Call, Switch, Work};
 use super::wire::{Port, Wire};
 
 /// An interface that is the end of a link.
@@ -82,7 +82,7 @@ impl Call<'_> {
         let mut work = Work::default();
         for Switch { order, lab, id, mut port, state } in switches {
             let Some(place) = self.kernel.get(&port.place).cloned() else {
-                self.refuse(order, nowhere(&port.place), ErrorClass::Transient);
+                self.refuse(order, self.unopened.get(&port.place).cloned().unwrap_or_default(), ErrorClass::Transient);
                 continue;
             };
             let Some(Own { link, fingerprint, .. }) = self.own(&lab, &id, &port) else {

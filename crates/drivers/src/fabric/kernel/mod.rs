@@ -44,6 +44,8 @@ use places::{OpenPlace, Places};
 
 /// A relist has no caller with a deadline; a thousand namespaces take a fraction of a second.
 const RELIST: Duration = Duration::from_secs(30);
+/// Namespaces held open at once in a relist, and links in one batch of an apply: descriptors are 1,024 by default.
+const OPEN_AT_ONCE: usize = 256;
 /// ifindexes below are left to the kernel, which counts from 1.
 const FIRST_IFINDEX: u32 = 1000;
 /// ifindexes above are somebody's choice and not counted on from.
@@ -170,16 +172,30 @@ impl KernelFabric {
         let deadline = Instant::now() + RELIST;
         let slow = |class: ErrorClass| format!("the kernel's interfaces could not be listed: {class:?}");
         let _dumping = Dumping::begin(&self.shared);
-        let places = self.places.open_all(deadline).await.map_err(slow)?.map_err(|error| error.to_string())?;
-        let kernel = places.iter().map(|open| open.kernel.clone()).collect();
-        let dumps = self.dumper.dump(kernel, deadline).await.map_err(|error| error.to_string())?;
-        let dumps: Vec<NamespaceDump> = dumps.into_iter().collect::<Result<_, _>>().map_err(|e| e.to_string())?;
-        let mut mirror = self.shared.mirror();
-        for (open, dump) in places.iter().zip(dumps) {
-            self.count_on(&dump);
-            mirror.install(&open.place, open.nsid, dump);
+        let all = self.places.list(deadline).await.map_err(slow)?.map_err(|error| error.to_string())?;
+        let mut there = BTreeSet::new();
+        for part in all.chunks(OPEN_AT_ONCE) {
+            let mut places = Vec::new();
+            for opened in self.places.open(part.to_vec(), deadline).await.map_err(slow)? {
+                match opened {
+                    Ok(open) => places.push(open),
+                    // It went after the directory was read.
+                    Err(error) if places::is_gone(&error) => {}
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+            let kernel = places.iter().map(|open| open.kernel.clone()).collect();
+            let dumps = self.dumper.dump(kernel, deadline).await.map_err(|error| error.to_string())?;
+            let dumps: Vec<NamespaceDump> = dumps.into_iter().collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            let mut mirror = self.shared.mirror();
+            for (open, dump) in places.into_iter().zip(dumps) {
+                self.count_on(&dump);
+                mirror.install(&open.place, open.nsid, dump);
+                there.insert(open.place);
+            }
         }
-        mirror.retain(&places.into_iter().map(|open| open.place).collect::<BTreeSet<_>>());
+        let mut mirror = self.shared.mirror();
+        mirror.retain(&there);
         let facts = mirror.all(&self.shared.marks, SystemTime::now());
         self.shared.reporter.send(Report::Relist { source: Source::Fabric, started, facts });
         Ok(())

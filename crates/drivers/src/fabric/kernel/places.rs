@@ -31,7 +31,7 @@ type Opened = Vec<io::Result<OpenPlace>>;
 enum Job {
     Open(Vec<Place>, tokio::sync::oneshot::Sender<Opened>),
     Remember(Vec<LinkId>, tokio::sync::oneshot::Sender<io::Result<()>>),
-    OpenAll(tokio::sync::oneshot::Sender<io::Result<Vec<OpenPlace>>>),
+    List(tokio::sync::oneshot::Sender<io::Result<Vec<Place>>>),
 }
 
 /// A handle on the thread, which ends with the last clone.
@@ -54,8 +54,8 @@ impl Places {
                     Job::Remember(links, answer) => {
                         let _ = answer.send(opener.remember(&links));
                     }
-                    Job::OpenAll(answer) => {
-                        let _ = answer.send(opener.open_all());
+                    Job::List(answer) => {
+                        let _ = answer.send(opener.list());
                     }
                 }
             }
@@ -77,10 +77,10 @@ impl Places {
         wait(answered, deadline).await
     }
 
-    /// Opens the host and every pinned namespace.
-    pub(crate) async fn open_all(&self, deadline: Instant) -> Result<io::Result<Vec<OpenPlace>>, ErrorClass> {
+    /// The host and every node with a pin.
+    pub(crate) async fn list(&self, deadline: Instant) -> Result<io::Result<Vec<Place>>, ErrorClass> {
         let (answer, answered) = tokio::sync::oneshot::channel();
-        self.push(Job::OpenAll(answer))?;
+        self.push(Job::List(answer))?;
         wait(answered, deadline).await
     }
 
@@ -130,22 +130,20 @@ impl Opener {
         file.write_all(lines.concat().as_bytes())
     }
 
-    fn open_all(&self) -> io::Result<Vec<OpenPlace>> {
-        let mut all = vec![self.open(Place::Host)?];
+    fn list(&self) -> io::Result<Vec<Place>> {
+        let mut all = vec![Place::Host];
         for (lab, directory) in entries(&self.layout.pins())? {
             let Ok(lab) = lab.parse::<LabName>() else { continue };
-            for (node, _) in entries(&directory)? {
-                let Ok(node) = node.parse() else { continue };
-                match self.open(Place::Node(lab.clone(), node)) {
-                    Ok(place) => all.push(place),
-                    // Gone since the directory was read, or a pin whose mount is gone: there is no namespace.
-                    Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            let nodes = entries(&directory)?.into_iter().filter_map(|(node, _)| node.parse().ok());
+            all.extend(nodes.map(|node| Place::Node(lab.clone(), node)));
         }
         Ok(all)
     }
+}
+
+/// Whether the namespace is not there: no pin, or one whose mount is gone.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput)
 }
 
 /// The file with the ids of links that are too long for a mark, one a line. It goes with the pins at a reboot.
