@@ -10,6 +10,7 @@
 //!   Dumper::dump ──bounded queue──▶ nl-reader   dumps many namespaces          ─▶ rtnetlink
 //!   Receiver ◀──bounded channel──── nl-monitor  one all-nsid socket            ◀─ multicast
 //!   Netns::create_pinned, run_in ─▶ nl-netns    one short-lived thread a call (unshare, setns)
+//!   Spawner::spawn ─bounded queue─▶ nl-spawn-N  a thread per process (setns, unshare, posix_spawn)
 //! ```
 //!
 //! A netlink socket and an open namespace file keep a namespace alive, so neither is kept longer than a batch:
@@ -18,6 +19,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod backlog;
+mod cgroup;
 mod dump;
 mod encode;
 mod error;
@@ -25,14 +27,19 @@ mod gate;
 mod monitor;
 mod netns;
 mod parse;
+mod process;
 mod request;
 mod rtnl;
 mod socket;
+mod spawn;
 
+pub use cgroup::{CgroupError, Cgroups, Limits};
 pub use dump::{Dumper, NamespaceDump, dump};
 pub use error::{KernelError, KernelErrorKind, SubmitError};
 pub use monitor::{Change, Monitor, MonitorEvent};
 pub use netns::{Netns, prepare_pin_directory, unpin};
 pub use parse::{AddressInfo, LinkInfo};
+pub use process::{Identity, Process, Signal};
 pub use request::{Address, AdminState, LinkChange, Place, Request, VethEnd};
 pub use rtnl::Rtnl;
+pub use spawn::{SpawnError, Spawned, Spawner, Surroundings};
