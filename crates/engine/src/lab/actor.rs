@@ -264,6 +264,9 @@ impl Actor {
         );
         operation.end(OperationState::Cancelled, text, Vec::new());
         self.active = None;
+        // No timer may wake an actor that must not act.
+        self.settling = None;
+        self.retry = (0, None);
         Ok(operation)
     }
 
