@@ -28,6 +28,8 @@ pub(crate) const QUEUE: usize = 16;
 const PROVE: Duration = Duration::from_millis(100);
 /// How long after its last step an operation waits for the snapshot to show the result before it plans again.
 const SETTLE: Duration = Duration::from_secs(2);
+/// After so many failures in a row that may pass (15 s of back-off) an operation says so; the lab is worked on.
+const PATIENCE: u32 = 5;
 /// How long an operation waits for carriers when everything else is as desired.
 const CARRIER: Duration = Duration::from_secs(3);
 
@@ -409,6 +411,12 @@ impl Actor {
             let count = self.retry.0 + 1;
             let wait = Duration::from_secs(1 << (count - 1).min(6)).min(Duration::from_secs(60));
             self.retry = (count, Some(Instant::now() + wait));
+            if count >= PATIENCE
+                && let Some(active) = self.active.take()
+            {
+                let text = format!("{count} tries in a row failed; the wish stays and is tried again");
+                active.operation.end(OperationState::Failed, text, summary.transient.values().cloned().collect());
+            }
         }
         let same_wish = match (&self.wish, &context.wish) {
             (Some(now), Some(then)) => now.generation == then.generation,
