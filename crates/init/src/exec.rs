@@ -27,6 +27,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::launch::{DEFAULT_PATH, Failure, Launch, Streams, User, spawn};
 use crate::mounts::Because;
 use crate::signals::Signals;
+use crate::status::identity;
 use crate::{capability, complain, relay};
 
 #[derive(Default)]
@@ -114,7 +115,7 @@ fn enter(options: &Options) -> Result<OwnedFd, String> {
     if let Some(wanted) = options.start_time {
         let stat =
             fs::read_to_string(format!("/proc/{}/stat", options.pid)).because(|| "the node does not run".into())?;
-        if start_time(&stat) != Some(wanted) {
+        if identity(&stat).map(|(_, start_time)| start_time) != Some(wanted) {
             return Err("the node does not run: its process number belongs to another process".into());
         }
     }
@@ -134,11 +135,6 @@ fn enter(options: &Options) -> Result<OwnedFd, String> {
     umask(Mode::from_raw_mode(0o022));
     capability::drop_dangerous().because(|| "dropping capabilities".into())?;
     Ok(own)
-}
-
-/// Field 22 of /proc/<pid>/stat, counted after the name, which may hold anything.
-fn start_time(stat: &str) -> Option<u64> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 fn environment(user: &User) -> Vec<String> {
@@ -198,12 +194,6 @@ fn exit_code(status: WaitStatus) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_start_time_is_found_behind_any_name() {
-        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
-        assert_eq!(start_time(stat), Some(4711));
-    }
 
     #[test]
     fn options_are_read_up_to_the_command() {

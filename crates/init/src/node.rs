@@ -32,10 +32,15 @@ pub(crate) fn run(directory: &str) -> i32 {
     let _ = setsid();
     let _ = rustix::thread::set_name(c"netloom-init");
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let status = match open(directory, flags, Mode::empty()) {
-        Ok(directory) => Status::new(directory),
-        Err(errno) => {
-            complain(&format!("{directory}: {}", plain_errno(errno)));
+    let opened = open(directory, flags, Mode::empty()).map_err(std::io::Error::from);
+    let status = opened.and_then(Status::new).and_then(|status| {
+        status.write(&Phase::SettingUp)?;
+        Ok(status)
+    });
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => {
+            complain(&format!("{directory}: {}", plain(&error)));
             return 125;
         }
     };

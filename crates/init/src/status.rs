@@ -12,6 +12,8 @@ use crate::spec::STATUS_FILE;
 
 /// What a node's command is doing.
 pub(crate) enum Phase<'a> {
+    /// The root is being made.
+    SettingUp,
     /// The root is made and, if there is a command, it runs as this process (as the node numbers it).
     Running { pid: Option<i32>, notes: &'a [String] },
     /// The command ended; 128 + n after signal n.
@@ -21,13 +23,21 @@ pub(crate) enum Phase<'a> {
 }
 
 /// Writes the status file into the run directory, which stays reachable after the root has changed.
+///
+/// Every status says which process wrote it, as the host numbers it, so that a node whose agent died in the moment
+/// of starting it is still found.
 pub(crate) struct Status {
     directory: OwnedFd,
+    pid: u32,
+    start_time: u64,
 }
 
 impl Status {
-    pub(crate) fn new(directory: OwnedFd) -> Self {
-        Self { directory }
+    /// Call it while /proc is the host's.
+    pub(crate) fn new(directory: OwnedFd) -> std::io::Result<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        let (pid, start_time) = identity(&stat).ok_or(std::io::ErrorKind::InvalidData)?;
+        Ok(Self { directory, pid, start_time })
     }
 
     /// The run directory.
@@ -39,20 +49,19 @@ impl Status {
     pub(crate) fn write(&self, phase: &Phase<'_>) -> std::io::Result<()> {
         const NEW: &str = "status.json.new";
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
-        let mut text = String::new();
-        let written = match phase {
+        let phase = match phase {
+            Phase::SettingUp => r#""setting-up""#.to_owned(),
             Phase::Running { pid, notes } => {
                 let pid = pid.map_or("null".into(), |pid| pid.to_string());
                 let notes: Vec<String> = notes.iter().map(|note| quoted(note)).collect();
-                write!(text, r#"{{"phase":"running","at_ms":{at},"pid":{pid},"notes":[{}]}}"#, notes.join(","))
+                format!(r#""running","pid":{pid},"notes":[{}]"#, notes.join(","))
             }
-            Phase::Exited { code } => write!(text, r#"{{"phase":"exited","at_ms":{at},"code":{code}}}"#),
-            Phase::Failed { cause } => {
-                write!(text, r#"{{"phase":"failed","at_ms":{at},"cause":{}}}"#, quoted(cause))
-            }
+            Phase::Exited { code } => format!(r#""exited","code":{code}"#),
+            Phase::Failed { cause } => format!(r#""failed","cause":{}"#, quoted(cause)),
         };
-        debug_assert!(written.is_ok());
-        text.push('\n');
+        let (pid, start_time) = (self.pid, self.start_time);
+        let text =
+            format!("{{\"phase\":{phase},\"at_ms\":{at},\"init\":{{\"pid\":{pid},\"start_time\":{start_time}}}}}\n");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut file = File::from(openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o644))?);
         file.write_all(text.as_bytes())?;
@@ -70,6 +79,13 @@ pub(crate) fn report(line: &str) -> std::io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdout(&null)?;
     Ok(())
+}
+
+/// Number and start time (fields 1 and 22) out of /proc/<pid>/stat; the name in brackets may hold anything.
+pub(crate) fn identity(stat: &str) -> Option<(u32, u64)> {
+    let (before, after) = stat.rsplit_once(')')?;
+    let pid = before.split(' ').next()?.parse().ok()?;
+    Some((pid, after.split_whitespace().nth(19)?.parse().ok()?))
 }
 
 fn quoted(text: &str) -> String {
@@ -91,6 +107,12 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn number_and_start_time_are_found_around_any_name() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 1";
+        assert_eq!(identity(stat), Some((7, 4711)));
+    }
 
     #[test]
     fn quotes_and_control_characters_are_escaped() {
