@@ -1,1 +1,27 @@
-//! Fakes and contract suites.
+//! Fakes of the three seams over one small world, and the contract suites that fakes and real drivers pass.
+//!
+//! ```text
+//!  FakeRuntime ─┐                     ┌─▶ Reporter (events on change, all on relist)
+//!               ├──▶ World (a mutex) ─┤
+//!  FakeFabric ──┘         ▲           └─▶ calls(), troubles
+//!                         └── tests: exit a node, delete a link, add something foreign, lose events
+//! ```
+//!
+//! A world outlives the engines that work on it: [`World::report_to`] gives it to the next one, as a host is given
+//! to the next agent process.
+
+pub mod contract;
+mod fabric;
+mod program;
+mod runtime;
+mod sketch;
+mod store;
+mod trouble;
+mod world;
+
+pub use fabric::FakeFabric;
+pub use runtime::FakeRuntime;
+pub use sketch::Sketch;
+pub use store::FakeStore;
+pub use trouble::Trouble;
+pub use world::{EventsAre, World};

@@ -1,0 +1,199 @@
+//! A fabric whose interfaces are entries of a map.
+
+use async_trait::async_trait;
+use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId};
+use netloom_plan::{AdminState, LinkFingerprint};
+
+use super::trouble::error;
+use super::world::{State, World};
+use crate::driver::{Context, DriverError, ErrorClass, Fabric, LinkOrder};
+use crate::fact::{Fact, Place, PortFact, PortKind, PortMark, Source};
+use crate::inventory::sides;
+
+/// The fabric of a [`World`].
+#[derive(Debug, Clone)]
+pub struct FakeFabric {
+    world: World,
+}
+
+impl FakeFabric {
+    pub(super) fn new(world: World) -> Self {
+        Self { world }
+    }
+
+    async fn carry_out(&self, order: LinkOrder) -> Result<(), DriverError> {
+        let (operation, lab, link) = match &order {
+            LinkOrder::Create { lab, link, .. } => ("create", lab.name(), link),
+            LinkOrder::Update { lab, link, .. } => ("update", lab.name(), link),
+            LinkOrder::Set { lab, link, .. } => ("set", lab.name(), link),
+            LinkOrder::Delete { lab, link } => ("delete", lab, link),
+        };
+        self.world.enter(operation, &format!("{lab}/{link}")).await?;
+        let failed = |cause: String| error(operation, &format!("link {link}"), &cause, ErrorClass::Permanent);
+        let mut state = self.world.lock();
+        match &order {
+            LinkOrder::Create { lab, link, fingerprint } => create(&mut state, lab, link, fingerprint),
+            LinkOrder::Update { lab, link, fingerprint } => update(&mut state, lab, link, fingerprint),
+            LinkOrder::Set { lab, link, side, admin } => {
+                let (_, place, name) = sides(lab.name(), find(lab, link)).swap_remove(usize::from(*side as u8));
+                match state.find(&place, name.as_str()) {
+                    Some(port) => {
+                        state.switch(port, *admin);
+                        let touched = state.settle(&[port]);
+                        state.tell_ports(&touched);
+                        Ok(())
+                    }
+                    None => Err(format!("its interface `{name}` is not there")),
+                }
+            }
+            LinkOrder::Delete { lab, link } => {
+                let ports = state.marked(lab, link);
+                state.remove_ports(&ports);
+                Ok(())
+            }
+        }
+        .map_err(failed)
+    }
+}
+
+fn find<'a>(lab: &'a Lab, id: &LinkId) -> &'a Link {
+    lab.links().iter().find(|link| &link.id() == id).expect("an order's link is in its lab")
+}
+
+fn place(lab: &LabName, end: &End) -> Place {
+    match &end.at {
+        Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
+        _ => Place::Host,
+    }
+}
+
+fn mark(lab: &Lab, link: &LinkId, fingerprint: &LinkFingerprint, switched: AdminState) -> PortMark {
+    PortMark::Link { lab: lab.name().clone(), link: link.clone(), fingerprint: fingerprint.clone(), switched }
+}
+
+fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerprint) -> Result<(), String> {
+    let link = find(lab, id);
+    let ours = state.marked(lab.name(), id);
+    let same =
+        |port: &u32| matches!(&state.ports[port].mark, Some(PortMark::Link { fingerprint: f, .. }) if f == fingerprint);
+    if ours.len() == link.ends().count() && ours.iter().all(same) {
+        state.tell_ports(&ours);
+        return Ok(());
+    }
+    // What is left of an earlier one makes way.
+    state.remove_ports(&ours);
+    for end in link.ends() {
+        check_end(state, lab.name(), end)?;
+    }
+    let mut ports = Vec::new();
+    for end in link.ends() {
+        let kind = if link.b.is_some() { PortKind::Veth } else { PortKind::Dummy };
+        let mark = mark(lab, id, fingerprint, AdminState::Up);
+        let port = state.new_port(place(lab.name(), end), end.interface.kernel().clone(), kind, Some(mark));
+        if let Endpoint::Bridge(bridge) = &end.at {
+            let master = state.find(&Place::Host, bridge.as_str());
+            state.ports.get_mut(&port).expect("just made").master = master;
+        }
+        ports.push(port);
+    }
+    if let [a, b] = ports[..] {
+        state.peers.extend([(a, b), (b, a)]);
+    }
+    configure(state, link, &ports);
+    let touched = state.settle(&ports);
+    state.tell_ports(&touched);
+    Ok(())
+}
+
+fn check_end(state: &State, lab: &LabName, end: &End) -> Result<(), String> {
+    let name = end.interface.kernel();
+    match &end.at {
+        Endpoint::Node(node) if !state.nodes.contains_key(&(lab.clone(), node.clone())) => {
+            return Err(format!("node `{node}` is not there"));
+        }
+        Endpoint::Bridge(bridge) => {
+            let there = state.find(&Place::Host, bridge.as_str()).map(|port| state.ports[&port].kind);
+            if there != Some(PortKind::Bridge) {
+                return Err(format!("bridge `{bridge}` is not there"));
+            }
+        }
+        _ => {}
+    }
+    let taken = state.find(&place(lab, end), name.as_str()).is_some();
+    if taken { Err(format!("interface `{name}` already exists")) } else { Ok(()) }
+}
+
+fn configure(state: &mut State, link: &Link, ports: &[u32]) {
+    for (end, port) in link.ends().zip(ports) {
+        let port = state.ports.get_mut(port).expect("just found");
+        port.mtu = link.mtu.bytes();
+        port.mac = Some(end.mac);
+        port.addresses =
+            end.ipv4.iter().map(ToString::to_string).chain(end.ipv6.iter().map(ToString::to_string)).collect();
+        port.addresses.sort();
+    }
+}
+
+fn update(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerprint) -> Result<(), String> {
+    let link = find(lab, id);
+    let found: Option<Vec<u32>> =
+        sides(lab.name(), link).iter().map(|(_, place, name)| state.find(place, name.as_str())).collect();
+    let ports = found.ok_or("it is not there")?;
+    configure(state, link, &ports);
+    for port in &ports {
+        if let Some(PortMark::Link { fingerprint: there, .. }) = &mut state.ports.get_mut(port).expect("found").mark {
+            *there = fingerprint.clone();
+        }
+    }
+    state.tell_ports(&ports);
+    Ok(())
+}
+
+#[async_trait]
+impl Fabric for FakeFabric {
+    fn name(&self) -> &'static str {
+        "fake"
+    }
+
+    async fn apply(&self, orders: Vec<LinkOrder>, _context: &Context) -> Vec<Result<(), DriverError>> {
+        let mut answers = Vec::with_capacity(orders.len());
+        for order in orders {
+            answers.push(self.carry_out(order).await);
+        }
+        answers
+    }
+
+    async fn ensure_bridge(&self, bridge: &InterfaceName, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("ensure", &format!("bridge/{bridge}")).await?;
+        let mut state = self.world.lock();
+        let port = match state.find(&Place::Host, bridge.as_str()) {
+            Some(port) if state.ports[&port].kind == PortKind::Bridge => port,
+            Some(_) => {
+                let cause = "the host has an interface of that name that is no bridge";
+                return Err(error("ensure", &format!("bridge {bridge}"), cause, ErrorClass::Permanent));
+            }
+            None => state.new_port(Place::Host, bridge.clone(), PortKind::Bridge, Some(PortMark::Bridge)),
+        };
+        state.tell_ports(&[port]);
+        Ok(())
+    }
+
+    async fn remove_bridge(&self, bridge: &InterfaceName, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("remove", &format!("bridge/{bridge}")).await?;
+        let mut state = self.world.lock();
+        if let Some(port) = state.find(&Place::Host, bridge.as_str())
+            && state.ports[&port].mark == Some(PortMark::Bridge)
+        {
+            state.remove_ports(&[port]);
+        }
+        Ok(())
+    }
+
+    async fn relist(&self) -> Result<(), DriverError> {
+        self.world.look("relist", "fabric").await?;
+        let answer = self.world.lock().relist(Source::Fabric, |state, seen| {
+            state.ports.values().map(|port| Fact::Port(PortFact { seen, ..port.clone() })).collect()
+        });
+        answer.map_err(|why| error("list", "interfaces", &why, ErrorClass::Transient))
+    }
+}

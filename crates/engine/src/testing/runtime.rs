@@ -1,0 +1,233 @@
+//! A runtime whose nodes are entries of a map.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_plan::{NodeState, names_hash};
+use tokio::sync::mpsc;
+
+use super::program::{self, Program};
+use super::trouble::error;
+use super::world::{FakeNode, World};
+use crate::driver::{
+    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, NodeOrder,
+    Runtime,
+};
+use crate::fact::{Fact, NodeFact, Source};
+use crate::task;
+
+/// The runtime of a [`World`].
+#[derive(Debug, Clone)]
+pub struct FakeRuntime {
+    world: World,
+}
+
+impl FakeRuntime {
+    pub(super) fn new(world: World) -> Self {
+        Self { world }
+    }
+
+    fn running(&self, lab: &LabName, node: &NodeName, operation: &str) -> Result<(), DriverError> {
+        let state = self.world.lock();
+        match state.nodes.get(&(lab.clone(), node.clone())) {
+            Some(there) if there.fact.state == NodeState::Running => Ok(()),
+            _ => Err(error(operation, &format!("node {node}"), "it does not run", ErrorClass::Permanent)),
+        }
+    }
+
+    fn program(&self, lab: &LabName, argv: &[String]) -> Program {
+        let hosts = self.world.lock().names.get(lab).cloned().unwrap_or_default();
+        program::run(argv, &hosts)
+    }
+}
+
+fn key(order: &NodeOrder) -> (LabName, NodeName) {
+    (order.lab.name().clone(), order.node.clone())
+}
+
+fn object(lab: &LabName, node: &NodeName) -> String {
+    format!("{lab}/{node}")
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn kind(&self) -> RuntimeKind {
+        RuntimeKind::Namespace
+    }
+
+    async fn check(&self) -> Result<(), DriverError> {
+        self.world.look("check", "runtime").await
+    }
+
+    async fn check_node(&self, order: &NodeOrder) -> Result<(), DriverError> {
+        self.world.look("check", &object(order.lab.name(), &order.node)).await?;
+        let node = &order.lab.nodes()[&order.node];
+        match node.binds.iter().find(|bind| bind.source.contains("missing")) {
+            Some(bind) => {
+                let cause = format!("the source `{}` of a bind is not there", bind.source);
+                Err(error("check", &format!("node {}", order.node), &cause, ErrorClass::Permanent))
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn create(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("create", &object(order.lab.name(), &order.node)).await?;
+        let mut state = self.world.lock();
+        let fact = NodeFact {
+            lab: order.lab.name().clone(),
+            node: order.node.clone(),
+            runtime: RuntimeKind::Namespace,
+            state: NodeState::Created,
+            pid: None,
+            incarnation: None,
+            fingerprint: order.fingerprint.clone(),
+            container: order.lab.container_name(&order.node),
+            last_output: None,
+            note: None,
+            seen: std::time::SystemTime::now(),
+        };
+        state.nodes.entry(key(order)).or_insert(FakeNode { fact, output: String::new() });
+        state.tell_node(&key(order));
+        Ok(())
+    }
+
+    async fn start(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("start", &object(order.lab.name(), &order.node)).await?;
+        let spec = &order.lab.nodes()[&order.node];
+        let argv: Vec<String> = spec.entrypoint.iter().chain(&spec.cmd).cloned().collect();
+        let program = self.program(order.lab.name(), &argv);
+        let mut state = self.world.lock();
+        let life = state.fresh();
+        let Some(there) = state.nodes.get_mut(&key(order)) else {
+            return Err(error("start", &format!("node {}", order.node), "it is not there", ErrorClass::Permanent));
+        };
+        if there.fact.state == NodeState::Running && there.fact.fingerprint == order.fingerprint {
+            return Ok(());
+        }
+        there.output = program.stdout + &program.stderr;
+        there.fact = NodeFact {
+            state: NodeState::Running,
+            pid: Some(10_000 + life),
+            incarnation: Some(format!("life-{life}")),
+            fingerprint: order.fingerprint.clone(),
+            last_output: None,
+            ..there.fact.clone()
+        };
+        state.tell_node(&key(order));
+        if let Some(code) = program.ends {
+            let there = state.nodes.get_mut(&key(order)).expect("just seen");
+            there.fact.state = NodeState::Exited { code };
+            there.fact.pid = None;
+            there.fact.last_output = Some(there.output.clone());
+            state.tell_node(&key(order));
+        }
+        Ok(())
+    }
+
+    async fn update(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("update", &object(order.lab.name(), &order.node)).await?;
+        let mut state = self.world.lock();
+        let Some(there) = state.nodes.get_mut(&key(order)) else {
+            return Err(error("update", &format!("node {}", order.node), "it is not there", ErrorClass::Permanent));
+        };
+        there.fact.fingerprint = order.fingerprint.clone();
+        state.tell_node(&key(order));
+        Ok(())
+    }
+
+    async fn stop(&self, lab: &LabName, node: &NodeName, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("stop", &object(lab, node)).await?;
+        let mut state = self.world.lock();
+        let key = (lab.clone(), node.clone());
+        if let Some(there) = state.nodes.get_mut(&key) {
+            there.fact.state = NodeState::Stopped;
+            there.fact.pid = None;
+            state.tell_node(&key);
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, lab: &LabName, node: &NodeName, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("delete", &object(lab, node)).await?;
+        self.world.lock().remove_node(&(lab.clone(), node.clone()));
+        Ok(())
+    }
+
+    async fn write_names(&self, lab: &LabName, content: Option<&str>, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("names", lab.as_str()).await?;
+        let mut state = self.world.lock();
+        match content {
+            Some(content) => state.names.insert(lab.clone(), content.to_owned()),
+            None => state.names.remove(lab),
+        };
+        state.send(Source::Runtime(self.kind()), vec![Fact::Names(lab.clone(), content.map(names_hash))]);
+        Ok(())
+    }
+
+    async fn relist(&self) -> Result<(), DriverError> {
+        self.world.look("relist", "runtime").await?;
+        let answer = self.world.lock().relist(Source::Runtime(self.kind()), |state, seen| {
+            let nodes = state.nodes.values().map(|node| Fact::Node(NodeFact { seen, ..node.fact.clone() }));
+            let names = state.names.iter().map(|(lab, text)| Fact::Names(lab.clone(), Some(names_hash(text))));
+            nodes.chain(names).collect()
+        });
+        answer.map_err(|why| error("list", "nodes", &why, ErrorClass::Transient))
+    }
+
+    async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError> {
+        let words = request.argv.join(" ");
+        self.world.enter("exec", &format!("{}: {words}", object(lab, node))).await?;
+        self.running(lab, node, "exec on")?;
+        let program = self.program(lab, &request.argv);
+        let (input, from_caller) = mpsc::channel(16);
+        let (to_caller, output) = mpsc::channel(16);
+        task::spawn("fake exec", serve(program, from_caller, to_caller));
+        Ok(ExecSession { input, output })
+    }
+
+    async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError> {
+        self.world.look("logs", &object(lab, node)).await?;
+        let state = self.world.lock();
+        let Some(there) = state.nodes.get(&(lab.clone(), node.clone())) else {
+            return Err(error("read logs of", &format!("node {node}"), "it is not there", ErrorClass::Permanent));
+        };
+        let (sender, chunks) = mpsc::channel(1);
+        if !there.output.is_empty() {
+            let _ = sender.try_send(Bytes::from(there.output.clone()));
+        }
+        if follow == Follow::Yes {
+            // Nothing more is ever written, so the stream only waits for its reader to go.
+            task::spawn("fake logs", async move { sender.closed().await });
+        }
+        Ok(LogStream { chunks })
+    }
+}
+
+/// Plays a command: its output, then its input if it reads that, then its end.
+async fn serve(program: Program, mut input: mpsc::Receiver<ExecInput>, output: mpsc::Sender<ExecOutput>) {
+    let send = async |what| output.send(what).await;
+    if !program.stdout.is_empty() && send(ExecOutput::Stdout(program.stdout.into())).await.is_err() {
+        return;
+    }
+    if !program.stderr.is_empty() && send(ExecOutput::Stderr(program.stderr.into())).await.is_err() {
+        return;
+    }
+    let code = match program.ends {
+        Some(code) => code,
+        None => loop {
+            match input.recv().await {
+                Some(ExecInput::Stdin(bytes)) if program.repeats => {
+                    if send(ExecOutput::Stdout(bytes)).await.is_err() {
+                        return;
+                    }
+                }
+                Some(ExecInput::CloseStdin) if program.repeats => break 0,
+                Some(ExecInput::Terminate) | None => break 143,
+                Some(_) => {}
+            }
+        },
+    };
+    // The reader may have gone; that ends the command too.
+    let _ = send(ExecOutput::Exited(code)).await;
+}

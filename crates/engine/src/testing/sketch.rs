@@ -1,0 +1,111 @@
+//! Small labs, written in a line each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use netloom_model::{End, Endpoint, Lab, LabParts, Link, Mtu, Node, NodeKind, NodeName, Prefix, derived_mac};
+
+use super::world::name;
+
+/// A lab in the making.
+///
+/// # Panics
+/// All methods panic on names and links that cannot be: only tests use them.
+#[derive(Debug, Clone)]
+pub struct Sketch {
+    parts: LabParts,
+}
+
+impl Sketch {
+    /// A lab of this name without nodes.
+    pub fn new(lab: &str) -> Self {
+        let (name, nodes, links) = (name(lab), BTreeMap::new(), Vec::new());
+        Self { parts: LabParts { name, prefix: Prefix::default(), source: None, nodes, links } }
+    }
+
+    /// Two nodes `r1` and `r2` and a link between their `eth1`.
+    pub fn pair(lab: &str) -> Self {
+        Self::new(lab).node("r1").node("r2").link("r1:eth1", "r2:eth1")
+    }
+
+    /// Where the topology came from.
+    #[must_use]
+    pub fn from_file(mut self, source: &str) -> Self {
+        self.parts.source = Some(source.to_owned());
+        self
+    }
+
+    /// A node on the runtime `namespace`.
+    #[must_use]
+    pub fn node(self, node: &str) -> Self {
+        self.add(node, r#"{ "kind": "linux", "runtime": "namespace" }"#)
+    }
+
+    /// A bridge on the host.
+    #[must_use]
+    pub fn bridge(self, bridge: &str) -> Self {
+        self.add(bridge, r#"{ "kind": "bridge" }"#)
+    }
+
+    fn add(mut self, node: &str, wire: &str) -> Self {
+        let mut wire: serde_json::Value = serde_json::from_str(wire).expect("written here");
+        wire["hostname"] = node.into();
+        self.parts.nodes.insert(name(node), serde_json::from_value(wire).expect("written here"));
+        self
+    }
+
+    /// Changes a node.
+    #[must_use]
+    pub fn with(mut self, node: &str, change: impl FnOnce(&mut Node)) -> Self {
+        change(self.parts.nodes.get_mut(&name::<NodeName>(node)).expect("the node was added before"));
+        self
+    }
+
+    /// Gives a node a command.
+    #[must_use]
+    pub fn runs(self, node: &str, cmd: &[&str]) -> Self {
+        self.with(node, |node| node.cmd = words(cmd))
+    }
+
+    /// Gives a node one more command that is run once.
+    #[must_use]
+    pub fn execs(self, node: &str, argv: &[&str]) -> Self {
+        self.with(node, |node| node.exec.push(words(argv)))
+    }
+
+    /// A link between two `node:interface`; the host is `host`.
+    #[must_use]
+    pub fn link(mut self, a: &str, b: &str) -> Self {
+        let (a, b) = (self.end(a), Some(self.end(b)));
+        self.parts.links.push(Link { a, b, mtu: Mtu::DEFAULT, labels: BTreeMap::new() });
+        self
+    }
+
+    /// Changes the last link.
+    #[must_use]
+    pub fn with_link(mut self, change: impl FnOnce(&mut Link)) -> Self {
+        change(self.parts.links.last_mut().expect("a link was added before"));
+        self
+    }
+
+    fn end(&self, end: &str) -> End {
+        let (at, interface) = end.split_once(':').expect("an end is node:interface");
+        let kind = self.parts.nodes.get(&name::<NodeName>(at)).map(|node| node.kind);
+        let at = match kind {
+            Some(NodeKind::Linux) => Endpoint::Node(name(at)),
+            Some(NodeKind::Bridge) => Endpoint::Bridge(name(at)),
+            _ => Endpoint::Host,
+        };
+        let mac = derived_mac(&self.parts.name, end, 0);
+        End { at, interface: name(interface), mac, ipv4: None, ipv6: None }
+    }
+
+    /// The lab.
+    pub fn lab(self) -> Arc<Lab> {
+        Arc::new(Lab::new(self.parts).expect("a test makes a valid lab"))
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}

@@ -1,0 +1,70 @@
+//! A store in memory that can be told to fail.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::driver::{Store, StoreError, Write};
+
+#[derive(Debug, Default)]
+struct State {
+    entries: BTreeMap<String, Vec<u8>>,
+    failing: Option<String>,
+    writes: usize,
+}
+
+/// A store in memory; clones are the same store, so it outlives an engine.
+#[derive(Debug, Clone, Default)]
+pub struct FakeStore {
+    state: Arc<Mutex<State>>,
+}
+
+impl FakeStore {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on writes fail with this cause, or work again.
+    pub fn fail_writes(&self, cause: Option<&str>) {
+        self.lock().failing = cause.map(str::to_owned);
+    }
+
+    /// The keys that are there.
+    pub fn keys(&self) -> Vec<String> {
+        self.lock().entries.keys().cloned().collect()
+    }
+
+    /// How many writes were accepted.
+    pub fn writes(&self) -> usize {
+        self.lock().writes
+    }
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.lock().entries.get(key).cloned())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let state = self.lock();
+        let found = state.entries.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if let Some(cause) = &state.failing {
+            return Err(StoreError::Failed { operation: "write", cause: cause.clone() });
+        }
+        state.writes += 1;
+        for write in writes {
+            match write {
+                Write::Put { key, value } => state.entries.insert(key, value),
+                Write::Delete { key } => state.entries.remove(&key),
+            };
+        }
+        Ok(())
+    }
+}
