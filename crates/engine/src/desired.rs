@@ -47,7 +47,8 @@ pub struct Wish {
     /// The ends that a person switched off.
     #[serde(default)]
     pub down: BTreeSet<(LinkId, Side)>,
-    /// The bridges that the lab has asked the host for.
+    /// The bridges that the lab asks the host for, and those it has not given back yet. Noted before they are asked
+    /// for, so that a crash leaves none behind.
     #[serde(default)]
     pub bridges: BTreeSet<InterfaceName>,
     /// Why nothing is done for it, when a person has cancelled; a deploy or destroy clears it.

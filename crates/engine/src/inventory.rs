@@ -34,7 +34,7 @@ pub struct Snapshot {
     /// What is there of each lab.
     pub labs: BTreeMap<LabName, Arc<LabFacts>>,
     /// The interfaces in the host's namespace, by index.
-    pub host: Arc<BTreeMap<u32, PortFact>>,
+    pub host: Arc<BTreeMap<u32, Arc<PortFact>>>,
     /// How well each source answers.
     pub sources: BTreeMap<Source, SourceState>,
 }
@@ -45,9 +45,9 @@ pub struct LabFacts {
     /// The version of the snapshot that changed it last.
     pub changed: u64,
     /// The nodes.
-    pub nodes: BTreeMap<NodeName, NodeFact>,
+    pub nodes: BTreeMap<NodeName, Arc<NodeFact>>,
     /// The interfaces in the nodes' namespaces, foreign ones too.
-    pub ports: BTreeMap<(NodeName, u32), PortFact>,
+    pub ports: BTreeMap<(NodeName, u32), Arc<PortFact>>,
     /// Hash of the names file.
     pub names: Option<String>,
     names_seen: Option<SystemTime>,
@@ -74,7 +74,7 @@ pub struct SeenLink {
     /// The spec that was applied.
     pub fingerprint: LinkFingerprint,
     /// The interfaces that carry its mark.
-    pub ports: Vec<PortFact>,
+    pub ports: Vec<Arc<PortFact>>,
 }
 
 impl Snapshot {
@@ -102,7 +102,7 @@ impl Snapshot {
 
     /// A host interface by its name.
     pub fn host_port(&self, name: &InterfaceName) -> Option<&PortFact> {
-        self.host.values().find(|port| &port.name == name)
+        self.host.values().map(|port| &**port).find(|port| &port.name == name)
     }
 
     /// Names of host interfaces that are neither ends of links of `lab` nor bridges.
@@ -234,7 +234,7 @@ impl Snapshot {
         facts
     }
 
-    fn touch_host(&mut self) -> &mut BTreeMap<u32, PortFact> {
+    fn touch_host(&mut self) -> &mut BTreeMap<u32, Arc<PortFact>> {
         // Ends of a lab's links may be on the host: its reconciler must look again.
         Arc::make_mut(&mut self.host)
     }
@@ -251,7 +251,7 @@ impl Snapshot {
         match fact {
             Fact::Node(fact) => {
                 let lab = self.lab(&fact.lab.clone());
-                lab.nodes.insert(fact.node.clone(), fact);
+                lab.nodes.insert(fact.node.clone(), Arc::new(fact));
             }
             Fact::NodeGone(lab, node) => {
                 self.lab(&lab).nodes.remove(&node);
@@ -264,11 +264,11 @@ impl Snapshot {
             Fact::Port(port) => match &port.place {
                 Place::Host => {
                     self.touch_owner(Some(&port));
-                    self.touch_host().insert(port.ifindex, port);
+                    self.touch_host().insert(port.ifindex, Arc::new(port));
                 }
                 Place::Node(lab, node) => {
                     let key = (node.clone(), port.ifindex);
-                    self.lab(&lab.clone()).ports.insert(key, port);
+                    self.lab(&lab.clone()).ports.insert(key, Arc::new(port));
                 }
             },
             Fact::PortGone(Place::Host, ifindex) => {

@@ -49,6 +49,14 @@ pub enum Refusal {
         /// Which one.
         operation: OperationId,
     },
+    /// A person has cancelled what was being done with the lab.
+    #[error("lab `{lab}` is held as it is: {why}; deploy it again to go on, or destroy it")]
+    Held {
+        /// The lab.
+        lab: LabName,
+        /// Why.
+        why: String,
+    },
     /// The lab's name belongs to another file.
     #[error(
         "lab `{lab}` is deployed from {theirs}, not from {ours}; give this one another name (`name:` or --name), \

@@ -2,18 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use netloom_model::{Lab, LabName, LabParts, NodeName, RestartPolicy};
-use netloom_plan::{AdminState, Desired, NodeState, Observed, Plan, StepId, obstacles, plan};
+use netloom_model::{InterfaceName, Lab, LabName, LabParts, NodeName, RestartPolicy};
+use netloom_plan::{Action, AdminState, Desired, NodeState, Observed, Plan, StepId, obstacles, plan};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::execute::{Execution, Summary};
 use super::observe::{find_end, observe};
 use super::restart::Restarts;
-use super::step::StepContext;
+use super::step::{StepContext, within};
 use crate::desired::{Authority, Phase, Wish, put, wish_key};
 use crate::driver::{Context, NodeOrder, Write};
 use crate::engine::Shared;
@@ -67,12 +68,15 @@ pub(crate) struct Actor {
     /// What the last plan was made from, to skip snapshots that change nothing here.
     planned: Option<(u64, usize)>,
     states: BTreeMap<NodeName, NodeState>,
+    /// Whether there has been anything to do: a wish or a command.
+    served: bool,
 }
 
 impl Actor {
     pub(crate) fn new(shared: Arc<Shared>, name: LabName, commands: mpsc::Receiver<Command>) -> Self {
         let changes = shared.inventory.changes();
         let wish = shared.wishes.get(&name);
+        let served = wish.is_some();
         Self {
             shared,
             name,
@@ -88,6 +92,7 @@ impl Actor {
             settling: None,
             planned: None,
             states: BTreeMap::new(),
+            served,
         }
     }
 
@@ -139,6 +144,10 @@ impl Actor {
     }
 
     fn next_timer(&self) -> Option<Instant> {
+        if self.is_held() {
+            // No timer may wake an actor that must not act: it would come back at once, for ever.
+            return None;
+        }
         let now = Instant::now();
         let mut timers = vec![self.restarts.next(now), self.retry.1, self.settling.as_ref().map(|(_, until)| *until)];
         if let Some(active) = &self.active {
@@ -151,6 +160,7 @@ impl Actor {
     // ---- commands ---------------------------------------------------------------------------------------
 
     async fn handle(&mut self, command: Command) {
+        self.served = true;
         // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
         match command {
             Command::Deploy { request, reply } => {
@@ -170,6 +180,10 @@ impl Actor {
                 let _ = reply.send(answer);
             }
         }
+    }
+
+    fn is_held(&self) -> bool {
+        self.wish.as_ref().is_some_and(|wish| wish.held.is_some())
     }
 
     fn in_progress(&self) -> Option<Refusal> {
@@ -193,8 +207,8 @@ impl Actor {
         });
         if !unchanged {
             store(&self.shared, &wish).await?;
+            self.accept(wish);
         }
-        self.accept(wish);
         Ok(self.begin("deploy"))
     }
 
@@ -227,6 +241,9 @@ impl Actor {
         };
         if let Some(refusal) = self.in_progress() {
             return Err(refusal);
+        }
+        if let Some(why) = &there.held {
+            return Err(Refusal::Held { lab: self.name.clone(), why: why.clone() });
         }
         let Some(found) = find_end(&there.lab, end) else {
             let ends = there.lab.links().iter().flat_map(netloom_model::Link::ends);
@@ -266,9 +283,6 @@ impl Actor {
         );
         operation.end(OperationState::Cancelled, text, Vec::new());
         self.active = None;
-        // No timer may wake an actor that must not act.
-        self.settling = None;
-        self.retry = (0, None);
         Ok(operation)
     }
 
@@ -310,18 +324,19 @@ impl Actor {
             }
         }
         if let Some((execution, context)) = self.execution.take() {
-            self.conclude(execution.into_summary(), &context);
+            self.conclude(execution.into_summary(), &context).await;
         }
         let snapshot = self.shared.inventory.snapshot();
         if !snapshot.is_complete(&self.shared.sources) {
             return Life::Goes;
         }
         self.note_states(&snapshot);
-        if self.wish.as_ref().is_some_and(|wish| wish.held.is_some()) || !self.is_stale(&snapshot) {
+        if self.is_held() || !self.is_stale(&snapshot) {
             return Life::Goes;
         }
         if self.wish.is_none() && self.active.is_none() {
-            return Life::Ends;
+            // One that was just made for a command waits for it, however late it comes.
+            return if self.served && self.commands.is_empty() { Life::Ends } else { Life::Goes };
         }
         let (observed, steps) = self.plan(&snapshot);
         if steps.is_empty() {
@@ -402,7 +417,7 @@ impl Actor {
         });
     }
 
-    fn conclude(&mut self, summary: Summary, context: &StepContext) {
+    async fn conclude(&mut self, summary: Summary, context: &StepContext) {
         self.planned = None;
         self.complaints.extend(summary.complaints);
         if summary.transient.is_empty() {
@@ -426,6 +441,7 @@ impl Actor {
         if same_wish {
             self.given_up.extend(summary.permanent);
         }
+        self.let_go_of_bridges(&summary.done).await;
         self.settling = (!summary.done.is_empty()).then(|| (summary.done, Instant::now() + SETTLE));
     }
 
@@ -453,7 +469,6 @@ impl Actor {
     /// Nothing is left to do: end what waits for that.
     async fn rest(&mut self, snapshot: &Snapshot, observed: &Observed) -> Life {
         self.settling = None;
-        self.note_bridges().await;
         if self.wish.as_ref().is_none_or(|wish| wish.phase == Phase::Destroy) {
             return self.finish_destroy(observed).await;
         }
@@ -506,15 +521,20 @@ impl Actor {
         }
     }
 
-    async fn note_bridges(&mut self) {
-        let Some(wish) = self.wish.clone().filter(|wish| wish.phase == Phase::Run) else { return };
-        let bridges = Wish::bridges_of(&wish.lab);
-        if bridges != wish.bridges {
-            let wish = Wish { bridges, ..(*wish).clone() };
-            if store(&self.shared, &wish).await.is_ok() {
-                self.accept(wish);
-            }
+    /// Bridges that were released are not this lab's affair any more; whether they are gone is no question of it.
+    async fn let_go_of_bridges(&mut self, done: &BTreeSet<StepId>) {
+        let Some(wish) = self.wish.clone() else { return };
+        let held = |bridge: &InterfaceName| !done.contains(&Action::ReleaseBridge { bridge: bridge.clone() }.id());
+        let bridges: BTreeSet<InterfaceName> = wish.bridges.iter().filter(|bridge| held(bridge)).cloned().collect();
+        if bridges == wish.bridges {
+            return;
         }
+        let wish = Wish { bridges, ..(*wish).clone() };
+        if let Err(error) = store(&self.shared, &wish).await {
+            // After a crash it is released once more, which does no harm.
+            tracing::warn!(lab = %self.name, %error, "cannot record that bridges were released");
+        }
+        self.accept(wish);
     }
 
     async fn finish_destroy(&mut self, observed: &Observed) -> Life {
@@ -526,11 +546,12 @@ impl Actor {
             }
             return Life::Goes;
         }
-        let context =
-            Context { deadline: Instant::now() + self.shared.config.step_limit, cancel: CancellationToken::new() };
+        let deadline = (Instant::now() + self.shared.config.step_limit).into_std();
+        let context = Context { deadline, cancel: CancellationToken::new() };
         let mut problems = Vec::new();
         for runtime in self.shared.runtimes.values() {
-            if let Err(error) = runtime.write_names(&self.name, None, &context).await {
+            let forget = runtime.write_names(&self.name, None, &context);
+            if let Err(error) = within(&context, &format!("lab {}", self.name), forget).await {
                 problems.push(error.to_string());
             }
         }
@@ -561,12 +582,12 @@ async fn store(shared: &Arc<Shared>, wish: &Wish) -> Result<(), Refusal> {
 }
 
 fn start_id(fact: &crate::fact::NodeFact) -> StepId {
-    netloom_plan::Action::StartNode { node: fact.node.clone(), runtime: fact.runtime }.id()
+    Action::StartNode { node: fact.node.clone(), runtime: fact.runtime }.id()
 }
 
 async fn sleep_until(timer: Option<Instant>) {
     match timer {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
@@ -593,14 +614,15 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
         }
     }
     let Some(there) = there else {
+        let lab = merged(None, request);
         return Ok(Wish {
-            lab: merged(None, request),
+            bridges: Wish::bridges_of(&lab),
+            lab,
             authority: Authority::Local,
             phase: Phase::Run,
             generation: 1,
             rebuild: 0,
             down: BTreeSet::new(),
-            bridges: BTreeSet::new(),
             held: None,
             created: SystemTime::now(),
         });

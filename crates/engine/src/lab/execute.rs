@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use netloom_plan::{Action, Owner, Plan, Step, StepId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::step::StepContext;
@@ -135,7 +136,7 @@ impl Execution {
     }
 
     fn context(&self, limit: Duration) -> Context {
-        Context { deadline: Instant::now() + limit, cancel: self.cancel.clone() }
+        Context { deadline: (Instant::now() + limit).into_std(), cancel: self.cancel.clone() }
     }
 
     /// Waits for the next step (or batch) to end; pending for ever when nothing is under way. Cancel safe.

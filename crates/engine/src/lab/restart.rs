@@ -1,10 +1,11 @@
 //! When a node that ended is started again: its policy, and a back-off of 1, 2, 4 … 60 s.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netloom_model::{NodeName, RestartPolicy};
 use netloom_plan::NodeState;
+use tokio::time::Instant;
 
 use crate::fact::NodeFact;
 

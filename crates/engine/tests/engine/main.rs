@@ -1,0 +1,9 @@
+//! The engine on a fake world: what people ask for, what goes wrong, what the world does by itself.
+#![expect(clippy::unwrap_used, reason = "only tests use the helpers here")]
+
+mod bench;
+mod deploy;
+mod failure;
+mod lifecycle;
+mod shared;
+mod world;
