@@ -116,7 +116,7 @@ impl Snapshot {
 impl SeenLink {
     /// The interface at one end, found by place and name.
     pub fn port(&self, place: &Place, name: &InterfaceName) -> Option<&PortFact> {
-        self.ports.iter().find(|port| &port.place == place && &port.name == name)
+        self.ports.iter().map(|port| &**port).find(|port| &port.place == place && &port.name == name)
     }
 }
 
@@ -273,7 +273,7 @@ impl Snapshot {
             },
             Fact::PortGone(Place::Host, ifindex) => {
                 let gone = self.touch_host().remove(&ifindex);
-                self.touch_owner(gone.as_ref());
+                self.touch_owner(gone.as_deref());
             }
             Fact::PortGone(Place::Node(lab, node), ifindex) => {
                 self.lab(&lab).ports.remove(&(node, ifindex));
@@ -320,8 +320,8 @@ impl Snapshot {
 
     fn port(&self, place: &Place, ifindex: u32) -> Option<&PortFact> {
         match place {
-            Place::Host => self.host.get(&ifindex),
-            Place::Node(lab, node) => self.labs.get(lab)?.ports.get(&(node.clone(), ifindex)),
+            Place::Host => self.host.get(&ifindex).map(|port| &**port),
+            Place::Node(lab, node) => self.labs.get(lab)?.ports.get(&(node.clone(), ifindex)).map(|port| &**port),
         }
     }
 

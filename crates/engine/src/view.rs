@@ -111,7 +111,7 @@ impl LabView {
         let mut nodes: Vec<NodeView> = Vec::new();
         if let Some(wish) = wish {
             for (node, spec) in wish.lab.nodes() {
-                let fact = facts.and_then(|facts| facts.nodes.get(node));
+                let fact = facts.and_then(|facts| facts.nodes.get(node)).map(|fact| &**fact);
                 let mut view = node_view(node, spec.kind, wish.lab.container_name(node), fact);
                 view.runtime = spec.runtime;
                 if spec.kind != NodeKind::Linux {
