@@ -1,0 +1,86 @@
+//! `netloom agent`: configuration, log and runtime of the agent, from its start to its end.
+
+use std::fs;
+
+use netloom_engine::Layout;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::background::Starter;
+use crate::compose;
+use crate::config::Config;
+use crate::failure::{Failure, Result, plain};
+
+/// Threads of the main runtime: it waits for sockets and channels; whatever blocks has a thread of its own.
+const WORKERS: usize = 2;
+
+/// Runs the agent until SIGTERM or SIGINT. In the background (`detached`) the starter is told how the start went.
+pub(crate) fn run(layout: Layout, detached: bool) -> Result {
+    let config = prepare(&layout)?;
+    if !detached {
+        return serve(layout, &config, None);
+    }
+    let starter = Starter::detach(&layout);
+    let starter = starter.map_err(|error| {
+        Failure::failed(format_args!(
+            "{} cannot be written: {}",
+            crate::background::log_path(&layout).display(),
+            plain(&error)
+        ))
+    })?;
+    serve(layout, &config, Some(starter))
+}
+
+/// What can be found wrong before anything is begun.
+fn prepare(layout: &Layout) -> Result<Config> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::failed("the agent makes namespaces and links: run it as root (sudo netloom agent)"));
+    }
+    let config = Config::load(&layout.config()).map_err(Failure::input)?;
+    for directory in [layout.state(), layout.run()] {
+        let writable = fs::create_dir_all(&directory).and_then(|()| tempfile_in(&directory));
+        writable.map_err(|error| {
+            Failure::failed(format_args!(
+                "{} cannot be written: {}; the agent keeps its state there (NETLOOM_ROOT moves it)",
+                directory.display(),
+                plain(&error)
+            ))
+        })?;
+    }
+    Ok(config)
+}
+
+/// Whether a file can be made in a directory: a read-only file system lets its directories exist.
+fn tempfile_in(directory: &std::path::Path) -> std::io::Result<()> {
+    let path = directory.join(format!(".probe-{}", std::process::id()));
+    fs::write(&path, b"")?;
+    fs::remove_file(path)
+}
+
+fn serve(layout: Layout, config: &Config, starter: Option<Starter>) -> Result {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(plain(&error)))?;
+    runtime.block_on(async {
+        let (starter, running) = match (starter, compose::start(layout, config).await) {
+            (starter, Ok(running)) => (starter, running),
+            (starter, Err(failure)) => {
+                if let (Some(starter), Some(why)) = (starter, &failure.text) {
+                    starter.failed(why);
+                }
+                return Err(failure);
+            }
+        };
+        let on =
+            |kind| signal(kind).map_err(|error| Failure::failed(format_args!("cannot watch for signals: {error}")));
+        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        if let Some(starter) = starter {
+            starter.ready();
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; labs run on");
+        running.stop().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,314 @@
+//! The command line as clap reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use netloom_model::{LabName, NodeName};
+
+/// What `netloom --help` says below the list of commands.
+const AFTER: &str = "\
+Exit codes: 0 done, 1 failed, 2 the input is wrong and nothing was touched, 3 no agent can be reached,
+4 deadline passed or cancelled. `exec` and `shell` pass the command's own code and use 125 for ours.
+
+NETLOOM_ROOT moves everything that an agent has on its host (socket, state, configuration) below a directory.";
+
+/// Network labs on a Linux host.
+#[derive(Debug, Parser)]
+#[command(name = "netloom", version, after_help = AFTER, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a topology file; every mistake is shown at once
+    Validate(Validate),
+    /// Make what a topology file describes; only the difference is made
+    Deploy(Deploy),
+    /// Show what is there: nodes, links, addresses
+    Inspect(Inspect),
+    /// Run a command in one node, or in all running nodes at once
+    Exec(Exec),
+    /// Open a shell in a node
+    Shell {
+        /// The node, as LAB/NODE
+        node: LabNode,
+    },
+    /// Show what a node's command has written
+    Logs {
+        /// The node, as LAB/NODE
+        node: LabNode,
+        /// Go on as more is written
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Show what happened
+    Events {
+        /// Go on as more happens
+        #[arg(short, long)]
+        follow: bool,
+        /// One JSON object per line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cut a link at one end, or mend it
+    Link {
+        /// What to do with it
+        state: LinkState,
+        /// The lab
+        lab: LabName,
+        /// The end, as NODE:INTERFACE
+        end: String,
+    },
+    /// Remove labs with everything of theirs
+    Destroy(Destroy),
+    /// Look at what the agent does or did, or cancel it
+    #[command(subcommand)]
+    Operation(Operation),
+    /// Run the agent of this host, look after it, or stop it
+    Agent(Agent),
+    /// Write the completions of a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Show the version of the command line and of the agent
+    Version {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `netloom validate`.
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    /// A topology file, or a directory with one *.clab.yml
+    #[arg(default_value = ".")]
+    pub(crate) topology: PathBuf,
+    /// The diagnostics as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `netloom deploy`.
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// A topology file, or a directory with one *.clab.yml
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR", default_value = ".")]
+    pub(crate) topology: PathBuf,
+    /// Another name for the lab than the file says
+    #[arg(long)]
+    pub(crate) name: Option<LabName>,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The wire types: the plan of a dry run, else one event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Remove all nodes and links and make them anew
+    #[arg(long, short = 'c')]
+    pub(crate) reconfigure: bool,
+    /// Only these nodes and the links between them
+    #[arg(long, value_delimiter = ',', value_name = "NODE,…")]
+    pub(crate) node_filter: Vec<NodeName>,
+    /// How long to wait, for example 30s; the agent goes on afterwards
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Which lab, by name or by the file that it was deployed from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LabChoice {
+    /// The lab's name
+    #[arg(long)]
+    pub(crate) name: Option<LabName>,
+    /// The file, or its directory, that the lab was deployed from
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR")]
+    pub(crate) topology: Option<PathBuf>,
+}
+
+/// Which lab, or all.
+#[derive(Debug, Args)]
+#[group(required = false, multiple = false)]
+pub(crate) struct LabsChoice {
+    /// The lab's name
+    #[arg(long)]
+    pub(crate) name: Option<LabName>,
+    /// The file, or its directory, that the lab was deployed from
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR")]
+    pub(crate) topology: Option<PathBuf>,
+    /// All labs of this host
+    #[arg(short, long)]
+    pub(crate) all: bool,
+}
+
+/// `netloom inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Which; all labs when nothing is said
+    #[command(flatten)]
+    pub(crate) labs: LabsChoice,
+    /// The wire type
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `netloom exec`.
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Which
+    #[command(flatten)]
+    pub(crate) lab: LabChoice,
+    /// The node; all running nodes when nothing is said
+    #[arg(long)]
+    pub(crate) node: Option<NodeName>,
+    /// Pass standard input on to the command
+    #[arg(short, long, requires = "node")]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal
+    #[arg(short = 'T', long, requires = "node")]
+    pub(crate) tty: bool,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
+}
+
+/// `netloom destroy`.
+#[derive(Debug, Args)]
+pub(crate) struct Destroy {
+    /// Which
+    #[command(flatten)]
+    pub(crate) labs: LabsChoice,
+    /// One event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Accepted and without effect: nothing is asked
+    #[arg(long, short, hide = true)]
+    pub(crate) yes: bool,
+}
+
+/// `netloom operation`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Operation {
+    /// List the last operations
+    List {
+        /// The wire type
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show an operation with its steps
+    Show {
+        /// Its number
+        id: String,
+        /// The wire type
+        #[arg(long)]
+        json: bool,
+    },
+    /// End an operation; its lab is held as it is until the next deploy or destroy
+    Cancel {
+        /// Its number
+        id: String,
+    },
+}
+
+/// `netloom agent`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Agent {
+    /// Start it in the background and return when it answers
+    #[arg(long)]
+    pub(crate) background: bool,
+    /// Internal: the process that `--background` starts
+    #[arg(long, hide = true, conflicts_with = "background")]
+    pub(crate) detached: bool,
+    /// Instead of running one
+    #[command(subcommand)]
+    pub(crate) command: Option<AgentCommand>,
+}
+
+/// What can be done about an agent that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(crate) enum AgentCommand {
+    /// End it; labs run on and the next start takes them over
+    Stop,
+    /// Say whether it runs
+    Status {
+        /// The wire type
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LinkState {
+    /// Mend it
+    Up,
+    /// Cut it
+    Down,
+}
+
+/// The shells that completions are written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU Bash
+    Bash,
+    /// Z shell
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// `LAB/NODE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LabNode {
+    /// The lab.
+    pub(crate) lab: LabName,
+    /// The node.
+    pub(crate) node: NodeName,
+}
+
+impl std::str::FromStr for LabNode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (lab, node) = text.split_once('/').ok_or("write LAB/NODE, for example ospf/r1")?;
+        let lab = lab.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
+        let node = node.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
+        Ok(Self { lab, node })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_is_named_with_its_lab() {
+        let node: LabNode = "ospf/r1".parse().unwrap();
+        assert_eq!((node.lab.as_str(), node.node.as_str()), ("ospf", "r1"));
+        assert!("ospf".parse::<LabNode>().is_err());
+        assert!("ospf/".parse::<LabNode>().is_err());
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let cli =
+            Cli::try_parse_from(["netloom", "exec", "--name", "x", "--node", "r1", "--", "ping", "-c", "1", "h2"]);
+        let Ok(Cli { command: Command::Exec(exec) }) = cli else { panic!("{cli:?}") };
+        assert_eq!(exec.command, ["ping", "-c", "1", "h2"]);
+    }
+}

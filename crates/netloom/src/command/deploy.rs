@@ -1,0 +1,51 @@
+//! `netloom deploy`: a topology file becomes the desired state of its lab, and the operation is followed.
+
+use hyper::Method;
+use netloom_agent::wire::{Accepted, PutLab};
+use netloom_engine::{LabView, Layout, OperationState};
+use netloom_plan::Plan;
+
+use super::agent_process;
+use super::follow::{Following, Shown};
+use crate::cli::Deploy;
+use crate::client::{Client, segment};
+use crate::failure::Result;
+use crate::{output, render, topology};
+
+/// Exit code 0 when all of it is there.
+pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
+    let source = topology::find(&options.topology)?;
+    let lab = topology::read(&source, options.name.as_ref())?.into_lab()?;
+    let name = lab.name().clone();
+    let only = (!options.node_filter.is_empty()).then(|| options.node_filter.iter().cloned().collect());
+    let body = PutLab { lab, rebuild: options.reconfigure, only };
+    let path = format!("/labs/{}", segment(&name));
+    if options.dry_run {
+        let client = Client::connect(layout).await?;
+        let plan: Plan = client.ask(&Method::PUT, &format!("{path}?dry-run=true"), Some(&body)).await?;
+        return if options.json { output::json(&plan) } else { output::result(&plan.to_string()) };
+    }
+    let client = agent_process::connect_or_start(layout).await?;
+    let accepted: Accepted = client.ask(&Method::PUT, &path, Some(&body)).await?;
+    let following = Following {
+        client: &client,
+        title: format!("deploy of lab {name}"),
+        shown: if options.json { Shown::Json } else { Shown::Progress },
+        timeout: options.timeout,
+        go_on: format!(
+            "go on with `netloom deploy -t {}`, or remove it with `netloom destroy --name {name}`",
+            source.shown.display()
+        ),
+    };
+    let ended = following.to_the_end(accepted.operation).await?;
+    if !options.json {
+        if ended.state == OperationState::Succeeded && ended.steps.is_empty() {
+            return output::result(&format!("lab {name}: nothing to change\n"));
+        }
+        // After a failure it is wanted most: what stands and what does not.
+        if let Ok(view) = client.get::<LabView>(&path).await {
+            output::result(&render::lab(&view))?;
+        }
+    }
+    following.judge(&ended)
+}

@@ -1,0 +1,83 @@
+//! The commands that talk to an agent, one module each.
+
+mod agent_process;
+mod deploy;
+mod destroy;
+mod exec;
+mod follow;
+mod inspect;
+mod link;
+mod operation;
+mod output_of;
+mod validate;
+mod version;
+
+use std::path::Path;
+
+use netloom_engine::{LabView, Layout};
+use netloom_model::LabName;
+
+use crate::cli::{Cli, Command};
+use crate::client::Client;
+use crate::failure::{Exit, Failure, Result};
+use crate::topology;
+
+/// Runs what was asked for. `agent` without more, and completions, need no client and are not in here.
+pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
+    match cli.command {
+        Command::Validate(options) => validate::run(&options),
+        Command::Deploy(options) => deploy::run(options, layout).await,
+        Command::Inspect(options) => inspect::run(options, layout).await,
+        Command::Exec(options) => ours(exec::run(options, layout).await),
+        Command::Shell { node } => ours(exec::shell(&node, layout).await),
+        Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,
+        Command::Events { follow, json } => output_of::events(follow, json, layout).await,
+        Command::Link { state, lab, end } => link::run(state, &lab, end, layout).await,
+        Command::Destroy(options) => destroy::run(options, layout).await,
+        Command::Operation(command) => operation::run(command, layout).await,
+        Command::Agent(options) => agent_process::run(&options, layout).await,
+        Command::Version { json } => version::run(json, layout).await,
+        Command::Completions { shell } => crate::completions(shell),
+    }
+}
+
+/// `exec` passes the code of the command on, so a failure of ours has one that tells it apart.
+fn ours(result: Result) -> Result {
+    result.map_err(|failure| match failure.exit {
+        Exit::Command(_) => failure,
+        _ => Failure { exit: Exit::Command(125), ..failure },
+    })
+}
+
+/// The lab that is meant: by its name, or by the file that it was deployed from. What the file says now does not
+/// matter, unless it was deployed under several names.
+async fn lab_name(name: Option<LabName>, topology: Option<&Path>, client: &Client) -> Result<LabName> {
+    let (None, Some(path)) = (&name, topology) else {
+        return name.ok_or_else(|| Failure::input("say which lab: --name LAB or -t FILE"));
+    };
+    // A file that is gone is still the source of its lab.
+    let found = topology::find(path);
+    let source = match &found {
+        Ok(source) => source.path.clone(),
+        Err(_) => std::path::absolute(path).map_err(Failure::input)?,
+    };
+    let labs: Vec<LabView> = client.get("/labs").await?;
+    let from_it = labs.iter().filter(|lab| lab.source.as_deref().is_some_and(|own| Path::new(own) == source));
+    let names: Vec<&LabName> = from_it.map(|lab| &lab.name).collect();
+    if let [name] = names.as_slice() {
+        return Ok((*name).clone());
+    }
+    let own = found.and_then(|source| topology::read(&source, None))?.lab.map(|lab| lab.name().clone());
+    match own {
+        Some(own) if names.contains(&&own) => Ok(own),
+        _ if names.is_empty() => Err(Failure::input(format_args!(
+            "no lab on this host was deployed from {}; `netloom inspect` lists those that are there",
+            source.display()
+        ))),
+        _ => {
+            let names: Vec<&str> = names.into_iter().map(LabName::as_str).collect();
+            let source = source.display();
+            Err(Failure::input(format_args!("{source} was deployed as {}; say which with --name", names.join(", "))))
+        }
+    }
+}

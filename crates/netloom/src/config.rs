@@ -1,0 +1,135 @@
+//! The agent's configuration: a TOML file, and a variable of the environment for every key of it.
+//!
+//! | key | variable | default | is |
+//! |---|---|---|---|
+//! | `listen` | `NETLOOM_LISTEN` | `127.0.0.1:8001` | the TCP address; `none` for the unix socket alone |
+//! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
+//! | `log` | `NETLOOM_LOG` | `info` | levels, for example `info,netloom_engine=debug` |
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::{Table, Value};
+
+use crate::failure::plain;
+
+/// How the agent runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The TCP address, if one is listened on.
+    pub(crate) listen: Option<SocketAddr>,
+    /// How often everything is looked at again.
+    pub(crate) relist: Duration,
+    /// What is logged, as `tracing-subscriber` reads it.
+    pub(crate) log: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 8001)));
+        Self { listen, relist: Duration::from_secs(60), log: "info".to_owned() }
+    }
+}
+
+/// The keys that there are.
+const KEYS: [&str; 3] = ["listen", "log", "relist-seconds"];
+
+impl Config {
+    /// The file (one that is not there is empty), then the environment.
+    pub(crate) fn load(path: &Path) -> Result<Self, String> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(format!("{}: {}", path.display(), plain(&error))),
+        };
+        Self::read(&text, &path.display().to_string(), |variable| std::env::var(variable).ok())
+    }
+
+    fn read(text: &str, name: &str, environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let table: Table = toml::from_str(text).map_err(|error| format!("{name}: {}", error.to_string().trim_end()))?;
+        let mut config = Self::default();
+        for (key, value) in &table {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Integer(number) => number.to_string(),
+                _ => return Err(format!("{name}: `{key}` must be a text or a number")),
+            };
+            config.set(key, &text).map_err(|why| format!("{name}: {why}"))?;
+        }
+        for key in KEYS {
+            let variable = format!("NETLOOM_{}", key.to_uppercase().replace('-', "_"));
+            if let Some(text) = environment(&variable).filter(|text| !text.is_empty()) {
+                config.set(key, &text).map_err(|why| format!("{variable}: {why}"))?;
+            }
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+        match key {
+            "listen" if text == "none" => self.listen = None,
+            "listen" => {
+                let bad = |_| format!("`listen` is `{text}`; write an address with port, or `none`: `127.0.0.1:8001`");
+                self.listen = Some(text.parse().map_err(bad)?);
+            }
+            "relist-seconds" => {
+                let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+                let seconds = seconds.ok_or_else(|| format!("`relist-seconds` is `{text}`; it must be 1 to 86400"))?;
+                self.relist = Duration::from_secs(seconds);
+            }
+            "log" => text.clone_into(&mut self.log),
+            other => return Err(unknown(other)),
+        }
+        Ok(())
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let nearest = KEYS.iter().map(|known| (strsim::damerau_levenshtein(key, known), known)).min();
+    match nearest {
+        Some((distance, known)) if distance <= known.len() / 2 => {
+            format!("there is no key `{key}`; did you mean `{known}`?")
+        }
+        _ => format!("there is no key `{key}`; there are {}", KEYS.map(|key| format!("`{key}`")).join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, String> {
+        Config::read(text, "netloom.toml", |_| None)
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        assert_eq!(read(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let environment = |variable: &str| match variable {
+            "NETLOOM_RELIST_SECONDS" => Some("7".to_owned()),
+            "NETLOOM_LOG" => Some(String::new()),
+            _ => None,
+        };
+        let text = "listen = \"none\"\nrelist-seconds = 30\nlog = \"debug\"\n";
+        let config = Config::read(text, "netloom.toml", environment).unwrap();
+        assert_eq!(config, Config { listen: None, relist: Duration::from_secs(7), log: "debug".to_owned() });
+    }
+
+    #[test]
+    fn mistakes_say_where_they_are_and_what_is_meant() {
+        assert_eq!(
+            read("lisen = \"none\"").unwrap_err(),
+            "netloom.toml: there is no key `lisen`; did you mean `listen`?"
+        );
+        let far = "netloom.toml: there is no key `color`; there are `listen`, `log`, `relist-seconds`";
+        assert_eq!(read("color = 1").unwrap_err(), far);
+        for bad in ["listen = \"8001\"", "relist-seconds = 0", "relist-seconds = true", "listen = "] {
+            assert!(read(bad).unwrap_err().starts_with("netloom.toml: "), "{bad}");
+        }
+    }
+}

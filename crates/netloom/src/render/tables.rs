@@ -1,0 +1,203 @@
+//! Labs as tables.
+
+use std::fmt::Write;
+
+use netloom_engine::{EndView, LabView, LinkView, NodeView, Phase};
+use netloom_model::NodeKind;
+use netloom_plan::NodeState;
+
+use super::{table, text};
+
+/// One lab: what there is to say about it, its nodes, its links.
+pub(crate) fn lab(view: &LabView) -> String {
+    let mut out = format!("lab {}: {}", view.name, summary(view));
+    if let Some(source) = &view.source {
+        let _ = write!(out, ", from {source}");
+    }
+    out.push('\n');
+    if let Some(held) = &view.held {
+        let _ = writeln!(out, "held: {held}; `netloom deploy` goes on, `netloom destroy` removes it");
+    }
+    if let Some(stale) = &view.stale {
+        let _ = writeln!(out, "as last seen: {stale}");
+    }
+    if !view.nodes.is_empty() {
+        let _ = write!(out, "\n{}", nodes(&view.nodes));
+    }
+    if !view.links.is_empty() {
+        let _ = write!(out, "\n{}", links(&view.links));
+    }
+    for node in &view.nodes {
+        if let NodeState::Failed { cause } = &node.state {
+            let _ = writeln!(out, "\n{}: {cause}", node.name);
+        }
+        if let Some(note) = &node.note {
+            let _ = writeln!(out, "\n{}: {note}", node.name);
+        }
+        if let Some(output) = node.last_output.as_deref().map(str::trim_end).filter(|output| !output.is_empty()) {
+            let _ = writeln!(out, "\nthe last output of {} ({}):", node.name, node.state.word());
+            out.extend(output.lines().map(|line| format!("  {line}\n")));
+        }
+    }
+    out
+}
+
+/// All labs, one line each.
+pub(crate) fn labs(views: &[LabView]) -> String {
+    let mut table = table(&["LAB", "STATE", "NODES", "LINKS", "FROM"]);
+    for view in views {
+        let (nodes, links) = (view.nodes.len(), view.links.len());
+        table.add_row(vec![
+            view.name.to_string(),
+            state(view).to_owned(),
+            format!("{}/{nodes}", view.nodes.iter().filter(|node| is_running(node)).count()),
+            format!("{}/{links}", view.links.iter().filter(|link| link.state == "up").count()),
+            view.source.clone().unwrap_or_default(),
+        ]);
+    }
+    text(table)
+}
+
+fn summary(view: &LabView) -> String {
+    let running = view.nodes.iter().filter(|node| is_running(node)).count();
+    let up = view.links.iter().filter(|link| link.state == "up").count();
+    let nodes = format!("{running} of {} running", super::count(view.nodes.len(), "node"));
+    match view.links.len() {
+        0 => nodes,
+        links => format!("{nodes}, {up} of {} up", super::count(links, "link")),
+    }
+}
+
+/// The state of a whole lab in one word.
+fn state(view: &LabView) -> &'static str {
+    if view.held.is_some() {
+        return "held";
+    }
+    match view.phase {
+        None => "unwanted",
+        Some(Phase::Destroy) => "removing",
+        Some(Phase::Run) if view.nodes.iter().all(|node| node.ready) => "ready",
+        Some(Phase::Run) if view.nodes.iter().any(is_over) => "degraded",
+        Some(Phase::Run) => "changing",
+    }
+}
+
+fn is_running(node: &NodeView) -> bool {
+    node.state == NodeState::Running
+}
+
+fn is_over(node: &NodeView) -> bool {
+    matches!(node.state, NodeState::Exited { .. } | NodeState::Failed { .. } | NodeState::Stopped)
+}
+
+fn nodes(views: &[NodeView]) -> String {
+    let mut table = table(&["NODE", "KIND", "STATE", "READY", "PID", "ADDRESSES"]);
+    for node in views {
+        let kind = match (node.kind, node.runtime) {
+            (NodeKind::Linux, Some(runtime)) => word(&runtime),
+            (kind, _) => word(&kind),
+        };
+        let state = match &node.state {
+            NodeState::Exited { code } => format!("exited({code})"),
+            other => other.word().to_owned(),
+        };
+        table.add_row(vec![
+            node.name.to_string(),
+            kind,
+            state,
+            if node.ready { "yes" } else { "no" }.to_owned(),
+            node.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            node.addresses.join("\n"),
+        ]);
+    }
+    text(table)
+}
+
+fn links(views: &[LinkView]) -> String {
+    let mut table = table(&["LINK", "", "STATE", "MTU"]);
+    for link in views {
+        let end = |at: usize| link.ends.get(at).map(|end| end.end.clone()).unwrap_or_default();
+        let cut: Vec<&EndView> = link.ends.iter().filter(|end| end.cut).collect();
+        let state = match cut.as_slice() {
+            [] => link.state.clone(),
+            cut => {
+                let ends: Vec<&str> = cut.iter().map(|end| end.end.as_str()).collect();
+                format!("{} (cut at {})", link.state, ends.join(" and "))
+            }
+        };
+        table.add_row(vec![end(0), end(1), state, link.mtu.to_string()]);
+    }
+    text(table)
+}
+
+/// A unit variant as it is on the wire.
+fn word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::render) fn sample() -> LabView {
+        serde_json::from_value(serde_json::json!({
+            "name": "ospf", "authority": null, "phase": "run", "generation": 3,
+            "source": "/labs/ospf/ospf.clab.yml", "held": null, "stale": null,
+            "nodes": [
+                { "name": "h1", "kind": "linux", "runtime": "namespace", "container": "clab-ospf-h1",
+                  "state": { "phase": "running" }, "ready": true, "pid": 4711,
+                  "addresses": ["10.1.0.10/24", "2001:db8:1::10/64"], "last_output": null, "note": null, "seen": null },
+                { "name": "r1", "kind": "linux", "runtime": "namespace", "container": "clab-ospf-r1",
+                  "state": { "phase": "exited", "code": 127 }, "ready": false, "pid": null, "addresses": [],
+                  "last_output": "netloom: frr: not found\n", "note": "started again in 4 s", "seen": null },
+                { "name": "sw", "kind": "bridge", "runtime": null, "container": "clab-ospf-sw",
+                  "state": { "phase": "running" }, "ready": true, "pid": null, "addresses": [], "last_output": null,
+                  "note": null, "seen": null }
+            ],
+            "links": [
+                { "id": "h1:eth1-r1:eth3", "state": "down", "mtu": 9500, "ends": [
+                    { "end": "h1:eth1", "admin": "up", "cut": false, "carrier": false, "ifindex": 5, "interface": "eth1",
+                      "mac": "02:00:00:00:00:01", "mtu": 9500, "addresses": ["10.1.0.10/24"] },
+                    { "end": "r1:eth3", "admin": "down", "cut": true, "carrier": false, "ifindex": 6,
+                      "interface": "eth3", "mac": "02:00:00:00:00:02", "mtu": 9500, "addresses": [] } ] },
+                { "id": "r1:eth1-sw:p1", "state": "up", "mtu": 1500, "ends": [
+                    { "end": "r1:eth1", "admin": "up", "cut": false, "carrier": true, "ifindex": 5, "interface": "eth1",
+                      "mac": "02:00:00:00:00:03", "mtu": 1500, "addresses": [] },
+                    { "end": "sw:p1", "admin": "up", "cut": false, "carrier": true, "ifindex": 7, "interface": "p1",
+                      "mac": "02:00:00:00:00:04", "mtu": 1500, "addresses": [] } ] }
+            ]
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_lab_shows_its_nodes_its_links_and_what_went_wrong() {
+        insta::assert_snapshot!(lab(&sample()), @r"
+        lab ospf: 2 of 3 nodes running, 1 of 2 links up, from /labs/ospf/ospf.clab.yml
+
+        NODE  KIND       STATE        READY  PID   ADDRESSES
+        h1    namespace  running      yes    4711  10.1.0.10/24
+                                                   2001:db8:1::10/64
+        r1    namespace  exited(127)  no
+        sw    bridge     running      yes
+
+        LINK              STATE                  MTU
+        h1:eth1  r1:eth3  down (cut at r1:eth3)  9500
+        r1:eth1  sw:p1    up                     1500
+
+        r1: started again in 4 s
+
+        the last output of r1 (exited):
+          netloom: frr: not found
+        ");
+    }
+
+    #[test]
+    fn labs_are_listed_one_per_line() {
+        insta::assert_snapshot!(labs(&[sample()]), @r"
+        LAB   STATE     NODES  LINKS  FROM
+        ospf  degraded  2/3    1/2    /labs/ospf/ospf.clab.yml
+        ");
+    }
+}
