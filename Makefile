@@ -1,0 +1,43 @@
+# Few targets; `make help` lists them. All of them may be run again at any time.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Tests make namespaces and links: without root their programs are run by sudo.
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+ifneq ($(shell id -u),0)
+export CARGO_TARGET_$(shell echo $(HOST) | tr a-z- A-Z_)_RUNNER ?= sudo -E
+endif
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint build clean packages rust
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: packages build ## watch a network come up: three routers, OSPF, a link that is cut
+	NETLOOM=$(TARGET)/release/netloom scripts/demo.sh
+
+test: packages rust ## run all tests and the checks of the examples
+	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
+	cd crates/init && $(CARGO) test --no-fail-fast --locked
+	$(CARGO) build --package netloom --locked
+	$(SUDO) env NETLOOM=$(TARGET)/debug/netloom scripts/check-examples.sh
+
+lint: rust ## formatting and clippy, without a single warning
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	cd crates/init && $(CARGO) fmt --check && $(CARGO) clippy --all-targets --locked -- -D warnings
+
+build: rust ## build target/release/netloom
+	$(CARGO) build --release --package netloom --locked
+
+clean: ## remove what was built
+	$(CARGO) clean
+	cd crates/init && $(CARGO) clean
+
+packages:
+	@scripts/install-packages.sh gcc libc6-dev iproute2 iputils-ping frr
+
+rust: packages
+	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: https://rustup.rs" >&2; exit 1; }
