@@ -2,8 +2,8 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /livez`, `GET /healthz` | 200 or 503, [`wire::Liveness`]: no loop has work older than its limit |
-//! | `GET /readyz`, `GET /health` (`?verbose`) | 200 or 503, [`wire::Readiness`]: each capability with reason and since when |
+//! | `GET /livez`, `GET /healthz`, `GET /health` | 200 or 503, [`wire::Liveness`]: no loop has work older than its limit |
+//! | `GET /readyz` (`?verbose`) | 200 or 503, [`wire::Readiness`]: each capability with reason and since when |
 //! | `GET /info` | [`wire::Info`] |
 //! | `GET /metrics` | OpenMetrics text |
 //! | `GET /labs` | list of `LabView` |
@@ -36,4 +36,17 @@
 //!  thread `log`: writes what loggers queued; drops and counts what does not fit
 //! ```
 
+mod access;
+mod connection;
+mod health;
+mod listen;
+pub mod log;
+mod metrics;
+mod problem;
+mod routes;
+mod serve;
+mod token;
 pub mod wire;
+
+pub use listen::{Listeners, ServeConfig, ServeError};
+pub use token::TokenError;

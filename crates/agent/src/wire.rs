@@ -78,7 +78,7 @@ pub struct Info {
     pub listen: Option<SocketAddr>,
 }
 
-/// The answer to `GET /livez` and `GET /healthz`: 200 when `status` is `ok`, 503 otherwise.
+/// The answer to `GET /livez`, `GET /healthz` and `GET /health`: 200 when `status` is `ok`, 503 otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Liveness {
     /// `ok` or `late`.
@@ -98,7 +98,7 @@ pub struct Late {
     pub seconds: f64,
 }
 
-/// The answer to `GET /readyz` (and to `/health`): 503 when one capability is down, else 200.
+/// The answer to `GET /readyz`: 503 when one capability is down, else 200.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
     /// The worst of all capabilities.

@@ -27,7 +27,6 @@ pub mod option {
     use super::{Deserialize, Deserializer, Error, Serializer, SystemTime, parse};
 
     /// Writes a time or `null`.
-    #[expect(clippy::ref_option, reason = "the signature that serde's `with` asks for")]
     pub fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => super::serialize(time, serializer),

@@ -1,0 +1,177 @@
+//! The thread `health`: it owns the TCP listener, answers probes itself and gives every other connection away.
+//!
+//! Nothing that a client does can block it: it waits for many connections at once, a silent one costs a
+//! descriptor for a limited time, the oldest is closed when there are too many or when descriptors run out, and
+//! one descriptor is held in reserve so that a probe can be answered even then.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::{AbortHandle, abortable};
+use futures::stream::FuturesUnordered;
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Health;
+use super::request::attend;
+
+/// The priority of the thread; best effort, only root may raise it.
+const NICE: i32 = -10;
+
+/// Limits of the thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How many connections may wait that have not shown yet what they want.
+    pub(crate) silent: usize,
+    /// How long a connection may take to show it.
+    pub(crate) first_bytes: Duration,
+}
+
+/// The running thread; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // It waits for nothing, so it ends at once; a panic in it has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts the thread. Without a listener it only takes the main runtime's pulse.
+pub(crate) fn start(
+    listener: Option<StdListener>,
+    health: Arc<Health>,
+    main: mpsc::Sender<std::net::TcpStream>,
+    limits: Limits,
+) -> io::Result<Acceptor> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _context = runtime.enter();
+        listener.map(TcpListener::from_std).transpose()?
+    };
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let thread = thread::Builder::new().name("health".into()).spawn(move || {
+        // On Linux a process id of 0 means the calling thread here (setpriority(2), "C library/kernel differences").
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let front = Front { health, main, limits, waiting: FuturesUnordered::new(), silent: BTreeMap::new(), next: 0 };
+        runtime.block_on(front.run(listener, stopped));
+    })?;
+    Ok(Acceptor { stop, thread: Some(thread) })
+}
+
+type Visit = futures::future::BoxFuture<'static, u64>;
+
+struct Front {
+    health: Arc<Health>,
+    main: mpsc::Sender<std::net::TcpStream>,
+    limits: Limits,
+    waiting: FuturesUnordered<Visit>,
+    /// Connections by age.
+    silent: BTreeMap<u64, AbortHandle>,
+    next: u64,
+}
+
+/// What to do after an accept that failed.
+enum Shortage {
+    /// Go on: something was freed.
+    Retry,
+    /// Wait until something ends.
+    Pause,
+}
+
+impl Front {
+    async fn run(mut self, listener: Option<TcpListener>, stop: CancellationToken) {
+        let period = (self.health.limit() / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let mut tick = tokio::time::interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reserve = open_reserve();
+        let mut paused = false;
+        loop {
+            tokio::select! {
+                accepted = accept(listener.as_ref()), if !paused => match accepted {
+                    Ok(stream) => self.admit(stream),
+                    Err(error) => paused = matches!(self.relieve(&error, &mut reserve), Shortage::Pause),
+                },
+                Some(id) = self.waiting.next(), if !self.waiting.is_empty() => {
+                    self.silent.remove(&id);
+                    reserve = reserve.or_else(open_reserve);
+                    paused = false;
+                }
+                _ = tick.tick() => {
+                    self.health.pulse.ping();
+                    reserve = reserve.or_else(open_reserve);
+                    paused = false;
+                }
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream) {
+        if self.silent.len() >= self.limits.silent {
+            self.evict();
+        }
+        let id = self.next;
+        self.next += 1;
+        let visit = attend(stream, self.health.clone(), self.main.clone(), self.limits.first_bytes);
+        let (visit, abort) = abortable(visit);
+        self.silent.insert(id, abort);
+        self.waiting.push(Box::pin(async move {
+            // Whether it ended or was evicted: the stream is closed or given away now.
+            let _ = visit.await;
+            id
+        }));
+    }
+
+    /// Closes the oldest connection that has not shown what it wants.
+    fn evict(&mut self) -> bool {
+        let Some((_, oldest)) = self.silent.pop_first() else { return false };
+        oldest.abort();
+        self.health.counts.evicted.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn relieve(&mut self, error: &io::Error, reserve: &mut Option<File>) -> Shortage {
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                // Evicting frees a descriptor as soon as the evicted future is polled; that ends the pause.
+                if self.evict() || reserve.take().is_none() { Shortage::Pause } else { Shortage::Retry }
+            }
+            // The client was gone before it was accepted.
+            Some(Errno::CONNABORTED | Errno::INTR) => Shortage::Retry,
+            _ => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                Shortage::Pause
+            }
+        }
+    }
+}
+
+fn open_reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
+    match listener {
+        Some(listener) => Ok(listener.accept().await?.0),
+        None => std::future::pending().await,
+    }
+}

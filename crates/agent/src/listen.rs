@@ -1,0 +1,275 @@
+//! Where the agent listens: taken before anything else is started, so that health is answered meanwhile and a
+//! second agent is told at once.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use netloom_engine::{Engine, Layout, task};
+use rustix::fs::FlockOperation;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::access::Keys;
+use crate::health::{self, Acceptor, Health, Limits};
+use crate::serve;
+use crate::token::{self, TokenError};
+
+/// How many connections may wait between the health thread and the main runtime.
+const HANDOVER: usize = 128;
+/// How long a socket that is there may take to say whether somebody answers.
+const ANSWERS: Duration = Duration::from_secs(2);
+
+/// Where the agent listens and how.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Socket, token and state directory.
+    pub layout: Layout,
+    /// The TCP address; `None` for the unix socket alone.
+    pub listen: Option<SocketAddr>,
+    /// A secret that opens the TCP port beside the token; needed for an address that is not loopback.
+    pub secret: Option<String>,
+    /// How old unserved work may be before the process counts as not live.
+    pub live_limit: Duration,
+    /// How many TCP connections may wait that have not sent anything telling.
+    pub silent: usize,
+    /// How long a connection may take to send the head of a request; also how long an idle one is kept.
+    pub head_limit: Duration,
+    /// How many connections are served at once; more wait.
+    pub connections: usize,
+    /// How long requests under way may take when the agent stops.
+    pub drain: Duration,
+}
+
+impl ServeConfig {
+    /// The usual limits: 127.0.0.1:8001, no secret, 10 s for loops, 30 s for heads, 5 s to drain.
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8001))),
+            secret: None,
+            live_limit: Duration::from_secs(10),
+            silent: 256,
+            head_limit: Duration::from_secs(30),
+            connections: 1024,
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why the agent cannot listen or serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another agent of this root runs.
+    #[error(
+        "an agent already runs: {socket} answers; use it, stop it (`netloom agent stop`), or give this one a root \
+         of its own (NETLOOM_ROOT)"
+    )]
+    AlreadyRuns {
+        /// Its socket.
+        socket: PathBuf,
+    },
+    /// The socket cannot be made.
+    #[error("the socket {socket} cannot be made: {source}")]
+    Socket {
+        /// Where.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something that is no socket is where ours belongs.
+    #[error("{socket} is there and is no socket; remove it, or give the agent another root (NETLOOM_ROOT)")]
+    NoSocket {
+        /// Where.
+        socket: PathBuf,
+    },
+    /// The port is taken.
+    #[error(
+        "port {} is taken: another program listens on {address}; choose another address with \
+         NETLOOM_LISTEN=127.0.0.1:PORT (`listen` in netloom.toml), or `none` for the unix socket alone", .address.port()
+    )]
+    PortTaken {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; choose another address with NETLOOM_LISTEN (`listen` in netloom.toml)"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An address that others reach needs a secret.
+    #[error(
+        "{address} can be reached from other hosts, and whoever commands the agent commands this host: set a secret, \
+         or listen on 127.0.0.1 (NETLOOM_LISTEN, `listen` in netloom.toml)"
+    )]
+    NeedsSecret {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// There is no token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A thread or the like could not be started.
+    #[error("the agent's {what} cannot be started: {source}")]
+    Start {
+        /// What.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Both doors, open: health is answered, everything else waits until [`Listeners::serve`]. Dropped, they close
+/// and the socket's file goes.
+pub struct Listeners {
+    pub(crate) config: ServeConfig,
+    pub(crate) tcp: Option<SocketAddr>,
+    pub(crate) keys: Keys,
+    pub(crate) health: Arc<Health>,
+    pub(crate) unix: UnixListener,
+    pub(crate) accepted: mpsc::Receiver<std::net::TcpStream>,
+    // Dropped in this order: the thread ends, then the file goes, then the lock.
+    pub(crate) acceptor: Acceptor,
+    pub(crate) pulse: Beating,
+    pub(crate) socket: SocketFile,
+}
+
+impl Listeners {
+    /// Takes the socket and the port and starts the thread `health`. Must run on the main runtime, whose pulse the
+    /// thread takes from now on.
+    pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
+        if let Some(address) = config.listen
+            && !address.ip().is_loopback()
+            && config.secret.as_ref().is_none_or(String::is_empty)
+        {
+            return Err(ServeError::NeedsSecret { address });
+        }
+        let (socket, unix) = bind_unix(&config.layout).await?;
+        let listener = config.listen.map(bind_tcp).transpose()?;
+        let tcp = listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let keys = match tcp {
+            Some(_) => {
+                let token = token::read_or_make(&config.layout.token())?;
+                let secret = config.secret.clone().filter(|secret| !secret.is_empty());
+                Keys::new(std::iter::once(token).chain(secret))
+            }
+            None => Keys::new([]),
+        };
+        let health = Arc::new(Health::new(config.live_limit));
+        let (main, accepted) = mpsc::channel(HANDOVER);
+        let limits = Limits { silent: config.silent, first_bytes: config.head_limit };
+        let acceptor = health::start(listener, health.clone(), main, limits)
+            .map_err(|source| ServeError::Start { what: "health thread", source })?;
+        let beating = health.clone();
+        let pulse = Beating(task::spawn("pulse", async move { beating.pulse.serve().await }));
+        Ok(Self { config, tcp, keys, health, unix, accepted, acceptor, pulse, socket })
+    }
+
+    /// The TCP address that is listened on; with port 0 asked for, the port that was given.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        self.tcp
+    }
+
+    /// Answers requests until `shutdown`, then lets those under way end, at most [`ServeConfig::drain`] long.
+    pub async fn serve(self, engine: Engine, shutdown: CancellationToken) -> Result<(), ServeError> {
+        serve::serve(self, engine, shutdown).await
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => ServeError::PortTaken { address },
+        _ => ServeError::Listen { address, source },
+    };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
+}
+
+/// The socket's file and the lock that says whose it is.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Held as long as this process lives; two agents that start at once cannot both have it.
+    _lock: File,
+}
+
+impl SocketFile {
+    /// Takes the file away; the lock stays, so that the next agent waits for the end of this one.
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// The task that serves the main runtime's pulse; it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Beating(tokio::task::JoinHandle<()>);
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn bind_unix(layout: &Layout) -> Result<(SocketFile, UnixListener), ServeError> {
+    let path = layout.socket();
+    let failed = |source| ServeError::Socket { socket: path.clone(), source };
+    fs::create_dir_all(layout.run()).map_err(failed)?;
+    let lock = lock(&layout.run().join("agent.lock")).map_err(failed)?;
+    let Some(lock) = lock else { return Err(ServeError::AlreadyRuns { socket: path }) };
+    clear(&path).await?;
+    let listener = UnixListener::bind(&path).map_err(failed)?;
+    let file = SocketFile { path: path.clone(), _lock: lock };
+    token::share(&path, 0o660).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok((file, listener))
+}
+
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a socket that nobody listens on.
+async fn clear(path: &Path) -> Result<(), ServeError> {
+    let socket = || path.to_owned();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(ServeError::Socket { socket: socket(), source }),
+        Ok(there) if !there.file_type().is_socket() => return Err(ServeError::NoSocket { socket: socket() }),
+        Ok(_) => {}
+    }
+    match tokio::time::timeout(ANSWERS, UnixStream::connect(path)).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            tracing::info!(socket = %path.display(), "replacing a socket that nobody answers");
+            fs::remove_file(path).map_err(|source| ServeError::Socket { socket: socket(), source })
+        }
+        // A full backlog (EAGAIN) and a silence mean that somebody listens.
+        Ok(Ok(_)) | Err(_) => Err(ServeError::AlreadyRuns { socket: socket() }),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(ServeError::AlreadyRuns { socket: socket() })
+        }
+        Ok(Err(source)) => Err(ServeError::Socket { socket: socket(), source }),
+    }
+}

@@ -1,0 +1,150 @@
+//! All metrics of the agent, in one place. Read from the snapshot, the journal and atomics at each scrape, so that
+//! nothing has to be kept up to date and nothing that is gone is still shown.
+//!
+//! Labels are bounded: kinds and states, sources and bulkheads; never names of labs or nodes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use netloom_engine::LabView;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use crate::health::source_name;
+use crate::log;
+use crate::serve::App;
+
+type Labels = Vec<(&'static str, String)>;
+type Number = Gauge<f64, AtomicU64>;
+type Numbers = Family<Labels, Number>;
+type Counts = Family<Labels, Counter>;
+
+/// The metrics in OpenMetrics text.
+pub(crate) fn text(app: &App) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("netloom");
+    let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "The agent's version", version);
+    process(&mut registry, app);
+    work(&mut registry, app);
+    labs(&mut registry, app);
+    sources(&mut registry, app);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// Numbers of metrics stay far below 2^52.
+#[expect(clippy::cast_precision_loss, reason = "counts of things on one host")]
+fn float(count: usize) -> f64 {
+    count as f64
+}
+
+fn number(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let gauge = Number::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
+}
+
+fn count(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter: Counter = Counter::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
+fn age(of: SystemTime) -> f64 {
+    SystemTime::now().duration_since(of).unwrap_or_default().as_secs_f64()
+}
+
+fn process(registry: &mut Registry, app: &App) {
+    let health = &app.health;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    number(registry, "uptime_seconds", "Time since the agent was started", age(health.started));
+    let lag = health.pulse.lag().as_secs_f64();
+    number(registry, "scheduler_lag_seconds", "How long the main runtime let its last heartbeat wait", lag);
+    let live = if health.live().late.is_empty() { 1.0 } else { 0.0 };
+    number(registry, "live", "Whether no loop has work older than its limit", live);
+    let counts = &health.counts;
+    count(registry, "health_probes", "Probes that the health thread answered", read(&counts.answered));
+    let handed = read(&counts.handed_over);
+    count(registry, "connections_handed_over", "TCP connections given to the main runtime", handed);
+    let refused = read(&counts.refused);
+    count(registry, "connections_refused", "TCP connections refused because too many waited", refused);
+    let evicted = read(&counts.evicted);
+    count(registry, "connections_evicted", "Silent TCP connections closed to make room", evicted);
+    count(registry, "log_lines_dropped", "Log lines dropped because nobody read them", log::dropped());
+}
+
+fn work(registry: &mut Registry, app: &App) {
+    let mut states: BTreeMap<(&str, String), usize> = BTreeMap::new();
+    for operation in app.engine.journal().all() {
+        let state = serde_json::to_value(*operation.state().borrow()).unwrap_or_default();
+        let state = state.as_str().unwrap_or_default().to_owned();
+        *states.entry((operation.kind(), state)).or_default() += 1;
+    }
+    let operations = Numbers::default();
+    for ((kind, state), many) in states {
+        let labels = vec![("kind", kind.to_owned()), ("state", state)];
+        operations.get_or_create(&labels).set(float(many));
+    }
+    registry.register("operations", "Operations that are kept, by kind and state", operations);
+    let (used, limit) = (Numbers::default(), Numbers::default());
+    for bulkhead in app.engine.bulkheads() {
+        let labels = vec![("bulkhead", bulkhead.name().to_owned())];
+        used.get_or_create(&labels).set(float(bulkhead.used()));
+        limit.get_or_create(&labels).set(float(bulkhead.limit()));
+    }
+    registry.register("bulkhead_used", "What a bulkhead has under way", used);
+    registry.register("bulkhead_limit", "What a bulkhead can have under way", limit);
+}
+
+fn labs(registry: &mut Registry, app: &App) {
+    let (snapshot, wishes) = (app.engine.inventory().snapshot(), app.engine.wishes().all());
+    let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
+    let mut links: BTreeMap<String, usize> = BTreeMap::new();
+    for (name, wish) in wishes.iter() {
+        let Some(view) = LabView::of(name, Some(wish), &snapshot) else { continue };
+        for node in &view.nodes {
+            *nodes.entry(node.state.word().to_owned()).or_default() += 1;
+        }
+        for link in view.links {
+            *links.entry(link.state).or_default() += 1;
+        }
+    }
+    number(registry, "labs", "Labs that are wanted", float(wishes.len()));
+    by_state(registry, "nodes", "Nodes of labs that are wanted, by state", nodes);
+    by_state(registry, "links", "Links of labs that are wanted, by state", links);
+    count(registry, "inventory_version", "How often the inventory has changed", snapshot.version);
+}
+
+fn by_state(registry: &mut Registry, name: &str, help: &str, states: BTreeMap<String, usize>) {
+    let family = Numbers::default();
+    for (state, many) in states {
+        family.get_or_create(&vec![("state", state)]).set(float(many));
+    }
+    registry.register(name, help, family);
+}
+
+fn sources(registry: &mut Registry, app: &App) {
+    let snapshot = app.engine.inventory().snapshot();
+    let (listed, up, mended) = (Numbers::default(), Numbers::default(), Counts::default());
+    for source in app.engine.sources() {
+        let labels = vec![("source", source_name(*source, app.engine.fabric()))];
+        let state = snapshot.sources.get(source);
+        let answers = state.is_some_and(|state| state.error.is_none() && state.listed.is_some());
+        up.get_or_create(&labels).set(if answers { 1.0 } else { 0.0 });
+        let Some(state) = state else { continue };
+        if let Some(at) = state.listed {
+            listed.get_or_create(&labels).set(age(at));
+        }
+        mended.get_or_create(&labels).inc_by(state.mended);
+    }
+    registry.register("source_up", "Whether a source answers", up);
+    registry.register("source_listed_age_seconds", "Time since a source was listed whole", listed);
+    registry.register("source_mended_facts", "Facts that a relist had to mend", mended);
+}

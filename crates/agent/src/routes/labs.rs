@@ -1,0 +1,106 @@
+//! Labs: what is wanted of them, and how they are.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use netloom_engine::{DeployRequest, LabView, Rebuild, Refusal};
+use netloom_model::LabName;
+use serde::Deserialize;
+
+use super::{Answer, Shared, outcome, parse};
+use crate::problem::{JsonBody, Params, bad_request, json, switch};
+use crate::serve::App;
+use crate::wire::{PatchLink, Problem, PutLab};
+
+/// `GET /labs`
+pub(super) async fn list(State(app): State<Shared>) -> Response {
+    let (snapshot, wishes) = (app.engine.inventory().snapshot(), app.engine.wishes().all());
+    let names: BTreeSet<&LabName> = wishes.keys().chain(snapshot.labs.keys()).collect();
+    let wish = |name| wishes.get(name).map(|wish| &**wish);
+    let labs: Vec<LabView> = names.into_iter().filter_map(|name| LabView::of(name, wish(name), &snapshot)).collect();
+    json(StatusCode::OK, &labs)
+}
+
+fn view(app: &App, name: &LabName) -> Result<LabView, Problem> {
+    let wish = app.engine.wishes().get(name);
+    let view = LabView::of(name, wish.as_deref(), &app.engine.inventory().snapshot());
+    view.ok_or_else(|| Refusal::NoLab(name.clone()).into())
+}
+
+/// `GET /labs/{lab}`
+pub(super) async fn one(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
+    let view = view(&app, &parse(&lab)?)?;
+    let mut response = json(StatusCode::OK, &view);
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", view.generation)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// The query of `PUT /labs/{lab}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PutQuery {
+    #[serde(rename = "dry-run")]
+    dry_run: Option<String>,
+}
+
+/// `PUT /labs/{lab}`
+pub(super) async fn put(
+    State(app): State<Shared>,
+    Path(lab): Path<String>,
+    Params(query): Params<PutQuery>,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<PutLab>,
+) -> Answer {
+    let name: LabName = parse(&lab)?;
+    if &name != body.lab.name() {
+        let detail = format!("the path names lab `{name}`, the body lab `{}`; they must be the same", body.lab.name());
+        return Err(bad_request(detail));
+    }
+    let dry_run = switch(query.dry_run.as_deref(), "dry-run")?.unwrap_or(false);
+    let request = DeployRequest {
+        generation: expected(&app, &name, &headers)?,
+        lab: Arc::new(body.lab),
+        rebuild: if body.rebuild { Rebuild::Yes } else { Rebuild::No },
+        only: body.only,
+    };
+    if dry_run {
+        return Ok(json(StatusCode::OK, &app.engine.plan(&request).await?));
+    }
+    outcome(&app, app.engine.deploy(request).await)
+}
+
+/// The generation that the client has in mind; 0 is that of a lab that is not there.
+fn expected(app: &App, lab: &LabName, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?").trim());
+    if let Some(none) = text(header::IF_NONE_MATCH) {
+        return if none == "*" { Ok(Some(0)) } else { Err(bad_request("`If-None-Match` can only be `*`")) };
+    }
+    let Some(tag) = text(header::IF_MATCH) else { return Ok(None) };
+    if tag == "*" {
+        let wish = app.engine.wishes().get(lab);
+        let missing = || Problem::new(412, "changed", "The lab is not there", format!("there is no lab `{lab}`"));
+        return wish.map(|wish| Some(wish.generation)).ok_or_else(missing);
+    }
+    let generation = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
+    let bad = || bad_request(format!("`If-Match: {tag}` is not the ETag of a lab, such as `\"3\"`"));
+    generation.map(Some).ok_or_else(bad)
+}
+
+/// `DELETE /labs/{lab}`
+pub(super) async fn destroy(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
+    outcome(&app, app.engine.destroy(&parse(&lab)?).await)
+}
+
+/// `PATCH /labs/{lab}/links`
+pub(super) async fn patch_link(
+    State(app): State<Shared>,
+    Path(lab): Path<String>,
+    JsonBody(body): JsonBody<PatchLink>,
+) -> Answer {
+    outcome(&app, app.engine.set_link(&parse(&lab)?, &body.end, body.admin).await)
+}

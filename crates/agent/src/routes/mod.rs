@@ -1,0 +1,99 @@
+//! The routes: thin functions between HTTP and the engine. Reads take a snapshot; writes submit an operation.
+
+mod events;
+mod exec;
+mod info;
+mod labs;
+mod nodes;
+mod operations;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use netloom_engine::{OperationView, Refusal};
+
+use crate::access::{self, Keys};
+use crate::health::Probe;
+use crate::problem::{bad_request, json, no_method, no_route};
+use crate::serve::App;
+use crate::wire::{Accepted, BODY_LIMIT, Problem};
+
+type Shared = Arc<App>;
+type Answer = Result<Response, Problem>;
+
+/// Everything, for the unix socket.
+pub(crate) fn for_unix(app: Shared) -> Router {
+    let mut router = Router::new()
+        .route("/info", get(info::info))
+        .route("/metrics", get(info::metrics))
+        .route("/labs", get(labs::list))
+        .route("/labs/{lab}", get(labs::one).put(labs::put).delete(labs::destroy))
+        .route("/labs/{lab}/links", axum::routing::patch(labs::patch_link))
+        .route("/labs/{lab}/nodes/{node}/logs", get(nodes::logs))
+        .route("/labs/{lab}/nodes/{node}/exec", get(exec::exec))
+        .route("/operations", get(operations::list))
+        .route("/operations/{id}", get(operations::one).delete(operations::cancel))
+        .route("/operations/{id}/watch", get(operations::watch))
+        .route("/events", get(events::events));
+    for (path, _) in Probe::PATHS {
+        router = router.route(path, get(info::health));
+    }
+    router
+        .fallback(async |request: Request| no_route(request.uri().path()))
+        .method_not_allowed_fallback(async |request: Request| {
+            no_method(request.method().as_str(), request.uri().path())
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(no_store))
+        .with_state(app)
+}
+
+/// The same behind the check for TCP.
+pub(crate) fn for_tcp(app: Shared, keys: Keys) -> Router {
+    for_unix(app).layer(from_fn_with_state(keys, access::check))
+}
+
+/// Answers are of the moment.
+async fn no_store(request: Request, next: axum::middleware::Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A name in a path.
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| bad_request(error.to_string()))
+}
+
+/// 202 with the operation and where to follow it.
+fn accepted(view: OperationView) -> Response {
+    let location = HeaderValue::from_str(&format!("/operations/{}", view.id));
+    let mut response = json(StatusCode::ACCEPTED, &Accepted { operation: view });
+    if let Ok(location) = location {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// What a write was answered with; what the store said is noted for readiness.
+fn outcome(app: &App, result: Result<Arc<netloom_engine::Operation>, Refusal>) -> Answer {
+    match result {
+        Ok(operation) => {
+            app.health.store_said(None);
+            Ok(accepted(operation.view()))
+        }
+        Err(refusal) => {
+            if let Refusal::Store(netloom_engine::StoreError::Failed { .. } | netloom_engine::StoreError::Unusable(_)) =
+                &refusal
+            {
+                app.health.store_said(Some(refusal.to_string()));
+            }
+            Err(refusal.into())
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The output of a node.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use futures::stream::unfold;
+use netloom_engine::Follow;
+use serde::Deserialize;
+
+use super::{Answer, Shared, parse};
+use crate::problem::{Params, switch};
+
+/// The query of `GET /labs/{lab}/nodes/{node}/logs`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogsQuery {
+    follow: Option<String>,
+}
+
+/// `GET /labs/{lab}/nodes/{node}/logs`
+pub(super) async fn logs(
+    State(app): State<Shared>,
+    Path((lab, node)): Path<(String, String)>,
+    Params(query): Params<LogsQuery>,
+) -> Answer {
+    let follow = if switch(query.follow.as_deref(), "follow")?.unwrap_or(false) { Follow::Yes } else { Follow::No };
+    let (logs, place) = app.engine.logs(&parse(&lab)?, &parse(&node)?, follow).await?;
+    // The place in the bulkhead is held until the client has everything or goes away.
+    let state = (logs, place, app.stop.clone());
+    let chunks = unfold(state, async |(mut logs, place, stop)| {
+        let chunk = tokio::select! {
+            chunk = logs.chunks.recv() => chunk?,
+            () = stop.cancelled() => return None,
+        };
+        Some((Ok::<_, Infallible>(chunk), (logs, place, stop)))
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
+    // What a node prints has no known encoding and must never be taken for a page.
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    Ok(response)
+}

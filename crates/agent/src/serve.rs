@@ -1,0 +1,128 @@
+//! The main runtime's side: connections from both doors, each in a task, and the orderly end of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use netloom_engine::{Engine, task};
+use tokio::net::{TcpStream, UnixListener};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection;
+use crate::health::Health;
+use crate::listen::{Listeners, ServeConfig, ServeError};
+use crate::routes;
+
+/// What handlers work with.
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    pub(crate) health: Arc<Health>,
+    pub(crate) config: ServeConfig,
+    pub(crate) tcp: Option<std::net::SocketAddr>,
+    /// Cancelled when the agent stops: streams end, waits return.
+    pub(crate) stop: CancellationToken,
+    /// Connections and sessions, so that the end can wait for them.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// What both doors share.
+#[derive(Clone)]
+struct Doorway {
+    router: Router,
+    head_limit: Duration,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    places: Arc<Semaphore>,
+}
+
+pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: CancellationToken) -> Result<(), ServeError> {
+    let Listeners { config, tcp, keys, health, unix, accepted, acceptor, pulse, socket } = listeners;
+    let unix = UnixListener::from_std(unix).map_err(|source| ServeError::Start { what: "unix socket", source })?;
+    health.engine_started(engine.clone());
+    let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), config.drain);
+    let places = Arc::new(Semaphore::new(config.connections));
+    let head_limit = config.head_limit;
+    let app = Arc::new(App { engine, health, config, tcp, stop: stop.clone(), tasks: tasks.clone() });
+    let doorway = |router| {
+        let (stop, tasks, places) = (stop.clone(), tasks.clone(), places.clone());
+        Doorway { router, head_limit, stop, tasks, places }
+    };
+    let by_unix = task::spawn("unix door", doorway(routes::for_unix(app.clone())).unix(unix));
+    let by_tcp = task::spawn("tcp door", doorway(routes::for_tcp(app.clone(), keys)).tcp(accepted));
+
+    shutdown.cancelled().await;
+    app.health.stopping();
+    // New commands find no socket; the health thread answers until the end.
+    socket.remove();
+    stop.cancel();
+    let _ = (by_unix.await, by_tcp.await);
+    tasks.close();
+    if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
+        tracing::warn!(connections = tasks.len(), ?drain, "connections did not end in time; leaving them");
+    }
+    drop((acceptor, pulse, socket));
+    Ok(())
+}
+
+impl Doorway {
+    async fn unix(self, listener: UnixListener) {
+        loop {
+            let Some(place) = self.place().await else { return };
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, _)) => self.connection(stream, place),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    // Descriptors have run out, most likely: something must end first.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn tcp(self, mut accepted: mpsc::Receiver<std::net::TcpStream>) {
+        loop {
+            let Some(place) = self.place().await else { return };
+            let stream = tokio::select! {
+                stream = accepted.recv() => stream,
+                () = self.stop.cancelled() => None,
+            };
+            let Some(stream) = stream else { return };
+            match TcpStream::from_std(stream) {
+                Ok(stream) => {
+                    // Small answers must not wait for the acknowledgement of the ones before.
+                    let _ = stream.set_nodelay(true);
+                    self.connection(stream, place);
+                }
+                Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
+            }
+        }
+    }
+
+    /// Waits for a place; `None` when the agent stops.
+    async fn place(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        tokio::select! {
+            place = self.places.clone().acquire_owned() => place.ok(),
+            () = self.stop.cancelled() => None,
+        }
+    }
+
+    fn connection<S>(&self, stream: S, place: tokio::sync::OwnedSemaphorePermit)
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let (router, head_limit, stop) = (self.router.clone(), self.head_limit, self.stop.clone());
+        task::spawn(
+            "connection",
+            self.tasks.track_future(async move {
+                connection::serve(stream, router, head_limit, stop).await;
+                drop(place);
+            }),
+        );
+    }
+}
