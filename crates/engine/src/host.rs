@@ -1,16 +1,20 @@
 //! What the labs of a host share: bridges. One reconciler, so that two labs never make or remove one at once.
 //!
 //! A bridge is made when the first lab asks for it and there is none; it is removed with the last lab that
-//! wants it, and only if it carries our mark.
+//! wants it, and only if it carries our mark. What hangs for one bridge holds no other.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use netloom_model::{InterfaceName, LabName};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::desired::{Phase, Wish, Wishes};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric};
-use crate::lab::engine_error;
+use crate::lab::{engine_error, within};
 
 /// How many requests may wait.
 const QUEUE: usize = 64;
@@ -20,6 +24,13 @@ type Reply = oneshot::Sender<Result<(), DriverError>>;
 enum Request {
     Ensure { bridge: InterfaceName, context: Context, reply: Reply },
     Release { lab: LabName, bridge: InterfaceName, context: Context, reply: Reply },
+}
+
+impl Request {
+    fn bridge(&self) -> &InterfaceName {
+        let (Self::Ensure { bridge, .. } | Self::Release { bridge, .. }) = self;
+        bridge
+    }
 }
 
 /// Asks the host reconciler.
@@ -72,19 +83,51 @@ impl Host {
     }
 }
 
+/// Carries out requests: one after the other for each bridge, those of different bridges at once.
 async fn serve(mut queue: mpsc::Receiver<Request>, fabric: Arc<dyn Fabric>, wishes: Wishes) {
-    while let Some(request) = queue.recv().await {
-        match request {
-            Request::Ensure { bridge, context, reply } => {
-                let _ = reply.send(fabric.ensure_bridge(&bridge, &context).await);
+    let mut waiting: BTreeMap<InterfaceName, VecDeque<Request>> = BTreeMap::new();
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        let count: usize = waiting.values().map(VecDeque::len).sum();
+        tokio::select! {
+            request = queue.recv(), if count < QUEUE => {
+                let Some(request) = request else { return };
+                match waiting.entry(request.bridge().clone()) {
+                    Entry::Occupied(mut line) => line.get_mut().push_back(request),
+                    Entry::Vacant(line) => {
+                        line.insert(VecDeque::new());
+                        under_way.push(carry_out(request, &*fabric, &wishes));
+                    }
+                }
             }
-            Request::Release { lab, bridge, context, reply } => {
-                let all = wishes.all();
-                let wants = |wish: &Wish| wish.phase == Phase::Run && Wish::bridges_of(&wish.lab).contains(&bridge);
-                let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
-                let answer = if wanted { Ok(()) } else { fabric.remove_bridge(&bridge, &context).await };
-                let _ = reply.send(answer);
-            }
+            Some(bridge) = under_way.next() => match waiting.get_mut(&bridge).and_then(VecDeque::pop_front) {
+                Some(request) => under_way.push(carry_out(request, &*fabric, &wishes)),
+                None => {
+                    waiting.remove(&bridge);
+                }
+            },
+        }
+    }
+}
+
+async fn carry_out(request: Request, fabric: &dyn Fabric, wishes: &Wishes) -> InterfaceName {
+    match request {
+        Request::Ensure { bridge, context, reply } => {
+            let object = format!("bridge {bridge}");
+            let _ = reply.send(within(&context, &object, fabric.ensure_bridge(&bridge, &context)).await);
+            bridge
+        }
+        Request::Release { lab, bridge, context, reply } => {
+            let all = wishes.all();
+            let wants = |wish: &Wish| wish.phase == Phase::Run && Wish::bridges_of(&wish.lab).contains(&bridge);
+            let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
+            let answer = if wanted {
+                Ok(())
+            } else {
+                within(&context, &format!("bridge {bridge}"), fabric.remove_bridge(&bridge, &context)).await
+            };
+            let _ = reply.send(answer);
+            bridge
         }
     }
 }

@@ -21,4 +21,4 @@ pub(crate) use actor::{Actor, QUEUE, check, next_wish};
 pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub(crate) use observe::observe;
-pub(crate) use step::engine_error;
+pub(crate) use step::{engine_error, within};

@@ -51,11 +51,12 @@ fn links(
         known.extend(lab.links().iter().map(|link| (link.id(), link)));
     }
     let seen = snapshot.links(name).into_iter();
-    seen.filter_map(|(id, seen)| Some((id.clone(), observe_link(name, known.get(&id).copied(), &seen)?))).collect()
+    seen.filter_map(|(id, seen)| Some((id.clone(), observe_link(name, known.get(&id).copied(), &seen, snapshot)?)))
+        .collect()
 }
 
-/// A link of which an end is missing is not there: making it replaces what is left of it.
-fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink) -> Option<ObservedLink> {
+/// A link of which an end is missing, or is no port of its bridge, is not there: making it replaces what is left.
+fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &Snapshot) -> Option<ObservedLink> {
     let Some(link) = link else {
         // Left over from a wish that is no longer known: only good to be removed.
         let ends = seen.ports.iter().map(|port| match &port.place {
@@ -66,8 +67,14 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink) -> Option<O
         return Some(ObservedLink { fingerprint, ends: ends.collect(), down: BTreeSet::new() });
     };
     let mut down = BTreeSet::new();
-    for (side, place, name) in sides(lab, link) {
+    for ((side, place, name), end) in sides(lab, link).into_iter().zip(link.ends()) {
         let port = seen.port(&place, &name)?;
+        if let Endpoint::Bridge(bridge) = &end.at {
+            let bridge = bridge.as_str().parse().ok().and_then(|bridge| snapshot.host_port(&bridge))?;
+            if port.master != Some(bridge.ifindex) {
+                return None;
+            }
+        }
         if is_switched_off(port) {
             down.insert(side);
         }

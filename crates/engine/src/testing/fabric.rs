@@ -74,9 +74,14 @@ fn mark(lab: &Lab, link: &LinkId, fingerprint: &LinkFingerprint, switched: Admin
 fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerprint) -> Result<(), String> {
     let link = find(lab, id);
     let ours = state.marked(lab.name(), id);
-    let same =
-        |port: &u32| matches!(&state.ports[port].mark, Some(PortMark::Link { fingerprint: f, .. }) if f == fingerprint);
-    if ours.len() == link.ends().count() && ours.iter().all(same) {
+    let same = |port: &u32| matches!(&state.ports[port].mark, Some(PortMark::Link { fingerprint: f, .. }) if f.identity == fingerprint.identity);
+    let attached = sides(lab.name(), link).iter().zip(link.ends()).all(|((_, place, name), end)| {
+        let Endpoint::Bridge(bridge) = &end.at else { return true };
+        let port = state.find(place, name.as_str());
+        port.is_some_and(|port| state.ports[&port].master == state.find(&Place::Host, bridge.as_str()))
+    });
+    if ours.len() == link.ends().count() && ours.iter().all(same) && attached {
+        configure(state, lab, link, fingerprint, &ours);
         state.tell_ports(&ours);
         return Ok(());
     }
@@ -99,7 +104,7 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     if let [a, b] = ports[..] {
         state.peers.extend([(a, b), (b, a)]);
     }
-    configure(state, link, &ports);
+    configure(state, lab, link, fingerprint, &ports);
     let touched = state.settle(&ports);
     state.tell_ports(&touched);
     Ok(())
@@ -123,9 +128,14 @@ fn check_end(state: &State, lab: &LabName, end: &End) -> Result<(), String> {
     if taken { Err(format!("interface `{name}` already exists")) } else { Ok(()) }
 }
 
-fn configure(state: &mut State, link: &Link, ports: &[u32]) {
-    for (end, port) in link.ends().zip(ports) {
-        let port = state.ports.get_mut(port).expect("just found");
+fn configure(state: &mut State, lab: &Lab, link: &Link, fingerprint: &LinkFingerprint, ports: &[u32]) {
+    for (end, ifindex) in link.ends().zip(ports) {
+        let port = state.ports.get_mut(ifindex).expect("just found");
+        let switched = match &port.mark {
+            Some(PortMark::Link { switched, .. }) => *switched,
+            _ => AdminState::Up,
+        };
+        port.mark = Some(mark(lab, &link.id(), fingerprint, switched));
         port.mtu = link.mtu.bytes();
         port.mac = Some(end.mac);
         port.addresses =
@@ -139,12 +149,7 @@ fn update(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     let found: Option<Vec<u32>> =
         sides(lab.name(), link).iter().map(|(_, place, name)| state.find(place, name.as_str())).collect();
     let ports = found.ok_or("it is not there")?;
-    configure(state, link, &ports);
-    for port in &ports {
-        if let Some(PortMark::Link { fingerprint: there, .. }) = &mut state.ports.get_mut(port).expect("found").mark {
-            *there = fingerprint.clone();
-        }
-    }
+    configure(state, lab, link, fingerprint, &ports);
     state.tell_ports(&ports);
     Ok(())
 }

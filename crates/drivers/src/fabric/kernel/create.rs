@@ -64,7 +64,7 @@ impl Call<'_> {
                     Err(error) => self.refuse(wire.order, error.message, class_of(error.kind)),
                 }
             }
-            let (found, freed) = self.settle(clashes).await;
+            let (found, freed) = self.settle(clashes, &masters).await;
             adopted.extend(found);
             again.extend(freed);
             pending = again;
@@ -96,7 +96,7 @@ impl Call<'_> {
     }
 
     /// Looks at what is in the way of links: returns those that are there already, and those whose way is free now.
-    async fn settle(&mut self, clashes: Vec<Wire>) -> (Vec<Wire>, Vec<Wire>) {
+    async fn settle(&mut self, clashes: Vec<Wire>, masters: &HashMap<InterfaceName, u32>) -> (Vec<Wire>, Vec<Wire>) {
         if clashes.is_empty() {
             return (Vec::new(), Vec::new());
         }
@@ -115,7 +115,7 @@ impl Call<'_> {
                     continue;
                 }
             };
-            if self.is_whole(&wire, &found) {
+            if self.is_whole(&wire, &found, masters) {
                 wire.ports_mut().zip(&found).for_each(|(port, link)| {
                     port.ifindex = link.as_ref().map_or(0, |link| link.ifindex);
                 });
@@ -166,7 +166,15 @@ impl Call<'_> {
     }
 
     /// Whether the interfaces found are the link, marked, with the identity that is wanted, and wired to each other.
-    fn is_whole(&self, wire: &Wire, found: &[Option<LinkInfo>]) -> bool {
+    fn is_whole(&self, wire: &Wire, found: &[Option<LinkInfo>], masters: &HashMap<InterfaceName, u32>) -> bool {
+        // A bridge that was deleted and made again has lost its ports.
+        let attached = wire.ports().zip(found).all(|(port, link)| {
+            let master = port.bridge.as_ref().map(|bridge| masters.get(bridge).copied());
+            master.is_none_or(|master| link.as_ref().and_then(|link| link.master) == master)
+        });
+        if !attached {
+            return false;
+        }
         let same = |link: &LinkInfo| match self.fabric.shared.marks.read(link) {
             Some(PortMark::Link { fingerprint, .. }) => fingerprint.identity == wire.fingerprint.identity,
             _ => false,
