@@ -16,7 +16,7 @@ use bytes::Bytes;
 use netloom_model::{Lab, LabName, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, Side};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::fact::Report;
@@ -231,14 +231,15 @@ pub enum ErrorClass {
 #[derive(Debug, Clone)]
 pub struct Reporter {
     pub(crate) reports: mpsc::Sender<Report>,
-    pub(crate) lost: Arc<std::sync::atomic::AtomicBool>,
+    /// Counts what was lost.
+    pub(crate) lost: Arc<watch::Sender<u64>>,
 }
 
 impl Reporter {
     /// Sends a report, or notes that one was lost.
     pub fn send(&self, report: Report) {
         if self.reports.try_send(report).is_err() {
-            self.lost.store(true, std::sync::atomic::Ordering::Release);
+            self.lost.send_modify(|count| *count += 1);
         }
     }
 }

@@ -12,14 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wishes};
-use crate::driver::{ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError};
+use crate::driver::{DriverError, ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError};
 use crate::event::{Events, What};
 use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{Accepted, Actor, Command, DeployRequest, QUEUE, check, next_wish, observe};
 use crate::layout::Layout;
-use crate::operation::{Journal, Operation, OperationId};
+use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
 use crate::task::{self, Beats};
 
@@ -114,6 +114,9 @@ impl DoneOnce {
     }
 }
 
+/// How long after a panic of a lab's actor the next one is started.
+const AFTER_PANIC: Duration = Duration::from_secs(2);
+
 /// A handle to the engine; clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
@@ -161,7 +164,20 @@ impl Engine {
         });
         task::spawn("inventory", writer.run());
         task::spawn("host", host_task);
-        task::spawn("relist", relist(shared.clone()));
+        for runtime in shared.runtimes.values() {
+            let runtime = runtime.clone();
+            let look = move || {
+                let runtime = runtime.clone();
+                async move { runtime.relist().await }
+            };
+            task::spawn("relist runtime", relist(shared.clone(), "relist runtime", look));
+        }
+        let fabric = shared.fabric.clone();
+        let look = move || {
+            let fabric = fabric.clone();
+            async move { fabric.relist().await }
+        };
+        task::spawn("relist fabric", relist(shared.clone(), "relist fabric", look));
         let engine = Self { shared };
         for lab in loaded.keys() {
             engine.actor(lab);
@@ -356,14 +372,14 @@ impl Engine {
         let actor = Actor::new(shared, name.clone(), commands);
         let supervised = self.shared.tasks.track_future(async move {
             let ended = task::spawn(format!("lab {name}"), actor.run()).await;
-            engine.after(&name, ended.is_err());
+            engine.after(&name, ended.is_err()).await;
         });
         task::spawn(format!("supervisor of lab {lab}"), supervised);
         sender
     }
 
     /// After an actor's end: forget it, or start the next one if it panicked or is wanted again.
-    fn after(&self, lab: &LabName, panicked: bool) {
+    async fn after(&self, lab: &LabName, panicked: bool) {
         {
             let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
             if labs.get(lab).is_some_and(mpsc::Sender::is_closed) {
@@ -375,7 +391,16 @@ impl Engine {
         }
         if panicked {
             let text = format!("the reconciler of lab {lab} failed and was started anew; please report its log");
-            self.shared.events.publish(What::Notice { lab: Some(lab.clone()), text });
+            self.shared.events.publish(What::Notice { lab: Some(lab.clone()), text: text.clone() });
+            let all = self.shared.journal.all();
+            for operation in all.iter().filter(|operation| operation.lab() == lab) {
+                operation.end(OperationState::Failed, text.clone(), vec![text.clone()]);
+            }
+            // What panics each time must not spin. A command starts the next actor at once.
+            tokio::select! {
+                () = tokio::time::sleep(AFTER_PANIC) => {}
+                () = self.shared.stopping.cancelled() => return,
+            }
         }
         if self.shared.wishes.get(lab).is_some() {
             self.actor(lab);
@@ -388,41 +413,46 @@ impl Engine {
     }
 }
 
-/// Looks at everything: at the start, every [`Config::relist`], and soon after events were lost.
-async fn relist(shared: Arc<Shared>) {
-    let beat = shared.beats.of("relist");
+/// Looks at everything that one source sees: at the start, every [`Config::relist`], and soon after events were
+/// lost. Each source has a loop of its own, so that one that hangs keeps no other from being looked at.
+async fn relist<F>(shared: Arc<Shared>, name: &'static str, look: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), DriverError>>,
+{
+    let beat = shared.beats.of(name);
+    let mut lost = shared.inventory.lost();
     loop {
         beat.owe();
-        let mut failed = false;
-        for runtime in shared.runtimes.values() {
-            failed |= look(runtime.relist(), &shared).await;
-        }
-        failed |= look(shared.fabric.relist(), &shared).await;
-        beat.settle();
-        let again = if failed { Duration::from_secs(1) } else { shared.config.relist };
-        let until = Instant::now() + again;
-        while Instant::now() < until && !shared.inventory.take_lost() {
-            let wait = Duration::from_millis(200).min(until.saturating_duration_since(Instant::now()));
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = shared.stopping.cancelled() => return,
+        lost.mark_unchanged();
+        let limit = shared.config.step_limit;
+        let failed = match tokio::time::timeout(limit, look()).await {
+            Ok(Ok(())) => false,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "{name} failed");
+                true
             }
+            Err(_) => {
+                tracing::warn!(?limit, "{name} took too long");
+                true
+            }
+        };
+        beat.settle();
+        let again = if failed { RELIST_AFTER_FAILURE } else { shared.config.relist };
+        let wake = async {
+            tokio::select! {
+                () = tokio::time::sleep(again) => {}
+                // What is lost may go on being lost: a pause keeps this from adding to the flood.
+                Ok(()) = lost.changed() => tokio::time::sleep(RELIST_AFTER_LOSS).await,
+            }
+        };
+        tokio::select! {
+            () = wake => {}
+            () = shared.stopping.cancelled() => return,
         }
     }
 }
 
-/// Whether a relist failed. The driver has reported that itself; what is known stays.
-async fn look(call: impl Future<Output = Result<(), crate::driver::DriverError>>, shared: &Shared) -> bool {
-    let limit = shared.config.step_limit;
-    match tokio::time::timeout(limit, call).await {
-        Ok(Ok(())) => false,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "relist failed");
-            true
-        }
-        Err(_) => {
-            tracing::warn!(?limit, "relist took too long");
-            true
-        }
-    }
-}
+/// How long after a relist that failed the next one is tried.
+const RELIST_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long after a loss of events everything is looked at.
+const RELIST_AFTER_LOSS: Duration = Duration::from_millis(200);

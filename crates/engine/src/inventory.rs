@@ -11,8 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use netloom_model::{InterfaceName, LabName, LinkId, NodeName};
@@ -21,7 +20,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::Reporter;
-use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+use crate::fact::{Fact, NodeFact, Place, PortFact, PortMark, Report, Source};
 
 /// How many batches of facts may wait; more become [`Report::Lost`].
 const QUEUE: usize = 1024;
@@ -35,6 +34,8 @@ pub struct Snapshot {
     pub labs: BTreeMap<LabName, Arc<LabFacts>>,
     /// The interfaces in the host's namespace, by index.
     pub host: Arc<BTreeMap<u32, Arc<PortFact>>>,
+    /// The version of the snapshot that changed the host's interfaces last.
+    pub host_changed: u64,
     /// How well each source answers.
     pub sources: BTreeMap<Source, SourceState>,
 }
@@ -105,11 +106,11 @@ impl Snapshot {
         self.host.values().map(|port| &**port).find(|port| &port.name == name)
     }
 
-    /// Names of host interfaces that are neither ends of links of `lab` nor bridges.
+    /// Names of host interfaces that are not ends of links of `lab`; bridges too, whoever made them.
     pub fn taken(&self, lab: &LabName) -> BTreeSet<InterfaceName> {
         let ours = |port: &PortFact| matches!(&port.mark, Some(PortMark::Link { lab: of, .. }) if of == lab);
-        let free = self.host.values().filter(|port| !ours(port) && port.kind != PortKind::Bridge);
-        free.map(|port| port.name.clone()).collect()
+        let foreign = self.host.values().filter(|port| !ours(port));
+        foreign.map(|port| port.name.clone()).collect()
     }
 }
 
@@ -135,7 +136,7 @@ pub(crate) fn sides(lab: &LabName, link: &netloom_model::Link) -> Vec<(Side, Pla
 pub struct Inventory {
     current: Arc<ArcSwap<Snapshot>>,
     version: watch::Receiver<u64>,
-    lost: Arc<AtomicBool>,
+    lost: Arc<watch::Sender<u64>>,
 }
 
 impl Inventory {
@@ -149,9 +150,21 @@ impl Inventory {
         self.version.clone()
     }
 
-    /// Whether reports were lost since the last call.
-    pub(crate) fn take_lost(&self) -> bool {
-        self.lost.swap(false, Ordering::AcqRel)
+    /// Whether every one of `sources` was looked at whole since `then`.
+    pub(crate) fn is_listed_since(&self, sources: &BTreeSet<Source>, then: SystemTime) -> bool {
+        let snapshot = self.current.load();
+        let listed = |source| snapshot.sources.get(source).and_then(|state| state.listed);
+        sources.iter().all(|source| listed(source).is_some_and(|at| at >= then))
+    }
+
+    /// Has everything looked at soon: events seem to be missing.
+    pub(crate) fn doubt(&self) {
+        self.lost.send_modify(|count| *count += 1);
+    }
+
+    /// Says when reports were lost.
+    pub(crate) fn lost(&self) -> watch::Receiver<u64> {
+        self.lost.subscribe()
     }
 }
 
@@ -161,7 +174,51 @@ pub struct Writer {
     reports: mpsc::Receiver<Report>,
     current: Arc<ArcSwap<Snapshot>>,
     version: watch::Sender<u64>,
-    lost: Arc<AtomicBool>,
+    lost: Arc<watch::Sender<u64>>,
+    departed: Departed,
+}
+
+/// What events said to be gone, and when: a relist that began before that may still show it.
+#[derive(Debug, Default)]
+struct Departed {
+    nodes: BTreeMap<(LabName, NodeName), SystemTime>,
+    /// Without an index: the whole place.
+    ports: BTreeMap<(Place, Option<u32>), SystemTime>,
+}
+
+/// No relist takes longer.
+const DEPARTED_KEPT: Duration = Duration::from_secs(300);
+
+impl Departed {
+    fn note(&mut self, fact: &Fact, now: SystemTime) {
+        match fact {
+            Fact::NodeGone(lab, node) => {
+                self.nodes.insert((lab.clone(), node.clone()), now);
+            }
+            Fact::PortGone(place, ifindex) => {
+                self.ports.insert((place.clone(), Some(*ifindex)), now);
+            }
+            Fact::PlaceGone(place) => {
+                self.ports.insert((place.clone(), None), now);
+            }
+            Fact::Node(_) | Fact::Names(..) | Fact::Port(_) => {}
+        }
+    }
+
+    fn node(&self, fact: &NodeFact, started: SystemTime) -> bool {
+        self.nodes.get(&(fact.lab.clone(), fact.node.clone())).is_some_and(|gone| *gone > started)
+    }
+
+    fn port(&self, port: &PortFact, started: SystemTime) -> bool {
+        let keys = [Some(port.ifindex), None].map(|ifindex| (port.place.clone(), ifindex));
+        keys.iter().any(|key| self.ports.get(key).is_some_and(|gone| *gone > started))
+    }
+
+    fn forget_old(&mut self, now: SystemTime) {
+        let young = |gone: &SystemTime| now.duration_since(*gone).is_ok_and(|age| age < DEPARTED_KEPT);
+        self.nodes.retain(|_, gone| young(gone));
+        self.ports.retain(|_, gone| young(gone));
+    }
 }
 
 /// Makes an inventory: where drivers report, where readers look, and what the task needs.
@@ -169,10 +226,10 @@ pub fn channel() -> (Reporter, Inventory, Writer) {
     let (sender, reports) = mpsc::channel(QUEUE);
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
     let (version_sender, version) = watch::channel(0);
-    let lost = Arc::new(AtomicBool::new(false));
+    let lost = Arc::new(watch::Sender::new(0));
     let reporter = Reporter { reports: sender, lost: lost.clone() };
     let inventory = Inventory { current: current.clone(), version, lost: lost.clone() };
-    (reporter, inventory, Writer { reports, current, version: version_sender, lost })
+    (reporter, inventory, Writer { reports, current, version: version_sender, lost, departed: Departed::default() })
 }
 
 impl Writer {
@@ -196,17 +253,19 @@ impl Writer {
         }
     }
 
-    fn apply(&self, next: &mut Snapshot, report: Report) {
+    fn apply(&mut self, next: &mut Snapshot, report: Report) {
         let now = SystemTime::now();
         let fresh = SourceState { listed: None, error: None, since: now, mended: 0 };
         match report {
             Report::Events(_, facts) => {
                 for fact in facts {
+                    self.departed.note(&fact, now);
                     next.put(fact);
                 }
             }
             Report::Relist { source, started, facts } => {
-                let mended = next.relist(source, started, facts);
+                self.departed.forget_old(now);
+                let mended = next.relist(source, started, facts, &self.departed);
                 let state = next.sources.entry(source).or_insert(fresh);
                 if state.error.take().is_some() {
                     state.since = now;
@@ -221,7 +280,7 @@ impl Writer {
                     state.since = now;
                 }
             }
-            Report::Lost(_) => self.lost.store(true, Ordering::Release),
+            Report::Lost(_) => self.lost.send_modify(|count| *count += 1),
         }
     }
 }
@@ -236,6 +295,7 @@ impl Snapshot {
 
     fn touch_host(&mut self) -> &mut BTreeMap<u32, Arc<PortFact>> {
         // Ends of a lab's links may be on the host: its reconciler must look again.
+        self.host_changed = self.version;
         Arc::make_mut(&mut self.host)
     }
 
@@ -286,24 +346,26 @@ impl Snapshot {
     }
 
     /// Replaces all that `source` knew before `started`; returns how many facts differed.
-    fn relist(&mut self, source: Source, started: SystemTime, facts: Vec<Fact>) -> u64 {
+    fn relist(&mut self, source: Source, started: SystemTime, facts: Vec<Fact>, departed: &Departed) -> u64 {
         let mut mended = 0;
         let mut nodes = BTreeSet::new();
         let mut ports = BTreeSet::new();
         let mut names = BTreeSet::new();
         for fact in facts {
-            let known_newer = match &fact {
+            let outdated = match &fact {
                 Fact::Node(fact) => {
                     nodes.insert((fact.lab.clone(), fact.node.clone()));
                     let known = self.labs.get(&fact.lab).and_then(|lab| lab.nodes.get(&fact.node));
-                    mended += u64::from(known.is_none_or(|known| known.state != fact.state));
-                    known.is_some_and(|known| known.seen > started)
+                    let outdated = known.map_or_else(|| departed.node(fact, started), |known| known.seen > started);
+                    mended += u64::from(!outdated && known.is_none_or(|known| known.state != fact.state));
+                    outdated
                 }
                 Fact::Port(port) => {
                     ports.insert((port.place.clone(), port.ifindex));
                     let known = self.port(&port.place, port.ifindex);
-                    mended += u64::from(known.is_none_or(|known| !known.same_as(port)));
-                    known.is_some_and(|known| known.seen > started)
+                    let outdated = known.map_or_else(|| departed.port(port, started), |known| known.seen > started);
+                    mended += u64::from(!outdated && known.is_none_or(|known| !known.same_as(port)));
+                    outdated
                 }
                 Fact::Names(lab, _) => {
                     names.insert(lab.clone());
@@ -311,7 +373,7 @@ impl Snapshot {
                 }
                 _ => false,
             };
-            if !known_newer {
+            if !outdated {
                 self.put(fact);
             }
         }

@@ -188,7 +188,10 @@ impl Operation {
             StepState::Done | StepState::Failed => record.ended = Some(SystemTime::now()),
             StepState::Waiting | StepState::Skipped => {}
         }
-        record.error.clone_from(&error);
+        // What was tried again and worked is no problem any more.
+        if let Some(before) = std::mem::replace(&mut record.error, error.clone()) {
+            view.problems.retain(|problem| problem != &before);
+        }
         if let Some(error) = error {
             view.problems.push(error);
         }

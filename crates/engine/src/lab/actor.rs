@@ -15,6 +15,7 @@ use super::execute::{Execution, Summary};
 use super::observe::{find_end, observe};
 use super::restart::Restarts;
 use super::step::{StepContext, within};
+use crate::bulkhead::Bulkhead;
 use crate::desired::{Authority, Phase, Wish, put, wish_key};
 use crate::driver::{Context, NodeOrder, Write};
 use crate::engine::Shared;
@@ -29,6 +30,8 @@ pub(crate) const QUEUE: usize = 16;
 const PROVE: Duration = Duration::from_millis(100);
 /// How long after its last step an operation waits for the snapshot to show the result before it plans again.
 const SETTLE: Duration = Duration::from_secs(2);
+/// How long a relist may take that was asked for because the snapshot does not show what was done.
+const LISTED_WITHIN: Duration = Duration::from_secs(30);
 /// After so many failures in a row that may pass (15 s of back-off) an operation says so; the lab is worked on.
 const PATIENCE: u32 = 5;
 /// How long an operation waits for carriers when everything else is as desired.
@@ -39,6 +42,15 @@ struct Active {
     deadline: Instant,
     /// Since when only carriers and proofs of life are missing.
     almost: Option<Instant>,
+}
+
+/// Steps that were done and that the snapshot does not show yet.
+struct Settling {
+    done: BTreeSet<StepId>,
+    /// How long the snapshot may take.
+    until: Instant,
+    /// When everything was asked to be looked at again, since events seem to be missing.
+    doubted: Option<SystemTime>,
 }
 
 /// Whether the actor goes on.
@@ -63,10 +75,9 @@ pub(crate) struct Actor {
     restarts: Restarts,
     /// How often in a row something failed that may work later, and when to try again.
     retry: (u32, Option<Instant>),
-    /// The steps of the last plan that were done, and until when the snapshot may take to show it.
-    settling: Option<(BTreeSet<StepId>, Instant)>,
+    settling: Option<Settling>,
     /// What the last plan was made from, to skip snapshots that change nothing here.
-    planned: Option<(u64, usize)>,
+    planned: Option<(u64, u64)>,
     states: BTreeMap<NodeName, NodeState>,
     /// Whether there has been anything to do: a wish or a command.
     served: bool,
@@ -149,7 +160,8 @@ impl Actor {
             return None;
         }
         let now = Instant::now();
-        let mut timers = vec![self.restarts.next(now), self.retry.1, self.settling.as_ref().map(|(_, until)| *until)];
+        let mut timers =
+            vec![self.restarts.next(now), self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
         if let Some(active) = &self.active {
             timers.push(Some(active.deadline));
             timers.push(active.almost.map(|_| now + PROVE / 2));
@@ -342,10 +354,7 @@ impl Actor {
         if steps.is_empty() {
             return self.rest(&snapshot, &observed).await;
         }
-        if let Some((done, until)) = &self.settling
-            && Instant::now() < *until
-            && steps.steps.iter().any(|step| done.contains(&step.id))
-        {
+        if self.waits_to_be_shown(&steps) {
             return Life::Goes;
         }
         self.settling = None;
@@ -355,7 +364,8 @@ impl Actor {
         self.retry.1 = None;
         let operation = self.active.as_ref().map(|active| active.operation.clone());
         let (shared, lab, wish) = (self.shared.clone(), self.name.clone(), self.wish.clone());
-        let context = Arc::new(StepContext { shared, lab, wish });
+        let places = Bulkhead::new("lab", shared.nodes.limit().div_ceil(2));
+        let context = Arc::new(StepContext { shared, lab, wish, places });
         let mut execution = Execution::new(steps, operation, self.shared.config.step_limit);
         execution.advance(&context);
         self.execution = Some((execution, context));
@@ -365,15 +375,35 @@ impl Actor {
     /// Whether there is a reason to plan: the lab's facts or the host's changed, a timer is due, or a plan just ended.
     fn is_stale(&mut self, snapshot: &Snapshot) -> bool {
         let facts = snapshot.labs.get(&self.name).map_or(0, |facts| facts.changed);
-        let basis = (facts, Arc::as_ptr(&snapshot.host) as usize);
+        let basis = (facts, snapshot.host_changed);
         let now = Instant::now();
-        let timer = [self.retry.1, self.settling.as_ref().map(|(_, until)| *until)];
+        let timer = [self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
         let due = timer.into_iter().flatten().any(|at| at <= now)
             || self.active.as_ref().is_some_and(|active| active.almost.is_some())
             || !self.restarts.due(now).is_empty();
         let changed = self.planned != Some(basis);
         self.planned = Some(basis);
         changed || due
+    }
+
+    /// Whether the snapshot does not show yet what was done. When that takes too long events are missing, and
+    /// everything is looked at once more before anything is done twice.
+    fn waits_to_be_shown(&mut self, plan: &Plan) -> bool {
+        let Some(settling) = &mut self.settling else { return false };
+        if !plan.steps.iter().any(|step| settling.done.contains(&step.id)) {
+            return false;
+        }
+        let in_time = Instant::now() < settling.until;
+        match settling.doubted {
+            None if in_time => true,
+            None => {
+                self.shared.inventory.doubt();
+                settling.doubted = Some(SystemTime::now());
+                settling.until = Instant::now() + LISTED_WITHIN;
+                true
+            }
+            Some(then) => in_time && !self.shared.inventory.is_listed_since(&self.shared.sources, then),
+        }
     }
 
     fn check_deadline(&mut self) {
@@ -442,7 +472,8 @@ impl Actor {
             self.given_up.extend(summary.permanent);
         }
         self.let_go_of_bridges(&summary.done).await;
-        self.settling = (!summary.done.is_empty()).then(|| (summary.done, Instant::now() + SETTLE));
+        let settling = |done| Settling { done, until: Instant::now() + SETTLE, doubted: None };
+        self.settling = (!summary.done.is_empty()).then(|| settling(summary.done));
     }
 
     fn note_states(&mut self, snapshot: &Snapshot) {
@@ -682,6 +713,8 @@ pub(crate) async fn check(shared: &Shared, there: Option<&Wish>, wish: &Wish) ->
             .collect();
         return Err(Refusal::NotReady(missing.join(", ")));
     }
+    let context =
+        Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
     let mut unable = Vec::new();
     let mut kinds = BTreeSet::new();
     for (name, node) in wish.lab.nodes() {
@@ -690,14 +723,14 @@ pub(crate) async fn check(shared: &Shared, there: Option<&Wish>, wish: &Wish) ->
             return Err(no_runtime(shared, name, node));
         };
         if kinds.insert(kind)
-            && let Err(error) = runtime.check().await
+            && let Err(error) = within(&context, &format!("runtime {kind:?}"), runtime.check()).await
         {
             unable.push(error);
         }
         let same = there.is_some_and(|there| there.lab.nodes().get(name) == Some(node));
         let fingerprint = netloom_plan::NodeFingerprint::of(node, wish.rebuild);
         let order = NodeOrder { lab: wish.lab.clone(), node: name.clone(), fingerprint };
-        if !same && let Err(error) = runtime.check_node(&order).await {
+        if !same && let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
             unable.push(error);
         }
     }

@@ -4,15 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{Action, LinkFingerprint, NodeFingerprint, Step, names};
+use netloom_plan::{Action, Effect, LinkFingerprint, NodeFingerprint, NodeState, Step, names};
+use tokio::time::Instant;
 
 use super::execute::Outcome;
+use crate::bulkhead::{Bulkhead, Busy};
 use crate::desired::{Done, Wish, done_key, put};
 use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime, Terminal,
 };
 use crate::engine::Shared;
 
+/// How long after its start a node may take to be seen running.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// How much of a failed command's output is kept.
 const OUTPUT_KEPT: usize = 2048;
 
@@ -22,6 +26,8 @@ pub(crate) struct StepContext {
     pub lab: LabName,
     /// The wish that the plan was made for; `None` when what is there belongs to no wish.
     pub wish: Option<Arc<Wish>>,
+    /// How many nodes one lab may have in hand: half of what all have, so that one that hangs stops no other.
+    pub places: Bulkhead,
 }
 
 impl StepContext {
@@ -60,8 +66,9 @@ impl StepContext {
         if let Action::StartNode { .. } = action {
             self.startup_delay(node, context).await?;
         }
-        let place = self.shared.nodes.enter(context.deadline).await;
-        let _place = place.map_err(|busy| engine_error("reach", &format!("node {node}"), busy.to_string()))?;
+        let busy = |busy: Busy| engine_error("reach", &format!("node {node}"), busy.to_string());
+        let _of_lab = self.places.enter(context.deadline).await.map_err(busy)?;
+        let _of_all = self.shared.nodes.enter(context.deadline).await.map_err(busy)?;
         let call = async {
             match action {
                 Action::CreateNode { .. } => runtime.create(&self.order(node)?, context).await,
@@ -121,13 +128,15 @@ impl StepContext {
         context: &Context,
     ) -> Outcome {
         let object = format!("exec on {node}: {}", argv.join(" "));
+        let incarnation = match self.life(node, context).await {
+            Ok(incarnation) => incarnation,
+            Err(error) => return Outcome::Failed(error),
+        };
         let answer = self.exec_once(node, runtime, argv, context).await;
         if answer.as_ref().is_err_and(|error| error.class != ErrorClass::Permanent) {
             return Outcome::Failed(answer.expect_err("just seen to be an error"));
         }
-        let facts = self.shared.inventory.snapshot();
-        let fact = facts.labs.get(&self.lab).and_then(|facts| facts.nodes.get(node));
-        if let Some(incarnation) = fact.and_then(|fact| fact.incarnation.clone()) {
+        if let Some(incarnation) = incarnation {
             let done = Done { incarnation, execs: index + 1 };
             self.shared.done.set(&self.lab, node, done.clone());
             if let Err(error) = self.shared.store.write(vec![put(done_key(&self.lab, node), &done)]).await {
@@ -143,6 +152,37 @@ impl StepContext {
             }
             Err(error) => Outcome::Complained(format!("{object}: {}", error.cause)),
         }
+    }
+
+    /// Which life of the node it is that a command is run in. The snapshot may be behind: a command noted for the
+    /// life before would be run twice.
+    async fn life(&self, node: &NodeName, context: &Context) -> Result<Option<String>, DriverError> {
+        let wanted = self.order(node)?.fingerprint;
+        let mut changes = self.shared.inventory.changes();
+        let seen = async {
+            loop {
+                let snapshot = self.shared.inventory.snapshot();
+                let fact = snapshot.labs.get(&self.lab).and_then(|facts| facts.nodes.get(node));
+                if let Some(fact) = fact.filter(|fact| fact.fingerprint.change_to(&wanted) <= Some(Effect::Live)) {
+                    match &fact.state {
+                        NodeState::Running => return Ok(fact.incarnation.clone()),
+                        NodeState::Exited { .. } | NodeState::Failed { .. } => {
+                            return Err(engine_error("exec on", &format!("node {node}"), "it has ended".into()));
+                        }
+                        _ => {}
+                    }
+                }
+                if changes.changed().await.is_err() {
+                    return Err(cancelled(&format!("node {node}")));
+                }
+            }
+        };
+        let object = format!("exec on {node}");
+        let context = Context {
+            deadline: context.deadline.min((Instant::now() + SEEN_WITHIN).into_std()),
+            cancel: context.cancel.clone(),
+        };
+        within(&context, &object, seen).await
     }
 
     async fn exec_once(

@@ -9,6 +9,9 @@
 //!
 //! A world outlives the engines that work on it: [`World::report_to`] gives it to the next one, as a host is given
 //! to the next agent process.
+//!
+//! What a test asks for and cannot be (a node that is not there, a lab that is not valid) panics.
+#![expect(clippy::missing_panics_doc, reason = "said once for the whole module")]
 
 pub mod contract;
 mod fabric;

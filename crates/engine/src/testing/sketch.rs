@@ -8,9 +8,6 @@ use netloom_model::{End, Endpoint, Lab, LabParts, Link, Mtu, Node, NodeKind, Nod
 use super::world::name;
 
 /// A lab in the making.
-///
-/// # Panics
-/// All methods panic on names and links that cannot be: only tests use them.
 #[derive(Debug, Clone)]
 pub struct Sketch {
     parts: LabParts,

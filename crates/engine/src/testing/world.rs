@@ -161,6 +161,14 @@ impl World {
         state.tell_ports(&[port]);
     }
 
+    /// As [`Self::add_foreign`], in the namespace of a node.
+    pub fn add_foreign_in(&self, lab: &str, node: &str, interface: &str) {
+        let mut state = self.lock();
+        let place = Place::Node(name(lab), name(node));
+        let port = state.new_port(place, name(interface), PortKind::Other, None);
+        state.tell_ports(&[port]);
+    }
+
     /// Somebody deletes an interface (`ip link del`), and with it the other end of its link.
     pub fn delete_port(&self, place: &Place, interface: &str) {
         let mut state = self.lock();

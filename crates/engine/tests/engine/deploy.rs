@@ -1,12 +1,12 @@
 //! Deploy, edit, destroy: what is asked for happens once, and nothing else.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{Config, DeployRequest, OperationState, Place, Rebuild, Refusal};
 use netloom_model::Mtu;
 use netloom_plan::AdminState;
-use std::time::Duration;
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, request, until};
 

@@ -1,1 +1,235 @@
+//! What goes wrong: it is said with its cause, and the rest stands.
 
+use std::time::Duration;
+
+use netloom_engine::testing::{Sketch, Trouble};
+use netloom_engine::{OperationState, OperationView, Refusal, StepState, What};
+use netloom_model::{Bind, RestartPolicy};
+
+use crate::bench::{Bench, end, lab_name, pair, pass, request, until};
+
+fn times(bench: &Bench, call: &str) -> usize {
+    bench.world.calls().iter().filter(|seen| seen.as_str() == call).count()
+}
+
+fn assert_says(view: &OperationView, what: &str) {
+    assert!(view.problems.iter().any(|problem| problem.contains(what)), "{what} is not in {:#?}", view.problems);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_start_is_reported_and_the_rest_stands() {
+    let bench = Bench::new().await;
+    bench.world.trouble("start lab/r1", .., Trouble::Permanent("no such command".into()));
+    let view = bench.deploy(&Sketch::pair("lab").execs("r1", &["true"]).lab()).await;
+    assert_eq!(view.state, OperationState::Failed);
+    assert_says(&view, "no such command");
+    assert_eq!(view.problems.len(), 1, "{view:#?}");
+    assert_eq!(bench.world.nodes(), ["lab/r1 created", "lab/r2 running"]);
+    assert_eq!(bench.world.links(), ["lab/r1:eth1-r2:eth1"]);
+    let exec = view.steps.iter().find(|step| step.id.to_string() == "node/r1/exec/0").unwrap();
+    assert_eq!(exec.state, StepState::Skipped);
+    pass(300).await;
+    assert_eq!(times(&bench, "start lab/r1"), 1, "what fails for good is not tried again by itself");
+    // A deploy is a reason to try again.
+    bench.world.calm();
+    let view = bench.deploy(&Sketch::pair("lab").execs("r1", &["true"]).lab()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_cannot_be_made_does_not_stop_the_others() {
+    let bench = Bench::new().await;
+    bench.world.trouble("create lab/r1:eth1-r2:eth1", .., Trouble::Permanent("no".into()));
+    let view = bench.deploy(&Sketch::pair("lab").link("r1:eth2", "r2:eth2").lab()).await;
+    assert_eq!(view.state, OperationState::Failed);
+    assert_eq!(bench.world.links(), ["lab/r1:eth2-r2:eth2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_work_later_is_tried_again_with_a_back_off() {
+    let bench = Bench::new().await;
+    bench.world.trouble("start lab/r1", ..3, Trouble::Transient("busy".into()));
+    let start = tokio::time::Instant::now();
+    let view = bench.deploy(&pair()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+    assert_eq!(view.problems, [""; 0], "what was mended is no problem any more");
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(1 + 2 + 4) && took < Duration::from_secs(12), "{took:?}");
+    assert_eq!(times(&bench, "start lab/r1"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_command_is_reported_with_its_output_and_the_lab_stays() {
+    let bench = Bench::new().await;
+    let lab = Sketch::pair("lab").execs("r1", &["sh", "-c", "echo no route; exit 2"]).execs("r1", &["true"]).lab();
+    let view = bench.deploy(&lab).await;
+    assert_eq!(view.state, OperationState::Failed);
+    assert_eq!(view.problems.len(), 1, "{view:#?}");
+    assert_says(&view, "exit code 2");
+    assert_says(&view, "no route");
+    assert_eq!(bench.world.nodes(), ["lab/r1 running", "lab/r2 running"]);
+    assert_eq!(times(&bench, "exec lab/r1: true"), 1, "the commands after it run");
+    // Once for each start of the node.
+    let again = bench.deploy(&lab).await;
+    assert_eq!(again.message.as_deref(), Some("nothing to change"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_exits_at_once_says_so_with_its_last_output() {
+    let bench = Bench::new().await;
+    let lab = Sketch::pair("lab").runs("r1", &["sh", "-c", "echo no config; exit 4"]);
+    let view = bench.deploy(&lab.with("r1", |node| node.restart_policy = RestartPolicy::No).lab()).await;
+    assert_eq!(view.state, OperationState::Failed);
+    assert_says(&view, "node r1: exited(4)");
+    assert_says(&view, "no config");
+    assert_eq!(bench.world.nodes(), ["lab/r1 exited(4)", "lab/r2 running"]);
+    pass(200).await;
+    assert_eq!(times(&bench, "start lab/r1"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_ends_is_started_again_after_1_2_4_seconds() {
+    let bench = Bench::new().await;
+    let lab = Sketch::pair("lab").runs("r1", &["sh", "-c", "exit 1"]).lab();
+    let view = bench.deploy(&lab).await;
+    assert_eq!(view.state, OperationState::Failed);
+    assert_says(&view, "it is tried again");
+    let mut gaps = Vec::new();
+    let mut last = tokio::time::Instant::now();
+    for seen in 2..=8 {
+        until("it is started again", || times(&bench, "start lab/r1") == seen).await;
+        gaps.push(last.elapsed().as_secs_f32().round());
+        last = tokio::time::Instant::now();
+    }
+    assert_eq!(gaps, [1., 2., 4., 8., 16., 32., 60.]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_policy_looks_at_the_exit_code() {
+    let bench = Bench::new().await;
+    let on_failure = Sketch::pair("lab").runs("r1", &["sleep", "1000"]);
+    bench.made(&on_failure.with("r1", |node| node.restart_policy = RestartPolicy::OnFailure).lab()).await;
+    bench.world.exit("lab", "r1", 0, "");
+    pass(100).await;
+    assert_eq!(bench.world.calls(), [""; 0]);
+    bench.destroy("lab").await;
+    bench.made(&Sketch::pair("lab").runs("r1", &["sleep", "1000"]).lab()).await;
+    bench.world.exit("lab", "r1", 0, "");
+    until("it runs again", || bench.world.nodes()[0] == "lab/r1 running").await;
+    assert_eq!(bench.world.calls(), ["start lab/r1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_write_refuses_and_touches_nothing() {
+    let bench = Bench::new().await;
+    bench.store.fail_writes(Some("no space left on device"));
+    let refused = bench.begin(&pair()).await;
+    assert!(matches!(&refused, Err(Refusal::Store(_))), "{refused:?}");
+    assert!(refused.unwrap_err().to_string().contains("no space left"));
+    pass(10).await;
+    assert_eq!(bench.world.calls(), [""; 0]);
+    assert!(bench.engine.wishes().all().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn destroy_works_although_the_store_cannot_write() {
+    let bench = Bench::new().await;
+    bench.made(&Sketch::pair("lab").bridge("br0").link("r1:eth2", "br0:p1").lab()).await;
+    bench.store.fail_writes(Some("no space left on device"));
+    let view = bench.destroy("lab").await;
+    assert_says(&view, "no space left");
+    assert_eq!(bench.world.nodes(), [""; 0]);
+    assert_eq!(bench.world.host(), ["lo", "uplink"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_run_here_is_refused_with_all_reasons() {
+    let bench = Bench::new().await;
+    let bind =
+        || Bind { source: "/missing".into(), target: "/etc/frr".into(), access: netloom_model::Access::default() };
+    let lab = Sketch::pair("lab").with("r1", |node| node.binds.push(bind())).with("r2", |node| node.binds.push(bind()));
+    let refused = bench.begin(&lab.lab()).await;
+    assert!(matches!(&refused, Err(Refusal::Unable(errors)) if errors.len() == 2), "{refused:?}");
+    let docker = Sketch::pair("lab").with("r1", |node| node.runtime = Some(netloom_model::RuntimeKind::Docker)).lab();
+    let refused = bench.begin(&docker).await;
+    assert!(matches!(&refused, Err(Refusal::NoRuntime { .. })), "{refused:?}");
+    bench.world.trouble("check runtime", .., Trouble::Permanent("this needs root".into()));
+    assert!(matches!(bench.begin(&pair()).await, Err(Refusal::Unable(_))));
+    pass(10).await;
+    assert_eq!(bench.world.calls(), [""; 0]);
+    assert_eq!(bench.store.keys(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_in_one_lab_stops_no_other() {
+    let bench = Bench::new().await;
+    // More nodes than the runtime takes at once.
+    let wide = (0..100).fold(Sketch::new("wide"), |lab, n| lab.node(&format!("n{n}"))).lab();
+    for call in ["create wide/*", "start wide/*"] {
+        bench.world.trouble(call, .., Trouble::Hangs);
+    }
+    let stuck = bench.begin(&wide).await.unwrap();
+    pass(1).await;
+    let start = tokio::time::Instant::now();
+    let view = bench.deploy(&pair()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(!stuck.view().state.is_final());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_hangs_is_given_up() {
+    let bench = Bench::new().await;
+    bench.world.trouble("check runtime", ..1, Trouble::Hangs);
+    let refused = bench.begin(&pair()).await;
+    assert!(matches!(&refused, Err(Refusal::Unable(_))), "{refused:?}");
+    assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_is_released_at_its_deadline_and_tried_again() {
+    let bench = Bench::new().await;
+    bench.world.trouble("create lab/r1", ..1, Trouble::Hangs);
+    let view = bench.deploy(&pair()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+    assert_eq!(times(&bench, "create lab/r1"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_the_operation_and_the_lab_goes_on() {
+    let bench = Bench::new().await;
+    bench.world.trouble("start lab/r1", ..1, Trouble::Panics);
+    let operation = bench.begin(&pair()).await.unwrap();
+    let view = end(&operation).await;
+    assert_eq!(view.state, OperationState::Failed);
+    until("the lab runs", || bench.world.nodes() == ["lab/r1 running", "lab/r2 running"]).await;
+    assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
+    let (events, _) = bench.engine.events().follow(0);
+    assert!(events.iter().any(|event| matches!(&event.what, What::Notice { lab: Some(_), .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_always_panics_does_not_spin() {
+    let bench = Bench::new().await;
+    bench.world.trouble("start lab/r1", .., Trouble::Panics);
+    end(&bench.begin(&pair()).await.unwrap()).await;
+    bench.world.take_calls();
+    pass(60).await;
+    assert!(times(&bench, "start lab/r1") <= 60, "{}", times(&bench, "start lab/r1"));
+    // It still takes orders.
+    bench.destroy("lab").await;
+    until("the lab is gone", || bench.world.nodes().is_empty() && bench.store.keys().is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_before_everything_was_seen_is_refused_and_says_what_is_missing() {
+    let source = netloom_engine::Source::Fabric;
+    let bench = Bench::prepared(crate::bench::config(), |world, _| world.make_unreachable(source, "no netlink")).await;
+    pass(5).await;
+    let refused = bench.engine.deploy(request(&pair())).await;
+    assert!(matches!(&refused, Err(Refusal::NotReady(why)) if why.contains("no netlink")), "{refused:?}");
+    assert_eq!(bench.world.calls(), [""; 0]);
+    bench.world.calm();
+    assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
+    assert!(bench.engine.wishes().get(&lab_name("lab")).is_some());
+}
