@@ -3,4 +3,5 @@
 //! Third-party types stop here; the engine sees facts, orders and errors of its own.
 
 pub mod fabric;
+pub mod runtime;
 pub mod store;

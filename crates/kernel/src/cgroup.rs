@@ -76,15 +76,21 @@ impl Cgroups {
         Ok(Self { hierarchies: hierarchies(&mountinfo, &confinement, |path| fs::read_to_string(path)) })
     }
 
-    /// Makes the group `path` (relative, for example `netloom/ab12/lab/r1`) with these limits; one that is there is
-    /// changed. Returns the `cgroup.procs` files that its processes are to join. Processes that are in the group
-    /// already are moved to where a new limit needs them.
-    pub fn ensure(&self, path: &Path, limits: Limits) -> Result<Vec<PathBuf>, CgroupError> {
+    /// Whether this host can limit so; the error names the controller that is missing.
+    pub fn supports(&self, limits: Limits) -> Result<(), CgroupError> {
         for (controller, wanted) in [("cpu", limits.cpu_millis.is_some()), ("memory", limits.memory_bytes.is_some())] {
             if wanted && !self.hierarchies.iter().any(|h| h.controllers.contains(controller)) {
                 return Err(CgroupError::Unsupported { controller });
             }
         }
+        Ok(())
+    }
+
+    /// Makes the group `path` (relative, for example `netloom/ab12/lab/r1`) with these limits; one that is there is
+    /// changed. Returns the `cgroup.procs` files that its processes are to join. Processes that are in the group
+    /// already are moved to where a new limit needs them.
+    pub fn ensure(&self, path: &Path, limits: Limits) -> Result<Vec<PathBuf>, CgroupError> {
+        self.supports(limits)?;
         let mut files = Vec::new();
         let mut fresh = Vec::new();
         for hierarchy in &self.hierarchies {
@@ -94,7 +100,17 @@ impl Cgroups {
             if !(hierarchy.always || there || !needed.is_empty()) {
                 continue;
             }
-            if let Err(error) = make(hierarchy, path, &needed) {
+            let mut made = make(hierarchy, path, &needed);
+            // Another agent may remove the empty group that we share at the same moment; not again and again.
+            for _ in 0..8 {
+                match &made {
+                    Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                        made = make(hierarchy, path, &needed);
+                    }
+                    _ => break,
+                }
+            }
+            if let Err(error) = made {
                 // A read-only cgroup file system is fine as long as no limit depends on it.
                 if needed.is_empty() {
                     continue;
@@ -203,11 +219,10 @@ fn make(hierarchy: &Hierarchy, path: &Path, needed: &[&str]) -> Result<(), Cgrou
             write(&group.join("cgroup.subtree_control"), &switch.join(" "))?;
         }
         group.push(part);
-        match fs::create_dir(&group) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(CgroupError::Failed { operation: "make", path: group, source });
-            }
-            _ => {}
+        if let Err(source) = fs::create_dir(&group)
+            && source.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(CgroupError::Failed { operation: "make", path: group, source });
         }
     }
     Ok(())

@@ -11,8 +11,8 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+use crate::ready::readable;
 
 pub use rustix::process::Signal;
 
@@ -101,11 +101,7 @@ impl Process {
 
     /// Returns when it has ended. Needs a runtime with I/O. Dropping the future changes nothing.
     pub async fn ended(&self) -> io::Result<()> {
-        // SAFETY: `self` owns the descriptor, does not change and outlives this future, which borrows it.
-        let pidfd = unsafe { AsyncFd::register_with_interest(self.pidfd.as_fd(), Interest::READABLE) }
-            .map_err(io::Error::from)?;
-        let _ = pidfd.readable().await?;
-        Ok(())
+        readable(&self.pidfd).await
     }
 
     /// Buries it if it has ended and is a child of this process: its exit code then, 128 + n after signal n.

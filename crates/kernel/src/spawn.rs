@@ -196,13 +196,14 @@ fn serve(job: Job) {
     let result = if Instant::now() >= deadline {
         Err(SpawnError::Deadline)
     } else {
-        match surroundings {
+        let started = match surroundings {
             Surroundings::Own => start(&mut command),
             Surroundings::Node(netns) => on_own_thread(move || {
                 enter(&netns)?;
                 start(&mut command)
             }),
-        }
+        };
+        started.and_then(identify)
     };
     if let Err(Ok(mut unwanted)) = reply.send(result) {
         // Whoever wanted it is gone.
@@ -211,7 +212,7 @@ fn serve(job: Job) {
     }
 }
 
-fn on_own_thread(work: impl FnOnce() -> Result<Spawned, SpawnError> + Send) -> Result<Spawned, SpawnError> {
+fn on_own_thread(work: impl FnOnce() -> Result<Child, SpawnError> + Send) -> Result<Child, SpawnError> {
     thread::scope(|scope| match thread::Builder::new().name("nl-spawn".into()).spawn_scoped(scope, work) {
         Ok(thread) => thread.join().unwrap_or(Err(SpawnError::Closed)),
         Err(source) => Err(SpawnError::Failed { operation: "start a thread", source }),
@@ -226,9 +227,13 @@ fn enter(netns: &Netns) -> Result<(), SpawnError> {
     unsafe { unshare_unsafe(own) }.map_err(|errno| failed("make the node's namespaces")(errno.into()))
 }
 
-fn start(command: &mut Command) -> Result<Spawned, SpawnError> {
-    let failed = |operation| move |source| SpawnError::Failed { operation, source };
-    let mut child = command.spawn().map_err(failed("start the process"))?;
+fn start(command: &mut Command) -> Result<Child, SpawnError> {
+    command.spawn().map_err(|source| SpawnError::Failed { operation: "start the process", source })
+}
+
+/// Not on the thread that started it: that one shares the mount namespace of the node, and when the node's root
+/// changes, so does its own, to a `/proc` that numbers processes otherwise.
+fn identify(mut child: Child) -> Result<Spawned, SpawnError> {
     // A child that nobody has waited for keeps its number, so this is the one that was started.
     match Process::open(child.id()) {
         Ok(Some(process)) => Ok(Spawned { child, process }),

@@ -1,0 +1,3 @@
+//! What nodes run on.
+
+pub mod namespace;

@@ -1,0 +1,324 @@
+//! The steps of a node's life that touch files and the kernel. All of it blocks: it runs on the pool's threads.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use netloom_engine::{ExecRequest, Layout, NodeOrder, Terminal};
+use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
+use netloom_model::{LabName, NodeName};
+
+use super::observe::Seen;
+use super::program::Program;
+use super::record::Record;
+use super::spec::{ROOT_DIRECTORY, SPEC_FILE, STATUS_FILE};
+use super::{compose, plain};
+
+/// Why a step failed, one line.
+pub(super) type Result<T> = std::result::Result<T, String>;
+
+/// What the steps work with.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    pub(super) layout: Layout,
+    pub(super) cgroups: Cgroups,
+    pub(super) boot: String,
+}
+
+trait Because<T> {
+    fn because(self, what: &Path) -> Result<T>;
+}
+
+impl<T> Because<T> for io::Result<T> {
+    fn because(self, what: &Path) -> Result<T> {
+        self.map_err(|error| format!("{}: {}", what.display(), plain(&error)))
+    }
+}
+
+impl Ground {
+    pub(super) fn look(&self, lab: &LabName, node: &NodeName) -> Result<Option<Seen>> {
+        Seen::look(&self.layout, &self.boot, lab, node).because(&self.layout.node_run(lab, node))
+    }
+
+    /// Makes what a node is made of, or completes what is there. What a failure leaves behind is removed again,
+    /// unless it was there before.
+    pub(super) fn create(&self, order: &NodeOrder) -> Result<()> {
+        let (lab, name) = (order.lab.name(), &order.node);
+        let adopted = self.look(lab, name)?;
+        let fresh = adopted.is_none();
+        let result = self.complete(order, adopted);
+        if result.is_err() && fresh {
+            for error in self.remove(lab, name, Instant::now()) {
+                tracing::warn!(%lab, node = %name, error, "cannot be removed after a node was not made");
+            }
+        }
+        result
+    }
+
+    fn complete(&self, order: &NodeOrder, adopted: Option<Seen>) -> Result<()> {
+        let node = compose::node(order)?;
+        let (lab, name) = (order.lab.name(), &order.node);
+        let run = self.layout.node_run(lab, name);
+        directory(&run, 0o700)?;
+        let container = order.lab.container_name(name);
+        let mut record = Record {
+            instance: self.layout.instance().to_owned(),
+            lab: lab.clone(),
+            node: name.clone(),
+            container,
+            fingerprint: order.fingerprint.clone(),
+            boot: self.boot.clone(),
+            stopped: false,
+            env: compose::environment(node),
+            user: node.user.clone().unwrap_or_default(),
+            notes: Vec::new(),
+        };
+        // The mark first: what is made after it is found by it.
+        match adopted {
+            Some(seen) if seen.process.is_some() => record = seen.record,
+            _ => record.write(&run).because(&run)?,
+        }
+        let layer = self.layout.layer(lab, name);
+        directory(&run.join(ROOT_DIRECTORY), 0o755)?;
+        directory(&layer, 0o700)?;
+        // The upper directory's permissions are those of the node's root.
+        directory(&layer.join("upper"), 0o755)?;
+        directory(&layer.join("work"), 0o755)?;
+        self.pin(lab, name, &compose::sysctls(node))?;
+        if let Err(note) = self.link_for_ip(&record) {
+            record.notes = vec![note];
+            record.write(&run).because(&run)?;
+        }
+        let group = compose::cgroup(&self.layout, lab, name);
+        self.cgroups.ensure(&group, compose::limits(node)).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Makes and pins the network namespace of a node, with its settings; one that is pinned already is kept.
+    fn pin(&self, lab: &LabName, node: &NodeName, sysctls: &[String]) -> Result<()> {
+        let pin = self.layout.pin(lab, node);
+        if Netns::open(&pin).is_ok() {
+            return Ok(());
+        }
+        if let Some(parent) = pin.parent() {
+            directory(parent, 0o755)?;
+        }
+        // A file without a namespace is what a reboot leaves where /run is on a disk.
+        unpin(&pin).because(&pin)?;
+        let netns = Netns::create_pinned(&pin).because(&pin)?;
+        // Before any link is there: an interface takes its settings from the defaults of that moment.
+        netns.run(|| compose::set_network(sysctls)).because(&pin)
+    }
+
+    /// Lets `ip netns exec <container>` find the node. A name that somebody else has is left alone, which is the error.
+    fn link_for_ip(&self, record: &Record) -> Result<()> {
+        let Some(link) = self.ip_link(&record.container) else {
+            return Err(format!("`ip netns` cannot show it: `{}` is no file name", record.container));
+        };
+        let pin = self.layout.pin(&record.lab, &record.node);
+        if fs::read_link(&link).is_ok_and(|target| target == pin) {
+            return Ok(());
+        }
+        let made = fs::create_dir_all(self.layout.ip_netns()).and_then(|()| symlink(&pin, &link));
+        made.map_err(|error| format!("`ip netns` cannot show it: {}: {}", link.display(), plain(&error)))
+    }
+
+    fn ip_link(&self, container: &str) -> Option<std::path::PathBuf> {
+        let is_name = !container.is_empty() && !container.contains(['/', '\0']) && !container.starts_with('.');
+        is_name.then(|| self.layout.ip_netns().join(container))
+    }
+
+    /// Everything up to the start: the namespace and the command to start in it. `None`: it runs already, as wanted.
+    pub(super) fn prepare(
+        &self,
+        order: &NodeOrder,
+        program: &Program,
+        deadline: Instant,
+    ) -> Result<Option<(Netns, Command)>> {
+        let (lab, name) = (order.lab.name(), &order.node);
+        let mut seen = self.look(lab, name)?.ok_or("it is not there; create it first")?;
+        let ending = seen.is_ending();
+        if let Some(process) = seen.process.take() {
+            if !ending {
+                return Ok(None);
+            }
+            if !process.wait_until(deadline).because(&self.layout.node_run(lab, name))? {
+                return Err("what ran in it before does not end".into());
+            }
+        }
+        let node = compose::node(order)?;
+        let run = self.layout.node_run(lab, name);
+        seen.record.boot.clone_from(&self.boot);
+        seen.record.fingerprint = order.fingerprint.clone();
+        seen.record.stopped = false;
+        seen.record.env = compose::environment(node);
+        seen.record.user = node.user.clone().unwrap_or_default();
+        seen.record.write(&run).because(&run)?;
+        self.pin(lab, name, &compose::sysctls(node))?;
+
+        let mut spec = compose::spec(&self.layout, order)?;
+        let group = compose::cgroup(&self.layout, lab, name);
+        let procs = self.cgroups.ensure(&group, compose::limits(node)).map_err(|error| error.to_string())?;
+        spec.cgroups = procs.iter().map(|file| compose::text(file)).collect::<Result<_>>()?;
+        self.names_file_for_start(lab)?;
+        remove_file(&run.join(STATUS_FILE))?;
+        fs::write(run.join(SPEC_FILE), spec.encode()).because(&run)?;
+        let errors = run.join("init.err");
+        let errors = fs::File::create(&errors).because(&errors)?;
+        let pin = self.layout.pin(lab, name);
+        let netns = Netns::open(&pin).because(&pin)?;
+        let mut command = program.command();
+        command.args(["node", &compose::text(&run)?]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        Ok(Some((netns, command)))
+    }
+
+    /// A node's `/etc/hosts` is the names file, so there must be one.
+    fn names_file_for_start(&self, lab: &LabName) -> Result<()> {
+        let file = self.layout.lab_run(lab).join("hosts");
+        if file.exists() {
+            return Ok(());
+        }
+        self.write_names(lab, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+    }
+
+    /// Writes the names file in place: nodes have this very file mounted.
+    pub(super) fn write_names(&self, lab: &LabName, content: &str) -> Result<()> {
+        let parent = self.layout.lab_run(lab);
+        directory(&parent, 0o755)?;
+        let path = parent.join("hosts");
+        let write = || {
+            use std::io::Write;
+            let mut file = fs::File::options().write(true).create(true).truncate(false).open(&path)?;
+            file.write_all(content.as_bytes())?;
+            file.set_len(content.len() as u64)
+        };
+        write().because(&path)
+    }
+
+    /// Removes the names file and the directories of a lab, as far as they are empty.
+    pub(super) fn forget_lab(&self, lab: &LabName) -> Result<()> {
+        remove_file(&self.layout.lab_run(lab).join("hosts"))?;
+        let name = lab.as_str();
+        let layout = &self.layout;
+        for directory in [
+            layout.lab_run(lab),
+            layout.run().join("nodes").join(name),
+            layout.pins().join(name),
+            layout.state().join("layers").join(name),
+        ] {
+            // Not empty: a node of it is still there, and will take the directory with it.
+            let _ = fs::remove_dir(directory);
+        }
+        Ok(())
+    }
+
+    /// Changes the limits of a node and writes down the new spec.
+    pub(super) fn update(&self, order: &NodeOrder) -> Result<()> {
+        let (lab, name) = (order.lab.name(), &order.node);
+        let mut seen = self.look(lab, name)?.ok_or("it is not there")?;
+        let group = compose::cgroup(&self.layout, lab, name);
+        let limits = compose::limits(compose::node(order)?);
+        self.cgroups.ensure(&group, limits).map_err(|error| error.to_string())?;
+        seen.record.fingerprint = order.fingerprint.clone();
+        let run = self.layout.node_run(lab, name);
+        seen.record.write(&run).because(&run)
+    }
+
+    /// Writes down that the end of a node was asked for; its init, if that lives.
+    pub(super) fn begin_stop(&self, lab: &LabName, node: &NodeName) -> Result<Option<Process>> {
+        let Some(mut seen) = self.look(lab, node)? else { return Ok(None) };
+        seen.record.stopped = true;
+        let run = self.layout.node_run(lab, node);
+        seen.record.write(&run).because(&run)?;
+        Ok(seen.process)
+    }
+
+    /// What has to end before a node can be removed. What another agent made is refused.
+    pub(super) fn begin_delete(&self, lab: &LabName, node: &NodeName) -> Result<Option<Process>> {
+        let run = self.layout.node_run(lab, node);
+        if Record::is_foreign(&run, self.layout.instance()).because(&run)? {
+            return Err(format!("{} belongs to another agent", run.display()));
+        }
+        Ok(self.look(lab, node)?.and_then(|seen| seen.process))
+    }
+
+    /// What joins a running node and runs a command there.
+    pub(super) fn exec_command(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        program: &Program,
+        request: &ExecRequest,
+    ) -> Result<Command> {
+        let seen = self.look(lab, node)?.ok_or("it is not there")?;
+        let Identity { pid, start_time } = seen.process.ok_or("it does not run")?.identity();
+        let mut command = program.command();
+        command.args(["exec", "--pid", &pid.to_string(), "--start-time", &start_time.to_string()]);
+        for file in self.cgroups.files(&compose::cgroup(&self.layout, lab, node)) {
+            command.arg("--cgroup").arg(file);
+        }
+        if !seen.record.user.is_empty() {
+            command.args(["--user", &seen.record.user]);
+        }
+        if let Terminal::Size { columns, rows } = request.terminal {
+            command.args(["--tty", &format!("{columns}x{rows}")]).env("TERM", "xterm-256color");
+        }
+        command.envs(seen.record.env.iter().filter_map(|pair| pair.split_once('=')));
+        command.arg("--").args(&request.argv);
+        Ok(command)
+    }
+
+    /// Removes everything of a node that does not run. Goes on after an error; returns them all.
+    pub(super) fn remove(&self, lab: &LabName, node: &NodeName, deadline: Instant) -> Vec<String> {
+        let mut errors = Vec::new();
+        let mut note = |result: Result<()>| errors.extend(result.err());
+        let pin = self.layout.pin(lab, node);
+        let record = Record::read(&self.layout.node_run(lab, node), self.layout.instance()).ok().flatten();
+        if let Some(link) = record.and_then(|record| self.ip_link(&record.container))
+            && fs::read_link(&link).is_ok_and(|target| target == pin)
+        {
+            note(remove_file(&link));
+        }
+        note(unpin(&pin).because(&pin));
+        for error in self.cgroups.remove(&compose::cgroup(&self.layout, lab, node), deadline) {
+            note(Err(error.to_string()));
+        }
+        // The mark last: as long as something is left, the next look finds it.
+        let (layer, run) = (self.layout.layer(lab, node), self.layout.node_run(lab, node));
+        note(remove_tree(&layer));
+        if errors.is_empty() {
+            errors.extend(remove_tree(&run).err());
+        }
+        for directory in [&layer, &run, &pin] {
+            // The lab's own, once its last node is gone.
+            let _ = directory.parent().map(fs::remove_dir);
+        }
+        errors
+    }
+}
+
+fn directory(path: &Path, mode: u32) -> Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).because(path)
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if !is_absence(&error) => Err(error).because(path),
+        _ => Ok(()),
+    }
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if !is_absence(&error) => Err(error).because(path),
+        _ => Ok(()),
+    }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

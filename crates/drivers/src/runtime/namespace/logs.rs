@@ -1,0 +1,140 @@
+//! The output of a node, read from the files that its init writes.
+//!
+//! Following needs no timer: the directory is watched (inotify), and a file that was turned over is read to its end
+//! before the next one. Reading happens on the pool, a piece at a time.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use netloom_engine::{Follow, LogStream};
+use rustix::fs::inotify;
+use tokio::sync::mpsc;
+
+use super::pool::Pool;
+use super::spec::{LOG_FILE, LOG_FILE_BEFORE};
+
+/// Pieces that wait for the reader.
+const QUEUE: usize = 16;
+/// Size of a piece in bytes.
+const PIECE: u64 = 64 * 1024;
+/// Longest that one piece may take; a disk that needs longer ends the stream.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Opens the output of the node with this run directory.
+pub(super) fn open(pool: Pool, directory: &Path, follow: Follow) -> io::Result<LogStream> {
+    let watch = match follow {
+        Follow::No => None,
+        // Before the first look, so that nothing falls between look and watch.
+        Follow::Yes => Some(watch(directory)?),
+    };
+    let (sender, chunks) = mpsc::channel(QUEUE);
+    let reader = Reader { directory: directory.to_owned(), file: None, started: false };
+    netloom_engine::task::spawn(format!("log of {}", directory.display()), run(pool, reader, watch, sender));
+    Ok(LogStream { chunks })
+}
+
+fn watch(directory: &Path) -> io::Result<OwnedFd> {
+    use inotify::{CreateFlags, WatchFlags};
+    let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+    let changes = WatchFlags::MODIFY | WatchFlags::MOVED_TO | WatchFlags::CREATE | WatchFlags::DELETE;
+    inotify::add_watch(&descriptor, directory, changes | WatchFlags::ONLYDIR)?;
+    Ok(descriptor)
+}
+
+async fn run(pool: Pool, mut reader: Reader, watch: Option<OwnedFd>, sender: mpsc::Sender<Bytes>) {
+    loop {
+        let piece = pool.run(Instant::now() + PATIENCE, move || {
+            let piece = reader.next();
+            (reader, piece)
+        });
+        let Ok((back, piece)) = piece.await else { return };
+        reader = back;
+        match (piece, &watch) {
+            (Ok(Some(bytes)), _) => {
+                if sender.send(bytes).await.is_err() {
+                    return;
+                }
+            }
+            (Ok(None), Some(watch)) => {
+                let changed = tokio::select! {
+                    changed = netloom_kernel::readable(watch) => changed.and_then(|()| forget_events(watch)),
+                    () = sender.closed() => return,
+                };
+                // The mark is among what a deletion of the node takes away. (That the directory itself is gone is told
+                // only when nobody holds it any more.)
+                if changed.is_err() || !reader.directory.join(super::record::FILE).exists() {
+                    return;
+                }
+            }
+            (Ok(None), None) | (Err(_), _) => return,
+        }
+    }
+}
+
+/// That something changed is all that matters.
+fn forget_events(watch: &OwnedFd) -> io::Result<()> {
+    let mut buffer = [0_u8; 4096];
+    loop {
+        match rustix::io::read(watch, &mut buffer) {
+            Err(rustix::io::Errno::AGAIN) => return Ok(()),
+            Err(rustix::io::Errno::INTR) | Ok(1..) => {}
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Reads the older file, then the newer one, then whatever takes its place.
+struct Reader {
+    directory: PathBuf,
+    file: Option<File>,
+    started: bool,
+}
+
+impl Reader {
+    /// The next piece. `None`: there is no more for now.
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if !std::mem::replace(&mut self.started, true) {
+            self.file = existing(&self.directory.join(LOG_FILE_BEFORE))?;
+        }
+        loop {
+            if let Some(file) = &mut self.file {
+                let mut bytes = Vec::new();
+                file.take(PIECE).read_to_end(&mut bytes)?;
+                if !bytes.is_empty() {
+                    return Ok(Some(bytes.into()));
+                }
+            }
+            // At the end of this file: is another one the newest by now? The init writes to the next one only after
+            // it has given this one its other name, so nothing more comes into this one; but look once more, since
+            // it may have grown before that.
+            let Some(newest) = existing(&self.directory.join(LOG_FILE))? else { return Ok(None) };
+            let same = match &self.file {
+                Some(file) => file.metadata()?.ino() == newest.metadata()?.ino(),
+                None => false,
+            };
+            if same {
+                return Ok(None);
+            }
+            if let Some(mut old) = self.file.replace(newest) {
+                let mut bytes = Vec::new();
+                old.read_to_end(&mut bytes)?;
+                if !bytes.is_empty() {
+                    return Ok(Some(bytes.into()));
+                }
+            }
+        }
+    }
+}
+
+fn existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}

@@ -1,0 +1,155 @@
+//! What is there of a node: its record, what its init says, and whether that process lives.
+
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::SystemTime;
+
+use netloom_engine::{Layout, NodeFact};
+use netloom_kernel::{Identity, Process};
+use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_plan::NodeState;
+
+use super::program;
+use super::record::{Phase, Record, Status};
+use super::spec::LOG_FILE;
+
+/// A node as it was found.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) record: Record,
+    status: Option<Status>,
+    /// Its init, if that lives.
+    pub(super) process: Option<Process>,
+}
+
+impl Seen {
+    /// Looks at one node. `None`: nothing of ours is there.
+    pub(super) fn look(layout: &Layout, boot: &str, lab: &LabName, node: &NodeName) -> io::Result<Option<Self>> {
+        let directory = layout.node_run(lab, node);
+        let Some(record) = Record::read(&directory, layout.instance())? else { return Ok(None) };
+        let mut status = Status::read(&directory)?;
+        if record.boot != boot {
+            status = None;
+        }
+        let process = match &status {
+            Some(status) => find_init(status.init.into(), &directory)?,
+            None => None,
+        };
+        if process.is_none() && status.is_some() {
+            // It may have written its last words between our two looks.
+            status = Status::read(&directory)?;
+        }
+        Ok(Some(Self { record, status, process }))
+    }
+
+    /// What the inventory is to know.
+    pub(super) fn fact(&self, layout: &Layout) -> NodeFact {
+        let state = self.state();
+        let ended = matches!(state, NodeState::Exited { .. } | NodeState::Failed { .. });
+        let directory = layout.node_run(&self.record.lab, &self.record.node);
+        let mut notes = self.record.notes.clone();
+        if let Some(Status { phase: Phase::Running { notes: more }, .. }) = &self.status {
+            notes.extend_from_slice(more);
+        }
+        NodeFact {
+            lab: self.record.lab.clone(),
+            node: self.record.node.clone(),
+            runtime: RuntimeKind::Namespace,
+            state,
+            // An init that has written its last status has nothing more to do.
+            pid: self.process.as_ref().filter(|_| !ended).map(|process| process.identity().pid),
+            incarnation: self.status.as_ref().map(|status| {
+                let Identity { pid, start_time } = status.init.into();
+                let boot: String = self.record.boot.chars().take(8).collect();
+                format!("{boot}-{pid}-{start_time}")
+            }),
+            fingerprint: self.record.fingerprint.clone(),
+            container: self.record.container.clone(),
+            last_output: if ended { tail(&directory).filter(|text| !text.is_empty()) } else { None },
+            note: (!notes.is_empty()).then(|| notes.join("; ")),
+            seen: SystemTime::now(),
+        }
+    }
+
+    /// Whether its init has said its last word and is about to be gone.
+    pub(super) fn is_ending(&self) -> bool {
+        let ended = |status: &Status| matches!(status.phase, Phase::Exited { .. } | Phase::Failed { .. });
+        self.process.is_some() && self.status.as_ref().is_some_and(ended)
+    }
+
+    fn state(&self) -> NodeState {
+        let phase = self.status.as_ref().map(|status| &status.phase);
+        match (phase, self.process.is_some(), self.record.stopped) {
+            (Some(Phase::SettingUp), true, _) => NodeState::Starting,
+            (Some(Phase::Running { .. }), true, _) => NodeState::Running,
+            (_, _, true) => NodeState::Stopped,
+            (None, _, false) => NodeState::Created,
+            (Some(Phase::SettingUp), false, _) => {
+                NodeState::Failed { cause: "its init ended before the node was set up".into() }
+            }
+            // It had no chance to write its status: killed.
+            (Some(Phase::Running { .. }), false, _) => NodeState::Exited { code: 137 },
+            (Some(Phase::Exited { code }), ..) => NodeState::Exited { code: *code },
+            (Some(Phase::Failed { cause }), ..) => NodeState::Failed { cause: cause.clone() },
+        }
+    }
+}
+
+/// The init of a node: this number, this start time, these words, and not dead.
+fn find_init(identity: Identity, directory: &Path) -> io::Result<Option<Process>> {
+    let Some(directory) = directory.to_str() else { return Ok(None) };
+    let words = [program::NAME, "node", directory];
+    Ok(Process::find(identity)?.filter(|process| process.has_arguments(&words)))
+}
+
+/// All nodes that carry our mark; those whose directory cannot be read are left out and logged.
+pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<Vec<Seen>> {
+    let mut found = Vec::new();
+    for lab in names(&layout.run().join("nodes"))? {
+        let Ok(lab) = lab.parse::<LabName>() else { continue };
+        for node in names(&layout.run().join("nodes").join(lab.as_str()))? {
+            let Ok(node) = node.parse::<NodeName>() else { continue };
+            match Seen::look(layout, boot, &lab, &node) {
+                Ok(seen) => found.extend(seen),
+                Err(error) => tracing::warn!(%lab, %node, %error, "a node cannot be looked at"),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Labs that have a names file, with its content.
+pub(super) fn names_files(layout: &Layout) -> io::Result<Vec<(LabName, String)>> {
+    let labs = names(&layout.run().join("labs"))?;
+    let with_file = labs.iter().filter_map(|lab| {
+        let lab: LabName = lab.parse().ok()?;
+        let content = fs::read_to_string(layout.lab_run(&lab).join("hosts")).ok()?;
+        Some((lab, content))
+    });
+    Ok(with_file.collect())
+}
+
+/// The names in a directory; none if it is not there.
+pub(super) fn names(directory: &Path) -> io::Result<Vec<String>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The last lines of a node's output: at most ten, at most 2 KiB.
+pub(super) fn tail(directory: &Path) -> Option<String> {
+    const BYTES: u64 = 2048;
+    let mut file = fs::File::open(directory.join(LOG_FILE)).ok()?;
+    let size = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(size.saturating_sub(BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    // The first line is cut if the file has more than was read.
+    let first = usize::from(size > BYTES && lines.len() > 1).max(lines.len().saturating_sub(10));
+    Some(lines[first..].join("\n"))
+}

@@ -1,0 +1,69 @@
+//! The threads that touch files for the runtime, so that no async worker waits for a disk.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use std::{io, thread};
+
+use netloom_engine::ErrorClass;
+use tokio::sync::oneshot;
+
+const THREADS: usize = 2;
+const QUEUE: usize = 1024;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads `nl-node-0` and `nl-node-1`; they end with the last clone.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    work: SyncSender<Work>,
+}
+
+impl Pool {
+    pub(super) fn start() -> io::Result<Self> {
+        let (work, queue) = sync_channel::<Work>(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..THREADS {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name(format!("nl-node-{number}")).spawn(move || serve(&queue))?;
+        }
+        Ok(Self { work })
+    }
+
+    /// Runs `work` on one of the threads. When the deadline passes it is no longer waited for, but goes on; what has
+    /// not begun by then is not begun.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ErrorClass> {
+        let (reply, answer) = oneshot::channel();
+        let work = move || {
+            if !reply.is_closed() && Instant::now() < deadline {
+                // Nobody waits any more: what was done is found by the next look.
+                let _ = reply.send(work());
+            }
+        };
+        self.work.try_send(Box::new(work)).map_err(|error| match error {
+            TrySendError::Full(_) => ErrorClass::Busy,
+            TrySendError::Disconnected(_) => ErrorClass::Permanent,
+        })?;
+        match tokio::time::timeout_at(deadline.into(), answer).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) if Instant::now() >= deadline => Err(ErrorClass::Deadline),
+            // It panicked; the panic is in the log.
+            Ok(Err(_)) => Err(ErrorClass::Transient),
+            Err(_) => Err(ErrorClass::Deadline),
+        }
+    }
+}
+
+fn serve(queue: &Mutex<Receiver<Work>>) {
+    loop {
+        let work = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(work) = work else { return };
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+            tracing::error!("a piece of work of the namespace runtime panicked");
+        }
+    }
+}

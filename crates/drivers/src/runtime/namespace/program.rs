@@ -1,0 +1,46 @@
+//! The init, carried in this program and handed to the kernel from memory.
+//!
+//! Not from a file: `/run` is mounted `noexec` on many hosts, and no path has to be kept for as long as nodes live.
+
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+
+static BYTES: &[u8] = include_bytes!(env!("NETLOOM_INIT"));
+
+/// What it calls itself.
+pub(super) const NAME: &str = "netloom-init";
+
+/// The program in memory; all nodes share its pages.
+#[derive(Debug)]
+pub(super) struct Program {
+    file: OwnedFd,
+}
+
+impl Program {
+    pub(super) fn load() -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = match memfd_create(NAME, flags | MemfdFlags::EXEC) {
+            // The flag is unknown before Linux 6.3, where every memory file can be executed.
+            Err(Errno::INVAL) => memfd_create(NAME, flags),
+            other => other,
+        }?;
+        let mut writer = std::fs::File::from(file);
+        writer.write_all(BYTES)?;
+        let file = OwnedFd::from(writer);
+        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        Ok(Self { file })
+    }
+
+    /// A command that runs it; valid as long as `self` lives.
+    pub(super) fn command(&self) -> Command {
+        // In the process that executes it: the descriptor is inherited up to that moment.
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+        command.arg0(NAME).env_clear();
+        command
+    }
+}

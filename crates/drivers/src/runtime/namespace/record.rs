@@ -1,0 +1,134 @@
+//! What is kept of a node in its run directory: our mark on it, and what its init says.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use netloom_kernel::Identity;
+use netloom_model::{LabName, NodeName};
+use netloom_plan::NodeFingerprint;
+use serde::{Deserialize, Serialize};
+
+/// Name of the record's file in a node's run directory.
+pub(super) const FILE: &str = "node.json";
+
+/// The mark: whose node this is and which spec was applied. A directory without one is not ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The agent instance that made it.
+    pub(super) instance: String,
+    pub(super) lab: LabName,
+    pub(super) node: NodeName,
+    pub(super) container: String,
+    pub(super) fingerprint: NodeFingerprint,
+    /// Boot in which it was last started or made; what its init says of an earlier one is history.
+    pub(super) boot: String,
+    /// Its end was asked for.
+    #[serde(default)]
+    pub(super) stopped: bool,
+    /// Environment of commands that are run in it, as `NAME=value`.
+    #[serde(default)]
+    pub(super) env: Vec<String>,
+    /// Who they run as; empty: root.
+    #[serde(default)]
+    pub(super) user: String,
+    /// Things about it that a person should know.
+    #[serde(default)]
+    pub(super) notes: Vec<String>,
+}
+
+impl Record {
+    /// The record in a run directory. `None`: there is none, or none of this instance.
+    pub(super) fn read(directory: &Path, instance: &str) -> io::Result<Option<Self>> {
+        let Some(record) = read_json::<Self>(&directory.join(FILE))? else { return Ok(None) };
+        Ok(Some(record).filter(|record| record.instance == instance))
+    }
+
+    /// Whether there is a record of another instance.
+    pub(super) fn is_foreign(directory: &Path, instance: &str) -> io::Result<bool> {
+        Ok(read_json::<Self>(&directory.join(FILE))?.is_some_and(|record| record.instance != instance))
+    }
+
+    /// Replaces the record as a whole.
+    pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
+        let new = directory.join("node.json.new");
+        let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&serde_json::to_vec(self)?)?;
+        fs::rename(new, directory.join(FILE))
+    }
+}
+
+/// What the init of a node wrote last.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Status {
+    #[serde(flatten)]
+    pub(super) phase: Phase,
+    pub(super) init: Init,
+}
+
+/// Which process is, or was, the init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) struct Init {
+    pid: u32,
+    start_time: u64,
+}
+
+impl From<Init> for Identity {
+    fn from(init: Init) -> Self {
+        Self { pid: init.pid, start_time: init.start_time }
+    }
+}
+
+/// As the init knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub(super) enum Phase {
+    SettingUp,
+    Running {
+        #[serde(default)]
+        notes: Vec<String>,
+    },
+    Exited {
+        code: i32,
+    },
+    Failed {
+        cause: String,
+    },
+}
+
+impl Status {
+    /// The status in a run directory, if there is one.
+    pub(super) fn read(directory: &Path) -> io::Result<Option<Self>> {
+        read_json(&directory.join(super::spec::STATUS_FILE))
+    }
+}
+
+/// What cannot be understood counts as absent: it was written by another version or half by a full disk.
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "cannot be understood"))
+            .ok()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_init_are_understood() {
+        let init = r#""at_ms":1,"init":{"pid":7,"start_time":9}"#;
+        let read = |phase: &str| serde_json::from_str::<Status>(&format!("{{{phase},{init}}}")).unwrap().phase;
+        assert_eq!(read(r#""phase":"setting-up""#), Phase::SettingUp);
+        assert_eq!(read(r#""phase":"running","pid":2,"notes":["x"]"#), Phase::Running { notes: vec!["x".into()] });
+        assert_eq!(read(r#""phase":"exited","code":137"#), Phase::Exited { code: 137 });
+        assert_eq!(
+            read(r#""phase":"failed","cause":"no"}"#.trim_end_matches('}')),
+            Phase::Failed { cause: "no".into() }
+        );
+    }
+}
