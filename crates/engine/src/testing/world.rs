@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
-use netloom_plan::{AdminState, NodeState};
+use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeRuntime};
@@ -183,6 +183,28 @@ impl World {
         state.ports.get_mut(&port).expect("just found").admin_up = false;
         let touched = state.settle(&[port]);
         state.tell_ports(&touched);
+    }
+
+    /// The namespace of a node is there, with nothing that runs in it.
+    pub fn add_node(&self, lab: &str, node: &str) {
+        let mut state = self.lock();
+        let key: (LabName, NodeName) = (name(lab), name(node));
+        let none = NodeFingerprint { recreate: String::new(), restart: String::new(), live: String::new() };
+        let fact = NodeFact {
+            lab: key.0.clone(),
+            node: key.1.clone(),
+            runtime: RuntimeKind::Namespace,
+            state: NodeState::Created,
+            pid: None,
+            incarnation: None,
+            fingerprint: none,
+            container: format!("clab-{lab}-{node}"),
+            last_output: None,
+            note: None,
+            seen: SystemTime::now(),
+        };
+        state.nodes.insert(key.clone(), FakeNode { fact, output: String::new() });
+        state.tell_node(&key);
     }
 
     /// Everything of a node vanishes, as after a crash of its runtime.

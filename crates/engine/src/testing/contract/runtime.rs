@@ -1,0 +1,230 @@
+//! The contract of runtimes.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use netloom_model::{Access, Bind, Lab, NodeName, RestartPolicy};
+use netloom_plan::{NodeFingerprint, NodeState, names_hash};
+
+use super::{LAB, PATIENCE, Watch, context};
+use crate::driver::{DriverError, ExecInput, ExecOutput, ExecRequest, Follow, NodeOrder, Reporter, Runtime, Terminal};
+use crate::fact::NodeFact;
+use crate::inventory::Snapshot;
+use crate::testing::Sketch;
+use crate::testing::world::name;
+
+/// How to make a runtime over one and the same host, on which nothing of the labs `contract` and `contract2` is.
+#[async_trait]
+pub trait RuntimeStage: Send {
+    /// Makes it, reporting here. The one that was made before has been dropped, as when an agent ends.
+    async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime>;
+}
+
+fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
+    let node: NodeName = name(node);
+    NodeOrder { fingerprint: NodeFingerprint::of(&lab.nodes()[&node], 0), lab: lab.clone(), node }
+}
+
+fn node(snapshot: &Snapshot, lab: &str, node: &str) -> Option<NodeFact> {
+    snapshot.labs.get(&name(lab))?.nodes.get(&name(node)).map(|fact| NodeFact::clone(fact))
+}
+
+fn in_state(snapshot: &Snapshot, of: &str, state: &NodeState) -> Option<NodeFact> {
+    node(snapshot, LAB, of).filter(|fact| &fact.state == state)
+}
+
+fn command(argv: &[&str]) -> ExecRequest {
+    ExecRequest { argv: argv.iter().map(|word| (*word).to_owned()).collect(), terminal: Terminal::None }
+}
+
+/// What a command wrote on both streams, and its code.
+type Answer = (String, String, i32);
+
+async fn run(runtime: &dyn Runtime, of: &str, argv: &[&str], input: Vec<ExecInput>) -> Result<Answer, DriverError> {
+    let mut session = runtime.exec(&name(LAB), &name(of), command(argv)).await?;
+    for input in input {
+        session.input.send(input).await.expect("the command takes input");
+    }
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let read = async {
+        loop {
+            match session.output.recv().await {
+                Some(ExecOutput::Stdout(bytes)) => stdout.extend_from_slice(&bytes),
+                Some(ExecOutput::Stderr(bytes)) => stderr.extend_from_slice(&bytes),
+                Some(ExecOutput::Exited(code)) => return code,
+                None => panic!("{argv:?}: the session ended without an exit code"),
+            }
+        }
+    };
+    let code = tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("{argv:?} did not end"));
+    assert_eq!(session.output.recv().await, None, "nothing follows the exit code");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the commands here write text");
+    Ok((text(stdout), text(stderr), code))
+}
+
+fn lab() -> Arc<Lab> {
+    Sketch::new(LAB)
+        .node("idle")
+        .node("lives")
+        .runs("lives", &["sleep", "100000"])
+        .node("ends")
+        .runs("ends", &["sh", "-c", "echo bye; exit 3"])
+        .with("ends", |node| node.restart_policy = RestartPolicy::No)
+        .lab()
+}
+
+/// What every runtime does: creates and starts once and adopts what is there, tells of every change, runs commands
+/// and passes on their output and code, keeps the output of what has ended, stops without removing, deletes what is
+/// there and tolerates what is not, and finds everything again when it is made anew.
+pub async fn runtime_contract(stage: &mut dyn RuntimeStage) {
+    let (watch, reporter) = Watch::new();
+    let runtime = stage.runtime(reporter).await;
+    runtime.check().await.expect("this host can run it");
+    runtime.relist().await.expect("it can look");
+    watch.until("it was looked at everything", |all| (!all.sources.is_empty()).then_some(())).await;
+
+    checks_touch_nothing(&*runtime, &watch).await;
+    let lab = lab();
+    nodes_are_made_once(&*runtime, &watch, &lab).await;
+    commands_answer(&*runtime, &watch, &lab).await;
+    what_ends_is_told(&*runtime, &watch, &lab).await;
+    updates_disturb_nothing(&*runtime, &watch, &lab).await;
+
+    let kept = node(&watch.now(), LAB, "lives").expect("it runs");
+    drop(runtime);
+    let (watch, reporter) = Watch::new();
+    let runtime = stage.runtime(reporter).await;
+    everything_is_found_again(&*runtime, &watch, &lab, &kept).await;
+    stopping_is_not_removing(&*runtime, &watch, &lab).await;
+    removal_is_complete_and_only_what_was_asked(&*runtime, &watch, &lab).await;
+}
+
+async fn checks_touch_nothing(runtime: &dyn Runtime, watch: &Watch) {
+    let bind = Bind { source: "/missing/file".into(), target: "/etc/x".into(), access: Access::default() };
+    let lab = Sketch::new(LAB).node("bound").with("bound", |node| node.binds.push(bind)).lab();
+    let refused = runtime.check_node(&order(&lab, "bound")).await.expect_err("the source of its bind is missing");
+    assert!(refused.to_string().contains("/missing/file"), "it says what is missing: {refused}");
+    assert_eq!(node(&watch.now(), LAB, "bound"), None);
+}
+
+async fn nodes_are_made_once(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    for of in ["idle", "lives"] {
+        runtime.check_node(&order(lab, of)).await.expect("nothing stands in its way");
+        runtime.create(&order(lab, of), &context()).await.expect("it is made");
+        let made = watch.until("it is made", |all| in_state(all, of, &NodeState::Created)).await;
+        assert_eq!(made.fingerprint, order(lab, of).fingerprint);
+        runtime.create(&order(lab, of), &context()).await.expect("what is there is adopted");
+        runtime.start(&order(lab, of), &context()).await.expect("it starts");
+        let first = watch.until("it runs", |all| in_state(all, of, &NodeState::Running)).await;
+        assert!(first.pid.is_some() && first.incarnation.is_some(), "{first:?}");
+        assert_eq!(first.container, lab.container_name(&name(of)));
+        runtime.start(&order(lab, of), &context()).await.expect("what runs is left alone");
+        runtime.create(&order(lab, of), &context()).await.expect("what runs is left alone");
+        runtime.relist().await.expect("it can look");
+        let still = node(&watch.now(), LAB, of).expect("it is there");
+        assert_eq!((still.pid, still.incarnation), (first.pid, first.incarnation));
+    }
+}
+
+async fn commands_answer(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    let ok = |stdout: &str, stderr: &str, code| Ok((stdout.to_owned(), stderr.to_owned(), code));
+    assert_eq!(run(runtime, "lives", &["echo", "hello"], Vec::new()).await, ok("hello\n", "", 0));
+    assert_eq!(run(runtime, "idle", &["sh", "-c", "exit 7"], Vec::new()).await, ok("", "", 7));
+    assert_eq!(run(runtime, "lives", &["sh", "-c", "echo oops >&2; exit 2"], Vec::new()).await, ok("", "oops\n", 2));
+    let input = vec![ExecInput::Stdin("some text".into()), ExecInput::CloseStdin];
+    assert_eq!(run(runtime, "lives", &["cat"], input).await, ok("some text", "", 0));
+    let (_, stderr, code) = run(runtime, "lives", &["no-such-command"], Vec::new()).await.expect("a shell's code");
+    assert!([126, 127].contains(&code) && !stderr.is_empty(), "{code} {stderr:?}");
+    let (_, _, code) = run(runtime, "lives", &["sleep", "100000"], vec![ExecInput::Terminate]).await.expect("it ends");
+    assert!([143, 137].contains(&code), "{code}");
+    let absent = run(runtime, "absent", &["true"], Vec::new()).await.expect_err("there is no such node");
+    assert!(absent.to_string().contains("absent"), "it says which node: {absent}");
+
+    let names = "127.0.0.1\tlocalhost\n10.0.0.1\tidle\n";
+    runtime.write_names(lab.name(), Some(names), &context()).await.expect("it is written");
+    let hash = names_hash(names);
+    let shown = |all: &Snapshot| all.labs.get(lab.name())?.names.clone().filter(|there| there == &hash);
+    watch.until("the names are there", shown).await;
+    let seen = run(runtime, "lives", &["cat", "/etc/hosts"], Vec::new()).await;
+    assert_eq!(seen, ok(names, "", 0), "running nodes see it at once");
+}
+
+async fn what_ends_is_told(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    runtime.create(&order(lab, "ends"), &context()).await.expect("it is made");
+    runtime.start(&order(lab, "ends"), &context()).await.expect("that it ends is no error of starting it");
+    let ended = watch.until("it ended", |all| in_state(all, "ends", &NodeState::Exited { code: 3 })).await;
+    assert!(ended.last_output.as_deref().is_some_and(|output| output.contains("bye")), "{ended:?}");
+    let mut logs = runtime.logs(lab.name(), &name("ends"), Follow::No).await.expect("its output stays");
+    let mut output = Vec::new();
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, logs.chunks.recv()).await.expect("the stream ends") {
+        output.extend_from_slice(&chunk);
+    }
+    assert!(String::from_utf8_lossy(&output).contains("bye"), "{output:?}");
+    assert!(run(runtime, "ends", &["true"], Vec::new()).await.is_err(), "a command needs a running node");
+    assert!(runtime.logs(lab.name(), &name("absent"), Follow::No).await.is_err());
+    // It can be started again, in a new life.
+    runtime.start(&order(lab, "ends"), &context()).await.expect("it starts again");
+    let again = |all: &Snapshot| in_state(all, "ends", &NodeState::Exited { code: 3 });
+    let other = |all: &Snapshot| again(all).filter(|fact| fact.incarnation != ended.incarnation);
+    watch.until("it ended again", other).await;
+}
+
+async fn updates_disturb_nothing(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    let before = node(&watch.now(), LAB, "lives").expect("it runs");
+    let mut parts = (**lab).clone().into_parts();
+    parts.nodes.get_mut(&name("lives")).expect("it is there").labels.insert("site".into(), "lab".into());
+    let edited = Arc::new(Lab::new(parts).expect("a label changes nothing else"));
+    let order = order(&edited, "lives");
+    assert_ne!(order.fingerprint, before.fingerprint);
+    runtime.update(&order, &context()).await.expect("it is updated");
+    let changed = |all: &Snapshot| node(all, LAB, "lives").filter(|fact| fact.fingerprint == order.fingerprint);
+    let after = watch.until("the new spec is on it", changed).await;
+    assert_eq!((after.pid, after.incarnation), (before.pid, before.incarnation));
+}
+
+async fn everything_is_found_again(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>, kept: &NodeFact) {
+    runtime.relist().await.expect("it can look");
+    let found = watch.until("it is found", |all| in_state(all, "lives", &NodeState::Running)).await;
+    assert_eq!((found.pid, &found.incarnation), (kept.pid, &kept.incarnation));
+    assert_eq!(found.fingerprint, kept.fingerprint);
+    let facts = watch.now().labs[lab.name()].clone();
+    assert_eq!(facts.nodes.len(), 3, "a relist is complete");
+    assert!(facts.names.is_some(), "so it is with names");
+    assert_eq!(facts.nodes[&name("ends")].state, NodeState::Exited { code: 3 });
+    let answer = run(runtime, "lives", &["echo", "still"], Vec::new()).await.expect("it is still served");
+    assert_eq!(answer.0, "still\n");
+}
+
+async fn stopping_is_not_removing(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    let before = node(&watch.now(), LAB, "lives").expect("it runs");
+    runtime.stop(lab.name(), &name("lives"), &context()).await.expect("it stops");
+    watch.until("it stopped", |all| in_state(all, "lives", &NodeState::Stopped)).await;
+    runtime.stop(lab.name(), &name("lives"), &context()).await.expect("it is stopped already");
+    runtime.stop(lab.name(), &name("absent"), &context()).await.expect("absence is tolerated");
+    runtime.start(&order(lab, "lives"), &context()).await.expect("it starts again");
+    let after = watch.until("it runs again", |all| in_state(all, "lives", &NodeState::Running)).await;
+    assert_ne!(after.incarnation, before.incarnation, "each start is another life");
+}
+
+async fn removal_is_complete_and_only_what_was_asked(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    let other = Sketch::new("contract2").node("lives").lab();
+    runtime.create(&order(&other, "lives"), &context()).await.expect("it is made");
+    runtime.start(&order(&other, "lives"), &context()).await.expect("it starts");
+    let running = |all: &Snapshot| node(all, "contract2", "lives").filter(|fact| fact.state == NodeState::Running);
+    let others = watch.until("it runs", running).await;
+    for of in ["lives", "ends", "idle"] {
+        runtime.delete(lab.name(), &name(of), &context()).await.expect("it is removed");
+        watch.until("it is gone", |all| node(all, LAB, of).is_none().then_some(())).await;
+        runtime.delete(lab.name(), &name(of), &context()).await.expect("absence is tolerated");
+    }
+    runtime.delete(lab.name(), &name("never"), &context()).await.expect("absence is tolerated");
+    runtime.write_names(lab.name(), None, &context()).await.expect("it is removed");
+    runtime.write_names(lab.name(), None, &context()).await.expect("absence is tolerated");
+    watch.until("nothing of the lab is left", |all| (!all.labs.contains_key(lab.name())).then_some(())).await;
+    runtime.relist().await.expect("it can look");
+    let still = watch.until("the other lab runs", running).await;
+    assert_eq!((still.pid, still.incarnation), (others.pid, others.incarnation), "the other lab was left alone");
+    runtime.delete(other.name(), &name("lives"), &context()).await.expect("it is removed");
+    runtime.write_names(other.name(), None, &context()).await.expect("absence is tolerated");
+    watch.until("nothing is left", |all| all.labs.is_empty().then_some(())).await;
+}

@@ -1,0 +1,74 @@
+//! The fakes keep the contracts that real drivers keep.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use netloom_engine::testing::contract::{
+    FabricStage, LAB, RuntimeStage, StoreStage, fabric_contract, runtime_contract, store_contract,
+};
+use netloom_engine::testing::{FakeStore, World};
+use netloom_engine::{Fabric, Place, PortKind, Reporter, Runtime, Store, channel};
+
+struct Stage(World);
+
+impl Stage {
+    fn new() -> Self {
+        let (reporter, _, _) = channel();
+        Self(World::new(reporter))
+    }
+}
+
+#[async_trait]
+impl RuntimeStage for Stage {
+    async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime> {
+        self.0.report_to(reporter);
+        Arc::new(self.0.runtime())
+    }
+}
+
+#[async_trait]
+impl FabricStage for Stage {
+    async fn fabric(&mut self, reporter: Reporter) -> Arc<dyn Fabric> {
+        self.0.report_to(reporter);
+        Arc::new(self.0.fabric())
+    }
+
+    async fn add_foreign(&mut self, interface: &str) {
+        self.0.add_foreign(interface, PortKind::Veth);
+    }
+
+    async fn delete_interface(&mut self, place: &Place, interface: &str) {
+        self.0.delete_port(place, interface);
+    }
+
+    async fn exists(&mut self, place: &Place, interface: &str) -> bool {
+        self.0.port(place, interface).is_some()
+    }
+}
+
+struct SameStore(FakeStore);
+
+#[async_trait]
+impl StoreStage for SameStore {
+    async fn open(&mut self) -> Arc<dyn Store> {
+        Arc::new(self.0.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_runtime_keeps_the_contract() {
+    runtime_contract(&mut Stage::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_fabric_keeps_the_contract() {
+    let mut stage = Stage::new();
+    stage.0.add_node(LAB, "r1");
+    stage.0.add_node(LAB, "r2");
+    fabric_contract(&mut stage).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_store_keeps_the_contract() {
+    store_contract(&mut SameStore(FakeStore::default())).await;
+}
