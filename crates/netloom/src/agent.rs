@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use netloom_agent::log::Format;
 use netloom_engine::Layout;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -14,16 +15,16 @@ use crate::failure::{Failure, Result, plain};
 const WORKERS: usize = 2;
 
 /// Runs the agent until SIGTERM or SIGINT. In the background (`detached`) the starter is told how the start went.
-pub(crate) fn run(layout: Layout, detached: bool) -> Result {
-    let config = prepare(&layout)?;
+pub(crate) fn run(layout: &Layout, detached: bool) -> Result {
+    let config = prepare(layout)?;
     if !detached {
         return serve(layout, &config, None);
     }
-    let starter = Starter::detach(&layout);
+    let starter = Starter::detach(layout);
     let starter = starter.map_err(|error| {
         Failure::failed(format_args!(
             "{} cannot be written: {}",
-            crate::background::log_path(&layout).display(),
+            crate::background::log_path(layout).display(),
             plain(&error)
         ))
     })?;
@@ -56,28 +57,33 @@ fn tempfile_in(directory: &std::path::Path) -> std::io::Result<()> {
     fs::remove_file(path)
 }
 
-fn serve(layout: Layout, config: &Config, starter: Option<Starter>) -> Result {
+fn serve(layout: &Layout, config: &Config, starter: Option<Starter>) -> Result {
+    let _log = netloom_agent::log::init(&config.log, Format::Text).map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(plain(&error)))?;
-    runtime.block_on(async {
-        let (starter, running) = match (starter, compose::start(layout, config).await) {
-            (starter, Ok(running)) => (starter, running),
-            (starter, Err(failure)) => {
-                if let (Some(starter), Some(why)) = (starter, &failure.text) {
-                    starter.failed(why);
-                }
-                return Err(failure);
+    let started = compose::start(layout, config, &runtime);
+    let mut running = match (started, starter) {
+        (Ok(running), starter) => {
+            if let Some(starter) = starter {
+                starter.ready();
             }
-        };
+            running
+        }
+        (Err(failure), starter) => {
+            if let (Some(starter), Some(why)) = (starter, &failure.text) {
+                starter.failed(why);
+            }
+            return Err(failure);
+        }
+    };
+    runtime.block_on(async {
         let on =
             |kind| signal(kind).map_err(|error| Failure::failed(format_args!("cannot watch for signals: {error}")));
         let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
-        if let Some(starter) = starter {
-            starter.ready();
-        }
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            failure = running.ended() => return Err(failure),
         }
         tracing::info!("stopping; labs run on");
         running.stop().await;

@@ -1,22 +1,79 @@
 //! Which drivers the agent is made of. The only place that names them.
 
-use netloom_engine::Layout;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use netloom_agent::{Listeners, ServeConfig, ServeError};
+use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_drivers::runtime::namespace::NamespaceRuntime;
+use netloom_drivers::store::RedbStore;
+use netloom_engine::{Engine, Layout, Parts, channel, task};
+use netloom_kernel::Netns;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::failure::{Failure, Result};
 
+/// How long steps under way may take when the agent stops.
+const DRAIN: Duration = Duration::from_secs(20);
+
 /// An agent that answers.
-pub(crate) struct Running;
+pub(crate) struct Running {
+    engine: Engine,
+    served: JoinHandle<std::result::Result<(), ServeError>>,
+    shutdown: CancellationToken,
+}
 
 /// Listens, puts the engine together from its drivers, and serves it.
-pub(crate) async fn start(_layout: Layout, _config: &Config) -> Result<Running> {
-    std::future::ready(()).await;
-    Err(Failure::failed("this build has no drivers yet"))
+///
+/// It listens first: a taken port or an agent that runs already is told before anything is touched, and health is
+/// answered while the rest starts. Drivers start threads, which takes some milliseconds each.
+pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Result<Running> {
+    let mut serve = ServeConfig::new(layout.clone());
+    serve.listen = config.listen;
+    serve.secret.clone_from(&config.secret);
+    let listeners = runtime.block_on(Listeners::bind(serve)).map_err(Failure::failed)?;
+
+    let (reporter, inventory, writer) = channel();
+    let host = Netns::host().map_err(|error| Failure::failed(format_args!("the host's network namespace: {error}")))?;
+    let store = RedbStore::open(&layout.store()).map_err(Failure::failed)?;
+    let fabric = KernelFabric::start(layout.clone(), &host, reporter.clone()).map_err(Failure::failed)?;
+    let namespaces = NamespaceRuntime::start(layout.clone(), reporter).map_err(Failure::failed)?;
+    let parts = Parts {
+        layout: layout.clone(),
+        store: Arc::new(store),
+        runtimes: vec![Arc::new(namespaces)],
+        fabric: Arc::new(fabric),
+        inventory,
+        writer,
+        config: netloom_engine::Config { relist: config.relist, ..netloom_engine::Config::default() },
+    };
+
+    runtime.block_on(async {
+        let engine = Engine::start(parts).await.map_err(Failure::failed)?;
+        let shutdown = CancellationToken::new();
+        let served = task::spawn("serve", listeners.serve(engine.clone(), shutdown.clone()));
+        Ok(Running { engine, served, shutdown })
+    })
 }
 
 impl Running {
+    /// Waits until serving ends by itself, which it should not.
+    pub(crate) async fn ended(&mut self) -> Failure {
+        match (&mut self.served).await {
+            Ok(Err(error)) => Failure::failed(error),
+            Ok(Ok(())) | Err(_) => Failure::failed("the agent's API ended; its log says why"),
+        }
+    }
+
     /// Lets requests and steps under way end, and stops. Labs run on.
     pub(crate) async fn stop(self) {
-        std::future::ready(()).await;
+        self.shutdown.cancel();
+        self.engine.stop(Instant::now() + DRAIN).await;
+        if let Ok(Err(error)) = self.served.await {
+            tracing::warn!(%error, "the API did not end as it should");
+        }
     }
 }

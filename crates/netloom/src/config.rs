@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `listen` | `NETLOOM_LISTEN` | `127.0.0.1:8001` | the TCP address; `none` for the unix socket alone |
 //! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
+//! | `secret` | `NETLOOM_SECRET` | none | opens the TCP address beside the token; needed for one that is not loopback |
 //! | `log` | `NETLOOM_LOG` | `info` | levels, for example `info,netloom_engine=debug` |
 
 use std::net::SocketAddr;
@@ -21,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) listen: Option<SocketAddr>,
     /// How often everything is looked at again.
     pub(crate) relist: Duration,
+    /// What opens the TCP address beside the token.
+    pub(crate) secret: Option<String>,
     /// What is logged, as `tracing-subscriber` reads it.
     pub(crate) log: String,
 }
@@ -28,12 +31,12 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         let listen = Some(SocketAddr::from(([127, 0, 0, 1], 8001)));
-        Self { listen, relist: Duration::from_secs(60), log: "info".to_owned() }
+        Self { listen, relist: Duration::from_secs(60), secret: None, log: "info".to_owned() }
     }
 }
 
 /// The keys that there are.
-const KEYS: [&str; 3] = ["listen", "log", "relist-seconds"];
+const KEYS: [&str; 4] = ["listen", "log", "relist-seconds", "secret"];
 
 impl Config {
     /// The file (one that is not there is empty), then the environment.
@@ -78,6 +81,7 @@ impl Config {
                 let seconds = seconds.ok_or_else(|| format!("`relist-seconds` is `{text}`; it must be 1 to 86400"))?;
                 self.relist = Duration::from_secs(seconds);
             }
+            "secret" => self.secret = Some(text.to_owned()),
             "log" => text.clone_into(&mut self.log),
             other => return Err(unknown(other)),
         }
@@ -117,7 +121,8 @@ mod tests {
         };
         let text = "listen = \"none\"\nrelist-seconds = 30\nlog = \"debug\"\n";
         let config = Config::read(text, "netloom.toml", environment).unwrap();
-        assert_eq!(config, Config { listen: None, relist: Duration::from_secs(7), log: "debug".to_owned() });
+        let relist = Duration::from_secs(7);
+        assert_eq!(config, Config { listen: None, relist, secret: None, log: "debug".to_owned() });
     }
 
     #[test]
@@ -126,7 +131,7 @@ mod tests {
             read("lisen = \"none\"").unwrap_err(),
             "netloom.toml: there is no key `lisen`; did you mean `listen`?"
         );
-        let far = "netloom.toml: there is no key `color`; there are `listen`, `log`, `relist-seconds`";
+        let far = "netloom.toml: there is no key `color`; there are `listen`, `log`, `relist-seconds`, `secret`";
         assert_eq!(read("color = 1").unwrap_err(), far);
         for bad in ["listen = \"8001\"", "relist-seconds = 0", "relist-seconds = true", "listen = "] {
             assert!(read(bad).unwrap_err().starts_with("netloom.toml: "), "{bad}");

@@ -60,7 +60,7 @@ fn run(cli: Cli) -> Result {
     let layout = Layout::new(&root)
         .map_err(|error| Failure::input(format_args!("NETLOOM_ROOT {}: {}", root.display(), failure::plain(&error))))?;
     if let Command::Agent(Agent { background: false, command: None, detached }) = cli.command {
-        return agent::run(layout, detached);
+        return agent::run(&layout, detached);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(failure::plain(&error)))?;

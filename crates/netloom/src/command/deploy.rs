@@ -1,5 +1,7 @@
 //! `netloom deploy`: a topology file becomes the desired state of its lab, and the operation is followed.
 
+use std::collections::BTreeSet;
+
 use hyper::Method;
 use netloom_agent::wire::{Accepted, PutLab};
 use netloom_engine::{LabView, Layout, OperationState};
@@ -9,7 +11,7 @@ use super::agent_process;
 use super::follow::{Following, Shown};
 use crate::cli::Deploy;
 use crate::client::{Client, segment};
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::{output, render, topology};
 
 /// Exit code 0 when all of it is there.
@@ -17,7 +19,10 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
     let source = topology::find(&options.topology)?;
     let lab = topology::read(&source, options.name.as_ref())?.into_lab()?;
     let name = lab.name().clone();
-    let only = (!options.node_filter.is_empty()).then(|| options.node_filter.iter().cloned().collect());
+    let only = (!options.node_filter.is_empty()).then(|| options.node_filter.iter().cloned().collect::<BTreeSet<_>>());
+    if let Some(only) = &only {
+        lab.restrict(only).map_err(|unknown| Failure::input(format_args!("--node-filter: {unknown}")))?;
+    }
     let body = PutLab { lab, rebuild: options.reconfigure, only };
     let path = format!("/labs/{}", segment(&name));
     if options.dry_run {

@@ -106,12 +106,11 @@ async fn print(session: &mut SessionOutput) -> Result<i32> {
     }
 }
 
-/// Passes standard input and sizes of the terminal on, for ever; how that failed.
+/// Passes standard input and sizes of the terminal on, for ever. That it cannot be done any more is no news: the
+/// command has ended, or the session was refused, and the other direction says which.
 async fn feed(session: &mut SessionInput, attached: Attached) -> Failure {
-    match try_feed(session, attached).await {
-        Ok(never) => match never {},
-        Err(failure) => failure,
-    }
+    let Err(failure) = try_feed(session, attached).await;
+    if failure.exit == Exit::NoAgent { std::future::pending().await } else { failure }
 }
 
 async fn try_feed(session: &mut SessionInput, attached: Attached) -> Result<std::convert::Infallible> {
@@ -218,7 +217,8 @@ async fn everywhere(client: &Client, lab: &LabName, argv: Vec<String>) -> Result
 async fn prefixed(client: &Client, lab: &LabName, node: &NodeName, argv: &[String], prefix: &str) -> Result<i32> {
     let request = ExecRequest { argv: argv.to_vec(), terminal: Terminal::None };
     let mut session = client.exec(lab, node, &request).await?;
-    session.input.send(ExecInput::CloseStdin).await?;
+    // That this cannot be done any more is said better by what comes out.
+    let _ = session.input.send(ExecInput::CloseStdin).await;
     let (mut out, mut err) = (Lines::new(prefix), Lines::new(prefix));
     loop {
         match session.output.next().await? {

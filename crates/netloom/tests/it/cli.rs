@@ -1,0 +1,125 @@
+//! What the command line does without an agent.
+
+use std::fs;
+
+use crate::sandbox::{example, netloom};
+use tempfile::TempDir;
+
+fn file(text: impl AsRef<[u8]>) -> (TempDir, String) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("lab.clab.yml");
+    fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn the_examples_are_valid() {
+    for (name, said) in [("minimal", "2 nodes, 1 link: valid\n"), ("ospf", "5 nodes, 5 links: valid\n")] {
+        let ended = netloom(&["validate", example(name).to_str().unwrap()]).code(0).says(said);
+        assert_eq!(ended.err, "", "{name}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_file_is_shown_at_once_and_where_it_is() {
+    let (_directory, path) = file(
+        "name: bad\ntopology:\n  nodes:\n    r1: { kind: linux, runtime: namespace, memmory: 1G }\n    r2: { kind: linx }\n  \
+         links:\n    - endpoints: [\"r1:eth1\", \"r9:eth1\"]\n",
+    );
+    let ended = netloom(&["validate", &path]).code(2);
+    assert_eq!(ended.out, "");
+    for said in ["lab.clab.yml:4:", "did you mean `memory`", "lab.clab.yml:5:", "lab.clab.yml:7:", "`r9`", ": 3 errors"]
+    {
+        assert!(ended.err.contains(said), "{said} is not in\n{}", ended.err);
+    }
+    let diagnostics = netloom(&["validate", &path, "--json"]).code(2).json();
+    assert_eq!(diagnostics.as_array().map(Vec::len), Some(3), "{diagnostics}");
+}
+
+#[test]
+fn files_that_are_no_topology_are_wrong_input_and_nothing_worse() {
+    let bomb = (0..60).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
+        text + &format!("a{}: &a{} [*a{n}, *a{n}, *a{n}, *a{n}, *a{n}, *a{n}, *a{n}, *a{n}, *a{n}]\n", n + 1, n + 1)
+    });
+    let files: [Vec<u8>; 6] = [
+        Vec::new(),
+        vec![0, 159, 146, 150, 0, 255],
+        b"name: x\ntopology:\n  nodes:\n    r1: { kind: linux, runti".to_vec(),
+        bomb.into_bytes(),
+        vec![b'['; 10 << 20],
+        b"topology: { nodes: { r1: { kind: linux, runtime: namespace } } }".to_vec(),
+    ];
+    for text in files {
+        let (_directory, path) = file(&text);
+        let ended = netloom(&["validate", &path]).code(2);
+        assert!(ended.err.contains("error["), "{}", ended.err);
+        // A deploy looks at the file first: there is no agent, and that does not matter.
+        netloom(&["deploy", "-t", &path]).code(2);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_wrong_input() {
+    netloom(&["validate", "/nowhere/lab.clab.yml"]).code(2).says("no such file or directory");
+    let empty = TempDir::new().unwrap();
+    netloom(&["deploy", "-t", empty.path().to_str().unwrap()]).code(2).says("there is no *.clab.yml in");
+}
+
+#[test]
+fn without_an_agent_commands_say_how_to_start_one() {
+    let minimal = example("minimal");
+    let minimal = minimal.to_str().unwrap();
+    let commands: [&[&str]; 10] = [
+        &["inspect"],
+        &["inspect", "--name", "x", "--json"],
+        &["destroy", "--all"],
+        &["destroy", "-t", minimal],
+        &["deploy", "-t", minimal, "--dry-run"],
+        &["logs", "x/r1"],
+        &["events"],
+        &["link", "down", "x", "r1:eth1"],
+        &["operation", "list"],
+        &["agent", "status"],
+    ];
+    for command in commands {
+        let ended = netloom(command).code(3).says("netloom agent --background");
+        assert_eq!(ended.out, "", "{command:?}");
+    }
+    // `exec` has a code of its own, so that it is not taken for the command's.
+    netloom(&["exec", "--name", "x", "--node", "r1", "--", "true"]).code(125).says("netloom agent --background");
+    netloom(&["agent", "stop"]).code(0).says("no agent runs");
+    netloom(&["version"]).code(0).says("does not answer");
+}
+
+#[test]
+fn wrong_command_lines_are_wrong_input() {
+    let commands: [&[&str]; 9] = [
+        &[],
+        &["destory"],
+        &["destroy"],
+        &["deploy", "--timeout", "soon"],
+        &["deploy", "--name", "not a name"],
+        &["inspect", "--name", "a", "--all"],
+        &["exec", "--", "true"],
+        &["exec", "--name", "x", "-i", "--", "cat"],
+        &["shell", "lab-without-node"],
+    ];
+    for command in commands {
+        netloom(command).code(2);
+    }
+    netloom(&["destory"]).says("destroy");
+}
+
+#[test]
+fn completions_are_written_for_each_shell() {
+    for (shell, text) in [("bash", "complete -F"), ("zsh", "#compdef netloom"), ("fish", "complete -c netloom")] {
+        netloom(&["completions", shell]).code(0).says(text);
+    }
+}
+
+#[test]
+fn help_is_a_result() {
+    let help = netloom(&["--help"]).code(0);
+    assert!(help.out.contains("Exit codes:") && help.err.is_empty());
+}

@@ -1,0 +1,8 @@
+//! The program as a person uses it: the binary, driven by its command line, on hosts of its own.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what all tests share is no test function to clippy")]
+
+mod agent;
+mod cli;
+mod lab;
+mod sandbox;

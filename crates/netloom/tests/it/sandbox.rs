@@ -1,0 +1,232 @@
+//! A host of its own for a test: network, mount and process namespaces, an agent, and the command line to drive it.
+//!
+//! ```text
+//!   test ──stdin──▶ unshare ──▶ bash (PID 1 of the sandbox; ends when its standard input does)
+//!     └── nsenter ──▶ netloom …, ip …, the agent
+//! ```
+//!
+//! When the test ends, in whatever way, bash's standard input closes, and with bash the kernel ends everything else
+//! in the sandbox. Nothing of it was ever visible to the host, but for cgroups.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The program under test.
+pub(crate) const NETLOOM: &str = env!("CARGO_BIN_EXE_netloom");
+
+/// How long a test waits for something before it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// Its standard output.
+    pub(crate) out: String,
+    /// Its standard error.
+    pub(crate) err: String,
+}
+
+impl Ended {
+    fn from(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Fails the test unless the command ended with this code.
+    #[track_caller]
+    pub(crate) fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "standard output:\n{}\nstandard error:\n{}", self.out, self.err);
+        self
+    }
+
+    /// Fails the test unless the command said this, on either stream.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        let said = self.out.contains(text) || self.err.contains(text);
+        assert!(said, "not said: {text}\nstandard output:\n{}\nstandard error:\n{}", self.out, self.err);
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}:\n{}\n{}", self.out, self.err))
+    }
+}
+
+/// Runs the program without a sandbox and with a root where no agent can be.
+pub(crate) fn netloom(arguments: &[&str]) -> Ended {
+    let root = TempDir::new().unwrap();
+    let mut command = Command::new(NETLOOM);
+    command.args(arguments).env("NETLOOM_ROOT", root.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+    Ended::from(&command.output().unwrap())
+}
+
+/// A host of its own.
+pub(crate) struct Sandbox {
+    /// `NETLOOM_ROOT` in it.
+    pub(crate) root: TempDir,
+    /// Where topology files go.
+    pub(crate) labs: TempDir,
+    init: Child,
+    /// Keeps the sandbox alive.
+    _stdin: ChildStdin,
+    pid: String,
+}
+
+impl Sandbox {
+    /// A sandbox with nothing in it but `lo`; `None`, loudly, without the rights to make one.
+    pub(crate) fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            assert!(std::env::var_os("NETLOOM_REQUIRE_ROOT").is_none(), "this test needs root");
+            eprintln!("SKIPPED: this test needs root");
+            return None;
+        }
+        let mut init = Command::new("unshare")
+            .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c"])
+            .arg("ip link set lo up; echo ready; read")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = init.stdin.take().unwrap();
+        let mut ready = String::new();
+        BufReader::new(init.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", init.id())).unwrap();
+        let pid = children.trim().to_owned();
+        let (root, labs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        Some(Self { root, labs, init, _stdin: stdin, pid })
+    }
+
+    /// A sandbox with an agent that answers.
+    pub(crate) fn with_agent() -> Option<Self> {
+        let sandbox = Self::new()?;
+        sandbox.netloom(&["agent", "--background"]).code(0);
+        Some(sandbox)
+    }
+
+    /// A command in the sandbox.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.pid, "--mount", "--net", "--pid", "--", program]);
+        command.env("NETLOOM_ROOT", self.root.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program in the sandbox.
+    pub(crate) fn netloom(&self, arguments: &[&str]) -> Ended {
+        Ended::from(&self.command(NETLOOM).args(arguments).output().unwrap())
+    }
+
+    /// Starts the program in the sandbox, in a process group of its own, with pipes.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(NETLOOM);
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        command.spawn().unwrap()
+    }
+
+    /// Runs a script of the shell in the sandbox.
+    pub(crate) fn sh(&self, script: &str) -> Ended {
+        Ended::from(&self.command("sh").args(["-c", script]).output().unwrap())
+    }
+
+    /// Writes a topology file and gives its path.
+    pub(crate) fn topology(&self, name: &str, text: &str) -> String {
+        let path = self.labs.path().join(format!("{name}.clab.yml"));
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A lab as `inspect --json` shows it.
+    #[track_caller]
+    pub(crate) fn lab(&self, name: &str) -> serde_json::Value {
+        self.netloom(&["inspect", "--name", name, "--json"]).code(0).json()
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, mut so: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !so(self) {
+            if Instant::now() > deadline {
+                let all = self.netloom(&["inspect", "--all", "--json"]);
+                panic!("never: {what}\n{}{}\nthe agent's log:\n{}", all.out, all.err, self.log());
+            }
+        }
+    }
+
+    /// The end of the agent's log.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read_to_string(self.root.path().join("var/lib/netloom/agent.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// Everything that a lab could leave behind: interfaces, mounts, processes, cgroups, files.
+    pub(crate) fn traces(&self) -> Traces {
+        let script = r#"
+            ip -o link show | sed 's/^[0-9]*: \([^:@]*\).*/link \1/'
+            sed 's/^[^ ]* \([^ ]*\) .*/mount \1/' /proc/self/mounts
+            for process in /proc/[0-9]*; do
+                read -r _ name state _ <"$process/stat" || continue
+                [ "$state" = Z ] || echo "process $name"
+            done 2>/dev/null | grep -v '(sh)\|(grep)\|(nsenter)'
+            cd "$NETLOOM_ROOT" && find . | sed 's/^/file /'
+        "#;
+        let mut traces: Vec<String> = self.sh(script).out.lines().map(str::to_owned).collect();
+        // What the agent has for itself, as soon as it has needed it once.
+        let run =
+            ["", "/agent.lock", "/agent.sock", "/labs", "/netns", "/nodes"].map(|path| format!("./run/netloom{path}"));
+        let state =
+            ["", "/agent.log", "/layers", "/state.redb", "/token"].map(|path| format!("./var/lib/netloom{path}"));
+        let own: Vec<String> = run.into_iter().chain(state).chain(["./run/netns".to_owned()]).collect();
+        traces.retain(|trace| !own.iter().any(|own| trace.strip_prefix("file ") == Some(own)));
+        // Cgroups are the host's: those of other agents, of tests that run beside this one, are not looked at.
+        let instance = self.netloom(&["agent", "status", "--json"]).json()["instance"].as_str().unwrap().to_owned();
+        let find =
+            format!("find /sys/fs/cgroup -path '*/netloom/{instance}/*' -type d 2>/dev/null | sed 's/^/cgroup /'");
+        traces.extend(self.sh(&find).out.lines().map(str::to_owned));
+        traces.sort();
+        Traces(traces)
+    }
+}
+
+/// What there is on a host.
+#[derive(Debug)]
+pub(crate) struct Traces(Vec<String>);
+
+impl Traces {
+    /// Fails the test unless the host has just this again.
+    #[track_caller]
+    pub(crate) fn are_all(&self, host: &Sandbox) {
+        let now = host.traces();
+        let without = |some: &[String], others: &[String]| {
+            some.iter().filter(|trace| !others.contains(trace)).cloned().collect::<Vec<_>>()
+        };
+        let (left, gone) = (without(&now.0, &self.0), without(&self.0, &now.0));
+        assert!(left.is_empty() && gone.is_empty(), "left behind: {left:#?}\ngone: {gone:#?}");
+        assert_eq!(now.0.len(), self.0.len(), "several of one kind: {:#?}", now.0);
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Only the process that was started here; `--kill-child` ends the sandbox with it.
+        let _ = self.init.kill();
+        let _ = self.init.wait();
+    }
+}
+
+/// The path of an example.
+pub(crate) fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).canonicalize().unwrap()
+}
