@@ -8,10 +8,20 @@ NETLOOM=$(realpath "${NETLOOM:-target/release/netloom}")
 as_root=()
 if [ "$(id -u)" -ne 0 ]; then as_root=(sudo); fi
 
-say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+bold= plain=
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 # Shows a command as it would be typed, and runs it.
 show() {
-    printf '$ netloom %s\n' "${*@Q}" | tr -d "'"
+    local word
+    printf '$ netloom'
+    for word in "$@"; do
+        case $word in
+        *' '*) printf " '%s'" "$word" ;;
+        *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n'
     "${as_root[@]}" "$NETLOOM" "$@"
 }
 # Runs a command in a node, without showing it.
