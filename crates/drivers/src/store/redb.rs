@@ -25,18 +25,22 @@ const SCHEMA_KEY: &str = "schema";
 /// The schema that this version writes. A new one adds an entry to [`UPGRADES`].
 const SCHEMA: u32 = 1;
 
+type Upgrade = fn(&WriteTransaction) -> Result<(), redb::Error>;
+
 /// `UPGRADES[n]` leads from schema `n` to `n + 1`, in the transaction that opens the file. Schema 0 is a new file.
-const UPGRADES: [fn(&WriteTransaction) -> Result<(), redb::Error>; SCHEMA as usize] = [create];
+const UPGRADES: [Upgrade; SCHEMA as usize] = [create];
 
 /// How many requests may wait.
 const QUEUE: usize = 64;
 /// Bytes of pages kept in memory; the state of a thousand nodes is about one megabyte.
 const CACHE: usize = 2 << 20;
 
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
 enum Request {
-    Get { key: String, reply: oneshot::Sender<Result<Option<Vec<u8>>, StoreError>> },
-    List { prefix: String, reply: oneshot::Sender<Result<Vec<(String, Vec<u8>)>, StoreError>> },
-    Write { writes: Vec<Write>, reply: oneshot::Sender<Result<(), StoreError>> },
+    Get { key: String, reply: Reply<Option<Vec<u8>>> },
+    List { prefix: String, reply: Reply<Vec<(String, Vec<u8>)>> },
+    Write { writes: Vec<Write>, reply: Reply<()> },
 }
 
 /// The embedded store.
