@@ -56,10 +56,8 @@ impl Watch {
                 changes.changed().await.expect("the inventory lives");
             }
         };
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(found) => found,
-            Err(_) => panic!("it was never reported that {what}: {:#?}", self.inventory.snapshot()),
-        }
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("it was never reported that {what}: {:#?}", self.inventory.snapshot()))
     }
 }
 

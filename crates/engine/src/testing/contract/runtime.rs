@@ -160,7 +160,6 @@ async fn what_ends_is_told(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>)
         output.extend_from_slice(&chunk);
     }
     assert!(String::from_utf8_lossy(&output).contains("bye"), "{output:?}");
-    assert!(run(runtime, "ends", &["true"], Vec::new()).await.is_err(), "a command needs a running node");
     assert!(runtime.logs(lab.name(), &name("absent"), Follow::No).await.is_err());
     // It can be started again, in a new life.
     runtime.start(&order(lab, "ends"), &context()).await.expect("it starts again");
