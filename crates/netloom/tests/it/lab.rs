@@ -304,7 +304,10 @@ fn nodes_outlive_the_agent_and_are_taken_over() {
         let pids = ["a", "b"].map(|name| node(&before, name)["pid"].to_string());
         host.sh(&format!("kill -0 {}", pids.join(" "))).code(0);
         host.netloom(&["agent", "--background"]).code(0);
-        host.until("all of it is seen", |host| host.lab("x")["links"][0]["state"] == "up");
+        host.until("all of it is seen", |host| {
+            let lab = host.lab("x");
+            ["a", "b"].iter().all(|name| node(&lab, name)["ready"] == true)
+        });
         let after = host.lab("x");
         for name in ["a", "b"] {
             assert_eq!(node(&after, name)["pid"], node(&before, name)["pid"]);
