@@ -187,7 +187,7 @@ async fn until<T>(inventory: &Inventory, mut wanted: impl FnMut(&Snapshot) -> Op
     tokio::time::timeout(Duration::from_secs(30), found).await.expect("it is observed")
 }
 
-fn ports(snapshot: &Snapshot, id: &LinkId) -> Vec<PortFact> {
+fn ports(snapshot: &Snapshot, id: &LinkId) -> Vec<Arc<PortFact>> {
     let seen = snapshot.links(&"lab".parse().unwrap());
     seen.get(id).map(|seen| seen.ports.clone()).unwrap_or_default()
 }
@@ -417,7 +417,7 @@ async fn an_end_that_is_switched_off_says_so_and_comes_back_with_its_addresses()
     apply(&fabric, set(&lab, 0, Side::A, AdminState::Up)).await.unwrap();
     until(&inventory, |snapshot| {
         let ports = ports(snapshot, &id);
-        let up = |port: &PortFact| port.carrier && port.addresses.len() == 2 && switched(port) == AdminState::Up;
+        let up = |port: &Arc<PortFact>| port.carrier && port.addresses.len() == 2 && switched(port) == AdminState::Up;
         (ports.len() == 2 && ports.iter().all(up)).then_some(())
     })
     .await;
@@ -599,7 +599,7 @@ async fn a_ring_of_a_hundred_nodes_is_wired_and_observed_in_one_batch() {
     let made = started.elapsed();
     until(&inventory, |snapshot| {
         let seen = snapshot.links(lab.name());
-        let up = |port: &PortFact| port.carrier && port.addresses.len() == 1;
+        let up = |port: &Arc<PortFact>| port.carrier && port.addresses.len() == 1;
         (seen.len() == 100 && seen.values().all(|link| link.ports.len() == 2 && link.ports.iter().all(up)))
             .then_some(())
     })
