@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -114,10 +114,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let too_large = || {
+            let detail = format!("the body is larger than {} MiB", BODY_LIMIT / 1024 / 1024);
+            Problem::new(413, "too-large", "The body is too large", detail)
+        };
+        // Said at once when the client says the length; otherwise when the limit is passed.
+        let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > BODY_LIMIT) {
+            return Err(too_large());
+        }
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                let detail = format!("the body is larger than {} MiB", BODY_LIMIT / 1024 / 1024);
-                Problem::new(413, "too-large", "The body is too large", detail)
+                too_large()
             } else {
                 bad_request(format!("the body could not be read: {}", rejection.body_text()))
             }

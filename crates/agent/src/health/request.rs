@@ -64,8 +64,9 @@ pub(super) async fn attend(
 /// Looks without consuming, until it is clear what comes. Every new segment wakes it once: `WouldBlock` makes
 /// tokio wait for the next edge although bytes are there.
 async fn look(stream: &TcpStream) -> io::Result<First> {
-    stream
-        .async_io(Interest::READABLE, || {
+    loop {
+        let ready = stream.ready(Interest::READABLE).await?;
+        let looked = stream.try_io(Interest::READABLE, || {
             let mut bytes = [0_u8; 32];
             let (_, count) = rustix::net::recv(stream, &mut bytes[..], RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
             match classify(&bytes[..count]) {
@@ -73,8 +74,16 @@ async fn look(stream: &TcpStream) -> io::Result<First> {
                 First::Unclear => Err(io::ErrorKind::WouldBlock.into()),
                 first => Ok(first),
             }
-        })
-        .await
+        });
+        match looked {
+            // A closed stream stays ready for ever, and nothing more comes: waiting for it would be a busy loop.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && ready.is_read_closed() => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            looked => return looked,
+        }
+    }
 }
 
 async fn answer(mut stream: TcpStream, health: &Health) -> io::Result<()> {

@@ -1,0 +1,157 @@
+//! Health is answered by a thread of its own, whatever the rest does.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+
+use hyper::StatusCode;
+use netloom_agent::Listeners;
+use netloom_agent::wire::{Liveness, Readiness, Ready};
+use netloom_engine::{Source, task};
+use netloom_model::RuntimeKind;
+use tokio_util::sync::CancellationToken;
+
+use crate::bench::{Bench, PATIENCE, config, engine};
+
+/// Asks as a simple probe does; status and body.
+fn probe(address: SocketAddr, path: &str) -> (u16, String) {
+    talk(address, &[format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()])
+}
+
+/// Sends pieces and reads to the end.
+fn talk(address: SocketAddr, pieces: &[&[u8]]) -> (u16, String) {
+    let mut stream = connect(address);
+    for piece in pieces {
+        stream.write_all(piece).unwrap();
+        stream.flush().unwrap();
+    }
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Asks until the status is this; every answer must come in time.
+fn until(address: SocketAddr, path: &str, status: u16) -> String {
+    let start = Instant::now();
+    loop {
+        let asked = Instant::now();
+        let (found, body) = probe(address, path);
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+        if found == status {
+            return body;
+        }
+        assert!(start.elapsed() < PATIENCE, "{path} stays {found}: {body}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn health_is_answered_while_every_worker_is_blocked_and_says_so() {
+    let workers = 2;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
+    let (_root, mut config) = config();
+    config.live_limit = Duration::from_millis(200);
+    let shutdown = CancellationToken::new();
+    let (address, served) = runtime.block_on(async {
+        let layout = config.layout.clone();
+        let listeners = Listeners::bind(config).await.unwrap();
+        let address = listeners.tcp().unwrap();
+        let (engine, _, _) = engine(&layout).await;
+        (address, task::spawn("serve", listeners.serve(engine, shutdown.clone())))
+    });
+    until(address, "/livez", 200);
+
+    let (begun, released) = (Arc::new(Barrier::new(workers + 1)), Arc::new(Barrier::new(workers + 1)));
+    for _ in 0..workers {
+        let (begun, released) = (begun.clone(), released.clone());
+        runtime.spawn(async move {
+            begun.wait();
+            released.wait();
+        });
+    }
+    begun.wait();
+    let late: Liveness = serde_json::from_str(&until(address, "/healthz", 503)).unwrap();
+    assert_eq!(late.status, "late");
+    assert_eq!(late.late[0].name, "main runtime");
+    assert!(late.late[0].seconds >= 0.2, "{late:?}");
+    assert_eq!(probe(address, "/livez").0, 503);
+
+    released.wait();
+    until(address, "/livez", 200);
+    shutdown.cancel();
+    runtime.block_on(served).unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_answered_before_the_engine_has_started() {
+    let (_root, config) = config();
+    let listeners = Listeners::bind(config).await.unwrap();
+    let address = listeners.tcp().unwrap();
+    assert_eq!(probe(address, "/healthz"), (200, r#"{"status":"ok"}"#.to_owned()));
+    let (status, body) = probe(address, "/readyz");
+    assert_eq!(status, 503);
+    assert!(body.contains("the agent is starting"), "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_and_slow_connections_exhaust_nothing() {
+    let bench = Bench::with(|config| config.silent = 8).await;
+    let silent: Vec<TcpStream> = (0..40).map(|_| connect(bench.tcp)).collect();
+    let mut slow = connect(bench.tcp);
+    slow.write_all(b"GET /hea").unwrap();
+    // Half a request and then nothing more: ready for ever, and never enough.
+    let mut half = connect(bench.tcp);
+    half.write_all(b"GET /hea").unwrap();
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    // Bytes that nobody read turn the close into a reset.
+    assert_eq!(half.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    for _ in 0..20 {
+        assert_eq!(probe(bench.tcp, "/healthz").0, 200);
+    }
+    // The oldest had to go, and saw its connection closed.
+    let mut oldest = &silent[0];
+    assert_eq!(oldest.read(&mut [0; 1]).unwrap(), 0);
+    let metrics = bench.get("/metrics").await.text();
+    let evicted = metrics.lines().find_map(|line| line.strip_prefix("netloom_connections_evicted_total "));
+    assert!(evicted.unwrap().parse::<u64>().unwrap() >= 32, "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_comes_in_pieces_is_understood() {
+    let bench = Bench::new().await;
+    let health: [&[u8]; 4] = [b"G", b"ET /heal", b"thz HTTP/1.1\r\nHost: loc", b"alhost\r\n\r\n"];
+    assert_eq!(talk(bench.tcp, &health), (200, r#"{"status":"ok"}"#.to_owned()));
+    let other: [&[u8]; 2] = [b"GET /", b"labs HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"];
+    assert_eq!(talk(bench.tcp, &other).0, 401);
+    let long = format!("GET /healthz HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(6000));
+    assert_eq!(talk(bench.tcp, &[long.as_bytes()]).0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_names_what_is_wrong_and_liveness_does_not_care() {
+    let bench = Bench::new().await;
+    let verbose: Readiness = bench.get("/readyz?verbose").await.json();
+    assert_eq!(verbose.status, Ready::Ok);
+    let names: Vec<&str> = verbose.capabilities.iter().map(|capability| capability.name.as_str()).collect();
+    assert_eq!(names, ["agent", "namespace", bench.engine.fabric(), "store"]);
+
+    let mut changes = bench.engine.inventory().changes();
+    let source = Source::Runtime(RuntimeKind::Namespace);
+    bench.world.make_unreachable(source, "it hangs");
+    let inventory = bench.engine.inventory();
+    let failed = |_: &u64| inventory.snapshot().sources[&source].error.is_some();
+    crate::bench::within(changes.wait_for(failed)).await.unwrap();
+    let degraded: Readiness = bench.get("/readyz").await.json();
+    assert_eq!((degraded.status, degraded.capabilities.len()), (Ready::Degraded, 1), "{degraded:?}");
+    assert_eq!(degraded.capabilities[0].reason.as_deref(), Some("it hangs"));
+    assert_eq!(bench.get("/livez").await.status, StatusCode::OK);
+}

@@ -1,0 +1,9 @@
+//! The agent's API as a client sees it, on an engine over a fake world.
+#![expect(clippy::unwrap_used, reason = "only tests use the helpers here")]
+
+mod access;
+mod bench;
+mod doors;
+mod health;
+mod labs;
+mod streams;
