@@ -4,6 +4,7 @@
 mod bench;
 mod deploy;
 mod failure;
+mod inventory;
 mod lifecycle;
 mod shared;
 mod world;

@@ -1,0 +1,110 @@
+//! The inventory: what events and relists make of each other.
+
+use std::time::{Duration, SystemTime};
+
+use netloom_engine::testing::Sketch;
+use netloom_engine::{
+    Fact, Inventory, OperationState, Place, PortFact, PortKind, Report, Reporter, Source, channel, task,
+};
+
+use crate::bench::{Bench, end, until};
+
+fn port(ifindex: u32, seen: SystemTime) -> PortFact {
+    PortFact {
+        place: Place::Host,
+        ifindex,
+        name: format!("p{ifindex}").parse().unwrap(),
+        kind: PortKind::Other,
+        admin_up: true,
+        carrier: true,
+        mtu: 1500,
+        mac: None,
+        addresses: Vec::new(),
+        master: None,
+        mark: None,
+        seen,
+    }
+}
+
+fn relist(started: SystemTime, ports: &[u32]) -> Report {
+    let facts = ports.iter().map(|ifindex| Fact::Port(port(*ifindex, started))).collect();
+    Report::Relist { source: Source::Fabric, started, facts }
+}
+
+fn event(fact: Fact) -> Report {
+    Report::Events(Source::Fabric, vec![fact])
+}
+
+struct Fed {
+    reporter: Reporter,
+    inventory: Inventory,
+}
+
+impl Fed {
+    fn new() -> Self {
+        let (reporter, inventory, writer) = channel();
+        task::spawn("inventory", writer.run());
+        Self { reporter, inventory }
+    }
+
+    /// Reports and waits until it is in; answers with the interfaces that there are then.
+    async fn report(&self, report: Report) -> Vec<u32> {
+        let before = self.inventory.snapshot().version;
+        self.reporter.send(report);
+        until("it is in", || self.inventory.snapshot().version > before).await;
+        self.inventory.snapshot().host.keys().copied().collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_wins_over_a_relist_that_began_before_it() {
+    let fed = Fed::new();
+    let start = SystemTime::now();
+    assert_eq!(fed.report(relist(start, &[1, 2])).await, [1, 2]);
+    let began = SystemTime::now();
+    let later = began + Duration::from_millis(1);
+    assert_eq!(fed.report(event(Fact::PortGone(Place::Host, 1))).await, [2]);
+    assert_eq!(fed.report(event(Fact::Port(port(3, later)))).await, [2, 3]);
+    // It still saw the first one and did not see the third one yet.
+    assert_eq!(fed.report(relist(began, &[1, 2])).await, [2, 3]);
+    assert_eq!(fed.inventory.snapshot().sources[&Source::Fabric].mended, 0);
+    // The next one is right again, also about what came back without an event.
+    let again = SystemTime::now() + Duration::from_secs(1);
+    assert_eq!(fed.report(relist(again, &[1, 2])).await, [1, 2]);
+    assert_eq!(fed.inventory.snapshot().sources[&Source::Fabric].mended, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_of_the_host_is_told_by_a_number_of_its_own() {
+    let fed = Fed::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for ifindex in 1..50 {
+        fed.report(event(Fact::Port(port(ifindex, SystemTime::now())))).await;
+        assert!(seen.insert(fed.inventory.snapshot().host_changed));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_labs_on_many_threads_go_up_and_down() {
+    let bench = Bench::new().await;
+    bench.ready().await;
+    let lab = |n: usize| Sketch::pair(&format!("lab{n}")).bridge("br0").link("r1:eth2", &format!("br0:p{n}")).lab();
+    for _ in 0..3 {
+        let mut operations = Vec::new();
+        for n in 0..30 {
+            operations.push(bench.begin(&lab(n)).await.unwrap());
+        }
+        for operation in &operations {
+            assert_eq!(end(operation).await.state, OperationState::Succeeded, "{:#?}", operation.view());
+        }
+        let mut operations = Vec::new();
+        for n in 0..30 {
+            operations.push(bench.engine.destroy(lab(n).name()).await.unwrap());
+        }
+        for operation in &operations {
+            assert_eq!(end(operation).await.state, OperationState::Succeeded, "{:#?}", operation.view());
+        }
+        assert_eq!(bench.world.host(), ["lo", "uplink"]);
+        assert_eq!(bench.store.keys(), [""; 0]);
+    }
+}
