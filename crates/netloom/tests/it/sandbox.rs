@@ -198,6 +198,29 @@ impl Sandbox {
         traces.sort();
         Traces(traces)
     }
+
+    /// The cgroups that the agent of this sandbox made, in each hierarchy. They are seen by the host.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let layout = netloom_engine::Layout::new(self.root.path()).unwrap();
+        let own = Path::new("netloom").join(layout.instance());
+        let hierarchies =
+            fs::read_dir("/sys/fs/cgroup").unwrap().filter_map(|entry| Some(entry.ok()?.path().join(&own)));
+        let own = Path::new("/sys/fs/cgroup").join(&own);
+        hierarchies.chain([own]).filter(|path| path.is_dir()).collect()
+    }
+}
+
+/// All directories below one, the deepest first.
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(below(&path));
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// What there is on a host.
@@ -223,6 +246,15 @@ impl Drop for Sandbox {
         // Only the process that was started here; `--kill-child` ends the sandbox with it.
         let _ = self.init.kill();
         let _ = self.init.wait();
+        // What a failed test leaves of cgroups can go as soon as its last process has.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        for own in self.cgroups() {
+            for path in below(&own).into_iter().chain([own]) {
+                while fs::remove_dir(&path).is_err() && path.exists() && Instant::now() < deadline {
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 }
 
