@@ -1,11 +1,14 @@
 //! The real runtimes keep the contract of runtimes.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "only tests use the helpers here")]
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_engine::testing::contract::{RuntimeStage, runtime_contract};
 use netloom_engine::{Layout, Reporter, Runtime};
+use netloom_kernel::{Process, Signal};
 
 fn root() -> bool {
     if std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t0\t0\t0")) {
@@ -21,10 +24,41 @@ struct Below(tempfile::TempDir);
 
 impl Drop for Below {
     fn drop(&mut self) {
-        // The runtime mounts the directory of pins on itself.
-        let pins = Layout::new(self.0.path()).unwrap().pins();
-        let _ = rustix::mount::unmount(pins, rustix::mount::UnmountFlags::DETACH);
+        // Also after a test that failed: no node may be left.
+        let root = self.0.path();
+        for pid in std::fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()) {
+            let words = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let run = words.strip_prefix("netloom-init\0node\0");
+            if run.is_some_and(|run| Path::new(run).starts_with(root))
+                && let Ok(Some(process)) = Process::open(pid)
+            {
+                process.signal(Signal::KILL).unwrap();
+                process.wait_until(Instant::now() + Duration::from_secs(10)).unwrap();
+                process.reap();
+            }
+        }
+        // The runtime mounts the directory of pins on itself, and a pin for each node.
+        let pins = Layout::new(root).unwrap().pins();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)) {
+            if Path::new(mount).starts_with(&pins) {
+                let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
+            }
+        }
+        let instance = Path::new("netloom").join(Layout::new(root).unwrap().instance());
+        for mount in mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4))
+        {
+            remove_tree(&Path::new(mount).join(&instance));
+        }
     }
+}
+
+/// Removes empty cgroups, the innermost first.
+fn remove_tree(directory: &Path) {
+    for inner in std::fs::read_dir(directory).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        remove_tree(&inner.path());
+    }
+    let _ = std::fs::remove_dir(directory);
 }
 
 #[async_trait::async_trait]
