@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build clean packages rust
+.PHONY: help demo test test-workspace test-init test-examples lint build clean packages rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -18,9 +18,15 @@ help: ## list the targets
 demo: packages build ## watch a network come up: three routers, OSPF, a link that is cut
 	NETLOOM=$(TARGET)/release/netloom scripts/demo.sh
 
-test: packages rust ## run all tests and the checks of the examples
+test: test-workspace test-init test-examples ## run all tests and the checks of the examples
+
+test-workspace: rust
 	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
+
+test-init: rust
 	cd crates/init && $(CARGO) test --no-fail-fast --locked
+
+test-examples: rust
 	$(CARGO) build --package netloom --locked
 	$(SUDO) env NETLOOM=$(TARGET)/debug/netloom scripts/check-examples.sh
 
