@@ -17,7 +17,7 @@ use rustix::system::sethostname;
 
 use crate::mounts::{Because, Result, Tree, bind, disks_below_root, fresh, read_only};
 use crate::plain;
-use crate::spec::{NodeSpec, ROOT_DIRECTORY};
+use crate::spec::NodeSpec;
 
 /// `f_type` of an overlay (linux/magic.h).
 const OVERLAY_MAGIC: rustix::fs::FsWord = 0x794c_7630;
@@ -49,9 +49,9 @@ pub(crate) fn enter(spec: &NodeSpec, run_directory: &str) -> Result<Vec<String>>
 
     let trees = take_along(spec)?;
     let devices = known_devices();
-    let root = format!("{run_directory}/{ROOT_DIRECTORY}");
-    mount_root(&spec.layer, &root, &mut notes)?;
-    change_root(&root)?;
+    // On the run directory, because it is there: it stays reachable by descriptor.
+    mount_root(&spec.layer, run_directory, &mut notes)?;
+    change_root(run_directory)?;
 
     sethostname(spec.hostname.as_bytes()).because(|| format!("setting the host name {}", spec.hostname))?;
     kernel_file_systems()?;
@@ -225,7 +225,12 @@ fn protect_proc() -> Result<()> {
 fn set_sysctl(text: &str) -> Result<()> {
     let (text, optional) = text.strip_prefix('-').map_or((text, false), |rest| (rest, true));
     let (name, value) = text.split_once('=').ok_or_else(|| format!("sysctl `{text}` has no value"))?;
-    match fs::write(sysctl_path(name)?, value) {
+    let path = sysctl_path(name)?;
+    // A write to some of the network's settings needs RTNL and spins in the kernel until it has it, a read does not.
+    if fs::read_to_string(&path).is_ok_and(|current| current.trim_end() == value) {
+        return Ok(());
+    }
+    match fs::write(path, value) {
         Err(error) if !optional => Err(format!("sysctl {name} cannot be set to `{value}`: {}", plain(&error))),
         _ => Ok(()),
     }

@@ -1,33 +1,30 @@
 //! The names file of a lab: what its nodes see as `/etc/hosts`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use netloom_model::{Endpoint, Lab, NodeKind, hex};
+use netloom_model::{Endpoint, Ipv4Net, Ipv6Net, Lab, Link, NodeName, hex};
 
 /// The content of the names file: localhost, then each node with its first IPv4 and its first IPv6 address.
 /// A node without addresses in the topology is left out, since its name has nothing to stand for.
 pub fn names(lab: &Lab) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    for (name, node) in lab.nodes() {
-        if node.kind != NodeKind::Linux {
-            continue;
+    let mut first: BTreeMap<&NodeName, (Option<Ipv4Net>, Option<Ipv6Net>)> = BTreeMap::new();
+    for end in lab.links().iter().flat_map(Link::ends) {
+        if let Endpoint::Node(node) = &end.at {
+            let known = first.entry(node).or_default();
+            known.0 = known.0.or(end.ipv4);
+            known.1 = known.1.or(end.ipv6);
         }
-        let own = || {
-            lab.links().iter().flat_map(netloom_model::Link::ends).filter(|end| end.at == Endpoint::Node(name.clone()))
-        };
-        let alias = lab.container_name(name);
-        let mut line = |address: String| {
-            let _ = write!(text, "{address}\t{name}");
-            if alias != name.as_str() {
-                let _ = write!(text, " {alias}");
-            }
-            text.push('\n');
-        };
-        if let Some(net) = own().find_map(|end| end.ipv4) {
-            line(net.address.to_string());
+    }
+    for (node, (ipv4, ipv6)) in first {
+        let alias = lab.container_name(node);
+        let alias = if alias == node.as_str() { String::new() } else { format!(" {alias}") };
+        if let Some(net) = ipv4 {
+            let _ = writeln!(text, "{}\t{node}{alias}", net.address);
         }
-        if let Some(net) = own().find_map(|end| end.ipv6) {
-            line(net.address.to_string());
+        if let Some(net) = ipv6 {
+            let _ = writeln!(text, "{}\t{node}{alias}", net.address);
         }
     }
     text

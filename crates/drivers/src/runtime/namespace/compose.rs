@@ -148,7 +148,11 @@ pub(super) fn set_network(sysctls: &[String]) {
             })
             .collect();
         if name.starts_with("net.") && !path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            let _ = fs::write(Path::new("/proc/sys").join(path), value);
+            let path = Path::new("/proc/sys").join(path);
+            // A write to some of them needs RTNL and spins in the kernel until it has it, a read does not.
+            if !fs::read_to_string(&path).is_ok_and(|current| current.trim_end() == value) {
+                let _ = fs::write(path, value);
+            }
         }
     }
 }
