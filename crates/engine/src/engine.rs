@@ -419,10 +419,9 @@ async fn relist<F>(shared: Arc<Shared>, name: &'static str, look: impl Fn() -> F
 where
     F: Future<Output = Result<(), DriverError>>,
 {
-    let beat = shared.beats.of(name);
+    // It owes nothing while it waits for a driver: a restart of the agent would not mend what hangs there.
     let mut lost = shared.inventory.lost();
     loop {
-        beat.owe();
         lost.mark_unchanged();
         let limit = shared.config.step_limit;
         let failed = match tokio::time::timeout(limit, look()).await {
@@ -436,7 +435,6 @@ where
                 true
             }
         };
-        beat.settle();
         let again = if failed { RELIST_AFTER_FAILURE } else { shared.config.relist };
         let wake = async {
             tokio::select! {

@@ -246,7 +246,12 @@ async fn a_deadline_that_has_passed_leaves_everything_undone() {
     // Answered after it in the queue, so the first is through.
     assert_eq!(rtnl.submit(vec![up(&stage.host(), 1)], soon()).await, Ok(vec![Ok(())]));
     assert_eq!(dump(&[stage.host()]).unwrap().remove(0).unwrap().links.len(), 1);
-    assert_eq!(rtnl.oldest_work(), None);
+    // A batch is answered a moment before it counts as finished.
+    let until = soon();
+    while rtnl.oldest_work().is_some() {
+        assert!(Instant::now() < until, "a batch that was answered stays unfinished");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
