@@ -1,6 +1,7 @@
 //! The namespace runtime on the running kernel: real nodes, below a root directory of each test's own.
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "only tests use the helpers here")]
 
+use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,6 +72,10 @@ impl Stage {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let layout = Layout::new(root.path()).unwrap();
+        Self::of(root, layout)
+    }
+
+    fn of(root: tempfile::TempDir, layout: Layout) -> Self {
         let (runtime, inventory) = agent(&layout);
         Self { root, layout, runtime, inventory }
     }
@@ -131,9 +136,8 @@ impl Drop for Stage {
             }
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let pins = self.layout.pins();
         for mount in mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)) {
-            if Path::new(mount).starts_with(&pins) {
+            if Path::new(mount).starts_with(self.root.path()) {
                 let _ = rustix::mount::unmount(mount, rustix::mount::UnmountFlags::DETACH);
             }
         }
@@ -697,6 +701,31 @@ async fn limits_change_while_a_node_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_disk_is_an_overlay_the_layer_is_in_memory_and_that_is_said() {
+    if !root() {
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["lower", "upper", "work", "host"] {
+        std::fs::create_dir(root.path().join(directory)).unwrap();
+    }
+    let host = root.path().join("host");
+    let part = |name: &str| root.path().join(name).display().to_string();
+    let options = format!("lowerdir={},upperdir={},workdir={}", part("lower"), part("upper"), part("work"));
+    let options = std::ffi::CString::new(options).unwrap();
+    rustix::mount::mount("overlay", &host, "overlay", rustix::mount::MountFlags::empty(), options.as_c_str()).unwrap();
+    let layout = Layout::new(&host).unwrap();
+    let stage = Stage::of(root, layout);
+    let lab = one(json!({}));
+    stage.up(&lab, "r1").await.unwrap();
+    let fact = stage.until("r1", is_running).await;
+    assert!(fact.note.unwrap().contains("kept in memory"));
+    assert_eq!(stage.sh("r1", "echo x > /etc/made; cat /etc/made").await, "x");
+    assert!(!Path::new("/etc/made").exists());
+    stage.delete("r1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_init_is_small_and_quick() {
     if !root() {
         return;
@@ -770,10 +799,10 @@ async fn how_long_a_hundred_nodes_take() {
                 task.await.unwrap();
             }
             let took = began.elapsed();
-            report.push_str(&format!(" {step} {:.0} ms", took.as_secs_f64() * 1000.0));
+            write!(report, " {step} {:.0} ms", took.as_secs_f64() * 1000.0).unwrap();
             if step == "start" && lanes == 1 {
                 let private = inits_below(stage.root.path()).into_iter().map(private_kib).max().unwrap();
-                report.push_str(&format!(" (at most {private} KiB private an init)"));
+                write!(report, " (at most {private} KiB private an init)").unwrap();
             }
         }
         eprintln!("{report}");

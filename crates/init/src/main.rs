@@ -1,7 +1,8 @@
 //! `netloom-init`: the first process of a namespace node, and what joins a running one.
 //!
 //! ```text
-//!   netloom-init node <run dir>             PID 1 of a node: makes its root, runs its command, reaps, keeps its output
+//!   netloom-init node <run dir>             PID 1 of a node (its spec on standard input): makes its
+//!                                           root, runs its command, reaps, keeps its output
 //!   netloom-init exec --pid N … -- <words>  joins the namespaces of a node and runs a command there
 //!   netloom-init launch …                   (internal) sets user, groups and terminal, then becomes the command
 //! ```

@@ -8,17 +8,17 @@
 //!
 //! When it ends the kernel kills whatever is left in the node.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags, open, openat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, setsid, umask, wait};
 use signal_hook::consts::{SIGCHLD, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::launch::{Launch, Streams, User, spawn};
 use crate::output::Output;
 use crate::signals::Signals;
-use crate::spec::{NodeSpec, SPEC_FILE};
+use crate::spec::NodeSpec;
 use crate::status::{Phase, Status, report};
 use crate::{capability, complain, plain, plain_errno, setup};
 
@@ -32,12 +32,13 @@ pub(crate) fn run(directory: &str) -> i32 {
     let _ = setsid();
     let _ = rustix::thread::set_name(c"netloom-init");
     let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-    let opened = open(directory, flags, Mode::empty()).map_err(std::io::Error::from);
-    let status = opened.and_then(Status::new).and_then(|status| {
-        status.write(&Phase::SettingUp)?;
-        Ok(status)
+    let opened = open(directory, flags, Mode::empty()).and_then(|directory| {
+        // Held as long as we live: whoever finds it taken knows that the node has an init, also before that has
+        // said a word. Waiting, because a look at it holds the lock for a moment too.
+        flock(&directory, FlockOperation::LockExclusive)?;
+        Ok(directory)
     });
-    let status = match status {
+    let status = match opened.map_err(std::io::Error::from).and_then(Status::new) {
         Ok(status) => status,
         Err(error) => {
             complain(&format!("{directory}: {}", plain(&error)));
@@ -75,7 +76,7 @@ struct Node {
 
 fn start(directory: &str, status: &Status) -> Result<Node, String> {
     let signals = Signals::catch().map_err(|error| format!("signals cannot be caught: {}", plain(&error)))?;
-    let spec = read_spec(status.directory())?;
+    let spec = read_spec()?;
     let notes = setup::enter(&spec, directory)?;
     umask(Mode::from_raw_mode(0o022));
     capability::drop_dangerous().map_err(|errno| format!("capabilities cannot be dropped: {}", plain_errno(errno)))?;
@@ -92,12 +93,15 @@ fn start(directory: &str, status: &Status) -> Result<Node, String> {
     Ok(Node { signals, main, output: Some(output), notes })
 }
 
-fn read_spec(directory: &OwnedFd) -> Result<NodeSpec, String> {
-    let file = openat(directory, SPEC_FILE, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+/// The spec is all of standard input, which is nothing afterwards.
+fn read_spec() -> Result<NodeSpec, String> {
     let mut bytes = Vec::new();
-    file.map_err(std::io::Error::from)
-        .and_then(|file| std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut bytes))
-        .map_err(|error| format!("{SPEC_FILE} cannot be read: {}", plain(&error)))?;
+    std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
+        .and_then(|_| {
+            let null = std::fs::File::open("/dev/null")?;
+            Ok(rustix::stdio::dup2_stdin(&null)?)
+        })
+        .map_err(|error| format!("the spec cannot be read: {}", plain(&error)))?;
     NodeSpec::decode(&bytes)
 }
 

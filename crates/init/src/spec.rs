@@ -1,14 +1,10 @@
-//! What the agent tells the init of a node: one file of `key NUL value NUL …`.
+//! What the agent tells the init of a node, on its standard input: `key NUL value NUL …`.
 //!
 //! This file is a module of two programs, the init and the agent's driver, so that they cannot disagree; it uses
-//! nothing but `std`. Any text but NUL can be a value, so nothing needs quoting; `tr '\0' '\n'` shows it.
+//! nothing but `std`. Any text but NUL can be a value, so nothing needs quoting.
 
-/// Name of the file in the run directory that holds a [`NodeSpec`].
-pub const SPEC_FILE: &str = "init.spec";
 /// Name of the file in the run directory that the init writes its state to, as JSON, whole each time.
 pub const STATUS_FILE: &str = "status.json";
-/// Name of the directory in the run directory that the root is mounted on while it is being made.
-pub const ROOT_DIRECTORY: &str = "root";
 /// Name of the file with the newest output of the node.
 pub const LOG_FILE: &str = "log";
 /// Name of the file with the output before that.
@@ -53,7 +49,7 @@ pub struct NodeSpec {
 }
 
 impl NodeSpec {
-    /// The bytes of the spec file.
+    /// The bytes that say this.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
         let mut put = |key: &str, value: &str| {

@@ -12,8 +12,6 @@ use crate::spec::STATUS_FILE;
 
 /// What a node's command is doing.
 pub(crate) enum Phase<'a> {
-    /// The root is being made.
-    SettingUp,
     /// The root is made and, if there is a command, it runs as this process (as the node numbers it).
     Running { pid: Option<i32>, notes: &'a [String] },
     /// The command ended; 128 + n after signal n.
@@ -50,7 +48,6 @@ impl Status {
         const NEW: &str = "status.json.new";
         let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis());
         let phase = match phase {
-            Phase::SettingUp => r#""setting-up""#.to_owned(),
             Phase::Running { pid, notes } => {
                 let pid = pid.map_or("null".into(), |pid| pid.to_string());
                 let notes: Vec<String> = notes.iter().map(|note| quoted(note)).collect();

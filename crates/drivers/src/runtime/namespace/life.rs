@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -12,9 +12,9 @@ use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 
 use super::observe::Seen;
-use super::program::Program;
+use super::program::{self, Program};
 use super::record::Record;
-use super::spec::{ROOT_DIRECTORY, SPEC_FILE, STATUS_FILE};
+use super::spec::{LOG_FILE, STATUS_FILE};
 use super::{compose, plain};
 
 /// Why a step failed, one line.
@@ -82,7 +82,6 @@ impl Ground {
             _ => record.write(&run).because(&run)?,
         }
         let layer = self.layout.layer(lab, name);
-        directory(&run.join(ROOT_DIRECTORY), 0o755)?;
         directory(&layer, 0o700)?;
         // The upper directory's permissions are those of the node's root.
         directory(&layer.join("upper"), 0o755)?;
@@ -103,12 +102,13 @@ impl Ground {
         if Netns::open(&pin).is_ok() {
             return Ok(());
         }
-        if let Some(parent) = pin.parent() {
-            directory(parent, 0o755)?;
-        }
         // A file without a namespace is what a reboot leaves where /run is on a disk.
         unpin(&pin).because(&pin)?;
-        let netns = Netns::create_pinned(&pin).because(&pin)?;
+        let netns = persevere(|| {
+            pin.parent().map_or(Ok(()), |parent| fs::DirBuilder::new().recursive(true).mode(0o755).create(parent))?;
+            Netns::create_pinned(&pin)
+        });
+        let netns = netns.because(&pin)?;
         // Before any link is there: an interface takes its settings from the defaults of that moment.
         netns.run(|| compose::set_network(sysctls)).because(&pin)
     }
@@ -151,12 +151,15 @@ impl Ground {
         }
         let node = compose::node(order)?;
         let run = self.layout.node_run(lab, name);
+        let before = seen.record.clone();
         seen.record.boot.clone_from(&self.boot);
         seen.record.fingerprint = order.fingerprint.clone();
         seen.record.stopped = false;
         seen.record.env = compose::environment(node);
         seen.record.user = node.user.clone().unwrap_or_default();
-        seen.record.write(&run).because(&run)?;
+        if seen.record != before {
+            seen.record.write(&run).because(&run)?;
+        }
         self.pin(lab, name, &compose::sysctls(node))?;
 
         let mut spec = compose::spec(&self.layout, order)?;
@@ -165,14 +168,15 @@ impl Ground {
         spec.cgroups = procs.iter().map(|file| compose::text(file)).collect::<Result<_>>()?;
         self.names_file_for_start(lab)?;
         remove_file(&run.join(STATUS_FILE))?;
-        fs::write(run.join(SPEC_FILE), spec.encode()).because(&run)?;
-        let errors = run.join("init.err");
-        let errors = fs::File::create(&errors).because(&errors)?;
+        // What the init itself has to say is seen where the output of its command is.
+        let log = run.join(LOG_FILE);
+        let log = fs::File::options().create(true).append(true).mode(0o640).open(&log).because(&log)?;
         let pin = self.layout.pin(lab, name);
         let netns = Netns::open(&pin).because(&pin)?;
         let mut command = program.command();
         command.args(["node", &compose::text(&run)?]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        let spec = program::in_memory(c"init.spec", &spec.encode()).because(&run)?;
+        command.stdin(spec).stdout(Stdio::piped()).stderr(log);
         Ok(Some((netns, command)))
     }
 
@@ -302,7 +306,20 @@ impl Ground {
 }
 
 fn directory(path: &Path, mode: u32) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(mode).create(path).because(path)
+    persevere(|| fs::DirBuilder::new().recursive(true).mode(mode).create(path)).because(path)
+}
+
+/// The last node of a lab takes the lab's directories with it, perhaps just while another is being made in them.
+fn persevere<T>(make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    const TRIES: usize = 8;
+    let mut made = make();
+    for _ in 1..TRIES {
+        match &made {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => made = make(),
+            _ => break,
+        }
+    }
+    made
 }
 
 fn remove_file(path: &Path) -> Result<()> {

@@ -5,7 +5,7 @@
 //! node is read from its run directory and from the kernel; the next agent adopts it by that.
 //!
 //! ```text
-//!   /run/netloom/nodes/<lab>/<node>/   node.json (our mark), init.spec, status.json, log, log.1, init.err
+//!   /run/netloom/nodes/<lab>/<node>/   node.json (our mark), status.json, log, log.1
 //!   /run/netloom/netns/<lab>/<node>    its network namespace, pinned; /run/netns/<container> links to it
 //!   /run/netloom/labs/<lab>/hosts      names of the lab: /etc/hosts of each of its nodes
 //!   /var/lib/netloom/layers/<lab>/<node>/{upper,work}   what it has written
@@ -197,7 +197,7 @@ impl Shared {
         F: Future<Output = Result<(), Fault>> + Send + 'static,
     {
         let object = format!("node {}", key.1);
-        let deadline = context.deadline;
+        let (deadline, cancel) = (context.deadline, context.cancel.clone());
         let shared = Arc::clone(self);
         let work = task::spawn(format!("{what} {}/{}", key.0, key.1), async move {
             let turn = Arc::clone(&shared.entries().entry(key.clone()).or_default().turn);
@@ -207,12 +207,15 @@ impl Shared {
             if Instant::now() >= deadline {
                 return Err(Fault::from(ErrorClass::Deadline));
             }
+            if cancel.is_cancelled() {
+                return Err(Fault::from(ErrorClass::Cancelled));
+            }
             call(shared, key, deadline).await
         });
+        // What has begun is waited for also when it is cancelled: whoever plans next must see what came of it.
         let result = tokio::select! {
             result = work => result.unwrap_or_else(|_| Err(Fault::from(ErrorClass::Transient))),
             () = tokio::time::sleep_until(deadline.into()) => Err(ErrorClass::Deadline.into()),
-            () = context.cancel.cancelled() => Err(ErrorClass::Cancelled.into()),
         };
         result.map_err(|fault| fault.of(what, &object))
     }

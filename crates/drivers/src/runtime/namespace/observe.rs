@@ -9,6 +9,7 @@ use netloom_engine::{Layout, NodeFact};
 use netloom_kernel::{Identity, Process};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
+use rustix::fs::FlockOperation;
 
 use super::program;
 use super::record::{Phase, Record, Status};
@@ -34,6 +35,7 @@ impl Seen {
         }
         let process = match &status {
             Some(status) => find_init(status.init.into(), &directory)?,
+            None if is_taken(&directory)? => find_silent_init(&directory)?,
             None => None,
         };
         if process.is_none() && status.is_some() {
@@ -81,19 +83,40 @@ impl Seen {
     fn state(&self) -> NodeState {
         let phase = self.status.as_ref().map(|status| &status.phase);
         match (phase, self.process.is_some(), self.record.stopped) {
-            (Some(Phase::SettingUp), true, _) => NodeState::Starting,
+            (None, true, _) => NodeState::Starting,
             (Some(Phase::Running { .. }), true, _) => NodeState::Running,
             (_, _, true) => NodeState::Stopped,
-            (None, _, false) => NodeState::Created,
-            (Some(Phase::SettingUp), false, _) => {
-                NodeState::Failed { cause: "its init ended before the node was set up".into() }
-            }
+            (None, false, false) => NodeState::Created,
             // It had no chance to write its status: killed.
             (Some(Phase::Running { .. }), false, _) => NodeState::Exited { code: 137 },
             (Some(Phase::Exited { code }), ..) => NodeState::Exited { code: *code },
             (Some(Phase::Failed { cause }), ..) => NodeState::Failed { cause: cause.clone() },
         }
     }
+}
+
+/// Whether an init holds the lock on a run directory.
+fn is_taken(directory: &Path) -> io::Result<bool> {
+    let directory = fs::File::open(directory)?;
+    // Given back with the descriptor.
+    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::AGAIN) => Ok(true),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// An init that has not said yet which process it is: either it is being started at this moment, or the agent that
+/// started it died meanwhile. Rare, so all processes may be looked at.
+fn find_silent_init(directory: &Path) -> io::Result<Option<Process>> {
+    let Some(text) = directory.to_str() else { return Ok(None) };
+    for pid in names(Path::new("/proc"))?.iter().filter_map(|name| name.parse().ok()) {
+        let process = Process::open(pid)?.filter(|process| process.has_arguments(&[program::NAME, "node", text]));
+        if process.is_some() {
+            return Ok(process);
+        }
+    }
+    Ok(None)
 }
 
 /// The init of a node: this number, this start time, these words, and not dead.

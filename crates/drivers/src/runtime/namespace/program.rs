@@ -2,7 +2,9 @@
 //!
 //! Not from a file: `/run` is mounted `noexec` on many hosts, and no path has to be kept for as long as nodes live.
 
-use std::io::{self, Write};
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -14,6 +16,14 @@ static BYTES: &[u8] = include_bytes!(env!("NETLOOM_INIT"));
 
 /// What it calls itself.
 pub(super) const NAME: &str = "netloom-init";
+
+/// A file that is nowhere but in memory, ready to be read from its beginning.
+pub(super) fn in_memory(name: &CStr, bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
+}
 
 /// The program in memory; all nodes share its pages.
 #[derive(Debug)]
@@ -29,7 +39,7 @@ impl Program {
             Err(Errno::INVAL) => memfd_create(NAME, flags),
             other => other,
         }?;
-        let mut writer = std::fs::File::from(file);
+        let mut writer = File::from(file);
         writer.write_all(BYTES)?;
         let file = OwnedFd::from(writer);
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;

@@ -84,7 +84,6 @@ impl From<Init> for Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "phase", rename_all = "kebab-case")]
 pub(super) enum Phase {
-    SettingUp,
     Running {
         #[serde(default)]
         notes: Vec<String>,
@@ -123,7 +122,6 @@ mod tests {
     fn the_words_of_the_init_are_understood() {
         let init = r#""at_ms":1,"init":{"pid":7,"start_time":9}"#;
         let read = |phase: &str| serde_json::from_str::<Status>(&format!("{{{phase},{init}}}")).unwrap().phase;
-        assert_eq!(read(r#""phase":"setting-up""#), Phase::SettingUp);
         assert_eq!(read(r#""phase":"running","pid":2,"notes":["x"]"#), Phase::Running { notes: vec!["x".into()] });
         assert_eq!(read(r#""phase":"exited","code":137"#), Phase::Exited { code: 137 });
         assert_eq!(
