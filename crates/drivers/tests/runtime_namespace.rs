@@ -762,6 +762,44 @@ async fn a_call_that_has_no_time_does_nothing() {
     assert!(logs.unwrap_err().cause.contains("not there"));
 }
 
+/// Daemons of the distribution work as they are installed: FRR needs directories below /run that belong to its own
+/// user, changes user and groups, and talks to vtysh over a socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frr_runs_in_a_node_and_exchanges_routes_with_its_own_kernel() {
+    if !root() {
+        return;
+    }
+    if !Path::new("/usr/lib/frr/zebra").exists() {
+        assert!(
+            std::env::var_os("NETLOOM_REQUIRE_ROOT").is_none(),
+            "this test needs frr and NETLOOM_REQUIRE_ROOT is set"
+        );
+        eprintln!("SKIPPED: this test needs frr");
+        return;
+    }
+    let stage = Stage::new();
+    let script = "install -d -o frr -g frr /run/frr && echo 'ip route 10.99.0.0/24 blackhole' > /etc/frr/frr.conf \
+                  && /usr/lib/frr/zebra -d -f /etc/frr/frr.conf && /usr/lib/frr/staticd -d -f /etc/frr/frr.conf \
+                  && echo up && exec sleep infinity";
+    let lab = one(json!({ "cmd": ["sh", "-c", script], "sysctls": { "net.ipv4.ip_forward": "1" } }));
+    stage.up(&lab, "r1").await.unwrap();
+    let mut stream = stage.runtime.logs(&lab_name(), &name("r1"), Follow::Yes).await.unwrap();
+    let mut log = String::new();
+    while !log.ends_with("up\n") {
+        let chunk = tokio::time::timeout(Duration::from_secs(20), stream.chunks.recv()).await;
+        log.push_str(std::str::from_utf8(&chunk.unwrap_or_else(|_| panic!("{log}")).unwrap()).unwrap());
+    }
+    let installed = async {
+        while !stage.sh("r1", "ip route").await.contains("blackhole 10.99.0.0/24 proto static") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), installed).await.unwrap();
+    assert!(stage.sh("r1", "vtysh -c 'show ip route'").await.contains("10.99.0.0/24"));
+    assert_eq!(stage.sh("r1", "ps -C zebra -o user=").await, "frr");
+    stage.delete("r1").await;
+}
+
 /// Not a test of anything: `cargo test --release -- --ignored --nocapture how_long` says where the time goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]
