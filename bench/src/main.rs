@@ -43,7 +43,7 @@ enum What {
         #[arg(long, default_value_t = 20)]
         rate: u32,
         /// Rounds of deploy and destroy.
-        #[arg(long, default_value_t = 10)]
+        #[arg(long, default_value_t = 40)]
         rounds: usize,
     },
 }
