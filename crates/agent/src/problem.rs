@@ -90,6 +90,7 @@ impl From<Refusal> for Problem {
                 let reasons = errors.iter().map(ToString::to_string).collect();
                 Self { reasons, ..new(422, "unable", "This host cannot run a node") }
             }
+            Refusal::Unfit(..) => new(422, "unfit", "The chosen nodes do not fit the lab"),
             Refusal::NoRuntime { .. } => new(422, "no-runtime", "No such runtime on this host"),
             Refusal::NotReady(_) => busy("not-ready"),
             Refusal::Busy(_) | Refusal::Store(StoreError::Busy) => busy("busy"),

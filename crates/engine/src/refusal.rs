@@ -80,6 +80,9 @@ pub enum Refusal {
         /// The generation of the request.
         expected: u64,
     },
+    /// The chosen nodes do not fit the rest of the lab as it is.
+    #[error("the chosen nodes do not fit the rest of lab `{0}` as it is: {1}; deploy all of it")]
+    Unfit(LabName, netloom_model::Violations),
     /// This host cannot make the lab as it is now.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Obstacles(Vec<Obstacle>),

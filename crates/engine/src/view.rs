@@ -1,5 +1,6 @@
 //! Labs as people and programs see them: what is wanted beside what is there, in one value.
 
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use netloom_model::{End, Endpoint, LabName, Link, NodeKind, NodeName, RuntimeKind};
@@ -7,8 +8,8 @@ use netloom_plan::{AdminState, NodeState};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
-use crate::fact::{NodeFact, Place, PortFact, PortMark};
-use crate::inventory::{SeenLink, Snapshot, SourceState};
+use crate::fact::{NodeFact, Place, PortFact, PortMark, Source};
+use crate::inventory::{SeenLink, Snapshot};
 
 /// A lab.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -141,7 +142,7 @@ impl LabView {
             held: wish.and_then(|wish| wish.held.clone()),
             nodes,
             links,
-            stale: stale(snapshot),
+            stale: stale(wish, snapshot),
         })
     }
 }
@@ -152,12 +153,19 @@ impl LinkView {
     }
 }
 
-fn stale(snapshot: &Snapshot) -> Option<String> {
-    let errors = snapshot.sources.iter().filter_map(|(source, state): (_, &SourceState)| {
+/// What is shown may be older, or less, than what is there: a source cannot be looked at, or was not yet.
+fn stale(wish: Option<&Wish>, snapshot: &Snapshot) -> Option<String> {
+    let kinds = wish.into_iter().flat_map(|wish| wish.lab.nodes().values().filter_map(|node| node.runtime));
+    let asked: BTreeSet<Source> = kinds.map(Source::Runtime).chain([Source::Fabric]).collect();
+    let unlisted = asked.iter().filter(|source| {
+        snapshot.sources.get(source).is_none_or(|state| state.listed.is_none() && state.error.is_none())
+    });
+    let unlisted = unlisted.map(|source| format!("{source:?} was not looked at yet"));
+    let errors = snapshot.sources.iter().filter_map(|(source, state)| {
         state.error.as_ref().map(|error| format!("{source:?} cannot be looked at: {error}"))
     });
-    let errors: Vec<String> = errors.collect();
-    (!errors.is_empty()).then(|| errors.join("; "))
+    let all: Vec<String> = unlisted.chain(errors).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 fn is_local(address: &str) -> bool {

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use netloom_model::{InterfaceName, Lab, LabName, LabParts, NodeName, RestartPolicy};
-use netloom_plan::{Action, AdminState, Desired, NodeState, Observed, Plan, StepId, obstacles, plan};
+use netloom_model::{InterfaceName, LabName, NodeName, RestartPolicy};
+use netloom_plan::{Action, AdminState, Desired, NodeState, Observed, Plan, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::admit::{check, next_wish};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::execute::{Execution, Summary};
 use super::observe::{find_end, observe};
 use super::restart::Restarts;
 use super::step::{StepContext, within};
 use crate::bulkhead::Bulkhead;
-use crate::desired::{Authority, Phase, Wish, put, wish_key};
-use crate::driver::{Context, NodeOrder, Write};
+use crate::desired::{Phase, Wish, put, wish_key};
+use crate::driver::{Context, Write};
 use crate::engine::Shared;
 use crate::event::What;
 use crate::inventory::Snapshot;
@@ -633,124 +634,4 @@ fn links_without_carrier(name: &LabName, wish: &Wish, snapshot: &Snapshot) -> Ve
         seen.ports.iter().all(|port| port.admin_up) && seen.ports.iter().any(|port| !port.carrier)
     });
     dark.map(|link| link.id().to_string()).collect()
-}
-
-/// The wish that a deploy would make of the present one; checks what needs no host.
-pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result<Wish, Refusal> {
-    let name = request.lab.name();
-    if let Some(expected) = request.generation {
-        let current = there.map_or(0, |wish| wish.generation);
-        if current != expected {
-            return Err(Refusal::Changed { lab: name.clone(), current, expected });
-        }
-    }
-    let Some(there) = there else {
-        let lab = merged(None, request);
-        return Ok(Wish {
-            bridges: Wish::bridges_of(&lab),
-            lab,
-            authority: Authority::Local,
-            phase: Phase::Run,
-            generation: 1,
-            rebuild: 0,
-            down: BTreeSet::new(),
-            held: None,
-            created: SystemTime::now(),
-        });
-    };
-    if there.phase == Phase::Run
-        && let (Some(theirs), Some(ours)) = (there.lab.source(), request.lab.source())
-        && theirs != ours
-    {
-        let (theirs, ours) = (theirs.to_owned(), ours.to_owned());
-        return Err(Refusal::OtherSource { lab: name.clone(), theirs, ours });
-    }
-    let lab = merged((there.phase == Phase::Run).then_some(&*there.lab), request);
-    let known: BTreeSet<_> = lab.links().iter().map(netloom_model::Link::id).collect();
-    Ok(Wish {
-        phase: Phase::Run,
-        generation: there.generation + 1,
-        rebuild: there.rebuild + u64::from(request.rebuild == Rebuild::Yes),
-        down: there.down.iter().filter(|(link, _)| known.contains(link)).cloned().collect(),
-        bridges: there.bridges.union(&Wish::bridges_of(&lab)).cloned().collect(),
-        held: None,
-        lab,
-        authority: there.authority.clone(),
-        created: there.created,
-    })
-}
-
-/// With `only`, the chosen nodes come from the request and all others stay as they are.
-fn merged(there: Option<&Lab>, request: &DeployRequest) -> Arc<Lab> {
-    let Some(only) = &request.only else { return request.lab.clone() };
-    let mut parts: LabParts = (*request.lab).clone().into_parts();
-    let all = std::mem::take(&mut parts.nodes);
-    if let Some(there) = there {
-        parts.nodes.extend(there.nodes().iter().map(|(name, node)| (name.clone(), node.clone())));
-    }
-    parts.nodes.extend(all.into_iter().filter(|(name, node)| only.contains(name) || node.runtime.is_none()));
-    let nodes = &parts.nodes;
-    let stays =
-        |link: &netloom_model::Link| link.ends().all(|end| end.at.node().is_none_or(|node| nodes.contains_key(node)));
-    parts.links.retain(stays);
-    // A part of a valid lab is valid: every end that stays has its node.
-    Lab::new(parts).map_or_else(|_| request.lab.clone(), Arc::new)
-}
-
-/// Everything that can be checked on this host before a wish is accepted. Nothing is touched.
-pub(crate) async fn check(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
-    let snapshot = shared.inventory.snapshot();
-    if !snapshot.is_complete(&shared.sources) {
-        let missing = shared
-            .sources
-            .iter()
-            .filter(|source| snapshot.sources.get(source).is_none_or(|state| state.listed.is_none()));
-        let missing: Vec<String> = missing
-            .map(|source| {
-                let why = snapshot.sources.get(source).and_then(|state| state.error.clone());
-                why.map_or_else(|| format!("{source:?}"), |why| format!("{source:?}: {why}"))
-            })
-            .collect();
-        return Err(Refusal::NotReady(missing.join(", ")));
-    }
-    let context =
-        Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
-    let mut unable = Vec::new();
-    let mut kinds = BTreeSet::new();
-    for (name, node) in wish.lab.nodes() {
-        let Some(kind) = node.runtime else { continue };
-        let Some(runtime) = shared.runtimes.get(&kind) else {
-            return Err(no_runtime(shared, name, node));
-        };
-        if kinds.insert(kind)
-            && let Err(error) = within(&context, &format!("runtime {kind:?}"), runtime.check()).await
-        {
-            unable.push(error);
-        }
-        let same = there.is_some_and(|there| there.lab.nodes().get(name) == Some(node));
-        let fingerprint = netloom_plan::NodeFingerprint::of(node, wish.rebuild);
-        let order = NodeOrder { lab: wish.lab.clone(), node: name.clone(), fingerprint };
-        if !same && let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
-            unable.push(error);
-        }
-    }
-    if !unable.is_empty() {
-        return Err(Refusal::Unable(unable));
-    }
-    let (down, due) = (BTreeSet::new(), BTreeSet::new());
-    let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &down, restart_due: &due };
-    let observed = observe(wish.lab.name(), Some(&wish.lab), there, &BTreeMap::new(), &snapshot);
-    let found = obstacles(&desired, &observed);
-    if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }
-}
-
-fn no_runtime(shared: &Shared, name: &NodeName, node: &netloom_model::Node) -> Refusal {
-    let word = |kind: &netloom_model::RuntimeKind| format!("{kind:?}").to_lowercase();
-    let known: Vec<String> = shared.runtimes.keys().map(|kind| format!("`{}`", word(kind))).collect();
-    let hint = match &node.image {
-        Some(image) => format!("It has the image `{image}`; with `runtime: namespace` it would run without one"),
-        None => "Write `runtime: namespace`".to_owned(),
-    };
-    let runtime = node.runtime.as_ref().map(word).unwrap_or_default();
-    Refusal::NoRuntime { node: name.clone(), runtime, known: known.join(", "), hint }
 }

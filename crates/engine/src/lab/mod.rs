@@ -11,13 +11,15 @@
 //! snapshot has changed it plans again. An operation ends when the snapshot shows what was asked for.
 
 mod actor;
+mod admit;
 mod command;
 mod execute;
 mod observe;
 mod restart;
 mod step;
 
-pub(crate) use actor::{Actor, QUEUE, check, next_wish};
+pub(crate) use actor::{Actor, QUEUE};
+pub(crate) use admit::{check, next_wish};
 pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub(crate) use observe::observe;

@@ -199,6 +199,10 @@ async fn only_the_chosen_nodes_are_deployed() {
     end(&bench.engine.deploy(second).await.unwrap()).await;
     let calls = bench.world.take_calls();
     assert_eq!(calls, ["create lab/r3", "create lab/r2:eth2-r3:eth1", "start lab/r3"]);
+    // One that is not in the file is a mistake, not nothing to do.
+    let third = DeployRequest { only: only(&["r4"]), ..request(&changed) };
+    let refusal = bench.engine.deploy(third).await.unwrap_err();
+    assert!(matches!(&refusal, Refusal::NoNode { node, .. } if node == "r4"), "{refusal}");
 }
 
 #[tokio::test(start_paused = true)]
