@@ -5,4 +5,5 @@
 mod agent;
 mod cli;
 mod lab;
+mod limits;
 mod sandbox;
