@@ -18,8 +18,8 @@ fn with_no_space_left_a_deploy_says_so_and_a_destroy_still_works() {
     host.netloom(&["deploy", "-t", &file]).code(0);
     host.sh("dd if=/dev/zero of=$NETLOOM_ROOT/var/lib/netloom/filler bs=4k 2>/dev/null; true").code(0);
 
-    let many: String = (0..40).map(|n| format!("    n{n}: {{ runtime: namespace }}\n")).collect();
-    let other = host.topology("y", &lab("y", &many, "    []\n"));
+    let many: Vec<String> = (0..40).map(|n| format!("    n{n}: {{ runtime: namespace }}\n")).collect();
+    let other = host.topology("y", &lab("y", &many.concat(), "    []\n"));
     let refused = host.netloom(&["deploy", "-t", &other]);
     assert_ne!(refused.code, 0, "{}", refused.err);
     assert!(refused.err.to_lowercase().contains("no space left"), "{}", refused.err);
