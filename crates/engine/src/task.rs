@@ -23,7 +23,8 @@ where
     tokio::spawn(async move {
         let abort = AbortOnDrop(inner.abort_handle());
         let ended = inner.await;
-        std::mem::forget(abort);
+        // It has ended: nothing is left to abort, and a handle that is kept keeps the memory of its task.
+        drop(abort);
         match ended {
             Ok(output) => output,
             Err(error) => {
