@@ -59,6 +59,12 @@ impl Netns {
     ///
     /// Takes about half a millisecond. After a failure nothing is left at `path`.
     pub fn create_pinned(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::create_pinned_with(path, || {})
+    }
+
+    /// As [`Netns::create_pinned`]; `settle` runs in the namespace before it is pinned, so that a pin is only ever
+    /// seen of a namespace that is settled.
+    pub fn create_pinned_with(path: impl AsRef<Path>, settle: impl FnOnce() + Send) -> io::Result<Self> {
         let path = path.as_ref().to_owned();
         on_own_thread(move || {
             // SAFETY: only the network namespace of this thread is unshared; it shares no
@@ -66,6 +72,7 @@ impl Netns {
             unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
             let netns = Self::current()?;
             socket::bring_loopback_up()?;
+            settle();
             File::create_new(&path)?;
             // The thread's own proc entry, not the descriptor: /proc/self/fd/N cannot be bind-mounted everywhere.
             if let Err(error) = rustix::mount::mount_bind("/proc/thread-self/ns/net", &path) {

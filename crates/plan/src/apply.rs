@@ -28,7 +28,8 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
             let made = ObservedNode { runtime: *runtime, state: NodeState::Created, fingerprint, execs_done: 0 };
             let before = observed.nodes.insert(node.clone(), made);
-            assert!(before.is_none(), "node {node} is made while it is there");
+            let begun = |before: ObservedNode| matches!(before.state, NodeState::Absent | NodeState::Creating);
+            assert!(before.is_none_or(begun), "node {node} is made while it is there");
         }
         Action::StartNode { node, .. } => {
             let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);

@@ -62,6 +62,11 @@ fn place(end: &Endpoint) -> Option<Place<'_>> {
     }
 }
 
+/// Whether it carries our mark but cannot take links yet.
+fn is_begun(node: &ObservedNode) -> bool {
+    matches!(node.state, NodeState::Absent | NodeState::Creating)
+}
+
 impl<'a> Planner<'a> {
     fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
         let links = desired.lab.map(Lab::links).unwrap_or_default();
@@ -111,6 +116,8 @@ impl<'a> Planner<'a> {
                 None => Fate::Create,
                 Some(there) => match there.fingerprint.change_to(&self.node_print(node)) {
                     Some(Effect::Recreate) => Fate::Recreate,
+                    // Its maker died over it: making it completes what is there.
+                    _ if is_begun(there) => Fate::Create,
                     _ => Fate::Keep,
                 },
             };
@@ -164,7 +171,10 @@ impl<'a> Planner<'a> {
                     let delete = Action::DeleteNode { node: name.clone(), runtime: there.runtime }.id();
                     self.new_node(name, node, runtime, "a field changed that needs a new node", vec![delete]);
                 }
-                _ => self.new_node(name, node, runtime, "not there", Vec::new()),
+                (_, there) => {
+                    let reason = if there.is_some() { "only begun" } else { "not there" };
+                    self.new_node(name, node, runtime, reason, Vec::new());
+                }
             }
         }
     }

@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::sandbox::{Sandbox, example};
 
 /// A lab of two nodes and a link, and `more` below its nodes.
-fn pair(name: &str, more: &str) -> String {
+pub(crate) fn pair(name: &str, more: &str) -> String {
     format!(
         "name: {name}\ntopology:\n  defaults: {{ kind: linux, runtime: namespace }}\n  nodes:\n    a:\n    b:\n{more}  links:\n    \
          - endpoints: [\"a:eth1\", \"b:eth1\"]\n      ipv4: [\"10.0.0.1/24\", \"10.0.0.2/24\"]\n"
     )
 }
 
-fn node(lab: &serde_json::Value, name: &str) -> serde_json::Value {
+pub(crate) fn node(lab: &serde_json::Value, name: &str) -> serde_json::Value {
     let nodes = lab["nodes"].as_array().unwrap();
     nodes.iter().find(|node| node["name"] == name).cloned().unwrap_or_default()
 }

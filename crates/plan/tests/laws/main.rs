@@ -44,7 +44,7 @@ fn drift() -> impl Strategy<Value = Vec<Drift>> {
     let one = prop_oneof![
         (0..7_usize).prop_map(Drift::LosesLink),
         (0..2_usize).prop_map(Drift::LosesBridge),
-        (0..5_usize, 0..5_u8).prop_map(|(node, how)| Drift::Ends(node, how)),
+        (0..5_usize, 0..6_u8).prop_map(|(node, how)| Drift::Ends(node, how)),
         Just(Drift::LosesNames),
     ];
     prop::collection::vec(one, 0..4)
@@ -71,6 +71,7 @@ fn happens(drift: &Drift, world: &mut World) {
                     1 => NodeState::Exited { code: 3 },
                     2 => NodeState::Stopped,
                     3 => NodeState::Failed { cause: "no".into() },
+                    4 => NodeState::Creating,
                     _ => NodeState::Stopping,
                 };
             }

@@ -106,11 +106,12 @@ impl Ground {
         unpin(&pin).because(&pin)?;
         let netns = persevere(|| {
             pin.parent().map_or(Ok(()), |parent| fs::DirBuilder::new().recursive(true).mode(0o755).create(parent))?;
-            Netns::create_pinned(&pin)
+            // Before any link is there: an interface takes its settings from the defaults of that moment. Before it
+            // is pinned: the pin says that the namespace is as it should be, also to an agent that finds it.
+            Netns::create_pinned_with(&pin, || compose::set_network(sysctls))
         });
-        let netns = netns.because(&pin)?;
-        // Before any link is there: an interface takes its settings from the defaults of that moment.
-        netns.run(|| compose::set_network(sysctls)).because(&pin)
+        netns.because(&pin)?;
+        Ok(())
     }
 
     /// Lets `ip netns exec <container>` find the node. A name that somebody else has is left alone, which is the error.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use netloom_engine::{Layout, NodeFact};
-use netloom_kernel::{Identity, Process};
+use netloom_kernel::{Identity, Netns, Process};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use rustix::fs::FlockOperation;
@@ -22,6 +22,8 @@ pub(super) struct Seen {
     status: Option<Status>,
     /// Its init, if that lives.
     pub(super) process: Option<Process>,
+    /// Whether its namespace is there.
+    pinned: bool,
 }
 
 impl Seen {
@@ -42,7 +44,9 @@ impl Seen {
             // It may have written its last words between our two looks.
             status = Status::read(&directory)?;
         }
-        Ok(Some(Self { record, status, process }))
+        // Only asked where it tells a node that was made from one whose maker died over it.
+        let pinned = process.is_some() || status.is_some() || Netns::open(layout.pin(lab, node)).is_ok();
+        Ok(Some(Self { record, status, process, pinned }))
     }
 
     /// What the inventory is to know.
@@ -85,6 +89,7 @@ impl Seen {
         match (phase, self.process.is_some(), self.record.stopped) {
             (None, true, _) => NodeState::Starting,
             (Some(Phase::Running { .. }), true, _) => NodeState::Running,
+            (None, false, _) if !self.pinned => NodeState::Creating,
             (_, _, true) => NodeState::Stopped,
             (None, false, false) => NodeState::Created,
             // It had no chance to write its status: killed.
