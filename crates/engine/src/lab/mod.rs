@@ -10,10 +10,12 @@
 //! The same loop serves a first deploy, an edit, a repair and a destroy: whenever nothing is under way and the
 //! snapshot has changed it plans again. An operation ends when the snapshot shows what was asked for.
 
+mod accept;
 mod actor;
 mod admit;
 mod command;
 mod execute;
+mod finish;
 mod observe;
 mod restart;
 mod step;
