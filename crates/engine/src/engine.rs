@@ -11,13 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
-use crate::desired::{self, Done, Phase, Wishes};
-use crate::driver::{DriverError, ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError};
+use crate::desired::{self, Done, Phase, Wish, Wishes};
+use crate::driver::{
+    Context, DriverError, ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError,
+};
 use crate::event::{Events, What};
 use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
-use crate::lab::{Accepted, Actor, Command, DeployRequest, QUEUE, check, next_wish, observe};
+use crate::lab::{
+    Accepted, Actor, Command, DeployRequest, QUEUE, check_drivers, check_host, next_wish, observe, panicked, within,
+};
 use crate::layout::Layout;
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
@@ -240,7 +244,17 @@ impl Engine {
     /// Stores a lab as desired and returns the operation that makes it so. The same request again joins it.
     pub async fn deploy(&self, request: DeployRequest) -> Accepted {
         let lab = request.lab.name().clone();
+        let there = self.shared.wishes.get(&lab);
+        let wish = next_wish(there.as_deref(), &request)?;
+        self.ask_drivers(there, wish).await?;
         self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await
+    }
+
+    /// Asks the drivers about a wish, in a task of its own: one that panics is a refusal.
+    async fn ask_drivers(&self, there: Option<Arc<Wish>>, wish: Wish) -> Result<(), Refusal> {
+        let (shared, lab) = (self.shared.clone(), wish.lab.name().clone());
+        let asked = task::own("check", async move { check_drivers(&shared, there.as_deref(), &wish).await });
+        asked.await.unwrap_or_else(|panic| Err(panicked(&format!("lab {lab}"), &panic).into()))
     }
 
     /// What a deploy would do; nothing is changed.
@@ -248,7 +262,8 @@ impl Engine {
         let name = request.lab.name();
         let there = self.shared.wishes.get(name);
         let wish = next_wish(there.as_deref(), request)?;
-        check(&self.shared, there.as_deref(), &wish).await?;
+        check_host(&self.shared, there.as_deref(), &wish)?;
+        self.ask_drivers(there.clone(), wish.clone()).await?;
         let snapshot = self.shared.inventory.snapshot();
         let done = self.shared.done.of(name);
         let observed = observe(name, Some(&wish.lab), there.as_deref(), &done, &snapshot);
@@ -294,7 +309,8 @@ impl Engine {
     ) -> Result<(ExecSession, tokio::sync::OwnedSemaphorePermit), Refusal> {
         let permit = self.shared.sessions.try_enter()?;
         let runtime = self.running_on(lab, node, true)?;
-        Ok((runtime.exec(lab, node, request).await?, permit))
+        let session = within(&self.session_limit(), &format!("node {node}"), runtime.exec(lab, node, request)).await?;
+        Ok((session, permit))
     }
 
     /// Opens the output of a node, also of one that has ended.
@@ -306,7 +322,14 @@ impl Engine {
     ) -> Result<(LogStream, tokio::sync::OwnedSemaphorePermit), Refusal> {
         let permit = self.shared.sessions.try_enter()?;
         let runtime = self.running_on(lab, node, false)?;
-        Ok((runtime.logs(lab, node, follow).await?, permit))
+        let stream = within(&self.session_limit(), &format!("node {node}"), runtime.logs(lab, node, follow)).await?;
+        Ok((stream, permit))
+    }
+
+    /// How long a session may take to begin.
+    fn session_limit(&self) -> Context {
+        let deadline = tokio::time::Instant::now() + self.shared.config.step_limit;
+        Context { deadline: deadline.into_std(), cancel: CancellationToken::new() }
     }
 
     fn running_on(&self, lab: &LabName, node: &NodeName, must_run: bool) -> Result<Arc<dyn Runtime>, Refusal> {
@@ -417,16 +440,22 @@ impl Engine {
 /// lost. Each source has a loop of its own, so that one that hangs keeps no other from being looked at.
 async fn relist<F>(shared: Arc<Shared>, name: &'static str, look: impl Fn() -> F)
 where
-    F: Future<Output = Result<(), DriverError>>,
+    F: Future<Output = Result<(), DriverError>> + Send + 'static,
 {
     // It owes nothing while it waits for a driver: a restart of the agent would not mend what hangs there.
     let mut lost = shared.inventory.lost();
     loop {
         lost.mark_unchanged();
         let limit = shared.config.step_limit;
-        let failed = match tokio::time::timeout(limit, look()).await {
-            Ok(Ok(())) => false,
-            Ok(Err(error)) => {
+        // A task of its own: a panic of a driver must not end this loop.
+        let looked = task::own(name, look());
+        let failed = match tokio::time::timeout(limit, looked).await {
+            Ok(Ok(Ok(()))) => false,
+            Ok(Err(panic)) => {
+                tracing::error!(%panic, "{name} failed");
+                true
+            }
+            Ok(Ok(Err(error))) => {
                 tracing::warn!(%error, "{name} failed");
                 true
             }

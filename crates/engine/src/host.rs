@@ -1,7 +1,7 @@
 //! What the labs of a host share: bridges. One reconciler, so that two labs never make or remove one at once.
 //!
 //! A bridge is made when the first lab asks for it and there is none; it is removed with the last lab that
-//! wants it, and only if it carries our mark. What hangs for one bridge holds no other.
+//! wants it, and only if it carries our mark. What hangs or panics for one bridge holds no other.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::desired::{Phase, Wish, Wishes};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric};
-use crate::lab::{engine_error, within};
+use crate::lab::{engine_error, panicked, within};
+use crate::task;
 
 /// How many requests may wait.
 const QUEUE: usize = 64;
@@ -96,12 +97,12 @@ async fn serve(mut queue: mpsc::Receiver<Request>, fabric: Arc<dyn Fabric>, wish
                     Entry::Occupied(mut line) => line.get_mut().push_back(request),
                     Entry::Vacant(line) => {
                         line.insert(VecDeque::new());
-                        under_way.push(carry_out(request, &*fabric, &wishes));
+                        under_way.push(carry_out(request, fabric.clone(), &wishes));
                     }
                 }
             }
             Some(bridge) = under_way.next() => match waiting.get_mut(&bridge).and_then(VecDeque::pop_front) {
-                Some(request) => under_way.push(carry_out(request, &*fabric, &wishes)),
+                Some(request) => under_way.push(carry_out(request, fabric.clone(), &wishes)),
                 None => {
                     waiting.remove(&bridge);
                 }
@@ -110,24 +111,32 @@ async fn serve(mut queue: mpsc::Receiver<Request>, fabric: Arc<dyn Fabric>, wish
     }
 }
 
-async fn carry_out(request: Request, fabric: &dyn Fabric, wishes: &Wishes) -> InterfaceName {
-    match request {
+async fn carry_out(request: Request, fabric: Arc<dyn Fabric>, wishes: &Wishes) -> InterfaceName {
+    let (answer, reply, bridge) = match request {
         Request::Ensure { bridge, context, reply } => {
-            let object = format!("bridge {bridge}");
-            let _ = reply.send(within(&context, &object, fabric.ensure_bridge(&bridge, &context)).await);
-            bridge
+            let (object, name) = (format!("bridge {bridge}"), bridge.clone());
+            let call = async move { within(&context, &object, fabric.ensure_bridge(&name, &context)).await };
+            (drive(&bridge, call).await, reply, bridge)
         }
         Request::Release { lab, bridge, context, reply } => {
             let all = wishes.all();
             let wants = |wish: &Wish| wish.phase == Phase::Run && Wish::bridges_of(&wish.lab).contains(&bridge);
             let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
-            let answer = if wanted {
-                Ok(())
-            } else {
-                within(&context, &format!("bridge {bridge}"), fabric.remove_bridge(&bridge, &context)).await
-            };
-            let _ = reply.send(answer);
-            bridge
+            let (object, name) = (format!("bridge {bridge}"), bridge.clone());
+            let call = async move { within(&context, &object, fabric.remove_bridge(&name, &context)).await };
+            (if wanted { Ok(()) } else { drive(&bridge, call).await }, reply, bridge)
         }
-    }
+    };
+    // The asker may have gone.
+    let _ = reply.send(answer);
+    bridge
+}
+
+/// A driver's call in a task of its own.
+async fn drive(
+    bridge: &InterfaceName,
+    call: impl Future<Output = Result<(), DriverError>> + Send + 'static,
+) -> Result<(), DriverError> {
+    let object = format!("bridge {bridge}");
+    task::own(object.clone(), call).await.unwrap_or_else(|panic| Err(panicked(&object, &panic)))
 }

@@ -2,10 +2,13 @@
 //!
 //! This is the one place that calls `tokio::spawn`.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, JoinHandle};
@@ -45,6 +48,45 @@ impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A task that belongs to whoever waits for it: dropped, the task is released at its next await.
+#[derive(Debug)]
+pub(crate) struct Owned<T>(JoinHandle<T>);
+
+/// As [`spawn`], for a task that is somebody's.
+pub(crate) fn own<F>(name: impl Into<String>, future: F) -> Owned<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Owned(spawn(name, future))
+}
+
+/// A task panicked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it panicked: {0}")]
+pub(crate) struct Panicked(String);
+
+impl<T> Future for Owned<T> {
+    type Output = Result<T, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.0).poll(context)).map_err(|error| Panicked(text_of(error))))
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn text_of(error: JoinError) -> String {
+    let Ok(panic) = error.try_into_panic() else { return "it was aborted".to_owned() };
+    let panic: &(dyn Any + Send) = &*panic;
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
 }
 
 fn report(name: &str, error: &JoinError) {

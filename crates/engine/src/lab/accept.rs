@@ -8,7 +8,7 @@ use netloom_plan::AdminState;
 use tokio::time::Instant;
 
 use super::actor::{Active, Actor};
-use super::admit::{check, next_wish};
+use super::admit::{check_host, next_wish};
 use super::command::{Accepted, DeployRequest, Rebuild};
 use super::observe::find_end;
 use crate::desired::{Phase, Wish, put, wish_key};
@@ -33,7 +33,7 @@ impl Actor {
             // The same wish twice, or from two clients at once, is one effect.
             return if same { Ok(active.operation.clone()) } else { Err(self.in_progress().expect("active")) };
         }
-        check(&self.shared, self.wish.as_deref(), &wish).await?;
+        check_host(&self.shared, self.wish.as_deref(), &wish)?;
         let unchanged = self.wish.as_ref().is_some_and(|there| {
             Wish { generation: there.generation, bridges: there.bridges.clone(), ..wish.clone() } == **there
         });

@@ -85,8 +85,8 @@ fn merged(there: Option<&Lab>, request: &DeployRequest) -> Result<Arc<Lab>, Refu
     Lab::new(parts).map(Arc::new).map_err(|violations| Refusal::Unfit(request.lab.name().clone(), violations))
 }
 
-/// Everything that can be checked on this host before a wish is accepted. Nothing is touched.
-pub(crate) async fn check(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
+/// What the snapshot says to a wish before it is accepted: asks no driver, touches nothing.
+pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
     let snapshot = shared.inventory.snapshot();
     if !snapshot.is_complete(&shared.sources) {
         let missing = shared
@@ -101,6 +101,21 @@ pub(crate) async fn check(shared: &Shared, there: Option<&Wish>, wish: &Wish) ->
             .collect();
         return Err(Refusal::NotReady(missing.join(", ")));
     }
+    for (name, node) in wish.lab.nodes() {
+        if node.runtime.is_some_and(|kind| !shared.runtimes.contains_key(&kind)) {
+            return Err(no_runtime(shared, name, node));
+        }
+    }
+    let (down, due) = (BTreeSet::new(), BTreeSet::new());
+    let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &down, restart_due: &due };
+    let observed = observe(wish.lab.name(), Some(&wish.lab), there, &BTreeMap::new(), &snapshot);
+    let found = obstacles(&desired, &observed);
+    if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }
+}
+
+/// What the drivers say to a wish before it is accepted. Nothing is touched. The asker waits for this, not the
+/// lab's actor: a bind on a file system that hangs holds nobody else.
+pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
     let context =
         Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
     let mut unable = Vec::new();
@@ -122,14 +137,7 @@ pub(crate) async fn check(shared: &Shared, there: Option<&Wish>, wish: &Wish) ->
             unable.push(error);
         }
     }
-    if !unable.is_empty() {
-        return Err(Refusal::Unable(unable));
-    }
-    let (down, due) = (BTreeSet::new(), BTreeSet::new());
-    let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &down, restart_due: &due };
-    let observed = observe(wish.lab.name(), Some(&wish.lab), there, &BTreeMap::new(), &snapshot);
-    let found = obstacles(&desired, &observed);
-    if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }
+    if unable.is_empty() { Ok(()) } else { Err(Refusal::Unable(unable)) }
 }
 
 fn no_runtime(shared: &Shared, name: &NodeName, node: &netloom_model::Node) -> Refusal {

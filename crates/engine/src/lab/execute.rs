@@ -2,6 +2,9 @@
 //!
 //! Links go out as one batch: at once when no batch of the lab is under way, otherwise all that have become
 //! ready meanwhile go together. A step that fails takes those that wait for it along; all others go on.
+//!
+//! Every step (and every batch) is a task of its own: what a driver does in it, blocking or panicking included,
+//! cannot hold the lab's actor, which only receives how it ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,10 +17,11 @@ use netloom_plan::{Action, Owner, Plan, Step, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::step::StepContext;
+use super::step::{StepContext, panicked};
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::event::What;
 use crate::operation::{Operation, StepState};
+use crate::task;
 
 /// How one step ended.
 #[derive(Debug, Clone)]
@@ -116,11 +120,10 @@ impl Execution {
                 self.begin(&step);
                 let (context, limits) =
                     (context.clone(), self.context(if is_slow(&step) { SLOW_LIMIT } else { self.limit }));
-                let future = async move {
+                self.launch(vec![step.id.clone()], async move {
                     let outcome = context.run(&step, &limits).await;
                     vec![(step.id, outcome)]
-                };
-                self.under_way.push(Box::pin(future));
+                });
             }
         }
         self.ready = later;
@@ -131,8 +134,27 @@ impl Execution {
                 self.begin(step);
             }
             let (context, limits) = (context.clone(), self.context(self.limit));
-            self.under_way.push(Box::pin(async move { context.run_links(batch, &limits).await }));
+            let ids = batch.iter().map(|step| step.id.clone()).collect();
+            self.launch(ids, async move { context.run_links(batch, &limits).await });
         }
+    }
+
+    /// Starts the task of one step or batch; a panic in it fails what it was to do.
+    fn launch(&self, ids: Vec<StepId>, work: impl Future<Output = Ended> + Send + 'static) {
+        let name = ids.first().map_or_else(|| "step".to_owned(), |first| format!("step {first}"));
+        let task = task::own(name, work);
+        self.under_way.push(Box::pin(async move {
+            match task.await {
+                Ok(ended) => ended,
+                Err(panic) => {
+                    let failed = |id: StepId| {
+                        let error = panicked(&id.to_string(), &panic);
+                        (id, Outcome::Failed(error))
+                    };
+                    ids.into_iter().map(failed).collect()
+                }
+            }
+        }));
     }
 
     fn context(&self, limit: Duration) -> Context {
@@ -189,11 +211,12 @@ impl Execution {
                 self.release(id);
             }
             Outcome::Failed(error) => {
-                let into = match error.class {
-                    ErrorClass::Permanent => &mut self.summary.permanent,
-                    _ => &mut self.summary.transient,
+                match error.class {
+                    ErrorClass::Permanent => self.summary.permanent.insert(id.clone(), error.to_string()),
+                    // Nobody wants it any more: no reason to wait before what is wanted instead.
+                    ErrorClass::Cancelled => None,
+                    _ => self.summary.transient.insert(id.clone(), error.to_string()),
                 };
-                into.insert(id.clone(), error.to_string());
                 self.skip_waiters(id, context);
             }
         }

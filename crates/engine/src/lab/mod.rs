@@ -21,8 +21,8 @@ mod restart;
 mod step;
 
 pub(crate) use actor::{Actor, QUEUE};
-pub(crate) use admit::{check, next_wish};
+pub(crate) use admit::{check_drivers, check_host, next_wish};
 pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub(crate) use observe::observe;
-pub(crate) use step::{engine_error, within};
+pub(crate) use step::{engine_error, panicked, within};

@@ -14,6 +14,7 @@ use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime, Terminal,
 };
 use crate::engine::Shared;
+use crate::task::Panicked;
 
 /// How long after its start a node may take to be seen running.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -211,7 +212,11 @@ impl StepContext {
             }
             Err(engine_error("run", &object, "its connection was lost".into()))
         };
-        let code = within(context, &object, run).await?;
+        let code = tokio::select! {
+            code = within(context, &object, run) => code?,
+            // The session is dropped, which ends the command. A stop of the agent lets it end by itself.
+            () = context.cancel.cancelled(), if !self.shared.stopping.is_cancelled() => return Err(cancelled(&object)),
+        };
         Ok((code, String::from_utf8_lossy(&kept).into_owned()))
     }
 
@@ -283,6 +288,14 @@ pub(crate) async fn within<T>(
 
 fn cancelled(object: &str) -> DriverError {
     DriverError { class: ErrorClass::Cancelled, ..engine_error("reach", object, "it is not wanted any more".into()) }
+}
+
+/// A driver panicked: the step failed, and may work the next time.
+pub(crate) fn panicked(object: &str, panic: &Panicked) -> DriverError {
+    DriverError {
+        hint: Some("this is a defect of netloom; please report it with the agent's log".into()),
+        ..engine_error("carry out", object, panic.to_string())
+    }
 }
 
 pub(crate) fn engine_error(operation: &str, object: &str, cause: String) -> DriverError {

@@ -19,6 +19,8 @@ pub enum Trouble {
     Hangs,
     /// It panics.
     Panics,
+    /// It blocks the thread that it is called on for this long, which no driver may do.
+    Blocks(Duration),
 }
 
 /// The troubles that were ordered.
@@ -63,6 +65,11 @@ impl Trouble {
                 Ok(())
             }
             Self::Hangs => std::future::pending().await,
+            Self::Blocks(time) => {
+                #[expect(clippy::disallowed_methods, reason = "to block is what was ordered")]
+                std::thread::sleep(time);
+                Ok(())
+            }
             Self::Panics => panic!("{operation} {object} was told to panic"),
         }
     }

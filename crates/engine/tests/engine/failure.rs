@@ -196,16 +196,69 @@ async fn a_call_that_hangs_is_released_at_its_deadline_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_ends_the_operation_and_the_lab_goes_on() {
+async fn a_panic_of_a_driver_fails_its_step_and_is_tried_again() {
     let bench = Bench::new().await;
     bench.world.trouble("start lab/r1", ..1, Trouble::Panics);
-    let operation = bench.begin(&pair()).await.unwrap();
-    let view = end(&operation).await;
-    assert_eq!(view.state, OperationState::Failed);
-    until("the lab runs", || bench.world.nodes() == ["lab/r1 running", "lab/r2 running"]).await;
-    assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
+    bench.world.trouble("create lab/r1:eth1-r2:eth1", ..1, Trouble::Panics);
+    bench.world.trouble("ensure bridge/br0", ..1, Trouble::Panics);
+    let view = bench.deploy(&Sketch::pair("lab").bridge("br0").link("r2:eth2", "br0:p2").lab()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+    assert_eq!(bench.world.nodes(), ["lab/r1 running", "lab/r2 running"]);
+    for call in ["start lab/r1", "create lab/r1:eth1-r2:eth1", "ensure bridge/br0"] {
+        assert_eq!(times(&bench, call), 2, "{call}");
+    }
     let (events, _) = bench.engine.events().follow(0);
-    assert!(events.iter().any(|event| matches!(&event.what, What::Notice { lab: Some(_), .. })));
+    let said = |event: &std::sync::Arc<netloom_engine::Event>| match &event.what {
+        What::Step { error: Some(error), .. } => error.contains("panicked") && error.contains("please report it"),
+        _ => false,
+    };
+    assert!(events.iter().any(said), "{events:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_is_a_refusal() {
+    let bench = Bench::new().await;
+    bench.world.trouble("check runtime", ..1, Trouble::Panics);
+    let refused = bench.begin(&pair()).await;
+    assert!(matches!(&refused, Err(Refusal::Driver(error)) if error.cause.contains("panicked")), "{refused:?}");
+    assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_panics_is_taken_again() {
+    let bench = Bench::new().await;
+    bench.made(&pair()).await;
+    bench.world.set_events(netloom_engine::testing::EventsAre::Lost);
+    bench.world.trouble("relist fabric", ..2, Trouble::Panics);
+    let inside = netloom_engine::Place::Node(lab_name("lab"), "r1".parse().unwrap());
+    bench.world.delete_port(&inside, "eth1");
+    pass(70).await;
+    assert_eq!(bench.world.links().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_driver_that_blocks_a_thread_does_not_keep_the_lab_from_answering() {
+    let bench = Bench::new().await;
+    let blocked = Duration::from_secs(2);
+    bench.world.trouble("create lab/r1", .., Trouble::Blocks(blocked));
+    let deploy = bench.begin(&pair()).await.unwrap();
+    until("a thread is blocked", || bench.world.calls().contains(&"create lab/r1".to_owned())).await;
+    let start = tokio::time::Instant::now();
+    bench.engine.cancel(deploy.id()).await.unwrap();
+    assert!(start.elapsed() < blocked / 2, "{:?}", start.elapsed());
+    assert_eq!(end(&deploy).await.state, OperationState::Cancelled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_does_not_wait_for_a_command_that_runs() {
+    let bench = Bench::new().await;
+    let lab = Sketch::pair("lab").execs("r1", &["sleep", "500"]).lab();
+    let deploy = bench.begin(&lab).await.unwrap();
+    until("the command runs", || bench.world.calls().contains(&"exec lab/r1: sleep 500".to_owned())).await;
+    let start = tokio::time::Instant::now();
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(end(&deploy).await.state, OperationState::Superseded);
 }
 
 #[tokio::test(start_paused = true)]
