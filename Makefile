@@ -22,6 +22,7 @@ test: test-workspace test-init test-examples test-vm ## run all tests and the ch
 
 test-workspace: rust
 	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
+	$(CARGO) test --package netloom-failpoint --features enabled --locked
 
 test-init: rust
 	cd crates/init && $(CARGO) test --no-fail-fast --locked
@@ -38,6 +39,7 @@ test-vm: rust vm ## run the tests that need another kernel in a virtual machine
 lint: rust ## formatting and clippy, without a single warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package netloom --package netloom-failpoint --features netloom/failpoints --all-targets --locked -- -D warnings
 	cd crates/init && $(CARGO) fmt --check && $(CARGO) clippy --all-targets --locked -- -D warnings
 
 bench: rust ## measure rings against the bare kernel, and /healthz meanwhile

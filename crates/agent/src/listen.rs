@@ -236,6 +236,7 @@ async fn bind_unix(layout: &Layout) -> Result<(SocketFile, UnixListener), ServeE
     let Some(lock) = lock else { return Err(ServeError::AlreadyRuns { socket: path }) };
     clear(&path).await?;
     let listener = UnixListener::bind(&path).map_err(failed)?;
+    netloom_failpoint::point!("agent.start.socket-made");
     let file = SocketFile { path: path.clone(), _lock: lock };
     token::share(&path, 0o660).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;

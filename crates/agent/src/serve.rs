@@ -56,6 +56,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     app.health.stopping();
     // New commands find no socket; the health thread answers until the end.
     socket.remove();
+    netloom_failpoint::point!("agent.stop.socket-removed");
     stop.cancel();
     let _ = (by_unix.await, by_tcp.await);
     tasks.close();

@@ -58,6 +58,7 @@ fn make(path: &Path) -> io::Result<String> {
     file.write_all(b"\n")?;
     share(&new, 0o640)?;
     file.sync_all()?;
+    netloom_failpoint::point!("agent.start.token-written");
     fs::rename(&new, path)?;
     Ok(token)
 }

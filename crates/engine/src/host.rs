@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName};
 use tokio::sync::{mpsc, oneshot};
 
@@ -114,6 +115,7 @@ async fn serve(mut queue: mpsc::Receiver<Request>, fabric: Arc<dyn Fabric>, wish
 async fn carry_out(request: Request, fabric: Arc<dyn Fabric>, wishes: &Wishes) -> InterfaceName {
     let (answer, reply, bridge) = match request {
         Request::Ensure { bridge, context, reply } => {
+            point!("bridge.before-ensure");
             let (object, name) = (format!("bridge {bridge}"), bridge.clone());
             let call = async move { within(&context, &object, fabric.ensure_bridge(&name, &context)).await };
             (drive(&bridge, call).await, reply, bridge)
@@ -122,6 +124,7 @@ async fn carry_out(request: Request, fabric: Arc<dyn Fabric>, wishes: &Wishes) -
             let all = wishes.all();
             let wants = |wish: &Wish| wish.phase == Phase::Run && Wish::bridges_of(&wish.lab).contains(&bridge);
             let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
+            point!("bridge.before-release");
             let (object, name) = (format!("bridge {bridge}"), bridge.clone());
             let call = async move { within(&context, &object, fabric.remove_bridge(&name, &context)).await };
             (if wanted { Ok(()) } else { drive(&bridge, call).await }, reply, bridge)

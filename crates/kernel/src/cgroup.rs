@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use netloom_failpoint::{fallible, point};
+
 use crate::process::Process;
 
 /// Length of the period in which a CPU quota counts, in microseconds (the kernel's default).
@@ -118,6 +120,7 @@ impl Cgroups {
                 return Err(error);
             }
             set(hierarchy, &group, limits)?;
+            point!("cgroup.limited");
             let procs = group.join("cgroup.procs");
             if !there {
                 fresh.push(procs.clone());
@@ -149,11 +152,13 @@ impl Cgroups {
                 errors.push(error);
                 continue;
             }
+            point!("cgroup.group-removed");
             for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
                 // Not empty, or gone already: either way the rest is not ours to remove.
                 if fs::remove_dir(hierarchy.mount.join(above)).is_err() {
                     break;
                 }
+                point!("cgroup.parent-removed");
             }
         }
         errors
@@ -224,6 +229,7 @@ fn make(hierarchy: &Hierarchy, path: &Path, needed: &[&str]) -> Result<(), Cgrou
         {
             return Err(CgroupError::Failed { operation: "make", path: group, source });
         }
+        point!("cgroup.directory-made");
     }
     Ok(())
 }
@@ -294,7 +300,9 @@ fn wait_for_members(group: &Path, deadline: Instant) -> io::Result<()> {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), CgroupError> {
-    fs::write(path, text).map_err(|source| failed("write to", path, source))
+    fallible!("cgroup.before-write")
+        .and_then(|()| fs::write(path, text))
+        .map_err(|source| failed("write to", path, source))
 }
 
 fn failed(operation: &'static str, path: &Path, source: io::Error) -> CgroupError {

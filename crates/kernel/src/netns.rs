@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use netloom_failpoint::{fallible, point};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
@@ -71,15 +72,19 @@ impl Netns {
             // descriptor table or memory state with others through that flag, and it ends after this closure.
             unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNET) }?;
             let netns = Self::current()?;
+            point!("netns.made");
             socket::bring_loopback_up()?;
             settle();
+            fallible!("netns.settled")?;
             File::create_new(&path)?;
+            point!("netns.file-made");
             // The thread's own proc entry, not the descriptor: /proc/self/fd/N cannot be bind-mounted everywhere.
             if let Err(error) = rustix::mount::mount_bind("/proc/thread-self/ns/net", &path) {
                 // Ours a moment ago; what it held was nothing.
                 let _ = fs::remove_file(&path);
                 return Err(error.into());
             }
+            point!("netns.pinned");
             Ok(netns)
         })
     }
@@ -142,6 +147,7 @@ pub fn unpin(path: impl AsRef<Path>) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error.into()),
     }
+    point!("netns.unmounted");
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -159,6 +165,7 @@ pub fn prepare_pin_directory(path: impl AsRef<Path>) -> io::Result<()> {
         // EINVAL: not a mount point yet.
         Err(rustix::io::Errno::INVAL) => {
             rustix::mount::mount_bind(&path, &path)?;
+            point!("netns.directory-mounted");
             Ok(private()?)
         }
         other => Ok(other?),

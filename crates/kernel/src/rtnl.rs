@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netloom_failpoint::point;
 use tokio::sync::oneshot;
 
 use crate::backlog::{Queue, queue};
@@ -58,7 +59,9 @@ impl Rtnl {
                     // Nobody waits any more: what was not begun is not done.
                     return;
                 }
+                point!("links.before-batch");
                 let results = execute(&batch, deadline, &own);
+                point!("links.after-batch");
                 // The thread's own namespace and the batch's handles keep namespaces alive; let go before answering.
                 if let Err(error) = home.enter() {
                     tracing::error!(%error, "the netlink writer cannot return to the host's namespace");
@@ -120,6 +123,7 @@ fn execute(batch: &[Request], deadline: Instant, gate: &Gate) -> Results {
         let turn = gate.write();
         let sent = sockets.open_in(first.place()).and_then(|socket| exchange(socket, &rest[..run], &mut buffer));
         drop(turn);
+        point!("links.datagram");
         match sent {
             Ok(acks) => {
                 let requests = rest.iter().zip(acks);

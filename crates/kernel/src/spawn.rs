@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use netloom_failpoint::{fallible, point};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 use tokio::sync::oneshot;
@@ -228,7 +229,10 @@ fn enter(netns: &Netns) -> Result<(), SpawnError> {
 }
 
 fn start(command: &mut Command) -> Result<Child, SpawnError> {
-    command.spawn().map_err(|source| SpawnError::Failed { operation: "start the process", source })
+    let spawned = fallible!("spawn.before").and_then(|()| command.spawn());
+    let child = spawned.map_err(|source| SpawnError::Failed { operation: "start the process", source })?;
+    point!("spawn.after");
+    Ok(child)
 }
 
 /// Not on the thread that started it: that one shares the mount namespace of the node, and when the node's root

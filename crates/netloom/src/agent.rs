@@ -4,6 +4,7 @@ use std::fs;
 
 use netloom_agent::log::Format;
 use netloom_engine::Layout;
+use netloom_failpoint::point;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::background::Starter;
@@ -54,6 +55,7 @@ fn prepare(layout: &Layout) -> Result<Config> {
 fn tempfile_in(directory: &std::path::Path) -> std::io::Result<()> {
     let path = directory.join(format!(".probe-{}", std::process::id()));
     fs::write(&path, b"")?;
+    point!("agent.start.probed");
     fs::remove_file(path)
 }
 
@@ -67,6 +69,7 @@ fn serve(layout: &Layout, config: &Config, starter: Option<Starter>) -> Result {
             if let Some(starter) = starter {
                 starter.ready();
             }
+            point!("agent.start.ready");
             running
         }
         (Err(failure), starter) => {
@@ -86,7 +89,9 @@ fn serve(layout: &Layout, config: &Config, starter: Option<Starter>) -> Result {
             failure = running.ended() => return Err(failure),
         }
         tracing::info!("stopping; labs run on");
+        point!("agent.stop.begun");
         running.stop().await;
+        point!("agent.stop.done");
         Ok(())
     })
 }

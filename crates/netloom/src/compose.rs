@@ -8,6 +8,7 @@ use netloom_drivers::fabric::kernel::KernelFabric;
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_drivers::store::RedbStore;
 use netloom_engine::{Engine, Layout, Parts, channel, task};
+use netloom_failpoint::point;
 use netloom_kernel::Netns;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -36,11 +37,13 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     serve.secret.clone_from(&config.secret);
     let listeners = runtime.block_on(Listeners::bind(serve)).map_err(Failure::failed)?;
 
+    point!("agent.start.listening");
     let (reporter, inventory, writer) = channel();
     let host = Netns::host().map_err(|error| Failure::failed(format_args!("the host's network namespace: {error}")))?;
     let store = RedbStore::open(&layout.store()).map_err(Failure::failed)?;
     let fabric = KernelFabric::start(layout.clone(), &host, reporter.clone()).map_err(Failure::failed)?;
     let namespaces = NamespaceRuntime::start(layout.clone(), reporter).map_err(Failure::failed)?;
+    point!("agent.start.composed");
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store),
@@ -53,6 +56,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
 
     runtime.block_on(async {
         let engine = Engine::start(parts).await.map_err(Failure::failed)?;
+        point!("agent.start.engine-started");
         let shutdown = CancellationToken::new();
         let served = task::spawn("serve", listeners.serve(engine.clone(), shutdown.clone()));
         Ok(Running { engine, served, shutdown })
@@ -72,6 +76,7 @@ impl Running {
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         self.engine.stop(Instant::now() + DRAIN).await;
+        point!("agent.stop.drained");
         if let Ok(Err(error)) = self.served.await {
             tracing::warn!(%error, "the API did not end as it should");
         }

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use netloom_engine::{Store, StoreError, Write};
+use netloom_failpoint::{fallible, point};
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
 };
@@ -145,6 +146,7 @@ fn list(database: &Database, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, red
 }
 
 fn write(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {
+    fallible!("store.before-commit")?;
     let transaction = database.begin_write()?;
     {
         let mut entries = transaction.open_table(ENTRIES)?;
@@ -160,11 +162,13 @@ fn write(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {
         }
     }
     transaction.commit()?;
+    point!("store.after-commit");
     Ok(())
 }
 
 fn open(path: &Path) -> Result<Database, StoreError> {
     let database = Builder::new().set_cache_size(CACHE).create(path).map_err(|error| unusable(path, error))?;
+    point!("store.file-made");
     upgrade(&database, path)?;
     Ok(database)
 }
@@ -190,6 +194,7 @@ fn upgrade(database: &Database, path: &Path) -> Result<(), StoreError> {
         }
         transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA.to_string().as_bytes())?;
         transaction.commit()?;
+        point!("store.schema-made");
         Ok(None)
     };
     match run() {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use netloom_failpoint::point;
 use netloom_plan::AdminState;
 use tokio::time::Instant;
 
@@ -38,7 +39,9 @@ impl Actor {
             Wish { generation: there.generation, bridges: there.bridges.clone(), ..wish.clone() } == **there
         });
         if !unchanged {
+            point!("operation.before-store");
             store(&self.shared, &wish).await?;
+            point!("operation.stored");
             self.accept(wish);
         }
         Ok(self.begin("deploy"))
@@ -57,11 +60,13 @@ impl Actor {
         self.supersede("a destroy took its place");
         if let Some(there) = self.wish.clone() {
             let wish = Wish { phase: Phase::Destroy, held: None, generation: there.generation + 1, ..(*there).clone() };
+            point!("operation.destroy.before-store");
             if let Err(error) = store(&self.shared, &wish).await {
                 // A full disk must not keep a lab alive. If the agent dies before the end, the lab comes back.
                 let text = format!("lab {} is destroyed although the store could not note it: {error}", self.name);
                 self.shared.events.publish(What::Notice { lab: Some(self.name.clone()), text });
             }
+            point!("operation.destroy.stored");
             self.accept(wish);
         }
         Ok(self.begin("destroy"))
@@ -142,6 +147,7 @@ impl Actor {
         self.retry = (0, None);
         self.settling = None;
         self.planned = None;
+        point!("operation.accepted");
         operation
     }
 }

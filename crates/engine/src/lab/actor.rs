@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use netloom_failpoint::point;
 use netloom_model::{LabName, NodeName, RestartPolicy};
 use netloom_plan::{Desired, NodeState, Observed, Plan, StepId, plan};
 use tokio::sync::{mpsc, watch};
@@ -238,6 +239,7 @@ impl Actor {
         let places = Bulkhead::new("lab", shared.nodes.limit().div_ceil(2));
         let context = Arc::new(StepContext { shared, lab, wish, places });
         let mut execution = Execution::new(steps, operation, self.shared.config.step_limit);
+        point!("operation.executing");
         execution.advance(&context);
         self.execution = Some((execution, context));
         Life::Goes

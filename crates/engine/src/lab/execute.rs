@@ -204,6 +204,7 @@ impl Execution {
             Outcome::Failed(error) => (StepState::Failed, Some(error.to_string())),
         };
         self.announce(id, state, error, context);
+        netloom_failpoint::point!("operation.step-done");
         match outcome {
             Outcome::Done => self.release(id),
             Outcome::Complained(text) => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName};
 use netloom_plan::{Action, NodeState, Observed, StepId};
 use tokio::time::Instant;
@@ -46,6 +47,7 @@ impl Actor {
     }
 
     pub(super) fn end_deploy(&mut self, operation: &Operation, snapshot: &Snapshot, wish: &Wish, dark: &[String]) {
+        point!("operation.concluded");
         let mut problems: Vec<String> = self.given_up.values().cloned().collect();
         problems.append(&mut self.complaints);
         if let Some(facts) = snapshot.labs.get(&self.name) {
@@ -88,6 +90,7 @@ impl Actor {
             // After a crash it is released once more, which does no harm.
             tracing::warn!(lab = %self.name, %error, "cannot record that bridges were released");
         }
+        point!("bridge.let-go");
         self.accept(wish);
     }
 
@@ -109,12 +112,14 @@ impl Actor {
                 problems.push(error.to_string());
             }
         }
+        point!("operation.destroy.concluded");
         let mut writes = vec![Write::Delete { key: wish_key(&self.name) }];
         let done = self.shared.done.of(&self.name);
         writes.extend(done.keys().map(|node| Write::Delete { key: crate::desired::done_key(&self.name, node) }));
         if let Err(error) = self.shared.store.write(writes).await {
             problems.push(format!("lab {} is gone, but the store could not forget it: {error}", self.name));
         }
+        point!("operation.destroy.forgotten");
         self.shared.done.forget(&self.name);
         self.shared.wishes.set(&self.name, None);
         self.wish = None;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use netloom_failpoint::point;
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::{Action, Effect, LinkFingerprint, NodeFingerprint, NodeState, Step, names};
 use tokio::time::Instant;
@@ -133,7 +134,9 @@ impl StepContext {
             Ok(incarnation) => incarnation,
             Err(error) => return Outcome::Failed(error),
         };
+        point!("exec.before");
         let answer = self.exec_once(node, runtime, argv, context).await;
+        point!("exec.ran");
         if answer.as_ref().is_err_and(|error| error.class != ErrorClass::Permanent) {
             return Outcome::Failed(answer.expect_err("just seen to be an error"));
         }
@@ -143,6 +146,7 @@ impl StepContext {
             if let Err(error) = self.shared.store.write(vec![put(done_key(&self.lab, node), &done)]).await {
                 tracing::warn!(lab = %self.lab, %node, %error, "cannot record that a command was run");
             }
+            point!("exec.recorded");
         }
         match answer {
             Ok((0, _)) => Outcome::Done,

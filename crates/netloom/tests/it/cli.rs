@@ -1,6 +1,7 @@
 //! What the command line does without an agent.
 
 use std::fs;
+use std::process::Command;
 
 use crate::sandbox::{example, netloom};
 use tempfile::TempDir;
@@ -122,4 +123,15 @@ fn completions_are_written_for_each_shell() {
 fn help_is_a_result() {
     let help = netloom(&["--help"]).code(0);
     assert!(help.out.contains("Exit codes:") && help.err.is_empty());
+}
+
+/// A way to kill the agent is for tests; `make test-crash` builds a program of its own with it.
+#[test]
+fn the_program_has_no_fail_points() {
+    let has = |text: &str| {
+        let search = Command::new("grep").args(["-qaF", text, crate::sandbox::NETLOOM]).status().unwrap();
+        search.success()
+    };
+    assert!(has("NETLOOM_ROOT"), "names of variables can be found in it");
+    assert!(!has("NETLOOM_FAILPOINT") && !has("store.before-commit"));
 }

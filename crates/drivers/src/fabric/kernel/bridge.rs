@@ -2,6 +2,7 @@
 
 use netloom_engine::{Context, DriverError, ErrorClass};
 use netloom_engine::{Place, PortMark};
+use netloom_failpoint::point;
 use netloom_kernel::{AdminState, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Request};
 use netloom_model::InterfaceName;
 
@@ -32,6 +33,7 @@ pub(crate) async fn ensure(fabric: &KernelFabric, name: &InterfaceName, context:
         match one(fabric, create, context).await {
             // Looked at again, either way: it is there now, by our hand or another's.
             Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {
+                point!("bridge.created");
                 (_, dump) = look(fabric, context).await.map_err(|(class, cause)| refuse(cause, class))?;
             }
             Err((_, Some(KernelErrorKind::IfindexTaken), _)) => {}
@@ -60,7 +62,9 @@ async fn finish(
     }
     let change = LinkChange { state: Some(AdminState::Up), alias: Some(marks.bridge_alias()), ..LinkChange::default() };
     let request = Request::SetLink { place: host.kernel.clone(), ifindex: found.ifindex, change };
-    one(fabric, request, context).await.map_err(|(class, _, cause)| (class, cause))
+    one(fabric, request, context).await.map_err(|(class, _, cause)| (class, cause))?;
+    point!("bridge.finished");
+    Ok(())
 }
 
 pub(crate) async fn remove(fabric: &KernelFabric, name: &InterfaceName, context: &Context) -> Result<(), DriverError> {
@@ -78,7 +82,10 @@ pub(crate) async fn remove(fabric: &KernelFabric, name: &InterfaceName, context:
         return Err(DriverError { hint, ..refuse(why, ErrorClass::Transient) });
     }
     match one(fabric, Request::DeleteLink { place: host.kernel, ifindex: found.ifindex }, context).await {
-        Ok(()) | Err((_, Some(KernelErrorKind::NotFound), _)) => Ok(()),
+        Ok(()) | Err((_, Some(KernelErrorKind::NotFound), _)) => {
+            point!("bridge.removed");
+            Ok(())
+        }
         Err((class, _, cause)) => Err(refuse(cause, class)),
     }
 }

@@ -1,6 +1,7 @@
 //! Links changed while they are there: MTU, addresses, mark; ends switched on and off.
 
 use netloom_engine::{ErrorClass, Place, PortMark};
+use netloom_failpoint::point;
 use netloom_kernel::{LinkChange, LinkInfo, NamespaceDump, Request};
 use netloom_model::{LabName, LinkId};
 use netloom_plan::{AdminState, LinkFingerprint};
@@ -50,7 +51,9 @@ impl Call<'_> {
                 work.add(&place, wire.order, change);
             }
         }
+        point!("link.before-update");
         self.carry_out(work).await;
+        point!("link.updated");
     }
 
     /// Brings up links that were found instead of made.
@@ -108,7 +111,9 @@ impl Call<'_> {
             self.answers[order].get_or_insert(Ok(()));
             work.add(&port.place, order, requests);
         }
+        point!("link.before-switch");
         self.carry_out(work).await;
+        point!("link.switched");
     }
 
     /// The interface of a port, if it is there and marked as this link's, and what the mark says.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use netloom_engine::{ErrorClass, Place, PortMark};
+use netloom_failpoint::point;
 use netloom_kernel::{KernelErrorKind, LinkInfo, Request};
 use netloom_model::InterfaceName;
 
@@ -55,6 +56,7 @@ impl Call<'_> {
                     break;
                 }
             };
+            point!("link.created");
             let (mut again, mut clashes) = (Vec::new(), Vec::new());
             for (wire, result) in std::mem::take(&mut pending).into_iter().zip(results) {
                 match result {
@@ -130,6 +132,7 @@ impl Call<'_> {
             freed.push(wire);
         }
         self.carry_out(work).await;
+        point!("link.way-freed");
         // A removal that failed has its answer; the others are tried again.
         freed.retain(|wire| !matches!(self.answers[wire.order], Some(Err(_))));
         (adopted, freed)
@@ -197,6 +200,7 @@ impl Call<'_> {
             }
         }
         self.carry_out(work).await;
+        point!("link.finished");
         let failed = made.iter().filter(|wire| matches!(self.answers[wire.order], Some(Err(_))));
         let undo = |wire: &Wire| Request::DeleteLink {
             place: self.kernel[&wire.main.place].clone(),

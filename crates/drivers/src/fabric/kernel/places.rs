@@ -11,6 +11,7 @@ use std::time::Instant;
 use netloom_engine::ErrorClass;
 use netloom_engine::Layout;
 use netloom_engine::Place;
+use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Monitor, Netns};
 use netloom_model::{LabName, LinkId};
 
@@ -116,6 +117,7 @@ impl Opener {
             Place::Node(lab, node) => {
                 let netns = Netns::open(self.layout.pin(lab, node))?;
                 let nsid = Some(self.monitor.watch(&netns)?);
+                point!("netns.watched");
                 let kernel = netloom_kernel::Place::node(netns, node.as_str());
                 Ok(OpenPlace { place, kernel, nsid })
             }
@@ -127,7 +129,10 @@ impl Opener {
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
         // One write, so that a crash leaves whole lines. An id has no white space.
         let lines: Vec<&str> = links.iter().flat_map(|link| [link.as_str(), "\n"]).collect();
-        file.write_all(lines.concat().as_bytes())
+        fallible!("link.before-remembered")?;
+        file.write_all(lines.concat().as_bytes())?;
+        point!("link.remembered");
+        Ok(())
     }
 
     fn list(&self) -> io::Result<Vec<Place>> {

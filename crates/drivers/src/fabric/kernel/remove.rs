@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use netloom_engine::{Fabric, Place, PortMark};
+use netloom_failpoint::point;
 use netloom_kernel::{LinkChange, Request};
 use netloom_model::{LabName, LinkId};
 
@@ -56,6 +57,7 @@ impl Call<'_> {
             self.answers[order] = Some(Ok(()));
             victims.extend(ends.remove(&(lab, id)).map(|ends| Victim { order, ends }));
         }
+        point!("link.before-delete");
         let (groups, mut single) = deal(victims);
         single.extend(self.remove_groups(groups).await);
         let mut work = Work::default();
@@ -66,6 +68,7 @@ impl Call<'_> {
             }
         }
         self.carry_out(work).await;
+        point!("link.deleted");
     }
 
     /// Deletes links by namespace; returns those that have to be deleted one by one.
@@ -86,6 +89,7 @@ impl Call<'_> {
         }
         // What fails here is seen by the dump.
         let grouped = self.fabric.submit(batch, self.context).await.is_ok();
+        point!("link.doomed");
         if !grouped || self.look(groups.keys().cloned()).await.is_err() {
             return groups.into_values().flatten().collect();
         }
@@ -102,6 +106,7 @@ impl Call<'_> {
             }
         }
         let results = self.fabric.submit(batch, self.context).await.unwrap_or_default();
+        point!("link.group-deleted");
         let deleted = results.iter().map(Result::is_ok).chain(std::iter::repeat(false));
         single.extend(dealt.into_iter().zip(deleted).filter(|(_, deleted)| !deleted).flat_map(|(victims, _)| victims));
         single

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use netloom_engine::{ExecRequest, Layout, NodeOrder, Terminal};
+use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 
@@ -63,6 +64,7 @@ impl Ground {
         let (lab, name) = (order.lab.name(), &order.node);
         let run = self.layout.node_run(lab, name);
         directory(&run, 0o700)?;
+        point!("node.create.directory-made");
         let container = order.lab.container_name(name);
         let mut record = Record {
             instance: self.layout.instance().to_owned(),
@@ -81,18 +83,23 @@ impl Ground {
             Some(seen) if seen.process.is_some() => record = seen.record,
             _ => record.write(&run).because(&run)?,
         }
+        point!("node.create.recorded");
         let layer = self.layout.layer(lab, name);
         directory(&layer, 0o700)?;
         // The upper directory's permissions are those of the node's root.
         directory(&layer.join("upper"), 0o755)?;
         directory(&layer.join("work"), 0o755)?;
+        point!("node.create.layer-made");
         self.pin(lab, name, &compose::sysctls(node))?;
+        point!("node.create.pinned");
         if let Err(note) = self.link_for_ip(&record) {
             record.notes = vec![note];
             record.write(&run).because(&run)?;
         }
+        point!("node.create.linked");
         let group = compose::cgroup(&self.layout, lab, name);
         self.cgroups.ensure(&group, compose::limits(node)).map_err(|error| error.to_string())?;
+        point!("node.create.done");
         Ok(())
     }
 
@@ -161,6 +168,7 @@ impl Ground {
         if seen.record != before {
             seen.record.write(&run).because(&run)?;
         }
+        point!("node.start.recorded");
         self.pin(lab, name, &compose::sysctls(node))?;
 
         let mut spec = compose::spec(&self.layout, order)?;
@@ -169,6 +177,7 @@ impl Ground {
         spec.cgroups = procs.iter().map(|file| compose::text(file)).collect::<Result<_>>()?;
         self.names_file_for_start(lab)?;
         remove_file(&run.join(STATUS_FILE))?;
+        point!("node.start.prepared");
         // What the init itself has to say is seen where the output of its command is.
         let log = run.join(LOG_FILE);
         let log = fs::File::options().create(true).append(true).mode(0o640).open(&log).because(&log)?;
@@ -194,11 +203,14 @@ impl Ground {
     pub(super) fn write_names(&self, lab: &LabName, content: &str) -> Result<()> {
         let parent = self.layout.lab_run(lab);
         directory(&parent, 0o755)?;
+        point!("names.directory-made");
         let path = parent.join("hosts");
         let write = || {
             use std::io::Write;
             let mut file = fs::File::options().write(true).create(true).truncate(false).open(&path)?;
+            fallible!("names.opened")?;
             file.write_all(content.as_bytes())?;
+            point!("names.written");
             file.set_len(content.len() as u64)
         };
         write().because(&path)
@@ -207,6 +219,7 @@ impl Ground {
     /// Removes the names file and the directories of a lab, as far as they are empty.
     pub(super) fn forget_lab(&self, lab: &LabName) -> Result<()> {
         remove_file(&self.layout.lab_run(lab).join("hosts"))?;
+        point!("names.removed");
         let name = lab.as_str();
         let layout = &self.layout;
         for directory in [
@@ -218,6 +231,7 @@ impl Ground {
             // Not empty: a node of it is still there, and will take the directory with it.
             let _ = fs::remove_dir(directory);
         }
+        point!("names.forgotten");
         Ok(())
     }
 
@@ -228,9 +242,12 @@ impl Ground {
         let group = compose::cgroup(&self.layout, lab, name);
         let limits = compose::limits(compose::node(order)?);
         self.cgroups.ensure(&group, limits).map_err(|error| error.to_string())?;
+        point!("node.update.limited");
         seen.record.fingerprint = order.fingerprint.clone();
         let run = self.layout.node_run(lab, name);
-        seen.record.write(&run).because(&run)
+        seen.record.write(&run).because(&run)?;
+        point!("node.update.recorded");
+        Ok(())
     }
 
     /// Writes down that the end of a node was asked for; its init, if that lives.
@@ -239,6 +256,7 @@ impl Ground {
         seen.record.stopped = true;
         let run = self.layout.node_run(lab, node);
         seen.record.write(&run).because(&run)?;
+        point!("node.stop.recorded");
         Ok(seen.process)
     }
 
@@ -288,20 +306,26 @@ impl Ground {
         {
             note(remove_file(&link));
         }
+        point!("node.delete.unlinked");
         note(unpin(&pin).because(&pin));
+        point!("node.delete.unpinned");
         for error in self.cgroups.remove(&compose::cgroup(&self.layout, lab, node), deadline) {
             note(Err(error.to_string()));
         }
+        point!("node.delete.group-removed");
         // The mark last: as long as something is left, the next look finds it.
         let (layer, run) = (self.layout.layer(lab, node), self.layout.node_run(lab, node));
         note(remove_tree(&layer));
+        point!("node.delete.layer-removed");
         if errors.is_empty() {
             errors.extend(remove_tree(&run).err());
         }
+        point!("node.delete.record-removed");
         for directory in [&layer, &run, &pin] {
             // The lab's own, once its last node is gone.
             let _ = directory.parent().map(fs::remove_dir);
         }
+        point!("node.delete.done");
         errors
     }
 }

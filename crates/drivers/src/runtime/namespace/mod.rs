@@ -47,6 +47,7 @@ use netloom_engine::{
     Context, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow, Layout, LogStream, NodeOrder, Report,
     Reporter, Runtime, Source, task,
 };
+use netloom_failpoint::point;
 use netloom_kernel::{Cgroups, Identity, Process, Signal, Spawner, Surroundings, prepare_pin_directory};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::names_hash;
@@ -230,10 +231,12 @@ impl Shared {
         let prepared = self.files(deadline, prepare).await?.map_err(Fault::permanent)?;
         let Some((netns, command)) = prepared else { return Ok(()) };
         let mut spawned = spawner.spawn(Surroundings::Node(netns), command, deadline).await?;
+        point!("node.start.spawned");
         let answer = match spawned.child.stdout.take() {
             Some(stdout) => tokio::time::timeout_at(deadline.into(), ready(stdout.into())).await,
             None => Ok(Err(Fault::permanent("its init cannot be heard".into()))),
         };
+        point!("node.start.answered");
         let result = answer.unwrap_or_else(|_| Err(ErrorClass::Deadline.into()));
         if result.is_err() {
             // One that could not be set up ends by itself; one that hangs does not.
@@ -241,6 +244,7 @@ impl Shared {
         }
         self.watch(key.clone(), spawned.process);
         self.observe(&key).await;
+        point!("node.start.done");
         result
     }
 
@@ -249,6 +253,7 @@ impl Shared {
         let stop = move |ground: &Ground| ground.begin_stop(&lab, &node);
         if let Some(process) = self.files(deadline, stop).await?.map_err(Fault::transient)? {
             process.signal(Signal::TERM).map_err(|error| Fault::transient(plain(&error)))?;
+            point!("node.stop.asked");
             // Time must be left to kill it.
             let left = deadline.saturating_duration_since(Instant::now());
             let patience = GRACE.min(left / 2);
@@ -256,6 +261,7 @@ impl Shared {
                 process.signal(Signal::KILL).map_err(|error| Fault::transient(plain(&error)))?;
             }
             end_of(&process, deadline).await?;
+            point!("node.stop.ended");
         }
         self.observe(&key).await;
         Ok(())
@@ -266,8 +272,10 @@ impl Shared {
         let look = move |ground: &Ground| ground.begin_delete(&lab, &node);
         if let Some(process) = self.files(deadline, look).await?.map_err(Fault::permanent)? {
             process.signal(Signal::KILL).map_err(|error| Fault::transient(plain(&error)))?;
+            point!("node.delete.killed");
             end_of(&process, deadline).await?;
         }
+        point!("node.delete.ended");
         let (lab, node) = key.clone();
         let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;
         if !errors.is_empty() {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use netloom_failpoint::{fallible, point};
 use netloom_kernel::Identity;
 use netloom_model::{LabName, NodeName};
 use netloom_plan::NodeFingerprint;
@@ -54,7 +55,9 @@ impl Record {
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
         let new = directory.join("node.json.new");
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        fallible!("record.opened")?;
         file.write_all(&serde_json::to_vec(self)?)?;
+        point!("record.written");
         fs::rename(new, directory.join(FILE))
     }
 }
