@@ -4,12 +4,17 @@
 //!  get, list, write ──▶ [bounded queue] ──▶ thread `store` (owns the database) ──▶ oneshot answers
 //! ```
 //!
+//! After an error of the disk the database takes nothing more until it is opened again (redb, `PreviousIo`), so the
+//! thread closes it and opens it for the next request: when there is space again, it goes on.
+//!
 //! A commit is durable when it is answered (0.4 ms on a disk that syncs). The file has a schema version: an older
 //! one is upgraded step by step when it is opened, a newer or damaged one is refused with the way out, untouched.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use netloom_engine::{Store, StoreError, Write};
@@ -35,6 +40,8 @@ const UPGRADES: [Upgrade; SCHEMA as usize] = [create];
 const QUEUE: usize = 64;
 /// Bytes of pages kept in memory; the state of a thousand nodes is about one megabyte.
 const CACHE: usize = 2 << 20;
+/// How long the thread may take to close the file.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -49,16 +56,31 @@ enum Request {
 pub struct RedbStore {
     requests: Option<SyncSender<Request>>,
     thread: Option<JoinHandle<()>>,
+    /// Closed when the thread ends; only the end of this reads it.
+    ended: Mutex<Receiver<()>>,
 }
+
+type Open = Box<dyn Fn() -> Result<Database, StoreError> + Send>;
 
 impl RedbStore {
     /// Opens or makes the store's file; blocks for a few milliseconds. The directory must exist.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open(path)?;
+        let path = path.to_owned();
+        Self::start(Box::new(move || open(&path)))
+    }
+
+    fn start(open: Open) -> Result<Self, StoreError> {
+        let database = open()?;
         let (requests, queue) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new().name("store".into()).spawn(move || serve(&database, &queue));
+        let (end, ended) = sync_channel(1);
+        let serve = move || {
+            // Dropped last: the file is closed by then.
+            let _end: SyncSender<()> = end;
+            serve(database, &open, &queue);
+        };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(serve);
         let thread = thread.map_err(|error| StoreError::Unusable(format!("no thread for the store: {error}")))?;
-        Ok(Self { requests: Some(requests), thread: Some(thread) })
+        Ok(Self { requests: Some(requests), thread: Some(thread), ended: Mutex::new(ended) })
     }
 
     async fn ask<T>(
@@ -79,6 +101,11 @@ impl Drop for RedbStore {
     fn drop(&mut self) {
         // Ends the queue, so that the file is closed when this returns and can be opened again.
         self.requests = None;
+        // A disk that hangs must not keep the agent from ending; the kernel lets go of the file with the process.
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(CLOSE_WITHIN) == Err(RecvTimeoutError::Timeout) {
+            return;
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -106,21 +133,40 @@ fn stopped() -> StoreError {
     StoreError::Unusable("the store's thread has ended; restart the agent".into())
 }
 
-fn serve(database: &Database, queue: &Receiver<Request>) {
+fn serve(database: Database, open: &Open, queue: &Receiver<Request>) {
+    let mut database = Some(database);
     // A reply that nobody waits for any more is fine: the write has happened, as documented.
     while let Ok(request) = queue.recv() {
         match request {
             Request::Get { key, reply } => {
-                let _ = reply.send(get(database, &key).map_err(|error| failed("read", &error)));
+                let _ = reply.send(with(&mut database, open, "read", |database| get(database, &key)));
             }
             Request::List { prefix, reply } => {
-                let _ = reply.send(list(database, &prefix).map_err(|error| failed("list", &error)));
+                let _ = reply.send(with(&mut database, open, "list", |database| list(database, &prefix)));
             }
             Request::Write { writes, reply } => {
-                let _ = reply.send(write(database, &writes).map_err(|error| failed("write", &error)));
+                let _ = reply.send(with(&mut database, open, "write", |database| write(database, &writes)));
             }
         }
     }
+}
+
+/// Does something with the database; opened again if need be, closed after an error of the disk.
+fn with<T>(
+    database: &mut Option<Database>,
+    open: &Open,
+    operation: &'static str,
+    work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+) -> Result<T, StoreError> {
+    let there = match database.take() {
+        Some(there) => there,
+        None => open().map_err(|error| StoreError::Failed { operation, cause: error.to_string() })?,
+    };
+    let done = work(&there);
+    if !matches!(done, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
+        *database = Some(there);
+    }
+    done.map_err(|error| failed(operation, &error))
 }
 
 fn failed(operation: &'static str, error: &redb::Error) -> StoreError {
@@ -252,6 +298,9 @@ fn way_out(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
 
     fn text(error: &StoreError) -> String {
@@ -310,5 +359,69 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = text(&RedbStore::open(&dir.path().join("no/state.redb")).unwrap_err());
         assert!(error.contains("cannot be opened"), "{error}");
+    }
+
+    /// A file whose disk can be full, as redb sees it.
+    #[derive(Debug)]
+    struct Disk {
+        file: redb::backends::FileBackend,
+        full: Arc<AtomicBool>,
+    }
+
+    impl Disk {
+        fn fits(&self) -> Result<(), std::io::Error> {
+            if self.full.load(Ordering::SeqCst) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    impl redb::StorageBackend for Disk {
+        fn len(&self) -> Result<u64, std::io::Error> {
+            self.file.len()
+        }
+
+        fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+            self.file.read(offset, out)
+        }
+
+        fn set_len(&self, len: u64) -> Result<(), std::io::Error> {
+            self.fits().and_then(|()| self.file.set_len(len))
+        }
+
+        fn sync_data(&self) -> Result<(), std::io::Error> {
+            self.fits().and_then(|()| self.file.sync_data())
+        }
+
+        fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+            self.fits().and_then(|()| self.file.write(offset, data))
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_full_disk_it_goes_on_with_everything_that_was_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let full = Arc::new(AtomicBool::new(false));
+        let disk = full.clone();
+        let open = move || {
+            let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let file = redb::backends::FileBackend::new(file.unwrap()).unwrap();
+            let database = Builder::new().create_with_backend(Disk { file, full: disk.clone() });
+            let database = database.map_err(|error| unusable(&path, error))?;
+            upgrade(&database, &path)?;
+            Ok(database)
+        };
+        let store = RedbStore::start(Box::new(open)).unwrap();
+        let put = |key: &str, value: &[u8]| vec![Write::Put { key: key.into(), value: value.to_vec() }];
+        store.write(put("labs/a", b"1")).await.unwrap();
+        full.store(true, Ordering::SeqCst);
+        for _ in 0..3 {
+            let error = store.write(put("labs/b", b"2")).await.unwrap_err();
+            assert!(matches!(error, StoreError::Failed { .. }), "{error}");
+        }
+        full.store(false, Ordering::SeqCst);
+        store.write(put("labs/c", b"3")).await.unwrap();
+        let all = store.list("labs/").await.unwrap();
+        let keys: Vec<&str> = all.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["labs/a", "labs/c"]);
     }
 }
