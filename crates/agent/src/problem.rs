@@ -96,7 +96,9 @@ impl From<Refusal> for Problem {
             Refusal::Busy(_) | Refusal::Store(StoreError::Busy) => busy("busy"),
             // The store fails to write when the disk is full or read-only; the words say which.
             Refusal::Store(StoreError::Failed { .. }) => new(507, "store", "The store could not take it"),
-            Refusal::Store(StoreError::Unusable(_)) => new(503, "store", "The store cannot be used"),
+            Refusal::Store(StoreError::Unusable(_) | StoreError::NoAnswer { .. }) => {
+                new(503, "store", "The store cannot be used")
+            }
             Refusal::Driver(error) => match error.class {
                 ErrorClass::Busy => busy("busy"),
                 ErrorClass::Permanent | ErrorClass::Transient | ErrorClass::Deadline | ErrorClass::Cancelled => {

@@ -9,7 +9,7 @@
 //! ever touched.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -160,7 +160,16 @@ pub enum Write {
     },
 }
 
-/// Where desired state lives: opaque bytes under string keys.
+impl Write {
+    /// The key that it changes.
+    pub fn key(&self) -> &str {
+        let (Self::Put { key, .. } | Self::Delete { key }) = self;
+        key
+    }
+}
+
+/// Where desired state lives: opaque bytes under string keys. The engine writes one thing after the other and waits
+/// for each as long as it takes; whoever asked the engine waits no longer than [`crate::Config::store_limit`].
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The value of a key.
@@ -190,6 +199,15 @@ pub enum StoreError {
     /// Too much is waiting for it.
     #[error("the store is busy; try again")]
     Busy,
+    /// It hangs: whether it will do what it was asked is unknown.
+    #[error(
+        "the store does not answer since {}; look at the disk of the agent's state directory. If it noted this all \
+         the same, that is taken back when it answers again", humantime::format_rfc3339_seconds(*.since)
+    )]
+    NoAnswer {
+        /// Since when.
+        since: SystemTime,
+    },
 }
 
 /// Why a driver did not do something.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, Desired, NodeState, Plan, plan};
@@ -23,6 +23,7 @@ use crate::lab::{
     Accepted, Actor, Command, DeployRequest, QUEUE, check_drivers, check_host, next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
+use crate::ledger::{Ledger, StoreTrouble};
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
 use crate::task::{self, Beats};
@@ -54,6 +55,8 @@ pub struct Config {
     pub operation_limit: Duration,
     /// How long one step may take.
     pub step_limit: Duration,
+    /// How long whoever asks waits for the store.
+    pub store_limit: Duration,
     /// How many nodes are made, started or removed at once.
     pub nodes_at_once: usize,
     /// How many sessions (exec, logs) run at once.
@@ -66,6 +69,7 @@ impl Default for Config {
             relist: Duration::from_secs(60),
             operation_limit: Duration::from_secs(900),
             step_limit: Duration::from_secs(60),
+            store_limit: Duration::from_secs(5),
             nodes_at_once: 32,
             sessions: 256,
         }
@@ -75,7 +79,7 @@ impl Default for Config {
 /// What all parts of the engine share.
 pub(crate) struct Shared {
     pub(crate) layout: Layout,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ledger: Ledger,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) fabric: Arc<dyn Fabric>,
     pub(crate) inventory: Inventory,
@@ -118,6 +122,8 @@ impl DoneOnce {
     }
 }
 
+/// How long the store may take at the start until everything is read.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long after a panic of a lab's actor the next one is started.
 const AFTER_PANIC: Duration = Duration::from_secs(2);
 
@@ -132,16 +138,12 @@ impl Engine {
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let Parts { layout, store, runtimes, fabric, inventory, writer, config } = parts;
-        let loaded = desired::load(&*store).await?;
-        let wishes = Wishes::default();
-        let done = DoneOnce::default();
-        for (lab, wish) in &loaded {
-            wishes.set(lab, Some(wish));
-            for (node, once) in desired::load_done(&*store, lab).await? {
-                done.set(lab, &node, once);
-            }
-        }
+        let (wishes, done) = (Wishes::default(), DoneOnce::default());
+        let since = SystemTime::now();
+        let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
+        let loaded = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
+        let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
         let (host, host_task) = Host::new(fabric.clone(), wishes.clone());
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
         let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();
@@ -151,7 +153,7 @@ impl Engine {
             nodes: Bulkhead::new("nodes", config.nodes_at_once),
             sessions: Bulkhead::new("sessions", config.sessions),
             layout,
-            store,
+            ledger,
             runtimes,
             fabric,
             inventory,
@@ -168,6 +170,7 @@ impl Engine {
         });
         task::spawn("inventory", writer.run());
         task::spawn("host", host_task);
+        task::spawn("ledger", keeper);
         for runtime in shared.runtimes.values() {
             let runtime = runtime.clone();
             let look = move || {
@@ -194,6 +197,7 @@ impl Engine {
         self.shared.stopping.cancel();
         self.shared.tasks.close();
         let _ = tokio::time::timeout_at(deadline.into(), self.shared.tasks.wait()).await;
+        self.shared.ledger.close(deadline.into()).await;
     }
 
     /// Where things are on this host.
@@ -234,6 +238,11 @@ impl Engine {
     /// The bulkheads, for metrics.
     pub fn bulkheads(&self) -> [&Bulkhead; 2] {
         [&self.shared.nodes, &self.shared.sessions]
+    }
+
+    /// What is wrong with the store, if anything; never waits.
+    pub fn store_trouble(&self) -> Option<Arc<StoreTrouble>> {
+        self.shared.ledger.trouble()
     }
 
     /// The name of the fabric.
@@ -434,6 +443,18 @@ impl Engine {
     pub fn phase(&self, lab: &LabName) -> Option<Phase> {
         self.shared.wishes.get(lab).map(|wish| wish.phase)
     }
+}
+
+/// Reads everything from the store.
+async fn read(store: &dyn Store, wishes: &Wishes, done: &DoneOnce) -> Result<BTreeMap<LabName, Arc<Wish>>, StoreError> {
+    let loaded = desired::load(store).await?;
+    for (lab, wish) in &loaded {
+        wishes.set(lab, Some(wish));
+        for (node, once) in desired::load_done(store, lab).await? {
+            done.set(lab, &node, once);
+        }
+    }
+    Ok(loaded)
 }
 
 /// Looks at everything that one source sees: at the start, every [`Config::relist`], and soon after events were

@@ -19,6 +19,7 @@ mod host;
 mod inventory;
 mod lab;
 mod layout;
+mod ledger;
 mod operation;
 mod refusal;
 pub mod task;
@@ -39,6 +40,7 @@ pub use fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Sour
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
 pub use lab::{DeployRequest, Rebuild};
 pub use layout::Layout;
+pub use ledger::StoreTrouble;
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
 pub use refusal::Refusal;
 pub use view::{EndView, LabView, LinkView, NodeView};

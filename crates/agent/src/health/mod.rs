@@ -11,7 +11,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwapOption;
 use netloom_engine::{Engine, Source, SourceState};
 use netloom_model::RuntimeKind;
 
@@ -55,7 +54,6 @@ pub(crate) struct Health {
     pub(crate) pulse: Pulse,
     engine: OnceLock<Engine>,
     stopping: AtomicBool,
-    store: ArcSwapOption<StoreTrouble>,
     /// What the thread has done.
     pub(crate) counts: Counts,
 }
@@ -73,12 +71,6 @@ pub(crate) struct Counts {
     pub(crate) evicted: AtomicU64,
 }
 
-#[derive(Debug, Clone)]
-struct StoreTrouble {
-    why: String,
-    since: SystemTime,
-}
-
 impl Health {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
@@ -87,7 +79,6 @@ impl Health {
             pulse: Pulse::default(),
             engine: OnceLock::new(),
             stopping: AtomicBool::new(false),
-            store: ArcSwapOption::empty(),
             counts: Counts::default(),
         }
     }
@@ -106,18 +97,6 @@ impl Health {
     /// The agent is stopping.
     pub(crate) fn stopping(&self) {
         self.stopping.store(true, Ordering::Release);
-    }
-
-    /// The store refused a write, or took one again (`None`).
-    pub(crate) fn store_said(&self, trouble: Option<String>) {
-        match trouble {
-            None if self.store.load().is_some() => self.store.store(None),
-            None => {}
-            Some(why) => {
-                let since = self.store.load().as_ref().map_or_else(SystemTime::now, |known| known.since);
-                self.store.store(Some(StoreTrouble { why, since }.into()));
-            }
-        }
     }
 
     /// Whether the process can work: no loop has work older than its limit.
@@ -145,12 +124,12 @@ impl Health {
                 let state = snapshot.sources.get(source);
                 capabilities.push(self.source(source_name(*source, engine.fabric()), state, now));
             }
-            let trouble = self.store.load_full();
+            let trouble = engine.store_trouble();
             capabilities.push(Capability {
                 name: "store".into(),
                 status: if trouble.is_some() { Ready::Down } else { Ready::Ok },
                 reason: trouble.as_ref().map(|trouble| trouble.why.clone()),
-                since: trouble.map_or(self.started, |trouble| trouble.since),
+                since: trouble.as_ref().map_or(self.started, |trouble| trouble.since),
                 last_good: None,
             });
         }

@@ -71,7 +71,7 @@ pub(super) async fn put(
     if dry_run {
         return Ok(json(StatusCode::OK, &app.engine.plan(&request).await?));
     }
-    outcome(&app, app.engine.deploy(request).await)
+    outcome(app.engine.deploy(request).await)
 }
 
 /// The generation that the client has in mind; 0 is that of a lab that is not there.
@@ -93,7 +93,7 @@ fn expected(app: &App, lab: &LabName, headers: &HeaderMap) -> Result<Option<u64>
 
 /// `DELETE /labs/{lab}`
 pub(super) async fn destroy(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
-    outcome(&app, app.engine.destroy(&parse(&lab)?).await)
+    outcome(app.engine.destroy(&parse(&lab)?).await)
 }
 
 /// `PATCH /labs/{lab}/links`
@@ -102,5 +102,5 @@ pub(super) async fn patch_link(
     Path(lab): Path<String>,
     JsonBody(body): JsonBody<PatchLink>,
 ) -> Answer {
-    outcome(&app, app.engine.set_link(&parse(&lab)?, &body.end, body.admin).await)
+    outcome(app.engine.set_link(&parse(&lab)?, &body.end, body.admin).await)
 }

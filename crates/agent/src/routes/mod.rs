@@ -80,20 +80,7 @@ fn accepted(view: OperationView) -> Response {
     response
 }
 
-/// What a write was answered with; what the store said is noted for readiness.
-fn outcome(app: &App, result: Result<Arc<netloom_engine::Operation>, Refusal>) -> Answer {
-    match result {
-        Ok(operation) => {
-            app.health.store_said(None);
-            Ok(accepted(operation.view()))
-        }
-        Err(refusal) => {
-            if let Refusal::Store(netloom_engine::StoreError::Failed { .. } | netloom_engine::StoreError::Unusable(_)) =
-                &refusal
-            {
-                app.health.store_said(Some(refusal.to_string()));
-            }
-            Err(refusal.into())
-        }
-    }
+/// What a write was answered with.
+fn outcome(result: Result<Arc<netloom_engine::Operation>, Refusal>) -> Answer {
+    Ok(accepted(result?.view()))
 }

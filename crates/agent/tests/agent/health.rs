@@ -155,3 +155,29 @@ async fn readiness_names_what_is_wrong_and_liveness_does_not_care() {
     assert_eq!(degraded.capabilities[0].reason.as_deref(), Some("it hangs"));
     assert_eq!(bench.get("/livez").await.status, StatusCode::OK);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_hangs_shows_in_readiness_and_never_in_liveness() {
+    let bench = Bench::with(|config| config.live_limit = Duration::from_millis(200)).await;
+    bench.store.freeze();
+    let lab = netloom_engine::testing::Sketch::pair("lab").lab();
+    let (engine, begun) = (bench.engine.clone(), Instant::now());
+    let request =
+        netloom_engine::DeployRequest { lab, rebuild: netloom_engine::Rebuild::No, only: None, generation: None };
+    let asked = task::spawn("ask", async move { engine.deploy(request).await.map(|_| ()) });
+    while !asked.is_finished() {
+        let start = Instant::now();
+        assert_eq!(probe(bench.tcp, "/livez").0, 200);
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    let refused = asked.await.unwrap().unwrap_err().to_string();
+    assert!(refused.contains("does not answer"), "{refused}");
+    assert_eq!(probe(bench.tcp, "/livez").0, 200);
+    let ready: Readiness = serde_json::from_str(&until(bench.tcp, "/readyz", 503)).unwrap();
+    assert_eq!((ready.capabilities[0].name.as_str(), ready.capabilities[0].status), ("store", Ready::Down));
+    assert!(ready.capabilities[0].reason.as_ref().unwrap().contains("does not answer since"), "{ready:?}");
+    bench.store.thaw();
+    until(bench.tcp, "/readyz", 200);
+}

@@ -1,78 +1,213 @@
-//! What a lab's actor is asked to do: a command changes the wish, then an operation begins.
+//! What a lab's actor is asked to do: a command makes a new wish, then an operation begins.
 //!
-//! The wish is in the store before it is accepted; a refusal stores nothing and touches nothing.
+//! The wish is in the store before it is accepted; a refusal stores nothing and touches nothing. The actor does not
+//! wait for the store: it goes on with what is accepted, and takes no other command meanwhile. When it is not
+//! known whether the store has a wish that was refused, the store is owed the one that holds.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use netloom_failpoint::point;
 use netloom_plan::AdminState;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, Actor};
 use super::admit::{check_host, next_wish};
-use super::command::{Accepted, DeployRequest, Rebuild};
+use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::observe::find_end;
 use crate::desired::{Phase, Wish, put, wish_key};
-use crate::engine::Shared;
+use crate::driver::{StoreError, Write};
 use crate::event::What;
 use crate::operation::{Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
+use crate::task::{self, Owned};
+
+/// What a command comes to.
+pub(super) enum Next {
+    /// This operation is the answer; nothing has to be stored.
+    Answer(Arc<Operation>),
+    /// The wish is stored first.
+    Store(Box<Wish>, Then),
+}
+
+/// What follows when the store has answered.
+pub(super) enum Then {
+    /// The wish is accepted and an operation of this kind begins; otherwise it is refused.
+    Begin(&'static str),
+    /// As `Begin`, but a store that fails at once does not stop it: a full disk must not keep a lab alive.
+    Destroy,
+    /// The operation ends; its lab is held already.
+    Cancelled(Arc<Operation>),
+}
+
+/// A wish on its way into the store.
+pub(super) struct Pending {
+    wish: Box<Wish>,
+    then: Then,
+    reply: oneshot::Sender<Accepted>,
+    answer: Owned<Result<(), StoreError>>,
+    /// Whether the accepted wish was changed meanwhile, and this one with it.
+    touched: bool,
+}
+
+impl Pending {
+    /// Waits for the store; cancel safe.
+    pub(super) async fn answer(&mut self) -> Result<(), StoreError> {
+        let answer = (&mut self.answer).await;
+        answer.unwrap_or_else(|panic| Err(StoreError::Failed { operation: "write", cause: panic.to_string() }))
+    }
+}
 
 impl Actor {
+    pub(super) fn handle(&mut self, command: Command) {
+        self.served = true;
+        let (next, reply) = match command {
+            Command::Deploy { request, reply } => (self.deploy(&request), reply),
+            Command::Destroy { reply } => (self.destroy(), reply),
+            Command::SetLink { end, admin, reply } => (self.set_link(&end, admin), reply),
+            Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
+        };
+        // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
+        let _ = match next {
+            Ok(Next::Store(wish, then)) => return self.propose(wish, then, reply),
+            Ok(Next::Answer(operation)) => reply.send(Ok(operation)),
+            Err(refusal) => reply.send(Err(refusal)),
+        };
+    }
+
+    fn propose(&mut self, wish: Box<Wish>, then: Then, reply: oneshot::Sender<Accepted>) {
+        let (shared, write) = (self.shared.clone(), put(wish_key(&self.name), &*wish));
+        let name = format!("wish of lab {}", self.name);
+        match then {
+            Then::Begin(_) => point!("operation.before-store"),
+            Then::Destroy => point!("operation.destroy.before-store"),
+            Then::Cancelled(_) => {}
+        }
+        let answer = task::own(name, async move { shared.ledger.write(vec![write]).await });
+        self.pending = Some(Pending { wish, then, reply, answer, touched: false });
+    }
+
+    /// The store has answered.
+    pub(super) fn settle(&mut self, answer: Result<(), StoreError>) {
+        let Some(Pending { wish, then, reply, touched, .. }) = self.pending.take() else { return };
+        let answer = match (then, answer) {
+            (Then::Cancelled(operation), answer) => {
+                self.end_cancelled(&operation, answer.err());
+                Ok(operation)
+            }
+            (Then::Begin(kind), Ok(())) => {
+                point!("operation.stored");
+                Ok(self.accept_and_begin(*wish, kind))
+            }
+            (Then::Destroy, Ok(())) => {
+                point!("operation.destroy.stored");
+                Ok(self.accept_and_begin(*wish, "destroy"))
+            }
+            (Then::Destroy, Err(error)) if !matches!(error, StoreError::Busy | StoreError::NoAnswer { .. }) => {
+                // If the agent dies before the end and the store never recovers, the lab comes back.
+                let text = format!("lab {} is destroyed although the store could not note it: {error}", self.name);
+                self.shared.events.publish(What::Notice { lab: Some(self.name.clone()), text });
+                let operation = self.accept_and_begin(*wish, "destroy");
+                self.owe_wish();
+                Ok(operation)
+            }
+            (_, Err(error)) => {
+                if !matches!(error, StoreError::Busy) {
+                    // It may have got there all the same.
+                    self.owe_wish();
+                }
+                Err(error.into())
+            }
+        };
+        if touched {
+            self.owe_wish();
+        }
+        // Whatever it was, there is a reason to look again.
+        self.planned = None;
+        let _ = reply.send(answer);
+    }
+
+    fn accept_and_begin(&mut self, wish: Wish, kind: &'static str) -> Arc<Operation> {
+        if kind == "destroy" {
+            self.supersede("a destroy took its place");
+        }
+        self.accept(wish);
+        self.begin(kind)
+    }
+
+    /// What the store has of this lab is to be what is accepted, as soon as it works.
+    pub(super) fn owe_wish(&self) {
+        let key = wish_key(&self.name);
+        let write = match &self.wish {
+            Some(wish) => put(key, &**wish),
+            None => Write::Delete { key },
+        };
+        self.shared.ledger.owe(vec![write]);
+    }
+
+    /// Changes the accepted wish by something that is true already: the store follows when it can.
+    pub(super) fn amend(&mut self, change: impl Fn(&mut Wish)) {
+        let Some(there) = &self.wish else { return };
+        let mut wish = Wish::clone(there);
+        change(&mut wish);
+        self.accept(wish);
+        match &mut self.pending {
+            Some(pending) => {
+                change(&mut pending.wish);
+                pending.touched = true;
+            }
+            None => self.owe_wish(),
+        }
+    }
+
     pub(super) fn in_progress(&self) -> Option<Refusal> {
         let operation = &self.active.as_ref()?.operation;
         let (kind, id) = (operation.kind().to_owned(), operation.id().clone());
         Some(Refusal::InProgress { lab: self.name.clone(), kind, operation: id })
     }
 
-    pub(super) async fn deploy(&mut self, request: DeployRequest) -> Accepted {
-        let wish = next_wish(self.wish.as_deref(), &request)?;
+    fn deploy(&mut self, request: &DeployRequest) -> Result<Next, Refusal> {
+        let wish = next_wish(self.wish.as_deref(), request)?;
         if let Some(active) = &self.active {
             let same = active.operation.kind() == "deploy"
                 && request.rebuild == Rebuild::No
                 && self.wish.as_ref().is_some_and(|there| there.lab == wish.lab && there.held.is_none());
             // The same wish twice, or from two clients at once, is one effect.
-            return if same { Ok(active.operation.clone()) } else { Err(self.in_progress().expect("active")) };
+            return if same {
+                Ok(Next::Answer(active.operation.clone()))
+            } else {
+                Err(self.in_progress().expect("active"))
+            };
         }
         check_host(&self.shared, self.wish.as_deref(), &wish)?;
         let unchanged = self.wish.as_ref().is_some_and(|there| {
             Wish { generation: there.generation, bridges: there.bridges.clone(), ..wish.clone() } == **there
         });
-        if !unchanged {
-            point!("operation.before-store");
-            store(&self.shared, &wish).await?;
-            point!("operation.stored");
-            self.accept(wish);
+        if unchanged {
+            return Ok(Next::Answer(self.begin("deploy")));
         }
-        Ok(self.begin("deploy"))
+        Ok(Next::Store(Box::new(wish), Then::Begin("deploy")))
     }
 
-    pub(super) async fn destroy(&mut self) -> Accepted {
+    fn destroy(&mut self) -> Result<Next, Refusal> {
         if let Some(active) = &self.active
             && active.operation.kind() == "destroy"
         {
-            return Ok(active.operation.clone());
+            return Ok(Next::Answer(active.operation.clone()));
         }
-        let known = self.shared.inventory.snapshot().labs.contains_key(&self.name);
-        if self.wish.is_none() && !known {
+        if let Some(there) = self.wish.as_deref() {
+            let wish = Wish { phase: Phase::Destroy, held: None, generation: there.generation + 1, ..there.clone() };
+            return Ok(Next::Store(Box::new(wish), Then::Destroy));
+        }
+        if !self.shared.inventory.snapshot().labs.contains_key(&self.name) {
             return Err(Refusal::NoLab(self.name.clone()));
         }
         self.supersede("a destroy took its place");
-        if let Some(there) = self.wish.clone() {
-            let wish = Wish { phase: Phase::Destroy, held: None, generation: there.generation + 1, ..(*there).clone() };
-            point!("operation.destroy.before-store");
-            if let Err(error) = store(&self.shared, &wish).await {
-                // A full disk must not keep a lab alive. If the agent dies before the end, the lab comes back.
-                let text = format!("lab {} is destroyed although the store could not note it: {error}", self.name);
-                self.shared.events.publish(What::Notice { lab: Some(self.name.clone()), text });
-            }
-            point!("operation.destroy.stored");
-            self.accept(wish);
-        }
-        Ok(self.begin("destroy"))
+        Ok(Next::Answer(self.begin("destroy")))
     }
 
-    pub(super) async fn set_link(&mut self, end: &str, admin: AdminState) -> Accepted {
+    fn set_link(&mut self, end: &str, admin: AdminState) -> Result<Next, Refusal> {
         let Some(there) = self.wish.clone().filter(|wish| wish.phase == Phase::Run) else {
             return Err(Refusal::NoLab(self.name.clone()));
         };
@@ -92,35 +227,44 @@ impl Actor {
             AdminState::Up => down.remove(&found),
             AdminState::Down => down.insert(found),
         };
-        if down != there.down {
-            let wish = Wish { down, generation: there.generation + 1, ..(*there).clone() };
-            store(&self.shared, &wish).await?;
-            self.accept(wish);
+        if down == there.down {
+            return Ok(Next::Answer(self.begin("link")));
         }
-        Ok(self.begin("link"))
+        let wish = Wish { down, generation: there.generation + 1, ..(*there).clone() };
+        Ok(Next::Store(Box::new(wish), Then::Begin("link")))
     }
 
-    pub(super) async fn cancel(&mut self, id: &OperationId) -> Accepted {
+    /// Holds the lab at once, whatever the store says: who cancels wants it to stop.
+    fn cancel(&mut self, id: &OperationId) -> Result<Next, Refusal> {
         let Some(active) = self.active.as_ref().filter(|active| active.operation.id() == id) else {
-            return self.shared.journal.get(id).ok_or_else(|| Refusal::NoOperation(id.clone()));
+            let kept = self.shared.journal.get(id).map(Next::Answer);
+            return kept.ok_or_else(|| Refusal::NoOperation(id.clone()));
         };
         let operation = active.operation.clone();
-        if let Some(there) = self.wish.clone() {
-            let held = Some(format!("operation {id} was cancelled"));
-            let wish = Wish { held, ..(*there).clone() };
-            store(&self.shared, &wish).await?;
-            self.accept(wish);
-        }
         if let Some((execution, _)) = &mut self.execution {
             execution.stop();
         }
-        let text = format!(
+        let Some(there) = self.wish.as_deref() else {
+            self.end_cancelled(&operation, None);
+            return Ok(Next::Answer(operation));
+        };
+        let held = Some(format!("operation {id} was cancelled"));
+        let wish = Wish { held, ..there.clone() };
+        self.accept(wish.clone());
+        Ok(Next::Store(Box::new(wish), Then::Cancelled(operation)))
+    }
+
+    fn end_cancelled(&mut self, operation: &Operation, error: Option<StoreError>) {
+        let mut text = format!(
             "cancelled; the lab is held as it is: deploy again to go on, or `netloom destroy --name {}`",
             self.name
         );
+        if let Some(error) = error {
+            self.owe_wish();
+            let _ = write!(text, ". Until the store has noted that, a restart of the agent lets it go on: {error}");
+        }
         operation.end(OperationState::Cancelled, text, Vec::new());
-        self.active = None;
-        Ok(operation)
+        self.active.take_if(|active| active.operation.id() == operation.id());
     }
 
     pub(super) fn accept(&mut self, wish: Wish) {
@@ -150,8 +294,4 @@ impl Actor {
         point!("operation.accepted");
         operation
     }
-}
-
-pub(super) async fn store(shared: &Arc<Shared>, wish: &Wish) -> Result<(), Refusal> {
-    Ok(shared.store.write(vec![put(wish_key(wish.lab.name()), wish)]).await?)
 }

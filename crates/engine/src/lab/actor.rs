@@ -12,6 +12,7 @@ use netloom_plan::{Desired, NodeState, Observed, Plan, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::accept::Pending;
 use super::command::Command;
 use super::execute::{Execution, Summary};
 use super::observe::observe;
@@ -19,11 +20,13 @@ use super::restart::Restarts;
 use super::step::StepContext;
 use crate::bulkhead::Bulkhead;
 use crate::desired::{Phase, Wish};
+use crate::driver::StoreError;
 use crate::engine::Shared;
 use crate::event::What;
 use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationState};
 use crate::refusal::Refusal;
+use crate::task::Owned;
 
 /// How many commands may wait for one lab.
 pub(crate) const QUEUE: usize = 16;
@@ -78,6 +81,10 @@ pub(crate) struct Actor {
     /// What the last plan was made from, to skip snapshots that change nothing here.
     pub(super) planned: Option<(u64, u64)>,
     pub(super) states: BTreeMap<NodeName, NodeState>,
+    /// A wish that the store has not confirmed yet; no other command is taken meanwhile.
+    pub(super) pending: Option<Pending>,
+    /// The last of a lab that is gone: what is forgotten about it. Answers with what went wrong.
+    pub(super) closing: Option<Owned<Vec<String>>>,
     /// Whether there has been anything to do: a wish or a command.
     pub(super) served: bool,
 }
@@ -102,19 +109,22 @@ impl Actor {
             settling: None,
             planned: None,
             states: BTreeMap::new(),
+            pending: None,
+            closing: None,
             served,
         }
     }
 
-    /// Serves until the lab is gone and nobody asks for it.
+    /// Serves until the lab is gone and nobody asks for it. Waits nowhere else than here, for whatever comes first.
     pub(crate) async fn run(mut self) {
         let beat = self.shared.beats.of(&format!("lab {}", self.name));
         loop {
-            if self.pump().await == Life::Ends {
+            if self.pump() == Life::Ends {
                 break;
             }
             beat.settle();
             let timer = self.next_timer();
+            let is_free = self.pending.is_none() && self.closing.is_none();
             let execution = async {
                 match &mut self.execution {
                     Some((execution, context)) => execution.next(context).await,
@@ -122,12 +132,20 @@ impl Actor {
                 }
             };
             tokio::select! {
-                command = self.commands.recv() => {
+                command = self.commands.recv(), if is_free => {
                     beat.owe();
                     match command {
-                        Some(command) => self.handle(command).await,
+                        Some(command) => self.handle(command),
                         None => break,
                     }
+                }
+                answer = answer(&mut self.pending) => {
+                    beat.owe();
+                    self.settle(answer);
+                }
+                problems = closed(&mut self.closing) => {
+                    self.forget(problems);
+                    break;
                 }
                 () = execution => beat.owe(),
                 _ = self.changes.changed() => beat.owe(),
@@ -136,16 +154,29 @@ impl Actor {
             }
         }
         self.shared.beats.forget(&format!("lab {}", self.name));
+        self.stop().await;
+    }
+
+    /// What is under way is finished, so that a graceful stop leaves nothing half made; nothing new begins.
+    async fn stop(mut self) {
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             command.refuse(Refusal::Stopping);
         }
+        if self.pending.is_some() {
+            let answer = answer(&mut self.pending).await;
+            self.settle(answer);
+        }
         if let Some((mut execution, context)) = self.execution.take() {
-            // What is under way is finished, so that a graceful stop leaves nothing half made.
             execution.stop();
             while !execution.is_finished() {
                 execution.next(&context).await;
             }
+            self.conclude(execution.into_summary(), &context);
+        }
+        if self.closing.is_some() {
+            let problems = closed(&mut self.closing).await;
+            self.forget(problems);
         }
         if let Some(active) = self.active.take() {
             let text = "the agent was stopped; its next start completes this";
@@ -168,39 +199,17 @@ impl Actor {
         timers.into_iter().flatten().min()
     }
 
-    // ---- commands ---------------------------------------------------------------------------------------
-
-    async fn handle(&mut self, command: Command) {
-        self.served = true;
-        // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
-        match command {
-            Command::Deploy { request, reply } => {
-                let answer = self.deploy(request).await;
-                let _ = reply.send(answer);
-            }
-            Command::Destroy { reply } => {
-                let answer = self.destroy().await;
-                let _ = reply.send(answer);
-            }
-            Command::SetLink { end, admin, reply } => {
-                let answer = self.set_link(&end, admin).await;
-                let _ = reply.send(answer);
-            }
-            Command::Cancel { operation, reply } => {
-                let answer = self.cancel(&operation).await;
-                let _ = reply.send(answer);
-            }
-        }
-    }
-
     pub(super) fn is_held(&self) -> bool {
         self.wish.as_ref().is_some_and(|wish| wish.held.is_some())
     }
 
     // ---- reconciling ------------------------------------------------------------------------------------
 
-    async fn pump(&mut self) -> Life {
+    fn pump(&mut self) -> Life {
         self.check_deadline();
+        if self.closing.is_some() {
+            return Life::Goes;
+        }
         if let Some((execution, context)) = &mut self.execution {
             execution.advance(context);
             if !execution.is_finished() {
@@ -208,7 +217,7 @@ impl Actor {
             }
         }
         if let Some((execution, context)) = self.execution.take() {
-            self.conclude(execution.into_summary(), &context).await;
+            self.conclude(execution.into_summary(), &context);
         }
         let snapshot = self.shared.inventory.snapshot();
         if !snapshot.is_complete(&self.shared.sources) {
@@ -220,11 +229,12 @@ impl Actor {
         }
         if self.wish.is_none() && self.active.is_none() {
             // One that was just made for a command waits for it, however late it comes.
-            return if self.served && self.commands.is_empty() { Life::Ends } else { Life::Goes };
+            let idle = self.served && self.commands.is_empty() && self.pending.is_none();
+            return if idle { Life::Ends } else { Life::Goes };
         }
         let (observed, steps) = self.plan(&snapshot);
         if steps.is_empty() {
-            return self.rest(&snapshot, &observed).await;
+            return self.rest(&snapshot, &observed);
         }
         if self.waits_to_be_shown(&steps) {
             return Life::Goes;
@@ -320,7 +330,7 @@ impl Actor {
         });
     }
 
-    async fn conclude(&mut self, summary: Summary, context: &StepContext) {
+    fn conclude(&mut self, summary: Summary, context: &StepContext) {
         self.planned = None;
         self.complaints.extend(summary.complaints);
         if summary.transient.is_empty() {
@@ -344,7 +354,7 @@ impl Actor {
         if same_wish {
             self.given_up.extend(summary.permanent);
         }
-        self.let_go_of_bridges(&summary.done).await;
+        self.let_go_of_bridges(&summary.done);
         let settling = |done| Settling { done, until: Instant::now() + SETTLE, doubted: None };
         self.settling = (!summary.done.is_empty()).then(|| settling(summary.done));
     }
@@ -366,6 +376,20 @@ impl Actor {
             }
         }
         self.states.retain(|node, _| facts.nodes.contains_key(node));
+    }
+}
+
+async fn answer(pending: &mut Option<Pending>) -> Result<(), StoreError> {
+    match pending {
+        Some(pending) => pending.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn closed(closing: &mut Option<Owned<Vec<String>>>) -> Vec<String> {
+    match closing {
+        Some(closing) => closing.await.unwrap_or_else(|panic| vec![panic.to_string()]),
+        None => std::future::pending().await,
     }
 }
 

@@ -9,23 +9,24 @@ use netloom_plan::{Action, NodeState, Observed, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::store;
 use super::actor::{Actor, Life, PROVE};
 use super::step::within;
-use crate::desired::{Phase, Wish, wish_key};
+use crate::desired::{Phase, Wish, done_key, wish_key};
 use crate::driver::{Context, Write};
+use crate::engine::Shared;
 use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationState};
+use crate::task;
 
 /// How long an operation waits for carriers when everything else is as desired.
 const CARRIER: Duration = Duration::from_secs(3);
 
 impl Actor {
     /// Nothing is left to do: end what waits for that.
-    pub(super) async fn rest(&mut self, snapshot: &Snapshot, observed: &Observed) -> Life {
+    pub(super) fn rest(&mut self, snapshot: &Snapshot, observed: &Observed) -> Life {
         self.settling = None;
         if self.wish.as_ref().is_none_or(|wish| wish.phase == Phase::Destroy) {
-            return self.finish_destroy(observed).await;
+            return self.finish_destroy(observed);
         }
         let Some(active) = &mut self.active else { return Life::Goes };
         let now = Instant::now();
@@ -78,23 +79,20 @@ impl Actor {
     }
 
     /// Bridges that were released are not this lab's affair any more; whether they are gone is no question of it.
-    pub(super) async fn let_go_of_bridges(&mut self, done: &BTreeSet<StepId>) {
+    pub(super) fn let_go_of_bridges(&mut self, done: &BTreeSet<StepId>) {
         let Some(wish) = self.wish.clone() else { return };
         let held = |bridge: &InterfaceName| !done.contains(&Action::ReleaseBridge { bridge: bridge.clone() }.id());
         let bridges: BTreeSet<InterfaceName> = wish.bridges.iter().filter(|bridge| held(bridge)).cloned().collect();
         if bridges == wish.bridges {
             return;
         }
-        let wish = Wish { bridges, ..(*wish).clone() };
-        if let Err(error) = store(&self.shared, &wish).await {
-            // After a crash it is released once more, which does no harm.
-            tracing::warn!(lab = %self.name, %error, "cannot record that bridges were released");
-        }
+        // After a crash before that is noted it is released once more, which does no harm.
+        let kept = |bridge: &InterfaceName| held(bridge);
         point!("bridge.let-go");
-        self.accept(wish);
+        self.amend(|wish| wish.bridges.retain(kept));
     }
 
-    pub(super) async fn finish_destroy(&mut self, observed: &Observed) -> Life {
+    pub(super) fn finish_destroy(&mut self, observed: &Observed) -> Life {
         let given_up: Vec<String> = self.given_up.values().cloned().collect();
         if !given_up.is_empty() {
             if let Some(active) = self.active.take() {
@@ -103,27 +101,22 @@ impl Actor {
             }
             return Life::Goes;
         }
-        let deadline = (Instant::now() + self.shared.config.step_limit).into_std();
-        let context = Context { deadline, cancel: CancellationToken::new() };
-        let mut problems = Vec::new();
-        for runtime in self.shared.runtimes.values() {
-            let forget = runtime.write_names(&self.name, None, &context);
-            if let Err(error) = within(&context, &format!("lab {}", self.name), forget).await {
-                problems.push(error.to_string());
-            }
+        if self.pending.is_some() {
+            // Another wish is on its way; what it comes to is seen when the store has answered.
+            return Life::Goes;
         }
-        point!("operation.destroy.concluded");
-        let mut writes = vec![Write::Delete { key: wish_key(&self.name) }];
-        let done = self.shared.done.of(&self.name);
-        writes.extend(done.keys().map(|node| Write::Delete { key: crate::desired::done_key(&self.name, node) }));
-        if let Err(error) = self.shared.store.write(writes).await {
-            problems.push(format!("lab {} is gone, but the store could not forget it: {error}", self.name));
-        }
-        point!("operation.destroy.forgotten");
+        debug_assert!(observed.nodes.is_empty(), "a plan without steps leaves no nodes");
+        let (shared, name) = (self.shared.clone(), self.name.clone());
+        self.closing = Some(task::own(format!("end of lab {name}"), async move { close(&shared, &name).await }));
+        Life::Goes
+    }
+
+    /// The lab is gone, from the host and from the store; or the store forgets it as soon as it can.
+    pub(super) fn forget(&mut self, problems: Vec<String>) {
+        self.closing = None;
         self.shared.done.forget(&self.name);
         self.shared.wishes.set(&self.name, None);
         self.wish = None;
-        debug_assert!(observed.nodes.is_empty(), "a plan without steps leaves no nodes");
         if let Some(active) = self.active.take() {
             if problems.is_empty() {
                 let text = format!("lab {} is destroyed", self.name);
@@ -132,8 +125,33 @@ impl Actor {
                 active.operation.end(OperationState::Failed, problems.join("; "), problems);
             }
         }
-        Life::Ends
     }
+}
+
+/// Removes what is kept per lab; answers with what went wrong.
+async fn close(shared: &Shared, name: &LabName) -> Vec<String> {
+    let deadline = (Instant::now() + shared.config.step_limit).into_std();
+    let context = Context { deadline, cancel: CancellationToken::new() };
+    let mut problems = Vec::new();
+    for runtime in shared.runtimes.values() {
+        let forget = runtime.write_names(name, None, &context);
+        if let Err(error) = within(&context, &format!("lab {name}"), forget).await {
+            problems.push(error.to_string());
+        }
+    }
+    point!("operation.destroy.concluded");
+    let mut writes = vec![Write::Delete { key: wish_key(name) }];
+    let done = shared.done.of(name);
+    writes.extend(done.keys().map(|node| Write::Delete { key: done_key(name, node) }));
+    if let Err(error) = shared.ledger.write(writes.clone()).await {
+        shared.ledger.owe(writes);
+        problems.push(format!(
+            "lab {name} is gone, but the store could not forget it: {error}. It is forgotten as soon as the store \
+             can write; if the agent ends before that, its next start makes or removes the lab once more"
+        ));
+    }
+    point!("operation.destroy.forgotten");
+    problems
 }
 
 fn start_id(fact: &crate::fact::NodeFact) -> StepId {

@@ -143,8 +143,10 @@ impl StepContext {
         if let Some(incarnation) = incarnation {
             let done = Done { incarnation, execs: index + 1 };
             self.shared.done.set(&self.lab, node, done.clone());
-            if let Err(error) = self.shared.store.write(vec![put(done_key(&self.lab, node), &done)]).await {
-                tracing::warn!(lab = %self.lab, %node, %error, "cannot record that a command was run");
+            let note = vec![put(done_key(&self.lab, node), &done)];
+            if let Err(error) = self.shared.ledger.write(note.clone()).await {
+                tracing::warn!(lab = %self.lab, %node, %error, "that a command was run is noted later");
+                self.shared.ledger.owe(note);
             }
             point!("exec.recorded");
         }

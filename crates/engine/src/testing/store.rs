@@ -1,9 +1,10 @@
-//! A store in memory that can be told to fail.
+//! A store in memory that can be told to fail and to hang.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::driver::{Store, StoreError, Write};
 
@@ -11,6 +12,8 @@ use crate::driver::{Store, StoreError, Write};
 struct State {
     entries: BTreeMap<String, Vec<u8>>,
     failing: Option<String>,
+    hanging: watch::Sender<bool>,
+    asked: usize,
     writes: usize,
 }
 
@@ -28,6 +31,26 @@ impl FakeStore {
     /// From now on writes fail with this cause, or work again.
     pub fn fail_writes(&self, cause: Option<&str>) {
         self.lock().failing = cause.map(str::to_owned);
+    }
+
+    /// From now on writes hang, as on a disk that does not answer.
+    pub fn freeze(&self) {
+        self.lock().hanging.send_replace(true);
+    }
+
+    /// What hung happens now.
+    pub fn thaw(&self) {
+        self.lock().hanging.send_replace(false);
+    }
+
+    /// The value of a key as text.
+    pub fn text(&self, key: &str) -> Option<String> {
+        self.lock().entries.get(key).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// How many writes were asked for.
+    pub fn asked(&self) -> usize {
+        self.lock().asked
     }
 
     /// The keys that are there.
@@ -54,6 +77,13 @@ impl Store for FakeStore {
     }
 
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let mut hanging = {
+            let mut state = self.lock();
+            state.asked += 1;
+            state.hanging.subscribe()
+        };
+        // The sender lives as long as this store.
+        let _ = hanging.wait_for(|hanging| !hanging).await;
         let mut state = self.lock();
         if let Some(cause) = &state.failing {
             return Err(StoreError::Failed { operation: "write", cause: cause.clone() });

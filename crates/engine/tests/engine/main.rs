@@ -7,4 +7,5 @@ mod failure;
 mod inventory;
 mod lifecycle;
 mod shared;
+mod store;
 mod world;

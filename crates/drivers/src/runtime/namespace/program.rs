@@ -12,8 +12,7 @@ use std::process::Command;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
-/// The executable of the init, for whoever wants to start it without this driver.
-pub static INIT: &[u8] = include_bytes!(env!("NETLOOM_INIT"));
+static BYTES: &[u8] = include_bytes!(env!("NETLOOM_INIT"));
 
 /// What it calls itself.
 pub(super) const NAME: &str = "netloom-init";
@@ -41,7 +40,7 @@ impl Program {
             other => other,
         }?;
         let mut writer = File::from(file);
-        writer.write_all(INIT)?;
+        writer.write_all(BYTES)?;
         let file = OwnedFd::from(writer);
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Ok(Self { file })
