@@ -26,7 +26,8 @@
 //! A session of `exec` (WebSocket, version 13): the first message is text, an `ExecRequest`. Then the client sends
 //! binary messages (first byte 0, then standard input; no more bytes close it) and text [`wire::ExecControl`]; the
 //! server sends binary messages (first byte 1: standard output, 2: standard error), at last a text
-//! [`wire::ExecEnd`], and closes. A client that goes away ends the command.
+//! [`wire::ExecEnd`], and closes. A client that goes away ends the command: HUP to one with a terminal, TERM to others,
+//! and KILL two seconds later.
 //!
 //! ```text
 //!            ┌ thread `health` (own runtime, nice -10) ┐        ┌ main runtime ──────────────────────────┐

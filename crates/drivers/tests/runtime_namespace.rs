@@ -97,7 +97,7 @@ impl Stage {
     /// Runs a command in a node: exit code, output, errors.
     async fn exec(&self, node: &str, words: &[&str]) -> (i32, String, String) {
         let argv = words.iter().map(|word| (*word).to_owned()).collect();
-        let request = ExecRequest { argv, terminal: Terminal::None };
+        let request = ExecRequest::plain(argv);
         let mut session = self.runtime.exec(&lab_name(), &name(node), request).await.unwrap();
         // It may have ended already.
         let _ = session.input.send(ExecInput::CloseStdin).await;
@@ -421,7 +421,7 @@ async fn exec_has_the_commands_own_output_and_exit_code() {
     assert_eq!(stage.exec("r1", &["/etc/passwd"]).await.0, 126);
 
     // What goes in comes out.
-    let request = ExecRequest { argv: vec!["cat".into()], terminal: Terminal::None };
+    let request = ExecRequest::plain(vec!["cat".into()]);
     let mut session = stage.runtime.exec(&lab_name(), &name("r1"), request).await.unwrap();
     session.input.send(ExecInput::Stdin("hello".into())).await.unwrap();
     assert_eq!(session.output.recv().await, Some(ExecOutput::Stdout("hello".into())));
@@ -431,7 +431,7 @@ async fn exec_has_the_commands_own_output_and_exit_code() {
     // One that ignores TERM is killed; one whose session is dropped too.
     let stubborn = ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"];
     let argv: Vec<String> = stubborn.iter().map(ToString::to_string).collect();
-    let request = ExecRequest { argv, terminal: Terminal::None };
+    let request = ExecRequest::plain(argv);
     let mut session = stage.runtime.exec(&lab_name(), &name("r1"), request.clone()).await.unwrap();
     assert_eq!(session.output.recv().await, Some(ExecOutput::Stdout("up\n".into())));
     session.input.send(ExecInput::Terminate).await.unwrap();
@@ -446,7 +446,7 @@ async fn exec_has_the_commands_own_output_and_exit_code() {
     };
     tokio::time::timeout(Duration::from_secs(15), gone).await.unwrap();
 
-    let request = ExecRequest { argv: vec!["true".into()], terminal: Terminal::None };
+    let request = ExecRequest::plain(vec!["true".into()]);
     let error = stage.runtime.exec(&lab_name(), &name("r2"), request).await.unwrap_err();
     assert!(error.cause.contains("not there"), "{error}");
     stage.delete("r1").await;
@@ -462,7 +462,7 @@ async fn exec_with_a_terminal_has_one_that_can_be_resized() {
     stage.up(&lab, "r1").await.unwrap();
     let script = "tty; stty size; read line; stty size; echo got $line; trap 'exit 9' TERM; echo waiting; while :; do sleep 0.1; done";
     let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-    let request = ExecRequest { argv, terminal: Terminal::Size { columns: 100, rows: 30 } };
+    let request = ExecRequest { terminal: Terminal::Size { columns: 100, rows: 30 }, ..ExecRequest::plain(argv) };
     let mut session = stage.runtime.exec(&lab_name(), &name("r1"), request).await.unwrap();
     let mut shown = String::new();
     let mut wait_for = async |text: &str| {
@@ -481,7 +481,7 @@ async fn exec_with_a_terminal_has_one_that_can_be_resized() {
     assert_eq!(collect(&mut session.output).await.0, 9);
 
     let argv = vec!["no-such-thing".to_owned()];
-    let request = ExecRequest { argv, terminal: Terminal::Size { columns: 80, rows: 24 } };
+    let request = ExecRequest { terminal: Terminal::Size { columns: 80, rows: 24 }, ..ExecRequest::plain(argv) };
     let mut session = stage.runtime.exec(&lab_name(), &name("r1"), request).await.unwrap();
     assert_eq!(collect(&mut session.output).await.0, 127);
     stage.delete("r1").await;

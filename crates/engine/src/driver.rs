@@ -293,6 +293,16 @@ pub struct ExecRequest {
     pub argv: Vec<String>,
     /// Whether it gets a terminal.
     pub terminal: Terminal,
+    /// More of its environment, as `NAME=value`; before what the node has of the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+}
+
+impl ExecRequest {
+    /// A command without a terminal, in the environment of the node.
+    pub fn plain(argv: Vec<String>) -> Self {
+        Self { argv, terminal: Terminal::None, env: Vec::new() }
+    }
 }
 
 /// What goes to a running command.

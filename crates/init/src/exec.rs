@@ -2,7 +2,8 @@
 //!
 //! Exit code: the command's own, 128 + n after signal n, 125 when we could not do it, 126 and 127 as a shell has
 //! them. The environment of this process is the command's. TERM, INT and HUP are passed on to its process group; the
-//! second TERM kills it.
+//! second TERM kills it. When nobody holds the other end of standard output any more (the agent is gone), the command is
+//! ended too: TERM, or HUP if it has a terminal, and two seconds later KILL.
 //!
 //! ```text
 //!   --pid <pid>           the init of the node, as this process numbers it
@@ -15,12 +16,14 @@
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, chdir, kill_process_group, pidfd_open, umask, waitpid,
 };
+use rustix::stdio::stdout;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -99,8 +102,7 @@ fn execute(options: &Options) -> Result<i32, Failure> {
     let (ours, theirs) = relay::terminal(columns, rows).map_err(own_fault)?;
     let child = spawn(&launch, Streams::Terminal(theirs))?;
     let child = child_pid(&child)?;
-    let mut stopping = Stopping::default();
-    Ok(relay::run(&ours, child, &mut signals, |signal| stopping.pass_on(child, signal)))
+    Ok(relay::run(&ours, child, &mut signals, &mut Stopping::of(child)))
 }
 
 fn child_pid(child: &std::process::Child) -> Result<Pid, Failure> {
@@ -139,7 +141,7 @@ fn enter(options: &Options) -> Result<OwnedFd, String> {
 
 fn environment(user: &User) -> Vec<String> {
     let mut env: Vec<String> = std::env::vars().map(|(name, value)| format!("{name}={value}")).collect();
-    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", &user.home)] {
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", &user.home), ("USER", &user.name), ("LOGNAME", &user.name)] {
         if !env.iter().any(|pair| pair.split('=').next() == Some(name)) {
             env.push(format!("{name}={value}"));
         }
@@ -147,14 +149,24 @@ fn environment(user: &User) -> Vec<String> {
     env
 }
 
+/// How long a command has to end when nobody is there any more to want it.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// How the command is asked to end.
-#[derive(Default)]
-struct Stopping {
+pub(crate) struct Stopping {
+    child: Pid,
     asked: bool,
+    /// When it is killed, once it was abandoned.
+    killed: Option<Instant>,
 }
 
 impl Stopping {
-    fn pass_on(&mut self, child: Pid, signal: i32) {
+    fn of(child: Pid) -> Self {
+        Self { child, asked: false, killed: None }
+    }
+
+    /// Passes a signal on to the command's group.
+    pub(crate) fn pass_on(&mut self, signal: i32) {
         let signal = match signal {
             SIGTERM if std::mem::replace(&mut self.asked, true) => Signal::KILL,
             SIGTERM => Signal::TERM,
@@ -163,22 +175,68 @@ impl Stopping {
             _ => return,
         };
         // The command leads a group of its own; it is not reaped yet, so the number is still its own.
-        let _ = kill_process_group(child, signal);
+        let _ = kill_process_group(self.child, signal);
+    }
+
+    /// Nobody is there any more who wants the command: `signal`, and KILL when that does not help.
+    pub(crate) fn abandon(&mut self, signal: i32) {
+        if self.killed.is_none() {
+            self.killed = Some(Instant::now() + GRACE);
+            self.pass_on(signal);
+            // One that is stopped would not hear it.
+            let _ = kill_process_group(self.child, Signal::CONT);
+        }
+    }
+
+    /// Whether nobody is there any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.killed.is_some()
+    }
+
+    /// Kills a command that was abandoned, when it is time; how long until then.
+    pub(crate) fn due(&mut self) -> Option<Timespec> {
+        let left = self.killed?.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let _ = kill_process_group(self.child, Signal::KILL);
+            // It is gone in a moment; SIGCHLD wakes us.
+            return None;
+        }
+        Some(Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() })
     }
 }
 
 fn wait_for(child: Pid, signals: &mut Signals) -> i32 {
-    let mut stopping = Stopping::default();
+    let mut stopping = Stopping::of(child);
     loop {
         if let Some(code) = ended(child) {
             return code;
         }
+        let due = stopping.due();
+        let mut wanted = vec![PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
+        if !stopping.is_abandoned() {
+            wanted.push(nobody_reads());
+        }
         // EINTR is as good as a byte on the pipe.
-        let _ = poll(&mut [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)], None);
+        let _ = poll(&mut wanted, due.as_ref());
+        let gone = wanted.get(1).is_some_and(is_gone);
+        drop(wanted);
         for signal in signals.take() {
-            stopping.pass_on(child, signal);
+            stopping.pass_on(signal);
+        }
+        if gone {
+            stopping.abandon(SIGTERM);
         }
     }
+}
+
+/// Waits for nothing of standard output but that its other end is closed (POLLERR, poll(2)).
+pub(crate) fn nobody_reads<'a>() -> PollFd<'a> {
+    PollFd::from_borrowed_fd(stdout(), PollFlags::empty())
+}
+
+/// Whether a wait found that the other end is closed.
+pub(crate) fn is_gone(waited: &PollFd<'_>) -> bool {
+    waited.revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// The exit code of a child that has ended.

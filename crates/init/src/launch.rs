@@ -50,6 +50,8 @@ pub(crate) struct User {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
+    /// Its name, or its number if it has none.
+    pub(crate) name: String,
     /// Its home directory.
     pub(crate) home: String,
 }
@@ -59,7 +61,7 @@ impl User {
     /// Names are those of the node, so call this once its root is in place.
     pub(crate) fn find(text: &str) -> Result<Self, String> {
         if text.is_empty() {
-            return Ok(Self { uid: 0, gid: 0, groups: Vec::new(), home: "/root".into() });
+            return Ok(Self { uid: 0, gid: 0, groups: Vec::new(), name: "root".into(), home: "/root".into() });
         }
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self::find_in(text, &read("/etc/passwd"), &read("/etc/group"))
@@ -79,14 +81,15 @@ impl User {
             .and_then(|uid| uid.parse().ok())
             .or(number)
             .ok_or_else(|| format!("user `{user}` does not exist in the node"))?;
+        let name = field(0).unwrap_or(user).to_owned();
         let home = field(5).filter(|home| !home.is_empty()).unwrap_or("/").to_owned();
-        if let Some(name) = wanted_group {
+        if let Some(wanted) = wanted_group {
             let gid = lines(group)
-                .find(|fields| fields.first() == Some(&name))
+                .find(|fields| fields.first() == Some(&wanted))
                 .and_then(|fields| fields.get(2)?.parse().ok())
-                .or_else(|| name.parse().ok())
-                .ok_or_else(|| format!("group `{name}` does not exist in the node"))?;
-            return Ok(Self { uid, gid, groups: Vec::new(), home });
+                .or_else(|| wanted.parse().ok())
+                .ok_or_else(|| format!("group `{wanted}` does not exist in the node"))?;
+            return Ok(Self { uid, gid, groups: Vec::new(), name, home });
         }
         let gid = field(3).and_then(|gid| gid.parse().ok()).unwrap_or(0);
         let login = field(0).unwrap_or_default();
@@ -94,7 +97,7 @@ impl User {
             .filter(|fields| fields.get(3).is_some_and(|members| members.split(',').any(|member| member == login)))
             .filter_map(|fields| fields.get(2)?.parse().ok())
             .collect();
-        Ok(Self { uid, gid, groups, home })
+        Ok(Self { uid, gid, groups, name, home })
     }
 
     fn is_root(&self) -> bool {
@@ -273,13 +276,15 @@ mod tests {
     #[test]
     fn a_user_by_name_gets_its_groups_and_home() {
         let user = User::find_in("frr", PASSWD, GROUP).unwrap();
-        assert_eq!(user, User { uid: 110, gid: 118, groups: vec![117, 200], home: "/nonexistent".into() });
+        let expected =
+            User { uid: 110, gid: 118, groups: vec![117, 200], name: "frr".into(), home: "/nonexistent".into() };
+        assert_eq!(user, expected);
     }
 
     #[test]
     fn numbers_need_no_entry_and_a_given_group_replaces_the_others() {
         let nobody_knows = User::find_in("1000:1000", PASSWD, GROUP).unwrap();
-        assert_eq!(nobody_knows, User { uid: 1000, gid: 1000, groups: vec![], home: "/".into() });
+        assert_eq!(nobody_knows, User { uid: 1000, gid: 1000, groups: vec![], name: "1000".into(), home: "/".into() });
         assert_eq!(User::find_in("frr:net", PASSWD, GROUP).unwrap().gid, 200);
     }
 

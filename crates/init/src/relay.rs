@@ -6,11 +6,11 @@
 //! ```text
 //!   0  data      bytes for the terminal
 //!   1  resize    columns, rows: two bytes each, big-endian
-//!   2  end       nothing more will come: control-D
+//!   2  end       nothing more will come: control-D (twice after half a line, which the first one only sends off)
 //! ```
 //!
-//! Standard output is what the terminal shows, as it is. When standard input just ends, whoever watched is gone, and
-//! the command is hung up.
+//! Standard output is what the terminal shows, as it is. When standard input just ends, or nobody reads standard output,
+//! whoever watched is gone, and the command is hung up.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -23,7 +23,7 @@ use rustix::stdio::{stdin, stdout};
 use rustix::termios::{Winsize, tcsetwinsize};
 use signal_hook::consts::SIGHUP;
 
-use crate::exec::ended;
+use crate::exec::{Stopping, ended, is_gone, nobody_reads};
 use crate::mounts::Because;
 use crate::signals::Signals;
 
@@ -51,7 +51,7 @@ fn resize(terminal: &OwnedFd, columns: u16, rows: u16) {
 }
 
 /// Carries bytes until the command has ended and everything that it wrote is out; its exit code.
-pub(crate) fn run(terminal: &OwnedFd, child: Pid, signals: &mut Signals, mut pass_on: impl FnMut(i32)) -> i32 {
+pub(crate) fn run(terminal: &OwnedFd, child: Pid, signals: &mut Signals, stopping: &mut Stopping) -> i32 {
     let mut frames = Some(Frames::default());
     let mut typed = Vec::new();
     let mut shown = Vec::new();
@@ -78,18 +78,28 @@ pub(crate) fn run(terminal: &OwnedFd, child: Pid, signals: &mut Signals, mut pas
         if frames.is_some() && typed.len() < BUFFER {
             wanted.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
-        if !shown.is_empty() {
-            wanted.push(PollFd::from_borrowed_fd(stdout, PollFlags::OUT));
+        if !stopping.is_abandoned() {
+            let mut output = nobody_reads();
+            if !shown.is_empty() {
+                output = PollFd::from_borrowed_fd(stdout, PollFlags::OUT);
+            }
+            wanted.push(output);
         }
-        let _ = poll(&mut wanted, None);
+        let due = stopping.due();
+        let _ = poll(&mut wanted, due.as_ref());
+        // Of the others none is asked for a hang-up that would mean this: the terminal's is found by reading it.
+        let gone = !stopping.is_abandoned() && wanted.last().is_some_and(is_gone);
         drop(wanted);
-        signals.take().into_iter().for_each(&mut pass_on);
+        signals.take().into_iter().for_each(|signal| stopping.pass_on(signal));
+        if gone {
+            stopping.abandon(SIGHUP);
+        }
         if let Some(reader) = &mut frames
             && typed.len() < BUFFER
             && !reader.read(terminal, &mut typed)
         {
             frames = None;
-            pass_on(SIGHUP);
+            stopping.abandon(SIGHUP);
         }
         if frames.as_ref().is_some_and(|frames| frames.ended) {
             frames = None;
@@ -101,7 +111,7 @@ pub(crate) fn run(terminal: &OwnedFd, child: Pid, signals: &mut Signals, mut pas
         if !shown.is_empty() && !flush(&mut shown) {
             // Nobody reads any more.
             shown.clear();
-            pass_on(SIGHUP);
+            stopping.abandon(SIGHUP);
         }
     }
 }
@@ -151,6 +161,8 @@ fn flush(shown: &mut Vec<u8>) -> bool {
 #[derive(Default)]
 struct Frames {
     pending: Vec<u8>,
+    /// What was typed last ended no line.
+    in_line: bool,
     ended: bool,
 }
 
@@ -171,12 +183,18 @@ impl Frames {
         }
         while let Some((kind, payload)) = self.next() {
             match (kind, payload.as_slice()) {
-                (0, data) => typed.extend_from_slice(data),
+                (0, data) => {
+                    typed.extend_from_slice(data);
+                    self.in_line = data.last().map_or(self.in_line, |last| !matches!(last, b'\n' | b'\r'));
+                }
                 (1, &[c1, c2, r1, r2]) => {
                     resize(terminal, u16::from_be_bytes([c1, c2]), u16::from_be_bytes([r1, r2]));
                 }
                 (2, _) => {
                     typed.push(END_OF_TRANSMISSION);
+                    if self.in_line {
+                        typed.push(END_OF_TRANSMISSION);
+                    }
                     self.ended = true;
                 }
                 _ => {}
@@ -200,7 +218,7 @@ mod tests {
 
     #[test]
     fn frames_are_taken_only_when_they_are_whole() {
-        let mut frames = Frames { pending: vec![0, 0, 2, b'h'], ended: false };
+        let mut frames = Frames { pending: vec![0, 0, 2, b'h'], ..Frames::default() };
         assert_eq!(frames.next(), None);
         frames.pending.extend_from_slice(b"i\x02\x00\x00");
         assert_eq!(frames.next(), Some((0, b"hi".to_vec())));

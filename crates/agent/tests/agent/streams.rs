@@ -6,7 +6,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use netloom_agent::wire::{Accepted, ExecControl, ExecEnd, STDERR, STDIN, STDOUT};
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{Event, ExecRequest, OperationState, OperationView, Terminal, What};
+use netloom_engine::{Event, ExecRequest, OperationState, OperationView, What};
 use tokio::net::UnixStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
@@ -107,7 +107,7 @@ async fn exec(bench: &Bench, node: &str, argv: &[&str]) -> Socket {
     let path = format!("ws://localhost/labs/lab/nodes/{node}/exec");
     let (mut socket, _) = within(client_async(path, stream)).await.unwrap();
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-    let request = ExecRequest { argv, terminal: Terminal::None };
+    let request = ExecRequest::plain(argv);
     socket.send(Message::Text(serde_json::to_string(&request).unwrap().into())).await.unwrap();
     socket
 }

@@ -12,7 +12,7 @@ use super::execute::Outcome;
 use crate::bulkhead::{Bulkhead, Busy};
 use crate::desired::{Done, Wish, done_key, put};
 use crate::driver::{
-    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime, Terminal,
+    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime,
 };
 use crate::engine::Shared;
 use crate::task::Panicked;
@@ -201,7 +201,7 @@ impl StepContext {
     ) -> Result<(i32, String), DriverError> {
         let runtime = self.runtime(runtime, node)?;
         let object = format!("exec on {node}");
-        let request = ExecRequest { argv: argv.to_vec(), terminal: Terminal::None };
+        let request = ExecRequest::plain(argv.to_vec());
         let mut session = within(context, &object, runtime.exec(&self.lab, node, request)).await?;
         let _ = session.input.send(ExecInput::CloseStdin).await;
         let mut kept = Vec::new();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netloom_engine::testing::{FakeStore, Sketch, Trouble};
-use netloom_engine::{ExecInput, ExecOutput, ExecRequest, Follow, OperationState, Refusal, Terminal};
+use netloom_engine::{ExecInput, ExecOutput, ExecRequest, Follow, OperationState, Refusal};
 use netloom_plan::NodeState;
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, until};
@@ -103,7 +103,7 @@ async fn a_command_in_a_node_answers_with_output_and_code() {
     let bench = Bench::new().await;
     bench.made(&pair()).await;
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    let request = ExecRequest { argv: words(&["cat"]), terminal: Terminal::None };
+    let request = ExecRequest::plain(words(&["cat"]));
     let (lab, node) = (lab_name("lab"), "r1".parse().unwrap());
     let (mut session, _permit) = bench.engine.exec(&lab, &node, request.clone()).await.unwrap();
     session.input.send(ExecInput::Stdin("hello".into())).await.unwrap();

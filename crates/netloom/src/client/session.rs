@@ -113,5 +113,8 @@ fn rest(frame: &Bytes) -> Bytes {
 }
 
 fn lost(_: &Error) -> Failure {
-    Failure::no_agent("the session was lost before the command ended; the agent may have been stopped")
+    Failure::no_agent(
+        "the connection to the agent was lost before the command had ended; the command is ended with it \
+         (`netloom agent status` says whether an agent runs)",
+    )
 }

@@ -28,7 +28,10 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Validate(options) => validate::run(&options),
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,
-        Command::Exec(options) => ours(exec::run(options, layout).await),
+        Command::Exec(options) => {
+            let (target, words) = options.target().map_err(Failure::input)?;
+            ours(exec::run(options, target, words, layout).await)
+        }
         Command::Shell { node } => ours(exec::shell(&node, layout).await),
         Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,
         Command::Events { follow, json } => output_of::events(follow, json, layout).await,

@@ -95,7 +95,7 @@ fn without_an_agent_commands_say_how_to_start_one() {
 
 #[test]
 fn wrong_command_lines_are_wrong_input() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 11] = [
         &[],
         &["destory"],
         &["destroy"],
@@ -104,6 +104,8 @@ fn wrong_command_lines_are_wrong_input() {
         &["inspect", "--name", "a", "--all"],
         &["exec", "--", "true"],
         &["exec", "--name", "x", "-i", "--", "cat"],
+        &["exec", "-it", "x/r1"],
+        &["exec", "-t", "/etc/hostname", "--", "true"],
         &["shell", "lab-without-node"],
     ];
     for command in commands {

@@ -71,7 +71,7 @@ fn commands_run_in_nodes_with_their_own_output_and_code() {
     host.netloom(&["exec", "--name", "x", "--node", "c", "--", "true"]).code(125).says("there is no node `c`");
     host.netloom(&["exec", "--name", "y", "--", "true"]).code(125).says("there is no lab `y`");
 
-    let all = host.netloom(&["exec", "-t", &file, "--", "hostname"]).code(0);
+    let all = host.netloom(&["exec", "--topo", &file, "--", "hostname"]).code(0);
     let mut lines: Vec<&str> = all.out.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["a| a", "b| b"]);

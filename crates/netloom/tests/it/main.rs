@@ -8,3 +8,5 @@ mod cli;
 mod lab;
 mod limits;
 mod sandbox;
+mod sessions;
+mod terminal;

@@ -290,7 +290,8 @@ impl Ground {
         if let Terminal::Size { columns, rows } = request.terminal {
             command.args(["--tty", &format!("{columns}x{rows}")]).env("TERM", "xterm-256color");
         }
-        command.envs(seen.record.env.iter().filter_map(|pair| pair.split_once('=')));
+        let env = seen.record.env.iter().chain(&request.env);
+        command.envs(env.filter_map(|pair| pair.split_once('=')));
         command.arg("--").args(&request.argv);
         Ok(command)
     }

@@ -101,7 +101,7 @@ impl Session {
                     }
                 },
                 () = self.outputs.closed(), if !self.asked => {
-                    self.terminate();
+                    self.hang_up();
                     grace.as_mut().reset(tokio::time::Instant::now() + GRACE);
                 }
                 () = &mut grace, if self.asked => {
@@ -125,6 +125,16 @@ impl Session {
         let first = !std::mem::replace(&mut self.asked, true);
         let _ = self.process.signal(Signal::TERM);
         first
+    }
+
+    /// Nobody watches any more. A terminal is hung up, which is what a shell that ignores TERM understands.
+    fn hang_up(&mut self) {
+        if !self.framed {
+            self.terminate();
+            return;
+        }
+        self.asked = true;
+        self.stdin = None;
     }
 
     /// Until the process is gone after it was made to end; it cannot stay.

@@ -7,7 +7,7 @@ use netloom_model::{Access, Bind, Lab, NodeName, RestartPolicy};
 use netloom_plan::{NodeFingerprint, NodeState, names_hash};
 
 use super::{LAB, PATIENCE, Watch, context};
-use crate::driver::{DriverError, ExecInput, ExecOutput, ExecRequest, Follow, NodeOrder, Reporter, Runtime, Terminal};
+use crate::driver::{DriverError, ExecInput, ExecOutput, ExecRequest, Follow, NodeOrder, Reporter, Runtime};
 use crate::fact::NodeFact;
 use crate::inventory::Snapshot;
 use crate::testing::Sketch;
@@ -34,7 +34,7 @@ fn in_state(snapshot: &Snapshot, of: &str, state: &NodeState) -> Option<NodeFact
 }
 
 fn command(argv: &[&str]) -> ExecRequest {
-    ExecRequest { argv: argv.iter().map(|word| (*word).to_owned()).collect(), terminal: Terminal::None }
+    ExecRequest::plain(argv.iter().map(|word| (*word).to_owned()).collect())
 }
 
 /// What a command wrote on both streams, and its code.

@@ -1,0 +1,96 @@
+//! `netloom exec` and `netloom shell`: commands in nodes.
+//!
+//! A session that ends early, in whatever way, ends its command.
+
+mod attached;
+mod everywhere;
+
+use netloom_engine::{ExecRequest, Layout, Terminal};
+
+use super::lab_name;
+use crate::cli::{Exec, LabNode, Target};
+use crate::client::Client;
+use crate::failure::{Exit, Failure, Result};
+use crate::term;
+
+use attached::{Stdin, attached};
+
+/// At home, in bash as the node has it or else in sh; as a login if `$1` says so.
+const SHELL: &str =
+    "cd 2>/dev/null || cd /; SHELL=$(command -v bash || command -v sh) && export SHELL && exec \"$SHELL\" $1";
+
+/// Runs a command in one node, or in all that run.
+pub(crate) async fn run(options: Exec, target: Target, words: Vec<String>, layout: &Layout) -> Result {
+    let client = Client::connect(layout).await?;
+    let terminal = if options.tty { window() } else { Terminal::None };
+    let mut env = environment(terminal);
+    env.extend(options.env.iter().filter_map(|variable| given(variable)));
+    let request = ExecRequest { argv: words, terminal, env };
+    let at = match target {
+        Target::Node(at) => at,
+        Target::Lab(node) => {
+            let lab = lab_name(options.name, options.topology.as_deref(), &client).await?;
+            let Some(node) = node else { return everywhere::run(&client, &lab, request).await };
+            LabNode { lab, node }
+        }
+    };
+    let stdin = if options.interactive { Stdin::Passed } else { Stdin::Closed };
+    end(attached(&client, &at, &request, stdin).await?)
+}
+
+/// Opens a shell.
+pub(crate) async fn shell(at: &LabNode, layout: &Layout) -> Result {
+    let client = Client::connect(layout).await?;
+    let terminal = if term::is_interactive() { window() } else { Terminal::None };
+    let mut argv = ["/bin/sh", "-c", SHELL, "sh"].map(str::to_owned).to_vec();
+    if terminal != Terminal::None {
+        argv.push("-l".into());
+    }
+    let request = ExecRequest { argv, terminal, env: environment(terminal) };
+    end(attached(&client, at, &request, Stdin::Passed).await?)
+}
+
+/// A program on our terminal has to know what that understands.
+fn environment(terminal: Terminal) -> Vec<String> {
+    let term = std::env::var("TERM").ok().filter(|term| terminal != Terminal::None && !term.is_empty());
+    term.map(|term| format!("TERM={term}")).into_iter().collect()
+}
+
+/// `NAME=value` as it is, `NAME` with the value that it has here; `None`: it has none.
+fn given(variable: &str) -> Option<String> {
+    if variable.contains('=') {
+        return Some(variable.to_owned());
+    }
+    std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
+}
+
+fn end(code: i32) -> Result {
+    match code {
+        0 => Ok(()),
+        code => Err(Failure::said(Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)))),
+    }
+}
+
+fn window() -> Terminal {
+    let (columns, rows) = term::size();
+    Terminal::Size { columns, rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_passes_its_code_on() {
+        assert_eq!(end(0), Ok(()));
+        assert_eq!(end(7).unwrap_err().exit.code(), 7);
+        assert_eq!(end(-1).unwrap_err().exit.code(), 255);
+    }
+
+    #[test]
+    fn a_variable_is_given_or_taken_from_here() {
+        assert_eq!(given("A=b=c").as_deref(), Some("A=b=c"));
+        assert_eq!(given("PATH"), Some(format!("PATH={}", std::env::var("PATH").unwrap())));
+        assert_eq!(given("NETLOOM_NOT_SET_ANYWHERE"), None);
+    }
+}
