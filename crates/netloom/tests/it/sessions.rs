@@ -60,7 +60,7 @@ fn a_shell_has_a_terminal_like_any_other() {
         terminal.types("echo code $?\r");
         terminal.shows(said);
     }
-    terminal.types("kill -KILL %1; wait; exit 7\r");
+    terminal.types("kill -KILL %1; disown -a; exit 7\r");
     assert_eq!(terminal.ends().0, 7);
     ends_in_the_node(&host, "sleep 4711");
 }
@@ -103,7 +103,7 @@ fn pasting_a_lot_loses_nothing() {
     let mut terminal =
         Terminal::with(&host, &["exec", "-it", "x/a", "--", "sh", "-c", "stty -echo; echo ready; md5sum"]);
     terminal.shows("ready\r\n");
-    let lines: String = (0..8000).map(|n| format!("line {n} of a configuration that is pasted\n")).collect();
+    let lines = "a line of a configuration that is pasted, as long as such lines are\n".repeat(5000);
     terminal.types(&lines);
     terminal.types("\x04");
     let sum = host.command("md5sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

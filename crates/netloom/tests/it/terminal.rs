@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{InputModes, LocalModes, OutputModes, Winsize, tcgetattr, tcsetwinsize};
 
@@ -37,7 +39,7 @@ impl Terminal {
         command.stdin(end()).stdout(end()).stderr(end());
         resize(&ours, 100, 30);
         let program = command.spawn().unwrap();
-        let (sender, pieces) = channel();
+        let (sender, pieces) = sync_channel(4096);
         let mut reader = std::fs::File::from(ours.try_clone().unwrap());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -72,7 +74,7 @@ impl Terminal {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.pieces.recv_timeout(left) {
                 Ok(piece) => self.shown.push_str(&String::from_utf8_lossy(&piece)),
-                Err(_) => panic!("never shown: {text:?}\nbut: {}", self.shown),
+                Err(why) => panic!("never shown: {text:?} ({why})\nbut: {}", self.shown),
             }
         }
     }
@@ -88,8 +90,14 @@ impl Terminal {
         (all.input_modes, all.output_modes, all.local_modes)
     }
 
-    /// Waits for the program's end: its code, and what was shown last.
+    /// Waits for the program's end, not for ever: its code, and what was shown last.
+    #[track_caller]
     pub(crate) fn ends(mut self) -> (i32, String, Modes) {
+        let pidfd = pidfd_open(Pid::from_child(&self.program), PidfdFlags::empty()).unwrap();
+        let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+        if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)).unwrap() == 0 {
+            self.shows("an end");
+        }
         let code = self.program.wait().unwrap().code().unwrap_or(-1);
         let modes = self.modes();
         // With the last descriptor of the other side the reader's `read` ends.
