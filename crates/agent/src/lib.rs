@@ -11,7 +11,8 @@
 //! | `PUT /labs/{lab}` | body [`wire::PutLab`]; `If-Match: "<generation>"` or `If-None-Match: *`; 202 [`wire::Accepted`] with `Location` |
 //! | `PUT /labs/{lab}?dry-run=true` | 200 `Plan`; nothing is changed |
 //! | `DELETE /labs/{lab}` | 202 [`wire::Accepted`] |
-//! | `PATCH /labs/{lab}/links` | body [`wire::PatchLink`]; 202 [`wire::Accepted`] |
+//! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`] |
+//! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"` |
 //! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`) | `text/plain`, chunk by chunk |
 //! | `GET /labs/{lab}/nodes/{node}/exec` | WebSocket, see below |
 //! | `GET /operations` | list of `OperationView`, oldest first |

@@ -71,11 +71,12 @@ impl From<Refusal> for Problem {
         match refusal {
             Refusal::NoLab(_) => new(404, "no-lab", "No such lab"),
             Refusal::NoNode { .. } => new(404, "no-node", "No such node"),
-            Refusal::NoEnd { .. } => new(404, "no-end", "No such link end"),
             Refusal::NoOperation(_) => new(404, "no-operation", "No such operation"),
             Refusal::InProgress { operation, .. } => {
                 Self { operation: Some(operation), ..new(409, "in-progress", "Something else is under way") }
             }
+            Refusal::Destroying(_) => new(409, "destroying", "The lab is being destroyed"),
+            Refusal::Edit { why, .. } => Self { reasons: why, ..new(422, "edit", "The edit does not fit the lab") },
             Refusal::Held { .. } => new(409, "held", "The lab is held as it is"),
             Refusal::OtherSource { .. } => new(409, "other-source", "The name belongs to another topology"),
             Refusal::NotRunning { .. } => new(409, "not-running", "The node does not run"),

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use netloom_engine::{OperationId, OperationView};
 use netloom_model::{Lab, NodeName, RuntimeKind};
-use netloom_plan::AdminState;
 use serde::{Deserialize, Serialize};
 
 /// The media type of a [`Problem`] (RFC 9457).
@@ -35,15 +34,8 @@ pub struct PutLab {
     pub only: Option<BTreeSet<NodeName>>,
 }
 
-/// The body of `PATCH /labs/{lab}/links`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PatchLink {
-    /// One end: `node:interface`.
-    pub end: String,
-    /// Whether it is switched on.
-    pub admin: AdminState,
-}
+/// The media type of a merge patch (RFC 7396).
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The answer to a request that was accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeKind, NodeName};
-use netloom_plan::Side;
+use netloom_plan::{Live, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{Store, StoreError, Write};
@@ -54,6 +54,9 @@ pub struct Wish {
     /// Why nothing is done for it, when a person has cancelled; a deploy or destroy clears it.
     #[serde(default)]
     pub held: Option<String>,
+    /// What live edits made other than the file that it was deployed from.
+    #[serde(default, skip_serializing_if = "Live::is_empty")]
+    pub live: Live,
     /// When it was first deployed.
     #[serde(with = "crate::time")]
     pub created: SystemTime,

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{AdminState, Desired, NodeState, Plan, plan};
+use netloom_plan::{Desired, NodeState, Plan, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,7 +20,8 @@ use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, DeployRequest, QUEUE, check_drivers, check_host, next_wish, observe, panicked, within,
+    Accepted, Actor, Command, DeployRequest, EditRequest, QUEUE, check_drivers, check_host, next_edit, next_wish,
+    observe, panicked, within,
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
@@ -290,13 +291,15 @@ impl Engine {
         self.ask(lab, |reply| Command::Destroy { reply }).await
     }
 
-    /// Switches one end of a link (`node:interface`) on or off.
-    pub async fn set_link(&self, lab: &LabName, end: &str, admin: AdminState) -> Accepted {
-        if self.shared.wishes.get(lab).is_none() {
-            return Err(Refusal::NoLab(lab.clone()));
+    /// Stores an edit of a lab as desired and returns the operation that makes it so. Edits may follow each other
+    /// before the first has ended; while a deploy or destroy is under way they are refused.
+    pub async fn edit(&self, lab: &LabName, request: EditRequest) -> Accepted {
+        let there = self.shared.wishes.get(lab).ok_or_else(|| Refusal::NoLab(lab.clone()))?;
+        if request.patch.get("nodes").is_some() {
+            let wish = next_edit(&there, &request)?.wish;
+            self.ask_drivers(Some(there), wish).await?;
         }
-        let end = end.to_owned();
-        self.ask(lab, move |reply| Command::SetLink { end: end.clone(), admin, reply }).await
+        self.ask(lab, move |reply| Command::Edit { request: request.clone(), reply }).await
     }
 
     /// Ends an operation; the lab is held as it is until the next deploy or destroy. One that has ended stays so.

@@ -11,6 +11,7 @@
 
 mod bulkhead;
 mod desired;
+mod document;
 mod driver;
 mod engine;
 mod event;
@@ -30,6 +31,7 @@ mod view;
 
 pub use bulkhead::{Bulkhead, Busy};
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
+pub use document::{Document, EndEntry, LinkEntry, link_key};
 pub use driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, LinkOrder,
     LogStream, NodeOrder, Reporter, Runtime, Store, StoreError, Terminal, Write,
@@ -38,7 +40,7 @@ pub use engine::{Config, Engine, Parts};
 pub use event::{Event, Events, What};
 pub use fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
-pub use lab::{DeployRequest, Rebuild};
+pub use lab::{DeployRequest, EditRequest, Rebuild};
 pub use layout::Layout;
 pub use ledger::StoreTrouble;
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};

@@ -93,7 +93,7 @@ pub struct StepRecord {
 pub struct OperationView {
     /// Its number.
     pub id: OperationId,
-    /// `deploy`, `destroy`, `link`.
+    /// `deploy`, `destroy`, `edit`.
     pub kind: String,
     /// Its lab.
     pub lab: LabName,
@@ -136,7 +136,7 @@ impl Operation {
         &self.lab
     }
 
-    /// `deploy`, `destroy`, `link`.
+    /// `deploy`, `destroy`, `edit`.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
@@ -156,7 +156,7 @@ impl Operation {
     }
 
     /// Adds the steps of a plan that it has not had yet.
-    pub(crate) fn add_steps(&self, steps: &[Step]) {
+    pub(crate) fn add_steps<'a>(&self, steps: impl Iterator<Item = &'a Step>) {
         let mut view = self.lock();
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         for step in steps {
@@ -279,7 +279,7 @@ impl Journal {
             events: self.events.clone(),
         });
         kept.operations.push_back(operation.clone());
-        // Running ones are never dropped: each lab has at most one.
+        // Running ones are never dropped: a lab has few of them.
         while kept.operations.len() > KEPT {
             let Some(at) = kept.operations.iter().position(|operation| operation.state.borrow().is_final()) else {
                 break;

@@ -23,16 +23,6 @@ pub enum Refusal {
         /// The names that there are.
         known: String,
     },
-    /// There is no such interface.
-    #[error("there is no link at `{end}` in lab `{lab}`; its ends are {known}")]
-    NoEnd {
-        /// The lab.
-        lab: LabName,
-        /// What was asked for.
-        end: String,
-        /// The ends that there are.
-        known: String,
-    },
     /// There is no such operation, or it is no longer kept.
     #[error("there is no operation `{0}`; only the last ones of this agent process are kept")]
     NoOperation(OperationId),
@@ -44,7 +34,7 @@ pub enum Refusal {
     InProgress {
         /// The lab.
         lab: LabName,
-        /// `deploy`, `destroy`, `link`.
+        /// `deploy`, `destroy`, `edit`.
         kind: String,
         /// Which one.
         operation: OperationId,
@@ -56,6 +46,17 @@ pub enum Refusal {
         lab: LabName,
         /// Why.
         why: String,
+    },
+    /// Nothing of the lab is to remain.
+    #[error("lab `{0}` is being destroyed; wait until it is gone, then deploy it again")]
+    Destroying(LabName),
+    /// An edit that does not fit the lab, or is none.
+    #[error("lab `{lab}` stays as it is: {}", .why.join("; "))]
+    Edit {
+        /// The lab.
+        lab: LabName,
+        /// Everything that is wrong.
+        why: Vec<String>,
     },
     /// The lab's name belongs to another file.
     #[error(

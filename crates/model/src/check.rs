@@ -6,6 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::lab::{End, Endpoint, LabParts, LinkId, Node, NodeKind, Violation};
 use crate::name::{InterfaceName, Mac, NodeName};
 
+/// Names that the endpoints of links have another meaning for.
+pub(crate) const RESERVED_NODES: [&str; 3] = ["host", "mgmt-net", "macvlan"];
+/// `lo` is in every namespace; the others name settings of all interfaces (net/ipv4/devinet.c).
+pub(crate) const RESERVED_INTERFACES: [&str; 3] = ["lo", "all", "default"];
+
 pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
     let mut found = Vec::new();
     for (name, node) in &parts.nodes {
@@ -18,6 +23,10 @@ pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
             }
             _ => {}
         }
+        if RESERVED_NODES.contains(&name.as_str()) && !(name.as_str() == "host" && node.kind == NodeKind::Host) {
+            let why = "links mean something else by that name; choose another".to_owned();
+            found.push(Violation::Value { node: name.clone(), why });
+        }
         found.extend(check_values(name, node).into_iter().map(|why| Violation::Value { node: name.clone(), why }));
     }
     let mut interfaces: BTreeMap<(String, InterfaceName), LinkId> = BTreeMap::new();
@@ -28,6 +37,10 @@ pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
             found.push(Violation::Ends { link: id.clone(), why: "a link with one end must end on a node" });
         }
         for end in link.ends() {
+            if RESERVED_INTERFACES.contains(&end.interface.display()) {
+                let why = format!("no link can have an interface named `{}`", end.interface);
+                found.push(Violation::WrongEnd { link: id.clone(), why });
+            }
             check_end(parts, &id, end, &mut found);
             // The ports of bridges live in the host's namespace and share its names.
             let owner = match &end.at {

@@ -55,15 +55,9 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Cut a link at one end, or mend it
-    Link {
-        /// What to do with it
-        state: LinkState,
-        /// The lab
-        lab: LabName,
-        /// The end, as NODE:INTERFACE
-        end: String,
-    },
+    /// Add, remove, cut and mend links while the lab runs
+    #[command(subcommand)]
+    Link(Link),
     /// Remove labs with everything of theirs
     Destroy(Destroy),
     /// Look at what the agent does or did, or cancel it
@@ -287,13 +281,62 @@ pub(crate) enum AgentCommand {
     },
 }
 
-/// On or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LinkState {
-    /// Mend it
-    Up,
-    /// Cut it
-    Down,
+/// `netloom link`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Link {
+    /// Add a link between two ends
+    Add(LinkAdd),
+    /// Remove a link
+    Rm {
+        /// The lab
+        lab: LabName,
+        /// One end, as NODE:INTERFACE
+        end: String,
+        /// Its other end, to be sure
+        other: Option<String>,
+        /// One event per line and the operation at the end
+        #[arg(long)]
+        json: bool,
+    },
+    /// Mend a link that was cut
+    Up(LinkEnd),
+    /// Cut a link at one end; the other end sees its carrier go
+    Down(LinkEnd),
+}
+
+/// `netloom link add`.
+#[derive(Debug, Args)]
+pub(crate) struct LinkAdd {
+    /// The lab
+    pub(crate) lab: LabName,
+    /// One end, as NODE:INTERFACE; the host's node is `host`
+    pub(crate) a: String,
+    /// The other end
+    pub(crate) b: String,
+    /// MTU of both ends, in bytes
+    #[arg(long)]
+    pub(crate) mtu: Option<u32>,
+    /// IPv4 addresses with prefix length, one per end; empty for an end without: `10.0.0.1/30,10.0.0.2/30`
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) ipv4: Vec<String>,
+    /// IPv6 addresses, likewise
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub(crate) ipv6: Vec<String>,
+    /// One event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `netloom link up` and `down`.
+#[derive(Debug, Args)]
+pub(crate) struct LinkEnd {
+    /// The lab
+    pub(crate) lab: LabName,
+    /// The end, as NODE:INTERFACE
+    pub(crate) end: String,
+    /// One event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The shells that completions are written for.

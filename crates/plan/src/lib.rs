@@ -22,5 +22,7 @@ pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unr
 pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, obstacles};
 pub use planner::plan;
-pub use state::{AdminState, Desired, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side};
+pub use state::{
+    AdminState, Desired, Live, LiveMark, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side,
+};
 pub use step::{Action, Owner, Plan, Step, StepId};

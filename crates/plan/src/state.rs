@@ -85,6 +85,56 @@ pub enum Side {
     B,
 }
 
+/// How something of a lab differs from the lab's file by live edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LiveMark {
+    /// It was added live; the file has nothing of that name.
+    Added,
+    /// It was changed live, or removed and added again.
+    Changed,
+    /// It was removed live; the file still has it.
+    Removed,
+}
+
+impl LiveMark {
+    /// What it is after it is added live.
+    #[must_use]
+    pub fn added(before: Option<Self>) -> Option<Self> {
+        Some(if before == Some(Self::Removed) { Self::Changed } else { Self::Added })
+    }
+
+    /// What it is after it is changed live.
+    #[must_use]
+    pub fn changed(before: Option<Self>) -> Option<Self> {
+        Some(before.unwrap_or(Self::Changed))
+    }
+
+    /// What it is after it is removed live: nothing if it was never in the file.
+    #[must_use]
+    pub fn removed(before: Option<Self>) -> Option<Self> {
+        (before != Some(Self::Added)).then_some(Self::Removed)
+    }
+}
+
+/// All nodes and links of a lab that live edits made other than its file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Live {
+    /// Nodes by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<NodeName, LiveMark>,
+    /// Links by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<LinkId, LiveMark>,
+}
+
+impl Live {
+    /// Whether the lab is as its file.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.links.is_empty()
+    }
+}
+
 /// What is wanted of one lab.
 #[derive(Debug, Clone, Copy)]
 pub struct Desired<'a> {

@@ -186,6 +186,13 @@ impl fmt::Display for Action {
 #[serde(transparent)]
 pub struct StepId(String);
 
+impl StepId {
+    /// The text itself: `object/name/verb`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

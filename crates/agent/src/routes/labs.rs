@@ -6,14 +6,14 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use netloom_engine::{DeployRequest, LabView, Rebuild, Refusal};
+use netloom_engine::{DeployRequest, Document, EditRequest, LabView, Rebuild, Refusal};
 use netloom_model::LabName;
 use serde::Deserialize;
 
 use super::{Answer, Shared, outcome, parse};
 use crate::problem::{JsonBody, Params, bad_request, json, switch};
 use crate::serve::App;
-use crate::wire::{PatchLink, Problem, PutLab};
+use crate::wire::{Problem, PutLab};
 
 /// `GET /labs`
 pub(super) async fn list(State(app): State<Shared>) -> Response {
@@ -33,11 +33,14 @@ fn view(app: &App, name: &LabName) -> Result<LabView, Problem> {
 /// `GET /labs/{lab}`
 pub(super) async fn one(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
     let view = view(&app, &parse(&lab)?)?;
-    let mut response = json(StatusCode::OK, &view);
-    if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", view.generation)) {
+    Ok(tagged(json(StatusCode::OK, &view), view.generation))
+}
+
+fn tagged(mut response: Response, generation: u64) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(&format!("\"{generation}\"")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
-    Ok(response)
+    response
 }
 
 /// The query of `PUT /labs/{lab}`.
@@ -96,11 +99,31 @@ pub(super) async fn destroy(State(app): State<Shared>, Path(lab): Path<String>) 
     outcome(app.engine.destroy(&parse(&lab)?).await)
 }
 
-/// `PATCH /labs/{lab}/links`
-pub(super) async fn patch_link(
+/// `GET /labs/{lab}/desired`
+pub(super) async fn desired(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
+    let name: LabName = parse(&lab)?;
+    let wish = app.engine.wishes().get(&name).ok_or(Refusal::NoLab(name))?;
+    Ok(tagged(json(StatusCode::OK, &Document::of(&wish)), wish.generation))
+}
+
+/// `PATCH /labs/{lab}`
+pub(super) async fn patch(
     State(app): State<Shared>,
     Path(lab): Path<String>,
-    JsonBody(body): JsonBody<PatchLink>,
+    headers: HeaderMap,
+    JsonBody(patch): JsonBody<serde_json::Value>,
 ) -> Answer {
-    outcome(app.engine.set_link(&parse(&lab)?, &body.end, body.admin).await)
+    let name: LabName = parse(&lab)?;
+    let generation = expected(&app, &name, &headers)?;
+    if generation.is_none() {
+        let detail = format!(
+            "say with `If-Match` which generation of lab `{name}` the patch was made for (the `ETag` of \
+             `/labs/{name}/desired`), or `If-Match: *` if that does not matter"
+        );
+        return Err(Problem::new(428, "unconditional", "The request must be conditional", detail));
+    }
+    // `*`: whichever it has when it is the patch's turn.
+    let any = headers.get(header::IF_MATCH).is_some_and(|tag| tag == "*");
+    let request = EditRequest { patch, generation: generation.filter(|_| !any) };
+    outcome(app.engine.edit(&name, request).await)
 }

@@ -123,6 +123,12 @@ impl Bench {
         self.unix().await.send(Method::PUT, &path, headers, serde_json::to_vec(&body).unwrap()).await
     }
 
+    /// Edits a lab.
+    pub(crate) async fn patch(&self, lab: &str, patch: &serde_json::Value, headers: &[(&str, &str)]) -> Reply {
+        let path = format!("/labs/{lab}");
+        self.unix().await.send(Method::PATCH, &path, headers, serde_json::to_vec(patch).unwrap()).await
+    }
+
     /// Deploys a lab and waits for the end.
     pub(crate) async fn deploy(&self, lab: &Arc<Lab>) -> OperationView {
         let reply = self.put(lab).await;

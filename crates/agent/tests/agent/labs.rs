@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use netloom_agent::wire::{Accepted, Info, PatchLink, Readiness};
+use netloom_agent::wire::{Accepted, Info, Readiness};
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{LabView, OperationState, OperationView, PortKind};
-use netloom_plan::{AdminState, Plan};
+use netloom_engine::{Document, LabView, OperationState, OperationView, PortKind};
+use netloom_plan::Plan;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bench::{Bench, within};
@@ -25,8 +26,8 @@ async fn a_lab_is_deployed_read_cut_and_destroyed() {
     let lab: LabView = one.json();
     assert!(lab.nodes.iter().all(|node| node.ready) && lab.links[0].state == "up", "{lab:#?}");
 
-    let cut = serde_json::to_vec(&PatchLink { end: "r1:eth1".into(), admin: AdminState::Down }).unwrap();
-    let reply = bench.send(Method::PATCH, "/labs/lab/links", cut).await;
+    let cut = json!({ "links": { "r1:eth1 r2:eth1": { "ends": { "r1:eth1": { "state": "down" } } } } });
+    let reply = bench.patch("lab", &cut, &[("if-match", "\"1\"")]).await;
     assert_eq!(reply.status, StatusCode::ACCEPTED);
     assert_eq!(bench.end_of(&reply).await.state, OperationState::Succeeded);
     let lab: LabView = bench.get("/labs/lab").await.json();
@@ -36,7 +37,7 @@ async fn a_lab_is_deployed_read_cut_and_destroyed() {
     assert_eq!(bench.end_of(&reply).await.state, OperationState::Succeeded);
     bench.get("/labs/lab").await.problem(404, "no-lab");
     let operations: Vec<OperationView> = bench.get("/operations").await.json();
-    assert_eq!(operations.iter().map(|view| view.kind.as_str()).collect::<Vec<_>>(), ["deploy", "link", "destroy"]);
+    assert_eq!(operations.iter().map(|view| view.kind.as_str()).collect::<Vec<_>>(), ["deploy", "edit", "destroy"]);
 }
 
 #[tokio::test]
@@ -65,6 +66,45 @@ async fn an_edit_of_another_generation_is_refused() {
         assert_eq!(reply.status, StatusCode::ACCEPTED, "{tag}: {reply:?}");
         bench.end_of(&reply).await;
     }
+}
+
+#[tokio::test]
+async fn a_patch_needs_a_precondition_and_the_second_of_two_command_lines_is_told() {
+    let bench = Bench::new().await;
+    bench.deploy(&Sketch::pair("lab").lab()).await;
+    let add = |key: &str| json!({ "links": { key: { "mtu": 1400 } } });
+    let missing = bench.patch("lab", &add("r1:eth5 r2:eth5"), &[]).await.problem(428, "unconditional");
+    assert!(missing.detail.contains("If-Match"), "{missing:?}");
+
+    let desired = bench.get("/labs/lab/desired").await;
+    let tag = desired.headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(desired.json::<Document>().generation, 1);
+    let first = bench.patch("lab", &add("r1:eth5 r2:eth5"), &[("if-match", &tag)]).await;
+    assert_eq!(first.status, StatusCode::ACCEPTED);
+    let problem = bench.patch("lab", &add("r1:eth6 r2:eth6"), &[("if-match", &tag)]).await.problem(412, "changed");
+    assert_eq!(problem.generation, Some(2));
+    // Who does not care says so.
+    let third = bench.patch("lab", &add("r1:eth7 r2:eth7"), &[("if-match", "*")]).await;
+    for reply in [first, third] {
+        assert_eq!(bench.end_of(&reply).await.state, OperationState::Succeeded);
+    }
+    let document: Document = bench.get("/labs/lab/desired").await.json();
+    let keys: Vec<&String> = document.links.keys().collect();
+    assert_eq!(keys, ["r1:eth1 r2:eth1", "r1:eth5 r2:eth5", "r1:eth7 r2:eth7"]);
+}
+
+#[tokio::test]
+async fn a_patch_that_does_not_fit_is_a_problem_with_every_reason() {
+    let bench = Bench::new().await;
+    bench.get("/labs/lab/desired").await.problem(404, "no-lab");
+    bench.patch("lab", &json!({}), &[("if-match", "\"1\"")]).await.problem(404, "no-lab");
+    bench.deploy(&Sketch::pair("lab").lab()).await;
+    let wrong = json!({ "links": { "r1:eth1": {}, "r1:eth5 r9:eth1": { "mtu": 9000 } }, "lnks": {} });
+    let problem = bench.patch("lab", &wrong, &[("if-match", "*")]).await.problem(422, "edit");
+    assert_eq!(problem.reasons.len(), 1, "{problem:?}");
+    bench.world.trouble("delete lab/*", .., Trouble::Slow(Duration::from_secs(600)));
+    bench.send(Method::DELETE, "/labs/lab", "").await;
+    bench.patch("lab", &json!({}), &[("if-match", "\"1\"")]).await.problem(409, "destroying");
 }
 
 #[tokio::test]

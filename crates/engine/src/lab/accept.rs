@@ -8,14 +8,13 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use netloom_failpoint::point;
-use netloom_plan::AdminState;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, Actor};
 use super::admit::{check_host, next_wish};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
-use super::observe::find_end;
+use super::edit::{EditRequest, Edited, Scope, next_edit};
 use crate::desired::{Phase, Wish, put, wish_key};
 use crate::driver::{StoreError, Write};
 use crate::event::What;
@@ -34,7 +33,7 @@ pub(super) enum Next {
 /// What follows when the store has answered.
 pub(super) enum Then {
     /// The wish is accepted and an operation of this kind begins; otherwise it is refused.
-    Begin(&'static str),
+    Begin(&'static str, Scope),
     /// As `Begin`, but a store that fails at once does not stop it: a full disk must not keep a lab alive.
     Destroy,
     /// The operation ends; its lab is held already.
@@ -65,7 +64,7 @@ impl Actor {
         let (next, reply) = match command {
             Command::Deploy { request, reply } => (self.deploy(&request), reply),
             Command::Destroy { reply } => (self.destroy(), reply),
-            Command::SetLink { end, admin, reply } => (self.set_link(&end, admin), reply),
+            Command::Edit { request, reply } => (self.edit(&request), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
         };
         // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
@@ -80,7 +79,7 @@ impl Actor {
         let (shared, write) = (self.shared.clone(), put(wish_key(&self.name), &*wish));
         let name = format!("wish of lab {}", self.name);
         match then {
-            Then::Begin(_) => point!("operation.before-store"),
+            Then::Begin(..) => point!("operation.before-store"),
             Then::Destroy => point!("operation.destroy.before-store"),
             Then::Cancelled(_) => {}
         }
@@ -96,19 +95,19 @@ impl Actor {
                 self.end_cancelled(&operation, answer.err());
                 Ok(operation)
             }
-            (Then::Begin(kind), Ok(())) => {
+            (Then::Begin(kind, scope), Ok(())) => {
                 point!("operation.stored");
-                Ok(self.accept_and_begin(*wish, kind))
+                Ok(self.accept_and_begin(*wish, kind, scope))
             }
             (Then::Destroy, Ok(())) => {
                 point!("operation.destroy.stored");
-                Ok(self.accept_and_begin(*wish, "destroy"))
+                Ok(self.accept_and_begin(*wish, "destroy", Scope::Lab))
             }
             (Then::Destroy, Err(error)) if !matches!(error, StoreError::Busy | StoreError::NoAnswer { .. }) => {
                 // If the agent dies before the end and the store never recovers, the lab comes back.
                 let text = format!("lab {} is destroyed although the store could not note it: {error}", self.name);
                 self.shared.events.publish(What::Notice { lab: Some(self.name.clone()), text });
-                let operation = self.accept_and_begin(*wish, "destroy");
+                let operation = self.accept_and_begin(*wish, "destroy", Scope::Lab);
                 self.owe_wish();
                 Ok(operation)
             }
@@ -128,12 +127,12 @@ impl Actor {
         let _ = reply.send(answer);
     }
 
-    fn accept_and_begin(&mut self, wish: Wish, kind: &'static str) -> Arc<Operation> {
+    fn accept_and_begin(&mut self, wish: Wish, kind: &'static str, scope: Scope) -> Arc<Operation> {
         if kind == "destroy" {
             self.supersede("a destroy took its place");
         }
         self.accept(wish);
-        self.begin(kind)
+        self.begin(kind, scope)
     }
 
     /// What the store has of this lab is to be what is accepted, as soon as it works.
@@ -162,14 +161,14 @@ impl Actor {
     }
 
     pub(super) fn in_progress(&self) -> Option<Refusal> {
-        let operation = &self.active.as_ref()?.operation;
+        let operation = &self.active.first()?.operation;
         let (kind, id) = (operation.kind().to_owned(), operation.id().clone());
         Some(Refusal::InProgress { lab: self.name.clone(), kind, operation: id })
     }
 
     fn deploy(&mut self, request: &DeployRequest) -> Result<Next, Refusal> {
         let wish = next_wish(self.wish.as_deref(), request)?;
-        if let Some(active) = &self.active {
+        if let Some(active) = self.active.first() {
             let same = active.operation.kind() == "deploy"
                 && request.rebuild == Rebuild::No
                 && self.wish.as_ref().is_some_and(|there| there.lab == wish.lab && there.held.is_none());
@@ -185,13 +184,13 @@ impl Actor {
             Wish { generation: there.generation, bridges: there.bridges.clone(), ..wish.clone() } == **there
         });
         if unchanged {
-            return Ok(Next::Answer(self.begin("deploy")));
+            return Ok(Next::Answer(self.begin("deploy", Scope::Lab)));
         }
-        Ok(Next::Store(Box::new(wish), Then::Begin("deploy")))
+        Ok(Next::Store(Box::new(wish), Then::Begin("deploy", Scope::Lab)))
     }
 
     fn destroy(&mut self) -> Result<Next, Refusal> {
-        if let Some(active) = &self.active
+        if let Some(active) = self.active.first()
             && active.operation.kind() == "destroy"
         {
             return Ok(Next::Answer(active.operation.clone()));
@@ -204,39 +203,26 @@ impl Actor {
             return Err(Refusal::NoLab(self.name.clone()));
         }
         self.supersede("a destroy took its place");
-        Ok(Next::Answer(self.begin("destroy")))
+        Ok(Next::Answer(self.begin("destroy", Scope::Lab)))
     }
 
-    fn set_link(&mut self, end: &str, admin: AdminState) -> Result<Next, Refusal> {
-        let Some(there) = self.wish.clone().filter(|wish| wish.phase == Phase::Run) else {
-            return Err(Refusal::NoLab(self.name.clone()));
-        };
-        if let Some(refusal) = self.in_progress() {
-            return Err(refusal);
+    fn edit(&mut self, request: &EditRequest) -> Result<Next, Refusal> {
+        let there = self.wish.clone().ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
+        let Edited { wish, scope } = next_edit(&there, request)?;
+        // Edits may follow each other quickly; each ends when what it named is as it should be.
+        if self.active.iter().any(|active| active.scope == Scope::Lab) {
+            return Err(self.in_progress().expect("one is under way"));
         }
-        if let Some(why) = &there.held {
-            return Err(Refusal::Held { lab: self.name.clone(), why: why.clone() });
+        if wish == *there {
+            return Ok(Next::Answer(self.begin("edit", scope)));
         }
-        let Some(found) = find_end(&there.lab, end) else {
-            let ends = there.lab.links().iter().flat_map(netloom_model::Link::ends);
-            let known: Vec<String> = ends.map(netloom_model::End::label).take(40).collect();
-            return Err(Refusal::NoEnd { lab: self.name.clone(), end: end.to_owned(), known: known.join(", ") });
-        };
-        let mut down = there.down.clone();
-        match admin {
-            AdminState::Up => down.remove(&found),
-            AdminState::Down => down.insert(found),
-        };
-        if down == there.down {
-            return Ok(Next::Answer(self.begin("link")));
-        }
-        let wish = Wish { down, generation: there.generation + 1, ..(*there).clone() };
-        Ok(Next::Store(Box::new(wish), Then::Begin("link")))
+        check_host(&self.shared, Some(&there), &wish)?;
+        Ok(Next::Store(Box::new(wish), Then::Begin("edit", scope)))
     }
 
     /// Holds the lab at once, whatever the store says: who cancels wants it to stop.
     fn cancel(&mut self, id: &OperationId) -> Result<Next, Refusal> {
-        let Some(active) = self.active.as_ref().filter(|active| active.operation.id() == id) else {
+        let Some(active) = self.active.iter().find(|active| active.operation.id() == id) else {
             let kept = self.shared.journal.get(id).map(Next::Answer);
             return kept.ok_or_else(|| Refusal::NoOperation(id.clone()));
         };
@@ -264,7 +250,12 @@ impl Actor {
             let _ = write!(text, ". Until the store has noted that, a restart of the agent lets it go on: {error}");
         }
         operation.end(OperationState::Cancelled, text, Vec::new());
-        self.active.take_if(|active| active.operation.id() == operation.id());
+        self.active.retain(|active| active.operation.id() != operation.id());
+        for active in self.active.drain(..) {
+            let id = operation.id();
+            let text = format!("the lab is held: operation {id} was cancelled while this one was under way too");
+            active.operation.end(OperationState::Superseded, text, Vec::new());
+        }
     }
 
     pub(super) fn accept(&mut self, wish: Wish) {
@@ -274,7 +265,7 @@ impl Actor {
     }
 
     pub(super) fn supersede(&mut self, why: &str) {
-        if let Some(active) = self.active.take() {
+        for active in self.active.drain(..) {
             active.operation.end(OperationState::Superseded, why, Vec::new());
         }
         if let Some((execution, _)) = &mut self.execution {
@@ -282,15 +273,18 @@ impl Actor {
         }
     }
 
-    pub(super) fn begin(&mut self, kind: &'static str) -> Arc<Operation> {
+    pub(super) fn begin(&mut self, kind: &'static str, scope: Scope) -> Arc<Operation> {
         let operation = self.shared.journal.begin(kind, &self.name);
         let deadline = Instant::now() + self.shared.config.operation_limit;
-        self.active = Some(Active { operation: operation.clone(), deadline, almost: None });
-        self.given_up.clear();
-        self.complaints.clear();
+        // What failed for good is tried again where it was asked for.
+        self.given_up.retain(|step, _| !scope.has_step(step));
+        self.complaints.retain(|(step, _)| !scope.has_step(step));
         self.retry = (0, None);
-        self.settling = None;
+        if scope == Scope::Lab {
+            self.settling = None;
+        }
         self.planned = None;
+        self.active.push(Active { operation: operation.clone(), scope, deadline, almost: None });
         point!("operation.accepted");
         operation
     }

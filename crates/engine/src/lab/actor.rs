@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::accept::Pending;
 use super::command::Command;
+use super::edit::Scope;
 use super::execute::{Execution, Summary};
 use super::observe::observe;
 use super::restart::Restarts;
@@ -39,8 +40,10 @@ const LISTED_WITHIN: Duration = Duration::from_secs(30);
 /// After so many failures in a row that may pass (15 s of back-off) an operation says so; the lab is worked on.
 const PATIENCE: u32 = 5;
 
+/// An operation under way. A lab has one deploy or one destroy at a time, or any number of edits.
 pub(super) struct Active {
     pub(super) operation: Arc<Operation>,
+    pub(super) scope: Scope,
     pub(super) deadline: Instant,
     /// Since when only carriers and proofs of life are missing.
     pub(super) almost: Option<Instant>,
@@ -49,6 +52,8 @@ pub(super) struct Active {
 /// Steps that were done and that the snapshot does not show yet.
 pub(super) struct Settling {
     done: BTreeSet<StepId>,
+    /// The wish that they were done for.
+    wish: Option<Arc<Wish>>,
     /// How long the snapshot may take.
     until: Instant,
     /// When everything was asked to be looked at again, since events seem to be missing.
@@ -69,11 +74,11 @@ pub(crate) struct Actor {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) changes: watch::Receiver<u64>,
     pub(super) wish: Option<Arc<Wish>>,
-    pub(super) active: Option<Active>,
+    pub(super) active: Vec<Active>,
     pub(super) execution: Option<(Execution, Arc<StepContext>)>,
     /// Steps that fail again until the wish changes.
     pub(super) given_up: BTreeMap<StepId, String>,
-    pub(super) complaints: Vec<String>,
+    pub(super) complaints: Vec<(StepId, String)>,
     pub(super) restarts: Restarts,
     /// How often in a row something failed that may work later, and when to try again.
     pub(super) retry: (u32, Option<Instant>),
@@ -100,7 +105,7 @@ impl Actor {
             commands,
             changes,
             wish,
-            active: None,
+            active: Vec::new(),
             execution: None,
             given_up: BTreeMap::new(),
             complaints: Vec::new(),
@@ -144,7 +149,7 @@ impl Actor {
                     self.settle(answer);
                 }
                 problems = closed(&mut self.closing) => {
-                    self.forget(problems);
+                    self.forget(&problems);
                     break;
                 }
                 () = execution => beat.owe(),
@@ -176,9 +181,9 @@ impl Actor {
         }
         if self.closing.is_some() {
             let problems = closed(&mut self.closing).await;
-            self.forget(problems);
+            self.forget(&problems);
         }
-        if let Some(active) = self.active.take() {
+        for active in self.active.drain(..) {
             let text = "the agent was stopped; its next start completes this";
             active.operation.end(OperationState::Superseded, text, Vec::new());
         }
@@ -192,7 +197,7 @@ impl Actor {
         let now = Instant::now();
         let mut timers =
             vec![self.restarts.next(now), self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
-        if let Some(active) = &self.active {
+        for active in &self.active {
             timers.push(Some(active.deadline));
             timers.push(active.almost.map(|_| now + PROVE / 2));
         }
@@ -227,12 +232,22 @@ impl Actor {
         if self.is_held() || !self.is_stale(&snapshot) {
             return Life::Goes;
         }
-        if self.wish.is_none() && self.active.is_none() {
+        if self.wish.is_none() && self.active.is_empty() {
             // One that was just made for a command waits for it, however late it comes.
             let idle = self.served && self.commands.is_empty() && self.pending.is_none();
             return if idle { Life::Ends } else { Life::Goes };
         }
-        let (observed, steps) = self.plan(&snapshot);
+        if let Some(then) = self.settling.as_ref().map(|settling| settling.wish.clone())
+            && generation(then.as_ref()) != generation(self.wish.as_ref())
+        {
+            // What was done for an older wish must show before the newer one is compared with what is there: a link
+            // that was just deleted, and is wanted again, may still be seen.
+            let (_, steps) = self.plan(then.as_deref(), &snapshot);
+            if self.waits_to_be_shown(&steps) {
+                return Life::Goes;
+            }
+        }
+        let (observed, steps) = self.plan(self.wish.as_deref(), &snapshot);
         if steps.is_empty() {
             return self.rest(&snapshot, &observed);
         }
@@ -240,15 +255,16 @@ impl Actor {
             return Life::Goes;
         }
         self.settling = None;
+        self.end_edits(&snapshot, Some(&steps));
         if self.retry.1.is_some_and(|at| Instant::now() < at) {
             return Life::Goes;
         }
         self.retry.1 = None;
-        let operation = self.active.as_ref().map(|active| active.operation.clone());
+        let followers = self.active.iter().map(|active| (active.operation.clone(), active.scope.clone())).collect();
         let (shared, lab, wish) = (self.shared.clone(), self.name.clone(), self.wish.clone());
         let places = Bulkhead::new("lab", shared.nodes.limit().div_ceil(2));
         let context = Arc::new(StepContext { shared, lab, wish, places });
-        let mut execution = Execution::new(steps, operation, self.shared.config.step_limit);
+        let mut execution = Execution::new(steps, followers, self.shared.config.step_limit);
         point!("operation.executing");
         execution.advance(&context);
         self.execution = Some((execution, context));
@@ -262,7 +278,7 @@ impl Actor {
         let now = Instant::now();
         let timer = [self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
         let due = timer.into_iter().flatten().any(|at| at <= now)
-            || self.active.as_ref().is_some_and(|active| active.almost.is_some())
+            || self.active.iter().any(|active| active.almost.is_some())
             || !self.restarts.due(now).is_empty();
         let changed = self.planned != Some(basis);
         self.planned = Some(basis);
@@ -290,24 +306,24 @@ impl Actor {
     }
 
     fn check_deadline(&mut self) {
-        if let Some(active) = self.active.take_if(|active| active.deadline <= Instant::now()) {
+        let now = Instant::now();
+        for active in self.active.extract_if(.., |active| active.deadline <= now) {
             let text = "its deadline passed; the wish stays and is worked on: `netloom inspect` shows how far it is";
             active.operation.end(OperationState::Deadline, text, Vec::new());
         }
     }
 
-    fn plan(&mut self, snapshot: &Snapshot) -> (Observed, Plan) {
+    fn plan(&self, wish: Option<&Wish>, snapshot: &Snapshot) -> (Observed, Plan) {
         let now = Instant::now();
-        let wish = self.wish.clone();
-        let lab = wish.as_ref().filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
+        let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
         let done = self.shared.done.of(&self.name);
-        let observed = observe(&self.name, lab, wish.as_deref(), &done, snapshot);
+        let observed = observe(&self.name, lab, wish, &done, snapshot);
         let due = self.restarts.due(now);
         let nothing = BTreeSet::new();
         let desired = Desired {
             lab,
-            rebuild: wish.as_ref().map_or(0, |wish| wish.rebuild),
-            down: wish.as_ref().map_or(&nothing, |wish| &wish.down),
+            rebuild: wish.map_or(0, |wish| wish.rebuild),
+            down: wish.map_or(&nothing, |wish| &wish.down),
             restart_due: &due,
         };
         let mut steps = plan(&self.name, &desired, &observed);
@@ -339,24 +355,21 @@ impl Actor {
             let count = self.retry.0 + 1;
             let wait = Duration::from_secs(1 << (count - 1).min(6)).min(Duration::from_secs(60));
             self.retry = (count, Some(Instant::now() + wait));
-            if count >= PATIENCE
-                && let Some(active) = self.active.take()
-            {
+            if count >= PATIENCE {
                 let text = format!("{count} tries in a row failed; the wish stays and is tried again");
-                active.operation.end(OperationState::Failed, text, summary.transient.values().cloned().collect());
+                for active in self.active.drain(..) {
+                    let failed = summary.transient.iter().filter(|(step, _)| active.scope.has_step(step));
+                    let failed = failed.map(|(_, why)| why.clone()).collect();
+                    active.operation.end(OperationState::Failed, text.clone(), failed);
+                }
             }
         }
-        let same_wish = match (&self.wish, &context.wish) {
-            (Some(now), Some(then)) => now.generation == then.generation,
-            (None, None) => true,
-            _ => false,
-        };
-        if same_wish {
+        if generation(self.wish.as_ref()) == generation(context.wish.as_ref()) {
             self.given_up.extend(summary.permanent);
         }
         self.let_go_of_bridges(&summary.done);
-        let settling = |done| Settling { done, until: Instant::now() + SETTLE, doubted: None };
-        self.settling = (!summary.done.is_empty()).then(|| settling(summary.done));
+        let (done, until, wish) = (summary.done, Instant::now() + SETTLE, context.wish.clone());
+        self.settling = (!done.is_empty()).then_some(Settling { done, wish, until, doubted: None });
     }
 
     fn note_states(&mut self, snapshot: &Snapshot) {
@@ -391,6 +404,10 @@ async fn closed(closing: &mut Option<Owned<Vec<String>>>) -> Vec<String> {
         Some(closing) => closing.await.unwrap_or_else(|panic| vec![panic.to_string()]),
         None => std::future::pending().await,
     }
+}
+
+fn generation(wish: Option<&Arc<Wish>>) -> Option<u64> {
+    wish.map(|wish| wish.generation)
 }
 
 async fn sleep_until(timer: Option<Instant>) {

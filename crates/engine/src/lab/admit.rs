@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use netloom_model::{Lab, LabParts, NodeName};
-use netloom_plan::{Desired, obstacles};
+use netloom_plan::{Desired, Live, obstacles};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,7 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
             generation: 1,
             rebuild: 0,
             down: BTreeSet::new(),
+            live: Live::default(),
             held: None,
             created: SystemTime::now(),
         });
@@ -59,9 +60,17 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
         bridges: there.bridges.union(&Wish::bridges_of(&lab)).cloned().collect(),
         held: None,
         lab,
+        live: still_live(&there.live, request.only.as_ref()),
         authority: there.authority.clone(),
         created: there.created,
     })
+}
+
+/// A file replaces what was edited live: all of it, or the chosen nodes and all links.
+fn still_live(live: &Live, only: Option<&BTreeSet<NodeName>>) -> Live {
+    let Some(only) = only else { return Live::default() };
+    let kept = live.nodes.iter().filter(|(node, _)| !only.contains(node));
+    Live { nodes: kept.map(|(node, mark)| (node.clone(), *mark)).collect(), links: BTreeMap::new() }
 }
 
 /// With `only`, the chosen nodes come from the request and all others stay as they are.
@@ -131,9 +140,12 @@ pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &
             unable.push(error);
         }
         let same = there.is_some_and(|there| there.lab.nodes().get(name) == Some(node));
+        if same {
+            continue;
+        }
         let fingerprint = netloom_plan::NodeFingerprint::of(node, wish.rebuild);
         let order = NodeOrder { lab: wish.lab.clone(), node: name.clone(), fingerprint };
-        if !same && let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
+        if let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
             unable.push(error);
         }
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use netloom_model::{Lab, NodeName};
-use netloom_plan::AdminState;
 use tokio::sync::oneshot;
 
+use super::edit::EditRequest;
 use crate::operation::{Operation, OperationId};
 use crate::refusal::Refusal;
 
@@ -42,7 +42,7 @@ pub(crate) type Accepted = Result<Arc<Operation>, Refusal>;
 pub(crate) enum Command {
     Deploy { request: DeployRequest, reply: oneshot::Sender<Accepted> },
     Destroy { reply: oneshot::Sender<Accepted> },
-    SetLink { end: String, admin: AdminState, reply: oneshot::Sender<Accepted> },
+    Edit { request: EditRequest, reply: oneshot::Sender<Accepted> },
     Cancel { operation: OperationId, reply: oneshot::Sender<Accepted> },
 }
 
@@ -51,7 +51,7 @@ impl Command {
     pub(crate) fn refuse(self, refusal: Refusal) {
         let (Self::Deploy { reply, .. }
         | Self::Destroy { reply }
-        | Self::SetLink { reply, .. }
+        | Self::Edit { reply, .. }
         | Self::Cancel { reply, .. }) = self;
         // The asker may have gone; that cancels nothing.
         let _ = reply.send(Err(refusal));

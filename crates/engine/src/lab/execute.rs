@@ -17,6 +17,7 @@ use netloom_plan::{Action, Owner, Plan, Step, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::edit::Scope;
 use super::step::{StepContext, panicked};
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::event::What;
@@ -42,7 +43,7 @@ pub(crate) struct Summary {
     /// Steps that may work later.
     pub transient: BTreeMap<StepId, String>,
     /// What commands complained about.
-    pub complaints: Vec<String>,
+    pub complaints: Vec<(StepId, String)>,
     /// All steps that were done.
     pub done: BTreeSet<StepId>,
 }
@@ -63,15 +64,16 @@ pub(crate) struct Execution {
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
     cancel: CancellationToken,
     summary: Summary,
-    operation: Option<Arc<Operation>>,
+    /// The operations that it is a part of, each with what it is about.
+    followers: Vec<(Arc<Operation>, Scope)>,
     /// How long one step may take.
     limit: Duration,
 }
 
 impl Execution {
-    pub(crate) fn new(plan: Plan, operation: Option<Arc<Operation>>, limit: Duration) -> Self {
-        if let Some(operation) = &operation {
-            operation.add_steps(&plan.steps);
+    pub(crate) fn new(plan: Plan, followers: Vec<(Arc<Operation>, Scope)>, limit: Duration) -> Self {
+        for (operation, scope) in &followers {
+            operation.add_steps(plan.steps.iter().filter(|step| scope.has_step(&step.id)));
         }
         let mut waiting = BTreeMap::new();
         let mut waiters: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
@@ -95,7 +97,7 @@ impl Execution {
             under_way: FuturesUnordered::new(),
             cancel: CancellationToken::new(),
             summary: Summary::default(),
-            operation,
+            followers,
             limit,
         }
     }
@@ -191,8 +193,12 @@ impl Execution {
         self.summary
     }
 
+    fn followers_of(&self, step: &StepId) -> impl Iterator<Item = &Arc<Operation>> {
+        self.followers.iter().filter(|(_, scope)| scope.has_step(step)).map(|(operation, _)| operation)
+    }
+
     fn begin(&self, step: &Step) {
-        if let Some(operation) = &self.operation {
+        for operation in self.followers_of(&step.id) {
             operation.set_step(&step.id, StepState::Running, None);
         }
     }
@@ -203,12 +209,12 @@ impl Execution {
             Outcome::Complained(text) => (StepState::Failed, Some(text.clone())),
             Outcome::Failed(error) => (StepState::Failed, Some(error.to_string())),
         };
-        self.announce(id, state, error, context);
+        self.announce(id, state, error.as_deref(), context);
         netloom_failpoint::point!("operation.step-done");
         match outcome {
             Outcome::Done => self.release(id),
             Outcome::Complained(text) => {
-                self.summary.complaints.push(text);
+                self.summary.complaints.push((id.clone(), text));
                 self.release(id);
             }
             Outcome::Failed(error) => {
@@ -223,19 +229,26 @@ impl Execution {
         }
     }
 
-    fn announce(&self, id: &StepId, state: StepState, error: Option<String>, context: &Arc<StepContext>) {
-        let operation = self.operation.as_ref();
-        if let Some(operation) = operation {
-            operation.set_step(id, state, error.clone());
+    fn announce(&self, id: &StepId, state: StepState, error: Option<&str>, context: &Arc<StepContext>) {
+        for operation in self.followers_of(id) {
+            operation.set_step(id, state, error.map(str::to_owned));
         }
-        context.shared.events.publish(What::Step {
+        let step = |operation: Option<&Arc<Operation>>| What::Step {
             operation: operation.map(|operation| operation.id().clone()),
             lab: context.lab.clone(),
             step: id.to_string(),
             text: self.steps[id].action.to_string(),
             state,
-            error,
-        });
+            error: error.map(str::to_owned),
+        };
+        // Each operation is followed by itself.
+        let mut followers = self.followers_of(id).peekable();
+        if followers.peek().is_none() {
+            context.shared.events.publish(step(None));
+        }
+        for operation in followers {
+            context.shared.events.publish(step(Some(operation)));
+        }
     }
 
     fn release(&mut self, id: &StepId) {

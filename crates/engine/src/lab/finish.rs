@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{InterfaceName, LabName};
-use netloom_plan::{Action, NodeState, Observed, StepId};
+use netloom_model::{InterfaceName, LabName, Link, LinkId, NodeName};
+use netloom_plan::{Action, NodeState, Observed, Plan, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::actor::{Actor, Life, PROVE};
+use super::actor::{Active, Actor, Life, PROVE};
 use super::step::within;
 use crate::desired::{Phase, Wish, done_key, wish_key};
 use crate::driver::{Context, Write};
 use crate::engine::Shared;
 use crate::inventory::Snapshot;
-use crate::operation::{Operation, OperationState};
+use crate::operation::OperationState;
 use crate::task;
 
 /// How long an operation waits for carriers when everything else is as desired.
@@ -28,31 +28,59 @@ impl Actor {
         if self.wish.as_ref().is_none_or(|wish| wish.phase == Phase::Destroy) {
             return self.finish_destroy(observed);
         }
-        let Some(active) = &mut self.active else { return Life::Goes };
+        self.end_edits(snapshot, None);
+        Life::Goes
+    }
+
+    /// Ends the operations of which nothing is left in the plan, if the snapshot shows that what they made also works.
+    pub(super) fn end_edits(&mut self, snapshot: &Snapshot, plan: Option<&Plan>) {
+        let Some(wish) = self.wish.clone().filter(|wish| wish.phase == Phase::Run && !self.active.is_empty()) else {
+            return;
+        };
         let now = Instant::now();
-        let wish = self.wish.clone().expect("checked above");
-        let unproven = wish.lab.nodes().iter().any(|(name, node)| {
-            let runs = snapshot.labs.get(&self.name).and_then(|facts| facts.nodes.get(name));
+        let unproven = self.unproven(&wish, snapshot, now);
+        let dark = links_without_carrier(&self.name, &wish, snapshot);
+        let mut ended = Vec::new();
+        for active in std::mem::take(&mut self.active) {
+            let scope = &active.scope;
+            if plan.is_some_and(|plan| plan.steps.iter().any(|step| scope.has_step(&step.id))) {
+                self.active.push(active);
+                continue;
+            }
+            let since = active.almost.unwrap_or(now);
+            let fails = self.given_up.keys().any(|step| scope.has_step(step));
+            let waits = dark.iter().any(|link| scope.has_link(link)) && now - since < CARRIER && !fails;
+            if waits || unproven.iter().any(|node| scope.has_node(node)) {
+                self.active.push(Active { almost: Some(since), ..active });
+            } else {
+                ended.push(active);
+            }
+        }
+        for active in ended {
+            self.end(&active, snapshot, &wish, &dark);
+        }
+    }
+
+    /// Nodes that run a command and have not lived long enough to be called running.
+    fn unproven(&self, wish: &Wish, snapshot: &Snapshot, now: Instant) -> Vec<NodeName> {
+        let facts = snapshot.labs.get(&self.name);
+        let unproven = wish.lab.nodes().iter().filter(|(name, node)| {
+            let runs = facts.and_then(|facts| facts.nodes.get(*name));
             runs.is_some_and(|fact| fact.state == NodeState::Running)
                 && !(node.cmd.is_empty() && node.entrypoint.is_empty())
                 && self.restarts.running_for(name, now).is_none_or(|ran| ran < PROVE)
         });
-        let dark = links_without_carrier(&self.name, &wish, snapshot);
-        let since = *active.almost.get_or_insert(now);
-        if unproven || (!dark.is_empty() && now - since < CARRIER && self.given_up.is_empty()) {
-            return Life::Goes;
-        }
-        let active = self.active.take().expect("checked above");
-        self.end_deploy(&active.operation, snapshot, &wish, &dark);
-        Life::Goes
+        unproven.map(|(name, _)| name.clone()).collect()
     }
 
-    pub(super) fn end_deploy(&mut self, operation: &Operation, snapshot: &Snapshot, wish: &Wish, dark: &[String]) {
+    fn end(&mut self, active: &Active, snapshot: &Snapshot, wish: &Wish, dark: &[LinkId]) {
         point!("operation.concluded");
-        let mut problems: Vec<String> = self.given_up.values().cloned().collect();
-        problems.append(&mut self.complaints);
+        let Active { operation, scope, .. } = active;
+        let given_up = self.given_up.iter().filter(|(step, _)| scope.has_step(step));
+        let mut problems: Vec<String> = given_up.map(|(_, why)| why.clone()).collect();
+        problems.extend(self.complaints.extract_if(.., |(step, _)| scope.has_step(step)).map(|(_, why)| why));
         if let Some(facts) = snapshot.labs.get(&self.name) {
-            for fact in facts.nodes.values() {
+            for fact in facts.nodes.values().filter(|fact| scope.has_node(&fact.node)) {
                 let (NodeState::Exited { .. } | NodeState::Failed { .. }) = &fact.state else { continue };
                 if self.given_up.contains_key(&start_id(fact)) {
                     continue;
@@ -63,7 +91,8 @@ impl Actor {
                 problems.push(format!("node {}: {}{again}{output}", fact.node, fact.state));
             }
         }
-        problems.extend(dark.iter().map(|link| format!("link {link}: no carrier after {} s", CARRIER.as_secs())));
+        let dark = dark.iter().filter(|link| scope.has_link(link));
+        problems.extend(dark.map(|link| format!("link {link}: no carrier after {} s", CARRIER.as_secs())));
         let nothing = operation.view().steps.is_empty();
         let (nodes, links) = (wish.lab.nodes().len(), wish.lab.links().len());
         if !problems.is_empty() {
@@ -95,9 +124,9 @@ impl Actor {
     pub(super) fn finish_destroy(&mut self, observed: &Observed) -> Life {
         let given_up: Vec<String> = self.given_up.values().cloned().collect();
         if !given_up.is_empty() {
-            if let Some(active) = self.active.take() {
+            for active in self.active.drain(..) {
                 let text = format!("lab {} could not be removed completely; destroy it again", self.name);
-                active.operation.end(OperationState::Failed, text, given_up);
+                active.operation.end(OperationState::Failed, text, given_up.clone());
             }
             return Life::Goes;
         }
@@ -112,17 +141,17 @@ impl Actor {
     }
 
     /// The lab is gone, from the host and from the store; or the store forgets it as soon as it can.
-    pub(super) fn forget(&mut self, problems: Vec<String>) {
+    pub(super) fn forget(&mut self, problems: &[String]) {
         self.closing = None;
         self.shared.done.forget(&self.name);
         self.shared.wishes.set(&self.name, None);
         self.wish = None;
-        if let Some(active) = self.active.take() {
+        for active in self.active.drain(..) {
             if problems.is_empty() {
                 let text = format!("lab {} is destroyed", self.name);
                 active.operation.end(OperationState::Succeeded, text, Vec::new());
             } else {
-                active.operation.end(OperationState::Failed, problems.join("; "), problems);
+                active.operation.end(OperationState::Failed, problems.join("; "), problems.to_vec());
             }
         }
     }
@@ -160,12 +189,12 @@ fn start_id(fact: &crate::fact::NodeFact) -> StepId {
 
 /// The links that should carry traffic and have no carrier on some end. An end that is off (by us or by the
 /// router itself) darkens its link on purpose.
-fn links_without_carrier(name: &LabName, wish: &Wish, snapshot: &Snapshot) -> Vec<String> {
+fn links_without_carrier(name: &LabName, wish: &Wish, snapshot: &Snapshot) -> Vec<LinkId> {
     let seen = snapshot.links(name);
-    let links = wish.lab.links().iter().filter(|link| link.b.is_some());
-    let dark = links.filter(|link| {
-        let Some(seen) = seen.get(&link.id()) else { return false };
+    let links = wish.lab.links().iter().filter(|link| link.b.is_some()).map(Link::id);
+    let is_dark = |link: &LinkId| {
+        let Some(seen) = seen.get(link) else { return false };
         seen.ports.iter().all(|port| port.admin_up) && seen.ports.iter().any(|port| !port.carrier)
-    });
-    dark.map(|link| link.id().to_string()).collect()
+    };
+    links.filter(is_dark).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName};
-use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side};
+use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode};
 
 use crate::desired::{Done, Wish};
 use crate::fact::{Place, PortFact, PortKind, PortMark};
@@ -104,18 +104,4 @@ fn bridges(
             (name, ObservedBridge { exists, held })
         })
         .collect()
-}
-
-/// The side of a link that a person means by `node:interface`.
-pub(crate) fn find_end(lab: &Lab, end: &str) -> Option<(LinkId, Side)> {
-    lab.links().iter().find_map(|link| {
-        let side = if link.a.label() == end {
-            Side::A
-        } else if link.b.as_ref().is_some_and(|b| b.label() == end) {
-            Side::B
-        } else {
-            return None;
-        };
-        Some((link.id(), side))
-    })
 }

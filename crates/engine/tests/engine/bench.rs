@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use netloom_engine::testing::{FakeStore, Sketch, World};
 use netloom_engine::{
-    Config, DeployRequest, Engine, Fabric, Layout, Operation, OperationState, OperationView, Parts, Rebuild, Refusal,
-    channel,
+    Config, DeployRequest, EditRequest, Engine, Fabric, Layout, Operation, OperationState, OperationView, Parts,
+    Rebuild, Refusal, channel,
 };
 use netloom_model::{Lab, LabName};
 
@@ -88,6 +88,22 @@ impl Bench {
     pub(crate) async fn begin(&self, lab: &Arc<Lab>) -> Result<Arc<Operation>, Refusal> {
         self.ready().await;
         self.engine.deploy(request(lab)).await
+    }
+
+    /// Edits the lab `lab`, whatever its generation.
+    pub(crate) async fn edit(&self, patch: serde_json::Value) -> Result<Arc<Operation>, Refusal> {
+        self.edit_of(&lab_name("lab"), patch).await
+    }
+
+    pub(crate) async fn edit_of(&self, lab: &LabName, patch: serde_json::Value) -> Result<Arc<Operation>, Refusal> {
+        self.engine.edit(lab, EditRequest { patch, generation: None }).await
+    }
+
+    /// Edits the lab `lab` in a way that has to work.
+    pub(crate) async fn edited(&self, patch: serde_json::Value) -> OperationView {
+        let view = end(&self.edit(patch).await.unwrap()).await;
+        assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+        view
     }
 
     /// Deploys what has to work.

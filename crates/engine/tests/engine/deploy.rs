@@ -6,7 +6,7 @@ use std::time::Duration;
 use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{Config, DeployRequest, OperationState, Place, Rebuild, Refusal};
 use netloom_model::Mtu;
-use netloom_plan::AdminState;
+use serde_json::json;
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, request, until};
 
@@ -154,7 +154,7 @@ async fn what_is_not_there_cannot_be_destroyed_or_switched() {
     bench.ready().await;
     let lab = lab_name("nothing");
     assert!(matches!(bench.engine.destroy(&lab).await, Err(Refusal::NoLab(_))));
-    assert!(matches!(bench.engine.set_link(&lab, "r1:eth1", AdminState::Down).await, Err(Refusal::NoLab(_))));
+    assert!(matches!(bench.edit_of(&lab, json!({})).await, Err(Refusal::NoLab(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,30 +206,6 @@ async fn only_the_chosen_nodes_are_deployed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_is_switched_off_and_on() {
-    let bench = Bench::new().await;
-    bench.made(&pair()).await;
-    let lab = lab_name("lab");
-    let place = Place::Node(lab.clone(), "r1".parse().unwrap());
-    let off = bench.engine.set_link(&lab, "r1:eth1", AdminState::Down).await.unwrap();
-    assert_eq!(end(&off).await.state, OperationState::Succeeded);
-    assert!(!bench.world.port(&place, "eth1").unwrap().admin_up);
-    assert_eq!(bench.world.take_calls(), ["set lab/r1:eth1-r2:eth1"]);
-    // It stays off over a deploy of the same file and over a restart of the engine.
-    assert_eq!(bench.deploy(&pair()).await.message.as_deref(), Some("nothing to change"));
-    let bench = bench.restart().await;
-    bench.ready().await;
-    pass(5).await;
-    assert!(!bench.world.port(&place, "eth1").unwrap().admin_up);
-    let on = bench.engine.set_link(&lab, "r1:eth1", AdminState::Up).await.unwrap();
-    assert_eq!(end(&on).await.state, OperationState::Succeeded);
-    let port = bench.world.port(&place, "eth1").unwrap();
-    assert!(port.admin_up && port.carrier);
-    let unknown = bench.engine.set_link(&lab, "r1:eth9", AdminState::Down).await;
-    assert!(matches!(unknown, Err(Refusal::NoEnd { .. })), "{unknown:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_a_router_does_to_its_own_interface_is_left_alone() {
     let bench = Bench::new().await;
     bench.made(&pair()).await;
@@ -270,8 +246,8 @@ async fn cancel_holds_the_lab_until_the_next_deploy() {
     bench.ready().await;
     pass(120).await;
     assert_eq!(bench.world.calls(), [""; 0]);
-    let link = bench.engine.set_link(&lab_name("lab"), "r1:eth1", AdminState::Down).await;
-    assert!(matches!(link, Err(Refusal::Held { .. })), "{link:?}");
+    let edit = bench.edit(json!({ "links": { "r1:eth1 r2:eth1": null } })).await;
+    assert!(matches!(edit, Err(Refusal::Held { .. })), "{edit:?}");
     bench.made(&pair()).await;
     assert_eq!(bench.world.nodes(), ["lab/r1 running", "lab/r2 running"]);
     // What has ended stays as it ended.

@@ -3,6 +3,7 @@
 
 mod bench;
 mod deploy;
+mod edit;
 mod failure;
 mod inventory;
 mod lifecycle;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use netloom_engine::testing::{EventsAre, Sketch, Trouble};
 use netloom_engine::{OperationState, Place, Refusal, StoreError, What};
-use netloom_plan::AdminState;
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, until};
@@ -34,7 +34,7 @@ async fn a_store_that_hangs_refuses_every_change_in_time_and_says_since_when() {
     assert!(start.elapsed() <= limit(), "{:?}", start.elapsed());
     let start = Instant::now();
     no_answer(&bench.engine.destroy(&lab_name("lab")).await);
-    no_answer(&bench.engine.set_link(&lab_name("lab"), "r1:eth1", AdminState::Down).await);
+    no_answer(&bench.edit(json!({ "links": { "r1:eth1 r2:eth1": null } })).await);
     no_answer(&bench.begin(&Sketch::new("two").node("r1").lab()).await);
     assert!(start.elapsed() < Duration::from_millis(100), "it is known by now: {:?}", start.elapsed());
     pass(60).await;

@@ -6,6 +6,7 @@ use super::node::Facts;
 use super::reader::{At, Cx, Read, Table, get};
 use super::tree::{Data, Entry, Value};
 use super::value::digits;
+use crate::check::RESERVED_INTERFACES;
 use crate::lab::{Endpoint, Interface, NetworkMode, NodeKind, RuntimeKind};
 use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
 
@@ -166,8 +167,7 @@ pub(super) fn draft(at: Endpoint, interface: &str, span: Span, path: &Path<'_>, 
             return None;
         }
     };
-    // `lo` is in every namespace; the others name settings of all interfaces (net/ipv4/devinet.c).
-    if ["lo", "all", "default"].contains(&interface.display()) {
+    if RESERVED_INTERFACES.contains(&interface.display()) {
         let message = format!("no link can have an interface named `{interface}`");
         cx.report.error(Code::ReservedInterface, span, path, message).help("the kernel uses that name itself");
         return None;

@@ -13,6 +13,7 @@ use super::nearest::edits;
 use super::reader::{Appended, At, Cx, Field, First, Merged, Table, list};
 use super::tree::{Entry, Value};
 use super::value::{Command, CpuMillis, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words};
+use crate::check::RESERVED_NODES;
 use crate::lab::{Bind, NetworkMode, Node, NodeKind, RestartPolicy, RuntimeKind};
 use crate::name::{InterfaceName, NodeName};
 
@@ -387,9 +388,8 @@ fn finish_still(
 
 /// Names that stand for something else in the endpoints of links.
 fn check_reserved(name: &NodeName, kind: NodeKind, key: Span, at: &Path<'_>, cx: &mut Cx<'_>) {
-    const RESERVED: [&str; 3] = ["host", "mgmt-net", "macvlan"];
     let means_itself = name.as_str() == "host" && kind == NodeKind::Host;
-    if RESERVED.contains(&name.as_str()) && !means_itself {
+    if RESERVED_NODES.contains(&name.as_str()) && !means_itself {
         cx.report
             .error(
                 Code::InvalidName,
@@ -397,6 +397,6 @@ fn check_reserved(name: &NodeName, kind: NodeKind, key: Span, at: &Path<'_>, cx:
                 at,
                 format!("no node can be named `{name}`: links mean something else by it"),
             )
-            .help(format!("choose a name other than {}", list(&RESERVED)));
+            .help(format!("choose a name other than {}", list(&RESERVED_NODES)));
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, IF_MATCH};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use netloom_agent::wire::{Info, Problem};
@@ -98,12 +98,27 @@ impl Client {
 
     /// Sends one request. The answer is one of success.
     async fn send(&self, method: &Method, path: &str, body: Option<Bytes>) -> Result<Response<Incoming>> {
+        let answer = self.send_if(method, path, body, None).await?;
+        answer.ok_or_else(|| self.broken("it refuses a precondition that was not set"))
+    }
+
+    /// Sends one request, to be done only if the resource is as `tag` says; `None` if it has changed since.
+    async fn send_if(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+        tag: Option<&str>,
+    ) -> Result<Option<Response<Incoming>>> {
         let settled = Instant::now() + SETTLING;
         loop {
-            let response = self.once(method, path, body.clone()).await?;
+            let response = self.once(method, path, body.clone(), tag).await?;
             let status = response.status();
             if status.is_success() {
-                return Ok(response);
+                return Ok(Some(response));
+            }
+            if status == StatusCode::PRECONDITION_FAILED && tag.is_some() {
+                return Ok(None);
             }
             let busy = status == StatusCode::SERVICE_UNAVAILABLE && response.headers().contains_key("retry-after");
             let failure = failure(status, &self.whole(response).await?);
@@ -115,7 +130,13 @@ impl Client {
         }
     }
 
-    async fn once(&self, method: &Method, path: &str, body: Option<Bytes>) -> Result<Response<Incoming>> {
+    async fn once(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<Bytes>,
+        tag: Option<&str>,
+    ) -> Result<Response<Incoming>> {
         let io = TokioIo::new(self.stream().await?);
         let broken = |error: hyper::Error| self.broken(&error.to_string());
         let (mut sender, connection) = http1::handshake(io).await.map_err(broken)?;
@@ -123,6 +144,10 @@ impl Client {
         let request = Request::builder().method(method).uri(path).header(HOST, "localhost").header(ACCEPT, "*/*");
         let request = match &body {
             Some(_) => request.header(CONTENT_TYPE, "application/json"),
+            None => request,
+        };
+        let request = match tag {
+            Some(tag) => request.header(IF_MATCH, tag),
             None => request,
         };
         let request = request.body(Full::new(body.unwrap_or_default())).map_err(Failure::failed)?;
@@ -155,6 +180,23 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| {
             Failure::failed(format_args!("the agent's answer to {method} {path} is not understood ({error})"))
         })
+    }
+
+    /// Patches a resource that has this generation; `None` if it has another one by now.
+    pub(crate) async fn patch<T>(&self, path: &str, generation: u64, patch: &serde_json::Value) -> Result<Option<T>>
+    where
+        T: DeserializeOwned,
+    {
+        let body = serde_json::to_vec(patch).map_err(Failure::failed)?;
+        let tag = format!("\"{generation}\"");
+        let Some(response) = self.send_if(&Method::PATCH, path, Some(body.into()), Some(&tag)).await? else {
+            return Ok(None);
+        };
+        let bytes = self.whole(response).await?;
+        let read = serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::failed(format_args!("the agent's answer to PATCH {path} is not understood ({error})"))
+        });
+        read.map(Some)
     }
 
     /// Opens a stream of bytes.

@@ -1,34 +1,94 @@
-//! `netloom link up|down`: a cable is pulled, or put back.
+//! `netloom link`: a cable is put in, taken out, cut, mended.
 
-use hyper::Method;
-use netloom_agent::wire::{Accepted, PatchLink};
-use netloom_engine::Layout;
+use netloom_engine::{Document, Layout};
 use netloom_model::LabName;
-use netloom_plan::AdminState;
+use serde_json::{Map, Value, json};
 
-use super::follow::{Following, Shown};
-use crate::cli::LinkState;
-use crate::client::{Client, segment};
-use crate::failure::Result;
-use crate::output;
+use super::edit::Edit;
+use crate::cli::{Link, LinkAdd, LinkEnd};
+use crate::client::Client;
+use crate::failure::{Failure, Result};
 
-/// Switches one end; returns when it is so.
-pub(crate) async fn run(state: LinkState, lab: &LabName, end: String, layout: &Layout) -> Result {
+/// Returns when it is so.
+pub(crate) async fn run(command: Link, layout: &Layout) -> Result {
     let client = Client::connect(layout).await?;
-    let (admin, word) = match state {
-        LinkState::Up => (AdminState::Up, "up"),
-        LinkState::Down => (AdminState::Down, "down"),
+    match command {
+        Link::Add(options) => add(&options, &client).await,
+        Link::Rm { lab, end, other, json } => remove(&lab, &end, other.as_deref(), json, &client).await,
+        Link::Up(end) => switch(&end, "up", &client).await,
+        Link::Down(end) => switch(&end, "down", &client).await,
+    }
+}
+
+async fn add(options: &LinkAdd, client: &Client) -> Result {
+    let LinkAdd { lab, a, b, mtu, ipv4, ipv6, json } = options;
+    for (option, given) in [("--ipv4", ipv4), ("--ipv6", ipv6)] {
+        if given.len() > 2 {
+            let count = given.len();
+            return Err(Failure::input(format_args!("{option}: here are {count} addresses, and a link has two ends")));
+        }
+    }
+    let end = |at: usize| {
+        let mut end = Map::new();
+        for (field, given) in [("ipv4", ipv4), ("ipv6", ipv6)] {
+            if let Some(address) = given.get(at).filter(|address| !address.is_empty()) {
+                end.insert(field.to_owned(), address.as_str().into());
+            }
+        }
+        Value::Object(end)
     };
-    let body = PatchLink { end: end.clone(), admin };
-    let accepted: Accepted = client.ask(&Method::PATCH, &format!("/labs/{}/links", segment(lab)), Some(&body)).await?;
-    let following = Following {
-        client: &client,
-        title: format!("link {word} at {end}"),
-        shown: Shown::Not,
-        timeout: None,
-        go_on: format!("try again with `netloom link {word} {lab} {end}`"),
+    let mut link = json!({ "ends": { a: end(0), b: end(1) } });
+    if let Some(mtu) = mtu {
+        link["mtu"] = (*mtu).into();
+    }
+    let edit = Edit { client, lab, title: format!("link add {a} {b}"), json: *json };
+    let patch = |wanted: &Document| match wanted.links.keys().find(|key| ends_on(key, a) && ends_on(key, b)) {
+        Some(_) => Err(Failure::input(format_args!("lab `{lab}` has a link between {a} and {b} already"))),
+        None => Ok(json!({ "links": { format!("{a} {b}"): link } })),
     };
-    let ended = following.to_the_end(accepted.operation).await?;
-    following.judge(&ended)?;
-    output::result(&format!("lab {lab}: {end} is {word}\n"))
+    edit.make_and_say(patch, &format!("link {a} {b} is up")).await
+}
+
+async fn remove(lab: &LabName, end: &str, other: Option<&str>, json: bool, client: &Client) -> Result {
+    let title = format!("link rm {end}");
+    let edit = Edit { client, lab, title, json };
+    let patch = |wanted: &Document| {
+        let key = find(wanted, end)?;
+        match other {
+            Some(other) if !ends_on(key, other) => {
+                let ends = key.replace(' ', " and ");
+                Err(Failure::input(format_args!("the link at {end} is between {ends}; it does not end at {other}")))
+            }
+            _ => Ok(json!({ "links": { key: null } })),
+        }
+    };
+    let what = other.map_or_else(|| format!("at {end}"), |other| format!("{end} {other}"));
+    edit.make_and_say(patch, &format!("link {what} is removed")).await
+}
+
+async fn switch(LinkEnd { lab, end, json }: &LinkEnd, state: &str, client: &Client) -> Result {
+    let edit = Edit { client, lab, title: format!("link {state} {end}"), json: *json };
+    let patch =
+        |wanted: &Document| Ok(json!({ "links": { find(wanted, end)?: { "ends": { end: { "state": state } } } } }));
+    edit.make_and_say(patch, &format!("{end} is {state}")).await
+}
+
+fn ends_on(key: &str, end: &str) -> bool {
+    key.split(' ').any(|own| own == end)
+}
+
+/// The link that has an end of this name.
+fn find<'a>(wanted: &'a Document, end: &str) -> Result<&'a str> {
+    let mut links = wanted.links.keys();
+    links.find(|key| ends_on(key, end)).map(String::as_str).ok_or_else(|| {
+        let ends = wanted.links.keys().flat_map(|key| key.split(' '));
+        let near = ends.clone().find(|own| own.eq_ignore_ascii_case(end));
+        let known: Vec<&str> = ends.take(40).collect();
+        let hint = match (near, known.is_empty()) {
+            (Some(near), _) => format!("did you mean {near}?"),
+            (None, true) => "it has no links".to_owned(),
+            (None, false) => format!("its ends are {}", known.join(", ")),
+        };
+        Failure::input(format_args!("there is no link at {end} in lab `{}`; {hint}", wanted.name))
+    })
 }

@@ -3,6 +3,7 @@
 mod agent_process;
 mod deploy;
 mod destroy;
+mod edit;
 mod exec;
 mod follow;
 mod inspect;
@@ -35,7 +36,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Shell { node } => ours(exec::shell(&node, layout).await),
         Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,
         Command::Events { follow, json } => output_of::events(follow, json, layout).await,
-        Command::Link { state, lab, end } => link::run(state, &lab, end, layout).await,
+        Command::Link(command) => link::run(command, layout).await,
         Command::Destroy(options) => destroy::run(options, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,
         Command::Agent(options) => agent_process::run(&options, layout).await,

@@ -5,6 +5,7 @@
 mod agent;
 mod bad_days;
 mod cli;
+mod edit;
 mod lab;
 mod limits;
 mod sandbox;

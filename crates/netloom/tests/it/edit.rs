@@ -1,0 +1,58 @@
+//! Live edits by command line.
+
+use crate::lab::pair;
+use crate::sandbox::Sandbox;
+
+fn ping(host: &Sandbox, node: &str, to: &str) -> i32 {
+    host.netloom(&["exec", "--name", "x", "--node", node, "--", "ping", "-c", "1", "-W", "1", to]).code
+}
+
+#[test]
+fn links_are_added_and_removed_while_the_lab_runs() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let file = host.topology("x", &pair("x", "    c:\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let add = ["link", "add", "x", "a:eth5", "c:eth1", "--mtu", "1400", "--ipv4", "10.9.0.1/30,10.9.0.2/30"];
+    let added = host.netloom(&add).code(0);
+    assert_eq!(added.out, "lab x: link a:eth5 c:eth1 is up\n");
+    assert_eq!(ping(&host, "a", "10.9.0.2"), 0);
+    host.netloom(&add).code(2).says("between a:eth5 and c:eth1 already");
+    let lab = host.lab("x");
+    let link = lab["links"].as_array().unwrap().iter().find(|link| link["id"] == "a:eth5-c:eth1").cloned().unwrap();
+    assert_eq!((link["mtu"].as_u64(), link["state"].as_str()), (Some(1400), Some("up")), "{link}");
+    host.netloom(&["link", "add", "x", "c:eth2", "host:x-up"]).code(0);
+    host.sh("ip link show x-up").code(0);
+
+    host.netloom(&["link", "add", "x", "a:eth6", "z:eth1"]).code(2).says("no node `z`");
+    host.netloom(&["link", "add", "x", "a:eth1", "c:eth6"]).code(2).says("interface `eth1` of node `a`");
+    host.netloom(&["link", "add", "x", "a:eth6", "c:eth6", "--ipv4", "10.0.0.300/8"]).code(2).says("10.0.0.300/8");
+    host.netloom(&["link", "add", "y", "a:eth6", "c:eth6"]).code(2).says("no lab `y`");
+    host.netloom(&["link", "rm", "x", "a:eth5", "b:eth1"]).code(2).says("a:eth5 and c:eth1");
+    host.netloom(&["link", "rm", "x", "a:eth9"]).code(2).says("its ends are a:eth1, b:eth1");
+
+    let removed = host.netloom(&["link", "rm", "x", "c:eth1", "a:eth5", "--json"]).code(0);
+    let last: serde_json::Value = serde_json::from_str(removed.out.lines().last().unwrap()).unwrap();
+    assert_eq!((last["kind"].as_str(), last["state"].as_str()), (Some("edit"), Some("succeeded")), "{last}");
+    host.netloom(&["exec", "--name", "x", "--node", "a", "--", "ip", "link", "show", "eth5"]).code(1);
+    assert_eq!(ping(&host, "a", "10.0.0.2"), 0);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn many_command_lines_edit_one_lab_and_every_edit_is_true() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", "    c:\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let running: Vec<_> =
+        (0..8).map(|n| host.start(&["link", "add", "x", &format!("a:p{n}"), &format!("c:p{n}")])).collect();
+    for command in running {
+        let ended = command.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    let lab = host.lab("x");
+    let links = lab["links"].as_array().unwrap();
+    assert_eq!(links.len(), 9, "{lab}");
+    assert!(links.iter().all(|link| link["state"] == "up"), "{lab}");
+}
