@@ -182,7 +182,7 @@ async fn fifty_edits_from_several_clients_at_once_are_all_true_at_the_end() {
     bench.made(&lab.lab()).await;
     let clients = (0..50).map(|n: usize| {
         let engine = bench.engine.clone();
-        let patch = if n % 2 == 0 {
+        let patch = if n.is_multiple_of(2) {
             json!({ "links": { format!("r2:new{n} r{}:new{n}", 3 + n % 3): {} } })
         } else {
             json!({ "links": { format!("r1:old{0} r3:old{0}", n / 2): null } })
