@@ -138,6 +138,11 @@ impl Lab {
         &self.parts.name
     }
 
+    /// How container names are made.
+    pub fn prefix(&self) -> &Prefix {
+        &self.parts.prefix
+    }
+
     /// Where the topology came from, if it came from a file.
     pub fn source(&self) -> Option<&str> {
         self.parts.source.as_deref()

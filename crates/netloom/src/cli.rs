@@ -58,6 +58,17 @@ pub(crate) enum Command {
     /// Add, remove, cut and mend links while the lab runs
     #[command(subcommand)]
     Link(Link),
+    /// Add and remove nodes while the lab runs
+    #[command(subcommand)]
+    Node(Node),
+    /// Write the lab as it is wanted now, live edits included, as a topology file
+    Export {
+        /// The lab
+        lab: LabName,
+        /// The file to write; standard output without it
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Remove labs with everything of theirs
     Destroy(Destroy),
     /// Look at what the agent does or did, or cancel it
@@ -279,6 +290,55 @@ pub(crate) enum AgentCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `netloom node`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Add a node
+    Add(NodeAdd),
+    /// Remove a node with its links
+    Rm {
+        /// The node, as LAB/NODE
+        node: LabNode,
+        /// One event per line and the operation at the end
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `netloom node add`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeAdd {
+    /// The node, as LAB/NODE
+    pub(crate) node: LabNode,
+    /// Its fields as they stand below its name in a topology file; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["kind", "runtime", "image", "cmd", "env", "bind", "exec"])]
+    pub(crate) from: Option<PathBuf>,
+    /// What it is
+    #[arg(long, default_value = "linux")]
+    pub(crate) kind: String,
+    /// What it runs on; `namespace` without an image
+    #[arg(long)]
+    pub(crate) runtime: Option<String>,
+    /// Its image, for runtimes that have images
+    #[arg(long)]
+    pub(crate) image: Option<String>,
+    /// What runs in it
+    #[arg(long)]
+    pub(crate) cmd: Option<String>,
+    /// A variable of its environment; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// A file or directory of the host that is seen in it; may be given several times
+    #[arg(long, value_name = "SOURCE:TARGET[:ro]")]
+    pub(crate) bind: Vec<String>,
+    /// A command that is run once in it; may be given several times
+    #[arg(long, value_name = "CMD")]
+    pub(crate) exec: Vec<String>,
+    /// One event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `netloom link`.

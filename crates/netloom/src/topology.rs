@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Severity};
-use netloom_model::{Lab, LabName};
+use netloom_model::{Lab, LabName, Node, NodeName};
 
 use crate::failure::{Exit, Failure, Result, plain};
 use crate::output;
@@ -90,6 +90,18 @@ pub(crate) fn read(source: &Source, name: Option<&LabName>) -> Result<Reading> {
     let input = Input { text: &text, directory, source: Some(&source.path), host: &ThisHost };
     let outcome = topology::read_as(&input, name);
     Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text, shown: source.shown.clone() })
+}
+
+/// Reads the fields of one node; what is said of them names `shown`. Relative paths start from `directory`.
+pub(crate) fn read_node(text: &[u8], shown: &str, directory: &Path, name: &NodeName) -> Result<Node> {
+    let input = Input { text, directory, source: None, host: &ThisHost };
+    let outcome = topology::read_node(&input, name);
+    let colour = if output::coloured() { Colour::Always } else { Colour::Never };
+    let said = topology::render(&outcome.diagnostics, shown, text, colour);
+    if !said.is_empty() {
+        output::say(&said);
+    }
+    outcome.node.ok_or_else(|| Failure::said(Exit::Input))
 }
 
 impl Reading {

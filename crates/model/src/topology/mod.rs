@@ -25,14 +25,16 @@ mod render;
 mod tests;
 mod tree;
 mod value;
+mod write;
 
 use std::path::{Path as FilePath, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Note, Severity, Span};
 pub use render::{Colour, render};
+pub use write::write;
 
-use crate::lab::{Lab, LabParts, Prefix};
-use crate::name::LabName;
+use crate::lab::{Lab, LabParts, Node, Prefix};
+use crate::name::{LabName, NodeName};
 use diagnostic::{Path, Report, cut};
 use link::Links;
 use node::{Levels, Nodes};
@@ -98,6 +100,28 @@ pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
         }
     });
     Outcome { lab, diagnostics: cx.report.finish() }
+}
+
+/// What became of the fields of one node.
+#[derive(Debug, Clone)]
+pub struct NodeOutcome {
+    /// The node, unless there is an error.
+    pub node: Option<Node>,
+    /// All errors and warnings by their position in the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads the fields of one node, as they stand below its name in a topology file.
+pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
+    let mut cx = Cx { input, report: Report::new() };
+    let mut nodes = Nodes::default();
+    let root = text(input.text, &mut cx.report).and_then(|text| tree::parse(text, &mut cx.report));
+    if let Some(root) = root {
+        let entry = Entry { key: name.to_string(), key_span: start(), value: root };
+        Levels::default().node(&entry, &Path::Root, &mut cx, &mut nodes);
+    }
+    let node = nodes.nodes.remove(name).filter(|_| !cx.report.has_errors());
+    NodeOutcome { node, diagnostics: cx.report.finish() }
 }
 
 /// The bytes as text that may be YAML.

@@ -5,9 +5,11 @@ mod deploy;
 mod destroy;
 mod edit;
 mod exec;
+mod export;
 mod follow;
 mod inspect;
 mod link;
+mod node;
 mod operation;
 mod output_of;
 mod validate;
@@ -36,6 +38,8 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Shell { node } => ours(exec::shell(&node, layout).await),
         Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,
         Command::Events { follow, json } => output_of::events(follow, json, layout).await,
+        Command::Node(command) => node::run(command, layout).await,
+        Command::Export { lab, output } => export::run(&lab, output.as_deref(), layout).await,
         Command::Link(command) => link::run(command, layout).await,
         Command::Destroy(options) => destroy::run(options, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,

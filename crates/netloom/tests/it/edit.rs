@@ -56,3 +56,51 @@ fn many_command_lines_edit_one_lab_and_every_edit_is_true() {
     assert_eq!(links.len(), 9, "{lab}");
     assert!(links.iter().all(|link| link["state"] == "up"), "{lab}");
 }
+
+#[test]
+fn a_node_is_added_with_a_link_and_removed_with_it() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let add = ["node", "add", "x/c", "--cmd", "sleep 1000", "--env", "WHO=c", "--exec", "ip link set lo mtu 9000"];
+    assert_eq!(host.netloom(&add).code(0).out, "lab x: node c is added\n");
+    host.netloom(&add).code(2).says("has a node `c` already");
+    host.netloom(&["link", "add", "x", "b:eth2", "c:eth1", "--ipv4", "10.9.0.1/30,10.9.0.2/30"]).code(0);
+    assert_eq!(ping(&host, "c", "10.9.0.1"), 0);
+    host.netloom(&["exec", "--name", "x", "--node", "c", "--", "sh", "-c", "[ $WHO = c ]"]).code(0);
+
+    let fields = host.topology("node", "kind: linux\nruntime: namespace\nmemmory: 1G\n");
+    host.netloom(&["node", "add", "x/d", "--from", &fields]).code(2).says(":3:1: error").says("did you mean `memory`?");
+    host.topology("node", "kind: linux\nruntime: namespace\nmemory: 64MB\n");
+    host.netloom(&["node", "add", "x/d", "--from", &fields]).code(0);
+    host.netloom(&["node", "add", "x/e", "--bind", "/no/such:/x"]).code(2).says("does not exist");
+    host.netloom(&["node", "rm", "x/d"]).code(0).says("node d is removed\n");
+
+    host.netloom(&["node", "rm", "x/c"]).code(0).says("node c is removed with its link b:eth2 – c:eth1");
+    host.netloom(&["node", "rm", "x/c"]).code(2).says("there is no node `c` in lab `x`; it has a, b");
+    assert_eq!(ping(&host, "a", "10.0.0.2"), 0);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn an_exported_lab_is_the_file_that_changes_nothing() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    std::fs::write(host.labs.path().join("motd"), "hello").unwrap();
+    let file = host.topology("x", &pair("x", "    c: { cmd: sleep 1000, binds: [\"motd:/etc/motd\"] }\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    host.netloom(&["link", "add", "x", "c:eth1", "a:eth5", "--mtu", "1400"]).code(0);
+    host.netloom(&["node", "add", "x/d", "--exec", "true"]).code(0);
+    let plan = host.netloom(&["deploy", "-t", &file, "--dry-run"]).code(0);
+    assert!(plan.out.contains("delete link a:eth5-c:eth1") && plan.out.contains("delete node d"), "{}", plan.out);
+
+    let text = host.netloom(&["export", "x"]).code(0).out;
+    assert_eq!(host.netloom(&["export", "x"]).code(0).out, text);
+    assert!(text.contains(&format!("{}/motd", host.labs.path().display())), "{text}");
+    host.netloom(&["export", "x", "-o", &file]).code(0);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("\"./motd:/etc/motd\""), "{written}");
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    host.netloom(&["export", "y"]).code(2).says("no lab `y`");
+}

@@ -81,6 +81,15 @@ fn mutation() -> impl Strategy<Value = (usize, usize, &'static str)> {
 const SAMPLE: &str = include_str!("sample.clab.yml");
 
 #[test]
+fn an_exported_sample_is_the_same_lab_and_keeps_its_paths() {
+    let sample = lab(SAMPLE);
+    for directory in [None, Some(Path::new("/labs")), Some(Path::new("/labs/other"))] {
+        let text = crate::topology::write(&sample, directory);
+        assert_eq!(lab(&text.replace(": ./", ": /labs/")), sample, "{text}");
+    }
+}
+
+#[test]
 fn the_text_that_is_mutated_is_a_lab() {
     assert_eq!(lab(SAMPLE).links().len(), 4);
 }
@@ -102,6 +111,21 @@ proptest! {
         let lab = lab(&text);
         let json = serde_json::to_string(&lab).unwrap();
         prop_assert_eq!(serde_json::from_str::<Lab>(&json).unwrap(), lab);
+    }
+
+    #[test]
+    fn a_lab_that_is_written_reads_as_the_same_lab(text in ring(), words in prop::collection::vec("\\PC{0,12}", 1..4)) {
+        let mut parts = lab(&text).into_parts();
+        let node = parts.nodes.values_mut().next().unwrap();
+        node.cmd.clone_from(&words);
+        node.exec = vec![words.clone(), vec!["{{{".to_owned(), "\t\r\n'\"".to_owned()]];
+        node.env = BTreeMap::from([("null".to_owned(), words.concat()), ("A b".to_owned(), "no".to_owned())]);
+        node.hostname = "other".to_owned();
+        (node.cpu_millis, node.memory_bytes, node.startup_delay) = (Some(1510), Some(64 << 20), 3);
+        node.restart_policy = crate::RestartPolicy::No;
+        let written = Lab::new(parts).unwrap();
+        let text = crate::topology::write(&written, Some(Path::new("/labs")));
+        prop_assert_eq!(lab(&text), written, "{}", text);
     }
 
     #[test]

@@ -1,0 +1,113 @@
+//! `netloom node`: a node is put in, or taken out with its links.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use netloom_engine::{Document, Layout};
+use netloom_model::{Node as Spec, NodeName};
+use serde_json::{Map, Value, json};
+
+use super::edit::Edit;
+use crate::cli::{LabNode, Node, NodeAdd};
+use crate::client::Client;
+use crate::failure::{Failure, Result, plain};
+use crate::{output, topology};
+
+/// Returns when it is so.
+pub(crate) async fn run(command: Node, layout: &Layout) -> Result {
+    match command {
+        Node::Add(options) => {
+            let spec = spec(&options)?;
+            add(&options, &spec, &Client::connect(layout).await?).await
+        }
+        Node::Rm { node, json } => remove(&node, json, &Client::connect(layout).await?).await,
+    }
+}
+
+/// The node, read as strictly as a topology file.
+fn spec(options: &NodeAdd) -> Result<Spec> {
+    let here = std::env::current_dir().map_err(Failure::input)?;
+    let name = &options.node.node;
+    let Some(from) = &options.from else { return from_options(options, &here, name) };
+    let unreadable = |error: std::io::Error| Failure::input(format_args!("{}: {}", from.display(), plain(&error)));
+    let mut text = Vec::new();
+    if from.as_os_str() == "-" {
+        std::io::stdin().lock().take(MAX).read_to_end(&mut text).map_err(unreadable)?;
+        return topology::read_node(&text, "standard input", &here, name);
+    }
+    let file = std::fs::File::open(from).map_err(unreadable)?;
+    file.take(MAX).read_to_end(&mut text).map_err(unreadable)?;
+    let directory = std::fs::canonicalize(from).map_err(unreadable)?.parent().map(PathBuf::from).unwrap_or(here);
+    topology::read_node(&text, &from.display().to_string(), &directory, name)
+}
+
+/// One byte more than is read of a topology: the reader says that it is too much.
+const MAX: u64 = netloom_model::topology::MAX_BYTES as u64 + 1;
+
+fn from_options(options: &NodeAdd, here: &Path, name: &NodeName) -> Result<Spec> {
+    let NodeAdd { kind, runtime, image, cmd, env, bind, exec, .. } = options;
+    let mut fields = Map::from_iter([("kind".to_owned(), Value::from(kind.as_str()))]);
+    let default = (kind == "linux" && image.is_none()).then(|| "namespace".to_owned());
+    for (field, value) in [("runtime", runtime.clone().or(default)), ("image", image.clone()), ("cmd", cmd.clone())] {
+        fields.extend(value.map(|value| (field.to_owned(), value.into())));
+    }
+    let mut variables = Map::new();
+    for pair in env {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::input(format_args!("--env {pair}: write NAME=VALUE; the value may be empty")))?;
+        variables.insert(key.to_owned(), value.into());
+    }
+    if !variables.is_empty() {
+        fields.insert("env".to_owned(), variables.into());
+    }
+    for (field, values) in [("binds", bind), ("exec", exec)] {
+        if !values.is_empty() {
+            fields.insert(field.to_owned(), values.clone().into());
+        }
+    }
+    // JSON is YAML too.
+    let text = serde_json::to_string(&fields).map_err(Failure::failed)?;
+    topology::read_node(text.as_bytes(), "the options", here, name)
+}
+
+async fn add(options: &NodeAdd, spec: &Spec, client: &Client) -> Result {
+    let LabNode { lab, node } = &options.node;
+    let edit = Edit { client, lab, title: format!("node add {lab}/{node}"), json: options.json };
+    let patch = |wanted: &Document| {
+        if wanted.nodes.contains_key(node) {
+            return Err(Failure::input(format_args!("lab `{lab}` has a node `{node}` already")));
+        }
+        Ok(json!({ "nodes": { node.as_str(): spec } }))
+    };
+    edit.make_and_say(patch, &format!("node {node} is added")).await
+}
+
+async fn remove(LabNode { lab, node }: &LabNode, json: bool, client: &Client) -> Result {
+    let edit = Edit { client, lab, title: format!("node rm {lab}/{node}"), json };
+    let taken = std::cell::RefCell::new(Vec::new());
+    let patch = |wanted: &Document| {
+        if !wanted.nodes.contains_key(node) {
+            let known: Vec<&str> = wanted.nodes.keys().map(NodeName::as_str).take(40).collect();
+            let known = known.join(", ");
+            return Err(Failure::input(format_args!("there is no node `{node}` in lab `{lab}`; it has {known}")));
+        }
+        let ends =
+            |key: &&String| key.split(' ').any(|end| end.split_once(':').is_some_and(|(of, _)| of == node.as_str()));
+        let links: Vec<&String> = wanted.links.keys().filter(ends).collect();
+        *taken.borrow_mut() = links.iter().map(ToString::to_string).collect();
+        let links: Map<String, Value> = links.into_iter().map(|key| (key.clone(), Value::Null)).collect();
+        Ok(json!({ "nodes": { node.as_str(): null }, "links": links }))
+    };
+    edit.make(patch).await?;
+    if json {
+        return Ok(());
+    }
+    let links: Vec<String> = taken.into_inner().iter().map(|key| key.replace(' ', " – ")).collect();
+    let with = match links.as_slice() {
+        [] => String::new(),
+        [one] => format!(" with its link {one}"),
+        many => format!(" with its links {}", many.join(", ")),
+    };
+    output::result(&format!("lab {lab}: node {node} is removed{with}\n"))
+}
