@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use netloom_model::{End, Endpoint, LabName, Link, NodeKind, NodeName, RuntimeKind};
-use netloom_plan::{AdminState, NodeState};
+use netloom_plan::{AdminState, Live, NodeState};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
@@ -30,6 +30,9 @@ pub struct LabView {
     pub nodes: Vec<NodeView>,
     /// The links by id.
     pub links: Vec<LinkView>,
+    /// What live edits made other than that file.
+    #[serde(default, skip_serializing_if = "Live::is_empty")]
+    pub live: Live,
     /// What could not be looked at lately, if anything: the lab is shown as it was last seen.
     pub stale: Option<String>,
 }
@@ -142,6 +145,7 @@ impl LabView {
             held: wish.and_then(|wish| wish.held.clone()),
             nodes,
             links,
+            live: wish.map(|wish| wish.live.clone()).unwrap_or_default(),
             stale: stale(wish, snapshot),
         })
     }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use netloom_engine::{EndView, LabView, LinkView, NodeView, Phase};
 use netloom_model::NodeKind;
-use netloom_plan::NodeState;
+use netloom_plan::{Live, LiveMark, NodeState};
 
 use super::{table, text};
 
@@ -17,6 +17,9 @@ pub(crate) fn lab(view: &LabView) -> String {
     out.push('\n');
     if let Some(held) = &view.held {
         let _ = writeln!(out, "held: {held}; `netloom deploy` goes on, `netloom destroy` removes it");
+    }
+    if let Some(live) = live(&view.live) {
+        let _ = writeln!(out, "edited live: {live}; `netloom export {}` writes that into a file", view.name);
     }
     if let Some(stale) = &view.stale {
         let _ = writeln!(out, "as last seen: {stale}");
@@ -40,6 +43,20 @@ pub(crate) fn lab(view: &LabView) -> String {
         }
     }
     out
+}
+
+/// What live edits made other than the file, if anything.
+fn live(live: &Live) -> Option<String> {
+    let nodes = live.nodes.iter().map(|(name, mark)| (*mark, format!("node {name}")));
+    let links = live.links.iter().map(|(id, mark)| (*mark, format!("link {id}")));
+    let all: Vec<(LiveMark, String)> = nodes.chain(links).collect();
+    let of = |wanted, word: &str| {
+        let named: Vec<&str> = all.iter().filter(|(mark, _)| *mark == wanted).map(|(_, name)| name.as_str()).collect();
+        (!named.is_empty()).then(|| format!("{} {word}", named.join(", ")))
+    };
+    let said = [of(LiveMark::Added, "added"), of(LiveMark::Changed, "changed"), of(LiveMark::Removed, "removed")];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    (!said.is_empty()).then(|| said.join("; "))
 }
 
 /// All labs, one line each.

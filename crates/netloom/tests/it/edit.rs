@@ -95,6 +95,9 @@ fn an_exported_lab_is_the_file_that_changes_nothing() {
     let plan = host.netloom(&["deploy", "-t", &file, "--dry-run"]).code(0);
     assert!(plan.out.contains("delete link a:eth5-c:eth1") && plan.out.contains("delete node d"), "{}", plan.out);
 
+    host.netloom(&["inspect", "--name", "x"]).code(0).says("edited live: node d, link a:eth5-c:eth1 added; ");
+    assert_eq!(host.lab("x")["live"]["nodes"]["d"], "added");
+
     let text = host.netloom(&["export", "x"]).code(0).out;
     assert_eq!(host.netloom(&["export", "x"]).code(0).out, text);
     assert!(text.contains(&format!("{}/motd", host.labs.path().display())), "{text}");
@@ -102,5 +105,6 @@ fn an_exported_lab_is_the_file_that_changes_nothing() {
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(written.contains("\"./motd:/etc/motd\""), "{written}");
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    assert_eq!(host.lab("x")["live"], serde_json::Value::Null);
     host.netloom(&["export", "y"]).code(2).says("no lab `y`");
 }
