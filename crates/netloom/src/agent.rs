@@ -53,7 +53,8 @@ fn prepare(layout: &Layout) -> Result<Config> {
 
 /// Whether a file can be made in a directory: a read-only file system lets its directories exist.
 fn tempfile_in(directory: &std::path::Path) -> std::io::Result<()> {
-    let path = directory.join(format!(".probe-{}", std::process::id()));
+    // Always the same name: an agent that dies in between leaves what its next start takes away.
+    let path = directory.join(".probe");
     fs::write(&path, b"")?;
     point!("agent.start.probed");
     fs::remove_file(path)
