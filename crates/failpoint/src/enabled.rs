@@ -15,6 +15,7 @@ use crate::ALL;
 const ORDERS: &str = "NETLOOM_FAILPOINT";
 const LOG: &str = "NETLOOM_FAILPOINT_LOG";
 const TRACE: &str = "NETLOOM_FAILPOINT_TRACE";
+const ARMED: &str = "NETLOOM_FAILPOINT_ARMED";
 /// How often a thread that is blocked looks whether it still is.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -35,6 +36,8 @@ struct Plan {
     orders: BTreeMap<String, Order>,
     log: Option<File>,
     trace: Option<File>,
+    /// Passages count only while it is there.
+    armed: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -61,10 +64,14 @@ impl Plan {
             path => File::options().create(true).append(true).open(&path).map(Some).map_err(|e| format!("{path}: {e}")),
         };
         let orders = text(ORDERS).split(',').filter(|order| !order.is_empty()).map(parse).collect::<Result<_, _>>()?;
-        Ok(Self { orders, log: open(LOG)?, trace: open(TRACE)? })
+        let armed = Some(text(ARMED)).filter(|path| !path.is_empty()).map(PathBuf::from);
+        Ok(Self { orders, log: open(LOG)?, trace: open(TRACE)?, armed })
     }
 
     fn pass(&self, name: &str) -> io::Result<()> {
+        if self.armed.as_ref().is_some_and(|file| !file.exists()) {
+            return Ok(());
+        }
         if let Some(mut trace) = self.trace.as_ref() {
             // One write, so that lines of several threads stay whole.
             trace.write_all(format!("{name}\n").as_bytes())?;
@@ -129,7 +136,7 @@ mod tests {
 
     fn plan(orders: &str) -> Plan {
         let orders = orders.split(',').map(|order| parse(order).unwrap()).collect();
-        Plan { orders, log: None, trace: None }
+        Plan { orders, log: None, trace: None, armed: None }
     }
 
     #[test]
@@ -167,6 +174,16 @@ mod tests {
         let read = |name| std::fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!(read("log"), "store.before-commit\n");
         assert_eq!(read("trace"), "store.after-commit\nstore.before-commit\n");
+    }
+
+    #[test]
+    fn passages_count_only_while_the_points_are_armed() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("armed");
+        let plan = Plan { armed: Some(file.clone()), ..plan("store.before-commit=error") };
+        plan.pass("store.before-commit").unwrap();
+        File::create_new(file).unwrap();
+        plan.pass("store.before-commit").unwrap_err();
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //!   NETLOOM_FAILPOINT=<order>[,<order>…]   order: <name>[:<n>[+]][=<action>]
 //!   NETLOOM_FAILPOINT_LOG=<file>           the name is appended to it before the action is taken
 //!   NETLOOM_FAILPOINT_TRACE=<file>         the name of every point that is passed is appended to it
+//!   NETLOOM_FAILPOINT_ARMED=<file>         passages count only while it is there
 //! ```
 //!
 //! The action is taken at the `n`-th passage (the first unless given), with a `+` at every one from then on:

@@ -224,12 +224,11 @@ fn make(hierarchy: &Hierarchy, path: &Path, needed: &[&str]) -> Result<(), Cgrou
             write(&group.join("cgroup.subtree_control"), &switch.join(" "))?;
         }
         group.push(part);
-        if let Err(source) = fs::create_dir(&group)
-            && source.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(CgroupError::Failed { operation: "make", path: group, source });
+        match fs::create_dir(&group) {
+            Ok(()) => point!("cgroup.directory-made"),
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(source) => return Err(CgroupError::Failed { operation: "make", path: group, source }),
         }
-        point!("cgroup.directory-made");
     }
     Ok(())
 }

@@ -19,6 +19,9 @@ struct Own<'a> {
 
 impl Call<'_> {
     pub(super) async fn update(&mut self, wires: Vec<Wire>) {
+        if wires.is_empty() {
+            return;
+        }
         let wanted: Vec<Place> = wires.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
         if let Err((class, cause)) = self.look(wanted).await {
             self.refuse_all(wires.iter().map(|wire| wire.order), &cause, class);
@@ -78,6 +81,9 @@ impl Call<'_> {
     }
 
     pub(super) async fn switch(&mut self, switches: Vec<Switch>) {
+        if switches.is_empty() {
+            return;
+        }
         if let Err((class, cause)) = self.look(switches.iter().map(|switch| switch.port.place.clone())).await {
             self.refuse_all(switches.iter().map(|switch| switch.order), &cause, class);
             return;

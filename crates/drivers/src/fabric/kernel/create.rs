@@ -191,6 +191,9 @@ impl Call<'_> {
 
     /// Completes links that were just created; one that cannot be completed is taken back.
     async fn finish(&mut self, made: Vec<Wire>, masters: &HashMap<InterfaceName, u32>) {
+        if made.is_empty() {
+            return;
+        }
         let mut work = Work::default();
         for wire in &made {
             self.answers[wire.order] = Some(Ok(()));

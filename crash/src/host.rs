@@ -1,0 +1,226 @@
+//! The host of one case, from inside its sandbox: the command line, the agent, and what the agent was told to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use netloom_engine::{LabView, Layout, Store};
+use netloom_kernel::{Process, Signal};
+
+use crate::traces::processes;
+
+/// How often something is looked at that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(3);
+/// How long a process that was killed may take to be gone.
+const GONE: Duration = Duration::from_secs(10);
+
+/// The host.
+pub(crate) struct Host {
+    pub(crate) netloom: PathBuf,
+    pub(crate) layout: Layout,
+    /// What belongs to the case and not to the host: topology files, what fail points write.
+    scratch: tempfile::TempDir,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) text: String,
+}
+
+/// What an agent is started with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Orders {
+    /// As `NETLOOM_FAILPOINT` has it; empty: none.
+    pub(crate) failpoint: String,
+    /// Files for what happened and what was passed, and the one that arms the points.
+    files: Option<[PathBuf; 3]>,
+}
+
+impl Host {
+    /// A root in memory, and the loopback.
+    pub(crate) fn new(netloom: PathBuf, root: &Path) -> Result<Self> {
+        let tmpfs = Command::new("mount").args(["-t", "tmpfs", "crash"]).arg(root).status()?;
+        let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
+        ensure!(tmpfs.success() && loopback.success(), "the sandbox cannot be prepared");
+        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()? })
+    }
+
+    /// From now on the program is one that can be replaced.
+    pub(crate) fn take_binary_along(&mut self) -> Result<()> {
+        let own = self.scratch.path().join("netloom");
+        fs::copy(&self.netloom, &own)?;
+        self.netloom = own;
+        Ok(())
+    }
+
+    /// Writes a topology file.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.scratch.path().join(format!("{name}.clab.yml"));
+        fs::write(&path, text)?;
+        Ok(path.display().to_string())
+    }
+
+    /// Orders for an agent, with files of their own.
+    pub(crate) fn orders(&self, name: &str, failpoint: String) -> Orders {
+        let file = |kind: &str| self.scratch.path().join(format!("{name}.{kind}"));
+        Orders { failpoint, files: Some([file("log"), file("trace"), file("armed")]) }
+    }
+
+    /// The program, for an agent that may be started by it.
+    pub(crate) fn command(&self, orders: &Orders, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.netloom);
+        command.args(arguments).env("NETLOOM_ROOT", self.layout.root()).env("NO_COLOR", "1").stdin(Stdio::null());
+        if let Some([log, trace, armed]) = &orders.files {
+            command.env("NETLOOM_FAILPOINT", &orders.failpoint);
+            command.env("NETLOOM_FAILPOINT_LOG", log).env("NETLOOM_FAILPOINT_TRACE", trace);
+            command.env("NETLOOM_FAILPOINT_ARMED", armed);
+        }
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn netloom(&self, arguments: &[&str]) -> Result<Ended> {
+        self.netloom_with(&Orders::default(), arguments)
+    }
+
+    pub(crate) fn netloom_with(&self, orders: &Orders, arguments: &[&str]) -> Result<Ended> {
+        let output = self.command(orders, arguments).output().context("netloom")?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Ended { code: output.status.code(), text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// Starts the program and lets it run.
+    pub(crate) fn start(&self, orders: &Orders, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.command(orders, arguments);
+        // A file, not a pipe: nobody reads it meanwhile.
+        let said = fs::File::create(self.scratch.path().join("said"))?;
+        command.stdout(said.try_clone()?).stderr(said);
+        command.spawn().context("netloom")
+    }
+
+    /// The agent, if one runs.
+    pub(crate) fn agent() -> Result<Option<Process>> {
+        for (pid, ..) in processes() {
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if words.split(|byte| *byte == 0).any(|word| word == b"--detached") {
+                return Ok(Process::open(pid)?);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Kills the agent, and returns when it is gone. False: there was none.
+    pub(crate) fn kill_agent() -> Result<bool> {
+        let Some(agent) = Self::agent()? else { return Ok(false) };
+        agent.signal(Signal::KILL)?;
+        ensure!(agent.wait_until(Instant::now() + GONE)?, "the agent was killed and lives");
+        Ok(true)
+    }
+
+    /// Returns when all processes of the program are gone. One that was killed has an end that takes a moment, in which
+    /// its first thread is gone already and its sockets are still open.
+    pub(crate) fn all_gone(&self, deadline: Instant) -> Result<bool> {
+        let name = self.netloom.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        // The kernel keeps 15 bytes of a name.
+        let name = &name[..name.len().min(15)];
+        for (pid, of, _) in processes() {
+            if of == name
+                && let Some(process) = Process::open(pid)?
+                && !process.wait_until(deadline)?
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The inits of nodes.
+    pub(crate) fn inits() -> Vec<u32> {
+        let alive = processes().into_iter().filter(|(_, name, ended)| name == "netloom-init" && !ended);
+        alive.map(|(pid, ..)| pid).collect()
+    }
+
+    /// All labs as the agent shows them.
+    pub(crate) fn labs(&self) -> Result<Vec<LabView>> {
+        let ended = self.netloom(&["inspect", "--all", "--json"])?;
+        if ended.code != Some(0) {
+            bail!("inspect: {}", ended.text);
+        }
+        Ok(serde_json::from_str(&ended.text)?)
+    }
+
+    /// The keys of the store, which no agent may have open.
+    pub(crate) fn keys(&self) -> Result<Vec<String>> {
+        let path = self.layout.store();
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let store = netloom_drivers::store::RedbStore::open(&path)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let entries = runtime.block_on(store.list(""))?;
+        Ok(entries.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// The end of the agent's log.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.layout.state().join("agent.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(15)..].iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    /// What the last program that was [`started`](Self::start) said.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.scratch.path().join("said")).unwrap_or_default()
+    }
+}
+
+impl Orders {
+    /// From now on passages count.
+    pub(crate) fn arm(&self) -> Result<()> {
+        let [_, _, armed] = self.files.as_ref().context("no orders")?;
+        fs::write(armed, b"")?;
+        Ok(())
+    }
+
+    /// From now on they do not.
+    pub(crate) fn disarm(&self) -> Result<()> {
+        let [_, _, armed] = self.files.as_ref().context("no orders")?;
+        Ok(fs::remove_file(armed)?)
+    }
+
+    /// What killed an agent by these orders.
+    pub(crate) fn killed_by(&self) -> Option<String> {
+        let [log, ..] = self.files.as_ref()?;
+        Some(fs::read_to_string(log).ok()?.lines().next()?.to_owned())
+    }
+
+    /// The points that were passed, in order.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        let trace = self.files.as_ref().and_then(|[_, trace, _]| fs::read_to_string(trace).ok());
+        trace.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn until(limit: Duration, mut so: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if so()? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        pause(LOOK);
+    }
+}
+
+/// Lets time pass.
+pub(crate) fn pause(time: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "a rate, a moment of a crash, and looks at other processes")]
+    std::thread::sleep(time);
+}

@@ -1,0 +1,65 @@
+//! The labs. Between them they have a part of everything: commands, limits, bridges, the host, long names.
+
+/// Nobody touches it; it carries traffic.
+pub(crate) const STEADY: &str = r#"name: steady
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes: { s1: , s2: }
+  links:
+    - { endpoints: ["s1:eth1", "s2:eth1"], ipv4: ["10.9.0.1/24", "10.9.0.2/24"] }
+"#;
+
+/// The lab before the change. `u1` and `u2` and what is between them stay as they are.
+pub(crate) const BEFORE: &str = r#"name: x
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes:
+    u1:
+    u2:
+    a: { cpu: 0.5, exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: sleep 100000, env: { SHAPE: before } }
+    c: { image: before }
+    gone:
+    xbr0: { kind: bridge }
+  links:
+    - { endpoints: ["u1:eth1", "u2:eth1"], ipv4: ["10.8.0.1/24", "10.8.0.2/24"] }
+    - { endpoints: ["a:eth1", "b:eth1"], mtu: 1500, ipv4: ["10.0.1.1/24", "10.0.1.2/24"] }
+    - { endpoints: ["b:eth2", "c:eth1"] }
+    - { endpoints: ["c:eth2", "gone:eth1"] }
+    - { endpoints: ["a:eth2", "gone:eth2"] }
+    - { endpoints: ["a:eth3", "xbr0:xp1"] }
+    - { endpoints: ["u1:eth2", "xbr0:xp2"] }
+    - { endpoints: ["a:eth4", "host:xup0"] }
+"#;
+
+/// And after it: `a` gets other limits (live), `b` another environment (restart), `c` another image (recreate), `gone` goes
+/// and two with long names come, one bridge gives way to another, one link another MTU and address.
+pub(crate) const AFTER: &str = r#"name: x
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes:
+    u1:
+    u2:
+    a: { cpu: 0.25, memory: 64MB, exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: sleep 100000, env: { SHAPE: after } }
+    c: { image: after, exec: ["true", "true"] }
+    long-0123456789-0123456789-0123456789-0123456789-0123456789-one:
+    long-0123456789-0123456789-0123456789-0123456789-0123456789-two:
+    xbr1: { kind: bridge }
+  links:
+    - { endpoints: ["u1:eth1", "u2:eth1"], ipv4: ["10.8.0.1/24", "10.8.0.2/24"] }
+    - { endpoints: ["a:eth1", "b:eth1"], mtu: 1400, ipv4: ["10.0.1.1/24", "10.0.1.3/24"] }
+    - { endpoints: ["b:eth2", "c:eth1"] }
+    - endpoints:
+        - "long-0123456789-0123456789-0123456789-0123456789-0123456789-one:Gi-0-1-a-very-long-interface-name-number-one"
+        - "long-0123456789-0123456789-0123456789-0123456789-0123456789-two:Gi-0-1-a-very-long-interface-name-number-two"
+    - { endpoints: ["a:eth3", "xbr1:xp1"] }
+    - { endpoints: ["u1:eth2", "xbr1:xp2"] }
+"#;
+
+/// The end whose cable is cut.
+pub(crate) const CUT: &str = "a:eth1";
+/// The nodes of the lab that no change touches.
+pub(crate) const UNTOUCHED: [&str; 2] = ["u1", "u2"];
+/// A node whose command is to be run once for each of its lives; it has one life only.
+pub(crate) const ONCE: &str = "a";

@@ -1,0 +1,119 @@
+//! Everything that could be left behind on a host: interfaces, mounts, processes, cgroups, files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use netloom_engine::Layout;
+
+/// What is there, and how often.
+#[derive(Debug)]
+pub(crate) struct Traces(BTreeMap<String, usize>);
+
+/// What the agent has for itself, below its root.
+const OWN: [&str; 12] = [
+    "run",
+    "run/netloom",
+    "run/netloom/agent.lock",
+    "run/netloom/labs",
+    "run/netloom/long-links",
+    "run/netloom/netns",
+    "run/netloom/nodes",
+    "run/netns",
+    "var/lib/netloom",
+    "var/lib/netloom/layers",
+    "var/lib/netloom/state.redb",
+    "var/lib/netloom/token",
+];
+
+impl Traces {
+    /// Looks at this host, whose agent has this layout. Neither an agent nor anything else of ours may run.
+    pub(crate) fn look(layout: &Layout) -> Result<Self> {
+        let mut found = Vec::new();
+        let links = Command::new("ip").args(["-o", "link", "show"]).output().context("ip")?;
+        for line in String::from_utf8_lossy(&links.stdout).lines() {
+            let name = line.split(' ').nth(1).unwrap_or_default();
+            found.push(format!("link {}", name.trim_end_matches(':')));
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let own = layout.pins().display().to_string();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        // Its own directory of pins: once, and no more.
+        let mut pins = 0;
+        for point in points {
+            if point == own && pins == 0 {
+                pins += 1;
+            } else {
+                found.push(format!("mount {point}"));
+            }
+        }
+        for (pid, name, ended) in processes() {
+            if pid != std::process::id() && !ended {
+                found.push(format!("process {name}"));
+            }
+        }
+        for path in below(layout.root()) {
+            let path = path.strip_prefix(layout.root()).expect("it is below").display().to_string();
+            let logs = path.starts_with("var/lib/netloom/agent.log");
+            if !OWN.contains(&path.as_str()) && !["var", "var/lib"].contains(&path.as_str()) && !logs {
+                found.push(format!("file {path}"));
+            }
+        }
+        found.extend(cgroups(layout).iter().map(|path| format!("cgroup {}", path.display())));
+        let mut counted = BTreeMap::new();
+        for trace in found {
+            *counted.entry(trace).or_default() += 1;
+        }
+        Ok(Self(counted))
+    }
+
+    /// What is there now that was not there before, and what is missing.
+    pub(crate) fn since(&self, before: &Self) -> Vec<String> {
+        let more = |these: &Self, those: &Self, word: &str| -> Vec<String> {
+            let counts = these.0.iter().map(|(trace, count)| (trace, *count, those.0.get(trace).copied().unwrap_or(0)));
+            counts.filter(|(_, count, other)| count > other).map(|(trace, ..)| format!("{word}{trace}")).collect()
+        };
+        let mut gone = more(before, self, "gone: ");
+        // Other mounts of the machine go when their directories are removed outside.
+        gone.retain(|trace| !trace.starts_with("gone: mount "));
+        [more(self, before, ""), gone].concat()
+    }
+}
+
+/// All processes: number, name, and whether nothing is left of its first thread but its entry.
+pub(crate) fn processes() -> Vec<(u32, String, bool)> {
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
+            Some((pid, name.to_owned(), rest.trim_start().starts_with('Z')))
+        })
+        .collect()
+}
+
+/// The cgroups that an agent of this layout made, the deepest first. They are seen by the whole machine.
+pub(crate) fn cgroups(layout: &Layout) -> Vec<PathBuf> {
+    let own = Path::new("netloom").join(layout.instance());
+    let hierarchies =
+        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path().join(&own));
+    let all: Vec<PathBuf> =
+        hierarchies.chain([Path::new("/sys/fs/cgroup").join(&own)]).filter(|path| path.is_dir()).collect();
+    all.into_iter().flat_map(|path| below(&path).into_iter().filter(|path| path.is_dir()).chain([path])).collect()
+}
+
+/// Everything below a directory, the deepest first.
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.is_symlink() {
+            found.extend(below(&path));
+        }
+        found.push(path);
+    }
+    found
+}
