@@ -11,6 +11,7 @@
 
 mod apply;
 mod fingerprint;
+mod limits;
 mod names;
 mod obstacle;
 mod planner;
@@ -19,6 +20,7 @@ mod step;
 
 pub use apply::apply;
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable};
+pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, shortages};
 pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, obstacles};
 pub use planner::plan;
