@@ -186,6 +186,21 @@ struct Departed {
     ports: BTreeMap<(Place, Option<u32>), SystemTime>,
 }
 
+/// When a relist began and when it came.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    started: SystemTime,
+    now: SystemTime,
+}
+
+impl Look {
+    /// Whether something was seen after the look began. What lies in the future was seen before the clock was set
+    /// back: otherwise no relist would be believed until the clock has caught up.
+    fn began_before(self, seen: SystemTime) -> bool {
+        seen > self.started && seen <= self.now
+    }
+}
+
 /// No relist takes longer.
 const DEPARTED_KEPT: Duration = Duration::from_secs(300);
 
@@ -205,13 +220,13 @@ impl Departed {
         }
     }
 
-    fn node(&self, fact: &NodeFact, started: SystemTime) -> bool {
-        self.nodes.get(&(fact.lab.clone(), fact.node.clone())).is_some_and(|gone| *gone > started)
+    fn node(&self, fact: &NodeFact, look: Look) -> bool {
+        self.nodes.get(&(fact.lab.clone(), fact.node.clone())).is_some_and(|gone| look.began_before(*gone))
     }
 
-    fn port(&self, port: &PortFact, started: SystemTime) -> bool {
+    fn port(&self, port: &PortFact, look: Look) -> bool {
         let keys = [Some(port.ifindex), None].map(|ifindex| (port.place.clone(), ifindex));
-        keys.iter().any(|key| self.ports.get(key).is_some_and(|gone| *gone > started))
+        keys.iter().any(|key| self.ports.get(key).is_some_and(|gone| look.began_before(*gone)))
     }
 
     fn forget_old(&mut self, now: SystemTime) {
@@ -265,7 +280,7 @@ impl Writer {
             }
             Report::Relist { source, started, facts } => {
                 self.departed.forget_old(now);
-                let mended = next.relist(source, started, facts, &self.departed);
+                let mended = next.relist(source, Look { started, now }, facts, &self.departed);
                 let state = next.sources.entry(source).or_insert(fresh);
                 if state.error.take().is_some() {
                     state.since = now;
@@ -345,8 +360,8 @@ impl Snapshot {
         }
     }
 
-    /// Replaces all that `source` knew before `started`; returns how many facts differed.
-    fn relist(&mut self, source: Source, started: SystemTime, facts: Vec<Fact>, departed: &Departed) -> u64 {
+    /// Replaces all that `source` knew before the look began; returns how many facts differed.
+    fn relist(&mut self, source: Source, look: Look, facts: Vec<Fact>, departed: &Departed) -> u64 {
         let mut mended = 0;
         let mut nodes = BTreeSet::new();
         let mut ports = BTreeSet::new();
@@ -356,20 +371,22 @@ impl Snapshot {
                 Fact::Node(fact) => {
                     nodes.insert((fact.lab.clone(), fact.node.clone()));
                     let known = self.labs.get(&fact.lab).and_then(|lab| lab.nodes.get(&fact.node));
-                    let outdated = known.map_or_else(|| departed.node(fact, started), |known| known.seen > started);
+                    let outdated =
+                        known.map_or_else(|| departed.node(fact, look), |known| look.began_before(known.seen));
                     mended += u64::from(!outdated && known.is_none_or(|known| known.state != fact.state));
                     outdated
                 }
                 Fact::Port(port) => {
                     ports.insert((port.place.clone(), port.ifindex));
                     let known = self.port(&port.place, port.ifindex);
-                    let outdated = known.map_or_else(|| departed.port(port, started), |known| known.seen > started);
+                    let outdated =
+                        known.map_or_else(|| departed.port(port, look), |known| look.began_before(known.seen));
                     mended += u64::from(!outdated && known.is_none_or(|known| !known.same_as(port)));
                     outdated
                 }
                 Fact::Names(lab, _) => {
                     names.insert(lab.clone());
-                    self.labs.get(lab).is_some_and(|lab| lab.names_seen.is_some_and(|seen| seen > started))
+                    self.labs.get(lab).is_some_and(|lab| lab.names_seen.is_some_and(|seen| look.began_before(seen)))
                 }
                 _ => false,
             };
@@ -377,7 +394,7 @@ impl Snapshot {
                 self.put(fact);
             }
         }
-        mended + self.forget_unseen(source, started, &nodes, &ports, &names)
+        mended + self.forget_unseen(source, look, &nodes, &ports, &names)
     }
 
     fn port(&self, place: &Place, ifindex: u32) -> Option<&PortFact> {
@@ -390,7 +407,7 @@ impl Snapshot {
     fn forget_unseen(
         &mut self,
         source: Source,
-        started: SystemTime,
+        look: Look,
         nodes: &BTreeSet<(LabName, NodeName)>,
         ports: &BTreeSet<(Place, u32)>,
         names: &BTreeSet<LabName>,
@@ -399,23 +416,23 @@ impl Snapshot {
         for (name, lab) in &self.labs {
             match source {
                 Source::Runtime(kind) => {
-                    let old = lab.nodes.values().filter(|fact| fact.runtime == kind && fact.seen <= started);
+                    let old = lab.nodes.values().filter(|fact| fact.runtime == kind && !look.began_before(fact.seen));
                     let unseen = old.filter(|fact| !nodes.contains(&(name.clone(), fact.node.clone())));
                     gone.extend(unseen.map(|fact| Fact::NodeGone(name.clone(), fact.node.clone())));
-                    let old_names = lab.names.is_some() && lab.names_seen.is_some_and(|seen| seen <= started);
+                    let old_names = lab.names.is_some() && lab.names_seen.is_some_and(|seen| !look.began_before(seen));
                     if old_names && !names.contains(name) {
                         gone.push(Fact::Names(name.clone(), None));
                     }
                 }
                 Source::Fabric => {
-                    let old = lab.ports.values().filter(|port| port.seen <= started);
+                    let old = lab.ports.values().filter(|port| !look.began_before(port.seen));
                     let unseen = old.filter(|port| !ports.contains(&(port.place.clone(), port.ifindex)));
                     gone.extend(unseen.map(|port| Fact::PortGone(port.place.clone(), port.ifindex)));
                 }
             }
         }
         if source == Source::Fabric {
-            let old = self.host.values().filter(|port| port.seen <= started);
+            let old = self.host.values().filter(|port| !look.began_before(port.seen));
             let unseen = old.filter(|port| !ports.contains(&(Place::Host, port.ifindex)));
             gone.extend(unseen.map(|port| Fact::PortGone(Place::Host, port.ifindex)));
         }

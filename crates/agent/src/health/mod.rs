@@ -9,7 +9,7 @@ mod request;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use netloom_engine::{Engine, Source, SourceState};
 use netloom_model::RuntimeKind;
@@ -48,6 +48,8 @@ impl Probe {
 pub(crate) struct Health {
     /// When the agent was started.
     pub(crate) started: SystemTime,
+    /// The same, by a clock that nobody sets.
+    pub(crate) began: Instant,
     /// How old unserved work may be.
     limit: Duration,
     /// The main runtime's heartbeat.
@@ -75,6 +77,7 @@ impl Health {
     pub(crate) fn new(limit: Duration) -> Self {
         Self {
             started: SystemTime::now(),
+            began: Instant::now(),
             limit,
             pulse: Pulse::default(),
             engine: OnceLock::new(),

@@ -1,7 +1,5 @@
 //! What the agent is and how it fares.
 
-use std::time::SystemTime;
-
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -21,7 +19,7 @@ pub(super) async fn info(State(app): State<Shared>) -> Response {
         Source::Runtime(kind) => Some(*kind),
         Source::Fabric => None,
     });
-    let uptime = SystemTime::now().duration_since(app.health.started).unwrap_or_default();
+    let uptime = app.health.began.elapsed();
     let info = Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         instance: layout.instance().to_owned(),

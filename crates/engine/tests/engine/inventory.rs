@@ -62,8 +62,8 @@ async fn an_event_wins_over_a_relist_that_began_before_it() {
     let start = SystemTime::now();
     assert_eq!(fed.report(relist(start, &[1, 2])).await, [1, 2]);
     let began = SystemTime::now();
-    let later = began + Duration::from_millis(1);
     assert_eq!(fed.report(event(Fact::PortGone(Place::Host, 1))).await, [2]);
+    let later = SystemTime::now();
     assert_eq!(fed.report(event(Fact::Port(port(3, later)))).await, [2, 3]);
     // It still saw the first one and did not see the third one yet.
     assert_eq!(fed.report(relist(began, &[1, 2])).await, [2, 3]);
@@ -107,4 +107,16 @@ async fn many_labs_on_many_threads_go_up_and_down() {
         assert_eq!(bench.world.host(), ["lo", "uplink"]);
         assert_eq!(bench.store.keys(), [""; 0]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn relists_are_believed_also_after_the_clock_was_set_back() {
+    let fed = Fed::new();
+    let now = SystemTime::now();
+    let ahead = now + Duration::from_secs(3600);
+    assert_eq!(fed.report(relist(ahead, &[1, 2])).await, [1, 2]);
+    assert_eq!(fed.report(event(Fact::Port(port(3, ahead)))).await, [1, 2, 3]);
+    // An hour earlier by the clock, two of them are gone and one has come.
+    assert_eq!(fed.report(relist(now, &[2, 4])).await, [2, 4]);
+    assert!(fed.inventory.snapshot().host.values().all(|port| port.seen == now));
 }
