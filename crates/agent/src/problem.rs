@@ -87,6 +87,10 @@ impl From<Refusal> for Problem {
                 let reasons = obstacles.iter().map(ToString::to_string).collect();
                 Self { reasons, ..new(422, "obstacles", "This host cannot make the lab as it is now") }
             }
+            Refusal::Short(shortages) => {
+                let reasons = shortages.iter().map(ToString::to_string).collect();
+                Self { reasons, ..new(422, "short", "This host has too little for the lab") }
+            }
             Refusal::Unable(errors) => {
                 let reasons = errors.iter().map(ToString::to_string).collect();
                 Self { reasons, ..new(422, "unable", "This host cannot run a node") }

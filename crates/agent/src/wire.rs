@@ -29,6 +29,10 @@ pub struct PutLab {
     /// Whether everything is removed and made anew.
     #[serde(default)]
     pub rebuild: bool,
+    /// Whether limits of the host that it is short of may be raised (sysctls, for the whole host) until the last lab
+    /// that needs them is destroyed.
+    #[serde(default)]
+    pub raise_limits: bool,
     /// Deploy only these nodes and the links between nodes that are there then; the rest stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<BTreeSet<NodeName>>,

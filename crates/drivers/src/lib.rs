@@ -3,5 +3,6 @@
 //! Third-party types stop here; the engine sees facts, orders and errors of its own.
 
 pub mod fabric;
+pub mod limits;
 pub mod runtime;
 pub mod store;

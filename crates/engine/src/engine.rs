@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{Desired, NodeState, Plan, plan};
+use netloom_plan::{Desired, NodeState, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,9 +25,11 @@ use crate::lab::{
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
+use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
 use crate::task::{self, Beats};
+use crate::view::Preview;
 
 /// What the engine is made of.
 pub struct Parts {
@@ -39,6 +41,8 @@ pub struct Parts {
     pub runtimes: Vec<Arc<dyn Runtime>>,
     /// What links are made of.
     pub fabric: Arc<dyn Fabric>,
+    /// The limits of this host.
+    pub limits: Arc<dyn Limits>,
     /// The readers' side of the inventory that the drivers report to.
     pub inventory: Inventory,
     /// The writer's side of it.
@@ -83,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) fabric: Arc<dyn Fabric>,
+    pub(crate) limits: Arc<dyn Limits>,
+    pub(crate) raises: Raises,
     pub(crate) inventory: Inventory,
     pub(crate) wishes: Wishes,
     pub(crate) done: DoneOnce,
@@ -138,13 +144,15 @@ impl Engine {
     /// Reads the store and starts all tasks. Labs that should run are worked on as soon as everything that is
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { layout, store, runtimes, fabric, inventory, writer, config } = parts;
+        let Parts { layout, store, runtimes, fabric, limits, inventory, writer, config } = parts;
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
-        let loaded = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
+        let (loaded, records) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
         let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
+        let (raises, raises_task) =
+            Raises::new(limits.clone(), ledger.clone(), wishes.clone(), events.clone(), records);
         let (host, host_task) = Host::new(fabric.clone(), wishes.clone());
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
         let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();
@@ -157,6 +165,8 @@ impl Engine {
             ledger,
             runtimes,
             fabric,
+            limits,
+            raises,
             inventory,
             wishes,
             done,
@@ -172,6 +182,7 @@ impl Engine {
         task::spawn("inventory", writer.run());
         task::spawn("host", host_task);
         task::spawn("ledger", keeper);
+        task::spawn("limits", raises_task);
         for runtime in shared.runtimes.values() {
             let runtime = runtime.clone();
             let look = move || {
@@ -253,11 +264,28 @@ impl Engine {
 
     /// Stores a lab as desired and returns the operation that makes it so. The same request again joins it.
     pub async fn deploy(&self, request: DeployRequest) -> Accepted {
-        let lab = request.lab.name().clone();
+        // A client that hangs up cancels nothing: what was raised for a lab is given back by whoever raised it.
+        let engine = self.clone();
+        let deploy = task::spawn("accept", async move { engine.accept(request).await });
+        deploy.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    async fn accept(&self, request: DeployRequest) -> Accepted {
+        let (lab, raise) = (request.lab.name().clone(), request.raise_limits);
         let there = self.shared.wishes.get(&lab);
         let wish = next_wish(there.as_deref(), &request)?;
-        self.ask_drivers(there, wish).await?;
-        self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await
+        check_host(&self.shared, there.as_deref(), &wish)?;
+        self.ask_drivers(there, wish.clone()).await?;
+        let warnings = admit(&self.shared, &wish, raise).await?;
+        let answer = self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await;
+        match &answer {
+            Ok(operation) => operation.warn(warnings),
+            Err(_) if raise == RaiseLimits::Yes => {
+                self.shared.raises.release(&lab).await;
+            }
+            Err(_) => {}
+        }
+        answer
     }
 
     /// Asks the drivers about a wish, in a task of its own: one that panics is a refusal.
@@ -267,8 +295,8 @@ impl Engine {
         asked.await.unwrap_or_else(|panic| Err(panicked(&format!("lab {lab}"), &panic).into()))
     }
 
-    /// What a deploy would do; nothing is changed.
-    pub async fn plan(&self, request: &DeployRequest) -> Result<Plan, Refusal> {
+    /// What a deploy would do, and what the host would be short of; nothing is changed.
+    pub async fn plan(&self, request: &DeployRequest) -> Result<Preview, Refusal> {
         let name = request.lab.name();
         let there = self.shared.wishes.get(name);
         let wish = next_wish(there.as_deref(), request)?;
@@ -279,7 +307,8 @@ impl Engine {
         let observed = observe(name, Some(&wish.lab), there.as_deref(), &done, &snapshot);
         let due = BTreeSet::new();
         let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &wish.down, restart_due: &due };
-        Ok(plan(name, &desired, &observed))
+        let plan = plan(name, &desired, &observed);
+        Ok(Preview { plan, shortages: short_of(&self.shared, &wish).await })
     }
 
     /// Wants nothing of a lab to remain and returns the operation that makes it so.
@@ -297,9 +326,16 @@ impl Engine {
         let there = self.shared.wishes.get(lab).ok_or_else(|| Refusal::NoLab(lab.clone()))?;
         if request.patch.get("nodes").is_some() {
             let wish = next_edit(&there, &request)?.wish;
-            self.ask_drivers(Some(there), wish).await?;
+            self.ask_drivers(Some(there.clone()), wish).await?;
         }
-        self.ask(lab, move |reply| Command::Edit { request: request.clone(), reply }).await
+        // What is wrong with the edit is said by the lab's actor, which knows what came before it.
+        let warnings = match next_edit(&there, &request) {
+            Ok(edited) if edited.wish.lab != there.lab => admit(&self.shared, &edited.wish, RaiseLimits::No).await?,
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        let operation = self.ask(lab, move |reply| Command::Edit { request: request.clone(), reply }).await?;
+        operation.warn(warnings);
+        Ok(operation)
     }
 
     /// Ends an operation; the lab is held as it is until the next deploy or destroy. One that has ended stays so.
@@ -449,7 +485,11 @@ impl Engine {
 }
 
 /// Reads everything from the store.
-async fn read(store: &dyn Store, wishes: &Wishes, done: &DoneOnce) -> Result<BTreeMap<LabName, Arc<Wish>>, StoreError> {
+async fn read(
+    store: &dyn Store,
+    wishes: &Wishes,
+    done: &DoneOnce,
+) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records), StoreError> {
     let loaded = desired::load(store).await?;
     for (lab, wish) in &loaded {
         wishes.set(lab, Some(wish));
@@ -457,7 +497,7 @@ async fn read(store: &dyn Store, wishes: &Wishes, done: &DoneOnce) -> Result<BTr
             done.set(lab, &node, once);
         }
     }
-    Ok(loaded)
+    Ok((loaded, limits::load(store).await?))
 }
 
 /// Looks at everything that one source sees: at the start, every [`Config::relist`], and soon after events were

@@ -42,7 +42,7 @@ pub struct StoreTrouble {
 }
 
 /// The way to the store.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     queue: mpsc::Sender<Entry>,
     shared: Arc<Shared>,

@@ -21,6 +21,7 @@ mod inventory;
 mod lab;
 mod layout;
 mod ledger;
+mod limits;
 mod operation;
 mod refusal;
 pub mod task;
@@ -43,6 +44,7 @@ pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer
 pub use lab::{DeployRequest, EditRequest, Rebuild};
 pub use layout::Layout;
 pub use ledger::StoreTrouble;
+pub use limits::{Limits, RaiseLimits};
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
 pub use refusal::Refusal;
-pub use view::{EndView, LabView, LinkView, NodeView};
+pub use view::{EndView, LabView, LinkView, NodeView, Preview};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use netloom_model::LabName;
-use netloom_plan::{Step, StepId};
+use netloom_plan::{Shortage, Step, StepId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -111,6 +111,9 @@ pub struct OperationView {
     pub message: Option<String>,
     /// Everything that went wrong, each with object, cause and what to do.
     pub problems: Vec<String>,
+    /// What the host has too little of for it to work well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shortages: Vec<Shortage>,
 }
 
 /// An operation that can be followed.
@@ -153,6 +156,11 @@ impl Operation {
 
     fn lock(&self) -> MutexGuard<'_, OperationView> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what the host has too little of.
+    pub(crate) fn warn(&self, shortages: Vec<Shortage>) {
+        self.lock().shortages = shortages;
     }
 
     /// Adds the steps of a plan that it has not had yet.
@@ -268,6 +276,7 @@ impl Journal {
             steps: Vec::new(),
             message: None,
             problems: Vec::new(),
+            shortages: Vec::new(),
         };
         let operation = Arc::new(Operation {
             id,

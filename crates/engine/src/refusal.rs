@@ -1,7 +1,7 @@
 //! Refusals: why a request was not accepted. Nothing is stored and nothing touched when one is given.
 
 use netloom_model::{LabName, NodeName};
-use netloom_plan::Obstacle;
+use netloom_plan::{Obstacle, Shortage};
 
 use crate::bulkhead::Busy;
 use crate::driver::{DriverError, StoreError};
@@ -87,6 +87,9 @@ pub enum Refusal {
     /// This host cannot make the lab as it is now.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Obstacles(Vec<Obstacle>),
+    /// This host has too little of something for the lab beside all others.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Short(Vec<Shortage>),
     /// The runtime cannot run a node.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Unable(Vec<DriverError>),

@@ -4,12 +4,23 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use netloom_model::{End, Endpoint, LabName, Link, NodeKind, NodeName, RuntimeKind};
-use netloom_plan::{AdminState, Live, NodeState};
+use netloom_plan::{AdminState, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
 use crate::fact::{NodeFact, Place, PortFact, PortMark, Source};
 use crate::inventory::{SeenLink, Snapshot};
+
+/// What a deploy would do, and what the host would be short of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The plan; its fields stand beside `shortages`.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// What this host has too little of. A deploy is refused when one of them says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shortages: Vec<Shortage>,
+}
 
 /// A lab.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -26,9 +26,12 @@ mod status;
 use std::io::Write;
 use std::process::exit;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 fn main() {
     let mut arguments = std::env::args();
     arguments.next();
+    limit_descriptors();
     let code = match arguments.next().as_deref() {
         Some("node") => match (arguments.next(), arguments.next()) {
             (Some(directory), None) => node::run(&directory),
@@ -39,6 +42,15 @@ fn main() {
         _ => usage(),
     };
     exit(code);
+}
+
+/// As the kernel starts a machine's first process: the agent needs more for itself, but programs that use select(2) or
+/// close all descriptors one by one must not have a million. What needs more may raise it up to the hard limit.
+fn limit_descriptors() {
+    const USUAL: u64 = 1024;
+    let limit = getrlimit(Resource::Nofile);
+    let current = Some(limit.maximum.map_or(USUAL, |maximum| maximum.min(USUAL)));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, ..limit });
 }
 
 fn usage() -> i32 {

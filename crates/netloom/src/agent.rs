@@ -5,6 +5,7 @@ use std::fs;
 use netloom_agent::log::Format;
 use netloom_engine::Layout;
 use netloom_failpoint::point;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::background::Starter;
@@ -60,7 +61,15 @@ fn tempfile_in(directory: &std::path::Path) -> std::io::Result<()> {
     fs::remove_file(path)
 }
 
+/// The agent needs a descriptor for each node: it takes what it may have. Nodes are started with the usual limit.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // Up to the hard limit it is everyone's right.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 fn serve(layout: &Layout, config: &Config, starter: Option<Starter>) -> Result {
+    raise_descriptors();
     let _log = netloom_agent::log::init(&config.log, Format::Text).map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(plain(&error)))?;

@@ -102,6 +102,7 @@ pub(crate) struct Validate {
 
 /// `netloom deploy`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct Deploy {
     /// A topology file, or a directory with one *.clab.yml
     #[arg(short = 't', long = "topo", value_name = "FILE|DIR", default_value = ".")]
@@ -118,6 +119,10 @@ pub(crate) struct Deploy {
     /// Remove all nodes and links and make them anew
     #[arg(long, short = 'c')]
     pub(crate) reconfigure: bool,
+    /// Raise limits of the host that the lab is short of (sysctls, for the whole host) until the last lab that needs
+    /// them is destroyed
+    #[arg(long)]
+    pub(crate) raise_limits: bool,
     /// Only these nodes and the links between them
     #[arg(long, value_delimiter = ',', value_name = "NODE,…")]
     pub(crate) node_filter: Vec<NodeName>,

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use netloom_agent::{Listeners, ServeConfig, ServeError};
 use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_drivers::limits::KernelLimits;
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_drivers::store::RedbStore;
 use netloom_engine::{Engine, Layout, Parts, channel, task};
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, plain};
 
 /// How long steps under way may take when the agent stops.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -44,11 +45,13 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let fabric = KernelFabric::start(layout.clone(), &host, reporter.clone()).map_err(Failure::failed)?;
     let namespaces = NamespaceRuntime::start(layout.clone(), reporter).map_err(Failure::failed)?;
     point!("agent.start.composed");
+    let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store),
         runtimes: vec![Arc::new(namespaces)],
         fabric: Arc::new(fabric),
+        limits: Arc::new(limits),
         inventory,
         writer,
         config: netloom_engine::Config { relist: config.relist, ..netloom_engine::Config::default() },

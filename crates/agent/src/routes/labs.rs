@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use netloom_engine::{DeployRequest, Document, EditRequest, LabView, Rebuild, Refusal};
+use netloom_engine::{DeployRequest, Document, EditRequest, LabView, RaiseLimits, Rebuild, Refusal};
 use netloom_model::LabName;
 use serde::Deserialize;
 
@@ -70,6 +70,7 @@ pub(super) async fn put(
         lab: Arc::new(body.lab),
         rebuild: if body.rebuild { Rebuild::Yes } else { Rebuild::No },
         only: body.only,
+        raise_limits: if body.raise_limits { RaiseLimits::Yes } else { RaiseLimits::No },
     };
     if dry_run {
         return Ok(json(StatusCode::OK, &app.engine.plan(&request).await?));

@@ -45,6 +45,7 @@ pub(crate) async fn engine(layout: &Layout) -> (Engine, World, FakeStore) {
         store: Arc::new(store.clone()),
         runtimes: vec![Arc::new(world.runtime())],
         fabric: Arc::new(world.fabric()),
+        limits: Arc::new(world.limits()),
         inventory,
         writer,
         config: Config { relist: Duration::from_millis(200), ..Config::default() },
@@ -118,7 +119,7 @@ impl Bench {
     }
 
     pub(crate) async fn put_with(&self, lab: &Arc<Lab>, query: &str, headers: &[(&str, &str)]) -> Reply {
-        let body = PutLab { lab: Lab::clone(lab), rebuild: false, only: None };
+        let body = PutLab { lab: Lab::clone(lab), rebuild: false, raise_limits: false, only: None };
         let path = format!("/labs/{}{query}", lab.name());
         self.unix().await.send(Method::PUT, &path, headers, serde_json::to_vec(&body).unwrap()).await
     }

@@ -162,8 +162,13 @@ async fn a_store_that_hangs_shows_in_readiness_and_never_in_liveness() {
     bench.store.freeze();
     let lab = netloom_engine::testing::Sketch::pair("lab").lab();
     let (engine, begun) = (bench.engine.clone(), Instant::now());
-    let request =
-        netloom_engine::DeployRequest { lab, rebuild: netloom_engine::Rebuild::No, only: None, generation: None };
+    let request = netloom_engine::DeployRequest {
+        lab,
+        rebuild: netloom_engine::Rebuild::No,
+        only: None,
+        generation: None,
+        raise_limits: netloom_engine::RaiseLimits::No,
+    };
     let asked = task::spawn("ask", async move { engine.deploy(request).await.map(|_| ()) });
     while !asked.is_finished() {
         let start = Instant::now();

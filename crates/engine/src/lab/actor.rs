@@ -16,6 +16,7 @@ use super::accept::Pending;
 use super::command::Command;
 use super::edit::Scope;
 use super::execute::{Execution, Summary};
+use super::finish::Closed;
 use super::observe::observe;
 use super::restart::Restarts;
 use super::step::StepContext;
@@ -89,7 +90,7 @@ pub(crate) struct Actor {
     /// A wish that the store has not confirmed yet; no other command is taken meanwhile.
     pub(super) pending: Option<Pending>,
     /// The last of a lab that is gone: what is forgotten about it. Answers with what went wrong.
-    pub(super) closing: Option<Owned<Vec<String>>>,
+    pub(super) closing: Option<Owned<Closed>>,
     /// Whether there has been anything to do: a wish or a command.
     pub(super) served: bool,
 }
@@ -148,8 +149,8 @@ impl Actor {
                     beat.owe();
                     self.settle(answer);
                 }
-                problems = closed(&mut self.closing) => {
-                    self.forget(&problems);
+                ended = closed(&mut self.closing) => {
+                    self.forget(&ended);
                     break;
                 }
                 () = execution => beat.owe(),
@@ -180,8 +181,8 @@ impl Actor {
             self.conclude(execution.into_summary(), &context);
         }
         if self.closing.is_some() {
-            let problems = closed(&mut self.closing).await;
-            self.forget(&problems);
+            let ended = closed(&mut self.closing).await;
+            self.forget(&ended);
         }
         for active in self.active.drain(..) {
             let text = "the agent was stopped; its next start completes this";
@@ -399,9 +400,11 @@ async fn answer(pending: &mut Option<Pending>) -> Result<(), StoreError> {
     }
 }
 
-async fn closed(closing: &mut Option<Owned<Vec<String>>>) -> Vec<String> {
+async fn closed(closing: &mut Option<Owned<Closed>>) -> Closed {
     match closing {
-        Some(closing) => closing.await.unwrap_or_else(|panic| vec![panic.to_string()]),
+        Some(closing) => {
+            closing.await.unwrap_or_else(|panic| Closed { problems: vec![panic.to_string()], notices: Vec::new() })
+        }
         None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use netloom_model::{Lab, NodeName};
 use tokio::sync::oneshot;
 
 use super::edit::EditRequest;
+use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
 use crate::refusal::Refusal;
 
@@ -32,6 +33,8 @@ pub struct DeployRequest {
     pub only: Option<BTreeSet<NodeName>>,
     /// The generation that the lab must have (`If-Match`).
     pub generation: Option<u64>,
+    /// Whether limits of the host may be raised for it.
+    pub raise_limits: RaiseLimits,
 }
 
 /// The answer to an accepted request.

@@ -141,7 +141,8 @@ impl Actor {
     }
 
     /// The lab is gone, from the host and from the store; or the store forgets it as soon as it can.
-    pub(super) fn forget(&mut self, problems: &[String]) {
+    pub(super) fn forget(&mut self, ended: &Closed) {
+        let Closed { problems, notices } = ended;
         self.closing = None;
         self.shared.done.forget(&self.name);
         self.shared.wishes.set(&self.name, None);
@@ -149,16 +150,26 @@ impl Actor {
         for active in self.active.drain(..) {
             if problems.is_empty() {
                 let text = format!("lab {} is destroyed", self.name);
+                let text = std::iter::once(&text).chain(notices).cloned().collect::<Vec<_>>().join("; ");
                 active.operation.end(OperationState::Succeeded, text, Vec::new());
             } else {
-                active.operation.end(OperationState::Failed, problems.join("; "), problems.to_vec());
+                active.operation.end(OperationState::Failed, problems.join("; "), problems.clone());
             }
         }
     }
 }
 
-/// Removes what is kept per lab; answers with what went wrong.
-async fn close(shared: &Shared, name: &LabName) -> Vec<String> {
+/// What the end of a lab came to.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// What went wrong.
+    pub(super) problems: Vec<String>,
+    /// What is worth saying all the same.
+    pub(super) notices: Vec<String>,
+}
+
+/// Removes what is kept per lab, and gives back what of the host was raised for it.
+async fn close(shared: &Shared, name: &LabName) -> Closed {
     let deadline = (Instant::now() + shared.config.step_limit).into_std();
     let context = Context { deadline, cancel: CancellationToken::new() };
     let mut problems = Vec::new();
@@ -180,7 +191,8 @@ async fn close(shared: &Shared, name: &LabName) -> Vec<String> {
         ));
     }
     point!("operation.destroy.forgotten");
-    problems
+    let notices = shared.raises.release(name).await;
+    Closed { problems, notices }
 }
 
 fn start_id(fact: &crate::fact::NodeFact) -> StepId {

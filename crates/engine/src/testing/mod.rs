@@ -15,6 +15,7 @@
 
 pub mod contract;
 mod fabric;
+mod limits;
 mod program;
 mod runtime;
 mod sketch;
@@ -23,6 +24,7 @@ mod trouble;
 mod world;
 
 pub use fabric::FakeFabric;
+pub use limits::FakeLimits;
 pub use runtime::FakeRuntime;
 pub use sketch::Sketch;
 pub use store::FakeStore;

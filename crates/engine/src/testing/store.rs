@@ -58,6 +58,11 @@ impl FakeStore {
         self.lock().entries.keys().cloned().collect()
     }
 
+    /// Loses an entry, as if it had never been written.
+    pub fn take(&self, key: &str) -> Option<Vec<u8>> {
+        self.lock().entries.remove(key)
+    }
+
     /// How many writes were accepted.
     pub fn writes(&self) -> usize {
         self.lock().writes

@@ -9,7 +9,7 @@ use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 
 use super::trouble::{Trouble, Troubles};
-use super::{FakeFabric, FakeRuntime};
+use super::{FakeFabric, FakeLimits, FakeRuntime};
 use crate::driver::{DriverError, Reporter};
 use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 
@@ -28,6 +28,7 @@ pub enum EventsAre {
 #[derive(Debug, Clone)]
 pub struct World {
     state: Arc<Mutex<State>>,
+    limits: FakeLimits,
 }
 
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl World {
             unreachable: BTreeMap::new(),
             last: 0,
         };
-        let world = Self { state: Arc::new(Mutex::new(state)) };
+        let world = Self { state: Arc::new(Mutex::new(state)), limits: FakeLimits::default() };
         world.add_foreign("lo", PortKind::Other);
         world.add_foreign("uplink", PortKind::Other);
         world
@@ -84,6 +85,11 @@ impl World {
     /// The runtime `namespace` of this host.
     pub fn runtime(&self) -> FakeRuntime {
         FakeRuntime::new(self.clone())
+    }
+
+    /// The limits of this host.
+    pub fn limits(&self) -> FakeLimits {
+        self.limits.clone()
     }
 
     /// The fabric of this host.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use netloom_engine::testing::{FakeStore, Sketch, World};
 use netloom_engine::{
     Config, DeployRequest, EditRequest, Engine, Fabric, Layout, Operation, OperationState, OperationView, Parts,
-    Rebuild, Refusal, channel,
+    RaiseLimits, Rebuild, Refusal, channel,
 };
 use netloom_model::{Lab, LabName};
 
@@ -17,7 +17,13 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn request(lab: &Arc<Lab>) -> DeployRequest {
-    DeployRequest { lab: lab.clone(), rebuild: Rebuild::No, only: None, generation: None }
+    DeployRequest {
+        lab: lab.clone(),
+        rebuild: Rebuild::No,
+        only: None,
+        generation: None,
+        raise_limits: RaiseLimits::No,
+    }
 }
 
 pub(crate) fn lab_name(text: &str) -> LabName {
@@ -136,6 +142,7 @@ async fn start(
         store: Arc::new(store.clone()),
         runtimes: vec![Arc::new(world.runtime())],
         fabric,
+        limits: Arc::new(world.limits()),
         inventory,
         writer,
         config,

@@ -221,11 +221,11 @@ async fn a_dry_run_touches_nothing() {
     let bench = Bench::new().await;
     bench.ready().await;
     let plan = bench.engine.plan(&request(&pair())).await.unwrap();
-    assert_eq!(plan.steps.len(), 6);
+    assert_eq!(plan.plan.steps.len(), 6);
     assert_eq!(bench.world.calls(), [""; 0]);
     assert_eq!(bench.store.writes(), 0);
     bench.made(&pair()).await;
-    assert!(bench.engine.plan(&request(&pair())).await.unwrap().is_empty());
+    assert!(bench.engine.plan(&request(&pair())).await.unwrap().plan.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ mod edit;
 mod failure;
 mod inventory;
 mod lifecycle;
+mod limits;
 mod shared;
 mod store;
 mod world;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use hyper::Method;
 use netloom_agent::wire::{Accepted, PutLab};
-use netloom_engine::{LabView, Layout, OperationState};
-use netloom_plan::Plan;
+use netloom_engine::{LabView, Layout, OperationState, Preview};
+use netloom_plan::{Severity, Shortage};
 
 use super::agent_process;
 use super::follow::{Following, Shown};
@@ -23,15 +23,18 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
     if let Some(only) = &only {
         lab.restrict(only).map_err(|unknown| Failure::input(format_args!("--node-filter: {unknown}")))?;
     }
-    let body = PutLab { lab, rebuild: options.reconfigure, only };
+    let body = PutLab { lab, rebuild: options.reconfigure, raise_limits: options.raise_limits, only };
     let path = format!("/labs/{}", segment(&name));
     if options.dry_run {
         let client = Client::connect(layout).await?;
-        let plan: Plan = client.ask(&Method::PUT, &format!("{path}?dry-run=true"), Some(&body)).await?;
-        return if options.json { output::json(&plan) } else { output::result(&plan.to_string()) };
+        let preview: Preview = client.ask(&Method::PUT, &format!("{path}?dry-run=true"), Some(&body)).await?;
+        return show(&preview, &options);
     }
     let client = agent_process::connect_or_start(layout).await?;
     let accepted: Accepted = client.ask(&Method::PUT, &path, Some(&body)).await?;
+    for shortage in &accepted.operation.shortages {
+        output::say(&format!("warning: {shortage}"));
+    }
     let following = Following {
         client: &client,
         title: format!("deploy of lab {name}"),
@@ -53,4 +56,25 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
         }
     }
     following.judge(&ended)
+}
+
+/// Shows what would be done. As a deploy would be refused, so is its dry run: exit code 2.
+fn show(preview: &Preview, options: &Deploy) -> Result {
+    if options.json {
+        output::json(preview)?;
+    } else {
+        output::result(&preview.plan.to_string())?;
+    }
+    let raised = |shortage: &Shortage| options.raise_limits && !shortage.raise.is_empty();
+    let refused: Vec<String> = preview
+        .shortages
+        .iter()
+        .filter(|shortage| shortage.severity == Severity::Refused && !raised(shortage))
+        .map(ToString::to_string)
+        .collect();
+    for shortage in preview.shortages.iter().filter(|shortage| !refused.contains(&shortage.to_string())) {
+        let what = if raised(shortage) { "would be raised" } else { "warning" };
+        output::say(&format!("{what}: {shortage}"));
+    }
+    if refused.is_empty() { Ok(()) } else { Err(Failure::input(refused.join("\n"))) }
 }

@@ -70,6 +70,10 @@ pub(crate) fn operation(view: &OperationView) -> String {
         out.push('\n');
         out.extend(view.problems.iter().map(|problem| format!("{problem}\n")));
     }
+    if !view.shortages.is_empty() {
+        out.push('\n');
+        out.extend(view.shortages.iter().map(|shortage| format!("warning: {shortage}\n")));
+    }
     out
 }
 
@@ -127,6 +131,7 @@ pub(super) mod tests {
             ],
             message: Some("1 of 3 steps failed".into()),
             problems: vec!["start node r1 (namespace): `frr` was not found".into()],
+            shortages: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Hosts that cannot do what is asked: no space, a kernel without a feature, a runtime that is not there.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{NETLOOM, Sandbox};
 
 fn lab(name: &str, nodes: &str, links: &str) -> String {
     format!("name: {name}\ntopology:\n  defaults: {{ kind: linux }}\n  nodes:\n{nodes}  links:\n{links}")
@@ -78,4 +78,41 @@ fn a_name_that_is_too_long_for_the_kernel_is_kept_as_an_altname() {
     host.netloom(&["deploy", "-t", &file]).code(0).says("uplink-to-the-core-router");
     let show = ["exec", "--name", "x", "--node", "a", "--", "ip", "link", "show", "dev", "uplink-to-the-core-router"];
     host.netloom(&show).code(0).says("altname uplink-to-the-core-router");
+}
+
+#[test]
+fn what_the_agent_has_too_few_descriptors_for_is_refused_before_anything_is_touched() {
+    let Some(host) = Sandbox::new() else { return };
+    host.sh(&format!("ulimit -n 64; exec {NETLOOM} agent --background")).code(0);
+    let before = host.traces();
+    let nodes =
+        |count| (0..count).map(|n| format!("    n{n}: {{ runtime: namespace }}\n")).collect::<Vec<_>>().concat();
+    let many = host.topology("x", &lab("x", &nodes(50), "    []\n"));
+    let hint = "LimitNOFILE=128";
+    host.netloom(&["deploy", "-t", &many, "--dry-run"]).code(2).says("create node n0").says("RLIMIT_NOFILE").says(hint);
+    host.netloom(&["deploy", "-t", &many]).code(2).says("this host allows 64 descriptors of the agent").says(hint);
+    let json = host.netloom(&["deploy", "-t", &many, "--dry-run", "--json"]).json();
+    assert_eq!(json["shortages"][0]["limit"], "descriptors");
+    assert_eq!(json["shortages"][0]["severity"], "refused");
+    // No sysctl ends this one.
+    host.netloom(&["deploy", "-t", &many, "--raise-limits"]).code(2).says(hint);
+    before.are_all(&host);
+    let few = host.topology("x", &lab("x", &nodes(2), "    []\n"));
+    host.netloom(&["deploy", "-t", &few]).code(0);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn the_agent_takes_the_descriptors_it_may_have_and_nodes_have_the_usual_ones() {
+    let Some(host) = Sandbox::new() else { return };
+    host.sh(&format!("ulimit -Sn 200; ulimit -Hn 2000; exec {NETLOOM} agent --background")).code(0);
+    let pid = host.netloom(&["agent", "status", "--json"]).json()["pid"].to_string();
+    let limits = host.sh(&format!("grep 'Max open files' /proc/{pid}/limits")).code(0).out;
+    assert_eq!(limits.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["2000", "2000"], "{limits}");
+    let file = host.topology("x", &lab("x", "    a: { runtime: namespace }\n", "    []\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let inside = ["exec", "--name", "x", "--node", "a", "--", "sh", "-c", "echo $(ulimit -Sn) $(ulimit -Hn)"];
+    host.netloom(&inside).code(0).says("1024 2000");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
 }
