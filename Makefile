@@ -56,11 +56,10 @@ lint: rust ## formatting and clippy, without a single warning
 	$(CARGO) clippy --package netloom --package netloom-failpoint --features netloom/failpoints --all-targets --locked -- -D warnings
 	cd crates/init && $(CARGO) fmt --check && $(CARGO) clippy --all-targets --locked -- -D warnings
 
-bench: rust ## measure rings against the bare kernel, and /healthz meanwhile
+bench: rust ## measure Netloom against the bare kernel and print one table (docs/performance.md)
 	$(CARGO) build --release --package netloom --package netloom-bench --locked
-	$(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private sh -c \
-		'$(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom ring 10 100 && \
-		$(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom health'
+	$(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
+		$(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom
 
 build: rust ## build target/release/netloom
 	$(CARGO) build --release --package netloom --locked

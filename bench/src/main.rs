@@ -1,14 +1,22 @@
-//! Measurements of Netloom against the bare kernel, in one run, so that the ratio holds whatever the machine does.
+//! Measurements of Netloom against the bare kernel, in one run, so that the ratios hold whatever the machine does.
 //!
-//! `make bench` runs it in mount and network namespaces of its own: nothing of the host is touched or disturbed.
+//! `make bench` runs it in mount, network and process namespaces of its own: nothing of the host is touched or
+//! disturbed. It prints one table; what each line means stands in docs/performance.md.
 #![expect(clippy::print_stdout, reason = "its results go to standard output")]
 
+mod agent;
 mod floor;
-mod health;
-mod lab;
+mod host;
+mod ring;
+mod rings;
+#[path = "../../crates/init/src/spec.rs"]
+#[expect(dead_code, unreachable_pub, reason = "shared with the init, which reads what is written here")]
+mod spec;
+mod stats;
+mod table;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -26,78 +34,45 @@ struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// Deploys and destroys rings of nodes, each time beside the same ring made of the kernel's objects alone.
-    Ring {
+    Rings {
         /// Sizes of the rings.
-        #[arg(default_values_t = [10, 100])]
+        #[arg(default_values_t = [10, 100, 500, 1000])]
         sizes: Vec<usize>,
-        /// Rounds of each size.
+        /// Pairs of each size.
         #[arg(long, default_value_t = 5)]
-        rounds: usize,
-    },
-    /// Probes `/healthz` while a ring is deployed and destroyed again and again.
-    Health {
-        /// Size of the ring.
-        #[arg(long, default_value_t = 200)]
-        size: usize,
-        /// Probes a second, whether the last one was answered or not.
-        #[arg(long, default_value_t = 20)]
-        rate: u32,
-        /// Rounds of deploy and destroy.
-        #[arg(long, default_value_t = 40)]
-        rounds: usize,
+        pairs: usize,
     },
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
-    lab::loopback_up()?;
-    match arguments.what {
-        What::Ring { sizes, rounds } => {
-            println!("{:>6} {:>12} {:>12} {:>8} {:>12}", "nodes", "floor", "deploy", "ratio", "destroy");
-            for size in sizes {
-                ring(&arguments.netloom, size, rounds)?;
-            }
+    host::prepare()?;
+    let good = match arguments.what {
+        What::Rings { sizes, pairs } => {
+            table::heading();
+            let agent = agent::Agent::start(&arguments.netloom)?;
+            measure_rings(&agent, &sizes, pairs)?
         }
-        What::Health { size, rate, rounds } => {
-            let agent = lab::Agent::start(&arguments.netloom)?;
-            let prober = health::Prober::start(rate);
-            for _ in 0..rounds {
-                agent.deploy(size)?;
-                agent.destroy(size)?;
-            }
-            prober.stop().print();
-        }
-    }
-    Ok(())
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn ring(netloom: &std::path::Path, size: usize, rounds: usize) -> Result<()> {
-    let agent = lab::Agent::start(netloom)?;
-    let (mut floors, mut deploys, mut destroys, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    // The first round warms the caches of both sides and is not counted.
-    for round in 0..=rounds {
-        let floor = floor::ring(size)?;
-        let deploy = agent.deploy(size)?;
-        let destroy = agent.destroy(size)?;
-        if round > 0 {
-            ratios.push(deploy.as_secs_f64() / floor.as_secs_f64());
-            floors.push(floor);
-            deploys.push(deploy);
-            destroys.push(destroy);
+/// The size at which the bars count, and the one that it is compared with.
+const LARGE: usize = 1000;
+const SMALL: usize = 100;
+
+fn measure_rings(agent: &agent::Agent, sizes: &[usize], pairs: usize) -> Result<bool> {
+    let (floor, kernel) = (floor::Floor::new()?, host::Kernel::new()?);
+    let mut good = true;
+    let mut small = None;
+    for size in sizes {
+        let rings = rings::measure(agent, &floor, &kernel, *size, pairs)?;
+        good &= rings.print(*size == LARGE);
+        match (*size, &small) {
+            (SMALL, _) => small = Some(rings),
+            (LARGE, Some(small)) => good &= rings.print_growth(small),
+            _ => {}
         }
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "{size:>6} {:>10.3} s {:>10.3} s {:>8.2} {:>10.3} s",
-        median(&mut floors),
-        median(&mut deploys),
-        ratios[ratios.len() / 2],
-        median(&mut destroys)
-    );
-    Ok(())
-}
-
-fn median(times: &mut [Duration]) -> f64 {
-    times.sort();
-    times[times.len() / 2].as_secs_f64()
+    Ok(good)
 }

@@ -54,6 +54,8 @@ use netloom_plan::names_hash;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
+pub use program::INIT;
+
 use fault::{Fault, fault};
 use life::Ground;
 use pool::Pool;

@@ -12,7 +12,8 @@ use std::process::Command;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
-static BYTES: &[u8] = include_bytes!(env!("NETLOOM_INIT"));
+/// The executable of the init, for whoever wants to start it without this driver.
+pub static INIT: &[u8] = include_bytes!(env!("NETLOOM_INIT"));
 
 /// What it calls itself.
 pub(super) const NAME: &str = "netloom-init";
@@ -40,7 +41,7 @@ impl Program {
             other => other,
         }?;
         let mut writer = File::from(file);
-        writer.write_all(BYTES)?;
+        writer.write_all(INIT)?;
         let file = OwnedFd::from(writer);
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Ok(Self { file })

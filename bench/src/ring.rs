@@ -1,0 +1,37 @@
+//! The lab that is measured: a ring of nodes that run nothing but their init, with an IPv4 network on each link.
+
+use std::fmt::Write as _;
+
+/// The name of a node.
+pub(crate) fn node(number: usize) -> String {
+    format!("n{number}")
+}
+
+/// The two ends of a link, as text.
+pub(crate) fn link(number: usize, size: usize) -> String {
+    format!("{}:eth1-{}:eth2", node(number), node((number + 1) % size))
+}
+
+/// The addresses of the two ends of a link.
+pub(crate) fn addresses(link: usize) -> [String; 2] {
+    let network = 4 * link;
+    [1, 2].map(|host| {
+        let at = network + host;
+        format!("10.{}.{}.{}/30", (at >> 16) & 255, (at >> 8) & 255, at & 255)
+    })
+}
+
+/// The topology file of a ring.
+pub(crate) fn topology(name: &str, size: usize) -> String {
+    let mut text = format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, runtime: namespace }}\n  nodes:\n");
+    for number in 0..size {
+        let _ = writeln!(text, "    {}:", node(number));
+    }
+    text.push_str("  links:\n");
+    for number in 0..size {
+        let [a, b] = addresses(number);
+        let (from, to) = (node(number), node((number + 1) % size));
+        let _ = writeln!(text, "    - endpoints: [\"{from}:eth1\", \"{to}:eth2\"]\n      ipv4: [\"{a}\", \"{b}\"]");
+    }
+    text
+}
