@@ -44,6 +44,8 @@ struct Planner<'a> {
     made_on: BTreeMap<&'a NodeName, Vec<LinkId>>,
     /// The links that are removed by a step of their own, by where they end.
     removed_from: BTreeMap<Place<'a>, Vec<LinkId>>,
+    /// Whether the names file is to be written; found out once, since it takes as long as the lab is large.
+    names_change: bool,
     steps: BTreeMap<StepId, Step>,
 }
 
@@ -70,6 +72,7 @@ fn is_begun(node: &ObservedNode) -> bool {
 impl<'a> Planner<'a> {
     fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
         let links = desired.lab.map(Lab::links).unwrap_or_default();
+        let names_wanted = desired.lab.map(|lab| names_hash(&names(lab)));
         let local = links.iter().filter(|link| link.ends().all(|end| place(&end.at).is_some()));
         let mut planner = Self {
             lab: desired.lab,
@@ -80,6 +83,7 @@ impl<'a> Planner<'a> {
             made: BTreeSet::new(),
             made_on: BTreeMap::new(),
             removed_from: BTreeMap::new(),
+            names_change: names_wanted.is_some() && names_wanted != observed.names,
             steps: BTreeMap::new(),
         };
         planner.fates = planner.decide();
@@ -221,7 +225,7 @@ impl<'a> Planner<'a> {
         for link in self.made_on.get(name).into_iter().flatten() {
             after.push(Action::CreateLink { link: link.clone() }.id());
         }
-        if self.names_change() {
+        if self.names_change {
             after.push(Action::WriteNames.id());
         }
         let start = self.add(Action::StartNode { node: name.clone(), runtime }, reason, after);
@@ -337,13 +341,8 @@ impl<'a> Planner<'a> {
         self.removed_from.get(&place).into_iter().flatten().map(|id| delete_link(id).id()).collect()
     }
 
-    fn names_change(&self) -> bool {
-        let wanted = self.lab.map(|lab| names_hash(&names(lab)));
-        wanted.is_some() && wanted != self.observed.names
-    }
-
     fn names(&mut self) {
-        if self.names_change() {
+        if self.names_change {
             self.add(Action::WriteNames, "the lab's nodes or addresses changed", Vec::new());
         }
     }
