@@ -58,7 +58,11 @@ pub(crate) struct Execution {
     steps: BTreeMap<StepId, Step>,
     waiting: BTreeMap<StepId, usize>,
     waiters: BTreeMap<StepId, Vec<StepId>>,
+    /// Ready, begun as places become free. What is ready is in one of these three, so that no call looks at all of them.
     ready: VecDeque<StepId>,
+    /// Ready, and mostly waiting: begun at once.
+    slow: Vec<StepId>,
+    /// Ready, for the next batch of links.
     links: Vec<StepId>,
     links_under_way: bool,
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
@@ -77,21 +81,22 @@ impl Execution {
         }
         let mut waiting = BTreeMap::new();
         let mut waiters: BTreeMap<StepId, Vec<StepId>> = BTreeMap::new();
-        let mut ready = VecDeque::new();
+        let mut free = Vec::new();
         for step in &plan.steps {
             waiting.insert(step.id.clone(), step.after.len());
             if step.after.is_empty() {
-                ready.push_back(step.id.clone());
+                free.push(step.id.clone());
             }
             for before in &step.after {
                 waiters.entry(before.clone()).or_default().push(step.id.clone());
             }
         }
-        Self {
+        let mut execution = Self {
             steps: plan.steps.into_iter().map(|step| (step.id.clone(), step)).collect(),
             waiting,
             waiters,
-            ready,
+            ready: VecDeque::new(),
+            slow: Vec::new(),
             links: Vec::new(),
             links_under_way: false,
             under_way: FuturesUnordered::new(),
@@ -99,6 +104,21 @@ impl Execution {
             summary: Summary::default(),
             followers,
             limit,
+        };
+        for id in free {
+            execution.make_ready(id);
+        }
+        execution
+    }
+
+    fn make_ready(&mut self, id: StepId) {
+        let step = &self.steps[&id];
+        if step.owner == Owner::Fabric {
+            self.links.push(id);
+        } else if is_slow(step) {
+            self.slow.push(id);
+        } else {
+            self.ready.push_back(id);
         }
     }
 
@@ -107,28 +127,14 @@ impl Execution {
         if self.cancel.is_cancelled() {
             return;
         }
-        let most = context.shared.nodes.limit();
-        let mut later = VecDeque::new();
-        while let Some(id) = self.ready.pop_front() {
-            let step = self.steps[&id].clone();
-            if step.owner == Owner::Fabric {
-                self.links.push(id);
-            } else if self.under_way.len() >= most && !is_slow(&step) {
-                later.push_back(id);
-                if later.len() > self.steps.len() {
-                    break;
-                }
-            } else {
-                self.begin(&step);
-                let (context, limits) =
-                    (context.clone(), self.context(if is_slow(&step) { SLOW_LIMIT } else { self.limit }));
-                self.launch(vec![step.id.clone()], async move {
-                    let outcome = context.run(&step, &limits).await;
-                    vec![(step.id, outcome)]
-                });
-            }
+        for id in std::mem::take(&mut self.slow) {
+            self.start(&id, SLOW_LIMIT, context);
         }
-        self.ready = later;
+        while self.under_way.len() < context.shared.nodes.limit()
+            && let Some(id) = self.ready.pop_front()
+        {
+            self.start(&id, self.limit, context);
+        }
         if !self.links_under_way && !self.links.is_empty() {
             self.links_under_way = true;
             let batch: Vec<Step> = std::mem::take(&mut self.links).iter().map(|id| self.steps[id].clone()).collect();
@@ -139,6 +145,16 @@ impl Execution {
             let ids = batch.iter().map(|step| step.id.clone()).collect();
             self.launch(ids, async move { context.run_links(batch, &limits).await });
         }
+    }
+
+    fn start(&self, id: &StepId, limit: Duration, context: &Arc<StepContext>) {
+        let step = self.steps[id].clone();
+        self.begin(&step);
+        let (context, limits) = (context.clone(), self.context(limit));
+        self.launch(vec![step.id.clone()], async move {
+            let outcome = context.run(&step, &limits).await;
+            vec![(step.id, outcome)]
+        });
     }
 
     /// Starts the task of one step or batch; a panic in it fails what it was to do.
@@ -180,12 +196,13 @@ impl Execution {
     pub(crate) fn stop(&mut self) {
         self.cancel.cancel();
         self.ready.clear();
+        self.slow.clear();
         self.links.clear();
     }
 
     /// Whether nothing is under way and nothing can be started any more.
     pub(crate) fn is_finished(&self) -> bool {
-        self.under_way.is_empty() && self.ready.is_empty() && self.links.is_empty()
+        self.under_way.is_empty() && self.ready.is_empty() && self.slow.is_empty() && self.links.is_empty()
     }
 
     /// What came of it.
@@ -257,7 +274,7 @@ impl Execution {
             if let Some(count) = self.waiting.get_mut(&waiter) {
                 *count -= 1;
                 if *count == 0 && !self.cancel.is_cancelled() {
-                    self.ready.push_back(waiter);
+                    self.make_ready(waiter);
                 }
             }
         }
