@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use imbl::OrdMap;
 use netloom_model::{InterfaceName, LabName, LinkId, NodeName};
 use netloom_plan::{LinkFingerprint, Side};
 use serde::Serialize;
@@ -25,7 +26,8 @@ use crate::fact::{Fact, NodeFact, Place, PortFact, PortMark, Report, Source};
 /// How many batches of facts may wait; more become [`Report::Lost`].
 const QUEUE: usize = 1024;
 
-/// Everything that is known at one moment. Never changes; the next moment is another snapshot.
+/// Everything that is known at one moment. Never changes; the next moment is another snapshot, which shares with this
+/// one whatever is the same: a snapshot costs what has changed, not what is there.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// Counts up with each snapshot.
@@ -33,7 +35,7 @@ pub struct Snapshot {
     /// What is there of each lab.
     pub labs: BTreeMap<LabName, Arc<LabFacts>>,
     /// The interfaces in the host's namespace, by index.
-    pub host: Arc<BTreeMap<u32, Arc<PortFact>>>,
+    pub host: OrdMap<u32, Arc<PortFact>>,
     /// The version of the snapshot that changed the host's interfaces last.
     pub host_changed: u64,
     /// How well each source answers.
@@ -46,9 +48,9 @@ pub struct LabFacts {
     /// The version of the snapshot that changed it last.
     pub changed: u64,
     /// The nodes.
-    pub nodes: BTreeMap<NodeName, Arc<NodeFact>>,
+    pub nodes: OrdMap<NodeName, Arc<NodeFact>>,
     /// The interfaces in the nodes' namespaces, foreign ones too.
-    pub ports: BTreeMap<(NodeName, u32), Arc<PortFact>>,
+    pub ports: OrdMap<(NodeName, u32), Arc<PortFact>>,
     /// Hash of the names file.
     pub names: Option<String>,
     names_seen: Option<SystemTime>,
@@ -308,10 +310,10 @@ impl Snapshot {
         facts
     }
 
-    fn touch_host(&mut self) -> &mut BTreeMap<u32, Arc<PortFact>> {
+    fn touch_host(&mut self) -> &mut OrdMap<u32, Arc<PortFact>> {
         // Ends of a lab's links may be on the host: its reconciler must look again.
         self.host_changed = self.version;
-        Arc::make_mut(&mut self.host)
+        &mut self.host
     }
 
     fn touch_owner(&mut self, port: Option<&PortFact>) {
@@ -354,7 +356,12 @@ impl Snapshot {
                 self.lab(&lab).ports.remove(&(node, ifindex));
             }
             Fact::PlaceGone(Place::Node(lab, node)) => {
-                self.lab(&lab).ports.retain(|(of, _), _| of != &node);
+                let ports = &mut self.lab(&lab).ports;
+                let inside: Vec<_> =
+                    ports.range((node.clone(), 0)..=(node, u32::MAX)).map(|(key, _)| key.clone()).collect();
+                for key in inside {
+                    ports.remove(&key);
+                }
             }
             Fact::PlaceGone(Place::Host) => {}
         }

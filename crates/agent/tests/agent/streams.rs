@@ -166,7 +166,7 @@ async fn a_command_that_cannot_be_started_is_a_problem() {
     let ended = move |_: &u64| {
         let snapshot = inventory.snapshot();
         let lab = &snapshot.labs[&"lab".parse().unwrap()];
-        lab.nodes[&"r2".parse().unwrap()].state != netloom_plan::NodeState::Running
+        lab.nodes[&"r2".parse::<netloom_model::NodeName>().unwrap()].state != netloom_plan::NodeState::Running
     };
     within(changes.wait_for(ended)).await.unwrap();
     assert_eq!(kind(exec(&bench, "r2", &["true"]).await).await, "not-running");

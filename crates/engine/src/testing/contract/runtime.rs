@@ -26,7 +26,7 @@ fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
 }
 
 fn node(snapshot: &Snapshot, lab: &str, node: &str) -> Option<NodeFact> {
-    snapshot.labs.get(&name(lab))?.nodes.get(&name(node)).map(|fact| NodeFact::clone(fact))
+    snapshot.labs.get(&name(lab))?.nodes.get(&name::<NodeName>(node)).map(|fact| NodeFact::clone(fact))
 }
 
 fn in_state(snapshot: &Snapshot, of: &str, state: &NodeState) -> Option<NodeFact> {
@@ -189,7 +189,7 @@ async fn everything_is_found_again(runtime: &dyn Runtime, watch: &Watch, lab: &A
     let facts = watch.now().labs[lab.name()].clone();
     assert_eq!(facts.nodes.len(), 3, "a relist is complete");
     assert!(facts.names.is_some(), "so it is with names");
-    assert_eq!(facts.nodes[&name("ends")].state, NodeState::Exited { code: 3 });
+    assert_eq!(facts.nodes[&name::<NodeName>("ends")].state, NodeState::Exited { code: 3 });
     let answer = run(runtime, "lives", &["echo", "still"], Vec::new()).await.expect("it is still served");
     assert_eq!(answer.0, "still\n");
 }
