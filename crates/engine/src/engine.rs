@@ -75,7 +75,7 @@ impl Default for Config {
             operation_limit: Duration::from_secs(900),
             step_limit: Duration::from_secs(60),
             store_limit: Duration::from_secs(5),
-            nodes_at_once: 32,
+            nodes_at_once: 64,
             sessions: 256,
         }
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use netloom_failpoint::point;
-use netloom_model::{LabName, NodeName, RestartPolicy};
-use netloom_plan::{Desired, NodeState, Observed, Plan, StepId, plan};
+use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy};
+use netloom_plan::{Action, Desired, NodeState, Observed, Plan, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -53,12 +53,27 @@ pub(super) struct Active {
 /// Steps that were done and that the snapshot does not show yet.
 pub(super) struct Settling {
     done: BTreeSet<StepId>,
+    /// The nodes that were removed.
+    deleted: BTreeSet<NodeName>,
     /// The wish that they were done for.
     wish: Option<Arc<Wish>>,
     /// How long the snapshot may take.
     until: Instant,
     /// When everything was asked to be looked at again, since events seem to be missing.
     doubted: Option<SystemTime>,
+}
+
+impl Settling {
+    /// Whether a step is only in the plan because the snapshot is behind: it was done, or removes a link whose node was
+    /// removed with everything in it. The kernel tears that down a little later.
+    fn is_of_the_past(&self, action: &Action, observed: &Observed) -> bool {
+        let ends = match action {
+            Action::DeleteLink { link } => observed.links.get(link).map(|link| link.ends.iter()),
+            _ => None,
+        };
+        let mut nodes = ends.into_iter().flatten().filter_map(Endpoint::node);
+        self.done.contains(&action.id()) || nodes.any(|node| self.deleted.contains(node))
+    }
 }
 
 /// Whether the actor goes on.
@@ -243,8 +258,8 @@ impl Actor {
         {
             // What was done for an older wish must show before the newer one is compared with what is there: a link
             // that was just deleted, and is wanted again, may still be seen.
-            let (_, steps) = self.plan(then.as_deref(), &snapshot);
-            if self.waits_to_be_shown(&steps) {
+            let (observed, steps) = self.plan(then.as_deref(), &snapshot);
+            if self.waits_to_be_shown(&observed, &steps) {
                 return Life::Goes;
             }
         }
@@ -252,7 +267,7 @@ impl Actor {
         if steps.is_empty() {
             return self.rest(&snapshot, &observed);
         }
-        if self.waits_to_be_shown(&steps) {
+        if self.waits_to_be_shown(&observed, &steps) {
             return Life::Goes;
         }
         self.settling = None;
@@ -288,9 +303,9 @@ impl Actor {
 
     /// Whether the snapshot does not show yet what was done. When that takes too long events are missing, and
     /// everything is looked at once more before anything is done twice.
-    fn waits_to_be_shown(&mut self, plan: &Plan) -> bool {
+    fn waits_to_be_shown(&mut self, observed: &Observed, plan: &Plan) -> bool {
         let Some(settling) = &mut self.settling else { return false };
-        if !plan.steps.iter().any(|step| settling.done.contains(&step.id)) {
+        if !plan.steps.iter().any(|step| settling.is_of_the_past(&step.action, observed)) {
             return false;
         }
         let in_time = Instant::now() < settling.until;
@@ -369,8 +384,9 @@ impl Actor {
             self.given_up.extend(summary.permanent);
         }
         self.let_go_of_bridges(&summary.done);
-        let (done, until, wish) = (summary.done, Instant::now() + SETTLE, context.wish.clone());
-        self.settling = (!done.is_empty()).then_some(Settling { done, wish, until, doubted: None });
+        let Summary { done, deleted, .. } = summary;
+        let (until, wish) = (Instant::now() + SETTLE, context.wish.clone());
+        self.settling = (!done.is_empty()).then_some(Settling { done, deleted, wish, until, doubted: None });
     }
 
     fn note_states(&mut self, snapshot: &Snapshot) {

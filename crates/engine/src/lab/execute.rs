@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use netloom_model::NodeName;
 use netloom_plan::{Action, Owner, Plan, Step, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(crate) struct Summary {
     pub complaints: Vec<(StepId, String)>,
     /// All steps that were done.
     pub done: BTreeSet<StepId>,
+    /// The nodes that were removed by them.
+    pub deleted: BTreeSet<NodeName>,
 }
 
 /// How long a step may take that waits for a person's command or delay.
@@ -270,6 +273,9 @@ impl Execution {
 
     fn release(&mut self, id: &StepId) {
         self.summary.done.insert(id.clone());
+        if let Action::DeleteNode { node, .. } = &self.steps[id].action {
+            self.summary.deleted.insert(node.clone());
+        }
         for waiter in self.waiters.remove(id).unwrap_or_default() {
             if let Some(count) = self.waiting.get_mut(&waiter) {
                 *count -= 1;

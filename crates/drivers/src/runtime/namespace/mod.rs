@@ -13,7 +13,7 @@
 //! ```
 //!
 //! ```text
-//!   Runtime calls ─▶ one task a call, one at a time a node ─▶ nl-node-0, -1   files, namespaces, cgroups
+//!   Runtime calls ─▶ one task a call, one at a time a node ─▶ nl-node-0 … -7  files, namespaces, cgroups
 //!                                     │                   └─▶ nl-spawn-0, -1  processes
 //!                                     └─▶ one task a running node: waits for its end (pidfd), reports it
 //! ```
@@ -175,16 +175,18 @@ impl Shared {
                 return;
             }
             process.reap();
-            if let Some(entry) = shared.entries().get_mut(&key)
-                && entry.watched == Some(identity)
-            {
-                entry.watched = None;
-            }
             // While a call works on the node, that call says what became of it.
             let turn = Arc::clone(&shared.entries().entry(key.clone()).or_default().turn);
             let _turn = turn.lock().await;
-            shared.observe(&key).await;
+            if shared.unwatch(&key, identity) {
+                shared.observe(&key).await;
+            }
         });
+    }
+
+    /// Whether the end of this init was still to be told.
+    fn unwatch(&self, key: &Key, identity: Identity) -> bool {
+        self.entries().get_mut(key).is_some_and(|entry| entry.watched.take_if(|of| *of == identity).is_some())
     }
 
     /// Runs a call about a node as a task of its own, after those before it: a caller that gives up does not leave
@@ -278,6 +280,8 @@ impl Shared {
             end_of(&process, deadline).await?;
         }
         point!("node.delete.ended");
+        // What becomes of the node is told below.
+        self.entries().entry(key.clone()).or_default().watched = None;
         let (lab, node) = key.clone();
         let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;
         if !errors.is_empty() {

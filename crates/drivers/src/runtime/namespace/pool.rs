@@ -8,12 +8,13 @@ use std::{io, thread};
 use netloom_engine::ErrorClass;
 use tokio::sync::oneshot;
 
-const THREADS: usize = 2;
+/// More than there are cores, since they mostly wait: umount(2) and rmdir(2) of cgroups for each other's grace periods.
+const THREADS: usize = 8;
 const QUEUE: usize = 1024;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads `nl-node-0` and `nl-node-1`; they end with the last clone.
+/// Threads `nl-node-0` and so on; they end with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     work: SyncSender<Work>,
