@@ -7,26 +7,56 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::host::Memory;
+use crate::http::Socket;
 use crate::ring;
 
 /// An agent with a root of its own; its labs and it end when this is dropped.
 pub(crate) struct Agent {
     netloom: PathBuf,
     root: Memory,
+    listen: &'static str,
 }
 
 impl Agent {
-    /// Starts an agent in the background and returns when it answers.
+    /// Starts an agent in the background, on the usual port, and returns when it answers.
     pub(crate) fn start(netloom: &Path) -> Result<Self> {
+        Self::start_on(netloom, "127.0.0.1:8001")
+    }
+
+    /// As [`Self::start`], on its socket alone: one that may be beside another.
+    pub(crate) fn start_quietly(netloom: &Path) -> Result<Self> {
+        Self::start_on(netloom, "none")
+    }
+
+    fn start_on(netloom: &Path, listen: &'static str) -> Result<Self> {
         let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
-        let agent = Self { netloom, root: Memory::new()? };
-        agent.run(&["agent", "--background"])?;
+        let agent = Self { netloom, root: Memory::new()?, listen };
+        agent.again()?;
         Ok(agent)
+    }
+
+    /// Starts one that has ended.
+    pub(crate) fn again(&self) -> Result<()> {
+        self.run(&["agent", "--background"])
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(crate) fn socket(&self) -> Socket {
+        Socket::below(self.root.path())
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Result<u64> {
+        self.socket().get("/info")?["pid"].as_u64().context("the agent's pid")
     }
 
     fn run(&self, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new(&self.netloom);
-        command.args(arguments).env("NETLOOM_ROOT", self.root.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        command.env("NETLOOM_ROOT", self.root.path()).env("NETLOOM_LISTEN", self.listen);
         let output = command.stderr(Stdio::piped()).output()?;
         if !output.status.success() {
             bail!("netloom {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));

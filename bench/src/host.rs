@@ -24,6 +24,25 @@ pub(crate) fn prepare() -> Result<()> {
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("the limit of open files")
 }
 
+/// What the machine is, in a line: figures mean nothing without it.
+pub(crate) fn facts() -> Result<String> {
+    let read = |path: &str| std::fs::read_to_string(path).with_context(|| path.to_owned());
+    let (cpu, memory) = (read("/proc/cpuinfo")?, read("/proc/meminfo")?);
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split(':').nth(1));
+        line.unwrap_or("?").trim().to_owned()
+    };
+    let load = read("/proc/loadavg")?;
+    Ok(format!(
+        "{} × {}, {} of memory, Linux {}, load {} before",
+        std::thread::available_parallelism()?,
+        field(&cpu, "model name"),
+        field(&memory, "MemTotal"),
+        read("/proc/sys/kernel/osrelease")?.trim(),
+        load.split(' ').next().unwrap_or("?"),
+    ))
+}
+
 /// A directory in memory, as /run is on most hosts: what is measured is Netloom and the kernel, not a disk. (An ext4
 /// without a journal, as some virtual machines have, takes milliseconds for each new file after many were deleted.)
 pub(crate) struct Memory {

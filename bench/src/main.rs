@@ -5,8 +5,14 @@
 #![expect(clippy::print_stdout, reason = "its results go to standard output")]
 
 mod agent;
+mod canary;
 mod floor;
 mod host;
+mod http;
+mod idle;
+mod live;
+mod prober;
+mod reboot;
 mod ring;
 mod rings;
 #[path = "../../crates/init/src/spec.rs"]
@@ -15,7 +21,7 @@ mod spec;
 mod stats;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -27,8 +33,9 @@ struct Arguments {
     /// The binary to measure.
     #[arg(long, default_value = "target/release/netloom")]
     netloom: PathBuf,
+    /// Only a part; everything, with probes of health meanwhile, when nothing is said.
     #[command(subcommand)]
-    what: What,
+    what: Option<What>,
 }
 
 #[derive(Subcommand)]
@@ -36,25 +43,60 @@ enum What {
     /// Deploys and destroys rings of nodes, each time beside the same ring made of the kernel's objects alone.
     Rings {
         /// Sizes of the rings.
-        #[arg(default_values_t = [10, 100, 500, 1000])]
+        #[arg(default_values_t = SIZES)]
         sizes: Vec<usize>,
         /// Pairs of each size.
-        #[arg(long, default_value_t = 5)]
+        #[arg(long, default_value_t = PAIRS)]
         pairs: usize,
     },
+    /// Adds and removes links of a lab of 500 nodes that runs.
+    Live,
+    /// Watches an agent with a small lab that has nothing to do.
+    Idle,
+    /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
+    Reboot,
+    /// Probes health until its standard input ends.
+    #[command(hide = true)]
+    Prober,
 }
 
+const SIZES: [usize; 4] = [10, 100, 500, LARGE];
+const PAIRS: usize = 5;
+
 fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+    let Arguments { netloom, what } = Arguments::parse();
+    if matches!(what, Some(What::Prober)) {
+        println!("{}", prober::run()?);
+        return Ok(ExitCode::SUCCESS);
+    }
     host::prepare()?;
-    let good = match arguments.what {
-        What::Rings { sizes, pairs } => {
-            table::heading();
-            let agent = agent::Agent::start(&arguments.netloom)?;
-            measure_rings(&agent, &sizes, pairs)?
-        }
+    println!("{}", host::facts()?);
+    table::heading();
+    let agent = || agent::Agent::start(&netloom);
+    let good = match what {
+        None => everything(&netloom)?,
+        Some(What::Rings { sizes, pairs }) => measure_rings(&agent()?, &sizes, pairs)?,
+        Some(What::Live) => live::measure(&agent()?, &host::Kernel::new()?)?,
+        Some(What::Idle) => idle::watch(&agent()?)?,
+        Some(What::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
+        Some(What::Prober) => true,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// All of it. Idle first, so that nobody probes; the reboot last, since its agents are killed.
+fn everything(netloom: &Path) -> Result<bool> {
+    let mut good = idle::watch(&agent::Agent::start(netloom)?)?;
+    let agent = agent::Agent::start(netloom)?;
+    agent.deploy(canary::LAB, 2)?;
+    let (prober, canary) = (prober::Prober::start()?, canary::Canary::start(agent.socket())?);
+    good &= measure_rings(&agent, &SIZES, PAIRS)?;
+    good &= live::measure(&agent, &host::Kernel::new()?)?;
+    good &= prober.stop()?.print();
+    good &= canary.stop()?.print();
+    drop(agent);
+    good &= reboot::measure(netloom, &host::Kernel::new()?)?;
+    Ok(good)
 }
 
 /// The size at which the bars count, and the one that it is compared with.

@@ -7,12 +7,15 @@ use anyhow::Result;
 use crate::agent::Agent;
 use crate::floor::Floor;
 use crate::host::Kernel;
+use crate::idle;
 use crate::stats::{Sample, seconds};
 use crate::table::Line;
 
 /// How many times what the floor takes a deploy or a destroy may take; and how many times the cost of a node in a lab
 /// of 100 a node of a larger one may cost, beyond what the floor loses.
 const BAR: f64 = 1.5;
+/// Bytes that the agent may take with the largest ring.
+const MEMORY: f64 = 64.0 * 1024.0 * 1024.0;
 
 /// Pairs of runs, one right after the other.
 #[derive(Default)]
@@ -35,17 +38,22 @@ pub(crate) struct Rings {
     size: usize,
     deploy: Pairs,
     destroy: Pairs,
+    /// Whether what was looked at while it was there is within its bars.
+    rest: bool,
 }
 
 /// Measures pairs of one size. The first one warms the caches of both sides and is not counted.
 pub(crate) fn measure(agent: &Agent, floor: &Floor, kernel: &Kernel, size: usize, pairs: usize) -> Result<Rings> {
-    let mut rings = Rings { size, deploy: Pairs::default(), destroy: Pairs::default() };
+    let mut rings = Rings { size, deploy: Pairs::default(), destroy: Pairs::default(), rest: true };
     for pair in 0..=pairs {
         kernel.wait_until_quiet()?;
         let (ring, made) = floor.make(size)?;
         let removed = floor.remove(ring, kernel)?;
         kernel.wait_until_quiet()?;
         let deployed = agent.deploy("ring", size)?;
+        if pair == pairs && size == crate::LARGE {
+            rings.rest = idle::measure(agent, "ring", size, MEMORY)?;
+        }
         let started = Instant::now();
         agent.destroy("ring")?;
         kernel.settle()?;
@@ -73,7 +81,7 @@ impl Rings {
             }
         };
         let deploy = line("deploy", &self.deploy).print();
-        line("destroy", &self.destroy).print() && deploy
+        line("destroy", &self.destroy).print() && deploy && self.rest
     }
 
     /// How much dearer a node is than in a smaller ring, on top of what the floor loses; whether that is within the bar.

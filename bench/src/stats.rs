@@ -36,6 +36,10 @@ impl Sample {
         self.at(0.5)
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.values.len()
+    }
+
     pub(crate) fn most(&self) -> f64 {
         self.at(1.0)
     }
@@ -43,7 +47,12 @@ impl Sample {
 
 /// Seconds as people read them.
 pub(crate) fn seconds(value: f64) -> String {
-    if value < 1.0 { format!("{:.1} ms", value * 1000.0) } else { format!("{value:.2} s") }
+    if value < 1.0 { milliseconds(value) } else { format!("{value:.2} s") }
+}
+
+/// Seconds as milliseconds.
+pub(crate) fn milliseconds(value: f64) -> String {
+    format!("{:.1} ms", value * 1000.0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,136 @@
+//! What a lab costs while nothing happens: memory, wake-ups, processor time, processes started.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::agent::Agent;
+use crate::stats::{milliseconds, seconds};
+use crate::table::Line;
+
+/// For how long it is watched.
+const WATCHED: Duration = Duration::from_secs(30);
+const KIB: f64 = 1024.0;
+const MIB: f64 = KIB * KIB;
+/// How many inits are looked at.
+const INITS: usize = 50;
+
+/// Lines about a lab that was just deployed: memory of the agent and of an init, a deploy that has nothing to do.
+pub(crate) fn measure(agent: &Agent, lab: &str, size: usize, memory: f64) -> Result<bool> {
+    let resident = resident(agent.pid()?)?;
+    let memory = Line {
+        what: format!("ring of {size}: memory of the agent"),
+        figure: format!("{:.1} MiB", resident / MIB),
+        more: "resident".to_owned(),
+        bar: Some((format!("≤ {} MiB", memory / MIB), resident <= memory)),
+        ..Line::default()
+    };
+    let lab_view = agent.socket().get(&format!("/labs/{lab}"))?;
+    let pids = lab_view["nodes"].as_array().context("nodes")?.iter().filter_map(|node| node["pid"].as_u64());
+    let inits = pids.take(INITS).map(private).collect::<Result<Vec<f64>>>()?;
+    let init = inits.into_iter().fold(0.0, f64::max);
+    let init = Line {
+        what: format!("ring of {size}: private memory of an idle init"),
+        figure: format!("{:.0} KiB", init / KIB),
+        more: format!("the most of {}", INITS.min(size)),
+        bar: Some(("≤ 256 KiB".to_owned(), init <= 256.0 * KIB)),
+        ..Line::default()
+    };
+    let nothing = agent.deploy(lab, size)?.as_secs_f64();
+    let nothing = Line {
+        what: format!("ring of {size}: deploy with nothing to do"),
+        figure: milliseconds(nothing),
+        bar: Some(("≤ 200 ms".to_owned(), nothing <= 0.2)),
+        ..Line::default()
+    };
+    Ok([memory, init, nothing].into_iter().map(|line| line.print()).all(|holds| holds))
+}
+
+/// Watches an agent that has a small lab and nothing to do.
+pub(crate) fn watch(agent: &Agent) -> Result<bool> {
+    const SIZE: usize = 10;
+    agent.deploy("idle", SIZE)?;
+    let good = measure(agent, "idle", SIZE, 20.0 * MIB)?;
+    let pid = agent.pid()?;
+    let wait = |time: Duration| {
+        // Nobody sends anything: it ends by its deadline.
+        let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+        let _ = never.recv_timeout(time);
+    };
+    // What the deploy has set off comes to rest.
+    wait(Duration::from_secs(5));
+    let (before, forks, started) = (Threads::of(pid)?, last_pid()?, Instant::now());
+    wait(WATCHED);
+    let (after, forked, watched) = (Threads::of(pid)?, last_pid()? - forks, started.elapsed().as_secs_f64());
+    agent.destroy("idle")?;
+    let wakes = (after.wakes - before.wakes) / watched;
+    let share = (after.runs - before.runs) / watched;
+    let what = |what: &str| format!("idle with {SIZE} nodes: {what}");
+    let lines = [
+        Line {
+            what: what("processes and threads started"),
+            figure: format!("{forked}"),
+            more: format!("in {watched:.0} s"),
+            bar: Some(("0".to_owned(), forked == 0)),
+            ..Line::default()
+        },
+        Line {
+            what: what("wake-ups"),
+            figure: format!("{wakes:.1}/s"),
+            more: "of all threads of the agent".to_owned(),
+            bar: Some(("≤ 5/s".to_owned(), wakes <= 5.0)),
+            ..Line::default()
+        },
+        Line {
+            what: what("processor"),
+            figure: format!("{:.3} %", share * 100.0),
+            more: format!("{} in all", seconds(after.runs - before.runs)),
+            bar: Some(("< 0.3 % of a core".to_owned(), share < 0.003)),
+            ..Line::default()
+        },
+    ];
+    Ok(lines.into_iter().map(|line| line.print()).all(|holds| holds) && good)
+}
+
+/// What the threads of a process have done: times they have waited, seconds they have run.
+struct Threads {
+    wakes: f64,
+    runs: f64,
+}
+
+impl Threads {
+    fn of(pid: u64) -> Result<Self> {
+        let mut all = Self { wakes: 0.0, runs: 0.0 };
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            let thread = thread?.path();
+            // proc(5): nanoseconds on the processor come first.
+            let runs = fs::read_to_string(thread.join("schedstat"))?;
+            let nanoseconds: f64 = runs.split(' ').next().context("schedstat")?.parse()?;
+            all.runs += nanoseconds / 1e9;
+            all.wakes += field(&fs::read_to_string(thread.join("status"))?, "voluntary_ctxt_switches:")?;
+        }
+        Ok(all)
+    }
+}
+
+/// The number behind a name in a file of /proc.
+fn field(text: &str, name: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned())?;
+    Ok(line.split_whitespace().next().context("a number")?.parse()?)
+}
+
+fn resident(pid: u64) -> Result<f64> {
+    Ok(field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")? * KIB)
+}
+
+fn private(pid: u64) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    Ok((field(&text, "Private_Clean:")? + field(&text, "Private_Dirty:")?) * KIB)
+}
+
+/// The number of the process or thread that was started last; this program has a process namespace of its own.
+fn last_pid() -> Result<u64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    Ok(text.split_whitespace().last().context("loadavg")?.parse()?)
+}
