@@ -56,7 +56,7 @@ fn name(node: &str) -> NodeName {
 }
 
 fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
-    let fingerprint = NodeFingerprint::of(&lab.nodes()[&name(node)], 0);
+    let fingerprint = NodeFingerprint::of(&lab.nodes()[&name(node)], 0, 0);
     NodeOrder { lab: lab.clone(), node: name(node), fingerprint }
 }
 

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeKind, NodeName};
-use netloom_plan::{Live, Side};
+use netloom_plan::{Desired, Live, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{Store, StoreError, Write};
@@ -47,6 +47,12 @@ pub struct Wish {
     /// The ends that a person switched off.
     #[serde(default)]
     pub down: BTreeSet<(LinkId, Side)>,
+    /// The nodes that a person stopped.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stopped: BTreeSet<NodeName>,
+    /// How often a restart of a node was asked for; a node without an entry: never.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restarts: BTreeMap<NodeName, u64>,
     /// The bridges that the lab asks the host for, and those it has not given back yet. Noted before they are asked
     /// for, so that a crash leaves none behind.
     #[serde(default)]
@@ -63,6 +69,26 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// What it means to the planner. `restart_due` are the nodes that ended and are to be started again now.
+    pub fn desired<'a>(&'a self, restart_due: &'a BTreeSet<NodeName>) -> Desired<'a> {
+        Desired {
+            lab: (self.phase == Phase::Run).then_some(&*self.lab),
+            rebuild: self.rebuild,
+            down: &self.down,
+            stopped: &self.stopped,
+            restarts: &self.restarts,
+            restart_due,
+        }
+    }
+
+    /// Forgets what a person asked of nodes that are not there any more, or run nothing.
+    pub(crate) fn drop_orders_of_missing_nodes(&mut self) {
+        let lab = &self.lab;
+        let runs = |name: &NodeName| lab.nodes().get(name).is_some_and(|node| node.runtime.is_some());
+        self.stopped.retain(runs);
+        self.restarts.retain(|name, _| runs(name));
+    }
+
     /// The names of the lab's bridges on the host.
     pub fn bridges_of(lab: &Lab) -> BTreeSet<InterfaceName> {
         let bridges = lab.nodes().iter().filter(|(_, node)| node.kind == NodeKind::Bridge);

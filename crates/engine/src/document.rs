@@ -3,7 +3,8 @@
 //! Nodes and links are members of maps, so that a patch names just what it changes and `null` removes:
 //!
 //! ```json
-//! { "nodes": { "r9": { "kind": "linux", "runtime": "namespace" }, "r2": null },
+//! { "nodes": { "r9": { "kind": "linux", "runtime": "namespace" }, "r2": null,
+//!              "r3": { "state": "stopped" }, "r4": { "restarts": 2 } },
 //!   "links": { "r1:eth5 r3:eth5": { "mtu": 9000 },
 //!              "r1:eth1 r2:eth1": null,
 //!              "r3:eth1 r4:eth1": { "ends": { "r3:eth1": { "state": "down" } } } } }
@@ -17,6 +18,7 @@ use netloom_model::{
 };
 use netloom_plan::{AdminState, Side};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::desired::Wish;
 
@@ -34,10 +36,63 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The nodes by name.
-    pub nodes: BTreeMap<NodeName, Node>,
+    pub nodes: BTreeMap<NodeName, NodeEntry>,
     /// The links by their ends: `node:interface`, a space, `node:interface`; a `dummy` by its one end. The order is that
     /// of the lab; a patch may name the ends in either order.
     pub links: BTreeMap<String, LinkEntry>,
+}
+
+/// A node in a [`Document`]: its fields as a lab has them, and beside them what a person asked of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Map<String, Value>")]
+pub struct NodeEntry {
+    /// The node.
+    #[serde(flatten)]
+    pub node: Node,
+    /// Whether it is to run; `None` where nothing runs, which is `Running` for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<RunState>,
+    /// How often a restart was asked for: to ask for one is to raise it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub restarts: u64,
+}
+
+/// Whether a node is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// As its restart policy says.
+    Running,
+    /// A person stopped it.
+    Stopped,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl TryFrom<Map<String, Value>> for NodeEntry {
+    type Error = serde_json::Error;
+
+    fn try_from(mut fields: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let state = fields.remove("state").map(serde_json::from_value).transpose()?;
+        let restarts = fields.remove("restarts").map(serde_json::from_value).transpose()?;
+        // What is left has to be fields of a node: an unknown one is an error.
+        let node = serde_json::from_value(Value::Object(fields))?;
+        Ok(Self { node, state, restarts: restarts.unwrap_or_default() })
+    }
+}
+
+impl NodeEntry {
+    pub(crate) fn of(name: &NodeName, node: &Node, wish: &Wish) -> Self {
+        let state = if wish.stopped.contains(name) { RunState::Stopped } else { RunState::Running };
+        Self {
+            state: node.runtime.map(|_| state),
+            restarts: wish.restarts.get(name).copied().unwrap_or_default(),
+            node: node.clone(),
+        }
+    }
 }
 
 /// A link in a [`Document`].
@@ -92,21 +147,29 @@ impl Document {
     pub fn of(wish: &Wish) -> Self {
         let LabParts { name, prefix, source, nodes, links } = (*wish.lab).clone().into_parts();
         let links = links.iter().map(|link| (link_key(link), LinkEntry::of(link, &wish.down))).collect();
+        let entry = |(name, node): (NodeName, Node)| {
+            let entry = NodeEntry::of(&name, &node, wish);
+            (name, entry)
+        };
+        let nodes = nodes.into_iter().map(entry).collect();
         Self { name, generation: wish.generation, prefix, source, nodes, links }
     }
 
     /// The lab that it describes.
     pub fn lab(&self) -> Result<Lab, Violations> {
+        let nodes: BTreeMap<NodeName, Node> =
+            self.nodes.iter().map(|(name, entry)| (name.clone(), entry.node.clone())).collect();
         let links = self.links.iter().filter_map(|(key, entry)| {
             let mut drafts = Vec::new();
             for label in &LinkKey::parse(key).ok()?.labels {
-                drafts.push(entry.end(label, &self.nodes).ok()?);
+                drafts.push(entry.end(label, &nodes).ok()?);
             }
             let mut taken = BTreeSet::new();
             entry.link(drafts, &self.name, &mut taken)
         });
         let (name, prefix, source) = (self.name.clone(), self.prefix.clone(), self.source.clone());
-        Lab::new(LabParts { name, prefix, source, nodes: self.nodes.clone(), links: links.collect() })
+        let links = links.collect();
+        Lab::new(LabParts { name, prefix, source, nodes, links })
     }
 }
 

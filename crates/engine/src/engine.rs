@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{Desired, NodeState, plan};
+use netloom_plan::{NodeState, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -306,9 +306,9 @@ impl Engine {
         let done = self.shared.done.of(name);
         let observed = observe(name, Some(&wish.lab), there.as_deref(), &done, &snapshot);
         let due = BTreeSet::new();
-        let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &wish.down, restart_due: &due };
-        let plan = plan(name, &desired, &observed);
-        Ok(Preview { plan, shortages: short_of(&self.shared, &wish).await })
+        let plan = plan(name, &wish.desired(&due), &observed);
+        let shortages = short_of(&self.shared, &wish).await;
+        Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect() })
     }
 
     /// Wants nothing of a lab to remain and returns the operation that makes it so.

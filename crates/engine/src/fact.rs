@@ -147,7 +147,8 @@ pub enum PortMark {
         link: LinkId,
         /// The spec that was applied.
         fingerprint: LinkFingerprint,
-        /// `Down` when a person switched this end off through us ([`crate::LinkOrder::Set`]). What a router does
+        /// `Down` when this end was switched off through us ([`crate::LinkOrder::Set`]): by a person, or because its
+        /// node does not run. What a router does
         /// to its own interface (`shutdown`) is its own affair and shows only in [`PortFact::admin_up`].
         switched: AdminState,
     },

@@ -32,7 +32,7 @@ mod view;
 
 pub use bulkhead::{Bulkhead, Busy};
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
-pub use document::{Document, EndEntry, LinkEntry, link_key};
+pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, LinkOrder,
     LogStream, NodeOrder, Reporter, Runtime, Store, StoreError, Terminal, Write,

@@ -20,6 +20,9 @@ pub struct Preview {
     /// What this host has too little of. A deploy is refused when one of them says so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortages: Vec<Shortage>,
+    /// The nodes that a person stopped: no deploy starts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<NodeName>,
 }
 
 /// A lab.
@@ -61,8 +64,11 @@ pub struct NodeView {
     pub container: String,
     /// Its state.
     pub state: NodeState,
-    /// Running, with all its links up.
+    /// Running, with all its links up but those to nodes that a person stopped.
     pub ready: bool,
+    /// Whether a person stopped it; nothing but a person starts it again.
+    #[serde(default)]
+    pub stopped: bool,
     /// The process id of its init on the host.
     pub pid: Option<u32>,
     /// The addresses of its interfaces, with prefix length; without link-local and loopback.
@@ -132,8 +138,15 @@ impl LabView {
                 if spec.kind != NodeKind::Linux {
                     view.state = shared_state(node, spec.kind, snapshot);
                 }
-                let up = links.iter().filter(|link| link.touches(node)).all(|link| link.state == "up");
-                view.ready = view.state == NodeState::Running && up;
+                view.stopped = wish.stopped.contains(node);
+                if view.stopped && view.state == NodeState::Created {
+                    // It has never run, and does not have to.
+                    view.state = NodeState::Stopped;
+                }
+                let is_off = |link: &LinkView| wish.stopped.iter().any(|node| link.touches(node));
+                let mut own = links.iter().filter(|link| link.touches(node));
+                let as_wanted = own.all(|link| link.state == "up" || is_off(link));
+                view.ready = view.state == NodeState::Running && as_wanted;
                 nodes.push(view);
             }
         }
@@ -204,6 +217,7 @@ fn node_view(name: &NodeName, kind: NodeKind, container: String, fact: Option<&N
         container,
         state: fact.map_or(NodeState::Absent, |fact| fact.state.clone()),
         ready: false,
+        stopped: false,
         pid: fact.and_then(|fact| fact.pid),
         addresses: Vec::new(),
         last_output: fact.and_then(|fact| fact.last_output.clone()),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, Link};
+use netloom_model::{Endpoint, Link, NodeName};
 
-use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
+use crate::fingerprint::LinkFingerprint;
 use crate::names::{names, names_hash};
 use crate::state::{AdminState, Desired, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode};
 use crate::step::Action;
@@ -16,6 +16,7 @@ use crate::step::Action;
 pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
     let lab = || desired.lab.expect("only removals are planned for a lab that is not desired");
     let link_of = |id| lab().links().iter().find(|link| &link.id() == id).expect("the link is desired");
+    let fingerprint_of = |node: &NodeName| desired.fingerprint(node, &lab().nodes()[node]);
     match action {
         Action::EnsureBridge { bridge } => {
             observed.bridges.insert(bridge.clone(), ObservedBridge { exists: true, held: true });
@@ -25,14 +26,14 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
         }
         Action::WriteNames => observed.names = Some(names_hash(&names(lab()))),
         Action::CreateNode { node, runtime } => {
-            let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
+            let fingerprint = fingerprint_of(node);
             let made = ObservedNode { runtime: *runtime, state: NodeState::Created, fingerprint, execs_done: 0 };
             let before = observed.nodes.insert(node.clone(), made);
             let begun = |before: ObservedNode| matches!(before.state, NodeState::Absent | NodeState::Creating);
             assert!(before.is_none_or(begun), "node {node} is made while it is there");
         }
         Action::StartNode { node, .. } => {
-            let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
+            let fingerprint = fingerprint_of(node);
             let there = observed.nodes.get_mut(node).expect("a node is there before it starts");
             assert_ne!(there.state, NodeState::Running, "node {node} is started while it runs");
             there.state = NodeState::Running;
@@ -45,7 +46,7 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             there.execs_done += 1;
         }
         Action::UpdateNode { node, .. } => {
-            let fingerprint = NodeFingerprint::of(&lab().nodes()[node], desired.rebuild);
+            let fingerprint = fingerprint_of(node);
             observed.nodes.get_mut(node).expect("a node is there before it is updated").fingerprint = fingerprint;
         }
         Action::StopNode { node, .. } => {

@@ -56,11 +56,12 @@ pub struct NodeFingerprint {
 }
 
 impl NodeFingerprint {
-    /// The fingerprint of a node. `rebuild` counts the rebuilds that were asked for: each makes everything new.
+    /// The fingerprint of a node. `rebuild` counts the rebuilds that were asked for: each makes everything new;
+    /// `restarts` the restarts of this node. None asked for gives the hash of the fields alone.
     ///
     /// # Panics
     /// Never: a node is a map of plain values and always serialises.
-    pub fn of(node: &Node, rebuild: u64) -> Self {
+    pub fn of(node: &Node, rebuild: u64, restarts: u64) -> Self {
         let value = serde_json::to_value(node).expect("a node is a map of plain values");
         let fields = value.as_object().expect("a node serialises as a map");
         let hash = |effect: Effect| {
@@ -70,7 +71,11 @@ impl NodeFingerprint {
                 .map(|(name, value)| (name.as_str(), value))
                 .collect();
             let text = serde_json::to_string(&chosen).expect("plain values serialise");
-            let salt = if effect == Effect::Recreate { rebuild } else { 0 };
+            let salt = match effect {
+                Effect::Recreate => rebuild,
+                Effect::Restart => restarts,
+                Effect::Live => 0,
+            };
             short(&format!("{salt}{text}"))
         };
         Self { recreate: hash(Effect::Recreate), restart: hash(Effect::Restart), live: hash(Effect::Live) }

@@ -31,17 +31,44 @@ enum Fate {
     Delete,
 }
 
+/// A node that is there and stays.
+#[derive(Debug, Clone, Copy)]
+struct Kept<'a> {
+    there: &'a ObservedNode,
+    /// What its change means, if it changed.
+    change: Option<Effect>,
+    /// Why the plan starts it, if it does.
+    start: Option<&'static str>,
+}
+
+/// What the life of a node means for its ends of links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Power {
+    /// They are on.
+    On,
+    /// They are off, for this reason.
+    Off(&'static str),
+    /// It is started: they are on before.
+    Comes,
+    /// It ends and is started again: they go off and on between, and what it had learnt over them is gone.
+    Cycled,
+}
+
 struct Planner<'a> {
     lab: Option<&'a Lab>,
     desired: Desired<'a>,
     observed: &'a Observed,
     fates: BTreeMap<&'a NodeName, Fate>,
+    /// Of the nodes whose fate is to be kept.
+    kept: BTreeMap<&'a NodeName, Kept<'a>>,
     /// The desired links that are made on this host.
     wanted: BTreeMap<LinkId, &'a Link>,
     /// Those of them that the plan makes (anew).
     made: BTreeSet<LinkId>,
     /// The links that the plan makes, by the nodes they end on.
     made_on: BTreeMap<&'a NodeName, Vec<LinkId>>,
+    /// The ends of the links that it keeps, likewise.
+    kept_on: BTreeMap<&'a NodeName, Vec<(LinkId, Side)>>,
     /// The links that are removed by a step of their own, by where they end.
     removed_from: BTreeMap<Place<'a>, Vec<LinkId>>,
     /// Whether the names file is to be written; found out once, since it takes as long as the lab is large.
@@ -79,27 +106,31 @@ impl<'a> Planner<'a> {
             desired: *desired,
             observed,
             fates: BTreeMap::new(),
+            kept: BTreeMap::new(),
             wanted: local.map(|link| (link.id(), link)).collect(),
             made: BTreeSet::new(),
             made_on: BTreeMap::new(),
+            kept_on: BTreeMap::new(),
             removed_from: BTreeMap::new(),
             names_change: names_wanted.is_some() && names_wanted != observed.names,
             steps: BTreeMap::new(),
         };
-        planner.fates = planner.decide();
+        planner.decide();
         planner.index_links();
         planner
     }
 
     fn index_links(&mut self) {
         for (id, link) in &self.wanted {
-            if !self.link_is_made(id, link) {
-                continue;
+            let is_made = self.link_is_made(id, link);
+            if is_made {
+                self.made.insert(id.clone());
             }
-            self.made.insert(id.clone());
-            for end in link.ends() {
-                if let Endpoint::Node(node) = &end.at {
-                    self.made_on.entry(node).or_default().push(id.clone());
+            for (end, side) in link.ends().zip([Side::A, Side::B]) {
+                match &end.at {
+                    Endpoint::Node(node) if is_made => self.made_on.entry(node).or_default().push(id.clone()),
+                    Endpoint::Node(node) => self.kept_on.entry(node).or_default().push((id.clone(), side)),
+                    Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => {}
                 }
             }
         }
@@ -113,34 +144,32 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn decide(&self) -> BTreeMap<&'a NodeName, Fate> {
-        let mut fates = BTreeMap::new();
+    fn decide(&mut self) {
         for (name, node, _) in self.running_nodes() {
             let fate = match self.observed.nodes.get(name) {
                 None => Fate::Create,
-                Some(there) => match there.fingerprint.change_to(&self.node_print(node)) {
+                Some(there) => match there.fingerprint.change_to(&self.desired.fingerprint(name, node)) {
                     Some(Effect::Recreate) => Fate::Recreate,
                     // Its maker died over it: making it completes what is there.
                     _ if is_begun(there) => Fate::Create,
-                    _ => Fate::Keep,
+                    change => {
+                        let start = self.start_reason(name, node, there, change);
+                        self.kept.insert(name, Kept { there, change, start });
+                        Fate::Keep
+                    }
                 },
             };
-            fates.insert(name, fate);
+            self.fates.insert(name, fate);
         }
         for name in self.observed.nodes.keys() {
-            fates.entry(name).or_insert(Fate::Delete);
+            self.fates.entry(name).or_insert(Fate::Delete);
         }
-        fates
     }
 
     /// The desired nodes that run something, with what they run on.
     fn running_nodes(&self) -> impl Iterator<Item = (&'a NodeName, &'a Node, RuntimeKind)> + use<'a> {
         let nodes = self.lab.map(Lab::nodes).into_iter().flatten();
         nodes.filter_map(|(name, node)| node.runtime.map(|runtime| (name, node, runtime)))
-    }
-
-    fn node_print(&self, node: &Node) -> NodeFingerprint {
-        NodeFingerprint::of(node, self.desired.rebuild)
     }
 
     fn fate(&self, node: &NodeName) -> Fate {
@@ -168,9 +197,11 @@ impl<'a> Planner<'a> {
             self.add(Action::DeleteNode { node: name.clone(), runtime: there.runtime }, reason, first);
         }
         for (name, node, runtime) in self.running_nodes() {
-            let fate = self.fate(name);
-            match (fate, self.observed.nodes.get(name)) {
-                (Fate::Keep, Some(there)) => self.kept_node(name, node, runtime, there),
+            if let Some(kept) = self.kept.get(name) {
+                self.kept_node(name, node, runtime, *kept);
+                continue;
+            }
+            match (self.fate(name), self.observed.nodes.get(name)) {
                 (Fate::Recreate, Some(there)) => {
                     let delete = Action::DeleteNode { node: name.clone(), runtime: there.runtime }.id();
                     self.new_node(name, node, runtime, "a field changed that needs a new node", vec![delete]);
@@ -185,29 +216,22 @@ impl<'a> Planner<'a> {
 
     fn new_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, after: Vec<StepId>) {
         let create = self.add(Action::CreateNode { node: name.clone(), runtime }, reason, after);
+        if self.desired.stopped.contains(name) {
+            return;
+        }
         self.start(name, node, runtime, "its namespace is new", vec![create]);
     }
 
-    fn kept_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, there: &ObservedNode) {
-        let wanted = self.node_print(node);
-        let change = there.fingerprint.change_to(&wanted);
-        let (start, reason) = match &there.state {
-            _ if change == Some(Effect::Restart) => (true, "a field changed that needs a restart"),
-            NodeState::Absent
-            | NodeState::Creating
-            | NodeState::Created
-            | NodeState::Starting
-            | NodeState::Stopping
-            | NodeState::Stopped => (true, "it does not run"),
-            NodeState::Exited { .. } | NodeState::Failed { .. } => {
-                (self.desired.restart_due.contains(name), "it ended; its restart policy starts it again")
-            }
-            NodeState::Running => (false, ""),
-        };
-        if start {
+    fn kept_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, kept: Kept<'a>) {
+        let Kept { there, change, start } = kept;
+        if let Some(reason) = start {
             let mut after = Vec::new();
             if there.state == NodeState::Running {
                 after.push(self.add(Action::StopNode { node: name.clone(), runtime }, reason, Vec::new()));
+            }
+            // What runs in it finds its interfaces switched on.
+            for (link, side) in self.kept_on.get(name).into_iter().flatten() {
+                after.push(Action::SetLink { link: link.clone(), side: *side, admin: AdminState::Up }.id());
             }
             self.start(name, node, runtime, reason, after);
             return;
@@ -215,8 +239,69 @@ impl<'a> Planner<'a> {
         if change == Some(Effect::Live) {
             self.add(Action::UpdateNode { node: name.clone(), runtime }, "limits or labels changed", Vec::new());
         }
-        if there.state == NodeState::Running {
+        if self.desired.stopped.contains(name) {
+            if !matches!(there.state, NodeState::Created | NodeState::Stopped) {
+                // One that has ended by itself too: it shows as stopped then.
+                self.add(Action::StopNode { node: name.clone(), runtime }, "stopped by a person", Vec::new());
+            }
+        } else if there.state == NodeState::Running {
             self.execs(name, node, runtime, there.execs_done, None);
+        }
+    }
+
+    /// Why the plan starts a node that is there, if it does.
+    fn start_reason(
+        &self,
+        name: &NodeName,
+        node: &Node,
+        there: &ObservedNode,
+        change: Option<Effect>,
+    ) -> Option<&'static str> {
+        if self.desired.stopped.contains(name) {
+            return None;
+        }
+        if change == Some(Effect::Restart) {
+            let asked_for = self.is_asked_for(name, node, &there.fingerprint);
+            return Some(if asked_for { "a restart was asked for" } else { "a field changed that needs a restart" });
+        }
+        match &there.state {
+            NodeState::Absent
+            | NodeState::Creating
+            | NodeState::Created
+            | NodeState::Starting
+            | NodeState::Stopping
+            | NodeState::Stopped => Some("it does not run"),
+            NodeState::Exited { .. } | NodeState::Failed { .. } => {
+                let due = self.desired.restart_due.contains(name);
+                due.then_some("it ended; its restart policy starts it again")
+            }
+            NodeState::Running => None,
+        }
+    }
+
+    /// Whether the counter of restarts is all that differs from what was applied. A look at the last ones is enough: the
+    /// text of a reason is all that hangs on it.
+    fn is_asked_for(&self, name: &NodeName, node: &Node, applied: &NodeFingerprint) -> bool {
+        let restarts = self.desired.restarts.get(name).copied().unwrap_or_default();
+        let before = (0..restarts).rev().take(8);
+        before
+            .into_iter()
+            .any(|count| NodeFingerprint::of(node, self.desired.rebuild, count).restart == applied.restart)
+    }
+
+    /// What the life of a node means for its ends of links. Its namespace stays, so nothing else would tell a neighbour
+    /// that it is off.
+    fn power(&self, end: &Endpoint) -> Power {
+        let Endpoint::Node(name) = end else { return Power::On };
+        if self.desired.stopped.contains(name) {
+            return Power::Off("its node is stopped");
+        }
+        let Some(Kept { there, start, .. }) = self.kept.get(name) else { return Power::On };
+        match (&there.state, start) {
+            (NodeState::Running, Some(_)) => Power::Cycled,
+            (_, Some(_)) => Power::Comes,
+            (NodeState::Exited { .. } | NodeState::Failed { .. }, None) => Power::Off("its node has ended"),
+            (_, None) => Power::On,
         }
     }
 
@@ -292,18 +377,41 @@ impl<'a> Planner<'a> {
             let action = Action::UpdateLink { link: id.clone() };
             last = Some(self.add(action, "MTU or addresses changed", Vec::new()));
         }
-        for side in [Side::A, Side::B] {
-            let want_down = self.desired.down.contains(&(id.clone(), side));
-            if want_down != down.contains(&side) && (side == Side::A || link.b.is_some()) {
-                let (admin, reason) = if want_down {
-                    (AdminState::Down, "switched off by a person")
-                } else {
-                    (AdminState::Up, "no longer switched off")
-                };
-                let action = Action::SetLink { link: id.clone(), side, admin };
-                self.add(action, reason, last.clone().into_iter().collect());
+        for (end, side) in link.ends().zip([Side::A, Side::B]) {
+            let cut = self.desired.down.contains(&(id.clone(), side));
+            let power = self.power(&end.at);
+            let is_down = down.contains(&side);
+            let mut after: Vec<StepId> = last.clone().into_iter().collect();
+            let stop = end.at.node().and_then(|node| self.stop_of(node));
+            let set = |admin| Action::SetLink { link: id.clone(), side, admin };
+            match (cut, power) {
+                (true, _) if !is_down => {
+                    self.add(set(AdminState::Down), "switched off by a person", after);
+                }
+                (false, Power::Off(reason)) if !is_down => {
+                    after.extend(stop);
+                    self.add(set(AdminState::Down), reason, after);
+                }
+                (false, Power::Cycled) if !is_down => {
+                    after.extend(stop);
+                    let down = self.add(set(AdminState::Down), "its node is started again", after);
+                    self.add(set(AdminState::Up), "its node is started again", vec![down]);
+                }
+                (false, Power::Comes) if is_down => {
+                    self.add(set(AdminState::Up), "its node is started", after);
+                }
+                (false, Power::On | Power::Cycled) if is_down => {
+                    self.add(set(AdminState::Up), "no longer switched off", after);
+                }
+                _ => {}
             }
         }
+    }
+
+    /// The step that ends what runs in a node; it may not be part of the plan.
+    fn stop_of(&self, node: &NodeName) -> Option<StepId> {
+        let runtime = self.lab?.nodes().get(node)?.runtime?;
+        Some(Action::StopNode { node: node.clone(), runtime }.id())
     }
 
     /// What must have happened before a link can be made: its nodes are there, whatever had one of its

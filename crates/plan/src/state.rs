@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, Lab, LinkId, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, InterfaceName, Lab, LinkId, Node, NodeName, RuntimeKind};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
@@ -142,10 +142,21 @@ pub struct Desired<'a> {
     pub lab: Option<&'a Lab>,
     /// How often a rebuild was asked for; part of every fingerprint.
     pub rebuild: u64,
-    /// The ends that a person switched off.
+    /// The ends that a person switched off. Those of nodes that do not run are off beside these.
     pub down: &'a BTreeSet<(LinkId, Side)>,
+    /// The nodes that a person stopped.
+    pub stopped: &'a BTreeSet<NodeName>,
+    /// How often a restart was asked for, by node; part of the node's fingerprint. A node without an entry: never.
+    pub restarts: &'a BTreeMap<NodeName, u64>,
     /// Nodes that ended and are to be started again now (their restart policy and back-off say so).
     pub restart_due: &'a BTreeSet<NodeName>,
+}
+
+impl Desired<'_> {
+    /// The fingerprint of a node of the lab as it is wanted.
+    pub fn fingerprint(&self, name: &NodeName, node: &Node) -> NodeFingerprint {
+        NodeFingerprint::of(node, self.rebuild, self.restarts.get(name).copied().unwrap_or_default())
+    }
 }
 
 /// What is there of one lab, all of it marked as ours. What carries no mark of ours is never in here, except
@@ -184,7 +195,7 @@ pub struct ObservedLink {
     pub fingerprint: LinkFingerprint,
     /// Where it ends.
     pub ends: Vec<Endpoint>,
-    /// The ends that are switched off.
+    /// The ends that are switched off, for whichever reason.
     pub down: BTreeSet<Side>,
 }
 

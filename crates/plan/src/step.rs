@@ -138,8 +138,8 @@ impl Action {
             Self::DeleteNode { node, .. } => format!("node/{node}/delete"),
             Self::CreateLink { link } => format!("link/{link}/create"),
             Self::UpdateLink { link } => format!("link/{link}/update"),
-            Self::SetLink { link, side: Side::A, .. } => format!("link/{link}/set-a"),
-            Self::SetLink { link, side: Side::B, .. } => format!("link/{link}/set-b"),
+            // A node that is started again takes both in one plan.
+            Self::SetLink { link, side, admin } => format!("link/{link}/{}-{}", word(admin), word(side)),
             Self::DeleteLink { link } => format!("link/{link}/delete"),
         })
     }
@@ -173,12 +173,15 @@ impl fmt::Display for Action {
             Self::CreateLink { link } => write!(f, "create link {link}"),
             Self::UpdateLink { link } => write!(f, "update link {link}"),
             Self::SetLink { link, side, admin } => {
-                let (side, admin) = (format!("{side:?}").to_lowercase(), format!("{admin:?}").to_lowercase());
-                write!(f, "set end {side} of link {link} {admin}")
+                write!(f, "set end {} of link {link} {}", word(side), word(admin))
             }
             Self::DeleteLink { link } => write!(f, "delete link {link}"),
         }
     }
+}
+
+fn word(unit: &impl fmt::Debug) -> String {
+    format!("{unit:?}").to_lowercase()
 }
 
 /// The name of a step within its plan.

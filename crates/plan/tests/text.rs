@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use insta::{assert_json_snapshot, assert_snapshot};
-use netloom_model::{Access, Bind, Lab, NetworkMode, Node, NodeKind, RestartPolicy, RuntimeKind};
-use netloom_plan::{Desired, Effect, NODE_FIELDS, NodeFingerprint, Observed, Obstacle, Plan, apply, obstacles, plan};
+use netloom_model::{Access, Bind, Lab, LinkId, NetworkMode, Node, NodeKind, NodeName, RestartPolicy, RuntimeKind};
+use netloom_plan::{
+    Desired, Effect, NODE_FIELDS, NodeFingerprint, NodeState, Observed, Obstacle, Plan, Side, apply, obstacles, plan,
+};
 use serde_json::json;
 
 /// Two routers, a switch between them and a port of it.
@@ -23,24 +25,40 @@ fn lab(cpu: u32, mtu: u32) -> Lab {
     serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap()
 }
 
-fn nothing<T>() -> BTreeSet<T> {
-    BTreeSet::new()
+fn way(lab: Option<&Lab>, observed: &Observed) -> Plan {
+    way_with(lab, observed, &Hand::default())
 }
 
-fn way(lab: Option<&Lab>, observed: &Observed) -> Plan {
-    let (down, due) = (nothing(), nothing());
-    let desired = Desired { lab, rebuild: 0, down: &down, restart_due: &due };
-    plan(&"lab".parse().unwrap(), &desired, observed)
+/// What a person asked for beside the lab.
+#[derive(Default)]
+struct Hand {
+    stopped: BTreeSet<NodeName>,
+    restarts: BTreeMap<NodeName, u64>,
+    due: BTreeSet<NodeName>,
+    down: BTreeSet<(LinkId, Side)>,
+}
+
+impl Hand {
+    fn desired<'a>(&'a self, lab: Option<&'a Lab>) -> Desired<'a> {
+        let Self { stopped, restarts, due, down } = self;
+        Desired { lab, rebuild: 0, down, stopped, restarts, restart_due: due }
+    }
+}
+
+fn way_with(lab: Option<&Lab>, observed: &Observed, hand: &Hand) -> Plan {
+    plan(&"lab".parse().unwrap(), &hand.desired(lab), observed)
+}
+
+fn carried_out(lab: &Lab, observed: &Observed, hand: &Hand) -> Observed {
+    let mut after = observed.clone();
+    for step in way_with(Some(lab), observed, hand).steps {
+        apply(&step.action, &hand.desired(Some(lab)), &mut after);
+    }
+    after
 }
 
 fn made(lab: &Lab) -> Observed {
-    let (down, due) = (nothing(), nothing());
-    let desired = Desired { lab: Some(lab), rebuild: 0, down: &down, restart_due: &due };
-    let mut observed = Observed::default();
-    for step in way(Some(lab), &observed.clone()).steps {
-        apply(&step.action, &desired, &mut observed);
-    }
-    observed
+    carried_out(lab, &Observed::default(), &Hand::default())
 }
 
 #[test]
@@ -105,6 +123,106 @@ fn a_plan_on_the_wire_says_step_owner_reason_and_order() {
     "#);
 }
 
+fn of(names: &[&str]) -> BTreeSet<NodeName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_node_that_is_stopped_is_switched_off_and_one_that_starts_switched_on_before() {
+    let lab = lab(500, 9500);
+    let stopped = Hand { stopped: of(&["r2"]), ..Hand::default() };
+    assert_snapshot!(way_with(Some(&lab), &made(&lab), &stopped), @r#"
+    lab lab: 3 steps
+      1. stop node r2                             (stopped by a person)
+      2. set end b of link r1:eth1-r2:eth1 down   (its node is stopped)
+      3. set end a of link r2:eth2-sw:sw-r2 down  (its node is stopped)
+    "#);
+    let off = carried_out(&lab, &made(&lab), &stopped);
+    assert_snapshot!(way_with(Some(&lab), &off, &stopped), @r#"
+    lab lab: nothing to change
+    "#);
+    assert_snapshot!(way(Some(&lab), &off), @r#"
+    lab lab: 3 steps
+      1. set end b of link r1:eth1-r2:eth1 up   (its node is started)
+      2. set end a of link r2:eth2-sw:sw-r2 up  (its node is started)
+      3. start node r2                          (it does not run)
+    "#);
+    // One that is new is made and wired like any other.
+    assert_snapshot!(way_with(Some(&lab), &Observed::default(), &stopped), @r#"
+    lab lab: 10 steps
+       1. ensure bridge sw                         (a node of kind bridge)
+       2. write names of nodes                     (the lab's nodes or addresses changed)
+       3. create node r1                           (not there)
+       4. create node r2                           (not there)
+       5. create link r1:eth1-r2:eth1              (not there)
+       6. create link r2:eth2-sw:sw-r2             (not there)
+       7. set end b of link r1:eth1-r2:eth1 down   (its node is stopped)
+       8. set end a of link r2:eth2-sw:sw-r2 down  (its node is stopped)
+       9. start node r1                            (its namespace is new)
+      10. exec on r1: ip route                     (once for each start of the node)
+    "#);
+}
+
+#[test]
+fn a_restart_that_was_asked_for_says_so_and_passes_through_being_off() {
+    let lab = lab(500, 9500);
+    let once = Hand { restarts: BTreeMap::from([("r1".parse().unwrap(), 1)]), ..Hand::default() };
+    assert_snapshot!(way_with(Some(&lab), &made(&lab), &once), @r#"
+    lab lab: 5 steps
+      1. stop node r1                            (a restart was asked for)
+      2. set end a of link r1:eth1-r2:eth1 down  (its node is started again)
+      3. set end a of link r1:eth1-r2:eth1 up    (its node is started again)
+      4. start node r1                           (a restart was asked for)
+      5. exec on r1: ip route                    (once for each start of the node)
+    "#);
+    let again = carried_out(&lab, &made(&lab), &once);
+    assert!(way_with(Some(&lab), &again, &once).is_empty());
+    // An end that a person cut stays off.
+    let cut = (lab.links()[0].id(), Side::A);
+    let cut = Hand { down: BTreeSet::from([cut]), ..once };
+    assert_snapshot!(way_with(Some(&lab), &made(&lab), &cut), @r#"
+    lab lab: 4 steps
+      1. stop node r1                            (a restart was asked for)
+      2. set end a of link r1:eth1-r2:eth1 down  (switched off by a person)
+      3. start node r1                           (a restart was asked for)
+      4. exec on r1: ip route                    (once for each start of the node)
+    "#);
+}
+
+#[test]
+fn a_node_that_ended_is_off_until_its_policy_starts_it() {
+    let lab = lab(500, 9500);
+    let mut there = made(&lab);
+    there.nodes.get_mut(&"r2".parse().unwrap()).unwrap().state = NodeState::Exited { code: 1 };
+    assert_snapshot!(way(Some(&lab), &there), @r#"
+    lab lab: 2 steps
+      1. set end b of link r1:eth1-r2:eth1 down   (its node has ended)
+      2. set end a of link r2:eth2-sw:sw-r2 down  (its node has ended)
+    "#);
+    let off = carried_out(&lab, &there, &Hand::default());
+    let due = Hand { due: of(&["r2"]), ..Hand::default() };
+    assert_snapshot!(way_with(Some(&lab), &off, &due), @r#"
+    lab lab: 3 steps
+      1. set end b of link r1:eth1-r2:eth1 up   (its node is started)
+      2. set end a of link r2:eth2-sw:sw-r2 up  (its node is started)
+      3. start node r2                          (it ended; its restart policy starts it again)
+    "#);
+    // Never one that was stopped.
+    let stopped = Hand { stopped: of(&["r2"]), due: of(&["r2"]), ..Hand::default() };
+    assert_snapshot!(way_with(Some(&lab), &off, &stopped), @r#"
+    lab lab: 1 step
+      1. stop node r2  (stopped by a person)
+    "#);
+}
+
+/// What is on objects since before there were restarts must not look changed.
+#[test]
+fn a_node_that_was_never_restarted_has_the_fingerprint_of_its_fields_alone() {
+    let lab = lab(500, 9500);
+    let node = &lab.nodes()[&"r1".parse().unwrap()];
+    assert_snapshot!(NodeFingerprint::of(node, 0, 0), @"09d0bbe2.65cdd5ad.2090446b");
+}
+
 #[test]
 fn every_field_of_a_node_has_its_effect_in_the_table() {
     let text = |text: &str| Some(text.to_owned());
@@ -150,17 +268,19 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
             _ => json!("other"),
         };
         let other: Node = serde_json::from_value(other).unwrap();
-        let change = NodeFingerprint::of(&full, 0).change_to(&NodeFingerprint::of(&other, 0));
+        let change = NodeFingerprint::of(&full, 0, 0).change_to(&NodeFingerprint::of(&other, 0, 0));
         assert_eq!(change, Some(effect), "{field}");
     }
-    assert_eq!(NodeFingerprint::of(&full, 0).change_to(&NodeFingerprint::of(&full, 0)), None);
-    let rebuilt = NodeFingerprint::of(&full, 1);
-    assert_eq!(NodeFingerprint::of(&full, 0).change_to(&rebuilt), Some(Effect::Recreate));
+    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&NodeFingerprint::of(&full, 0, 0)), None);
+    let rebuilt = NodeFingerprint::of(&full, 1, 0);
+    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&rebuilt), Some(Effect::Recreate));
+    let restarted = NodeFingerprint::of(&full, 0, 1);
+    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&restarted), Some(Effect::Restart));
 }
 
 #[test]
 fn fingerprints_survive_being_written_on_objects() {
-    let node = NodeFingerprint::of(&lab(1, 9500).nodes()[&"r1".parse().unwrap()], 3);
+    let node = NodeFingerprint::of(&lab(1, 9500).nodes()[&"r1".parse().unwrap()], 3, 2);
     assert_eq!(node.to_string().parse(), Ok(node));
     for bad in ["", "a", "a.b", "a.b.c.d"] {
         assert!(bad.parse::<NodeFingerprint>().is_err(), "{bad}");
@@ -170,8 +290,8 @@ fn fingerprints_survive_being_written_on_objects() {
 #[test]
 fn a_name_that_something_foreign_has_is_an_obstacle() {
     let lab = lab(500, 9500);
-    let (down, due) = (nothing(), nothing());
-    let desired = Desired { lab: Some(&lab), rebuild: 0, down: &down, restart_due: &due };
+    let hand = Hand::default();
+    let desired = hand.desired(Some(&lab));
     let taken = ["sw", "sw-r2", "eth1"].map(|name| name.parse().unwrap());
     let mut observed = Observed { taken: taken.into(), ..Observed::default() };
     let found: Vec<String> = obstacles(&desired, &observed).iter().map(Obstacle::to_string).collect();

@@ -335,13 +335,10 @@ impl Actor {
         let done = self.shared.done.of(&self.name);
         let observed = observe(&self.name, lab, wish, &done, snapshot);
         let due = self.restarts.due(now);
-        let nothing = BTreeSet::new();
-        let desired = Desired {
-            lab,
-            rebuild: wish.map_or(0, |wish| wish.rebuild),
-            down: wish.map_or(&nothing, |wish| &wish.down),
-            restart_due: &due,
-        };
+        let (down, stopped, restarts) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        let nothing =
+            Desired { lab: None, rebuild: 0, down: &down, stopped: &stopped, restarts: &restarts, restart_due: &due };
+        let desired = wish.map_or(nothing, |wish| wish.desired(&due));
         let mut steps = plan(&self.name, &desired, &observed);
         self.leave_out_given_up(&mut steps);
         (observed, steps)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use netloom_model::{Lab, LabParts, NodeName};
-use netloom_plan::{Desired, Live, obstacles};
+use netloom_plan::{Live, obstacles};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +38,8 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
             generation: 1,
             rebuild: 0,
             down: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            restarts: BTreeMap::new(),
             live: Live::default(),
             held: None,
             created: SystemTime::now(),
@@ -52,18 +54,22 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
     }
     let lab = merged((there.phase == Phase::Run).then_some(&*there.lab), request)?;
     let known: BTreeSet<_> = lab.links().iter().map(netloom_model::Link::id).collect();
-    Ok(Wish {
+    let mut wish = Wish {
         phase: Phase::Run,
         generation: there.generation + 1,
         rebuild: there.rebuild + u64::from(request.rebuild == Rebuild::Yes),
         down: there.down.iter().filter(|(link, _)| known.contains(link)).cloned().collect(),
+        stopped: there.stopped.clone(),
+        restarts: there.restarts.clone(),
         bridges: there.bridges.union(&Wish::bridges_of(&lab)).cloned().collect(),
         held: None,
         lab,
         live: still_live(&there.live, request.only.as_ref()),
         authority: there.authority.clone(),
         created: there.created,
-    })
+    };
+    wish.drop_orders_of_missing_nodes();
+    Ok(wish)
 }
 
 /// A file replaces what was edited live: all of it, or the chosen nodes and all links.
@@ -115,10 +121,8 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
             return Err(no_runtime(shared, name, node));
         }
     }
-    let (down, due) = (BTreeSet::new(), BTreeSet::new());
-    let desired = Desired { lab: Some(&wish.lab), rebuild: wish.rebuild, down: &down, restart_due: &due };
     let observed = observe(wish.lab.name(), Some(&wish.lab), there, &BTreeMap::new(), &snapshot);
-    let found = obstacles(&desired, &observed);
+    let found = obstacles(&wish.desired(&BTreeSet::new()), &observed);
     if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }
 }
 
@@ -127,6 +131,7 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
 pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
     let context =
         Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
+    let nothing_due = BTreeSet::new();
     let mut unable = Vec::new();
     let mut kinds = BTreeSet::new();
     for (name, node) in wish.lab.nodes() {
@@ -143,7 +148,7 @@ pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &
         if same {
             continue;
         }
-        let fingerprint = netloom_plan::NodeFingerprint::of(node, wish.rebuild);
+        let fingerprint = wish.desired(&nothing_due).fingerprint(name, node);
         let order = NodeOrder { lab: wish.lab.clone(), node: name.clone(), fingerprint };
         if let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
             unable.push(error);

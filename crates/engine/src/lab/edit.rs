@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::desired::{Phase, Wish};
-use crate::document::{LinkEntry, LinkKey, link_key};
+use crate::document::{LinkEntry, LinkKey, NodeEntry, RunState, link_key};
 use crate::refusal::Refusal;
 
 /// An edit as it was asked for.
@@ -139,24 +139,52 @@ impl<'a> Draft<'a> {
         self.nodes_named.insert(name.clone());
         if patch.is_null() {
             if before.is_some() {
+                self.wish.stopped.remove(&name);
+                self.wish.restarts.remove(&name);
                 mark(&mut self.wish.live.nodes, name, LiveMark::removed);
             }
             return;
         }
         let target = match &before {
-            Some(node) => serde_json::to_value(node).expect("a node is a map of plain values"),
+            Some(node) => serde_json::to_value(NodeEntry::of(&name, node, self.there)).expect("a map of plain values"),
             None => serde_json::json!({ "hostname": name }),
         };
         if before.is_none() && patch.get("kind").is_none() {
             let why = format!("{at} is not in the lab; to add it, say what it is, at least its `kind`");
             return self.wrong.push(why);
         }
-        let Some(node) = self.read(&at, merge(target, patch), patch) else { return };
+        let Some(entry) = self.read::<NodeEntry>(&at, merge(target, patch), patch) else { return };
+        self.orders(&name, &entry, patch);
+        let node = entry.node;
         if before.as_ref() != Some(&node) {
             let next = if before.is_some() { LiveMark::changed } else { LiveMark::added };
             mark(&mut self.wish.live.nodes, name.clone(), next);
         }
         self.parts.nodes.insert(name, node);
+    }
+
+    /// What a person asks of a node. That is beside the lab's file, as an end that is cut: no live edit.
+    fn orders(&mut self, name: &NodeName, entry: &NodeEntry, patch: &Value) {
+        let NodeEntry { node, state, restarts } = entry;
+        let asks = |field| patch.get(field).is_some_and(|value: &Value| !value.is_null());
+        if node.runtime.is_none() && (asks("state") || asks("restarts")) {
+            let kind = format!("{:?}", node.kind).to_lowercase();
+            let why = format!("node `{name}` is of kind `{kind}`: nothing runs in it that could be stopped or started");
+            return self.wrong.push(why);
+        }
+        let before = self.there.restarts.get(name).copied().unwrap_or_default();
+        if *restarts < before {
+            let why = format!("node `{name}`: `restarts` is {before}; to ask for a restart, make it {}", before + 1);
+            return self.wrong.push(why);
+        }
+        if *restarts > 0 {
+            self.wish.restarts.insert(name.clone(), *restarts);
+        }
+        if *state == Some(RunState::Stopped) {
+            self.wish.stopped.insert(name.clone());
+        } else {
+            self.wish.stopped.remove(name);
+        }
     }
 
     /// Reads a merged value of which only the patch can be wrong.
@@ -248,6 +276,7 @@ impl<'a> Draft<'a> {
         wish.down.retain(|(link, _)| links.contains_key(link));
         wish.bridges.extend(Wish::bridges_of(&lab));
         wish.lab = Arc::new(lab);
+        wish.drop_orders_of_missing_nodes();
         if wish != *self.there {
             wish.generation += 1;
         }

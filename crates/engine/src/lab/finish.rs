@@ -1,6 +1,7 @@
 //! How an operation of a lab ends: when the snapshot shows what was asked for, and with what is still wrong.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use netloom_failpoint::point;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Active, Actor, Life, PROVE};
+use super::edit::Scope;
 use super::step::within;
 use crate::desired::{Phase, Wish, done_key, wish_key};
 use crate::driver::{Context, Write};
@@ -80,7 +82,8 @@ impl Actor {
         let mut problems: Vec<String> = given_up.map(|(_, why)| why.clone()).collect();
         problems.extend(self.complaints.extract_if(.., |(step, _)| scope.has_step(step)).map(|(_, why)| why));
         if let Some(facts) = snapshot.labs.get(&self.name) {
-            for fact in facts.nodes.values().filter(|fact| scope.has_node(&fact.node)) {
+            let asked_for = |node: &NodeName| scope.has_node(node) && !wish.stopped.contains(node);
+            for fact in facts.nodes.values().filter(|fact| asked_for(&fact.node)) {
                 let (NodeState::Exited { .. } | NodeState::Failed { .. }) = &fact.state else { continue };
                 if self.given_up.contains_key(&start_id(fact)) {
                     continue;
@@ -100,7 +103,13 @@ impl Actor {
             let text = format!("{} {one}; the rest of lab {} stands", problems.len(), self.name);
             operation.end(OperationState::Failed, text, problems);
         } else if nothing {
-            operation.end(OperationState::Succeeded, "nothing to change", Vec::new());
+            let mut text = String::from("nothing to change");
+            if *scope == Scope::Lab && !wish.stopped.is_empty() {
+                let stopped: Vec<&str> = wish.stopped.iter().map(NodeName::as_str).collect();
+                let (lab, all) = (&self.name, stopped.join(", "));
+                let _ = write!(text, "; stopped until `netloom node start {lab}/{}`: {all}", stopped[0]);
+            }
+            operation.end(OperationState::Succeeded, text, Vec::new());
         } else {
             let text = format!("lab {}: {nodes} nodes, {links} links", self.name);
             operation.end(OperationState::Succeeded, text, Vec::new());

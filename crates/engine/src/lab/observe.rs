@@ -83,7 +83,7 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
     Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down })
 }
 
-/// Switched off by a person through us, and still off.
+/// Switched off through us, and still off.
 fn is_switched_off(port: &PortFact) -> bool {
     !port.admin_up && matches!(port.mark, Some(PortMark::Link { switched: AdminState::Down, .. }))
 }

@@ -1,11 +1,12 @@
 //! One step, from an action of the plan to calls of drivers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{Action, Effect, LinkFingerprint, NodeFingerprint, NodeState, Step, names};
+use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, names};
 use tokio::time::Instant;
 
 use super::execute::Outcome;
@@ -107,7 +108,7 @@ impl StepContext {
     fn order(&self, node: &NodeName) -> Result<NodeOrder, DriverError> {
         let wish = self.wish.as_ref().ok_or_else(|| cancelled(&format!("node {node}")))?;
         let spec = wish.lab.nodes().get(node).ok_or_else(|| cancelled(&format!("node {node}")))?;
-        let fingerprint = NodeFingerprint::of(spec, wish.rebuild);
+        let fingerprint = wish.desired(&BTreeSet::new()).fingerprint(node, spec);
         Ok(NodeOrder { lab: wish.lab.clone(), node: node.clone(), fingerprint })
     }
 

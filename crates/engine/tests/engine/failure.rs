@@ -111,12 +111,13 @@ async fn a_restart_policy_looks_at_the_exit_code() {
     bench.made(&on_failure.with("r1", |node| node.restart_policy = RestartPolicy::OnFailure).lab()).await;
     bench.world.exit("lab", "r1", 0, "");
     pass(100).await;
-    assert_eq!(bench.world.calls(), [""; 0]);
+    // Its neighbour sees that it is off.
+    assert_eq!(bench.world.calls(), ["set lab/r1:eth1-r2:eth1"]);
     bench.destroy("lab").await;
     bench.made(&Sketch::pair("lab").runs("r1", &["sleep", "1000"]).lab()).await;
     bench.world.exit("lab", "r1", 0, "");
     until("it runs again", || bench.world.nodes()[0] == "lab/r1 running").await;
-    assert_eq!(bench.world.calls(), ["start lab/r1"]);
+    assert_eq!(bench.world.calls(), ["set lab/r1:eth1-r2:eth1", "set lab/r1:eth1-r2:eth1", "start lab/r1"]);
 }
 
 #[tokio::test(start_paused = true)]

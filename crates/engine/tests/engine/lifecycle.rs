@@ -95,7 +95,9 @@ async fn commands_run_again_only_in_a_new_life_of_the_node() {
     bench.world.exit("lab", "r1", 0, "");
     until("it runs again", || bench.world.nodes()[0] == "lab/r1 running").await;
     pass(120).await;
-    assert_eq!(bench.world.calls(), ["start lab/r1", "exec lab/r1: echo a", "exec lab/r1: echo b"]);
+    let off_and_on = "set lab/r1:eth1-r2:eth1";
+    let calls = [off_and_on, off_and_on, "start lab/r1", "exec lab/r1: echo a", "exec lab/r1: echo b"];
+    assert_eq!(bench.world.calls(), calls);
 }
 
 #[tokio::test(start_paused = true)]

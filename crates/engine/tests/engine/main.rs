@@ -8,6 +8,7 @@ mod failure;
 mod inventory;
 mod lifecycle;
 mod limits;
+mod power;
 mod shared;
 mod store;
 mod world;

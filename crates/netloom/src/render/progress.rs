@@ -174,7 +174,7 @@ fn kind(id: &str, text: &str) -> String {
     let mut parts = id.split('/');
     match (parts.next(), id.rsplit('/').next()) {
         (Some(object @ ("node" | "link" | "bridge")), Some(verb)) => match verb {
-            "set-a" | "set-b" => "set link".to_owned(),
+            "up-a" | "up-b" | "down-a" | "down-b" => "set link".to_owned(),
             verb if verb.parse::<usize>().is_ok() => format!("exec on {object}"),
             verb => format!("{verb} {object}"),
         },

@@ -24,6 +24,8 @@ pub(crate) struct NodeSlot {
     cmd: u8,
     execs: usize,
     cpu: u8,
+    stopped: bool,
+    restarts: u64,
 }
 
 /// One entry of the pool of links.
@@ -47,8 +49,11 @@ pub(crate) struct Want {
 }
 
 fn node_slot() -> impl Strategy<Value = NodeSlot> {
-    (0..8_u8, 0..3_u8, 0..2_u8, 0..2_u8, 0..3_usize, 0..2_u8)
-        .prop_map(|(kind, runtime, image, cmd, execs, cpu)| NodeSlot { kind, runtime, image, cmd, execs, cpu })
+    let fields = (0..8_u8, 0..3_u8, 0..2_u8, 0..2_u8, 0..3_usize, 0..2_u8);
+    (fields, prop::bool::weighted(0.25), 0..2_u64).prop_map(|(fields, stopped, restarts)| {
+        let (kind, runtime, image, cmd, execs, cpu) = fields;
+        NodeSlot { kind, runtime, image, cmd, execs, cpu, stopped, restarts }
+    })
 }
 
 fn link_slot() -> impl Strategy<Value = LinkSlot> {
@@ -113,7 +118,8 @@ fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
 impl std::fmt::Debug for Want {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let lab = serde_json::to_string_pretty(&self.lab()).unwrap();
-        write!(f, "rebuild {}, down {:?}, {lab}", self.rebuild, self.down())
+        let Wanted { stopped, restarts, down, .. } = Wanted::of(self);
+        write!(f, "rebuild {}, down {down:?}, stopped {stopped:?}, restarts {restarts:?}, {lab}", self.rebuild)
     }
 }
 
@@ -193,20 +199,39 @@ pub(crate) struct Wanted {
     pub(crate) lab: Option<Lab>,
     pub(crate) down: BTreeSet<(LinkId, Side)>,
     pub(crate) rebuild: u64,
+    pub(crate) stopped: BTreeSet<NodeName>,
+    pub(crate) restarts: BTreeMap<NodeName, u64>,
     pub(crate) due: BTreeSet<NodeName>,
 }
 
 impl Wanted {
     pub(crate) fn of(want: &Want) -> Self {
-        let due = NODES.iter().map(|name| name.parse().unwrap()).collect();
-        Self { lab: Some(want.lab()), down: want.down(), rebuild: want.rebuild, due }
+        // Also of nodes that are not there, or run nothing.
+        let names = || NODES.iter().map(|name| name.parse().unwrap());
+        let slots = || names().zip(&want.nodes);
+        Self {
+            lab: Some(want.lab()),
+            down: want.down(),
+            rebuild: want.rebuild,
+            stopped: slots().filter(|(_, slot)| slot.stopped).map(|(name, _)| name).collect(),
+            restarts: slots().map(|(name, slot): (NodeName, _)| (name, slot.restarts)).collect(),
+            due: names().collect(),
+        }
     }
 
     pub(crate) fn nothing() -> Self {
-        Self { lab: None, down: BTreeSet::new(), rebuild: 0, due: BTreeSet::new() }
+        Self {
+            lab: None,
+            down: BTreeSet::new(),
+            rebuild: 0,
+            stopped: BTreeSet::new(),
+            restarts: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
     }
 
     pub(crate) fn desired(&self) -> Desired<'_> {
-        Desired { lab: self.lab.as_ref(), rebuild: self.rebuild, down: &self.down, restart_due: &self.due }
+        let Self { lab, down, rebuild, stopped, restarts, due } = self;
+        Desired { lab: lab.as_ref(), rebuild: *rebuild, down, stopped, restarts, restart_due: due }
     }
 }

@@ -55,6 +55,24 @@ impl World {
         }
     }
 
+    /// What is seen, but for what a node that is to be stopped still has of its last life.
+    pub(crate) fn seen_beside_last_lives(&self, wanted: &Wanted) -> Observed {
+        let mut seen = self.seen.clone();
+        let desired = wanted.desired();
+        for (name, node) in wanted.lab.iter().flat_map(Lab::nodes) {
+            let there = seen.nodes.get_mut(name).filter(|_| wanted.stopped.contains(name));
+            let Some(there) = there.filter(|there| matches!(there.state, NodeState::Created | NodeState::Stopped))
+            else {
+                continue;
+            };
+            there.state = NodeState::Stopped;
+            there.execs_done = 0;
+            // Its next start takes over whatever has changed.
+            there.fingerprint = desired.fingerprint(name, node);
+        }
+        seen
+    }
+
     /// A link vanishes behind our back.
     pub(crate) fn lose_link(&mut self, link: &LinkId) {
         self.seen.links.remove(link);
@@ -83,7 +101,7 @@ pub(crate) fn other_order(plan: &Plan, mut seed: u64) -> Vec<Step> {
 pub(crate) fn ideal(wanted: &Wanted) -> Observed {
     let Some(lab) = &wanted.lab else { return Observed::default() };
     Observed {
-        nodes: nodes(lab, wanted.rebuild),
+        nodes: nodes(lab, wanted),
         links: links(lab, wanted),
         bridges: lab
             .nodes()
@@ -96,15 +114,13 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
     }
 }
 
-fn nodes(lab: &Lab, rebuild: u64) -> BTreeMap<netloom_model::NodeName, ObservedNode> {
+fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<netloom_model::NodeName, ObservedNode> {
     let running = lab.nodes().iter().filter_map(|(name, node)| {
-        let fingerprint = NodeFingerprint::of(node, rebuild);
-        let there = ObservedNode {
-            runtime: node.runtime?,
-            state: NodeState::Running,
-            fingerprint,
-            execs_done: node.exec.len(),
-        };
+        let fingerprint = NodeFingerprint::of(node, wanted.rebuild, wanted.restarts[name]);
+        let (runtime, stopped) = (node.runtime?, wanted.stopped.contains(name));
+        let state = if stopped { NodeState::Stopped } else { NodeState::Running };
+        let execs_done = if stopped { 0 } else { node.exec.len() };
+        let there = ObservedNode { runtime, state, fingerprint, execs_done };
         Some((name.clone(), there))
     });
     running.collect()
@@ -117,7 +133,14 @@ fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
         let there = ObservedLink {
             fingerprint: LinkFingerprint::of(link, wanted.rebuild),
             ends: link.ends().map(|end| end.at.clone()).collect(),
-            down: sides.filter(|side| wanted.down.contains(&(link.id(), *side))).collect(),
+            down: sides
+                .zip(link.ends())
+                .filter(|(side, end)| {
+                    let is_off = matches!(&end.at, Endpoint::Node(node) if wanted.stopped.contains(node));
+                    is_off || wanted.down.contains(&(link.id(), *side))
+                })
+                .map(|(side, _)| side)
+                .collect(),
         };
         (link.id(), there)
     });

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! netloom/<instance>/<lab>/<link id>/<fingerprint>         an end of a link
-//! netloom/<instance>/<lab>/<link id>/<fingerprint>/down    the same, switched off by a person
+//! netloom/<instance>/<lab>/<link id>/<fingerprint>/down    the same, switched off by us
 //! netloom/<instance>/bridge                                a bridge
 //! ```
 //!
@@ -26,7 +26,7 @@ use netloom_plan::{AdminState, LinkFingerprint};
 const ALIAS_MAX: usize = 255;
 /// Two times eight hex digits and a dot.
 const FINGERPRINT: usize = 17;
-/// What follows the fingerprint of an end that a person switched off.
+/// What follows the fingerprint of an end that was switched off through us.
 const DOWN: &str = "/down";
 
 /// IFA_PROTO of the addresses that links are given; the kernel's own are 1 to 3.

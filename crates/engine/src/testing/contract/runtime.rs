@@ -22,7 +22,7 @@ pub trait RuntimeStage: Send {
 
 fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
     let node: NodeName = name(node);
-    NodeOrder { fingerprint: NodeFingerprint::of(&lab.nodes()[&node], 0), lab: lab.clone(), node }
+    NodeOrder { fingerprint: NodeFingerprint::of(&lab.nodes()[&node], 0, 0), lab: lab.clone(), node }
 }
 
 fn node(snapshot: &Snapshot, lab: &str, node: &str) -> Option<NodeFact> {
@@ -200,6 +200,9 @@ async fn stopping_is_not_removing(runtime: &dyn Runtime, watch: &Watch, lab: &Ar
     watch.until("it stopped", |all| in_state(all, "lives", &NodeState::Stopped)).await;
     runtime.stop(lab.name(), &name("lives"), &context()).await.expect("it is stopped already");
     runtime.stop(lab.name(), &name("absent"), &context()).await.expect("absence is tolerated");
+    // One that had ended by itself is stopped from then on.
+    runtime.stop(lab.name(), &name("ends"), &context()).await.expect("it does not run");
+    watch.until("it shows as stopped", |all| in_state(all, "ends", &NodeState::Stopped)).await;
     runtime.start(&order(lab, "lives"), &context()).await.expect("it starts again");
     let after = watch.until("it runs again", |all| in_state(all, "lives", &NodeState::Running)).await;
     assert_ne!(after.incarnation, before.incarnation, "each start is another life");
