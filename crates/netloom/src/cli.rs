@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Add, remove, cut and mend links while the lab runs
     #[command(subcommand)]
     Link(Link),
-    /// Add and remove nodes while the lab runs
+    /// Add, remove, stop, start and restart nodes while the lab runs
     #[command(subcommand)]
     Node(Node),
     /// Write the lab as it is wanted now, live edits included, as a topology file
@@ -310,6 +310,22 @@ pub(crate) enum Node {
         #[arg(long)]
         json: bool,
     },
+    /// Stop what runs in a node, for good: until it is started, whatever is deployed
+    Stop(NodeTurn),
+    /// Start a node that was stopped, or has ended
+    Start(NodeTurn),
+    /// Stop what runs in a node and start it again
+    Restart(NodeTurn),
+}
+
+/// `netloom node stop`, `start` and `restart`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeTurn {
+    /// The node, as LAB/NODE
+    pub(crate) node: LabNode,
+    /// One event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `netloom node add`.

@@ -48,7 +48,8 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
     let ended = following.to_the_end(accepted.operation).await?;
     if !options.json {
         if ended.state == OperationState::Succeeded && ended.steps.is_empty() {
-            return output::result(&format!("lab {name}: nothing to change\n"));
+            let message = ended.message.as_deref().unwrap_or("nothing to change");
+            return output::result(&format!("lab {name}: {message}\n"));
         }
         // After a failure it is wanted most: what stands and what does not.
         if let Ok(view) = client.get::<LabView>(&path).await {
@@ -64,6 +65,9 @@ fn show(preview: &Preview, options: &Deploy) -> Result {
         output::json(preview)?;
     } else {
         output::result(&preview.plan.to_string())?;
+        if let Some(stopped) = render::stopped(&preview.plan.lab, &preview.stopped) {
+            output::say(&stopped);
+        }
     }
     let raised = |shortage: &Shortage| options.raise_limits && !shortage.raise.is_empty();
     let refused: Vec<String> = preview

@@ -1,15 +1,16 @@
-//! `netloom node`: a node is put in, or taken out with its links.
+//! `netloom node`: a node is put in, or taken out with its links; what runs in it is stopped, started, restarted.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use netloom_engine::{Document, Layout};
+use netloom_engine::{Document, LabView, Layout, NodeEntry};
 use netloom_model::{Node as Spec, NodeName};
+use netloom_plan::NodeState;
 use serde_json::{Map, Value, json};
 
 use super::edit::Edit;
-use crate::cli::{LabNode, Node, NodeAdd};
-use crate::client::Client;
+use crate::cli::{LabNode, Node, NodeAdd, NodeTurn};
+use crate::client::{Client, segment};
 use crate::failure::{Failure, Result, plain};
 use crate::{output, topology};
 
@@ -21,6 +22,9 @@ pub(crate) async fn run(command: Node, layout: &Layout) -> Result {
             add(&options, &spec, &Client::connect(layout).await?).await
         }
         Node::Rm { node, json } => remove(&node, json, &Client::connect(layout).await?).await,
+        Node::Stop(options) => turn(&options, Turn::Stop, &Client::connect(layout).await?).await,
+        Node::Start(options) => turn(&options, Turn::Start, &Client::connect(layout).await?).await,
+        Node::Restart(options) => turn(&options, Turn::Restart, &Client::connect(layout).await?).await,
     }
 }
 
@@ -83,15 +87,62 @@ async fn add(options: &NodeAdd, spec: &Spec, client: &Client) -> Result {
     edit.make_and_say(patch, &format!("node {node} is added")).await
 }
 
+/// What is to become of what runs in a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Stop,
+    Start,
+    Restart,
+}
+
+async fn turn(NodeTurn { node, json }: &NodeTurn, turn: Turn, client: &Client) -> Result {
+    let LabNode { lab, node } = node;
+    let (word, done) = match turn {
+        Turn::Stop => ("stop", "is stopped"),
+        Turn::Start => ("start", "runs"),
+        Turn::Restart => ("restart", "is restarted"),
+    };
+    // One that has ended by itself is wanted to run already: a start of it is a restart.
+    let has_ended = turn == Turn::Start && {
+        let view: LabView = client.get(&format!("/labs/{}", segment(lab))).await?;
+        let mut ended =
+            view.nodes.iter().filter(|view| matches!(view.state, NodeState::Exited { .. } | NodeState::Failed { .. }));
+        ended.any(|view| &view.name == node)
+    };
+    let edit = Edit { client, lab, title: format!("node {word} {lab}/{node}"), json: *json };
+    let patch = |wanted: &Document| {
+        let entry = find(wanted, node)?;
+        if entry.node.runtime.is_none() {
+            let kind = format!("{:?}", entry.node.kind).to_lowercase();
+            let text = format_args!(
+                "node `{node}` of lab `{lab}` is of kind `{kind}`: nothing runs in it that could be stopped or started"
+            );
+            return Err(Failure::input(text));
+        }
+        let change = match turn {
+            Turn::Stop => json!({ "state": "stopped" }),
+            Turn::Start if !has_ended => json!({ "state": "running" }),
+            Turn::Start | Turn::Restart => json!({ "state": "running", "restarts": entry.restarts + 1 }),
+        };
+        Ok(json!({ "nodes": { node.as_str(): change } }))
+    };
+    edit.make_and_say(patch, &format!("node {node} {done}")).await
+}
+
+/// The node of this name.
+fn find<'a>(wanted: &'a Document, node: &NodeName) -> Result<&'a NodeEntry> {
+    wanted.nodes.get(node).ok_or_else(|| {
+        let known: Vec<&str> = wanted.nodes.keys().map(NodeName::as_str).take(40).collect();
+        let (lab, known) = (&wanted.name, known.join(", "));
+        Failure::input(format_args!("there is no node `{node}` in lab `{lab}`; it has {known}"))
+    })
+}
+
 async fn remove(LabNode { lab, node }: &LabNode, json: bool, client: &Client) -> Result {
     let edit = Edit { client, lab, title: format!("node rm {lab}/{node}"), json };
     let taken = std::cell::RefCell::new(Vec::new());
     let patch = |wanted: &Document| {
-        if !wanted.nodes.contains_key(node) {
-            let known: Vec<&str> = wanted.nodes.keys().map(NodeName::as_str).take(40).collect();
-            let known = known.join(", ");
-            return Err(Failure::input(format_args!("there is no node `{node}` in lab `{lab}`; it has {known}")));
-        }
+        find(wanted, node)?;
         let ends =
             |key: &&String| key.split(' ').any(|end| end.split_once(':').is_some_and(|(of, _)| of == node.as_str()));
         let links: Vec<&String> = wanted.links.keys().filter(ends).collect();

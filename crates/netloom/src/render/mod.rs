@@ -8,7 +8,7 @@ mod tables;
 pub(crate) use events::event;
 pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};
-pub(crate) use tables::{lab, labs};
+pub(crate) use tables::{lab, labs, stopped};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};

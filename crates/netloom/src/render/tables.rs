@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use netloom_engine::{EndView, LabView, LinkView, NodeView, Phase};
-use netloom_model::NodeKind;
+use netloom_model::{LabName, NodeKind, NodeName};
 use netloom_plan::{Live, LiveMark, NodeState};
 
 use super::{table, text};
@@ -20,6 +20,10 @@ pub(crate) fn lab(view: &LabView) -> String {
     }
     if let Some(live) = live(&view.live) {
         let _ = writeln!(out, "edited live: {live}; `netloom export {}` writes that into a file", view.name);
+    }
+    let off: Vec<NodeName> = view.nodes.iter().filter(|node| node.stopped).map(|node| node.name.clone()).collect();
+    if let Some(stopped) = stopped(&view.name, &off) {
+        let _ = writeln!(out, "{stopped}");
     }
     if let Some(stale) = &view.stale {
         let _ = writeln!(out, "as last seen: {stale}");
@@ -43,6 +47,14 @@ pub(crate) fn lab(view: &LabView) -> String {
         }
     }
     out
+}
+
+/// That nodes stay stopped and how they are started, if there are any.
+pub(crate) fn stopped(lab: &LabName, nodes: &[NodeName]) -> Option<String> {
+    let first = nodes.first()?;
+    let all: Vec<&str> = nodes.iter().map(NodeName::as_str).collect();
+    let stay = if all.len() == 1 { "it stays" } else { "they stay" };
+    Some(format!("stopped: {}; {stay} so until `netloom node start {lab}/{first}`", all.join(", ")))
 }
 
 /// What live edits made other than the file, if anything.
@@ -93,7 +105,8 @@ fn state(view: &LabView) -> &'static str {
     match view.phase {
         None => "unwanted",
         Some(Phase::Destroy) => "removing",
-        Some(Phase::Run) if view.nodes.iter().all(|node| node.ready) => "ready",
+        Some(Phase::Run) if view.nodes.iter().all(is_stopped) && !view.nodes.is_empty() => "stopped",
+        Some(Phase::Run) if view.nodes.iter().all(|node| node.ready || is_stopped(node)) => "ready",
         Some(Phase::Run) if view.nodes.iter().any(is_over) => "degraded",
         Some(Phase::Run) => "changing",
     }
@@ -103,8 +116,13 @@ fn is_running(node: &NodeView) -> bool {
     node.state == NodeState::Running
 }
 
+/// A node that a person stopped is as it should be.
+fn is_stopped(node: &NodeView) -> bool {
+    node.stopped && node.state == NodeState::Stopped
+}
+
 fn is_over(node: &NodeView) -> bool {
-    matches!(node.state, NodeState::Exited { .. } | NodeState::Failed { .. } | NodeState::Stopped)
+    matches!(node.state, NodeState::Exited { .. } | NodeState::Failed { .. }) && !node.stopped
 }
 
 fn nodes(views: &[NodeView]) -> String {
@@ -208,6 +226,22 @@ pub(super) mod tests {
         the last output of r1 (exited):
           netloom: frr: not found
         ");
+    }
+
+    #[test]
+    fn a_node_that_was_stopped_is_no_fault_and_how_to_start_it_is_said() {
+        let mut view = sample();
+        view.nodes[1].state = NodeState::Stopped;
+        view.nodes[1].stopped = true;
+        let text = lab(&view);
+        let says = "stopped: r1; it stays so until `netloom node start ospf/r1`\n";
+        assert!(text.contains(says) && text.contains("r1    namespace  stopped"), "{text}");
+        assert_eq!(state(&view), "ready");
+        view.nodes[2].ready = false;
+        assert_eq!(state(&view), "changing");
+        view.nodes.drain(2..);
+        view.nodes.remove(0);
+        assert_eq!(state(&view), "stopped");
     }
 
     #[test]

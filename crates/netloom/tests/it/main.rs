@@ -8,6 +8,7 @@ mod cli;
 mod edit;
 mod lab;
 mod limits;
+mod power;
 mod sandbox;
 mod sessions;
 mod terminal;
