@@ -16,7 +16,11 @@ fn file(text: impl AsRef<[u8]>) -> (TempDir, String) {
 
 #[test]
 fn the_examples_are_valid() {
-    for (name, said) in [("minimal", "2 nodes, 1 link: valid\n"), ("ospf", "5 nodes, 5 links: valid\n")] {
+    for (name, said) in [
+        ("minimal", "2 nodes, 1 link: valid\n"),
+        ("ospf", "5 nodes, 5 links: valid\n"),
+        ("bgp", "10 nodes, 12 links: valid\n"),
+    ] {
         let ended = netloom(&["validate", example(name).to_str().unwrap()]).code(0).says(said);
         assert_eq!(ended.err, "", "{name}");
     }
