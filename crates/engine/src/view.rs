@@ -129,6 +129,7 @@ impl LabView {
         let links: Vec<LinkView> = wish
             .map(|wish| wish.lab.links().iter().map(|link| link_view(name, wish, link, seen.get(&link.id()))).collect())
             .unwrap_or_default();
+        let dark = wish.map(|wish| nodes_in_the_dark(&links, wish)).unwrap_or_default();
         let mut nodes: Vec<NodeView> = Vec::new();
         if let Some(wish) = wish {
             for (node, spec) in wish.lab.nodes() {
@@ -143,21 +144,19 @@ impl LabView {
                     // It has never run, and does not have to.
                     view.state = NodeState::Stopped;
                 }
-                let is_off = |link: &LinkView| wish.stopped.iter().any(|node| link.touches(node));
-                let mut own = links.iter().filter(|link| link.touches(node));
-                let as_wanted = own.all(|link| link.state == "up" || is_off(link));
-                view.ready = view.state == NodeState::Running && as_wanted;
+                view.ready = view.state == NodeState::Running && !dark.contains(node.as_str());
                 nodes.push(view);
             }
         }
         for (node, fact) in facts.map(|facts| &facts.nodes).into_iter().flatten() {
-            if !nodes.iter().any(|view| &view.name == node) {
+            if wish.is_none_or(|wish| !wish.lab.nodes().contains_key(node)) {
                 nodes.push(node_view(node, NodeKind::Linux, fact.container.clone(), Some(fact)));
             }
         }
         for view in &mut nodes {
-            let ports = facts.map(|facts| facts.ports.iter()).into_iter().flatten();
-            let own = ports.filter(|((of, _), _)| of == &view.name).flat_map(|(_, port)| &port.addresses);
+            let all = (view.name.clone(), 0)..=(view.name.clone(), u32::MAX);
+            let ports = facts.map(|facts| facts.ports.range(all)).into_iter().flatten();
+            let own = ports.flat_map(|(_, port)| &port.addresses);
             view.addresses = own.filter(|address| !is_local(address)).cloned().collect();
         }
         Some(Self {
@@ -175,10 +174,17 @@ impl LabView {
     }
 }
 
-impl LinkView {
-    fn touches(&self, node: &NodeName) -> bool {
-        self.ends.iter().any(|end| end.end.split_once(':').is_some_and(|(of, _)| of == node.as_str()))
+/// The nodes that have a link which is not up although it should be.
+fn nodes_in_the_dark<'a>(links: &'a [LinkView], wish: &Wish) -> BTreeSet<&'a str> {
+    let stopped: BTreeSet<&str> = wish.stopped.iter().map(NodeName::as_str).collect();
+    let mut dark = BTreeSet::new();
+    for link in links.iter().filter(|link| link.state != "up") {
+        let nodes = || link.ends.iter().filter_map(|end| Some(end.end.split_once(':')?.0));
+        if !nodes().any(|node| stopped.contains(node)) {
+            dark.extend(nodes());
+        }
     }
+    dark
 }
 
 /// What is shown may be older, or less, than what is there: a source cannot be looked at, or was not yet.

@@ -11,4 +11,5 @@ mod limits;
 mod power;
 mod shared;
 mod store;
+mod view;
 mod world;
