@@ -64,7 +64,7 @@ pub struct NodeView {
     pub container: String,
     /// Its state.
     pub state: NodeState,
-    /// Running, with all its links up but those to nodes that a person stopped.
+    /// Running, with all its links up but those that a person cut and those to nodes that a person stopped.
     pub ready: bool,
     /// Whether a person stopped it; nothing but a person starts it again.
     #[serde(default)]
@@ -180,7 +180,7 @@ fn nodes_in_the_dark<'a>(links: &'a [LinkView], wish: &Wish) -> BTreeSet<&'a str
     let mut dark = BTreeSet::new();
     for link in links.iter().filter(|link| link.state != "up") {
         let nodes = || link.ends.iter().filter_map(|end| Some(end.end.split_once(':')?.0));
-        if !nodes().any(|node| stopped.contains(node)) {
+        if !link.ends.iter().any(|end| end.cut) && !nodes().any(|node| stopped.contains(node)) {
             dark.extend(nodes());
         }
     }

@@ -163,6 +163,8 @@ fn a_link_is_cut_and_mended() {
     let ping = ["exec", "--name", "x", "--node", "a", "--", "ping", "-c", "1", "-W", "1", "10.0.0.2"];
     host.netloom(&["link", "down", "x", "a:eth1"]).code(0);
     host.netloom(&["inspect", "--name", "x"]).code(0).says("down (cut at a:eth1)");
+    // It is as it was asked for.
+    host.netloom(&["inspect"]).code(0).says("x    ready  2/2    0/1");
     assert_ne!(host.netloom(&ping).code, 0);
     // The cut is a wish of its own: the same file again does not mend it.
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
