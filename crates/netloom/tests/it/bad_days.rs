@@ -6,7 +6,7 @@ use crate::lab::{node, pair};
 use crate::sandbox::{NETLOOM, Sandbox};
 
 /// A ring of nodes `r1`, `r2`, ….
-fn ring(name: &str, size: usize) -> String {
+pub(crate) fn ring(name: &str, size: usize) -> String {
     let mut text = format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, runtime: namespace }}\n  nodes:\n");
     for n in 1..=size {
         writeln!(text, "    r{n}:").unwrap();

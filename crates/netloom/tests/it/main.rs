@@ -6,6 +6,7 @@ mod agent;
 mod bad_days;
 mod cli;
 mod edit;
+mod edit_bad_days;
 mod lab;
 mod limits;
 mod power;

@@ -3,9 +3,9 @@
 use std::thread;
 
 use crate::lab::{node, pair};
-use crate::sandbox::{Ended, Sandbox};
+use crate::sandbox::{Ended, NETLOOM, Sandbox};
 
-/// Both nodes run a command; `a` says in its log which start of it this is.
+/// A third node, with a command and a route over its link.
 const RUNS: &str = "    c: { cmd: sleep 1000, exec: [\"ip route add 10.9.0.0/24 via 10.0.1.1\"] }\n";
 
 fn lab(name: &str) -> String {
@@ -95,6 +95,37 @@ fn a_restarted_node_lives_anew_on_the_same_links() {
     let last: serde_json::Value = serde_json::from_str(done.out.lines().last().unwrap()).unwrap();
     assert_eq!((last["kind"].as_str(), last["state"].as_str()), (Some("edit"), Some("succeeded")), "{last}");
     host.netloom(&["operation", "show", last["id"].as_str().unwrap()]).code(0).says("a restart was asked for");
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_stops_or_restarts_a_node_goes_on_when_it_starts_again() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let file = host.topology("x", &lab("x"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    for verb in ["restart", "stop", "restart", "stop", "start"] {
+        let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+        let pid = node(&host.lab("x"), "c")["pid"].clone();
+        // As soon as it has begun, or is done already.
+        let script = format!(
+            "before=$(cat $NETLOOM_ROOT/run/netloom/nodes/x/c/node.json); {NETLOOM} node {verb} x/c & \
+             until ! kill -0 $! 2>/dev/null || [ \"$(cat $NETLOOM_ROOT/run/netloom/nodes/x/c/node.json)\" != \"$before\" ]; do \
+             kill -0 {agent} || exit; done; kill -KILL {agent}; wait"
+        );
+        host.sh(&script);
+        host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+        host.netloom(&["agent", "--background"]).code(0);
+        let runs = verb != "stop";
+        host.until("it is as asked", |host| {
+            let c = node(&host.lab("x"), "c");
+            let state = if runs { c["ready"] == true && c["pid"] != pid } else { c["state"]["phase"] == "stopped" };
+            state && carrier(host, "a", "eth2") == runs
+        });
+        host.until("all is well", |host| host.netloom(&["inspect"]).out.contains("x    ready"));
+    }
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
 }
 
 #[test]

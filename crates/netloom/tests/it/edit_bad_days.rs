@@ -1,0 +1,196 @@
+//! Bad days of live edits: others edit the same lab, it is being destroyed, it is far too large.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::bad_days::ring;
+use crate::lab::{node, pair};
+use crate::sandbox::{NETLOOM, Sandbox};
+
+/// What the agent answers to a request on its socket: the status, and what follows it.
+fn ask(host: &Sandbox, more: &str, path: &str) -> (u16, Value) {
+    let script = format!(
+        "curl -s -w '\\n%{{http_code}}' --unix-socket $NETLOOM_ROOT/run/netloom/agent.sock {more} http://localhost{path}"
+    );
+    let answer = host.sh(&script).code(0).out;
+    let (body, code) = answer.rsplit_once('\n').unwrap();
+    (code.parse().unwrap(), serde_json::from_str(body).unwrap())
+}
+
+fn patch(host: &Sandbox, lab: &str, tag: &str, patch: &Value) -> (u16, Value) {
+    ask(host, &format!("-X PATCH -H 'If-Match: {tag}' -d '{patch}'"), &format!("/labs/{lab}"))
+}
+
+fn add(port: &str) -> Value {
+    serde_json::json!({ "links": { format!("a:{port} b:{port}"): {} } })
+}
+
+#[test]
+fn of_two_edits_of_one_state_the_second_is_told_that_it_has_changed() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    for round in 0..10 {
+        let (_, wanted) = ask(&host, "", "/labs/x/desired");
+        let tag = format!("\"{}\"", wanted["generation"]);
+        let ports = ["p", "q"].map(|port| format!("{port}{round}"));
+        let answers = thread::scope(|scope| {
+            let both = ports.each_ref().map(|port| scope.spawn(|| patch(&host, "x", &tag, &add(port))));
+            both.map(|one| one.join().unwrap())
+        });
+        let mut codes = answers.each_ref().map(|(code, _)| *code);
+        codes.sort_unstable();
+        assert_eq!(codes, [202, 412], "{answers:?}");
+        let (_, refused) = answers.iter().find(|(code, _)| *code == 412).unwrap();
+        let says = refused["detail"].as_str().unwrap();
+        assert!(says.contains("has changed meanwhile") && refused["generation"].is_u64(), "{refused}");
+        // The first is true, the second has left nothing.
+        host.until("the first is done", |host| host.netloom(&["inspect"]).out.contains("x    ready"));
+        let links = host.lab("x")["links"].as_array().unwrap().len();
+        assert_eq!(links, round + 2);
+    }
+    assert_eq!(patch(&host, "x", "\"1\"", &add("late")).0, 412);
+    assert_eq!(ask(&host, &format!("-X PATCH -d '{}'", add("late")), "/labs/x").0, 428);
+}
+
+#[test]
+fn a_command_line_that_comes_second_looks_again_and_wins() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let before = ask(&host, "", "/labs/x/desired").1["generation"].as_u64().unwrap();
+    // Somebody changes the lab all the time …
+    let body = r#"{"nodes":{"b":{"labels":{"at":"'$n'"}}}}"#;
+    let script = format!(
+        "n=0; while [ ! -e $NETLOOM_ROOT/enough ]; do n=$((n + 1)); curl -s -o /dev/null --unix-socket \
+         $NETLOOM_ROOT/run/netloom/agent.sock -X PATCH -H 'If-Match: *' -d '{body}' http://localhost/labs/x; done"
+    );
+    let other = thread::scope(|scope| {
+        let other = scope.spawn(|| host.sh(&script));
+        // … and every command line comes through.
+        for n in 0..20 {
+            host.netloom(&["link", "add", "x", &format!("a:p{n}"), &format!("b:p{n}")]).code(0);
+        }
+        host.netloom(&["node", "restart", "x/a"]).code(0);
+        fs::write(host.root.path().join("enough"), "").unwrap();
+        other.join().unwrap()
+    });
+    other.code(0);
+    host.until("all of it is as it should be", |host| {
+        host.netloom(&["inspect"]).out.contains("x    ready  2/2    21/21")
+    });
+    let after = ask(&host, "", "/labs/x/desired").1["generation"].as_u64().unwrap();
+    assert!(after > before + 25, "the other one was busy too: {before} to {after}");
+}
+
+#[test]
+fn a_lab_that_is_being_destroyed_is_not_edited_and_not_revived() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let file = host.topology("big", &ring("big", 80));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let destroy = host.start(&["destroy", "--name", "big"]);
+    let mut refused = Vec::new();
+    for n in 0.. {
+        let (a, b, extra) = (format!("r1:p{n}"), format!("r2:p{n}"), format!("big/extra{n}"));
+        let edits: [&[&str]; 4] = [
+            &["link", "add", "big", &a, &b],
+            &["node", "add", &extra],
+            &["node", "restart", "big/r7"],
+            &["node", "stop", "big/r9"],
+        ];
+        let ended = host.netloom(edits[n % edits.len()]);
+        if ended.err.contains("there is no lab `big`") {
+            assert_eq!(ended.code, 2, "{}", ended.err);
+            break;
+        }
+        // One that came before the destroy may have been done, or the destroy took its place.
+        match ended.code {
+            2 => refused.push(ended.err),
+            0 | 4 => {}
+            other => panic!("{other}: {}", ended.err),
+        }
+    }
+    let said = "lab `big` is being destroyed; wait until it is gone, then deploy it again";
+    assert!(!refused.is_empty() && refused.iter().all(|text| text.contains(said)), "{refused:?}");
+    let ended = destroy.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    before.are_all(&host);
+}
+
+#[test]
+fn a_lab_is_edited_while_another_is_destroyed() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let big = host.topology("big", &ring("big", 80));
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &big]).code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let mut destroy = host.start(&["destroy", "--name", "big"]);
+    let mut meanwhile = 0;
+    let mut slowest = Duration::ZERO;
+    while destroy.try_wait().unwrap().is_none() || meanwhile < 3 {
+        let begun = Instant::now();
+        let port = format!("p{meanwhile}");
+        host.netloom(&["link", "add", "x", &format!("a:{port}"), &format!("b:{port}")]).code(0);
+        host.netloom(&["node", "restart", "x/b"]).code(0);
+        host.netloom(&["link", "rm", "x", &format!("a:{port}")]).code(0);
+        slowest = slowest.max(begun.elapsed());
+        meanwhile += 1;
+    }
+    // Three edits, of which one stops and starts a node.
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    host.netloom(&["inspect"]).code(0).says("x    ready  2/2    1/1");
+    host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "10.0.0.2"]).code(0);
+    host.netloom(&["inspect", "--name", "big"]).code(2);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn a_node_that_many_stop_and_start_at_once_is_as_the_last_one_said() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    for _ in 0..5 {
+        let verbs = ["stop", "restart", "start", "stop", "restart"];
+        let running: Vec<_> = verbs.iter().map(|verb| host.start(&["node", verb, "x/b"])).collect();
+        for command in running {
+            let ended = command.wait_with_output().unwrap();
+            assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        }
+        host.netloom(&["node", "stop", "x/b"]).code(0);
+        assert_eq!(node(&host.lab("x"), "b")["state"]["phase"], "stopped");
+        host.netloom(&["node", "start", "x/b"]).code(0);
+        assert_eq!(node(&host.lab("x"), "b")["ready"], true);
+    }
+}
+
+#[test]
+fn ten_thousand_nodes_are_refused_before_anything_is_touched_and_cost_little() {
+    let Some(host) = Sandbox::new() else { return };
+    let file = host.topology("huge", &ring("huge", 10_000));
+    let begun = Instant::now();
+    host.netloom(&["validate", &file]).code(0).says("10000 nodes, 10000 links: valid");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Whatever this host allows.
+    host.sh(&format!("ulimit -n 4096 && {NETLOOM} agent --background")).code(0);
+    let before = host.traces();
+    let refused = host.netloom(&["deploy", "-t", &file]).code(2);
+    assert!(refused.err.contains("allows 4096 descriptors") && refused.err.contains("LimitNOFILE"), "{}", refused.err);
+    let plan = host.netloom(&["deploy", "-t", &file, "--dry-run"]).code(2).says("allows 4096 descriptors");
+    assert!(plan.out.contains("lab huge: 30001 steps"), "{}", &plan.out[..80.min(plan.out.len())]);
+    before.are_all(&host);
+    host.netloom(&["inspect", "--name", "huge"]).code(2).says("there is no lab `huge`");
+
+    let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    let memory = host.sh(&format!("sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/{agent}/status")).code(0).out;
+    let memory: u64 = memory.trim().parse().unwrap();
+    // Some 75 MiB: the lab as text, as JSON, and its plan.
+    assert!(memory < 256 << 10, "{memory} KiB");
+    let small = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &small]).code(0);
+}
