@@ -15,6 +15,8 @@
 //! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"` |
 //! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`) | `text/plain`, chunk by chunk |
 //! | `GET /labs/{lab}/nodes/{node}/exec` | WebSocket, see below |
+//! | `GET /labs/{lab}/nodes/{node}/archive?path=P` (`&follow=true`) | `application/x-tar`: what is at P in the node, see below |
+//! | `PUT /labs/{lab}/nodes/{node}/archive?path=P` (`&into=true`, `&owners=true`) | body: tar; 204 |
 //! | `GET /operations` | list of `OperationView`, oldest first |
 //! | `GET /operations/{id}` (`?wait=30`) | `OperationView`, at once or when it has ended, at most that many seconds later |
 //! | `GET /operations/{id}/watch` | server-sent events: `snapshot` (`OperationView`), then `step` and `operation` (`Event`); ends with the operation; another `snapshot` after falling behind |
@@ -29,6 +31,11 @@
 //! server sends binary messages (first byte 1: standard output, 2: standard error), at last a text
 //! [`wire::ExecEnd`], and closes. A client that goes away ends the command: HUP to one with a terminal, TERM to others,
 //! and KILL two seconds later.
+//!
+//! An archive holds what `netloom_engine::CopyOut` and `CopyIn` say, and is streamed: bodies of this route have no limit.
+//! What does not fit what is there (no such file) is 422 `copy`, before anything is touched. An archive that cannot be
+//! sent to its end is followed by the trailer [`wire::FAILED`], or breaks off for clients without `TE: trailers`. A `PUT`
+//! that breaks off leaves nothing half done under the name that was asked for.
 //!
 //! ```text
 //!            ┌ thread `health` (own runtime, nice -10) ┐        ┌ main runtime ──────────────────────────┐

@@ -79,6 +79,7 @@ impl From<Refusal> for Problem {
             Refusal::Edit { why, .. } => Self { reasons: why, ..new(422, "edit", "The edit does not fit the lab") },
             Refusal::Held { .. } => new(409, "held", "The lab is held as it is"),
             Refusal::OtherSource { .. } => new(409, "other-source", "The name belongs to another topology"),
+            Refusal::Copy(_) => new(422, "copy", "It cannot be copied"),
             Refusal::NotRunning { .. } => new(409, "not-running", "The node does not run"),
             Refusal::Changed { current, .. } => {
                 Self { generation: Some(current), ..new(412, "changed", "The lab has changed meanwhile") }

@@ -17,6 +17,13 @@ pub const PROBLEM: &str = "application/problem+json";
 /// The largest body of a request, in bytes.
 pub const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
+/// The media type of an archive of files.
+pub const ARCHIVE: &str = "application/x-tar";
+
+/// The trailer of `GET /labs/{lab}/nodes/{node}/archive` that says that the archive is not whole, with a [`Problem`] in
+/// JSON.
+pub const FAILED: &str = "netloom-failed";
+
 /// The longest that `GET /operations/{id}?wait=` waits, in seconds.
 pub const WAIT_LIMIT: u64 = 300;
 

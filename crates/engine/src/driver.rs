@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::fact::Report;
 
 /// What a call may take and who may end it.
@@ -122,6 +123,13 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Opens the output of a node, also of one that has ended.
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError>;
+
+    /// Begins to copy files from a running node, seen as the node sees them; returns when it is known that they can be
+    /// read.
+    async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError>;
+
+    /// Begins to copy files into a running node.
+    async fn copy_in(&self, lab: &LabName, node: &NodeName, request: CopyIn) -> Result<Incoming, CopyError>;
 }
 
 /// What a link is made of.

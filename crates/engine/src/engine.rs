@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
+use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::desired::{self, Done, Phase, Wish, Wishes};
 use crate::driver::{
     Context, DriverError, ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError,
@@ -372,6 +373,41 @@ impl Engine {
         let runtime = self.running_on(lab, node, false)?;
         let stream = within(&self.session_limit(), &format!("node {node}"), runtime.logs(lab, node, follow)).await?;
         Ok((stream, permit))
+    }
+
+    /// Copies files from a node. The place in the bulkhead is held as long as the permit lives.
+    pub async fn copy_out(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        request: CopyOut,
+    ) -> Result<(Outgoing, tokio::sync::OwnedSemaphorePermit), Refusal> {
+        let permit = self.shared.sessions.try_enter()?;
+        let runtime = self.running_on(lab, node, true)?;
+        let copying = self.begin_copy(node, runtime.copy_out(lab, node, request)).await?;
+        Ok((copying, permit))
+    }
+
+    /// Copies files into a node. The place in the bulkhead is held as long as the permit lives.
+    pub async fn copy_in(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        request: CopyIn,
+    ) -> Result<(Incoming, tokio::sync::OwnedSemaphorePermit), Refusal> {
+        let permit = self.shared.sessions.try_enter()?;
+        let runtime = self.running_on(lab, node, true)?;
+        let copying = self.begin_copy(node, runtime.copy_in(lab, node, request)).await?;
+        Ok((copying, permit))
+    }
+
+    async fn begin_copy<T>(
+        &self,
+        node: &NodeName,
+        copying: impl Future<Output = Result<T, CopyError>>,
+    ) -> Result<T, Refusal> {
+        let begun = async { Ok(copying.await) };
+        Ok(within(&self.session_limit(), &format!("node {node}"), begun).await??)
     }
 
     /// How long a session may take to begin.

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Reads never touch a driver; writes are edits of desired state that a lab's actor makes true; sessions (exec,
-//! logs) have a bulkhead of their own.
+//! logs, copying) have a bulkhead of their own.
 
 mod bulkhead;
+mod copy;
 mod desired;
 mod document;
 mod driver;
@@ -31,6 +32,7 @@ pub mod time;
 mod view;
 
 pub use bulkhead::{Bulkhead, Busy};
+pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner};
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{

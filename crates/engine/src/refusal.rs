@@ -4,6 +4,7 @@ use netloom_model::{LabName, NodeName};
 use netloom_plan::{Obstacle, Shortage};
 
 use crate::bulkhead::Busy;
+use crate::copy::CopyError;
 use crate::driver::{DriverError, StoreError};
 use crate::operation::OperationId;
 
@@ -106,7 +107,7 @@ pub enum Refusal {
         hint: String,
     },
     /// The node does not run.
-    #[error("node `{node}` of lab `{lab}` is {state}; a command needs a running node")]
+    #[error("node `{node}` of lab `{lab}` is {state}; this needs a running node")]
     NotRunning {
         /// The lab.
         lab: LabName,
@@ -127,7 +128,19 @@ pub enum Refusal {
     /// A driver failed in a session.
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// What was to be copied does not fit what is there; nothing was touched.
+    #[error("{0}")]
+    Copy(String),
     /// The agent is shutting down.
     #[error("the agent is stopping; what runs goes on, and the next start of the agent takes it over")]
     Stopping,
+}
+
+impl From<CopyError> for Refusal {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Refused(why) => Self::Copy(why),
+            CopyError::Failed(error) => Self::Driver(error),
+        }
+    }
 }

@@ -12,6 +12,7 @@
 //!   --user <user[:group]> who the command runs as; root unless given
 //!   --cwd <directory>     where it starts; `/` unless given
 //!   --tty <cols>x<rows>   with a terminal; standard input is then framed (see `relay`)
+//!   --program own         the words are for this very program, and it is root who runs it
 //! ```
 
 use std::fs;
@@ -27,7 +28,7 @@ use rustix::stdio::stdout;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::launch::{DEFAULT_PATH, Failure, Launch, Streams, User, spawn};
+use crate::launch::{DEFAULT_PATH, Failure, Launch, Streams, User, spawn, spawn_own};
 use crate::mounts::Because;
 use crate::signals::Signals;
 use crate::status::identity;
@@ -41,6 +42,7 @@ struct Options {
     user: String,
     cwd: Option<String>,
     terminal: Option<(u16, u16)>,
+    own_program: bool,
     argv: Vec<String>,
 }
 
@@ -74,6 +76,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--cgroup" => options.cgroups.push(value),
             "--user" => options.user = value,
             "--cwd" => options.cwd = Some(value),
+            "--program" if value == "own" => options.own_program = true,
             "--tty" => {
                 let size = value.split_once('x').and_then(|(c, r)| Some((c.parse().ok()?, r.parse().ok()?)));
                 options.terminal = Some(size.ok_or_else(bad)?);
@@ -91,9 +94,13 @@ fn execute(options: &Options) -> Result<i32, Failure> {
     let mut signals = Signals::catch().because(|| "catching signals".into()).map_err(own_fault)?;
     // Opened now: in the node's /proc this process has no entry.
     let own = enter(options).map_err(own_fault)?;
+    let own_program = format!("/proc/self/fd/{}", own.as_raw_fd());
+    if options.own_program {
+        let child = spawn_own(&own_program, &options.argv)?;
+        return Ok(wait_for(child_pid(&child)?, &mut signals));
+    }
     let user = User::find(&options.user).map_err(own_fault)?;
     let env = environment(&user);
-    let own_program = format!("/proc/self/fd/{}", own.as_raw_fd());
     let launch = Launch { argv: &options.argv, env: &env, user: &user, own_program: &own_program };
     let Some((columns, rows)) = options.terminal else {
         let child = spawn(&launch, Streams::Inherited)?;

@@ -199,6 +199,13 @@ pub(crate) fn spawn(launch: &Launch<'_>, streams: Streams) -> Result<Child, Fail
     Ok(child)
 }
 
+/// Starts this program once more, with other words and over the streams of this process.
+pub(crate) fn spawn_own(own_program: &str, words: &[String]) -> Result<Child, Failure> {
+    let mut command = Command::new(own_program);
+    command.arg0("netloom-init").args(words).env_clear().process_group(0);
+    command.spawn().map_err(|error| Failure::of("netloom-init", own_program, &error))
+}
+
 /// `launch <kind> <uid> <gid> <groups> <program> <words…>`: the last step, in the process that becomes the command.
 pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> i32 {
     let kind = arguments.next().unwrap_or_default();

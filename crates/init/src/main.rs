@@ -4,13 +4,16 @@
 //!   netloom-init node <run dir>             PID 1 of a node (its spec on standard input): makes its
 //!                                           root, runs its command, reaps, keeps its output
 //!   netloom-init exec --pid N … -- <words>  joins the namespaces of a node and runs a command there
+//!   netloom-init copy …                     (internal) packs or unpacks files, in a node
 //!   netloom-init launch …                   (internal) sets user, groups and terminal, then becomes the command
 //! ```
 //!
 //! One thread, no `unsafe`. It is linked statically at a fixed address and built for size, because each node keeps
 //! one: an executable of 20 MB would cost every node a megabyte of relocations.
 
+mod archive;
 mod capability;
+mod copy;
 mod exec;
 mod launch;
 mod mounts;
@@ -38,6 +41,7 @@ fn main() {
             _ => usage(),
         },
         Some("exec") => exec::run(arguments),
+        Some("copy") => copy::run(arguments),
         Some("launch") => launch::run(arguments),
         _ => usage(),
     };

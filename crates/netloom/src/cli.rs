@@ -1,5 +1,6 @@
 //! The command line as clap reads it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(crate) enum Command {
         /// The node, as LAB/NODE
         node: LabNode,
     },
+    /// Copy files from nodes and to nodes
+    Cp(Cp),
     /// Show what a node's command has written
     Logs {
         /// The node, as LAB/NODE
@@ -187,6 +190,26 @@ pub(crate) struct Exec {
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "CMD")]
     rest: Vec<String>,
+}
+
+/// `netloom cp`.
+#[derive(Debug, Args)]
+#[command(override_usage = "netloom cp [OPTIONS] <LAB/NODE:PATH> <PATH|->\n       \
+    netloom cp [OPTIONS] <PATH|-> <LAB/NODE:PATH>\n       \
+    netloom cp [OPTIONS] <LAB/NODE:PATH> <LAB/NODE:PATH>")]
+pub(crate) struct Cp {
+    /// Keep owners, by number; without it files belong to root in a node and to the caller here
+    #[arg(short, long)]
+    pub(crate) archive: bool,
+    /// Copy what symbolic links lead to instead of the links
+    #[arg(short = 'L', long = "follow-link")]
+    pub(crate) follow_links: bool,
+    /// What is copied; with `/.` at its end the content of a directory; `-` is a tar archive on standard input
+    #[arg(value_name = "SRC")]
+    pub(crate) from: OsString,
+    /// A directory that it goes into, or its new name; `-` is a tar archive on standard output
+    #[arg(value_name = "DEST")]
+    pub(crate) to: OsString,
 }
 
 /// Where `netloom exec` runs its command.

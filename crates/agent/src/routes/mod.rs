@@ -1,5 +1,6 @@
 //! The routes: thin functions between HTTP and the engine. Reads take a snapshot; writes submit an operation.
 
+mod archive;
 mod events;
 mod exec;
 mod info;
@@ -36,6 +37,11 @@ pub(crate) fn for_unix(app: Shared) -> Router {
         .route("/labs/{lab}/desired", get(labs::desired))
         .route("/labs/{lab}/nodes/{node}/logs", get(nodes::logs))
         .route("/labs/{lab}/nodes/{node}/exec", get(exec::exec))
+        // An archive is as large as it is; nothing of it is kept.
+        .route(
+            "/labs/{lab}/nodes/{node}/archive",
+            get(archive::get).put(archive::put).layer(DefaultBodyLimit::disable()),
+        )
         .route("/operations", get(operations::list))
         .route("/operations/{id}", get(operations::one).delete(operations::cancel))
         .route("/operations/{id}/watch", get(operations::watch))

@@ -15,6 +15,7 @@
 
 pub mod contract;
 mod fabric;
+mod files;
 mod limits;
 mod program;
 mod runtime;

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::{NodeState, names_hash};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
+use super::files::Files;
 use super::program::{self, Program};
 use super::trouble::error;
 use super::world::{FakeNode, World};
+use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, NodeOrder,
     Runtime,
@@ -87,7 +89,7 @@ impl Runtime for FakeRuntime {
             note: None,
             seen: std::time::SystemTime::now(),
         };
-        state.nodes.entry(key(order)).or_insert(FakeNode { fact, output: String::new() });
+        state.nodes.entry(key(order)).or_insert(FakeNode { fact, output: String::new(), files: Files::default() });
         state.tell_node(&key(order));
         Ok(())
     }
@@ -201,6 +203,47 @@ impl Runtime for FakeRuntime {
             task::spawn("fake logs", async move { sender.closed().await });
         }
         Ok(LogStream { chunks })
+    }
+
+    async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError> {
+        self.world.look("copy out", &object(lab, node)).await?;
+        self.running(lab, node, "copy from")?;
+        let archive = {
+            let state = self.world.lock();
+            let node = state.nodes.get(&(lab.clone(), node.clone())).expect("it runs");
+            Bytes::from(node.files.pack(&request.path)?)
+        };
+        let (sender, pieces) = mpsc::channel(1);
+        task::spawn("fake copy out", async move {
+            for piece in archive.chunks(1000) {
+                if sender.send(Ok(archive.slice_ref(piece))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Outgoing { pieces })
+    }
+
+    async fn copy_in(&self, lab: &LabName, node: &NodeName, request: CopyIn) -> Result<Incoming, CopyError> {
+        self.world.enter("copy in", &object(lab, node)).await?;
+        self.running(lab, node, "copy to")?;
+        let (pieces, mut arriving) = mpsc::channel::<Bytes>(1);
+        let (told, done) = oneshot::channel();
+        let (world, key) = (self.world.clone(), (lab.clone(), node.clone()));
+        task::spawn("fake copy in", async move {
+            let mut archive = Vec::new();
+            while let Some(piece) = arriving.recv().await {
+                archive.extend_from_slice(&piece);
+            }
+            let mut state = world.lock();
+            let copied = match state.nodes.get_mut(&key) {
+                Some(node) => node.files.unpack(&request, &archive),
+                None => Err(error("copy to", &format!("node {}", key.1), "it is gone", ErrorClass::Permanent).into()),
+            };
+            // Whoever copied may be gone.
+            let _ = told.send(copied);
+        });
+        Ok(Incoming { pieces, done })
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 
+use super::files::Files;
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeLimits, FakeRuntime};
 use crate::driver::{DriverError, Reporter};
@@ -50,6 +51,7 @@ pub(super) struct State {
 pub(super) struct FakeNode {
     pub(super) fact: NodeFact,
     pub(super) output: String,
+    pub(super) files: Files,
 }
 
 impl World {
@@ -209,7 +211,7 @@ impl World {
             note: None,
             seen: SystemTime::now(),
         };
-        state.nodes.insert(key.clone(), FakeNode { fact, output: String::new() });
+        state.nodes.insert(key.clone(), FakeNode { fact, output: String::new(), files: Files::default() });
         state.tell_node(&key);
     }
 

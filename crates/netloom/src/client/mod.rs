@@ -1,5 +1,6 @@
 //! The agent as the command line sees it: HTTP over its unix socket, one connection per request.
 
+mod archive;
 mod session;
 mod sse;
 
@@ -11,10 +12,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, IF_MATCH};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, IF_MATCH, TE};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use netloom_agent::wire::{Info, Problem};
+use netloom_agent::wire::{FAILED, Info, Problem};
 use netloom_engine::{Layout, task};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -142,6 +143,7 @@ impl Client {
         let (mut sender, connection) = http1::handshake(io).await.map_err(broken)?;
         task::spawn("connection", connection);
         let request = Request::builder().method(method).uri(path).header(HOST, "localhost").header(ACCEPT, "*/*");
+        let request = request.header(TE, "trailers");
         let request = match &body {
             Some(_) => request.header(CONTENT_TYPE, "application/json"),
             None => request,
@@ -223,11 +225,17 @@ impl Body {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(bytes) => return Ok(Some(bytes)),
+                    // What went wrong after the beginning of the answer.
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        if let Some(problem) = trailers.get(FAILED) {
+                            let failure = failure(StatusCode::BAD_GATEWAY, problem.as_bytes());
+                            return Err(Failure { exit: Exit::Failed, ..failure });
+                        }
                     }
-                }
+                },
                 Some(Err(_)) => {
                     return Err(Failure::no_agent("the connection to the agent was lost; it may have been stopped"));
                 }

@@ -1,6 +1,7 @@
 //! The commands that talk to an agent, one module each.
 
 mod agent_process;
+mod cp;
 mod deploy;
 mod destroy;
 mod edit;
@@ -36,6 +37,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
             ours(exec::run(options, target, words, layout).await)
         }
         Command::Shell { node } => ours(exec::shell(&node, layout).await),
+        Command::Cp(options) => cp::run(options, layout).await,
         Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,
         Command::Events { follow, json } => output_of::events(follow, json, layout).await,
         Command::Node(command) => node::run(command, layout).await,

@@ -5,6 +5,7 @@
 mod agent;
 mod bad_days;
 mod cli;
+mod cp;
 mod edit;
 mod edit_bad_days;
 mod lab;

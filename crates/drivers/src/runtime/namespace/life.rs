@@ -269,6 +269,31 @@ impl Ground {
         Ok(self.look(lab, node)?.and_then(|seen| seen.process))
     }
 
+    /// What joins a running node, with the node's record.
+    fn join_command(&self, lab: &LabName, node: &NodeName, program: &Program) -> Result<(Command, Record)> {
+        let seen = self.look(lab, node)?.ok_or("it is not there")?;
+        let Identity { pid, start_time } = seen.process.ok_or("it does not run")?.identity();
+        let mut command = program.command();
+        command.args(["exec", "--pid", &pid.to_string(), "--start-time", &start_time.to_string()]);
+        for file in self.cgroups.files(&compose::cgroup(&self.layout, lab, node)) {
+            command.arg("--cgroup").arg(file);
+        }
+        Ok((command, seen.record))
+    }
+
+    /// What joins a running node and copies files there.
+    pub(super) fn copy_command(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        program: &Program,
+        words: &[String],
+    ) -> Result<Command> {
+        let (mut command, _) = self.join_command(lab, node, program)?;
+        command.args(["--program", "own", "--", "copy"]).args(words);
+        Ok(command)
+    }
+
     /// What joins a running node and runs a command there.
     pub(super) fn exec_command(
         &self,
@@ -277,20 +302,14 @@ impl Ground {
         program: &Program,
         request: &ExecRequest,
     ) -> Result<Command> {
-        let seen = self.look(lab, node)?.ok_or("it is not there")?;
-        let Identity { pid, start_time } = seen.process.ok_or("it does not run")?.identity();
-        let mut command = program.command();
-        command.args(["exec", "--pid", &pid.to_string(), "--start-time", &start_time.to_string()]);
-        for file in self.cgroups.files(&compose::cgroup(&self.layout, lab, node)) {
-            command.arg("--cgroup").arg(file);
-        }
-        if !seen.record.user.is_empty() {
-            command.args(["--user", &seen.record.user]);
+        let (mut command, record) = self.join_command(lab, node, program)?;
+        if !record.user.is_empty() {
+            command.args(["--user", &record.user]);
         }
         if let Terminal::Size { columns, rows } = request.terminal {
             command.args(["--tty", &format!("{columns}x{rows}")]).env("TERM", "xterm-256color");
         }
-        let env = seen.record.env.iter().chain(&request.env);
+        let env = record.env.iter().chain(&request.env);
         command.envs(env.filter_map(|pair| pair.split_once('=')));
         command.arg("--").args(&request.argv);
         Ok(command)

@@ -21,6 +21,7 @@
 //! Nodes are not a security boundary: root in a node is root. They lose what would change the machine by accident.
 
 mod compose;
+mod copy;
 mod fault;
 mod life;
 mod logs;
@@ -38,14 +39,14 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use netloom_engine::{
-    Context, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow, Layout, LogStream, NodeOrder, Report,
-    Reporter, Runtime, Source, task,
+    Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow, Incoming,
+    Landing, Layout, Links, LogStream, NodeOrder, Outgoing, Owner, Report, Reporter, Runtime, Source, Terminal, task,
 };
 use netloom_failpoint::point;
 use netloom_kernel::{Cgroups, Identity, Process, Signal, Spawner, Surroundings, prepare_pin_directory};
@@ -474,6 +475,38 @@ impl Runtime for NamespaceRuntime {
         };
         opened.map_err(|fault| fault.of("read the output of", &format!("node {node}")))
     }
+
+    async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError> {
+        let mut words = vec!["out".to_owned()];
+        if request.links == Links::Followed {
+            words.push("--follow".into());
+        }
+        words.push(request.path);
+        let copying = copying("copy files from", lab, node);
+        let deadline = Instant::now() + PATIENCE;
+        let session = self.begin_copy(lab, node, words, deadline).await;
+        let session = session.map_err(|fault| fault.of(copying.what, &copying.object))?;
+        copy::outgoing(copying, session, deadline).await
+    }
+
+    async fn copy_in(&self, lab: &LabName, node: &NodeName, request: CopyIn) -> Result<Incoming, CopyError> {
+        let mut words = vec!["in".to_owned()];
+        if request.landing == Landing::Into {
+            words.push("--into".into());
+        }
+        if request.owner == Owner::Kept {
+            words.push("--keep-owners".into());
+        }
+        words.push(request.path);
+        let copying = copying("copy files to", lab, node);
+        let session = self.begin_copy(lab, node, words, Instant::now() + PATIENCE).await;
+        let session = session.map_err(|fault| fault.of(copying.what, &copying.object))?;
+        Ok(copy::incoming(copying, session))
+    }
+}
+
+fn copying(what: &'static str, lab: &LabName, node: &NodeName) -> copy::Copying {
+    copy::Copying { what, place: format!("{lab}/{node}:"), object: format!("node {node}") }
 }
 
 impl NamespaceRuntime {
@@ -484,11 +517,40 @@ impl NamespaceRuntime {
         let terminal = request.terminal;
         let (lab, node) = (lab.clone(), node.clone());
         let prepare = self.shared.files(deadline, move |ground| ground.exec_command(&lab, &node, &program, &request));
-        let mut command = prepare.await?.map_err(Fault::permanent)?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let spawned = spawner.spawn(Surroundings::Own, command, deadline).await?;
-        session::connect(name, spawned, terminal).map_err(|error| Fault::transient(plain(&error)))
+        let command = prepare.await?.map_err(Fault::permanent)?;
+        connect(name, &spawner, command, terminal, deadline).await
     }
+
+    async fn begin_copy(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        words: Vec<String>,
+        deadline: Instant,
+    ) -> Result<ExecSession, Fault> {
+        let (spawner, program) = self.shared.starter()?;
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err(Fault::permanent("no path has a NUL in it".into()));
+        }
+        let name = format!("copy in {lab}/{node}");
+        let (lab, node) = (lab.clone(), node.clone());
+        let prepare = self.shared.files(deadline, move |ground| ground.copy_command(&lab, &node, &program, &words));
+        let command = prepare.await?.map_err(Fault::permanent)?;
+        connect(name, &spawner, command, Terminal::None, deadline).await
+    }
+}
+
+/// Starts what joins a node, and carries its streams.
+async fn connect(
+    name: String,
+    spawner: &Spawner,
+    mut command: Command,
+    terminal: Terminal,
+    deadline: Instant,
+) -> Result<ExecSession, Fault> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let spawned = spawner.spawn(Surroundings::Own, command, deadline).await?;
+    session::connect(name, spawned, terminal).map_err(|error| Fault::transient(plain(&error)))
 }
 
 fn key_of(order: &NodeOrder) -> Key {

@@ -5,6 +5,7 @@
 //! the suites from `crates/drivers/tests/{runtime,fabric,store}_contract.rs`; a new driver adds a few lines there.
 //! Suites for drivers wait in real time, at most [`PATIENCE`] for each fact.
 
+mod copy;
 mod fabric;
 mod runtime;
 mod store;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use netloom_model::{Access, Bind, Lab, NodeName, RestartPolicy};
 use netloom_plan::{NodeFingerprint, NodeState, names_hash};
 
+use super::copy::files_come_and_go;
 use super::{LAB, PATIENCE, Watch, context};
 use crate::driver::{DriverError, ExecInput, ExecOutput, ExecRequest, Follow, NodeOrder, Reporter, Runtime};
 use crate::fact::NodeFact;
@@ -74,7 +75,7 @@ fn lab() -> Arc<Lab> {
 }
 
 /// What every runtime does: creates and starts once and adopts what is there, tells of every change, runs commands
-/// and passes on their output and code, keeps the output of what has ended, stops without removing, deletes what is
+/// and passes on their output and code, copies files in and out, keeps the output of what has ended, stops without removing, deletes what is
 /// there and tolerates what is not, and finds everything again when it is made anew.
 pub async fn runtime_contract(stage: &mut dyn RuntimeStage) {
     let (watch, reporter) = Watch::new();
@@ -87,6 +88,7 @@ pub async fn runtime_contract(stage: &mut dyn RuntimeStage) {
     let lab = lab();
     nodes_are_made_once(&*runtime, &watch, &lab).await;
     commands_answer(&*runtime, &watch, &lab).await;
+    files_come_and_go(&*runtime).await;
     what_ends_is_told(&*runtime, &watch, &lab).await;
     updates_disturb_nothing(&*runtime, &watch, &lab).await;
 

@@ -231,7 +231,7 @@ fn on(kind: SignalKind) -> Result<Signal> {
 }
 
 /// The signals that end us. With our terminal raw, ctrl-C and its like go to the command and are none.
-struct Deadly {
+pub(in crate::command) struct Deadly {
     interrupt: Signal,
     quit: Signal,
     terminate: Signal,
@@ -239,7 +239,8 @@ struct Deadly {
 }
 
 impl Deadly {
-    fn watch() -> Result<Self> {
+    /// Hears them from now on.
+    pub(in crate::command) fn watch() -> Result<Self> {
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
             quit: on(SignalKind::quit())?,
@@ -249,7 +250,7 @@ impl Deadly {
     }
 
     /// The number of the next one. Cancel-safe.
-    async fn next(&mut self) -> i32 {
+    pub(in crate::command) async fn next(&mut self) -> i32 {
         tokio::select! {
             _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
             _ = self.quit.recv() => SignalKind::quit().as_raw_value(),

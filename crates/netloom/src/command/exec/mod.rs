@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::failure::{Exit, Failure, Result};
 use crate::term;
 
+pub(super) use attached::Deadly;
 use attached::{Stdin, attached};
 
 /// At home, in bash as the node has it or else in sh; as a login if `$1` says so.
