@@ -46,6 +46,8 @@ pub(crate) fn run(directory: &str) -> i32 {
         }
     };
     let failed = |cause: &str| {
+        // Also where its output is looked for.
+        complain(cause);
         if let Err(error) = status.write(&Phase::Failed { cause }) {
             complain(&format!("the status cannot be written: {}", plain(&error)));
         }

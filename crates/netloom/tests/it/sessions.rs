@@ -184,3 +184,36 @@ fn a_command_gets_the_environment_that_is_given() {
     }
     assert!(!shown.out.contains("NOT_SET") && !shown.out.contains("TERM="), "{}", shown.out);
 }
+
+#[test]
+fn the_output_of_nodes_that_have_ended_or_were_restarted_stays() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let more = "    ended: { cmd: \"sh -c 'echo last words; exit 3'\", restart-policy: \"no\" }\n    \
+                missing: { cmd: /no/such/program, restart-policy: \"no\" }\n    \
+                again: { cmd: \"sh -c 'echo a life; exec sleep 4718'\" }\n";
+    let file = host.topology("x", &pair("x", more));
+    host.netloom(&["deploy", "-t", &file]).code(1).says("last words");
+    assert_eq!(host.netloom(&["logs", "x/ended"]).code(0).out, "last words\n");
+    host.netloom(&["logs", "x/missing"]).code(0).says("/no/such/program");
+    // Nothing more can come until it is started again.
+    let mut ended = host.start(&["logs", "x/ended", "-f"]);
+    let mut following = host.start(&["logs", "x/again", "-f"]);
+    let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "a life");
+    // The node ends with its command, and with the node what killed it.
+    host.netloom(&["exec", "x/again", "--", "pkill", "-KILL", "-x", "sleep"]);
+    assert_eq!(lines.next().unwrap().unwrap(), "a life");
+    assert_eq!(host.netloom(&["logs", "x/again"]).code(0).out, "a life\na life\n");
+
+    // Another agent shows it too.
+    host.netloom(&["agent", "stop"]).code(0);
+    following.wait().unwrap();
+    host.netloom(&["agent", "--background"]).code(0);
+    host.until("the lab is seen", |host| host.netloom(&["logs", "x/ended"]).code == 0);
+    assert_eq!(host.netloom(&["logs", "x/ended"]).code(0).out, "last words\n");
+    let mut text = String::new();
+    ended.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!((text.as_str(), ended.wait().unwrap().success()), ("last words\n", true));
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    host.netloom(&["logs", "x/ended"]).code(2).says("no lab `x`");
+}

@@ -52,7 +52,8 @@ impl Seen {
     /// What the inventory is to know.
     pub(super) fn fact(&self, layout: &Layout) -> NodeFact {
         let state = self.state();
-        let ended = matches!(state, NodeState::Exited { .. } | NodeState::Failed { .. });
+        let exited = matches!(state, NodeState::Exited { .. });
+        let ended = exited || matches!(state, NodeState::Failed { .. });
         let directory = layout.node_run(&self.record.lab, &self.record.node);
         let mut notes = self.record.notes.clone();
         if let Some(Status { phase: Phase::Running { notes: more }, .. }) = &self.status {
@@ -72,7 +73,8 @@ impl Seen {
             }),
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),
-            last_output: if ended { tail(&directory).filter(|text| !text.is_empty()) } else { None },
+            // One that failed has written nothing in this life, and why is in its state.
+            last_output: if exited { tail(&directory).filter(|text| !text.is_empty()) } else { None },
             note: (!notes.is_empty()).then(|| notes.join("; ")),
             seen: SystemTime::now(),
         }
