@@ -17,6 +17,8 @@
 //! | `GET /labs/{lab}/nodes/{node}/exec` | WebSocket, see below |
 //! | `GET /labs/{lab}/nodes/{node}/archive?path=P` (`&follow=true`) | `application/x-tar`: what is at P in the node, see below |
 //! | `PUT /labs/{lab}/nodes/{node}/archive?path=P` (`&into=true`, `&owners=true`) | body: tar; 204 |
+//! | `GET /labs/{lab}/rates` (`?every=1s`) | server-sent events `rates`, data `Rates`: the first without rates; `gone` `{"lab"}` at the end of the lab. Counters are looked at only while somebody listens |
+//! | `GET /rates` (`?every=1s`) | the same for all labs at once, data: list of `Rates` |
 //! | `GET /operations` | list of `OperationView`, oldest first |
 //! | `GET /operations/{id}` (`?wait=30`) | `OperationView`, at once or when it has ended, at most that many seconds later |
 //! | `GET /operations/{id}/watch` | server-sent events: `snapshot` (`OperationView`), then `step` and `operation` (`Event`); ends with the operation; another `snapshot` after falling behind |

@@ -99,6 +99,9 @@ fn work(registry: &mut Registry, app: &App) {
         used.get_or_create(&labels).set(float(bulkhead.used()));
         limit.get_or_create(&labels).set(float(bulkhead.limit()));
     }
+    let (samplers, looks) = app.engine.samplers();
+    number(registry, "samplers", "Samplers of rates that run because somebody watches", float(samplers));
+    count(registry, "samples", "How often the counters of a lab were looked at for somebody who watches", looks);
     registry.register("bulkhead_used", "What a bulkhead has under way", used);
     registry.register("bulkhead_limit", "What a bulkhead can have under way", limit);
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::fact::Report;
+use crate::rates::{NodeUsage, PortCounters};
 
 /// What a call may take and who may end it.
 #[derive(Debug, Clone)]
@@ -124,6 +125,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Opens the output of a node, also of one that has ended.
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError>;
 
+    /// What the running nodes of a lab use now. Asked for again and again while somebody watches, and only then.
+    async fn usage(&self, lab: &LabName, context: &Context) -> Result<Vec<NodeUsage>, DriverError>;
+
     /// Begins to copy files from a running node, seen as the node sees them; returns when it is known that they can be
     /// read.
     async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError>;
@@ -146,6 +150,10 @@ pub trait Fabric: Send + Sync + 'static {
 
     /// Removes a bridge if it is marked as ours; any other is left alone.
     async fn remove_bridge(&self, bridge: &netloom_model::InterfaceName, context: &Context) -> Result<(), DriverError>;
+
+    /// What the ends of a lab's links have carried until now. Asked for again and again while somebody watches, and only
+    /// then.
+    async fn counters(&self, lab: &LabName, context: &Context) -> Result<Vec<PortCounters>, DriverError>;
 
     /// Looks at the host and at every namespace with our mark and sends a [`Report::Relist`].
     async fn relist(&self) -> Result<(), DriverError>;

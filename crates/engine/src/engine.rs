@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::{NodeState, plan};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +29,7 @@ use crate::ledger::{Ledger, StoreTrouble};
 use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
+use crate::sampler::{self, Sampled, Samplers};
 use crate::task::{self, Beats};
 use crate::view::Preview;
 
@@ -99,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) host: Host,
     pub(crate) nodes: Bulkhead,
     pub(crate) sessions: Bulkhead,
+    pub(crate) samplers: Samplers,
     pub(crate) sources: BTreeSet<Source>,
     pub(crate) config: Config,
     pub(crate) stopping: CancellationToken,
@@ -162,6 +164,7 @@ impl Engine {
             journal: Journal::new(events.clone()),
             nodes: Bulkhead::new("nodes", config.nodes_at_once),
             sessions: Bulkhead::new("sessions", config.sessions),
+            samplers: Samplers::default(),
             layout,
             ledger,
             runtimes,
@@ -399,6 +402,28 @@ impl Engine {
         let runtime = self.running_on(lab, node, true)?;
         let copying = self.begin_copy(node, runtime.copy_in(lab, node, request)).await?;
         Ok((copying, permit))
+    }
+
+    /// The rates of a lab, or of all labs, looked at this often for as long as the receiver lives. Several that watch the
+    /// same share one sampler. The place in the bulkhead is held as long as the permit lives.
+    pub fn rates(
+        &self,
+        lab: Option<LabName>,
+        every: Duration,
+    ) -> Result<(watch::Receiver<Sampled>, tokio::sync::OwnedSemaphorePermit), Refusal> {
+        let permit = self.shared.sessions.try_enter()?;
+        if let Some(lab) = &lab
+            && self.shared.wishes.get(lab).is_none()
+            && !self.shared.inventory.snapshot().labs.contains_key(lab)
+        {
+            return Err(Refusal::NoLab(lab.clone()));
+        }
+        Ok((sampler::join(&self.shared, lab, every), permit))
+    }
+
+    /// How many samplers run, and how often they looked since the engine was started: for metrics.
+    pub fn samplers(&self) -> (usize, u64) {
+        (self.shared.samplers.running(), self.shared.samplers.looks())
     }
 
     async fn begin_copy<T>(

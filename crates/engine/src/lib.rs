@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reads never touch a driver; writes are edits of desired state that a lab's actor makes true; sessions (exec,
-//! logs, copying) have a bulkhead of their own.
+//! logs, copying, rates) have a bulkhead of their own.
 
 mod bulkhead;
 mod copy;
@@ -24,7 +24,9 @@ mod layout;
 mod ledger;
 mod limits;
 mod operation;
+mod rates;
 mod refusal;
+mod sampler;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -48,5 +50,7 @@ pub use layout::Layout;
 pub use ledger::StoreTrouble;
 pub use limits::{Limits, RaiseLimits};
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
+pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;
+pub use sampler::{FASTEST, SLOWEST, Sampled};
 pub use view::{EndView, LabView, LinkView, NodeView, Preview};

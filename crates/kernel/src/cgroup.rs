@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use netloom_failpoint::{fallible, point};
 
@@ -25,6 +25,17 @@ pub struct Limits {
     /// Thousandths of a core.
     pub cpu_millis: Option<u32>,
     /// Bytes, page cache included.
+    pub memory_bytes: Option<u64>,
+}
+
+/// What the processes of a group use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// The time that they had on all cores together, since the group was made; `None` if nothing counts it.
+    pub cpu: Option<Duration>,
+    /// Whether the group has any.
+    pub running: bool,
+    /// Their memory in bytes, in most cases with the page cache that is theirs; `None` if the group is not there.
     pub memory_bytes: Option<u64>,
 }
 
@@ -142,6 +153,38 @@ impl Cgroups {
         files.filter(|file| file.exists()).collect()
     }
 
+    /// What the processes of the group use. Without a controller that counts memory, that is what they do not share
+    /// with others.
+    pub fn usage(&self, path: &Path) -> Usage {
+        let mut usage = Usage::default();
+        let mut procs = None;
+        for hierarchy in &self.hierarchies {
+            let group = hierarchy.mount.join(path);
+            let read = |file: &str| fs::read_to_string(group.join(file)).ok();
+            let number = |file: &str| read(file)?.trim().parse::<u64>().ok();
+            if usage.cpu.is_none() {
+                usage.cpu = match hierarchy.version {
+                    // In version 2 that is counted also where no controller is enabled.
+                    Version::V2 => read("cpu.stat").and_then(|text| micros(&text)).map(Duration::from_micros),
+                    // `cpuacct` is mounted with `cpu` nearly everywhere.
+                    Version::V1 => number("cpuacct.usage").map(Duration::from_nanos),
+                };
+            }
+            if usage.memory_bytes.is_none() {
+                usage.memory_bytes = number(match hierarchy.version {
+                    Version::V2 => "memory.current",
+                    Version::V1 => "memory.usage_in_bytes",
+                });
+            }
+            procs = procs.or_else(|| read("cgroup.procs"));
+        }
+        usage.running = procs.as_ref().is_some_and(|procs| !procs.is_empty());
+        if usage.memory_bytes.is_none() {
+            usage.memory_bytes = procs.map(|procs| procs.lines().filter_map(unshared).sum());
+        }
+        usage
+    }
+
     /// Removes the group, and the groups above it down to the first part of its path once they are empty. Processes
     /// that are about to end are waited for until the deadline. What is not there is fine; it goes on after an error
     /// and returns them all.
@@ -163,6 +206,19 @@ impl Cgroups {
         }
         errors
     }
+}
+
+/// `usage_usec` in `cpu.stat`.
+fn micros(stat: &str) -> Option<u64> {
+    stat.lines().find_map(|line| line.strip_prefix("usage_usec "))?.trim().parse().ok()
+}
+
+/// What a process has in memory for itself, in bytes; `None` if it has just ended.
+fn unshared(pid: &str) -> Option<u64> {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = statm.split(' ').skip(1).map_while(|pages| pages.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
 }
 
 /// What is mounted, in an order in which a controller's first owner is the right one: version 2 wins.
@@ -321,6 +377,15 @@ mod tests {
 
     fn names(found: &[Hierarchy]) -> Vec<(&str, bool)> {
         found.iter().map(|h| (h.mount.file_name().unwrap().to_str().unwrap(), h.always)).collect()
+    }
+
+    #[test]
+    fn the_time_of_a_group_is_read_among_other_numbers() {
+        assert_eq!(micros("usage_usec 1234\nuser_usec 1000\nsystem_usec 234\n"), Some(1234));
+        assert_eq!(micros("user_usec 1000\n"), None);
+        let own = unshared(&std::process::id().to_string()).expect("it lives");
+        assert!(own > 0 && own < 1 << 32, "{own}");
+        assert_eq!(unshared("0"), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::backlog::{Queue, queue};
 use crate::error::{KernelError, KernelErrorKind, SubmitError, errno_text, kind};
 use crate::gate::Gate;
 use crate::netns::Netns;
-use crate::parse::{self, AddressInfo, LinkInfo};
+use crate::parse::{self, AddressInfo, Counters, LinkInfo};
 use crate::request::Place;
 use crate::rtnl::Rtnl;
 use crate::socket::Socket;
@@ -59,13 +59,30 @@ impl NamespaceDump {
     }
 }
 
-type Dumps = Vec<Result<NamespaceDump, KernelError>>;
+type Each<T> = Vec<Result<T, KernelError>>;
+type Dumps = Each<NamespaceDump>;
 
 #[derive(Debug)]
 struct Job {
     places: Vec<Place>,
     deadline: Instant,
-    answer: oneshot::Sender<Dumps>,
+    wanted: Wanted,
+}
+
+/// What is asked for, and who asks.
+#[derive(Debug)]
+enum Wanted {
+    Everything(oneshot::Sender<Dumps>),
+    Counters(oneshot::Sender<Each<Vec<Counters>>>),
+}
+
+impl Wanted {
+    fn is_unwanted(&self) -> bool {
+        match self {
+            Self::Everything(answer) => answer.is_closed(),
+            Self::Counters(answer) => answer.is_closed(),
+        }
+    }
 }
 
 /// A handle on the reader thread, which ends with the last clone.
@@ -82,16 +99,30 @@ impl Dumper {
         let (queue, worker) = queue::<Job>(QUEUE);
         thread::Builder::new().name("nl-reader".into()).spawn(move || {
             worker.run(|job| {
-                let Job { places, deadline, answer } = job;
-                if answer.is_closed() {
+                let Job { places, deadline, wanted } = job;
+                if wanted.is_unwanted() {
                     return;
                 }
-                let dumps = dump_here(&places, Some(deadline), &gate);
-                if let Err(error) = home.enter() {
-                    tracing::error!(%error, "the netlink reader cannot return to the host's namespace");
+                // The thread's own namespace and the job's handles keep namespaces alive; let go before answering.
+                let go_home = || {
+                    if let Err(error) = home.enter() {
+                        tracing::error!(%error, "the netlink reader cannot return to the host's namespace");
+                    }
+                };
+                match wanted {
+                    Wanted::Everything(answer) => {
+                        let dumps = dump_here(&places, Some(deadline), |netns| dump_one(netns, &gate));
+                        go_home();
+                        drop(places);
+                        let _ = answer.send(dumps);
+                    }
+                    Wanted::Counters(answer) => {
+                        let counters = dump_here(&places, Some(deadline), |netns| count_one(netns, &gate));
+                        go_home();
+                        drop(places);
+                        let _ = answer.send(counters);
+                    }
                 }
-                drop(places);
-                let _ = answer.send(dumps);
             });
         })?;
         Ok(Self { queue })
@@ -100,12 +131,15 @@ impl Dumper {
     /// Dumps namespaces, in order; each result is whole or an error, never half a dump.
     pub async fn dump(&self, places: Vec<Place>, deadline: Instant) -> Result<Dumps, SubmitError> {
         let (answer, answered) = oneshot::channel();
-        self.queue.push(Job { places, deadline, answer })?;
-        match tokio::time::timeout_at(deadline.into(), answered).await {
-            Ok(Ok(dumps)) => Ok(dumps),
-            Ok(Err(_)) => Err(SubmitError::Closed),
-            Err(_) => Err(SubmitError::Deadline),
-        }
+        self.queue.push(Job { places, deadline, wanted: Wanted::Everything(answer) })?;
+        wait(answered, deadline).await
+    }
+
+    /// Reads what all interfaces of namespaces have carried, in order.
+    pub async fn counters(&self, places: Vec<Place>, deadline: Instant) -> Result<Each<Vec<Counters>>, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job { places, deadline, wanted: Wanted::Counters(answer) })?;
+        wait(answered, deadline).await
     }
 
     /// When the oldest dump that is not finished was asked for.
@@ -119,23 +153,31 @@ impl Dumper {
     }
 }
 
+async fn wait<T>(answered: oneshot::Receiver<T>, deadline: Instant) -> Result<T, SubmitError> {
+    match tokio::time::timeout_at(deadline.into(), answered).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(_)) => Err(SubmitError::Closed),
+        Err(_) => Err(SubmitError::Deadline),
+    }
+}
+
 /// Dumps namespaces on a thread of its own, and waits for it.
 pub fn dump(places: &[Place]) -> io::Result<Dumps> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("nl-dump".into())
-            .spawn_scoped(scope, || dump_here(places, None, &Gate::default()))?;
+            .spawn_scoped(scope, || dump_here(places, None, |netns| dump_one(netns, &Gate::default())))?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
-/// Dumps namespaces on the calling thread, which it leaves in any of them.
-fn dump_here(places: &[Place], deadline: Option<Instant>, gate: &Gate) -> Dumps {
+/// Reads something of namespaces on the calling thread, which it leaves in any of them.
+fn dump_here<T>(places: &[Place], deadline: Option<Instant>, read: impl Fn(&Netns) -> io::Result<T>) -> Each<T> {
     let one = |place: &Place| {
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(refused(place, KernelErrorKind::Deadline, "there was no time left"));
         }
-        dump_one(&place.netns, gate).map_err(|error| {
+        read(&place.netns).map_err(|error| {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);
             refused(place, kind(errno), &errno_text(errno))
         })
@@ -177,6 +219,20 @@ fn dump_one(netns: &Netns, gate: &Gate) -> io::Result<NamespaceDump> {
     dump.links.sort_by_key(|link| link.ifindex);
     dump.addresses.sort();
     Ok(dump)
+}
+
+fn count_one(netns: &Netns, gate: &Gate) -> io::Result<Vec<Counters>> {
+    let mut socket = Socket::open_in(netns)?;
+    consistent(gate, || {
+        let mut counters = Vec::new();
+        let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let ack = socket.request(request, NLM_F_DUMP, |message| {
+            if message.kind == parse::RTM_NEWLINK {
+                counters.extend(parse::counters(message));
+            }
+        })?;
+        Ok((ack.errno, counters))
+    })
 }
 
 /// Repeats a dump that the kernel says was interrupted by a change (NLM_F_DUMP_INTR): it may lack what did not change.

@@ -34,12 +34,12 @@ mod rtnl;
 mod socket;
 mod spawn;
 
-pub use cgroup::{CgroupError, Cgroups, Limits};
+pub use cgroup::{CgroupError, Cgroups, Limits, Usage};
 pub use dump::{Dumper, NamespaceDump, dump};
 pub use error::{KernelError, KernelErrorKind, SubmitError};
 pub use monitor::{Change, Monitor, MonitorEvent};
 pub use netns::{Netns, prepare_pin_directory, unpin};
-pub use parse::{AddressInfo, LinkInfo};
+pub use parse::{AddressInfo, Counters, LinkInfo};
 pub use process::{Identity, Process, Signal};
 pub use ready::readable;
 pub use request::{Address, AdminState, LinkChange, Place, Request, VethEnd};

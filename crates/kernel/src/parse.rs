@@ -56,6 +56,29 @@ pub struct LinkInfo {
     pub peer_nsid: Option<i32>,
 }
 
+/// What an interface has carried since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// The interface.
+    pub ifindex: u32,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets received with an error.
+    pub rx_errors: u64,
+    /// Packets that could not be sent for an error.
+    pub tx_errors: u64,
+    /// Packets received and dropped for want of room.
+    pub rx_dropped: u64,
+    /// Packets dropped instead of sent.
+    pub tx_dropped: u64,
+}
+
 /// One address of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddressInfo {
@@ -92,6 +115,10 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 fn i32_at(bytes: &[u8], at: usize) -> Option<i32> {
@@ -198,6 +225,30 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
     Some(link)
 }
 
+/// The counters in RTM_NEWLINK.
+pub(crate) fn counters(message: &Message<'_>) -> Option<Counters> {
+    const HEADER: usize = 16;
+    const IFLA_STATS64: u16 = 23;
+    if *message.payload.first()? != 0 {
+        return None;
+    }
+    let ifindex = u32_at(message.payload, 4)?;
+    let (_, stats) = attributes(message.payload.get(HEADER..)?).find(|(kind, _)| *kind == IFLA_STATS64)?;
+    // The order of struct rtnl_link_stats64 (linux/if_link.h).
+    let field = |at: usize| u64_at(stats, 8 * at);
+    Some(Counters {
+        ifindex,
+        rx_packets: field(0)?,
+        tx_packets: field(1)?,
+        rx_bytes: field(2)?,
+        tx_bytes: field(3)?,
+        rx_errors: field(4)?,
+        tx_errors: field(5)?,
+        rx_dropped: field(6)?,
+        tx_dropped: field(7)?,
+    })
+}
+
 /// The address that RTM_NEWADDR or RTM_DELADDR tells of.
 pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
     const HEADER: usize = 8;
@@ -261,7 +312,7 @@ mod tests {
                 })
                 .collect();
             for message in messages(&bytes) {
-                let _ = (ack(&message), link(&message), address(&message), nsid(&message));
+                let _ = (ack(&message), link(&message), counters(&message), address(&message), nsid(&message));
             }
             let message = Message { kind: RTM_NEWLINK, flags: 0, sequence: 0, payload: &bytes };
             let _ = (ack(&message), link(&message), address(&message), nsid(&message));

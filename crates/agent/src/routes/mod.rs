@@ -7,6 +7,7 @@ mod info;
 mod labs;
 mod nodes;
 mod operations;
+mod rates;
 
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(crate) fn for_unix(app: Shared) -> Router {
         .route("/labs", get(labs::list))
         .route("/labs/{lab}", get(labs::one).put(labs::put).patch(labs::patch).delete(labs::destroy))
         .route("/labs/{lab}/desired", get(labs::desired))
+        .route("/labs/{lab}/rates", get(rates::of_lab))
+        .route("/rates", get(rates::of_all))
         .route("/labs/{lab}/nodes/{node}/logs", get(nodes::logs))
         .route("/labs/{lab}/nodes/{node}/exec", get(exec::exec))
         // An archive is as large as it is; nothing of it is kept.

@@ -9,6 +9,7 @@ use super::world::{State, World};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric, LinkOrder};
 use crate::fact::{Fact, Place, PortFact, PortKind, PortMark, Source};
 use crate::inventory::sides;
+use crate::rates::PortCounters;
 
 /// The fabric of a [`World`].
 #[derive(Debug, Clone)]
@@ -192,6 +193,21 @@ impl Fabric for FakeFabric {
             state.remove_ports(&[port]);
         }
         Ok(())
+    }
+
+    async fn counters(&self, lab: &LabName, _context: &Context) -> Result<Vec<PortCounters>, DriverError> {
+        self.world.look("counters", lab.as_str()).await?;
+        let state = self.world.lock();
+        let ours =
+            state.ports.values().filter(|port| matches!(&port.mark, Some(PortMark::Link { lab: of, .. }) if of == lab));
+        let sent = |ifindex: &u32| state.sent.get(ifindex).copied().unwrap_or_default();
+        let counters = ours.map(|port| PortCounters {
+            place: port.place.clone(),
+            ifindex: port.ifindex,
+            rx: state.peers.get(&port.ifindex).map(sent).unwrap_or_default(),
+            tx: sent(&port.ifindex),
+        });
+        Ok(counters.collect())
     }
 
     async fn relist(&self) -> Result<(), DriverError> {

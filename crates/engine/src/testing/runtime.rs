@@ -1,5 +1,7 @@
 //! A runtime whose nodes are entries of a map.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use netloom_model::{LabName, NodeName, RuntimeKind};
@@ -16,6 +18,7 @@ use crate::driver::{
     Runtime,
 };
 use crate::fact::{Fact, NodeFact, Source};
+use crate::rates::NodeUsage;
 use crate::task;
 
 /// The runtime of a [`World`].
@@ -203,6 +206,18 @@ impl Runtime for FakeRuntime {
             task::spawn("fake logs", async move { sender.closed().await });
         }
         Ok(LogStream { chunks })
+    }
+
+    async fn usage(&self, lab: &LabName, _context: &Context) -> Result<Vec<NodeUsage>, DriverError> {
+        self.world.look("usage", lab.as_str()).await?;
+        let state = self.world.lock();
+        let running = state.nodes.values().filter(|node| &node.fact.lab == lab && node.fact.pid.is_some());
+        let usage = running.map(|node| NodeUsage {
+            node: node.fact.node.clone(),
+            cpu: Some(Duration::from_secs(1)),
+            memory_bytes: Some(4096),
+        });
+        Ok(usage.collect())
     }
 
     async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError> {

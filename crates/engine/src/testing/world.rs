@@ -13,6 +13,7 @@ use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeLimits, FakeRuntime};
 use crate::driver::{DriverError, Reporter};
 use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+use crate::rates::Count;
 
 const RUNTIME: Source = Source::Runtime(RuntimeKind::Namespace);
 
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) nodes: BTreeMap<(LabName, NodeName), FakeNode>,
     pub(super) names: BTreeMap<LabName, String>,
     pub(super) ports: BTreeMap<u32, PortFact>,
+    /// What interfaces have sent.
+    pub(super) sent: BTreeMap<u32, Count>,
     /// The other end of a veth pair.
     pub(super) peers: BTreeMap<u32, u32>,
     pub(super) troubles: Troubles,
@@ -61,6 +64,7 @@ impl World {
             nodes: BTreeMap::new(),
             names: BTreeMap::new(),
             ports: BTreeMap::new(),
+            sent: BTreeMap::new(),
             peers: BTreeMap::new(),
             troubles: Troubles::default(),
             calls: Vec::new(),
@@ -191,6 +195,15 @@ impl World {
         state.ports.get_mut(&port).expect("just found").admin_up = false;
         let touched = state.settle(&[port]);
         state.tell_ports(&touched);
+    }
+
+    /// An interface sends one packet of so many bytes.
+    pub fn send(&self, place: &Place, interface: &str, bytes: u64) {
+        let mut state = self.lock();
+        let port = state.find(place, interface).expect("the interface is there");
+        let sent = state.sent.entry(port).or_default();
+        sent.bytes += bytes;
+        sent.packets += 1;
     }
 
     /// The namespace of a node is there, with nothing that runs in it.

@@ -9,6 +9,7 @@ mod inventory;
 mod lifecycle;
 mod limits;
 mod power;
+mod rates;
 mod shared;
 mod store;
 mod view;

@@ -4,10 +4,10 @@
 //! applied at once *and* again to its result; each carries the whole state of its object, so the last one wins.
 //! Pure: it does no I/O and asks for no time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 
-use netloom_engine::{Fact, Place, PortFact, PortKind};
+use netloom_engine::{Fact, Place, PortFact, PortKind, PortMark};
 use netloom_kernel::{AddressInfo, Change, LinkInfo, MonitorEvent, NamespaceDump};
 
 use super::mark::Marks;
@@ -57,6 +57,14 @@ impl Mirror {
         }
         self.spaces.insert(place.clone(), Space { nsid, ..Space::default() });
         Some(touched)
+    }
+
+    /// The interfaces with a mark that is wanted.
+    pub(crate) fn marked(&self, marks: &Marks, wanted: impl Fn(&PortMark) -> bool) -> HashSet<(Place, u32)> {
+        let spaces = self.spaces.iter();
+        let links = spaces.flat_map(|(place, space)| space.links.values().map(move |link| (place, link)));
+        let marked = links.filter(|(_, link)| marks.read(link).is_some_and(|mark| wanted(&mark)));
+        marked.map(|(place, link)| (place.clone(), link.ifindex)).collect()
     }
 
     /// The places that hold an interface for which `wanted` is true.

@@ -16,6 +16,7 @@
 mod apply;
 mod bridge;
 mod change;
+mod counters;
 mod create;
 mod mark;
 mod mirror;
@@ -31,12 +32,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use netloom_engine::Layout;
-use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, Reporter};
+use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, PortCounters, Reporter};
 use netloom_engine::{Place, Report, Source};
 use netloom_kernel::{
     Dumper, KernelError, KernelErrorKind, Monitor, MonitorEvent, NamespaceDump, Netns, Request, Rtnl, SubmitError,
 };
-use netloom_model::{InterfaceName, LinkId};
+use netloom_model::{InterfaceName, LabName, LinkId};
 
 use mark::Marks;
 use mirror::Mirror;
@@ -218,6 +219,10 @@ impl Fabric for KernelFabric {
 
     async fn remove_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
         bridge::remove(self, bridge, context).await
+    }
+
+    async fn counters(&self, lab: &LabName, context: &Context) -> Result<Vec<PortCounters>, DriverError> {
+        counters::read(self, lab, context).await
     }
 
     async fn relist(&self) -> Result<(), DriverError> {

@@ -23,14 +23,21 @@ const QUEUE: usize = 64;
 pub(crate) struct OpenPlace {
     pub(crate) place: Place,
     pub(crate) kernel: netloom_kernel::Place,
-    /// Its id on the host; `None` is the host itself.
+    /// Its id on the host; `None` is the host itself, or one that was opened only to be read.
     pub(crate) nsid: Option<i32>,
+}
+
+/// Whether the events of a namespace that is opened have to be delivered; that costs a request to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    Wanted,
+    Unwanted,
 }
 
 type Opened = Vec<io::Result<OpenPlace>>;
 
 enum Job {
-    Open(Vec<Place>, tokio::sync::oneshot::Sender<Opened>),
+    Open(Vec<Place>, Events, tokio::sync::oneshot::Sender<Opened>),
     Remember(Vec<LinkId>, tokio::sync::oneshot::Sender<io::Result<()>>),
     List(tokio::sync::oneshot::Sender<io::Result<Vec<Place>>>),
 }
@@ -49,8 +56,8 @@ impl Places {
             for job in jobs {
                 // A caller that has gone meanwhile is no error; what was opened for it is closed.
                 match job {
-                    Job::Open(places, answer) => {
-                        let _ = answer.send(places.into_iter().map(|place| opener.open(place)).collect());
+                    Job::Open(places, events, answer) => {
+                        let _ = answer.send(places.into_iter().map(|place| opener.open(place, events)).collect());
                     }
                     Job::Remember(links, answer) => {
                         let _ = answer.send(opener.remember(&links));
@@ -66,8 +73,17 @@ impl Places {
 
     /// Opens places and sees to it that their events are delivered; the answer has their order.
     pub(crate) async fn open(&self, places: Vec<Place>, deadline: Instant) -> Result<Opened, ErrorClass> {
+        self.open_for(places, Events::Wanted, deadline).await
+    }
+
+    /// Opens places for a look that tells nobody of them.
+    pub(crate) async fn open_to_read(&self, places: Vec<Place>, deadline: Instant) -> Result<Opened, ErrorClass> {
+        self.open_for(places, Events::Unwanted, deadline).await
+    }
+
+    async fn open_for(&self, places: Vec<Place>, events: Events, deadline: Instant) -> Result<Opened, ErrorClass> {
         let (answer, answered) = tokio::sync::oneshot::channel();
-        self.push(Job::Open(places, answer))?;
+        self.push(Job::Open(places, events, answer))?;
         wait(answered, deadline).await
     }
 
@@ -108,7 +124,7 @@ struct Opener {
 }
 
 impl Opener {
-    fn open(&self, place: Place) -> io::Result<OpenPlace> {
+    fn open(&self, place: Place, events: Events) -> io::Result<OpenPlace> {
         match &place {
             Place::Host => {
                 let kernel = netloom_kernel::Place::host(self.host.clone());
@@ -116,7 +132,10 @@ impl Opener {
             }
             Place::Node(lab, node) => {
                 let netns = Netns::open(self.layout.pin(lab, node))?;
-                let nsid = Some(self.monitor.watch(&netns)?);
+                let nsid = match events {
+                    Events::Wanted => Some(self.monitor.watch(&netns)?),
+                    Events::Unwanted => None,
+                };
                 point!("netns.watched");
                 let kernel = netloom_kernel::Place::node(netns, node.as_str());
                 Ok(OpenPlace { place, kernel, nsid })

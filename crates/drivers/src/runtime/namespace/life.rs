@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use netloom_engine::{ExecRequest, Layout, NodeOrder, Terminal};
+use netloom_engine::{ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
 use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
@@ -16,7 +16,7 @@ use super::observe::Seen;
 use super::program::{self, Program};
 use super::record::Record;
 use super::spec::{LOG_FILE, STATUS_FILE};
-use super::{compose, plain};
+use super::{compose, observe, plain};
 
 /// Why a step failed, one line.
 pub(super) type Result<T> = std::result::Result<T, String>;
@@ -267,6 +267,21 @@ impl Ground {
             return Err(format!("{} belongs to another agent", run.display()));
         }
         Ok(self.look(lab, node)?.and_then(|seen| seen.process))
+    }
+
+    /// What the nodes of a lab use that run, as far as their control groups and /proc say.
+    pub(super) fn usage(&self, lab: &LabName) -> Result<Vec<NodeUsage>> {
+        let directory = self.layout.run().join("nodes").join(lab.as_str());
+        let nodes = observe::names(&directory).because(&directory)?;
+        let mut all = Vec::with_capacity(nodes.len());
+        for node in nodes.iter().filter_map(|node| node.parse::<NodeName>().ok()) {
+            let usage = self.cgroups.usage(&compose::cgroup(&self.layout, lab, &node));
+            // In the group of a node that runs there is at least its init.
+            if usage.running {
+                all.push(NodeUsage { node, cpu: usage.cpu, memory_bytes: usage.memory_bytes });
+            }
+        }
+        Ok(all)
     }
 
     /// What joins a running node, with the node's record.

@@ -46,7 +46,8 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use netloom_engine::{
     Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow, Incoming,
-    Landing, Layout, Links, LogStream, NodeOrder, Outgoing, Owner, Report, Reporter, Runtime, Source, Terminal, task,
+    Landing, Layout, Links, LogStream, NodeOrder, NodeUsage, Outgoing, Owner, Report, Reporter, Runtime, Source,
+    Terminal, task,
 };
 use netloom_failpoint::point;
 use netloom_kernel::{Cgroups, Identity, Process, Signal, Spawner, Surroundings, prepare_pin_directory};
@@ -474,6 +475,13 @@ impl Runtime for NamespaceRuntime {
             Err(fault) => Err(fault),
         };
         opened.map_err(|fault| fault.of("read the output of", &format!("node {node}")))
+    }
+
+    async fn usage(&self, lab: &LabName, context: &Context) -> Result<Vec<NodeUsage>, DriverError> {
+        let name = lab.clone();
+        let read = self.shared.files(context.deadline, move |ground| ground.usage(&name)).await;
+        read.and_then(|usage| usage.map_err(Fault::transient))
+            .map_err(|fault| fault.of("read the usage of", &format!("lab {lab}")))
     }
 
     async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError> {

@@ -105,7 +105,7 @@ fn lab(mtu: u32, address: &str) -> Arc<Lab> {
 
 /// What every fabric does: makes links whole, addressed and up, once, and adopts what is there; mends what is half
 /// there; answers each order of a batch for itself; switches ends and says so in their marks; removes by marks only;
-/// tolerates the absence of what it deletes; touches nothing foreign; tells of every change, also of those that
+/// tolerates the absence of what it deletes; counts what the ends of links carry; touches nothing foreign; tells of every change, also of those that
 /// others make; finds everything again when it is made anew.
 pub async fn fabric_contract(stage: &mut dyn FabricStage) {
     let (watch, reporter) = Watch::new();
@@ -151,6 +151,17 @@ async fn links_are_made_whole_and_once(fabric: &dyn Fabric, watch: &Watch, lab: 
     assert_eq!((a.mac, b.mac), (Some(wanted.a.mac), wanted.b.as_ref().map(|end| end.mac)));
     watch.until("the link to the host is up", |all| up(all, OUT, 2)).await;
     assert!(port(&watch.now(), &Place::Host, "nlc-h0").is_some());
+
+    let counters = fabric.counters(lab.name(), &context()).await.expect("they can be read");
+    let mut counted: Vec<_> = counters.iter().map(|port| (port.place.clone(), port.ifindex)).collect();
+    counted.sort();
+    let outer = port(&watch.now(), &inside("r1"), "eth2").expect("it is there").ifindex;
+    let host = port(&watch.now(), &Place::Host, "nlc-h0").expect("it is there").ifindex;
+    let mut ends = [(inside("r1"), a.ifindex), (inside("r2"), b.ifindex), (inside("r1"), outer), (Place::Host, host)];
+    ends.sort();
+    assert_eq!(counted, ends, "all ends of the lab's links, and nothing else");
+    let none = fabric.counters(&name("contract2"), &context()).await.expect("they can be read");
+    assert_eq!(none, [], "another lab has none");
 
     assert_eq!(one(fabric, create(lab, PAIR)).await, Ok(()), "what is there is adopted");
     fabric.relist().await.expect("it can look");

@@ -89,6 +89,7 @@ pub async fn runtime_contract(stage: &mut dyn RuntimeStage) {
     nodes_are_made_once(&*runtime, &watch, &lab).await;
     commands_answer(&*runtime, &watch, &lab).await;
     files_come_and_go(&*runtime).await;
+    usage_is_of_what_runs(&*runtime, &lab).await;
     what_ends_is_told(&*runtime, &watch, &lab).await;
     updates_disturb_nothing(&*runtime, &watch, &lab).await;
 
@@ -149,6 +150,19 @@ async fn commands_answer(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
     watch.until("the names are there", shown).await;
     let seen = run(runtime, "lives", &["cat", "/etc/hosts"], Vec::new()).await;
     assert_eq!(seen, ok(names, "", 0), "running nodes see it at once");
+}
+
+async fn usage_is_of_what_runs(runtime: &dyn Runtime, lab: &Arc<Lab>) {
+    let before = runtime.usage(lab.name(), &context()).await.expect("it can be read");
+    let mut nodes: Vec<&str> = before.iter().map(|usage| usage.node.as_str()).collect();
+    nodes.sort_unstable();
+    assert_eq!(nodes, ["idle", "lives"]);
+    run(runtime, "lives", &["true"], Vec::new()).await.expect("it takes some time");
+    let after = runtime.usage(lab.name(), &context()).await.expect("it can be read");
+    for (before, after) in before.iter().zip(&after) {
+        assert!(after.cpu >= before.cpu && after.memory_bytes != Some(0), "{before:?} {after:?}");
+    }
+    assert_eq!(runtime.usage(&name("contract2"), &context()).await, Ok(Vec::new()), "another lab has none");
 }
 
 async fn what_ends_is_told(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {

@@ -1,0 +1,234 @@
+//! What flows and what is used: readings of counters, and the rates between two of them. Pure.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use netloom_model::{LabName, NodeName};
+use netloom_plan::NodeState;
+use serde::{Deserialize, Serialize};
+
+use crate::fact::Place;
+use crate::view::{EndView, LabView};
+
+/// What one interface has carried since it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortCounters {
+    /// Where it is.
+    pub place: Place,
+    /// Its index there.
+    pub ifindex: u32,
+    /// What came in.
+    pub rx: Count,
+    /// What went out.
+    pub tx: Count,
+}
+
+/// What went one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Packets that were dropped for want of room, or because they were not wanted.
+    pub drops: u64,
+    /// Packets with errors.
+    pub errors: u64,
+}
+
+/// What one node uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeUsage {
+    /// The node.
+    pub node: NodeName,
+    /// The time that it had on all cores together since it was made, if that is known.
+    pub cpu: Option<Duration>,
+    /// Its memory in bytes, if that is known.
+    pub memory_bytes: Option<u64>,
+}
+
+/// A lab's rates at a moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// The lab.
+    pub lab: LabName,
+    /// When it was looked.
+    #[serde(with = "crate::time")]
+    pub time: SystemTime,
+    /// Over which time rates are taken, in seconds; `null` in the first one, which has none.
+    pub seconds: Option<f64>,
+    /// The nodes by name.
+    pub nodes: Vec<NodeRates>,
+    /// The links by id.
+    pub links: Vec<LinkRates>,
+    /// What could not be looked at, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// A node's part of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeRates {
+    /// Its name.
+    pub name: NodeName,
+    /// Its state.
+    pub state: NodeState,
+    /// Running, with all its links up.
+    pub ready: bool,
+    /// Hundredths of one core.
+    pub cpu_percent: Option<f64>,
+    /// Its memory in bytes: as its control group counts it, else what its processes do not share.
+    pub memory_bytes: Option<u64>,
+}
+
+/// A link's part of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkRates {
+    /// Its id.
+    pub id: String,
+    /// `absent`, `down` or `up`.
+    pub state: String,
+    /// Its one or two ends.
+    pub ends: Vec<EndRates>,
+}
+
+/// One end's part of it, as that end sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndRates {
+    /// `node:interface`.
+    pub end: String,
+    /// What comes in; `null` when the interface is not there.
+    pub rx: Option<Flow>,
+    /// What goes out.
+    pub tx: Option<Flow>,
+}
+
+/// What flows one way: totals, and rates where there is something to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Bits per second.
+    pub bits_per_second: Option<f64>,
+    /// Packets per second.
+    pub packets_per_second: Option<f64>,
+    /// Drops per second.
+    pub drops_per_second: Option<f64>,
+    /// Errors per second.
+    pub errors_per_second: Option<f64>,
+    /// Bytes until now.
+    pub bytes: u64,
+    /// Packets until now.
+    pub packets: u64,
+    /// Drops until now.
+    pub drops: u64,
+    /// Errors until now.
+    pub errors: u64,
+}
+
+/// One look at a lab.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) at: Instant,
+    pub(crate) ports: HashMap<(Place, u32), (Count, Count)>,
+    pub(crate) nodes: HashMap<NodeName, NodeUsage>,
+}
+
+/// Numbers here stay far below 2^52, and where they do not, nobody sees the difference.
+#[expect(clippy::cast_precision_loss, reason = "as said above")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+impl Flow {
+    fn of(now: Count, before: Option<(Count, f64)>) -> Self {
+        // A counter that went back belongs to another interface.
+        let rate = |field: fn(&Count) -> u64, unit: f64| {
+            let (before, seconds) = before?;
+            Some(float(field(&now).checked_sub(field(&before))?) * unit / seconds)
+        };
+        Self {
+            bits_per_second: rate(|count| count.bytes, 8.0),
+            packets_per_second: rate(|count| count.packets, 1.0),
+            drops_per_second: rate(|count| count.drops, 1.0),
+            errors_per_second: rate(|count| count.errors, 1.0),
+            bytes: now.bytes,
+            packets: now.packets,
+            drops: now.drops,
+            errors: now.errors,
+        }
+    }
+}
+
+impl Rates {
+    /// The rates of a lab between two readings.
+    pub(crate) fn of(view: &LabView, before: Option<&Reading>, now: &Reading, trouble: Option<String>) -> Self {
+        let before = before.map(|before| (before, now.at.saturating_duration_since(before.at).as_secs_f64()));
+        let before = before.filter(|(_, seconds)| *seconds > 0.0);
+        let nodes = view.nodes.iter().map(|node| {
+            let usage = now.nodes.get(&node.name);
+            let cpu = || {
+                let (before, seconds) = before?;
+                let used = usage?.cpu?.checked_sub(before.nodes.get(&node.name)?.cpu?)?;
+                Some(used.as_secs_f64() * 100.0 / seconds)
+            };
+            NodeRates {
+                name: node.name.clone(),
+                state: node.state.clone(),
+                ready: node.ready,
+                cpu_percent: cpu(),
+                memory_bytes: usage.and_then(|usage| usage.memory_bytes),
+            }
+        });
+        let links = view.links.iter().map(|link| LinkRates {
+            id: link.id.clone(),
+            state: link.state.clone(),
+            ends: link.ends.iter().map(|end| end_rates(&view.name, end, before, now)).collect(),
+        });
+        Self {
+            lab: view.name.clone(),
+            time: SystemTime::now(),
+            seconds: before.map(|(_, seconds)| seconds),
+            nodes: nodes.collect(),
+            links: links.collect(),
+            trouble,
+        }
+    }
+}
+
+fn end_rates(lab: &LabName, end: &EndView, before: Option<(&Reading, f64)>, now: &Reading) -> EndRates {
+    let found = || {
+        let ifindex = end.ifindex?;
+        let node = end.end.split_once(':').and_then(|(node, _)| node.parse().ok());
+        let places = node.map(|node| Place::Node(lab.clone(), node)).into_iter().chain([Place::Host]);
+        places.map(|place| (place, ifindex)).find_map(|key| now.ports.get(&key).map(|count| (key, *count)))
+    };
+    let found = found();
+    let flow = |way: fn(&(Count, Count)) -> Count| {
+        let (key, count) = found.as_ref()?;
+        let before = before.and_then(|(reading, seconds)| Some((way(reading.ports.get(key)?), seconds)));
+        Some(Flow::of(way(count), before))
+    };
+    EndRates { end: end.end.clone(), rx: flow(|(rx, _)| *rx), tx: flow(|(_, tx)| *tx) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(bytes: u64, packets: u64) -> Count {
+        Count { bytes, packets, ..Count::default() }
+    }
+
+    #[test]
+    fn a_rate_is_what_came_since_the_last_look() {
+        let flow = Flow::of(count(3000, 30), Some((count(1000, 10), 2.0)));
+        assert_eq!((flow.bits_per_second, flow.packets_per_second), (Some(8000.0), Some(10.0)));
+        assert_eq!((flow.bytes, flow.packets), (3000, 30));
+        assert_eq!(flow.drops_per_second, Some(0.0));
+    }
+
+    #[test]
+    fn without_a_look_before_or_with_another_interface_there_is_no_rate() {
+        assert_eq!(Flow::of(count(3000, 30), None).bits_per_second, None);
+        assert_eq!(Flow::of(count(10, 1), Some((count(1000, 10), 1.0))).bits_per_second, None);
+    }
+}

@@ -1,0 +1,177 @@
+//! Samplers: they look at counters as long as somebody watches, and not a moment longer.
+//!
+//! ```text
+//!   watcher ─┐                      ┌─▶ Fabric::counters
+//!   watcher ─┴◀─watch── task ──look─┤
+//!                       (one a lab  └─▶ Runtime::usage
+//!                        and period)
+//! ```
+//!
+//! A task ends with its last watcher. Without one there is no task, no timer and no look.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use netloom_model::LabName;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{Context, DriverError};
+use crate::engine::Shared;
+use crate::lab::within;
+use crate::rates::{Rates, Reading};
+use crate::task;
+use crate::view::LabView;
+
+/// How often one may look.
+pub const FASTEST: Duration = Duration::from_millis(200);
+/// How seldom one may look.
+pub const SLOWEST: Duration = Duration::from_secs(60);
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// The rates of a lab, or of all when none is named. `None` at first; closed when the lab is gone or the engine stops.
+pub type Sampled = Option<Arc<Vec<Rates>>>;
+
+/// Which labs, and how often.
+type Key = (Option<LabName>, Duration);
+
+/// Those that run.
+#[derive(Debug, Default)]
+pub(crate) struct Samplers {
+    running: Mutex<BTreeMap<Key, watch::Sender<Sampled>>>,
+    looks: AtomicU64,
+}
+
+impl Samplers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, watch::Sender<Sampled>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often it was looked at a lab since the engine was started.
+    pub(crate) fn looks(&self) -> u64 {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    /// How many run.
+    pub(crate) fn running(&self) -> usize {
+        self.lock().len()
+    }
+}
+
+/// Joins the sampler of a lab, or of all; starts it if there is none.
+pub(crate) fn join(shared: &Arc<Shared>, lab: Option<LabName>, every: Duration) -> watch::Receiver<Sampled> {
+    let key = (lab, every.clamp(FASTEST, SLOWEST));
+    let mut running = shared.samplers.lock();
+    if let Some(sender) = running.get(&key) {
+        return sender.subscribe();
+    }
+    let (sender, receiver) = watch::channel(None);
+    running.insert(key.clone(), sender.clone());
+    drop(running);
+    let name = key.0.as_ref().map_or("all labs".to_owned(), |lab| format!("lab {lab}"));
+    task::spawn(format!("rates of {name}"), run(shared.clone(), key, sender));
+    receiver
+}
+
+/// A place in the list, which is given up when the task ends, in whatever way.
+struct Listed {
+    shared: Arc<Shared>,
+    /// `None`: it was given up, and may be another one's by now.
+    key: Option<Key>,
+}
+
+impl Listed {
+    /// Gives it up if nobody watches any more; somebody may have joined just now.
+    fn leave(&mut self, sender: &watch::Sender<Sampled>) -> bool {
+        let mut running = self.shared.samplers.lock();
+        let alone = sender.receiver_count() == 0;
+        if alone && let Some(key) = self.key.take() {
+            running.remove(&key);
+        }
+        alone
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.shared.samplers.lock().remove(&key);
+        }
+    }
+}
+
+async fn run(shared: Arc<Shared>, key: Key, sender: watch::Sender<Sampled>) {
+    let mut listed = Listed { shared: shared.clone(), key: Some(key.clone()) };
+    let mut before: HashMap<LabName, Reading> = HashMap::new();
+    let mut next = tokio::time::Instant::now();
+    loop {
+        let labs = match &key.0 {
+            Some(lab) => vec![lab.clone()],
+            None => names(&shared),
+        };
+        let (mut all, mut readings) = (Vec::new(), HashMap::new());
+        for lab in labs {
+            let Some(view) = view(&shared, &lab) else { continue };
+            let (reading, trouble) = look(&shared, &lab).await;
+            all.push(Rates::of(&view, before.get(&lab), &reading, trouble));
+            readings.insert(lab, reading);
+        }
+        if key.0.is_some() && all.is_empty() {
+            // The lab is gone; so is the last sender, with this task and its place in the list.
+            return;
+        }
+        before = readings;
+        sender.send_replace(Some(Arc::new(all)));
+        // A look that took longer than the period is not made up for.
+        next = (next + key.1).max(tokio::time::Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = sender.closed() => {
+                if listed.leave(&sender) {
+                    return;
+                }
+            }
+            () = shared.stopping.cancelled() => return,
+        }
+    }
+}
+
+fn names(shared: &Shared) -> Vec<LabName> {
+    let (snapshot, wishes) = (shared.inventory.snapshot(), shared.wishes.all());
+    let names: std::collections::BTreeSet<LabName> = wishes.keys().chain(snapshot.labs.keys()).cloned().collect();
+    names.into_iter().collect()
+}
+
+fn view(shared: &Shared, lab: &LabName) -> Option<LabView> {
+    LabView::of(lab, shared.wishes.get(lab).as_deref(), &shared.inventory.snapshot())
+}
+
+/// Reads everything; what cannot be read is missing, and why is said.
+async fn look(shared: &Shared, lab: &LabName) -> (Reading, Option<String>) {
+    shared.samplers.looks.fetch_add(1, Ordering::Relaxed);
+    let deadline = (tokio::time::Instant::now() + LOOK).into_std();
+    let context = Context { deadline, cancel: CancellationToken::new() };
+    let object = format!("lab {lab}");
+    let counters = within(&context, &object, shared.fabric.counters(lab, &context));
+    let usages = shared.runtimes.values().map(|runtime| within(&context, &object, runtime.usage(lab, &context)));
+    let (counters, usages) = tokio::join!(counters, futures::future::join_all(usages));
+    let at: Instant = tokio::time::Instant::now().into_std();
+    let mut troubles: Vec<DriverError> = Vec::new();
+    let counters = counters.unwrap_or_else(|error| {
+        troubles.push(error);
+        Vec::new()
+    });
+    let mut nodes = HashMap::new();
+    for usage in usages {
+        match usage {
+            Ok(usage) => nodes.extend(usage.into_iter().map(|usage| (usage.node.clone(), usage))),
+            Err(error) => troubles.push(error),
+        }
+    }
+    let ports = counters.into_iter().map(|port| ((port.place, port.ifindex), (port.rx, port.tx))).collect();
+    let said: Vec<String> = troubles.iter().map(ToString::to_string).collect();
+    (Reading { at, ports, nodes }, (!said.is_empty()).then(|| said.join("; ")))
+}

@@ -1,0 +1,103 @@
+//! Rates are looked at as long as somebody watches, and not a moment longer.
+
+use std::time::Duration;
+
+use netloom_engine::testing::{Sketch, Trouble};
+use netloom_engine::{Place, Rates, Refusal, Sampled};
+use tokio::sync::watch;
+
+use crate::bench::{Bench, lab_name, pair, pass, until};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn next(rates: &mut watch::Receiver<Sampled>) -> Vec<Rates> {
+    tokio::time::timeout(Duration::from_secs(60), rates.changed()).await.expect("it comes").expect("it goes on");
+    rates.borrow_and_update().as_deref().cloned().expect("there is one")
+}
+
+fn r1() -> Place {
+    Place::Node(lab_name("lab"), "r1".parse().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_flows_between_two_looks_is_the_rate() {
+    let bench = Bench::new().await;
+    bench.made(&pair()).await;
+    let (mut rates, _place) = bench.engine.rates(Some(lab_name("lab")), 2 * SECOND).unwrap();
+    let first = next(&mut rates).await.remove(0);
+    assert_eq!((first.seconds, first.links[0].ends[0].tx.unwrap().bits_per_second), (None, None));
+    assert_eq!(first.nodes[0].cpu_percent, None);
+    bench.world.send(&r1(), "eth1", 1000);
+    let second = next(&mut rates).await.remove(0);
+    let [a, b] = &second.links[0].ends[..] else { panic!("{second:?}") };
+    assert_eq!((a.end.as_str(), b.end.as_str()), ("r1:eth1", "r2:eth1"));
+    for flow in [a.tx, b.rx] {
+        let flow = flow.unwrap();
+        assert_eq!((flow.bits_per_second, flow.packets_per_second, flow.bytes), (Some(4000.0), Some(0.5), 1000));
+    }
+    assert_eq!(a.rx.unwrap().bits_per_second, Some(0.0));
+    assert_eq!((second.seconds, second.nodes[0].cpu_percent), (Some(2.0), Some(0.0)));
+    assert_eq!((second.nodes[0].memory_bytes, second.trouble), (Some(4096), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_looks_while_nobody_watches_and_watchers_share() {
+    let bench = Bench::new().await;
+    bench.made(&pair()).await;
+    pass(600).await;
+    assert_eq!(bench.engine.samplers(), (0, 0));
+    let watch = || bench.engine.rates(Some(lab_name("lab")), SECOND).unwrap();
+    let (mut one, two) = (watch(), watch());
+    next(&mut one.0).await;
+    // Between two looks.
+    tokio::time::sleep(Duration::from_millis(10_500)).await;
+    assert_eq!(bench.engine.samplers(), (1, 11));
+    drop(one);
+    pass(1).await;
+    assert_eq!(bench.engine.samplers(), (1, 12));
+    drop(two);
+    until("the sampler has ended", || bench.engine.samplers().0 == 0).await;
+    let (_, looks) = bench.engine.samplers();
+    pass(600).await;
+    assert_eq!(bench.engine.samplers(), (0, looks));
+    // And again.
+    let (mut again, _place) = watch();
+    next(&mut again).await;
+    assert_eq!(bench.engine.samplers(), (1, looks + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_labs_are_watched_as_they_come_and_go() {
+    let bench = Bench::new().await;
+    bench.made(&pair()).await;
+    let (mut all, _place) = bench.engine.rates(None, SECOND).unwrap();
+    let names = |rates: &[Rates]| rates.iter().map(|rates| rates.lab.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(&next(&mut all).await), ["lab"]);
+    let other = Sketch::new("other").node("r1").lab();
+    bench.made(&other).await;
+    while names(&next(&mut all).await) != ["lab", "other"] {}
+    bench.destroy("lab").await;
+    while names(&next(&mut all).await) != ["other"] {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_that_is_gone_ends_its_rates_and_trouble_is_said() {
+    let bench = Bench::new().await;
+    let none = bench.engine.rates(Some(lab_name("lab")), SECOND);
+    assert!(matches!(none, Err(Refusal::NoLab(_))));
+    bench.made(&pair()).await;
+    let (mut rates, _place) = bench.engine.rates(Some(lab_name("lab")), SECOND).unwrap();
+    next(&mut rates).await;
+    bench.world.trouble("counters lab", .., Trouble::Transient("no answer".into()));
+    let troubled = next(&mut rates).await.remove(0);
+    assert!(troubled.trouble.is_some_and(|why| why.contains("no answer")));
+    assert!(troubled.links[0].ends[0].rx.is_none() && troubled.nodes[0].memory_bytes.is_some());
+    bench.world.calm();
+    bench.world.trouble("usage lab", .., Trouble::Hangs);
+    let hung = next(&mut rates).await.remove(0);
+    assert!(hung.trouble.is_some_and(|why| why.contains("deadline")));
+    bench.world.calm();
+    bench.destroy("lab").await;
+    while rates.changed().await.is_ok() {}
+    assert_eq!(bench.engine.samplers().0, 0);
+}
