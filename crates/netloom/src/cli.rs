@@ -158,6 +158,12 @@ pub(crate) struct Inspect {
     /// The wire type
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show what flows and what is used, again and again until ctrl-C; with --json one line each time
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// How often, for example 500ms; from 200ms to 1m
+    #[arg(long, default_value = "1s", requires = "watch", value_parser = humantime::parse_duration)]
+    pub(crate) every: Duration,
 }
 
 /// `netloom exec`.

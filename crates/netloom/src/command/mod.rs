@@ -15,6 +15,7 @@ mod operation;
 mod output_of;
 mod validate;
 mod version;
+mod watch;
 
 use std::path::Path;
 

@@ -3,11 +3,13 @@
 mod events;
 mod operation;
 mod progress;
+mod rates;
 mod tables;
 
 pub(crate) use events::event;
 pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};
+pub(crate) use rates::{all_rates, rates};
 pub(crate) use tables::{lab, labs, stopped};
 
 use comfy_table::presets::NOTHING;

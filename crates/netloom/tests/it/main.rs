@@ -14,3 +14,4 @@ mod power;
 mod sandbox;
 mod sessions;
 mod terminal;
+mod watch;

@@ -133,10 +133,13 @@ impl Opener {
             Place::Node(lab, node) => {
                 let netns = Netns::open(self.layout.pin(lab, node))?;
                 let nsid = match events {
-                    Events::Wanted => Some(self.monitor.watch(&netns)?),
+                    Events::Wanted => {
+                        let nsid = self.monitor.watch(&netns)?;
+                        point!("netns.watched");
+                        Some(nsid)
+                    }
                     Events::Unwanted => None,
                 };
-                point!("netns.watched");
                 let kernel = netloom_kernel::Place::node(netns, node.as_str());
                 Ok(OpenPlace { place, kernel, nsid })
             }
