@@ -6,8 +6,9 @@
 use std::fmt::Write as _;
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -16,14 +17,18 @@ use futures::StreamExt as _;
 use futures::stream::unfold;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use netloom_engine::{CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner, Refusal};
+use netloom_engine::{CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner, Refusal, task};
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Shared, parse};
 use crate::problem::{Params, bad_request, switch};
+use crate::serve::App;
 use crate::wire::{ARCHIVE, FAILED, Problem};
+
+/// How long a client may take to notice that it has its answer.
+const READ_OFF: Duration = Duration::from_secs(10);
 
 /// The query of `GET /labs/{lab}/nodes/{node}/archive`.
 #[derive(Debug, Deserialize)]
@@ -121,6 +126,13 @@ pub(super) async fn put(
     Params(query): Params<InQuery>,
     body: Body,
 ) -> Answer {
+    let mut body = body.into_data_stream();
+    let copied = copy(&app, &lab, &node, query, &mut body).await;
+    read_off(&app, body);
+    copied.map(|()| StatusCode::NO_CONTENT.into_response())
+}
+
+async fn copy(app: &App, lab: &str, node: &str, query: InQuery, body: &mut BodyDataStream) -> Result<(), Problem> {
     let into = switch(query.into.as_deref(), "into")?.unwrap_or(false);
     let owners = switch(query.owners.as_deref(), "owners")?.unwrap_or(false);
     let request = CopyIn {
@@ -128,8 +140,7 @@ pub(super) async fn put(
         landing: if into { Landing::Into } else { Landing::Named },
         owner: if owners { Owner::Kept } else { Owner::Root },
     };
-    let (Incoming { pieces, done }, _place) = app.engine.copy_in(&parse(&lab)?, &parse(&node)?, request).await?;
-    let mut body = body.into_data_stream();
+    let (Incoming { pieces, mut done }, _place) = app.engine.copy_in(&parse(lab)?, &parse(node)?, request).await?;
     let feed = async move {
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| bad_request("the body could not be read to its end"))?;
@@ -140,15 +151,11 @@ pub(super) async fn put(
         }
         Ok::<_, Problem>(())
     };
-    let (mut feed, mut done) = (pin!(feed), done);
+    let mut feed = pin!(feed);
     let mut fed = false;
     loop {
         tokio::select! {
-            done = &mut done => {
-                let done = done.map_err(|_| broken_off())?;
-                done.map_err(Refusal::from)?;
-                return Ok(StatusCode::NO_CONTENT.into_response());
-            }
+            done = &mut done => return Ok(done.map_err(|_| broken_off())?.map_err(Refusal::from)?),
             end = &mut feed, if !fed => {
                 end?;
                 fed = true;
@@ -156,6 +163,20 @@ pub(super) async fn put(
             () = app.stop.cancelled() => return Err(Refusal::Stopping.into()),
         }
     }
+}
+
+/// Reads what a client still sends while it is answered already: closed in its face, the connection would be reset, and
+/// the answer with it.
+fn read_off(app: &App, mut body: BodyDataStream) {
+    let stop = app.stop.clone();
+    let rest = async move {
+        let rest = async { while let Some(Ok(_)) = body.next().await {} };
+        tokio::select! {
+            _ = tokio::time::timeout(READ_OFF, rest) => {}
+            () = stop.cancelled() => {}
+        }
+    };
+    task::spawn("rest of an archive", app.tasks.track_future(rest));
 }
 
 fn broken_off() -> Problem {

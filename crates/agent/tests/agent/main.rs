@@ -3,6 +3,7 @@
 
 mod access;
 mod bench;
+mod copy;
 mod doors;
 mod health;
 mod labs;

@@ -14,19 +14,19 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::bench::{Bench, within};
 
 /// Reads server-sent events: name and data.
-struct Stream {
+pub(crate) struct Stream {
     body: Incoming,
     text: String,
 }
 
 impl Stream {
-    async fn open(bench: &Bench, path: &str) -> Self {
+    pub(crate) async fn open(bench: &Bench, path: &str) -> Self {
         let response = bench.unix().await.open(path).await;
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body(), text: String::new() }
     }
 
-    async fn next(&mut self) -> Option<(String, String)> {
+    pub(crate) async fn next(&mut self) -> Option<(String, String)> {
         loop {
             if let Some((one, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| {
