@@ -29,10 +29,13 @@ pub struct KernelLimits {
     work: SyncSender<Work>,
 }
 
-/// Where the kernel says them: `/` but in tests.
+/// Where the kernel says them.
 #[derive(Debug)]
 struct Files {
+    /// `/` but in tests.
     root: PathBuf,
+    /// The control groups that the agent's nodes count against. Found once: neither they nor the agent move.
+    groups: Vec<PathBuf>,
 }
 
 impl KernelLimits {
@@ -43,7 +46,7 @@ impl KernelLimits {
 
     fn below(root: &Path) -> io::Result<Self> {
         let (work, queue) = sync_channel::<Work>(QUEUE);
-        let files = Files { root: root.to_owned() };
+        let files = Files::below(root);
         thread::Builder::new().name("limits".into()).spawn(move || queue.iter().for_each(|work| work(&files)))?;
         Ok(Self { work })
     }
@@ -114,6 +117,12 @@ impl Limits for KernelLimits {
 }
 
 impl Files {
+    fn below(root: &Path) -> Self {
+        let mut files = Self { root: root.to_owned(), groups: Vec::new() };
+        files.groups = files.pids_groups().unwrap_or_default();
+        files
+    }
+
     fn text(&self, path: &str) -> io::Result<String> {
         fs::read_to_string(self.root.join(path))
     }
@@ -164,24 +173,29 @@ impl Files {
                 let load = self.text("proc/loadavg").ok()?;
                 load.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
             }
-            Limit::Mounts => Some(self.text("proc/self/mountinfo").ok()?.lines().count() as u64),
+            // The shortest of the lists: each line costs the kernel a walk.
+            Limit::Mounts => Some(self.text("proc/self/mounts").ok()?.lines().count() as u64),
             _ => None,
         }
     }
 
-    /// The control group that nodes share with the agent and that has the least left: in version 1 they stay in the
-    /// agent's group for process ids; in version 2 they leave it, so only a limit of the whole tree counts.
+    /// The control group that nodes share with the agent and that has the least left.
     fn group(&self) -> Option<Level> {
-        let (mounts, groups) = (self.text("proc/self/mountinfo").ok()?, self.text("proc/self/cgroup").ok()?);
-        let (top, own) = pids_group(&mounts, &groups)?;
-        let above = own.ancestors().map(|part| top.join(part));
-        let levels = above.filter_map(|group| {
-            let group = group.strip_prefix("/").map(|group| self.root.join(group)).unwrap_or(group);
+        let levels = self.groups.iter().filter_map(|group| {
             let number = |file| fs::read_to_string(group.join(file)).ok()?.trim().parse().ok();
             let place = Some(group.join("pids.max").display().to_string());
             Some(Level { max: number("pids.max")?, used: number("pids.current")?, place })
         });
         levels.min_by_key(|level| level.max.saturating_sub(level.used))
+    }
+
+    /// In version 1 nodes stay in the agent's group for process ids and in all above it; in version 2 they leave it, so
+    /// only a limit of the whole tree counts.
+    fn pids_groups(&self) -> Option<Vec<PathBuf>> {
+        let (mounts, groups) = (self.text("proc/self/mountinfo").ok()?, self.text("proc/self/cgroup").ok()?);
+        let (top, own) = pids_group(&mounts, &groups)?;
+        let place = |group: PathBuf| group.strip_prefix("/").map(|group| self.root.join(group)).unwrap_or(group);
+        Some(own.ancestors().map(|part| place(top.join(part))).collect())
     }
 }
 
@@ -228,7 +242,7 @@ mod tests {
     }
 
     fn read(root: &tempfile::TempDir) -> BTreeMap<Limit, (u64, u64)> {
-        let host = Files { root: root.path().to_owned() }.read();
+        let host = Files::below(root.path()).read();
         host.levels.into_iter().map(|(limit, level)| (limit, (level.max, level.used))).collect()
     }
 
@@ -242,7 +256,7 @@ mod tests {
             ("proc/loadavg", "3.84 3.26 2.15 5/140 13971\n"),
             ("proc/sys/fs/file-max", "9223372036854775807\n"),
             ("proc/sys/fs/file-nr", "961\t0\t2466170\n"),
-            ("proc/self/mountinfo", "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"),
+            ("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n"),
             ("proc/sys/fs/mount-max", "100000\n"),
             ("proc/self/fd/0", ""),
             ("proc/self/fd/1", ""),
