@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeKind, NodeName};
-use netloom_plan::{Desired, Live, Side};
+use netloom_plan::{Desired, Live, Printed, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{Store, StoreError, Write};
@@ -78,7 +78,13 @@ impl Wish {
             stopped: &self.stopped,
             restarts: &self.restarts,
             restart_due,
+            prints: None,
         }
+    }
+
+    /// What its fingerprints are made of.
+    pub(crate) fn printed(&self) -> Printed<'_> {
+        Printed { lab: &self.lab, rebuild: self.rebuild, restarts: &self.restarts }
     }
 
     /// Forgets what a person asked of nodes that are not there any more, or run nothing.

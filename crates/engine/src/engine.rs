@@ -21,8 +21,8 @@ use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, DeployRequest, EditRequest, QUEUE, check_drivers, check_host, next_edit, next_wish,
-    observe, panicked, within,
+    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, QUEUE, check_drivers, check_host, next_edit,
+    next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
@@ -328,16 +328,24 @@ impl Engine {
     /// before the first has ended; while a deploy or destroy is under way they are refused.
     pub async fn edit(&self, lab: &LabName, request: EditRequest) -> Accepted {
         let there = self.shared.wishes.get(lab).ok_or_else(|| Refusal::NoLab(lab.clone()))?;
-        if request.patch.get("nodes").is_some() {
-            let wish = next_edit(&there, &request)?.wish;
-            self.ask_drivers(Some(there.clone()), wish).await?;
-        }
-        // What is wrong with the edit is said by the lab's actor, which knows what came before it.
-        let warnings = match next_edit(&there, &request) {
-            Ok(edited) if edited.wish.lab != there.lab => admit(&self.shared, &edited.wish, RaiseLimits::No).await?,
-            Ok(_) | Err(_) => Vec::new(),
+        let draft = match next_edit(&there, &request) {
+            Ok(edited) => Some(Draft { of: there.clone(), edited }),
+            // What is wrong with an edit of links is said by the lab's actor, which knows what came before it.
+            Err(_) if request.patch.get("nodes").is_none() => None,
+            Err(refusal) => return Err(refusal),
         };
-        let operation = self.ask(lab, move |reply| Command::Edit { request: request.clone(), reply }).await?;
+        if let Some(draft) = &draft
+            && request.patch.get("nodes").is_some()
+        {
+            self.ask_drivers(Some(there.clone()), draft.edited.wish.clone()).await?;
+        }
+        let more = draft.as_ref().filter(|draft| draft.edited.wish.lab != there.lab);
+        let warnings = match more {
+            Some(draft) => admit(&self.shared, &draft.edited.wish, RaiseLimits::No).await?,
+            None => Vec::new(),
+        };
+        let edit = move |reply| Command::Edit { request: request.clone(), draft: draft.clone(), reply };
+        let operation = self.ask(lab, edit).await?;
         operation.warn(warnings);
         Ok(operation)
     }

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::check::check;
@@ -16,10 +17,16 @@ use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, N
 use crate::topology::nearest::nearest;
 
 /// A whole lab, checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "LabParts", into = "LabParts")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "LabParts")]
 pub struct Lab {
     parts: LabParts,
+}
+
+impl Serialize for Lab {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.parts.serialize(serializer)
+    }
 }
 
 /// The parts of a lab before [`Lab::new`] has checked how they fit together; also its form on the wire.
@@ -509,7 +516,7 @@ impl fmt::Display for Interface {
 /// The name of a link: its ends as `node:interface` (the host is `host`), sorted and joined by `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct LinkId(String);
+pub struct LinkId(Arc<str>);
 
 impl LinkId {
     /// The text itself.
@@ -518,7 +525,7 @@ impl LinkId {
     }
 
     /// An id that was read back from a mark or a store.
-    pub fn from_text(text: impl Into<String>) -> Self {
+    pub fn from_text(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 }
@@ -545,7 +552,7 @@ impl Link {
     pub fn id(&self) -> LinkId {
         let mut ends: Vec<String> = self.ends().map(End::label).collect();
         ends.sort();
-        LinkId(ends.join("-"))
+        LinkId(ends.join("-").into())
     }
 
     /// Its one or two ends.
@@ -563,9 +570,7 @@ pub fn derived_mac(lab: &LabName, end: &str, attempt: u32) -> Mac {
 
 /// The SHA-256 of some bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    let halves = |byte: &u8| [byte >> 4, byte & 15].map(|half| DIGITS[usize::from(half)]);
+    Sha256::digest(bytes).iter().flat_map(halves).collect()
 }

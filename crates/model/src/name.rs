@@ -1,11 +1,12 @@
 //! Names and small values that cannot be wrong: each is checked once, when it is made.
 //!
 //! Nothing behind these types has to look again whether a name may be a file name, an interface
-//! name or a part of a cgroup path.
+//! name or a part of a cgroup path. Names are shared, not copied: a lab's are in every fact, step and event.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,8 @@ macro_rules! text_type {
     ($(#[$doc:meta])* $name:ident, $check:path) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[serde(try_from = "String")]
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// The text itself.
@@ -49,20 +50,21 @@ macro_rules! text_type {
             type Error = Invalid;
             fn try_from(text: String) -> Result<Self, Invalid> {
                 $check(&text)?;
-                Ok(Self(text))
+                Ok(Self(text.into()))
             }
         }
 
         impl FromStr for $name {
             type Err = Invalid;
             fn from_str(text: &str) -> Result<Self, Invalid> {
-                Self::try_from(text.to_owned())
+                $check(text)?;
+                Ok(Self(text.into()))
             }
         }
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
-use netloom_model::{Link, Node, hex};
+use netloom_model::{Link, Node};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// What has to happen to a running node when a field of it changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,16 +44,41 @@ pub const NODE_FIELDS: [(&str, Effect); 18] = [
     ("startup_delay", Effect::Live),
 ];
 
-/// The hashes of a node's spec, one per [`Effect`]; written `recreate.restart.live`, 8 hex digits each.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A hash of a part of a spec; written as 8 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Print(u32);
+
+impl Print {
+    fn of(text: &str) -> Self {
+        let digest = Sha256::digest(text.as_bytes());
+        Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+    }
+}
+
+impl fmt::Display for Print {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+impl FromStr for Print {
+    type Err = Unreadable;
+    fn from_str(text: &str) -> Result<Self, Unreadable> {
+        let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u32::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(Unreadable)
+    }
+}
+
+/// The hashes of a node's spec, one per [`Effect`]; written `recreate.restart.live`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeFingerprint {
     /// Hash of the fields whose change means [`Effect::Recreate`].
-    pub recreate: String,
+    pub recreate: Print,
     /// Hash of the fields whose change means [`Effect::Restart`].
-    pub restart: String,
+    pub restart: Print,
     /// Hash of the fields whose change means [`Effect::Live`].
-    pub live: String,
+    pub live: Print,
 }
 
 impl NodeFingerprint {
@@ -76,7 +102,7 @@ impl NodeFingerprint {
                 Effect::Restart => restarts,
                 Effect::Live => 0,
             };
-            short(&format!("{salt}{text}"))
+            Print::of(&format!("{salt}{text}"))
         };
         Self { recreate: hash(Effect::Recreate), restart: hash(Effect::Restart), live: hash(Effect::Live) }
     }
@@ -100,9 +126,9 @@ impl NodeFingerprint {
 #[serde(try_from = "String", into = "String")]
 pub struct LinkFingerprint {
     /// Ends, interfaces and MAC addresses: a change makes a new link.
-    pub identity: String,
+    pub identity: Print,
     /// MTU and addresses: a change is set live.
-    pub config: String,
+    pub config: Print,
 }
 
 impl LinkFingerprint {
@@ -114,12 +140,8 @@ impl LinkFingerprint {
             let _ = write!(identity, "|{:?}|{}|{}", end.at, end.interface, end.mac);
             let _ = write!(config, "|{:?}|{:?}", end.ipv4, end.ipv6);
         }
-        Self { identity: short(&identity), config: short(&config) }
+        Self { identity: Print::of(&identity), config: Print::of(&config) }
     }
-}
-
-fn short(text: &str) -> String {
-    hex(text.as_bytes())[..8].to_owned()
 }
 
 /// A fingerprint that cannot be read; such an object counts as changed in every respect.
@@ -138,15 +160,15 @@ macro_rules! dotted {
     ($name:ident { $($field:ident),+ }) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&[$(self.$field.as_str()),+].join("."))
+                f.write_str(&[$(self.$field.to_string()),+].join("."))
             }
         }
 
         impl FromStr for $name {
             type Err = Unreadable;
             fn from_str(text: &str) -> Result<Self, Unreadable> {
-                let mut parts = text.split('.').map(str::to_owned);
-                let parsed = Self { $($field: parts.next().ok_or(Unreadable)?),+ };
+                let mut parts = text.split('.');
+                let parsed = Self { $($field: parts.next().ok_or(Unreadable)?.parse()?),+ };
                 if parts.next().is_some() { Err(Unreadable) } else { Ok(parsed) }
             }
         }

@@ -15,6 +15,7 @@ mod limits;
 mod names;
 mod obstacle;
 mod planner;
+mod prints;
 mod state;
 mod step;
 
@@ -24,6 +25,7 @@ pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortag
 pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, obstacles};
 pub use planner::plan;
+pub use prints::{Printed, Prints};
 pub use state::{
     AdminState, Desired, Live, LiveMark, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side,
 };

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeKind, NodeName, RuntimeKind};
 
-use crate::fingerprint::{Effect, LinkFingerprint, NodeFingerprint};
-use crate::names::{names, names_hash};
+use crate::fingerprint::{Effect, NodeFingerprint};
 use crate::state::{AdminState, Desired, NodeState, Observed, ObservedNode, Side};
 use crate::step::{Action, Plan, Step, StepId};
 
@@ -99,7 +98,7 @@ fn is_begun(node: &ObservedNode) -> bool {
 impl<'a> Planner<'a> {
     fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
         let links = desired.lab.map(Lab::links).unwrap_or_default();
-        let names_wanted = desired.lab.map(|lab| names_hash(&names(lab)));
+        let names_wanted = desired.names();
         let local = links.iter().filter(|link| link.ends().all(|end| place(&end.at).is_some()));
         let mut planner = Self {
             lab: desired.lab,
@@ -333,8 +332,7 @@ impl<'a> Planner<'a> {
             .filter_map(|end| end.at.node())
             .any(|node| matches!(self.fate(node), Fate::Create | Fate::Recreate));
         let there = self.observed.links.get(id);
-        dies || there
-            .is_none_or(|there| there.fingerprint.identity != LinkFingerprint::of(link, self.desired.rebuild).identity)
+        dies || there.is_none_or(|there| there.fingerprint.identity != self.desired.link_fingerprint(id, link).identity)
     }
 
     /// Whether a link stays when the nodes go that the plan deletes.
@@ -372,7 +370,7 @@ impl<'a> Planner<'a> {
             last = Some(self.add(Action::CreateLink { link: id.clone() }, reason, after));
             down = BTreeSet::new();
         } else if let Some(there) = there
-            && there.fingerprint.config != LinkFingerprint::of(link, self.desired.rebuild).config
+            && there.fingerprint.config != self.desired.link_fingerprint(id, link).config
         {
             let action = Action::UpdateLink { link: id.clone() };
             last = Some(self.add(action, "MTU or addresses changed", Vec::new()));

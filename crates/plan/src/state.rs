@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, Lab, LinkId, Node, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, InterfaceName, Lab, Link, LinkId, Node, NodeName, RuntimeKind};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
+use crate::names::{names, names_hash};
+use crate::prints::Prints;
 
 /// The life of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,12 +152,27 @@ pub struct Desired<'a> {
     pub restarts: &'a BTreeMap<NodeName, u64>,
     /// Nodes that ended and are to be started again now (their restart policy and back-off say so).
     pub restart_due: &'a BTreeSet<NodeName>,
+    /// The lab's fingerprints, if they have been reckoned already.
+    pub prints: Option<&'a Prints>,
 }
 
 impl Desired<'_> {
     /// The fingerprint of a node of the lab as it is wanted.
     pub fn fingerprint(&self, name: &NodeName, node: &Node) -> NodeFingerprint {
-        NodeFingerprint::of(node, self.rebuild, self.restarts.get(name).copied().unwrap_or_default())
+        let known = self.prints.and_then(|prints| prints.nodes.get(name)).cloned();
+        known.unwrap_or_else(|| NodeFingerprint::of(node, self.rebuild, self.restarts.get(name).copied().unwrap_or(0)))
+    }
+
+    /// The fingerprint of a link of the lab as it is wanted.
+    pub fn link_fingerprint(&self, id: &LinkId, link: &Link) -> LinkFingerprint {
+        let known = self.prints.and_then(|prints| prints.links.get(id)).cloned();
+        known.unwrap_or_else(|| LinkFingerprint::of(link, self.rebuild))
+    }
+
+    /// The hash of the lab's names file, if the lab is wanted.
+    pub(crate) fn names(&self) -> Option<String> {
+        let known = self.prints.map(|prints| prints.names.clone());
+        self.lab.map(|lab| known.unwrap_or_else(|| names_hash(&names(lab))))
     }
 }
 

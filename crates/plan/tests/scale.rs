@@ -29,8 +29,15 @@ fn ten_thousand_nodes_are_planned_quickly() {
     let lab = ring(10_000);
     let (down, stopped, due) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let restarts = BTreeMap::new();
-    let desired =
-        Desired { lab: Some(&lab), rebuild: 0, down: &down, stopped: &stopped, restarts: &restarts, restart_due: &due };
+    let desired = Desired {
+        lab: Some(&lab),
+        rebuild: 0,
+        down: &down,
+        stopped: &stopped,
+        restarts: &restarts,
+        restart_due: &due,
+        prints: None,
+    };
     let mut observed = Observed::default();
     let begun = Instant::now();
     let all = plan(lab.name(), &desired, &observed);

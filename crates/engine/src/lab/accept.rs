@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::actor::{Active, Actor};
 use super::admit::{check_host, next_wish};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
-use super::edit::{EditRequest, Edited, Scope, next_edit};
+use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use crate::desired::{Phase, Wish, put, wish_key};
 use crate::driver::{StoreError, Write};
 use crate::event::What;
@@ -64,7 +64,7 @@ impl Actor {
         let (next, reply) = match command {
             Command::Deploy { request, reply } => (self.deploy(&request), reply),
             Command::Destroy { reply } => (self.destroy(), reply),
-            Command::Edit { request, reply } => (self.edit(&request), reply),
+            Command::Edit { request, draft, reply } => (self.edit(&request, draft), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
         };
         // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
@@ -206,9 +206,12 @@ impl Actor {
         Ok(Next::Answer(self.begin("destroy", Scope::Lab)))
     }
 
-    fn edit(&mut self, request: &EditRequest) -> Result<Next, Refusal> {
+    fn edit(&mut self, request: &EditRequest, draft: Option<Draft>) -> Result<Next, Refusal> {
         let there = self.wish.clone().ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
-        let Edited { wish, scope } = next_edit(&there, request)?;
+        let Edited { wish, scope } = match draft {
+            Some(draft) if Arc::ptr_eq(&draft.of, &there) => draft.edited,
+            _ => next_edit(&there, request)?,
+        };
         // Edits may follow each other quickly; each ends when what it named is as it should be.
         if self.active.iter().any(|active| active.scope == Scope::Lab) {
             return Err(self.in_progress().expect("one is under way"));

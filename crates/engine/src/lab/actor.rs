@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use netloom_failpoint::point;
 use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy};
-use netloom_plan::{Action, Desired, NodeState, Observed, Plan, StepId, plan};
+use netloom_plan::{Action, Desired, NodeState, Observed, Plan, Prints, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -90,6 +90,8 @@ pub(crate) struct Actor {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) changes: watch::Receiver<u64>,
     pub(super) wish: Option<Arc<Wish>>,
+    /// The fingerprints of the wish that was planned for last.
+    prints: Option<(Arc<Wish>, Prints)>,
     pub(super) active: Vec<Active>,
     pub(super) execution: Option<(Execution, Arc<StepContext>)>,
     /// Steps that fail again until the wish changes.
@@ -121,6 +123,7 @@ impl Actor {
             commands,
             changes,
             wish,
+            prints: None,
             active: Vec::new(),
             execution: None,
             given_up: BTreeMap::new(),
@@ -263,6 +266,7 @@ impl Actor {
                 return Life::Goes;
             }
         }
+        self.reckon();
         let (observed, steps) = self.plan(self.wish.as_deref(), &snapshot);
         if steps.is_empty() {
             return self.rest(&snapshot, &observed);
@@ -329,6 +333,16 @@ impl Actor {
         }
     }
 
+    /// Reckons the fingerprints of the wish, unless they are known.
+    fn reckon(&mut self) {
+        self.prints = match (&self.wish, self.prints.take()) {
+            (None, _) => None,
+            (Some(wish), Some((of, prints))) if Arc::ptr_eq(wish, &of) => Some((of, prints)),
+            (Some(wish), Some((of, prints))) => Some((wish.clone(), prints.then(of.printed(), wish.printed()))),
+            (Some(wish), None) => Some((wish.clone(), Prints::of(wish.printed()))),
+        };
+    }
+
     fn plan(&self, wish: Option<&Wish>, snapshot: &Snapshot) -> (Observed, Plan) {
         let now = Instant::now();
         let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
@@ -336,9 +350,19 @@ impl Actor {
         let observed = observe(&self.name, lab, wish, &done, snapshot);
         let due = self.restarts.due(now);
         let (down, stopped, restarts) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        let nothing =
-            Desired { lab: None, rebuild: 0, down: &down, stopped: &stopped, restarts: &restarts, restart_due: &due };
-        let desired = wish.map_or(nothing, |wish| wish.desired(&due));
+        let nothing = Desired {
+            lab: None,
+            rebuild: 0,
+            down: &down,
+            stopped: &stopped,
+            restarts: &restarts,
+            restart_due: &due,
+            prints: None,
+        };
+        let prints =
+            self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| std::ptr::eq(wish, &raw const **of)));
+        let prints = prints.map(|(_, prints)| prints);
+        let desired = wish.map_or(nothing, |wish| Desired { prints, ..wish.desired(&due) });
         let mut steps = plan(&self.name, &desired, &observed);
         self.leave_out_given_up(&mut steps);
         (observed, steps)

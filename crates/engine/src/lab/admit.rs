@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{DeployRequest, Rebuild};
-use super::observe::observe;
+use super::observe::observe_host;
 use super::step::within;
 use crate::desired::{Authority, Phase, Wish};
 use crate::driver::{Context, NodeOrder};
@@ -121,7 +121,7 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
             return Err(no_runtime(shared, name, node));
         }
     }
-    let observed = observe(wish.lab.name(), Some(&wish.lab), there, &BTreeMap::new(), &snapshot);
+    let observed = observe_host(wish.lab.name(), Some(&wish.lab), there, &snapshot);
     let found = obstacles(&wish.desired(&BTreeSet::new()), &observed);
     if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use netloom_model::{Lab, NodeName};
 use tokio::sync::oneshot;
 
-use super::edit::EditRequest;
+use super::edit::{Draft, EditRequest};
 use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
 use crate::refusal::Refusal;
@@ -43,10 +43,23 @@ pub(crate) type Accepted = Result<Arc<Operation>, Refusal>;
 /// What a lab's actor is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Deploy { request: DeployRequest, reply: oneshot::Sender<Accepted> },
-    Destroy { reply: oneshot::Sender<Accepted> },
-    Edit { request: EditRequest, reply: oneshot::Sender<Accepted> },
-    Cancel { operation: OperationId, reply: oneshot::Sender<Accepted> },
+    Deploy {
+        request: DeployRequest,
+        reply: oneshot::Sender<Accepted>,
+    },
+    Destroy {
+        reply: oneshot::Sender<Accepted>,
+    },
+    /// With what it came to before it was its turn, which holds unless something came between.
+    Edit {
+        request: EditRequest,
+        draft: Option<Draft>,
+        reply: oneshot::Sender<Accepted>,
+    },
+    Cancel {
+        operation: OperationId,
+        reply: oneshot::Sender<Accepted>,
+    },
 }
 
 impl Command {

@@ -23,8 +23,17 @@ pub struct EditRequest {
     pub generation: Option<u64>,
 }
 
+/// What an edit came to for a wish.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    /// The wish.
+    pub(crate) of: Arc<Wish>,
+    /// What it came to.
+    pub(crate) edited: Edited,
+}
+
 /// What an edit comes to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Edited {
     /// The next wish; the present one if nothing changes.
     pub(crate) wish: Wish,
@@ -91,27 +100,27 @@ fn edit(there: &Wish, patch: &Value) -> Result<Edited, Vec<String>> {
     let Value::Object(members) = patch else {
         return Err(vec!["the patch is not a map; write for example {\"links\":{\"r1:eth5 r3:eth5\":{}}}".to_owned()]);
     };
-    let mut draft = Draft::new(there);
+    let mut change = Change::new(there);
     let none = Map::new();
     for (member, value) in members {
         match (member.as_str(), value) {
             ("nodes" | "links", Value::Object(_)) => {}
-            ("nodes" | "links", _) => draft.wrong.push(format!("`{member}` is a map: name each that changes")),
+            ("nodes" | "links", _) => change.wrong.push(format!("`{member}` is a map: name each that changes")),
             ("name" | "generation" | "prefix" | "source", _) => {
-                draft.wrong.push(format!("`{member}` cannot be changed while the lab is there"));
+                change.wrong.push(format!("`{member}` cannot be changed while the lab is there"));
             }
-            _ => draft.wrong.push(format!("a lab has no `{member}`; it has `nodes` and `links`")),
+            _ => change.wrong.push(format!("a lab has no `{member}`; it has `nodes` and `links`")),
         }
     }
     let of = |member: &str| members.get(member).and_then(Value::as_object).unwrap_or(&none);
     for (name, value) in of("nodes") {
-        draft.node(name, value);
+        change.node(name, value);
     }
-    draft.links(of("links"));
-    draft.finish()
+    change.links(of("links"));
+    change.finish()
 }
 
-struct Draft<'a> {
+struct Change<'a> {
     there: &'a Wish,
     parts: LabParts,
     links: BTreeMap<LinkId, Link>,
@@ -121,7 +130,7 @@ struct Draft<'a> {
     wrong: Vec<String>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> Change<'a> {
     fn new(there: &'a Wish) -> Self {
         let mut parts = (*there.lab).clone().into_parts();
         let links = std::mem::take(&mut parts.links).into_iter().map(|link| (link.id(), link)).collect();

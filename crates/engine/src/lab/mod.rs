@@ -26,6 +26,6 @@ pub(crate) use admit::{check_drivers, check_host, next_wish};
 pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub use edit::EditRequest;
-pub(crate) use edit::next_edit;
+pub(crate) use edit::{Draft, next_edit};
 pub(crate) use observe::observe;
 pub(crate) use step::{engine_error, panicked, within};

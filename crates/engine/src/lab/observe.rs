@@ -34,10 +34,14 @@ pub(crate) fn observe(
     Observed {
         nodes,
         links: links(name, lab, wish, snapshot),
-        bridges: bridges(lab, wish, snapshot),
         names: facts.and_then(|facts| facts.names.clone()),
-        taken: snapshot.taken(name),
+        ..observe_host(name, lab, wish, snapshot)
     }
+}
+
+/// What is there of the host that a lab meets, without anything of the lab itself.
+pub(crate) fn observe_host(name: &LabName, lab: Option<&Lab>, wish: Option<&Wish>, snapshot: &Snapshot) -> Observed {
+    Observed { bridges: bridges(lab, wish, snapshot), taken: snapshot.taken(name), ..Observed::default() }
 }
 
 fn links(

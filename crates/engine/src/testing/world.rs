@@ -210,7 +210,7 @@ impl World {
     pub fn add_node(&self, lab: &str, node: &str) {
         let mut state = self.lock();
         let key: (LabName, NodeName) = (name(lab), name(node));
-        let none = NodeFingerprint { recreate: String::new(), restart: String::new(), live: String::new() };
+        let none = NodeFingerprint::default();
         let fact = NodeFact {
             lab: key.0.clone(),
             node: key.1.clone(),

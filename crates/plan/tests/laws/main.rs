@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use labs::{Wanted, edited, want};
 use netloom_model::{LinkId, NodeName};
-use netloom_plan::{Action, NodeState, Plan, StepId};
+use netloom_plan::{Action, Desired, NodeState, Plan, Printed, Prints, StepId, plan};
 use proptest::prelude::*;
 use world::{World, ideal, other_order};
 
@@ -18,6 +18,10 @@ fn deployed(wanted: &Wanted) -> World {
     let plan = world.plan(wanted);
     world.carry_out(&plan.steps, wanted);
     world
+}
+
+fn printed(wanted: &Wanted) -> Printed<'_> {
+    Printed { lab: wanted.lab.as_ref().unwrap(), rebuild: wanted.rebuild, restarts: &wanted.restarts }
 }
 
 fn assert_ordered(plan: &Plan) {
@@ -92,6 +96,17 @@ proptest! {
         let mut world = World::default();
         world.carry_out(&other_order(&plan, seed), &wanted);
         prop_assert_eq!(&world.seen_beside_last_lives(&wanted), &ideal(&wanted));
+    }
+
+    #[test]
+    fn fingerprints_that_are_kept_over_an_edit_are_those_of_the_edited_lab((first, second) in edited()) {
+        let (first, second) = (Wanted::of(&first), Wanted::of(&second));
+        let prints = Prints::of(printed(&first)).then(printed(&first), printed(&second));
+        prop_assert_eq!(&prints, &Prints::of(printed(&second)));
+        let world = deployed(&first);
+        let desired = Desired { prints: Some(&prints), ..second.desired() };
+        let planned = plan(second.lab.as_ref().unwrap().name(), &desired, &world.seen);
+        prop_assert_eq!(planned, world.plan(&second));
     }
 
     #[test]
