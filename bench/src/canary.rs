@@ -78,13 +78,11 @@ impl Song {
             };
             line.print();
         }
-        for why in self.failed.iter().take(3) {
-            eprintln!("canary: {why}");
-        }
         let none = ("0".to_owned(), self.failed.is_empty());
         let line = Line {
             what: "main runtime under all of this: failed".to_owned(),
             figure: self.failed.len().to_string(),
+            more: self.failed.first().cloned().unwrap_or_default(),
             bar: Some(none),
             ..Line::default()
         };

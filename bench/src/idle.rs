@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::agent::Agent;
 use crate::stats::{milliseconds, seconds};
-use crate::table::Line;
+use crate::table::{Line, print_all};
 
 /// For how long it is watched.
 const WATCHED: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub(crate) fn measure(agent: &Agent, lab: &str, size: usize, memory: f64) -> Res
         bar: Some(("≤ 200 ms".to_owned(), nothing <= 0.2)),
         ..Line::default()
     };
-    Ok([memory, init, nothing].into_iter().map(|line| line.print()).all(|holds| holds))
+    Ok(print_all([memory, init, nothing]))
 }
 
 /// Watches an agent that has a small lab and nothing to do.
@@ -90,7 +90,7 @@ pub(crate) fn watch(agent: &Agent) -> Result<bool> {
             ..Line::default()
         },
     ];
-    Ok(lines.into_iter().map(|line| line.print()).all(|holds| holds) && good)
+    Ok(print_all(lines) && good)
 }
 
 /// What the threads of a process have done: times they have waited, seconds they have run.

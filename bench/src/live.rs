@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::host::Kernel;
 use crate::ring;
 use crate::stats::{Sample, milliseconds};
-use crate::table::Line;
+use crate::table::{Line, print_all};
 
 /// Nodes of the lab that is edited.
 const SIZE: usize = 500;
@@ -19,7 +19,7 @@ const SIZE: usize = 500;
 const AT_REST: usize = 200;
 /// Nodes of the lab that is destroyed meanwhile, and how often.
 const OTHER: usize = 200;
-const ROUNDS: usize = 12;
+const ROUNDS: usize = 25;
 /// The bars, in seconds.
 const ADD_P50: f64 = 0.020;
 const REMOVE_P50: f64 = 0.040;
@@ -55,22 +55,17 @@ pub(crate) fn measure(agent: &Agent, kernel: &Kernel) -> Result<bool> {
     }
     agent.destroy("live")?;
     let median = |what: &str, sample: &Sample, most: f64| {
-        let holds = sample.median() <= most;
-        line(what, sample, (format!("p50 ≤ {}", milliseconds(most)), holds)).print()
+        line(what, sample, (format!("p50 ≤ {}", milliseconds(most)), sample.median() <= most))
     };
-    let rest = [
+    let tail = |what: &str, sample: &Sample| {
+        line(what, sample, (format!("p99 ≤ {}", milliseconds(P99)), sample.at(0.99) <= P99))
+    };
+    Ok(print_all([
         median("a live link added, at rest", &rest.add, ADD_P50),
         median("a live link removed, at rest", &rest.remove, REMOVE_P50),
-    ];
-    let tail = |what: &str, sample: &Sample| {
-        let holds = sample.at(0.99) <= P99;
-        line(what, sample, (format!("p99 ≤ {}", milliseconds(P99)), holds)).print()
-    };
-    let busy = [
-        tail("a live link added, another lab going", &busy.add),
-        tail("a live link removed, another lab going", &busy.remove),
-    ];
-    Ok(rest.into_iter().chain(busy).all(|holds| holds))
+        tail("added while another lab goes", &busy.add),
+        tail("removed while another lab goes", &busy.remove),
+    ]))
 }
 
 fn line(what: &str, sample: &Sample, bar: (String, bool)) -> Line {

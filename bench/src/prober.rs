@@ -26,7 +26,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::stats::{Sample, seconds};
-use crate::table::Line;
+use crate::table::{Line, print_all};
 
 /// Probes a second.
 const RATE: u32 = 100;
@@ -157,25 +157,21 @@ impl Report {
     pub(crate) fn print(&self) -> bool {
         let (agent, control) = (self.agent.sample(), self.control.sample());
         let sent = self.agent.answered.len() + self.agent.failed;
-        let line = |what: &str, floor: String, figure: String, more: String, bar: (String, bool)| {
-            Line { what: format!("/healthz under all of this: {what}"), floor, figure, more, bar: Some(bar) }.print()
+        let line = |what: &str, floor: String, figure: String, bar: (String, bool)| Line {
+            what: format!("/healthz under all of this: {what}"),
+            floor,
+            figure,
+            more: format!("of {sent} at {RATE}/s"),
+            bar: Some(bar),
         };
-        let failures = line(
-            "failed",
-            self.control.failed.to_string(),
-            self.agent.failed.to_string(),
-            format!("of {sent} at {RATE}/s"),
-            (format!("0 of ≥ {ENOUGH}"), self.agent.failed == 0 && sent >= ENOUGH),
-        );
-        let at = |share| (seconds(control.at(share)), seconds(agent.at(share)));
-        let (floor, figure) = at(0.99);
-        let p99 = line("p99", floor, figure, String::new(), ("< 5 ms".to_owned(), agent.at(0.99) < 0.005));
-        let (floor, figure) = at(0.999);
-        let bound = 1.5 * control.at(0.999) + 0.001;
-        let holds = agent.at(0.999) <= bound;
-        let p999 = line("p99.9", floor, figure, String::new(), ("≤ 1.5 × control + 1 ms".to_owned(), holds));
-        let (floor, figure) = at(1.0);
-        let most = line("most", floor, figure, String::new(), ("≤ 1 s".to_owned(), agent.most() <= 1.0));
-        failures && p99 && p999 && most
+        let at = |what: &str, share: f64, bar| line(what, seconds(control.at(share)), seconds(agent.at(share)), bar);
+        let (none, bound) = (self.agent.failed == 0 && sent >= ENOUGH, 1.5 * control.at(0.999) + 0.001);
+        let (failed, failed_of_control) = (self.agent.failed.to_string(), self.control.failed.to_string());
+        print_all([
+            line("failed", failed_of_control, failed, (format!("0 of ≥ {ENOUGH}"), none)),
+            at("p99", 0.99, ("< 5 ms".to_owned(), agent.at(0.99) < 0.005)),
+            at("p99.9", 0.999, ("≤ 1.5 × control + 1 ms".to_owned(), agent.at(0.999) <= bound)),
+            at("most", 1.0, ("≤ 1 s".to_owned(), agent.most() <= 1.0)),
+        ])
     }
 }

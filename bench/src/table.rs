@@ -20,6 +20,11 @@ pub(crate) struct Line {
     pub(crate) bar: Option<(String, bool)>,
 }
 
+/// Prints lines, each of them; whether all bars hold.
+pub(crate) fn print_all(lines: impl IntoIterator<Item = Line>) -> bool {
+    lines.into_iter().filter(|line| !line.print()).count() == 0
+}
+
 impl Line {
     /// Prints it; whether its bar holds.
     pub(crate) fn print(&self) -> bool {

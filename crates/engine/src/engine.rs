@@ -329,7 +329,7 @@ impl Engine {
     pub async fn edit(&self, lab: &LabName, request: EditRequest) -> Accepted {
         let there = self.shared.wishes.get(lab).ok_or_else(|| Refusal::NoLab(lab.clone()))?;
         let draft = match next_edit(&there, &request) {
-            Ok(edited) => Some(Draft { of: there.clone(), edited }),
+            Ok(edited) => Some(Box::new(Draft { of: there.clone(), edited })),
             // What is wrong with an edit of links is said by the lab's actor, which knows what came before it.
             Err(_) if request.patch.get("nodes").is_none() => None,
             Err(refusal) => return Err(refusal),

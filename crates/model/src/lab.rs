@@ -165,6 +165,12 @@ impl Lab {
         &self.parts.links
     }
 
+    /// The link of this id.
+    pub fn link(&self, id: &LinkId) -> Option<&Link> {
+        let at = self.parts.links.binary_search_by(|link| link.id().cmp(id)).ok()?;
+        self.parts.links.get(at)
+    }
+
     /// Only some of the nodes, the links between them, and the bridges and host ends of those links.
     ///
     /// A link stays when all nodes that run at its ends stay, and at least one of its ends is a node that was

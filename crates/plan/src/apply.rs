@@ -15,10 +15,7 @@ use crate::step::Action;
 /// When the action does not fit: a node or link made twice, something changed that is not there or not desired.
 pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
     let lab = || desired.lab.expect("only removals are planned for a lab that is not desired");
-    let link_of = |id| {
-        let at = lab().links().binary_search_by(|link| link.id().cmp(id));
-        &lab().links()[at.expect("the link is desired")]
-    };
+    let link_of = |id| lab().link(id).expect("the link is desired");
     let fingerprint_of = |node: &NodeName| desired.fingerprint(node, &lab().nodes()[node]);
     match action {
         Action::EnsureBridge { bridge } => {

@@ -206,7 +206,7 @@ impl Actor {
         Ok(Next::Answer(self.begin("destroy", Scope::Lab)))
     }
 
-    fn edit(&mut self, request: &EditRequest, draft: Option<Draft>) -> Result<Next, Refusal> {
+    fn edit(&mut self, request: &EditRequest, draft: Option<Box<Draft>>) -> Result<Next, Refusal> {
         let there = self.wish.clone().ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
         let Edited { wish, scope } = match draft {
             Some(draft) if Arc::ptr_eq(&draft.of, &there) => draft.edited,

@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// With what it came to before it was its turn, which holds unless something came between.
     Edit {
         request: EditRequest,
-        draft: Option<Draft>,
+        draft: Option<Box<Draft>>,
         reply: oneshot::Sender<Accepted>,
     },
     Cancel {

@@ -256,8 +256,8 @@ impl StepContext {
         let wish = self.wish.as_ref().ok_or_else(|| cancelled("link"))?;
         let lab = wish.lab.clone();
         let print = |id: &netloom_model::LinkId| {
-            let at = lab.links().binary_search_by(|link| link.id().cmp(id)).map_err(|_| cancelled("link"))?;
-            Ok::<_, DriverError>(LinkFingerprint::of(&lab.links()[at], wish.rebuild))
+            let link = lab.link(id).ok_or_else(|| cancelled("link"))?;
+            Ok::<_, DriverError>(LinkFingerprint::of(link, wish.rebuild))
         };
         Ok(match action {
             Action::CreateLink { link } => {

@@ -58,7 +58,7 @@ impl FakeFabric {
 }
 
 fn find<'a>(lab: &'a Lab, id: &LinkId) -> &'a Link {
-    lab.links().iter().find(|link| &link.id() == id).expect("an order's link is in its lab")
+    lab.link(id).expect("an order's link is in its lab")
 }
 
 fn place(lab: &LabName, end: &End) -> Place {

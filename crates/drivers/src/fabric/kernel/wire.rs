@@ -82,8 +82,7 @@ impl Wire {
         fingerprint: &LinkFingerprint,
     ) -> Result<Self, DriverError> {
         let refuse = |cause: String| refused_link(operation, id, cause, ErrorClass::Permanent);
-        let link = lab.links().iter().find(|link| link.id() == *id);
-        let link = link.ok_or_else(|| refuse(format!("lab {} has no such link", lab.name())))?;
+        let link = lab.link(id).ok_or_else(|| refuse(format!("lab {} has no such link", lab.name())))?;
         let a = Port::new(lab.name(), &link.a).map_err(refuse)?;
         let b = link.b.as_ref().map(|end| Port::new(lab.name(), end)).transpose().map_err(refuse)?;
         let (main, other) = match b {
@@ -214,7 +213,7 @@ impl Wire {
 
 /// The end of a link on one side.
 pub(crate) fn end_of(lab: &Lab, id: &LinkId, side: Side) -> Option<End> {
-    let link = lab.links().iter().find(|link| link.id() == *id)?;
+    let link = lab.link(id)?;
     match side {
         Side::A => Some(link.a.clone()),
         Side::B => link.b.clone(),
