@@ -213,7 +213,9 @@ fn write(database: &Database, writes: &[Write]) -> Result<(), redb::Error> {
 }
 
 fn open(path: &Path) -> Result<Database, StoreError> {
-    let database = Builder::new().set_cache_size(CACHE).create(path).map_err(|error| unusable(path, error))?;
+    // Otherwise redb panics over pages that something else has damaged, or believes them. A few milliseconds.
+    let checked = Builder::new().set_cache_size(CACHE).set_check_integrity_on_open(true).create(path);
+    let database = checked.map_err(|error| unusable(path, error))?;
     point!("store.file-made");
     upgrade(&database, path)?;
     Ok(database)
@@ -329,6 +331,36 @@ mod tests {
             "{error}"
         );
         assert_eq!(std::fs::read(&path).unwrap(), b"this was a database once");
+    }
+
+    #[tokio::test]
+    async fn damage_anywhere_in_the_file_is_refused_or_of_no_consequence() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.redb");
+        let put = |n: usize| Write::Put { key: format!("labs/{n}"), value: format!("{{\"lab\": {n}}}").into_bytes() };
+        let store = RedbStore::open(&path).unwrap();
+        for n in 0..100 {
+            store.write(vec![put(n)]).await.unwrap();
+        }
+        let wanted = store.list("labs/").await.unwrap();
+        drop(store);
+        let good = std::fs::read(&path).unwrap();
+        let mut refused = 0;
+        for at in (0..good.len()).step_by(512) {
+            let mut bad = good.clone();
+            bad[at..at + 512].iter_mut().for_each(|byte| *byte = !*byte);
+            std::fs::write(&path, &bad).unwrap();
+            match RedbStore::open(&path) {
+                Err(error) => {
+                    refused += 1;
+                    let error = text(&error);
+                    assert!(error.contains("is damaged") && error.contains("mv "), "at {at}: {error}");
+                    assert_eq!(std::fs::read(&path).unwrap(), bad, "at {at}: it was left as it is");
+                }
+                Ok(store) => assert_eq!(store.list("labs/").await.unwrap(), wanted, "at {at}"),
+            }
+        }
+        assert!(refused > 5, "{refused}");
     }
 
     #[tokio::test]
