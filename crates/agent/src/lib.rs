@@ -11,6 +11,7 @@
 //! | `PUT /labs/{lab}` | body [`wire::PutLab`]; `If-Match: "<generation>"` or `If-None-Match: *`; 202 [`wire::Accepted`] with `Location` |
 //! | `PUT /labs/{lab}?dry-run=true` | 200 `Plan`; nothing is changed |
 //! | `DELETE /labs/{lab}` | 202 [`wire::Accepted`] |
+//! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know; nothing is changed; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable` |
 //! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`] |
 //! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"` |
 //! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`) | `text/plain`, chunk by chunk |

@@ -77,6 +77,10 @@ impl From<Refusal> for Problem {
             }
             Refusal::Destroying(_) => new(409, "destroying", "The lab is being destroyed"),
             Refusal::Edit { why, .. } => Self { reasons: why, ..new(422, "edit", "The edit does not fit the lab") },
+            Refusal::Known(_) => new(409, "known", "The lab is known"),
+            Refusal::Unadoptable { why, .. } => {
+                Self { reasons: why, ..new(409, "unadoptable", "The lab cannot be adopted as it is") }
+            }
             Refusal::Held { .. } => new(409, "held", "The lab is held as it is"),
             Refusal::OtherSource { .. } => new(409, "other-source", "The name belongs to another topology"),
             Refusal::Copy(_) => new(422, "copy", "It cannot be copied"),

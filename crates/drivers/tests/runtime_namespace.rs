@@ -57,7 +57,7 @@ fn name(node: &str) -> NodeName {
 
 fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
     let fingerprint = NodeFingerprint::of(&lab.nodes()[&name(node)], 0, 0);
-    NodeOrder { lab: lab.clone(), node: name(node), fingerprint }
+    NodeOrder { lab: lab.clone(), node: name(node), fingerprint, rebuild: 0, restarts: 0 }
 }
 
 /// A host's directories of a test's own, and an agent on it.

@@ -8,6 +8,7 @@
 //! until observed*. Creates adopt what matches and is ours; deletes tolerate absence; nothing without our mark is
 //! ever touched.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::applied::Applied;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::fact::Report;
 use crate::rates::{NodeUsage, PortCounters};
@@ -41,6 +43,10 @@ pub struct NodeOrder {
     pub node: NodeName,
     /// What to write on it as the spec that was applied.
     pub fingerprint: NodeFingerprint,
+    /// How often a rebuild of the lab was asked for.
+    pub rebuild: u64,
+    /// How often a restart of the node was asked for.
+    pub restarts: u64,
 }
 
 /// An order about links; a wave of a plan goes out as one batch.
@@ -118,6 +124,10 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Looks at everything that carries our mark and sends a [`Report::Relist`].
     async fn relist(&self) -> Result<(), DriverError>;
+
+    /// What it keeps of the nodes of a lab (see [`Applied`]), of each that carries our mark; `None` of one that was made
+    /// before that was kept.
+    async fn applied(&self, lab: &LabName) -> Result<BTreeMap<NodeName, Option<Applied>>, DriverError>;
 
     /// Starts a command in a running node.
     async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError>;

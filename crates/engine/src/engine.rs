@@ -21,7 +21,7 @@ use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, QUEUE, check_drivers, check_host, next_edit,
+    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, Kept, QUEUE, check_drivers, check_host, next_edit,
     next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
@@ -324,6 +324,26 @@ impl Engine {
         self.ask(lab, |reply| Command::Destroy { reply }).await
     }
 
+    /// Wants a lab again that runs and that the store does not know, just as it is; nothing of it is touched. The
+    /// operation has ended already.
+    pub async fn adopt(&self, lab: &LabName) -> Accepted {
+        if self.shared.wishes.get(lab).is_some() {
+            return Err(Refusal::Known(lab.clone()));
+        }
+        let snapshot = self.shared.inventory.snapshot();
+        if snapshot.is_complete(&self.shared.sources) && !snapshot.labs.contains_key(lab) {
+            return Err(Refusal::NoLab(lab.clone()));
+        }
+        let mut kept = Kept::new();
+        for runtime in self.shared.runtimes.values() {
+            let (runtime, name) = (runtime.clone(), lab.clone());
+            let asked = task::own("adopt", async move { runtime.applied(&name).await });
+            let asked = async { asked.await.unwrap_or_else(|panic| Err(panicked(&format!("lab {lab}"), &panic))) };
+            kept.extend(within(&self.session_limit(), &format!("lab {lab}"), asked).await?);
+        }
+        self.ask(lab, move |reply| Command::Adopt { kept: kept.clone(), reply }).await
+    }
+
     /// Stores an edit of a lab as desired and returns the operation that makes it so. Edits may follow each other
     /// before the first has ended; while a deploy or destroy is under way they are refused.
     pub async fn edit(&self, lab: &LabName, request: EditRequest) -> Accepted {
@@ -443,7 +463,7 @@ impl Engine {
         Ok(within(&self.session_limit(), &format!("node {node}"), begun).await??)
     }
 
-    /// How long a session may take to begin.
+    /// How long a session may take to begin, or a driver to answer.
     fn session_limit(&self) -> Context {
         let deadline = tokio::time::Instant::now() + self.shared.config.step_limit;
         Context { deadline: deadline.into_std(), cancel: CancellationToken::new() }

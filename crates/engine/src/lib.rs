@@ -9,6 +9,7 @@
 //! Reads never touch a driver; writes are edits of desired state that a lab's actor makes true; sessions (exec,
 //! logs, copying, rates) have a bulkhead of their own.
 
+mod applied;
 mod bulkhead;
 mod copy;
 mod desired;
@@ -33,6 +34,7 @@ pub mod testing;
 pub mod time;
 mod view;
 
+pub use applied::Applied;
 pub use bulkhead::{Bulkhead, Busy};
 pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner};
 pub use desired::{Authority, Done, Phase, Wish, Wishes};

@@ -59,6 +59,20 @@ pub enum Refusal {
         /// Everything that is wrong.
         why: Vec<String>,
     },
+    /// The lab is wanted already.
+    #[error("lab `{0}` is known to this agent: there is nothing to adopt")]
+    Known(LabName),
+    /// What is there of a lab cannot be wanted just as it is.
+    #[error(
+        "lab `{lab}` stays as it is, and unknown, since it cannot be adopted without a change: {}; deploy its file \
+             instead, which makes the difference", .why.join("; ")
+    )]
+    Unadoptable {
+        /// The lab.
+        lab: LabName,
+        /// Everything that keeps it from that.
+        why: Vec<String>,
+    },
     /// The lab's name belongs to another file.
     #[error(
         "lab `{lab}` is deployed from {theirs}, not from {ours}; give this one another name (`name:` or --name), \

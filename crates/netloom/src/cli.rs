@@ -72,6 +72,8 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Take labs back that run but that the agent does not know any more: its state file was lost or damaged
+    Adopt(Adopt),
     /// Remove labs with everything of theirs
     Destroy(Destroy),
     /// Look at what the agent does or did, or cancel it
@@ -258,6 +260,20 @@ impl Exec {
             (Target::Lab(_), true) => Err("say what to run, after `--`".into()),
         }
     }
+}
+
+/// `netloom adopt`.
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// The lab
+    #[arg(required_unless_present = "all")]
+    pub(crate) lab: Option<LabName>,
+    /// All labs that the agent does not know
+    #[arg(short, long, conflicts_with = "lab")]
+    pub(crate) all: bool,
+    /// The operations, one per line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `netloom destroy`.

@@ -100,6 +100,11 @@ pub(super) async fn destroy(State(app): State<Shared>, Path(lab): Path<String>) 
     outcome(app.engine.destroy(&parse(&lab)?).await)
 }
 
+/// `POST /labs/{lab}/adopt`
+pub(super) async fn adopt(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
+    outcome(app.engine.adopt(&parse(&lab)?).await)
+}
+
 /// `GET /labs/{lab}/desired`
 pub(super) async fn desired(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
     let name: LabName = parse(&lab)?;

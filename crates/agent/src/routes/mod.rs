@@ -16,7 +16,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use netloom_engine::{OperationView, Refusal};
 
 use crate::access::{self, Keys};
@@ -38,6 +38,7 @@ pub(crate) fn for_unix(app: Shared) -> Router {
         .route("/labs/{lab}/desired", get(labs::desired))
         .route("/labs/{lab}/rates", get(rates::of_lab))
         .route("/rates", get(rates::of_all))
+        .route("/labs/{lab}/adopt", post(labs::adopt))
         .route("/labs/{lab}/nodes/{node}/logs", get(nodes::logs))
         .route("/labs/{lab}/nodes/{node}/exec", get(exec::exec))
         // An archive is as large as it is; nothing of it is kept.

@@ -4,18 +4,21 @@
 //! wait for the store: it goes on with what is accepted, and takes no other command meanwhile. When it is not
 //! known whether the store has a wish that was refused, the store is owed the one that holds.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use netloom_failpoint::point;
+use netloom_model::NodeName;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, Actor};
-use super::admit::{check_host, next_wish};
+use super::admit::{check_complete, check_host, next_wish};
+use super::adopt::{Adoption, Kept, adopt};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
-use crate::desired::{Phase, Wish, put, wish_key};
+use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
 use crate::driver::{StoreError, Write};
 use crate::event::What;
 use crate::operation::{Operation, OperationId, OperationState};
@@ -36,6 +39,8 @@ pub(super) enum Then {
     Begin(&'static str, Scope),
     /// As `Begin`, but a store that fails at once does not stop it: a full disk must not keep a lab alive.
     Destroy,
+    /// The wish is accepted as what is there already, and these commands as run.
+    Adopt(BTreeMap<NodeName, Done>),
     /// The operation ends; its lab is held already.
     Cancelled(Arc<Operation>),
 }
@@ -65,6 +70,7 @@ impl Actor {
             Command::Deploy { request, reply } => (self.deploy(&request), reply),
             Command::Destroy { reply } => (self.destroy(), reply),
             Command::Edit { request, draft, reply } => (self.edit(&request, draft), reply),
+            Command::Adopt { kept, reply } => (self.adopt(&kept), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
         };
         // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
@@ -76,14 +82,17 @@ impl Actor {
     }
 
     fn propose(&mut self, wish: Box<Wish>, then: Then, reply: oneshot::Sender<Accepted>) {
-        let (shared, write) = (self.shared.clone(), put(wish_key(&self.name), &*wish));
+        let (shared, mut writes) = (self.shared.clone(), vec![put(wish_key(&self.name), &*wish)]);
         let name = format!("wish of lab {}", self.name);
-        match then {
+        match &then {
             Then::Begin(..) => point!("operation.before-store"),
             Then::Destroy => point!("operation.destroy.before-store"),
+            Then::Adopt(done) => {
+                writes.extend(done.iter().map(|(node, done)| put(done_key(&self.name, node), done)));
+            }
             Then::Cancelled(_) => {}
         }
-        let answer = task::own(name, async move { shared.ledger.write(vec![write]).await });
+        let answer = task::own(name, async move { shared.ledger.write(writes).await });
         self.pending = Some(Pending { wish, then, reply, answer, touched: false });
     }
 
@@ -102,6 +111,15 @@ impl Actor {
             (Then::Destroy, Ok(())) => {
                 point!("operation.destroy.stored");
                 Ok(self.accept_and_begin(*wish, "destroy", Scope::Lab))
+            }
+            (Then::Adopt(done), Ok(())) => Ok(self.take_back(*wish, done)),
+            (Then::Adopt(done), Err(error)) => {
+                if !matches!(error, StoreError::Busy) {
+                    self.owe_wish();
+                    let forget = done.keys().map(|node| Write::Delete { key: done_key(&self.name, node) });
+                    self.shared.ledger.owe(forget.collect());
+                }
+                Err(error.into())
             }
             (Then::Destroy, Err(error)) if !matches!(error, StoreError::Busy | StoreError::NoAnswer { .. }) => {
                 // If the agent dies before the end and the store never recovers, the lab comes back.
@@ -221,6 +239,40 @@ impl Actor {
         }
         check_host(&self.shared, Some(&there), &wish)?;
         Ok(Next::Store(Box::new(wish), Then::Begin("edit", scope)))
+    }
+
+    /// What runs without a wish is wanted again, just as it is.
+    fn adopt(&mut self, kept: &Kept) -> Result<Next, Refusal> {
+        if let Some(in_progress) = self.in_progress() {
+            return Err(in_progress);
+        }
+        if self.wish.is_some() {
+            return Err(Refusal::Known(self.name.clone()));
+        }
+        let snapshot = self.shared.inventory.snapshot();
+        check_complete(&self.shared, &snapshot)?;
+        let facts = snapshot.labs.get(&self.name).ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
+        let Adoption { wish, done } = adopt(&self.name, facts, kept, &snapshot)
+            .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
+        Ok(Next::Store(Box::new(wish), Then::Adopt(done)))
+    }
+
+    /// The operation has ended when it begins: there is nothing to do.
+    fn take_back(&mut self, wish: Wish, done: BTreeMap<NodeName, Done>) -> Arc<Operation> {
+        let (nodes, links) = (wish.lab.nodes().len(), wish.lab.links().len());
+        let execs: usize = done.values().map(|done| done.execs).sum();
+        // Before the wish: a plan between the two would run them again.
+        for (node, done) in done {
+            self.shared.done.set(&self.name, &node, done);
+        }
+        self.accept(wish);
+        let operation = self.shared.journal.begin("adopt", &self.name);
+        let mut text = format!("lab {}: {nodes} nodes, {links} links, wanted again as they run", self.name);
+        if execs > 0 {
+            let _ = write!(text, "; the {execs} `exec` commands of what runs count as run");
+        }
+        operation.end(OperationState::Succeeded, text, Vec::new());
+        operation
     }
 
     /// Holds the lab at once, whatever the store says: who cancels wants it to stop.

@@ -17,6 +17,7 @@ use super::step::within;
 use crate::desired::{Authority, Phase, Wish};
 use crate::driver::{Context, NodeOrder};
 use crate::engine::Shared;
+use crate::inventory::Snapshot;
 use crate::refusal::Refusal;
 
 /// The wish that a deploy would make of the present one; checks what needs no host.
@@ -100,9 +101,8 @@ fn merged(there: Option<&Lab>, request: &DeployRequest) -> Result<Arc<Lab>, Refu
     Lab::new(parts).map(Arc::new).map_err(|violations| Refusal::Unfit(request.lab.name().clone(), violations))
 }
 
-/// What the snapshot says to a wish before it is accepted: asks no driver, touches nothing.
-pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
-    let snapshot = shared.inventory.snapshot();
+/// Before everything was seen once nothing can be said of what is there.
+pub(super) fn check_complete(shared: &Shared, snapshot: &Snapshot) -> Result<(), Refusal> {
     if !snapshot.is_complete(&shared.sources) {
         let missing = shared
             .sources
@@ -116,6 +116,13 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
             .collect();
         return Err(Refusal::NotReady(missing.join(", ")));
     }
+    Ok(())
+}
+
+/// What the snapshot says to a wish before it is accepted: asks no driver, touches nothing.
+pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
+    let snapshot = shared.inventory.snapshot();
+    check_complete(shared, &snapshot)?;
     for (name, node) in wish.lab.nodes() {
         if node.runtime.is_some_and(|kind| !shared.runtimes.contains_key(&kind)) {
             return Err(no_runtime(shared, name, node));
@@ -149,7 +156,9 @@ pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &
             continue;
         }
         let fingerprint = wish.desired(&nothing_due).fingerprint(name, node);
-        let order = NodeOrder { lab: wish.lab.clone(), node: name.clone(), fingerprint };
+        let restarts = wish.restarts.get(name).copied().unwrap_or_default();
+        let (lab, node, rebuild) = (wish.lab.clone(), name.clone(), wish.rebuild);
+        let order = NodeOrder { lab, node, fingerprint, rebuild, restarts };
         if let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
             unable.push(error);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use netloom_model::{Lab, NodeName};
 use tokio::sync::oneshot;
 
+use super::adopt::Kept;
 use super::edit::{Draft, EditRequest};
 use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
@@ -56,6 +57,10 @@ pub(crate) enum Command {
         draft: Option<Box<Draft>>,
         reply: oneshot::Sender<Accepted>,
     },
+    Adopt {
+        kept: Kept,
+        reply: oneshot::Sender<Accepted>,
+    },
     Cancel {
         operation: OperationId,
         reply: oneshot::Sender<Accepted>,
@@ -68,6 +73,7 @@ impl Command {
         let (Self::Deploy { reply, .. }
         | Self::Destroy { reply }
         | Self::Edit { reply, .. }
+        | Self::Adopt { reply, .. }
         | Self::Cancel { reply, .. }) = self;
         // The asker may have gone; that cancels nothing.
         let _ = reply.send(Err(refusal));

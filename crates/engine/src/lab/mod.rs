@@ -13,6 +13,7 @@
 mod accept;
 mod actor;
 mod admit;
+mod adopt;
 mod command;
 mod edit;
 mod execute;
@@ -23,6 +24,7 @@ mod step;
 
 pub(crate) use actor::{Actor, QUEUE};
 pub(crate) use admit::{check_drivers, check_host, next_wish};
+pub(crate) use adopt::Kept;
 pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub use edit::EditRequest;

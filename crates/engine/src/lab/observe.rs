@@ -88,7 +88,7 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
 }
 
 /// Switched off through us, and still off.
-fn is_switched_off(port: &PortFact) -> bool {
+pub(super) fn is_switched_off(port: &PortFact) -> bool {
     !port.admin_up && matches!(port.mark, Some(PortMark::Link { switched: AdminState::Down, .. }))
 }
 

@@ -109,7 +109,9 @@ impl StepContext {
         let wish = self.wish.as_ref().ok_or_else(|| cancelled(&format!("node {node}")))?;
         let spec = wish.lab.nodes().get(node).ok_or_else(|| cancelled(&format!("node {node}")))?;
         let fingerprint = wish.desired(&BTreeSet::new()).fingerprint(node, spec);
-        Ok(NodeOrder { lab: wish.lab.clone(), node: node.clone(), fingerprint })
+        let restarts = wish.restarts.get(node).copied().unwrap_or_default();
+        let (lab, node, rebuild) = (wish.lab.clone(), node.clone(), wish.rebuild);
+        Ok(NodeOrder { lab, node, fingerprint, rebuild, restarts })
     }
 
     async fn write_names(&self, context: &Context) -> Result<(), DriverError> {

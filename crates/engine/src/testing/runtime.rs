@@ -1,5 +1,6 @@
 //! A runtime whose nodes are entries of a map.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use super::files::Files;
 use super::program::{self, Program};
 use super::trouble::error;
 use super::world::{FakeNode, World};
+use crate::applied::Applied;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, NodeOrder,
@@ -92,7 +94,9 @@ impl Runtime for FakeRuntime {
             note: None,
             seen: std::time::SystemTime::now(),
         };
-        state.nodes.entry(key(order)).or_insert(FakeNode { fact, output: String::new(), files: Files::default() });
+        let files = Files::default();
+        let made = FakeNode { fact, output: String::new(), files, applied: Applied::of(order) };
+        state.nodes.entry(key(order)).or_insert(made);
         state.tell_node(&key(order));
         Ok(())
     }
@@ -110,6 +114,7 @@ impl Runtime for FakeRuntime {
         if there.fact.state == NodeState::Running && there.fact.fingerprint == order.fingerprint {
             return Ok(());
         }
+        there.applied = Applied::of(order);
         there.output = program.stdout + &program.stderr;
         there.fact = NodeFact {
             state: NodeState::Running,
@@ -137,6 +142,7 @@ impl Runtime for FakeRuntime {
             return Err(error("update", &format!("node {}", order.node), "it is not there", ErrorClass::Permanent));
         };
         there.fact.fingerprint = order.fingerprint.clone();
+        there.applied = Applied::of(order);
         state.tell_node(&key(order));
         Ok(())
     }
@@ -178,6 +184,13 @@ impl Runtime for FakeRuntime {
             nodes.chain(names).collect()
         });
         answer.map_err(|why| error("list", "nodes", &why, ErrorClass::Transient))
+    }
+
+    async fn applied(&self, lab: &LabName) -> Result<BTreeMap<NodeName, Option<Applied>>, DriverError> {
+        self.world.look("applied", lab.as_str()).await?;
+        let state = self.world.lock();
+        let nodes = state.nodes.iter().filter(|((of, _), _)| of == lab);
+        Ok(nodes.map(|((_, node), there)| (node.clone(), there.applied.clone())).collect())
     }
 
     async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError> {

@@ -11,6 +11,7 @@ use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 use super::files::Files;
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeLimits, FakeRuntime};
+use crate::applied::Applied;
 use crate::driver::{DriverError, Reporter};
 use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 use crate::rates::Count;
@@ -55,6 +56,7 @@ pub(super) struct FakeNode {
     pub(super) fact: NodeFact,
     pub(super) output: String,
     pub(super) files: Files,
+    pub(super) applied: Option<Applied>,
 }
 
 impl World {
@@ -206,6 +208,19 @@ impl World {
         sent.packets += 1;
     }
 
+    /// Somebody sets an interface without us (`ip link set`, `ip address`).
+    pub fn change_port(&self, place: &Place, interface: &str, change: impl FnOnce(&mut PortFact)) {
+        let mut state = self.lock();
+        let port = state.find(place, interface).expect("the interface is there");
+        change(state.ports.get_mut(&port).expect("just found"));
+        state.tell_ports(&[port]);
+    }
+
+    /// A node turns out to be the work of a version that kept nothing beside it.
+    pub fn age(&self, lab: &str, node: &str) {
+        self.lock().nodes.get_mut(&(name(lab), name(node))).expect("the node is there").applied = None;
+    }
+
     /// The namespace of a node is there, with nothing that runs in it.
     pub fn add_node(&self, lab: &str, node: &str) {
         let mut state = self.lock();
@@ -224,7 +239,8 @@ impl World {
             note: None,
             seen: SystemTime::now(),
         };
-        state.nodes.insert(key.clone(), FakeNode { fact, output: String::new(), files: Files::default() });
+        let files = Files::default();
+        state.nodes.insert(key.clone(), FakeNode { fact, output: String::new(), files, applied: None });
         state.tell_node(&key);
     }
 

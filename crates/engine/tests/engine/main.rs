@@ -1,6 +1,7 @@
 //! The engine on a fake world: what people ask for, what goes wrong, what the world does by itself.
 #![expect(clippy::unwrap_used, reason = "only tests use the helpers here")]
 
+mod adopt;
 mod bench;
 mod deploy;
 mod edit;

@@ -1,5 +1,6 @@
 //! The commands that talk to an agent, one module each.
 
+mod adopt;
 mod agent_process;
 mod cp;
 mod deploy;
@@ -44,6 +45,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Node(command) => node::run(command, layout).await,
         Command::Export { lab, output } => export::run(&lab, output.as_deref(), layout).await,
         Command::Link(command) => link::run(command, layout).await,
+        Command::Adopt(options) => adopt::run(options, layout).await,
         Command::Destroy(options) => destroy::run(options, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,
         Command::Agent(options) => agent_process::run(&options, layout).await,

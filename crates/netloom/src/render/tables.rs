@@ -18,6 +18,11 @@ pub(crate) fn lab(view: &LabView) -> String {
     if let Some(held) = &view.held {
         let _ = writeln!(out, "held: {held}; `netloom deploy` goes on, `netloom destroy` removes it");
     }
+    if view.phase.is_none() {
+        let name = &view.name;
+        let ways = format!("`netloom adopt {name}` takes it back, `netloom destroy --name {name}` removes it");
+        let _ = writeln!(out, "found by its marks, unknown to the agent: {ways}");
+    }
     if let Some(live) = live(&view.live) {
         let _ = writeln!(out, "edited live: {live}; `netloom export {}` writes that into a file", view.name);
     }
@@ -103,7 +108,7 @@ fn state(view: &LabView) -> &'static str {
         return "held";
     }
     match view.phase {
-        None => "unwanted",
+        None => "unknown",
         Some(Phase::Destroy) => "removing",
         Some(Phase::Run) if view.nodes.iter().all(is_stopped) && !view.nodes.is_empty() => "stopped",
         Some(Phase::Run) if view.nodes.iter().all(|node| node.ready || is_stopped(node)) => "ready",

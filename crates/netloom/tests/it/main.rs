@@ -11,6 +11,7 @@ mod edit_bad_days;
 mod lab;
 mod limits;
 mod power;
+mod recovery;
 mod sandbox;
 mod sessions;
 mod terminal;

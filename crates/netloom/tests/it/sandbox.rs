@@ -196,7 +196,8 @@ impl Sandbox {
             !trace.starts_with("mount ") || trace.starts_with(&root) || !trace.contains("/run/netloom/")
         });
         // Cgroups are the host's: those of other agents, of tests that run beside this one, are not looked at.
-        let instance = self.netloom(&["agent", "status", "--json"]).json()["instance"].as_str().unwrap().to_owned();
+        let layout = netloom_engine::Layout::new(self.root.path()).unwrap();
+        let instance = layout.instance();
         let find =
             format!("find /sys/fs/cgroup -path '*/netloom/{instance}/*' -type d 2>/dev/null | sed 's/^/cgroup /'");
         traces.extend(self.sh(&find).out.lines().map(str::to_owned));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use netloom_engine::{ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
+use netloom_engine::{Applied, ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
 use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
@@ -76,6 +76,7 @@ impl Ground {
             stopped: false,
             env: compose::environment(node),
             user: node.user.clone().unwrap_or_default(),
+            applied: Applied::of(order),
             notes: Vec::new(),
         };
         // The mark first: what is made after it is found by it.
@@ -162,6 +163,7 @@ impl Ground {
         let before = seen.record.clone();
         seen.record.boot.clone_from(&self.boot);
         seen.record.fingerprint = order.fingerprint.clone();
+        seen.record.applied = Applied::of(order);
         seen.record.stopped = false;
         seen.record.env = compose::environment(node);
         seen.record.user = node.user.clone().unwrap_or_default();
@@ -244,6 +246,7 @@ impl Ground {
         self.cgroups.ensure(&group, limits).map_err(|error| error.to_string())?;
         point!("node.update.limited");
         seen.record.fingerprint = order.fingerprint.clone();
+        seen.record.applied = Applied::of(order);
         let run = self.layout.node_run(lab, name);
         seen.record.write(&run).because(&run)?;
         point!("node.update.recorded");

@@ -34,7 +34,7 @@ mod session;
 #[expect(dead_code, unreachable_pub, reason = "shared with the init, which reads what is written here")]
 mod spec;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -45,9 +45,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use netloom_engine::{
-    Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow, Incoming,
-    Landing, Layout, Links, LogStream, NodeOrder, NodeUsage, Outgoing, Owner, Report, Reporter, Runtime, Source,
-    Terminal, task,
+    Applied, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow,
+    Incoming, Landing, Layout, Links, LogStream, NodeOrder, NodeUsage, Outgoing, Owner, Report, Reporter, Runtime,
+    Source, Terminal, task,
 };
 use netloom_failpoint::point;
 use netloom_kernel::{Cgroups, Identity, Process, Signal, Spawner, Surroundings, prepare_pin_directory};
@@ -454,6 +454,13 @@ impl Runtime for NamespaceRuntime {
                 Err(error)
             }
         }
+    }
+
+    async fn applied(&self, lab: &LabName) -> Result<BTreeMap<NodeName, Option<Applied>>, DriverError> {
+        let name = lab.clone();
+        let look = self.shared.files(Instant::now() + PATIENCE, move |ground| observe::applied(&ground.layout, &name));
+        let found = look.await.and_then(|found| found.map_err(|error| Fault::transient(plain(&error))));
+        found.map_err(|fault| fault.of("read the records of", &format!("lab {lab}")))
     }
 
     async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError> {

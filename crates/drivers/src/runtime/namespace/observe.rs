@@ -1,11 +1,12 @@
 //! What is there of a node: its record, what its init says, and whether that process lives.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::SystemTime;
 
-use netloom_engine::{Layout, NodeFact};
+use netloom_engine::{Applied, Layout, NodeFact};
 use netloom_kernel::{Identity, Netns, Process};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
@@ -144,6 +145,18 @@ pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<Vec<Seen>> {
                 Ok(seen) => found.extend(seen),
                 Err(error) => tracing::warn!(%lab, %node, %error, "a node cannot be looked at"),
             }
+        }
+    }
+    Ok(found)
+}
+
+/// What is kept of the nodes of a lab; of those only that carry our mark.
+pub(super) fn applied(layout: &Layout, lab: &LabName) -> io::Result<BTreeMap<NodeName, Option<Applied>>> {
+    let mut found = BTreeMap::new();
+    for name in names(&layout.run().join("nodes").join(lab.as_str()))? {
+        let Ok(node) = name.parse::<NodeName>() else { continue };
+        if let Some(record) = Record::read(&layout.node_run(lab, &node), layout.instance())? {
+            found.insert(node, record.applied);
         }
     }
     Ok(found)

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use netloom_engine::Applied;
 use netloom_failpoint::{fallible, point};
 use netloom_kernel::Identity;
 use netloom_model::{LabName, NodeName};
@@ -34,6 +35,9 @@ pub(super) struct Record {
     /// Who they run as; empty: root.
     #[serde(default)]
     pub(super) user: String,
+    /// What it was last made, started or changed by. Records of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) applied: Option<Applied>,
     /// Things about it that a person should know.
     #[serde(default)]
     pub(super) notes: Vec<String>,
@@ -120,6 +124,13 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_record_of_an_older_version_is_read_and_keeps_no_spec() {
+        let older = r#"{"instance":"i","lab":"l","node":"n","container":"c","boot":"b","fingerprint":"1.2.3"}"#;
+        let record: Record = serde_json::from_str(older).unwrap();
+        assert_eq!((record.node.as_str(), record.applied), ("n", None));
+    }
 
     #[test]
     fn the_words_of_the_init_are_understood() {

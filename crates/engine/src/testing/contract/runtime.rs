@@ -23,7 +23,13 @@ pub trait RuntimeStage: Send {
 
 fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
     let node: NodeName = name(node);
-    NodeOrder { fingerprint: NodeFingerprint::of(&lab.nodes()[&node], 0, 0), lab: lab.clone(), node }
+    NodeOrder {
+        fingerprint: NodeFingerprint::of(&lab.nodes()[&node], 0, 0),
+        rebuild: 0,
+        restarts: 0,
+        lab: lab.clone(),
+        node,
+    }
 }
 
 fn node(snapshot: &Snapshot, lab: &str, node: &str) -> Option<NodeFact> {
@@ -206,6 +212,19 @@ async fn everything_is_found_again(runtime: &dyn Runtime, watch: &Watch, lab: &A
     assert_eq!(facts.nodes.len(), 3, "a relist is complete");
     assert!(facts.names.is_some(), "so it is with names");
     assert_eq!(facts.nodes[&name::<NodeName>("ends")].state, NodeState::Exited { code: 3 });
+    let applied = runtime.applied(lab.name()).await.expect("it can look");
+    assert_eq!(applied.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["ends", "idle", "lives"]);
+    let kept_spec = applied[&name::<NodeName>("lives")].as_ref().expect("it keeps what it was made from");
+    assert_eq!(
+        NodeFingerprint::of(&kept_spec.spec, kept_spec.rebuild, kept_spec.restarts),
+        kept.fingerprint,
+        "also after an update"
+    );
+    assert_eq!(
+        applied[&name::<NodeName>("ends")].as_ref().map(|applied| &applied.spec),
+        lab.nodes().get(&name::<NodeName>("ends"))
+    );
+    assert!(runtime.applied(&name("never")).await.expect("absence is tolerated").is_empty());
     let answer = run(runtime, "lives", &["echo", "still"], Vec::new()).await.expect("it is still served");
     assert_eq!(answer.0, "still\n");
 }

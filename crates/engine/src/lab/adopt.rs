@@ -1,0 +1,228 @@
+//! From what runs back to what is wanted: a lab that the store no longer knows, read from its marks. Pure.
+//!
+//! ```text
+//!  Applied of each node (its runtime keeps it) ─┐
+//!  marked interfaces of the snapshot ───────────┼─▶ adopt() ─▶ the wish of which the plan is empty, or why there is none
+//!  fingerprints on both: the proof ─────────────┘
+//! ```
+//!
+//! Links keep no spec, only its hash: the spec is made up from what the interfaces are, and is right when it has that
+//! hash. Nothing is guessed, so that nothing changes when the lab is wanted again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use netloom_model::{
+    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeKind, NodeName,
+};
+use netloom_plan::{Action, AdminState, LinkFingerprint, Live, NodeState, Side, Step, plan};
+
+use super::observe::{is_switched_off, observe};
+use crate::applied::Applied;
+use crate::desired::{Authority, Done, Phase, Wish};
+use crate::fact::{Place, PortFact, PortKind};
+use crate::inventory::{LabFacts, SeenLink, Snapshot};
+
+/// What runtimes keep of the nodes of a lab; `None` of one that an older version made.
+pub(crate) type Kept = BTreeMap<NodeName, Option<Applied>>;
+
+/// A lab that can be wanted again without any change.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    pub(crate) wish: Wish,
+    /// The commands that count as run: all of every life that there is.
+    pub(crate) done: BTreeMap<NodeName, Done>,
+}
+
+/// Makes the wish of what is there. `Err` is everything that keeps it from being just that.
+pub(crate) fn adopt(
+    name: &LabName,
+    facts: &LabFacts,
+    kept: &Kept,
+    snapshot: &Snapshot,
+) -> Result<Adoption, Vec<String>> {
+    let mut wrong = Vec::new();
+    let mut applied = BTreeMap::new();
+    for node in facts.nodes.keys() {
+        match kept.get(node) {
+            Some(Some(spec)) => {
+                applied.insert(node.clone(), spec);
+            }
+            Some(None) | None => {
+                wrong.push(format!(
+                    "node {node}: what it was made from is not kept beside it (an older netloom made it)"
+                ));
+            }
+        }
+    }
+    let Some(latest) = applied.values().max_by_key(|applied| applied.rebuild) else {
+        if wrong.is_empty() {
+            wrong.push("no node is left of it".to_owned());
+        }
+        return Err(wrong);
+    };
+    let (rebuild, prefix, source) = (latest.rebuild, latest.prefix.clone(), latest.source.clone());
+    let (mut links, mut down) = (Vec::new(), BTreeSet::new());
+    for (id, seen) in snapshot.links(name) {
+        match link(&id, &seen, rebuild) {
+            Ok((link, off)) => {
+                down.extend(off.into_iter().map(|side| (id.clone(), side)));
+                links.push(link);
+            }
+            Err(why) => wrong.push(format!("link {id}: {why}")),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let mut nodes = shared(&applied, &links, snapshot);
+    nodes.extend(applied.iter().map(|(node, applied)| (node.clone(), applied.spec.clone())));
+    let lab = Lab::new(LabParts { name: name.clone(), prefix, source, nodes, links })
+        .map_err(|violations| violations.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    // What does not run has its ends switched off beside those that a person cut.
+    let runs = |node: &NodeName| facts.nodes.get(node).is_some_and(|fact| fact.state == NodeState::Running);
+    let is_powered = |(id, side): &(LinkId, Side)| {
+        let link = lab.links().iter().find(|link| &link.id() == id);
+        let end = link.and_then(|link| link.ends().nth(usize::from(*side == Side::B)));
+        end.is_some_and(|end| !matches!(&end.at, Endpoint::Node(node) if !runs(node)))
+    };
+    down.retain(is_powered);
+    let done = done(&lab, facts);
+    let restarts = applied.iter().map(|(node, applied)| (node.clone(), applied.restarts));
+    let stopped = facts.nodes.iter().filter(|(_, fact)| fact.state == NodeState::Stopped);
+    let wish = Wish {
+        bridges: Wish::bridges_of(&lab),
+        lab: Arc::new(lab),
+        authority: Authority::Local,
+        phase: Phase::Run,
+        generation: 1,
+        rebuild,
+        down,
+        stopped: stopped.map(|(node, _)| node.clone()).collect(),
+        restarts: restarts.filter(|(_, restarts)| *restarts > 0).collect(),
+        live: Live::default(),
+        held: None,
+        created: SystemTime::now(),
+    };
+    unchanged(&wish, &done, snapshot)?;
+    Ok(Adoption { wish, done })
+}
+
+/// The proof: nothing is to be done for this wish.
+fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
+    let name = wish.lab.name();
+    let observed = observe(name, Some(&wish.lab), Some(wish), done, snapshot);
+    let due = BTreeSet::new();
+    let plan = plan(name, &wish.desired(&due), &observed);
+    // An end goes off with its node, also of one that ended while nobody looked after it.
+    let is_change = |step: &&Step| !matches!(step.action, Action::SetLink { admin: AdminState::Down, .. });
+    let steps = plan.steps.iter().filter(is_change).map(|step| format!("it would {} ({})", step.action, step.reason));
+    let steps: Vec<String> = steps.collect();
+    if steps.is_empty() { Ok(()) } else { Err(steps) }
+}
+
+fn done(lab: &Lab, facts: &LabFacts) -> BTreeMap<NodeName, Done> {
+    let lives = facts.nodes.iter().filter_map(|(node, fact)| {
+        let (spec, incarnation) = (lab.nodes().get(node)?, fact.incarnation.clone()?);
+        let execs = spec.exec.len();
+        (execs > 0).then(|| (node.clone(), Done { incarnation, execs }))
+    });
+    lives.collect()
+}
+
+/// The nodes that run nothing: bridges that a link ends on, and those that nodes were told of and that are there.
+fn shared(applied: &BTreeMap<NodeName, &Applied>, links: &[Link], snapshot: &Snapshot) -> BTreeMap<NodeName, Node> {
+    let linked: BTreeSet<&NodeName> = links.iter().flat_map(Link::ends).filter_map(|end| end.at.node()).collect();
+    let is_there = |name: &NodeName| {
+        let port = name.as_str().parse().ok().and_then(|name| snapshot.host_port(&name));
+        port.is_some_and(|port| port.kind == PortKind::Bridge)
+    };
+    let told = applied.values().flat_map(|applied| &applied.shared);
+    let told = told.filter(|(name, node)| node.kind != NodeKind::Bridge || linked.contains(name) || is_there(name));
+    let mut shared: BTreeMap<NodeName, Node> = told.map(|(name, node)| (name.clone(), node.clone())).collect();
+    for end in links.iter().flat_map(Link::ends) {
+        if let Endpoint::Bridge(bridge) = &end.at {
+            shared.entry(bridge.clone()).or_insert_with(|| plain_bridge(bridge));
+        }
+    }
+    shared
+}
+
+fn plain_bridge(name: &NodeName) -> Node {
+    serde_json::from_value(serde_json::json!({ "kind": "bridge", "hostname": name })).expect("a bridge has no more")
+}
+
+/// The link that these interfaces are, and which of its sides are switched off.
+fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>), String> {
+    let found = match seen.ports.as_slice() {
+        [only] => end(id.as_str(), only).map(|end| vec![(end, &**only)]),
+        [one, two] => splits(id.as_str()).find_map(|(left, right)| {
+            let pair = |a: &str, b: &str| Some(vec![(end(a, one)?, &**one), (end(b, two)?, &**two)]);
+            pair(left, right).or_else(|| pair(right, left))
+        }),
+        _ => None,
+    };
+    let mut found = found.ok_or("the interfaces that carry its mark are not its ends")?;
+    let identity = |found: &[(End, &PortFact)]| LinkFingerprint::of(&joined(found, Mtu::DEFAULT), rebuild).identity;
+    if identity(&found) != seen.fingerprint.identity {
+        // The order of the ends is that of the file, the order in the id is that of the alphabet.
+        found.reverse();
+        if identity(&found) != seen.fingerprint.identity {
+            return Err("a MAC address is other than the one that it was made with".to_owned());
+        }
+    }
+    let mtus: BTreeSet<u32> = found.iter().map(|(_, port)| port.mtu).collect();
+    let ways: Vec<Vec<End>> = found.iter().map(|(end, port)| addressed(end, port)).collect();
+    let link = mtus.into_iter().filter_map(|mtu| Mtu::try_from(mtu).ok()).find_map(|mtu| {
+        let fits = |link: &Link| LinkFingerprint::of(link, rebuild).config == seen.fingerprint.config;
+        let made = |a: &End, b: Option<&End>| Link { a: a.clone(), b: b.cloned(), mtu, labels: BTreeMap::new() };
+        match ways.as_slice() {
+            [only] => only.iter().map(|a| made(a, None)).find(fits),
+            [a, b] => a.iter().flat_map(|a| b.iter().map(move |b| made(a, Some(b)))).find(fits),
+            _ => None,
+        }
+    });
+    let link = link.ok_or("its MTU or an address is other than it was made with; set it back, by hand")?;
+    let sides = [Side::A, Side::B].into_iter().zip(&found);
+    let down = sides.filter(|(_, (_, port))| is_switched_off(port)).map(|(side, _)| side).collect();
+    Ok((link, down))
+}
+
+fn joined(found: &[(End, &PortFact)], mtu: Mtu) -> Link {
+    let mut ends = found.iter().map(|(end, _)| end.clone());
+    let a = ends.next().expect("a link has an end");
+    Link { a, b: ends.next(), mtu, labels: BTreeMap::new() }
+}
+
+/// The ways to take an id apart into two ends; names have the dash that joins the ends too.
+fn splits(id: &str) -> impl Iterator<Item = (&str, &str)> {
+    id.match_indices('-').map(|(at, dash)| (&id[..at], &id[at + dash.len()..]))
+}
+
+/// The end of this name, if that is what the interface is.
+fn end(label: &str, port: &PortFact) -> Option<End> {
+    let (owner, interface) = label.split_once(':')?;
+    let interface: Interface = interface.parse().ok()?;
+    let at = match &port.place {
+        Place::Host if owner == "host" => Endpoint::Host,
+        Place::Host => Endpoint::Bridge(owner.parse().ok()?),
+        Place::Node(_, node) if node.as_str() == owner => Endpoint::Node(node.clone()),
+        Place::Node(..) => return None,
+    };
+    let mac = port.mac?;
+    (interface.kernel() == &port.name).then_some(End { at, interface, mac, ipv4: None, ipv6: None })
+}
+
+/// So many addresses of each kind are tried: a router may have a thousand on one interface.
+const TRIED: usize = 16;
+
+/// The end with each choice of its addresses: which of them the topology gave is not marked.
+fn addressed(end: &End, port: &PortFact) -> Vec<End> {
+    let v4 = port.addresses.iter().filter_map(|address| address.parse::<Ipv4Net>().ok()).take(TRIED);
+    let v6 = port.addresses.iter().filter_map(|address| address.parse::<Ipv6Net>().ok()).take(TRIED);
+    let v4: Vec<Option<Ipv4Net>> = v4.map(Some).chain([None]).collect();
+    let v6: Vec<Option<Ipv6Net>> = v6.map(Some).chain([None]).collect();
+    let both = v4.into_iter().flat_map(|ipv4| v6.iter().map(move |ipv6| (ipv4, *ipv6)));
+    both.map(|(ipv4, ipv6)| End { ipv4, ipv6, ..end.clone() }).collect()
+}
