@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::lab::{node, pair};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Run, Sandbox};
 
 /// A lab with something of everything: commands run once, addresses, a bridge, an end on the host, a long name, a node
 /// that has ended for good, a link that is cut.
@@ -126,4 +126,85 @@ fn what_was_changed_by_hand_is_not_adopted_and_the_reason_is_said() {
     host.until("it is adopted", |host| host.netloom(&["adopt", "x"]).code == 0);
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
     host.netloom(&["destroy", "--name", "x"]).code(0);
+}
+
+/// What of a lab is the same in every boot: names, MAC addresses and what the topology gave.
+fn lasting(lab: &Value) -> Value {
+    let mut lasting = fixed(lab);
+    for node in lasting["nodes"].as_array_mut().unwrap() {
+        node.as_object_mut().unwrap().retain(|key, _| key != "pid" && key != "last_output");
+    }
+    for end in lasting["links"].as_array_mut().unwrap().iter_mut().flat_map(|link| link["ends"].as_array_mut().unwrap())
+    {
+        end.as_object_mut().unwrap().remove("ifindex");
+    }
+    // Added by hand: it was nowhere but in the kernel.
+    let text = lasting.to_string().replace("\"10.99.0.1/32\",", "").replace(",\"10.99.0.1/32\"", "");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Cancels a deploy, so that the lab is held; one node of it waits for ten minutes.
+fn held(host: &Sandbox) {
+    let text = "name: held\ntopology: { nodes: { a: { kind: linux, runtime: namespace, startup-delay: 600 } } }\n";
+    let file = host.topology("held", text);
+    host.netloom(&["deploy", "-t", &file, "--timeout", "1s"]).code(4);
+    let all = host.netloom(&["operation", "list", "--json"]).code(0).json();
+    let running = all.as_array().unwrap().iter().find(|one| one["state"] == "running").unwrap();
+    host.netloom(&["operation", "cancel", running["id"].as_str().unwrap()]).code(0);
+    host.netloom(&["inspect", "--name", "held"]).code(0).says("held: ");
+}
+
+/// Begins a destroy that cannot end in this boot: something is mounted where a node has written.
+fn half_destroyed(host: &Sandbox) {
+    let file = host.topology("half", &pair("half", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    host.sh("mount -t tmpfs none $NETLOOM_ROOT/var/lib/netloom/layers/half/a/upper").code(0);
+    let mut destroy = host.start(&["destroy", "--name", "half"]);
+    host.until("one node is gone and one is not", |host| {
+        host.sh("cd $NETLOOM_ROOT/run/netloom/nodes/half && test ! -e b && test -e a").code == 0
+    });
+    destroy.kill().unwrap();
+    destroy.wait().unwrap();
+}
+
+fn comes_back_after_a_reboot(run: Run) {
+    let Some(mut host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let file = rich(&host);
+    let wanted = lasting(&host.lab("rich"));
+    held(&host);
+    half_destroyed(&host);
+    host.reboot(run);
+
+    host.netloom(&["agent", "--background"]).code(0);
+    host.until("the lab is as it was", |host| {
+        lasting(&host.lab("rich")) == wanted && ran(host, "rich/a").lines().count() >= 4
+    });
+    host.until("the rest of the other is gone", |host| {
+        !host.netloom(&["inspect"]).out.contains("half")
+            && host.sh("test -e $NETLOOM_ROOT/var/lib/netloom/layers/half").code == 1
+    });
+    // Nobody's hand was needed, and none finds anything to do.
+    let again = host.netloom(&["deploy", "-t", &file]).code(1).says("exited(3)");
+    assert!(!again.err.contains("create") && !again.err.contains("exec"), "{}", again.err);
+    host.netloom(&["inspect", "--name", "held"]).code(0).says("held: ").says("0 of 1 node running");
+    host.sh("ls $NETLOOM_ROOT/run/netloom/netns/held").code(if run == Run::Memory { 2 } else { 0 });
+
+    // One more start in this life runs no command again.
+    host.netloom(&["agent", "stop"]).code(0);
+    host.netloom(&["agent", "--background"]).code(0);
+    host.until("it is seen", |host| lasting(&host.lab("rich")) == wanted);
+    assert_eq!(ran(&host, "rich/a"), "once\ntwice\nonce\ntwice\n", "once in each life");
+    host.netloom(&["destroy", "--all"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn after_a_reboot_labs_come_back_unattended_and_held_ones_stay_held() {
+    comes_back_after_a_reboot(Run::Memory);
+}
+
+#[test]
+fn after_a_reboot_with_run_on_a_disk_what_is_left_there_misleads_nobody() {
+    comes_back_after_a_reboot(Run::Disk);
 }

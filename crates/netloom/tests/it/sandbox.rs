@@ -76,10 +76,24 @@ pub(crate) struct Sandbox {
     pub(crate) root: TempDir,
     /// Where topology files go.
     pub(crate) labs: TempDir,
+    machine: Machine,
+}
+
+/// What there is of a sandbox until its power is cut.
+struct Machine {
     init: Child,
     /// Keeps the sandbox alive.
     _stdin: ChildStdin,
     pid: String,
+}
+
+/// What is left in `/run` by a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// Nothing: it was in memory.
+    Memory,
+    /// Its files: it was on a disk.
+    Disk,
 }
 
 impl Sandbox {
@@ -90,21 +104,42 @@ impl Sandbox {
             eprintln!("SKIPPED: this test needs root");
             return None;
         }
-        let mut init = Command::new("unshare")
-            .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c"])
-            .arg("ip link set lo up; echo ready; read")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stdin = init.stdin.take().unwrap();
-        let mut ready = String::new();
-        BufReader::new(init.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        assert_eq!(ready, "ready\n");
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", init.id())).unwrap();
-        let pid = children.trim().to_owned();
         let (root, labs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        Some(Self { root, labs, init, _stdin: stdin, pid })
+        Some(Self { root, labs, machine: Machine::boot() })
+    }
+
+    /// The power is cut and comes back: all processes, namespaces, mounts and cgroups are gone, and it is another
+    /// boot. What is on disks stays.
+    pub(crate) fn reboot(&mut self, run: Run) {
+        self.power_off();
+        if run == Run::Memory {
+            fs::remove_dir_all(self.root.path().join("run")).unwrap();
+        }
+        self.machine = Machine::boot();
+        let id = self.labs.path().join("boot_id");
+        fs::write(&id, format!("{:08x}-0000-4000-8000-000000000000\n", self.machine.init.id())).unwrap();
+        self.sh(&format!("mount --bind {} /proc/sys/kernel/random/boot_id", id.display())).code(0);
+    }
+
+    fn power_off(&mut self) {
+        // Only the process that was started here; `--kill-child` ends the sandbox with it.
+        let _ = self.machine.init.kill();
+        let _ = self.machine.init.wait();
+        // What is left of cgroups can go as soon as its last process has.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        // The first process of the sandbox dies after all others in it.
+        let lives = |stat: String| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'));
+        let stat = format!("/proc/{}/stat", self.machine.pid);
+        while fs::read_to_string(&stat).is_ok_and(lives) && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        for own in self.cgroups() {
+            for path in below(&own).into_iter().chain([own]) {
+                while fs::remove_dir(&path).is_err() && path.exists() && Instant::now() < deadline {
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 
     /// A sandbox with an agent that answers.
@@ -117,7 +152,7 @@ impl Sandbox {
     /// A command in the sandbox.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid, "--mount", "--net", "--pid", "--", program]);
+        command.args(["--target", &self.machine.pid, "--mount", "--net", "--pid", "--", program]);
         command.env("NETLOOM_ROOT", self.root.path()).env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }
@@ -189,6 +224,8 @@ impl Sandbox {
         let state =
             ["", "/agent.log", "/layers", "/state.redb", "/token"].map(|path| format!("./var/lib/netloom{path}"));
         let own: Vec<String> = run.into_iter().chain(state).chain(["./run/netns".to_owned()]).collect();
+        // A reboot's.
+        traces.retain(|trace| trace != "mount /proc/sys/kernel/random/boot_id");
         traces.retain(|trace| !own.iter().any(|own| trace.strip_prefix("file ") == Some(own)));
         // Copies of what other tests had mounted when this sandbox began; they go when the originals do.
         let root = format!("mount {}/", self.root.path().display());
@@ -249,18 +286,26 @@ impl Traces {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // Only the process that was started here; `--kill-child` ends the sandbox with it.
-        let _ = self.init.kill();
-        let _ = self.init.wait();
-        // What a failed test leaves of cgroups can go as soon as its last process has.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        for own in self.cgroups() {
-            for path in below(&own).into_iter().chain([own]) {
-                while fs::remove_dir(&path).is_err() && path.exists() && Instant::now() < deadline {
-                    std::thread::yield_now();
-                }
-            }
-        }
+        self.power_off();
+    }
+}
+
+impl Machine {
+    fn boot() -> Self {
+        let mut init = Command::new("unshare")
+            .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c"])
+            .arg("ip link set lo up; echo ready; read")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = init.stdin.take().unwrap();
+        let mut ready = String::new();
+        BufReader::new(init.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", init.id())).unwrap();
+        let pid = children.trim().to_owned();
+        Self { init, _stdin: stdin, pid }
     }
 }
 

@@ -12,11 +12,11 @@ use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 
-use super::observe::Seen;
+use super::observe::{self, Seen};
 use super::program::{self, Program};
 use super::record::Record;
 use super::spec::{LOG_FILE, STATUS_FILE};
-use super::{compose, observe, plain};
+use super::{compose, plain};
 
 /// Why a step failed, one line.
 pub(super) type Result<T> = std::result::Result<T, String>;
@@ -218,18 +218,22 @@ impl Ground {
         write().because(&path)
     }
 
-    /// Removes the names file and the directories of a lab, as far as they are empty.
+    /// Removes the names file, what nodes have written that are not there any more, and the directories of a lab, as far
+    /// as they are empty.
     pub(super) fn forget_lab(&self, lab: &LabName) -> Result<()> {
         remove_file(&self.layout.lab_run(lab).join("hosts"))?;
         point!("names.removed");
         let name = lab.as_str();
         let layout = &self.layout;
-        for directory in [
-            layout.lab_run(lab),
-            layout.run().join("nodes").join(name),
-            layout.pins().join(name),
-            layout.state().join("layers").join(name),
-        ] {
+        let layers = layout.state().join("layers").join(name);
+        // A reboot in the middle of a destroy takes the mark of a node and leaves its layer.
+        for node in observe::names(&layers).because(&layers)? {
+            if !layout.run().join("nodes").join(name).join(&node).exists() {
+                remove_tree(&layers.join(node))?;
+            }
+        }
+        for directory in [layout.lab_run(lab), layout.run().join("nodes").join(name), layout.pins().join(name), layers]
+        {
             // Not empty: a node of it is still there, and will take the directory with it.
             let _ = fs::remove_dir(directory);
         }
