@@ -87,11 +87,14 @@ impl Following<'_> {
             if self.shown == Shown::Json {
                 output::json_line(&event)?;
             }
-            if let What::Step { step, text, state, .. } = &event.what
-                && progress.step(step, text, *state, event.time) == Known::No
-            {
-                // The plan is there now: its other steps are wanted for the count.
-                progress.view(&self.client.get(&path).await?);
+            if let What::Step { step, text, state, error, .. } = &event.what {
+                if progress.step(step, text, *state, event.time) == Known::No {
+                    // The plan is there now: its other steps are wanted for the count.
+                    progress.view(&self.client.get(&path).await?);
+                }
+                if let Some(error) = error {
+                    progress.because(step, error);
+                }
             }
             display.show(&mut progress);
         }

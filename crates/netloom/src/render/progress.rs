@@ -30,6 +30,7 @@ struct Step {
     state: StepState,
     started: Option<SystemTime>,
     took: Option<Duration>,
+    error: Option<String>,
     told: bool,
 }
 
@@ -55,6 +56,7 @@ impl Progress {
             step.state = record.state;
             step.started = record.started;
             step.took = super::operation::between(record.started, record.ended);
+            step.error.clone_from(&record.error);
         }
     }
 
@@ -74,6 +76,13 @@ impl Progress {
         known
     }
 
+    /// Takes what went wrong with a step that is known. It may be tried again, so this is said while the operation runs.
+    pub(crate) fn because(&mut self, id: &str, error: &str) {
+        if let Some(at) = self.index.get(id) {
+            self.steps[*at].error = Some(error.to_owned());
+        }
+    }
+
     fn add(&mut self, id: String, text: &str) -> usize {
         let at = self.steps.len();
         self.steps.push(Step {
@@ -82,6 +91,7 @@ impl Progress {
             state: StepState::Waiting,
             started: None,
             took: None,
+            error: None,
             told: false,
         });
         self.index.insert(id, at);
@@ -159,7 +169,11 @@ impl Step {
         let took = self.took.map(|took| format!(" ({})", duration(took))).unwrap_or_default();
         match self.state {
             StepState::Done => Some(format!("  {}{took}", self.text)),
-            StepState::Failed => Some(format!("  {}: failed{took}", self.text)),
+            StepState::Failed => {
+                let why = self.error.as_deref().and_then(|error| error.lines().next());
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                Some(format!("  {}: failed{took}{why}", self.text))
+            }
             StepState::Waiting | StepState::Running | StepState::Skipped => None,
         }
     }
@@ -259,10 +273,14 @@ mod tests {
         assert_eq!(progress.under_way(), ["create node a"]);
         assert_eq!(progress.step("node/a/create", "create node a", StepState::Done, at(12)), Known::Yes);
         assert_eq!(progress.lines(), ["  create node a (12 ms)"]);
+        progress.step("node/a/start", "start node a", StepState::Running, at(20));
+        progress.step("node/a/start", "start node a", StepState::Failed, at(21));
+        progress.because("node/a/start", "no space left\nand more");
+        assert_eq!(progress.lines(), ["  start node a: failed (1 ms): no space left"]);
         assert!(progress.lines().is_empty());
         progress.view(&super::super::operation::tests::sample());
         assert_eq!(progress.lines(), ["  create node r1 (12 ms)", "  start node r1: failed (12 ms)"]);
-        assert_eq!(progress.done(), (4, 4));
+        assert_eq!(progress.done(), (5, 5));
     }
 
     #[test]
