@@ -15,4 +15,5 @@ mod recovery;
 mod sandbox;
 mod sessions;
 mod terminal;
+mod two_agents;
 mod watch;

@@ -37,7 +37,7 @@ fn rich(host: &Sandbox) -> String {
 }
 
 /// What nobody may touch: processes, indexes, addresses.
-fn fixed(lab: &Value) -> Value {
+pub(crate) fn fixed(lab: &Value) -> Value {
     let mut fixed = lab.clone();
     fixed.as_object_mut().unwrap().retain(|key, _| ["nodes", "links", "source"].contains(&key.as_str()));
     for node in fixed["nodes"].as_array_mut().unwrap() {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use netloom_engine::Layout;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -35,7 +36,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    fn from(output: &Output) -> Self {
+    pub(crate) fn from(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }
@@ -233,23 +234,32 @@ impl Sandbox {
             !trace.starts_with("mount ") || trace.starts_with(&root) || !trace.contains("/run/netloom/")
         });
         // Cgroups are the host's: those of other agents, of tests that run beside this one, are not looked at.
-        let layout = netloom_engine::Layout::new(self.root.path()).unwrap();
-        let instance = layout.instance();
-        let find =
-            format!("find /sys/fs/cgroup -path '*/netloom/{instance}/*' -type d 2>/dev/null | sed 's/^/cgroup /'");
-        traces.extend(self.sh(&find).out.lines().map(str::to_owned));
+        for instance in self.instances() {
+            let find =
+                format!("find /sys/fs/cgroup -path '*/netloom/{instance}/*' -type d 2>/dev/null | sed 's/^/cgroup /'");
+            traces.extend(self.sh(&find).out.lines().map(str::to_owned));
+        }
         traces.sort();
         Traces(traces)
     }
 
-    /// The cgroups that the agent of this sandbox made, in each hierarchy. They are seen by the host.
+    /// The agents that a sandbox may have: that of its root, and those of the roots in it.
+    fn instances(&self) -> Vec<String> {
+        let root = self.root.path();
+        let roots = [root.to_owned(), root.join("one"), root.join("two")];
+        roots.into_iter().map(|root| Layout::new(root).unwrap().instance().to_owned()).collect()
+    }
+
+    /// The cgroups that the agents of this sandbox made, in each hierarchy. They are seen by the host.
     fn cgroups(&self) -> Vec<PathBuf> {
-        let layout = netloom_engine::Layout::new(self.root.path()).unwrap();
-        let own = Path::new("netloom").join(layout.instance());
-        let hierarchies =
-            fs::read_dir("/sys/fs/cgroup").unwrap().filter_map(|entry| Some(entry.ok()?.path().join(&own)));
-        let own = Path::new("/sys/fs/cgroup").join(&own);
-        hierarchies.chain([own]).filter(|path| path.is_dir()).collect()
+        let mut found = Vec::new();
+        for instance in self.instances() {
+            let own = Path::new("netloom").join(instance);
+            let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+            found.extend(hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|hierarchy| hierarchy.join(&own)));
+        }
+        found.retain(|path| path.is_dir());
+        found
     }
 }
 
