@@ -19,6 +19,9 @@ const CPU_PERIOD: u64 = 100_000;
 /// The least quota that the kernel takes, in microseconds.
 const CPU_QUOTA_LEAST: u64 = 1_000;
 
+/// How long what was killed may take to leave its group.
+const MEMBERS_END_WITHIN: Duration = Duration::from_secs(2);
+
 /// What a group may use; `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Limits {
@@ -186,12 +189,12 @@ impl Cgroups {
     }
 
     /// Removes the group, and the groups above it down to the first part of its path once they are empty. Processes
-    /// that are about to end are waited for until the deadline. What is not there is fine; it goes on after an error
-    /// and returns them all.
+    /// that are about to end are waited for; those that live on were put there by somebody else, and are moved out of it.
+    /// What is not there is fine; it goes on after an error and returns them all.
     pub fn remove(&self, path: &Path, deadline: Instant) -> Vec<CgroupError> {
         let mut errors = Vec::new();
         for hierarchy in &self.hierarchies {
-            if let Err(error) = remove_group(&hierarchy.mount.join(path), deadline) {
+            if let Err(error) = remove_group(&hierarchy.mount, &hierarchy.mount.join(path), deadline) {
                 errors.push(error);
                 continue;
             }
@@ -332,13 +335,22 @@ fn move_all(from: &Path, to: &Path) -> Result<(), CgroupError> {
     }
 }
 
-fn remove_group(group: &Path, deadline: Instant) -> Result<(), CgroupError> {
+fn remove_group(root: &Path, group: &Path, deadline: Instant) -> Result<(), CgroupError> {
+    let patience = deadline.min(Instant::now() + MEMBERS_END_WITHIN);
     loop {
         match fs::remove_dir(group) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < patience => {
+                wait_for_members(group, patience).map_err(|source| failed("wait for", group, source))?;
+            }
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
-                wait_for_members(group, deadline).map_err(|source| failed("wait for", group, source))?;
+                tracing::warn!(group = %group.display(), "processes of others are moved out of a group that is removed");
+                move_all(&group.join("cgroup.procs"), &root.join("cgroup.procs"))?;
+                return match fs::remove_dir(group) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", group, error)),
+                    _ => Ok(()),
+                };
             }
             Err(source) => return Err(failed("remove", group, source)),
         }
