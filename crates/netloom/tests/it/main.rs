@@ -8,6 +8,7 @@ mod cli;
 mod cp;
 mod edit;
 mod edit_bad_days;
+mod host_bad_days;
 mod lab;
 mod limits;
 mod power;

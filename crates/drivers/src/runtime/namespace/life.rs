@@ -398,9 +398,22 @@ fn remove_file(path: &Path) -> Result<()> {
 
 fn remove_tree(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let mounts = mounts_below(path);
+            let way_out = mounts.first().map(|mount| format!(" (`umount {mount}`)")).unwrap_or_default();
+            Err(error).because(path).map_err(|why| why + &way_out)
+        }
         Err(error) if !is_absence(&error) => Err(error).because(path),
         _ => Ok(()),
     }
+}
+
+/// What is mounted below a directory, the last first: what has to go before the directory can.
+fn mounts_below(directory: &Path) -> Vec<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points =
+        mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(directory));
+    points.rev().map(str::to_owned).collect()
 }
 
 fn is_absence(error: &io::Error) -> bool {

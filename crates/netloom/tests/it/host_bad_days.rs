@@ -1,0 +1,147 @@
+//! Bad days of the host itself: processes of others in the way, hands on our objects, a process that is stopped, disks
+//! that are full or frozen, too few descriptors.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use crate::bad_days::ring;
+use crate::lab::{node, pair};
+use crate::sandbox::Sandbox;
+
+/// A process of somebody else in a sandbox; it ends with this.
+struct Foreign<'a> {
+    host: &'a Sandbox,
+    pid: String,
+    child: Child,
+}
+
+impl Drop for Foreign<'_> {
+    fn drop(&mut self) {
+        self.host.sh(&format!("kill -KILL {}", self.pid));
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a process that runs `script` behind `way` (a program that goes somewhere), and waits until it is there.
+fn foreign<'a>(host: &'a Sandbox, way: &str, script: &str) -> Foreign<'a> {
+    let script = format!("echo $$; exec {way} sh -c '{script} && echo ready && exec sleep 1000'");
+    let mut child = host.command("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let pid = lines.next().unwrap().unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    Foreign { host, pid, child }
+}
+
+fn agent_pid(host: &Sandbox) -> String {
+    host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string()
+}
+
+fn answers(host: &Sandbox, path: &str) -> String {
+    host.sh(&format!("curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:8001{path}")).out
+}
+
+fn pid_of(host: &Sandbox, lab: &str, name: &str) -> String {
+    node(&host.lab(lab), name)["pid"].to_string()
+}
+
+#[test]
+fn a_foreign_process_in_a_nodes_namespaces_keeps_no_destroy_from_ending() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    for spaces in ["--net", "--net --mount", "--mount --uts --ipc", "--net --mount --uts --ipc --pid"] {
+        let before = host.traces();
+        host.netloom(&["deploy", "-t", &file]).code(0);
+        let pid = pid_of(&host, "x", "a");
+        let guest = foreign(&host, &format!("nsenter --target {pid} {spaces}"), "true");
+        host.netloom(&["destroy", "--name", "x"]).code(0);
+        // The lab can come and go beside what is left of the old one.
+        host.netloom(&["deploy", "-t", &file]).code(0);
+        host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+        host.netloom(&["destroy", "--name", "x"]).code(0);
+        drop(guest);
+        before.are_all(&host);
+    }
+}
+
+#[test]
+fn a_foreign_process_in_a_nodes_group_is_put_out_of_it_and_lives() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let before = host.traces();
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let instance = host.netloom(&["agent", "status", "--json"]).json()["instance"].as_str().unwrap().to_owned();
+    let find = format!("find /sys/fs/cgroup -path \"*/{instance}/lab-x/node-a/cgroup.procs\" 2>/dev/null");
+    let guest = foreign(&host, "env", &format!("for file in $({find}); do echo $$ > $file || exit 1; done"));
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    host.sh(&format!("kill -0 {}", guest.pid)).code(0);
+    assert!(host.log().contains("processes of others are moved out"), "{}", host.log());
+    drop(guest);
+    before.are_all(&host);
+}
+
+#[test]
+fn mounts_that_are_busy_keep_no_destroy_from_ending() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    let before = host.traces();
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let layer = "$NETLOOM_ROOT/var/lib/netloom/layers/x/a/upper";
+    let pin = "$NETLOOM_ROOT/run/netloom/netns/x/a";
+    host.netloom(&["exec", "x/a", "--", "mkdir", "-p", "/work/here"]).code(0);
+    let inside = foreign(&host, "env", &format!("cd {layer}/work/here"));
+    let bound = "$NETLOOM_ROOT/bound";
+    host.sh(&format!("touch {bound} && mount --bind {pin} {bound}")).code(0);
+    // Another mount namespace has a copy of every mount, the pins among them.
+    let copy = foreign(&host, "unshare --mount --propagation unchanged", "true");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    host.sh(&format!("umount {bound} && rm {bound}")).code(0);
+    drop((inside, copy));
+    before.are_all(&host);
+}
+
+#[test]
+fn a_mount_on_what_a_node_has_written_is_named_and_waited_for() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    let before = host.traces();
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    host.sh("mount -t tmpfs none $NETLOOM_ROOT/var/lib/netloom/layers/x/a/upper").code(0);
+    // Tried five times, 15 seconds in all.
+    let way_out = format!("`umount {}/var/lib/netloom/layers/x/a/upper`", host.root.path().display());
+    host.netloom(&["destroy", "--name", "x"]).code(1).says("busy").says(&way_out);
+    host.sh("umount $NETLOOM_ROOT/var/lib/netloom/layers/x/a/upper").code(0);
+    host.until("the rest goes by itself", |host| !host.netloom(&["inspect"]).out.contains("x "));
+    before.are_all(&host);
+}
+
+/// Time that has to pass: more than the ten seconds after which loops are late and calls give up.
+const STOPPED: u32 = 12;
+
+fn stopped(host: &Sandbox) {
+    let pid = agent_pid(host);
+    host.sh(&format!("kill -STOP {pid}; sleep {STOPPED}; kill -CONT {pid}")).code(0);
+}
+
+#[test]
+fn an_agent_that_is_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("big", &ring("big", 20));
+    let deploy = host.start(&["deploy", "-t", &file]);
+    host.until("the deploy has begun", |host| host.root.path().join("run/netloom/nodes/big/r1").exists());
+    stopped(&host);
+    let ended = crate::sandbox::Ended::from(&deploy.wait_with_output().unwrap());
+    ended.code(0).says("20 of 20");
+    assert_eq!((answers(&host, "/livez"), answers(&host, "/readyz")), ("200".into(), "200".into()));
+
+    let before = host.lab("big");
+    stopped(&host);
+    assert_eq!((answers(&host, "/livez"), answers(&host, "/readyz")), ("200".into(), "200".into()));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    let after = host.lab("big");
+    for n in 1..=20 {
+        assert_eq!(node(&after, &format!("r{n}"))["pid"], node(&before, &format!("r{n}"))["pid"]);
+    }
+    host.netloom(&["destroy", "--name", "big"]).code(0);
+}
