@@ -89,6 +89,15 @@ impl Netns {
         })
     }
 
+    /// Pins it at `path`, where nothing is pinned; the file may be there.
+    pub fn pin(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        self.run(|| {
+            File::options().create(true).append(true).open(path)?;
+            Ok(rustix::mount::mount_bind("/proc/thread-self/ns/net", path)?)
+        })?
+    }
+
     /// What identifies the namespace for as long as the machine runs (SO_NETNS_COOKIE, Linux 5.14);
     /// unlike its inode it is never used again.
     pub fn cookie(&self) -> io::Result<u64> {

@@ -122,6 +122,26 @@ impl Ground {
         Ok(())
     }
 
+    /// Pins the namespace of a running node again, and links to it for `ip netns`, if a hand took that away (`ip netns
+    /// del`). Whether it did. A crash on the way leaves what the next look mends.
+    pub(super) fn mend(&self, seen: &Seen) -> Result<bool> {
+        let (Some(process), record) = (&seen.process, &seen.record) else { return Ok(false) };
+        let pin = self.layout.pin(&record.lab, &record.node);
+        match Netns::open(&pin) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {}
+            // It is there, or why it is not is another question.
+            _ => return Ok(false),
+        }
+        let netns = Netns::open(format!("/proc/{}/ns/net", process.identity().pid)).because(&pin)?;
+        // Its number may be another's by now.
+        if !process.is_alive() {
+            return Ok(false);
+        }
+        netns.pin(&pin).because(&pin)?;
+        let _ = self.link_for_ip(record);
+        Ok(true)
+    }
+
     /// Lets `ip netns exec <container>` find the node. A name that somebody else has is left alone, which is the error.
     fn link_for_ip(&self, record: &Record) -> Result<()> {
         let Some(link) = self.ip_link(&record.container) else {

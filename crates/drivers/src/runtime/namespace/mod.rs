@@ -429,7 +429,17 @@ impl Runtime for NamespaceRuntime {
         let look = self.shared.files(Instant::now() + PATIENCE, move |ground| {
             let mut facts = Vec::new();
             let mut running = Vec::new();
+            let mut mended = false;
             for seen in observe::all(&ground.layout, &ground.boot)? {
+                let (lab, node) = (&seen.record.lab, &seen.record.node);
+                match ground.mend(&seen) {
+                    Ok(true) => {
+                        mended = true;
+                        tracing::warn!(%lab, %node, "somebody unpinned its namespace; it is pinned again");
+                    }
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(%lab, %node, error, "its namespace cannot be pinned again"),
+                }
                 facts.push(Fact::Node(seen.fact(&ground.layout)));
                 let key = (seen.record.lab, seen.record.node);
                 running.extend(seen.process.map(|process| (key, process)));
@@ -437,11 +447,14 @@ impl Runtime for NamespaceRuntime {
             for (lab, content) in observe::names_files(&ground.layout)? {
                 facts.push(Fact::Names(lab, Some(names_hash(&content))));
             }
-            Ok::<_, io::Error>((facts, running))
+            Ok::<_, io::Error>((facts, running, mended))
         });
         let found = look.await.and_then(|found| found.map_err(|error| Fault::transient(plain(&error))));
         match found {
-            Ok((facts, running)) => {
+            Ok((facts, running, mended)) => {
+                if mended {
+                    self.shared.reporter.send(Report::Lost(Source::Fabric));
+                }
                 self.shared.reporter.send(Report::Relist { source: SOURCE, started, facts });
                 for (key, process) in running {
                     self.shared.watch(key, process);

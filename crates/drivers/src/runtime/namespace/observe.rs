@@ -45,8 +45,8 @@ impl Seen {
             // It may have written its last words between our two looks.
             status = Status::read(&directory)?;
         }
-        // Only asked where it tells a node that was made from one whose maker died over it.
-        let pinned = process.is_some() || status.is_some() || Netns::open(layout.pin(lab, node)).is_ok();
+        // What does not run has its namespace only by its pin.
+        let pinned = process.is_some() || Netns::open(layout.pin(lab, node)).is_ok();
         Ok(Some(Self { record, status, process, pinned }))
     }
 
@@ -92,7 +92,8 @@ impl Seen {
         match (phase, self.process.is_some(), self.record.stopped) {
             (None, true, _) => NodeState::Starting,
             (Some(Phase::Running { .. }), true, _) => NodeState::Running,
-            (None, false, _) if !self.pinned => NodeState::Creating,
+            // Its maker died over it, or somebody removed the namespace of a node that had ended.
+            (_, false, _) if !self.pinned => NodeState::Creating,
             (_, _, true) => NodeState::Stopped,
             (None, false, false) => NodeState::Created,
             // It had no chance to write its status: killed.
