@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 
 use crate::bad_days::ring;
 use crate::lab::{node, pair};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{NETLOOM, Sandbox};
 
 /// A process of somebody else in a sandbox; it ends with this.
 struct Foreign<'a> {
@@ -114,6 +114,45 @@ fn a_mount_on_what_a_node_has_written_is_named_and_waited_for() {
     host.sh("umount $NETLOOM_ROOT/var/lib/netloom/layers/x/a/upper").code(0);
     host.until("the rest goes by itself", |host| !host.netloom(&["inspect"]).out.contains("x "));
     before.are_all(&host);
+}
+
+#[test]
+fn what_ip_netns_does_by_hand_comes_back_and_what_is_foreign_is_left_alone() {
+    let Some(host) = Sandbox::new() else { return };
+    let netns = "$NETLOOM_ROOT/run/netns";
+    host.sh(&format!("mount -t tmpfs none /run && mkdir -p /run/netns {netns} && mount --bind {netns} /run/netns"))
+        .code(0);
+    host.sh(&format!("NETLOOM_RELIST_SECONDS=1 {NETLOOM} agent --background")).code(0);
+    let file = host.topology("x", &pair("x", ""));
+    host.sh("ip netns add foreign").code(0);
+    let before = host.traces();
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let ping = |host: &Sandbox| {
+        host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+    };
+    let ready = |host: &Sandbox| host.netloom(&["inspect"]).out.contains("x    ready");
+    host.sh("ip netns exec clab-x-a ip -o address show dev eth1").code(0).says("10.0.0.1/24");
+    let pid = pid_of(&host, "x", "a");
+
+    host.sh("ip netns add clab-x-c && ip netns del clab-x-c").code(0);
+    // A name that is ours is a link to our pin, and what is at its end goes.
+    host.sh("ip netns del clab-x-a").code(0);
+    host.until("it is pinned again", |host| host.sh("ip netns exec clab-x-a true").code == 0);
+    host.until("it is seen again", ready);
+    ping(&host);
+    assert_eq!(pid_of(&host, "x", "a"), pid, "it ran on");
+
+    // With nothing that runs in it the namespace is gone for good, and is made anew.
+    host.netloom(&["agent", "stop"]).code(0);
+    host.sh(&format!("kill -KILL {pid}; ip netns del clab-x-a")).code(0);
+    host.sh(&format!("NETLOOM_RELIST_SECONDS=1 {NETLOOM} agent --background")).code(0);
+    host.until("it is made again", |host| ready(host) && pid_of(host, "x", "a") != pid);
+    ping(&host);
+
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    host.sh("ip netns exec foreign true").code(0);
+    before.are_all(&host);
+    host.sh("ip netns del foreign").code(0);
 }
 
 /// Time that has to pass: more than the ten seconds after which loops are late and calls give up.
