@@ -566,6 +566,32 @@ async fn a_new_agent_adopts_what_runs_and_learns_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_be_looked_at_is_not_taken_for_gone() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = lab(&[("r1", json!({ "cmd": ["sleep", "1000"] })), ("r2", json!({}))]);
+    stage.up(&lab, "r1").await.unwrap();
+    stage.up(&lab, "r2").await.unwrap();
+    stage.runtime.relist().await.unwrap();
+    // What cannot be read, also by root.
+    let (record, aside) = (stage.run("r1").join("node.json"), stage.run("r1").join("aside"));
+    std::fs::rename(&record, &aside).unwrap();
+    std::fs::create_dir(&record).unwrap();
+    let error = stage.runtime.relist().await.unwrap_err();
+    assert!(error.to_string().contains("nodes/lab/r1"), "{error}");
+    let snapshot = stage.inventory.snapshot();
+    assert_eq!(snapshot.labs[&lab_name()].nodes.len(), 2);
+
+    std::fs::remove_dir(&record).unwrap();
+    std::fs::rename(&aside, &record).unwrap();
+    stage.runtime.relist().await.unwrap();
+    stage.delete("r1").await;
+    stage.delete("r2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_agents_node_is_neither_seen_nor_removed() {
     if !root() {
         return;

@@ -154,8 +154,11 @@ impl Shared {
                 }
             }
             Ok(Ok(None)) => self.gone(key),
-            Ok(Err(why)) => self.reporter.send(Report::Unreachable(SOURCE, why)),
-            // The relist comes back to it.
+            // The relist comes back to it, soon.
+            Ok(Err(why)) => {
+                self.reporter.send(Report::Unreachable(SOURCE, why));
+                self.reporter.send(Report::Lost(SOURCE));
+            }
             Err(_) => self.reporter.send(Report::Lost(SOURCE)),
         }
     }
@@ -173,6 +176,8 @@ impl Shared {
         let shared = Arc::clone(self);
         task::spawn(format!("end of {}/{}", key.0, key.1), async move {
             if let Err(error) = process.ended().await {
+                // The next look waits for it again.
+                shared.unwatch(&key, identity);
                 tracing::error!(lab = %key.0, node = %key.1, %error, "a node's end cannot be waited for");
                 return;
             }

@@ -135,17 +135,19 @@ fn find_init(identity: Identity, directory: &Path) -> io::Result<Option<Process>
     Ok(Process::find(identity)?.filter(|process| process.has_arguments(&words)))
 }
 
-/// All nodes that carry our mark; those whose directory cannot be read are left out and logged.
+/// All nodes that carry our mark. One that cannot be looked at is an error of the whole look: left out it would count
+/// as gone.
 pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<Vec<Seen>> {
     let mut found = Vec::new();
     for lab in names(&layout.run().join("nodes"))? {
         let Ok(lab) = lab.parse::<LabName>() else { continue };
         for node in names(&layout.run().join("nodes").join(lab.as_str()))? {
             let Ok(node) = node.parse::<NodeName>() else { continue };
-            match Seen::look(layout, boot, &lab, &node) {
-                Ok(seen) => found.extend(seen),
-                Err(error) => tracing::warn!(%lab, %node, %error, "a node cannot be looked at"),
-            }
+            let seen = Seen::look(layout, boot, &lab, &node).map_err(|error| {
+                let directory = layout.node_run(&lab, &node);
+                io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+            })?;
+            found.extend(seen);
         }
     }
     Ok(found)
