@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use netloom_engine::{Engine, Layout, task};
 use rustix::fs::FlockOperation;
+use rustix::process::Resource;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -37,11 +38,12 @@ pub struct ServeConfig {
     pub secret: Option<String>,
     /// How old unserved work may be before the process counts as not live.
     pub live_limit: Duration,
-    /// How many TCP connections may wait that have not sent anything telling.
+    /// How many TCP connections may wait that have not sent anything telling; at most an eighth of the descriptors that
+    /// the process may have.
     pub silent: usize,
     /// How long a connection may take to send the head of a request; also how long an idle one is kept.
     pub head_limit: Duration,
-    /// How many connections are served at once; more wait.
+    /// How many connections each door serves at once, at most an eighth of the descriptors; more wait.
     pub connections: usize,
     /// How long requests under way may take when the agent stops.
     pub drain: Duration,
@@ -60,6 +62,15 @@ impl ServeConfig {
             connections: 1024,
             drain: Duration::from_secs(5),
         }
+    }
+}
+
+impl ServeConfig {
+    /// Connections must leave descriptors for everything else, whoever opens how many of them.
+    fn fit(&mut self, descriptors: Option<u64>) {
+        let share = descriptors.and_then(|limit| usize::try_from(limit / 8).ok()).unwrap_or(usize::MAX).max(4);
+        self.silent = self.silent.min(share);
+        self.connections = self.connections.min(share);
     }
 }
 
@@ -148,7 +159,8 @@ pub struct Listeners {
 impl Listeners {
     /// Takes the socket and the port and starts the thread `health`. Must run on the main runtime, whose pulse the
     /// thread takes from now on.
-    pub async fn bind(config: ServeConfig) -> Result<Self, ServeError> {
+    pub async fn bind(mut config: ServeConfig) -> Result<Self, ServeError> {
+        config.fit(rustix::process::getrlimit(Resource::Nofile).current);
         if let Some(address) = config.listen
             && !address.ip().is_loopback()
             && config.secret.as_ref().is_none_or(String::is_empty)
@@ -167,7 +179,7 @@ impl Listeners {
             None => Keys::new([]),
         };
         let health = Arc::new(Health::new(config.live_limit));
-        let (main, accepted) = mpsc::channel(HANDOVER);
+        let (main, accepted) = mpsc::channel(HANDOVER.min(config.connections.max(4)));
         let limits = Limits { silent: config.silent, first_bytes: config.head_limit };
         let acceptor = health::start(listener, health.clone(), main, limits)
             .map_err(|source| ServeError::Start { what: "health thread", source })?;

@@ -42,11 +42,11 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     let unix = UnixListener::from_std(unix).map_err(|source| ServeError::Start { what: "unix socket", source })?;
     health.engine_started(engine.clone());
     let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), config.drain);
-    let places = Arc::new(Semaphore::new(config.connections));
-    let head_limit = config.head_limit;
+    let (connections, head_limit) = (config.connections, config.head_limit);
     let app = Arc::new(App { engine, health, config, tcp, stop: stop.clone(), tasks: tasks.clone() });
     let doorway = |router| {
-        let (stop, tasks, places) = (stop.clone(), tasks.clone(), places.clone());
+        // Each its own: whoever reaches only the TCP port keeps nobody from the unix socket.
+        let (stop, tasks, places) = (stop.clone(), tasks.clone(), Arc::new(Semaphore::new(connections)));
         Doorway { router, head_limit, stop, tasks, places }
     };
     let by_unix = task::spawn("unix door", doorway(routes::for_unix(app.clone())).unix(unix));
