@@ -1,8 +1,11 @@
 //! Bad days of the host itself: processes of others in the way, hands on our objects, a process that is stopped, disks
 //! that are full or frozen, too few descriptors.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use crate::bad_days::ring;
 use crate::lab::{node, pair};
@@ -183,4 +186,97 @@ fn an_agent_that_is_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
         assert_eq!(node(&after, &format!("r{n}"))["pid"], node(&before, &format!("r{n}"))["pid"]);
     }
     host.netloom(&["destroy", "--name", "big"]).code(0);
+}
+
+/// Connections that send nothing, or a head without an end.
+struct Idle {
+    unix: Vec<UnixStream>,
+    tcp: Vec<TcpStream>,
+}
+
+impl Idle {
+    /// As many as there may be, and more.
+    fn open(host: &Sandbox) -> Self {
+        let socket = host.root.path().join("run/netloom/agent.sock");
+        // The queue of the kernel is full when nobody accepts any more.
+        let unix = |_| {
+            let stream = UnixStream::connect(&socket).ok()?;
+            stream.set_nonblocking(true).unwrap();
+            Some(stream)
+        };
+        let tcp = |n: usize| {
+            let address = "127.0.0.1:8001".parse().unwrap();
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+            if n % 2 == 0 {
+                stream.write_all(b"GET /labs HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").ok()?;
+            }
+            Some(stream)
+        };
+        let tcp = host.netns().run(|| (0..120).filter_map(tcp).collect()).unwrap();
+        Self { unix: (0..120).filter_map(unix).collect(), tcp }
+    }
+}
+
+#[test]
+fn idle_connections_keep_nobody_from_health_and_take_no_descriptors_from_the_rest() {
+    let Some(host) = Sandbox::new() else { return };
+    host.sh(&format!("ulimit -n 128; exec {NETLOOM} agent --background")).code(0);
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let agent = agent_pid(&host);
+    let open = |host: &Sandbox| host.sh(&format!("ls /proc/{agent}/fd | wc -l")).out.trim().parse::<usize>().unwrap();
+    let at_rest = open(&host);
+
+    let idle = Idle::open(&host);
+    assert!(idle.unix.len() > 60 && idle.tcp.len() > 60, "{} {}", idle.unix.len(), idle.tcp.len());
+    for _ in 0..20 {
+        assert_eq!(answers(&host, "/livez"), "200");
+    }
+    assert!(open(&host) <= 120, "{} are open, {at_rest} were", open(&host));
+    let pid = pid_of_init(&host, "x", "a");
+    host.sh(&format!("kill -KILL {pid}")).code(0);
+    host.until("the node is back", |host| !["", &pid].contains(&pid_of_init(host, "x", "a").as_str()));
+
+    drop(idle);
+    host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+    let other = host.topology("y", &pair("y", ""));
+    host.netloom(&["deploy", "-t", &other]).code(0);
+    host.netloom(&["destroy", "--name", "y"]).code(0);
+    assert_eq!(answers(&host, "/readyz"), "200");
+    host.until("no descriptor was lost", |host| open(host) <= at_rest + 1);
+    host.netloom(&["destroy", "--all"]).code(0);
+}
+
+/// The init of a node, without asking the agent.
+fn pid_of_init(host: &Sandbox, lab: &str, name: &str) -> String {
+    let status = format!("$NETLOOM_ROOT/run/netloom/nodes/{lab}/{name}/status.json");
+    let init = host.sh(&format!("sed 's/.*\"init\":{{\"pid\":\\([0-9]*\\).*/\\1/' {status}")).out.trim().to_owned();
+    init
+}
+
+#[test]
+fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let (agent, pid) = (agent_pid(&host), pid_of(&host, "x", "a"));
+    let limits = host.sh(&format!("prlimit --pid {agent} --nofile --noheadings --output SOFT,HARD")).code(0).out;
+    let limits: Vec<&str> = limits.split_whitespace().collect();
+    // Just those that are open, the one that the health thread keeps in reserve among them.
+    let open = host.sh(&format!("ls /proc/{agent}/fd | sort -n | tail -1")).out.trim().parse::<usize>().unwrap() + 1;
+    host.sh(&format!("prlimit --pid {agent} --nofile={open}:{}", limits[1])).code(0);
+    host.sh(&format!("kill -KILL {pid}")).code(0);
+    for _ in 0..20 {
+        assert_eq!(answers(&host, "/livez"), "200");
+    }
+
+    host.sh(&format!("prlimit --pid {agent} --nofile={}:{}", limits[0], limits[1])).code(0);
+    host.until("the command line works again", |host| host.netloom(&["inspect"]).code == 0);
+    host.until("the lab is whole again", |host| {
+        host.netloom(&["inspect"]).out.contains("x    ready") && pid_of(host, "x", "a") != pid
+    });
+    host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    assert_eq!(answers(&host, "/readyz"), "200");
+    host.netloom(&["destroy", "--all"]).code(0);
 }

@@ -16,6 +16,7 @@ use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use netloom_engine::Layout;
+use netloom_kernel::Netns;
 use tempfile::TempDir;
 
 /// The program under test.
@@ -156,6 +157,11 @@ impl Sandbox {
         command.args(["--target", &self.machine.pid, "--mount", "--net", "--pid", "--", program]);
         command.env("NETLOOM_ROOT", self.root.path()).env("NO_COLOR", "1").stdin(Stdio::null());
         command
+    }
+
+    /// The network of the sandbox.
+    pub(crate) fn netns(&self) -> Netns {
+        Netns::open(format!("/proc/{}/ns/net", self.machine.pid)).unwrap()
     }
 
     /// Runs the program in the sandbox.
