@@ -12,14 +12,15 @@ use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 
+use super::fault::Fault;
 use super::observe::{self, Seen};
 use super::program::{self, Program};
 use super::record::Record;
 use super::spec::{LOG_FILE, STATUS_FILE};
 use super::{compose, plain};
 
-/// Why a step failed, one line.
-pub(super) type Result<T> = std::result::Result<T, String>;
+/// What a step comes to.
+pub(super) type Result<T> = std::result::Result<T, Fault>;
 
 /// What the steps work with.
 #[derive(Debug, Clone)]
@@ -35,7 +36,7 @@ trait Because<T> {
 
 impl<T> Because<T> for io::Result<T> {
     fn because(self, what: &Path) -> Result<T> {
-        self.map_err(|error| format!("{}: {}", what.display(), plain(&error)))
+        self.map_err(|error| Fault::io(format!("{}: {}", what.display(), plain(&error)), &error))
     }
 }
 
@@ -94,12 +95,12 @@ impl Ground {
         self.pin(lab, name, &compose::sysctls(node))?;
         point!("node.create.pinned");
         if let Err(note) = self.link_for_ip(&record) {
-            record.notes = vec![note];
+            record.notes = vec![note.to_string()];
             record.write(&run).because(&run)?;
         }
         point!("node.create.linked");
         let group = compose::cgroup(&self.layout, lab, name);
-        self.cgroups.ensure(&group, compose::limits(node)).map_err(|error| error.to_string())?;
+        self.cgroups.ensure(&group, compose::limits(node))?;
         point!("node.create.done");
         Ok(())
     }
@@ -145,14 +146,14 @@ impl Ground {
     /// Lets `ip netns exec <container>` find the node. A name that somebody else has is left alone, which is the error.
     fn link_for_ip(&self, record: &Record) -> Result<()> {
         let Some(link) = self.ip_link(&record.container) else {
-            return Err(format!("`ip netns` cannot show it: `{}` is no file name", record.container));
+            return Err(format!("`ip netns` cannot show it: `{}` is no file name", record.container).into());
         };
         let pin = self.layout.pin(&record.lab, &record.node);
         if fs::read_link(&link).is_ok_and(|target| target == pin) {
             return Ok(());
         }
         let made = fs::create_dir_all(self.layout.ip_netns()).and_then(|()| symlink(&pin, &link));
-        made.map_err(|error| format!("`ip netns` cannot show it: {}: {}", link.display(), plain(&error)))
+        made.map_err(|error| format!("`ip netns` cannot show it: {}: {}", link.display(), plain(&error)).into())
     }
 
     fn ip_link(&self, container: &str) -> Option<std::path::PathBuf> {
@@ -195,8 +196,8 @@ impl Ground {
 
         let mut spec = compose::spec(&self.layout, order)?;
         let group = compose::cgroup(&self.layout, lab, name);
-        let procs = self.cgroups.ensure(&group, compose::limits(node)).map_err(|error| error.to_string())?;
-        spec.cgroups = procs.iter().map(|file| compose::text(file)).collect::<Result<_>>()?;
+        let procs = self.cgroups.ensure(&group, compose::limits(node))?;
+        spec.cgroups = procs.iter().map(|file| compose::text(file)).collect::<std::result::Result<_, String>>()?;
         self.names_file_for_start(lab)?;
         remove_file(&run.join(STATUS_FILE))?;
         point!("node.start.prepared");
@@ -267,7 +268,7 @@ impl Ground {
         let mut seen = self.look(lab, name)?.ok_or("it is not there")?;
         let group = compose::cgroup(&self.layout, lab, name);
         let limits = compose::limits(compose::node(order)?);
-        self.cgroups.ensure(&group, limits).map_err(|error| error.to_string())?;
+        self.cgroups.ensure(&group, limits)?;
         point!("node.update.limited");
         seen.record.fingerprint = order.fingerprint.clone();
         seen.record.applied = Applied::of(order);
@@ -291,7 +292,7 @@ impl Ground {
     pub(super) fn begin_delete(&self, lab: &LabName, node: &NodeName) -> Result<Option<Process>> {
         let run = self.layout.node_run(lab, node);
         if Record::is_foreign(&run, self.layout.instance()).because(&run)? {
-            return Err(format!("{} belongs to another agent", run.display()));
+            return Err(format!("{} belongs to another agent", run.display()).into());
         }
         Ok(self.look(lab, node)?.and_then(|seen| seen.process))
     }
@@ -360,7 +361,7 @@ impl Ground {
     /// Removes everything of a node that does not run. Goes on after an error; returns them all.
     pub(super) fn remove(&self, lab: &LabName, node: &NodeName, deadline: Instant) -> Vec<String> {
         let mut errors = Vec::new();
-        let mut note = |result: Result<()>| errors.extend(result.err());
+        let mut note = |result: Result<()>| errors.extend(result.err().map(|fault| fault.to_string()));
         let pin = self.layout.pin(lab, node);
         let record = Record::read(&self.layout.node_run(lab, node), self.layout.instance()).ok().flatten();
         if let Some(link) = record.and_then(|record| self.ip_link(&record.container))
@@ -372,7 +373,7 @@ impl Ground {
         note(unpin(&pin).because(&pin));
         point!("node.delete.unpinned");
         for error in self.cgroups.remove(&compose::cgroup(&self.layout, lab, node), deadline) {
-            note(Err(error.to_string()));
+            note(Err(error.into()));
         }
         point!("node.delete.group-removed");
         // The mark last: as long as something is left, the next look finds it.
@@ -380,7 +381,7 @@ impl Ground {
         note(remove_tree(&layer));
         point!("node.delete.layer-removed");
         if errors.is_empty() {
-            errors.extend(remove_tree(&run).err());
+            errors.extend(remove_tree(&run).err().map(|fault| fault.to_string()));
         }
         point!("node.delete.record-removed");
         for directory in [&layer, &run, &pin] {
@@ -421,7 +422,7 @@ fn remove_tree(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             let mounts = mounts_below(path);
             let way_out = mounts.first().map(|mount| format!(" (`umount {mount}`)")).unwrap_or_default();
-            Err(error).because(path).map_err(|why| why + &way_out)
+            Err(error).because(path).map_err(|fault: Fault| fault.and(&way_out))
         }
         Err(error) if !is_absence(&error) => Err(error).because(path),
         _ => Ok(()),

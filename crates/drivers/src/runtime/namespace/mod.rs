@@ -144,7 +144,7 @@ impl Shared {
         let (lab, node) = key.clone();
         let look = self.files(Instant::now() + PATIENCE, move |ground| {
             let seen = ground.look(&lab, &node)?;
-            Ok::<_, String>(seen.map(|seen| (seen.fact(&ground.layout), seen.process)))
+            Ok::<_, Fault>(seen.map(|seen| (seen.fact(&ground.layout), seen.process)))
         });
         match look.await {
             Ok(Ok(Some((fact, process)))) => {
@@ -156,7 +156,7 @@ impl Shared {
             Ok(Ok(None)) => self.gone(key),
             // The relist comes back to it, soon.
             Ok(Err(why)) => {
-                self.reporter.send(Report::Unreachable(SOURCE, why));
+                self.reporter.send(Report::Unreachable(SOURCE, why.to_string()));
                 self.reporter.send(Report::Lost(SOURCE));
             }
             Err(_) => self.reporter.send(Report::Lost(SOURCE)),
@@ -239,7 +239,7 @@ impl Shared {
     async fn start_node(self: Arc<Self>, order: NodeOrder, key: Key, deadline: Instant) -> Result<(), Fault> {
         let (spawner, program) = self.starter()?;
         let prepare = move |ground: &Ground| ground.prepare(&order, &program, deadline);
-        let prepared = self.files(deadline, prepare).await?.map_err(Fault::permanent)?;
+        let prepared = self.files(deadline, prepare).await??;
         let Some((netns, command)) = prepared else { return Ok(()) };
         let mut spawned = spawner.spawn(Surroundings::Node(netns), command, deadline).await?;
         point!("node.start.spawned");
@@ -262,7 +262,7 @@ impl Shared {
     async fn stop_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
         let (lab, node) = key.clone();
         let stop = move |ground: &Ground| ground.begin_stop(&lab, &node);
-        if let Some(process) = self.files(deadline, stop).await?.map_err(Fault::transient)? {
+        if let Some(process) = self.files(deadline, stop).await?.map_err(Fault::again)? {
             process.signal(Signal::TERM).map_err(|error| Fault::transient(plain(&error)))?;
             point!("node.stop.asked");
             // Time must be left to kill it.
@@ -281,7 +281,7 @@ impl Shared {
     async fn delete_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
         let (lab, node) = key.clone();
         let look = move |ground: &Ground| ground.begin_delete(&lab, &node);
-        if let Some(process) = self.files(deadline, look).await?.map_err(Fault::permanent)? {
+        if let Some(process) = self.files(deadline, look).await?? {
             process.signal(Signal::KILL).map_err(|error| Fault::transient(plain(&error)))?;
             point!("node.delete.killed");
             end_of(&process, deadline).await?;
@@ -309,7 +309,12 @@ async fn ready(stdout: OwnedFd) -> Result<(), Fault> {
     match answer.trim_end() {
         "ready" => Ok(()),
         "" => Err(Fault::transient("its init ended before the node was set up".into())),
-        other => Err(Fault::permanent(other.strip_prefix("failed: ").unwrap_or(other).to_owned())),
+        other => {
+            let why = other.strip_prefix("failed: ").unwrap_or(other).to_owned();
+            // All that is known of an error of the init is its text. When there is space again, it may start.
+            let is_short = why.to_lowercase().contains("no space left");
+            Err(if is_short { Fault::transient(why) } else { Fault::permanent(why) })
+        }
     }
 }
 
@@ -375,7 +380,7 @@ impl Runtime for NamespaceRuntime {
             shared.starter()?;
             let made = shared.files(deadline, move |ground| ground.create(&order)).await?;
             shared.observe(&key).await;
-            made.map_err(Fault::permanent)
+            made
         };
         self.shared.in_turn("create", key, context, create).await
     }
@@ -393,7 +398,7 @@ impl Runtime for NamespaceRuntime {
         let update = |shared: Arc<Shared>, key: Key, deadline| async move {
             let updated = shared.files(deadline, move |ground| ground.update(&order)).await?;
             shared.observe(&key).await;
-            updated.map_err(Fault::permanent)
+            updated
         };
         self.shared.in_turn("update", key, context, update).await
     }
@@ -423,7 +428,7 @@ impl Runtime for NamespaceRuntime {
             Some(content) => ground.write_names(&lab_name, &content),
             None => ground.forget_lab(&lab_name),
         });
-        let written = write.await.and_then(|result| result.map_err(Fault::transient));
+        let written = write.await.and_then(|result| result.map_err(Fault::again));
         written.map_err(|fault| fault.of("write", &format!("the names of lab {lab}")))?;
         self.shared.reporter.send(Report::Events(SOURCE, vec![fact]));
         Ok(())
@@ -443,7 +448,7 @@ impl Runtime for NamespaceRuntime {
                         tracing::warn!(%lab, %node, "somebody unpinned its namespace; it is pinned again");
                     }
                     Ok(false) => {}
-                    Err(error) => tracing::warn!(%lab, %node, error, "its namespace cannot be pinned again"),
+                    Err(error) => tracing::warn!(%lab, %node, %error, "its namespace cannot be pinned again"),
                 }
                 facts.push(Fact::Node(seen.fact(&ground.layout)));
                 let key = (seen.record.lab, seen.record.node);
@@ -490,13 +495,13 @@ impl Runtime for NamespaceRuntime {
         let (lab, name) = (lab.clone(), node.clone());
         let look = self.shared.files(Instant::now() + PATIENCE, move |ground| {
             let there = ground.look(&lab, &name)?.is_some();
-            Ok::<_, String>(there.then(|| ground.layout.node_run(&lab, &name)))
+            Ok::<_, Fault>(there.then(|| ground.layout.node_run(&lab, &name)))
         });
         let opened = match look.await {
             Ok(Ok(Some(directory))) => logs::open(self.shared.pool.clone(), &directory, follow)
                 .map_err(|error| Fault::transient(plain(&error))),
             Ok(Ok(None)) => Err(Fault::permanent("it is not there".into())),
-            Ok(Err(why)) => Err(Fault::transient(why)),
+            Ok(Err(why)) => Err(why.again()),
             Err(fault) => Err(fault),
         };
         opened.map_err(|fault| fault.of("read the output of", &format!("node {node}")))
@@ -505,7 +510,7 @@ impl Runtime for NamespaceRuntime {
     async fn usage(&self, lab: &LabName, context: &Context) -> Result<Vec<NodeUsage>, DriverError> {
         let name = lab.clone();
         let read = self.shared.files(context.deadline, move |ground| ground.usage(&name)).await;
-        read.and_then(|usage| usage.map_err(Fault::transient))
+        read.and_then(|usage| usage.map_err(Fault::again))
             .map_err(|fault| fault.of("read the usage of", &format!("lab {lab}")))
     }
 
@@ -550,7 +555,7 @@ impl NamespaceRuntime {
         let terminal = request.terminal;
         let (lab, node) = (lab.clone(), node.clone());
         let prepare = self.shared.files(deadline, move |ground| ground.exec_command(&lab, &node, &program, &request));
-        let command = prepare.await?.map_err(Fault::permanent)?;
+        let command = prepare.await??;
         connect(name, &spawner, command, terminal, deadline).await
     }
 
@@ -568,7 +573,7 @@ impl NamespaceRuntime {
         let name = format!("copy in {lab}/{node}");
         let (lab, node) = (lab.clone(), node.clone());
         let prepare = self.shared.files(deadline, move |ground| ground.copy_command(&lab, &node, &program, &words));
-        let command = prepare.await?.map_err(Fault::permanent)?;
+        let command = prepare.await??;
         connect(name, &spawner, command, Terminal::None, deadline).await
     }
 }
