@@ -207,7 +207,7 @@ impl Idle {
         let tcp = |n: usize| {
             let address = "127.0.0.1:8001".parse().unwrap();
             let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
-            if n % 2 == 0 {
+            if n.is_multiple_of(2) {
                 stream.write_all(b"GET /labs HTTP/1.1\r\nHost: localhost\r\nX-Slow: ").ok()?;
             }
             Some(stream)
@@ -250,8 +250,8 @@ fn idle_connections_keep_nobody_from_health_and_take_no_descriptors_from_the_res
 /// The init of a node, without asking the agent.
 fn pid_of_init(host: &Sandbox, lab: &str, name: &str) -> String {
     let status = format!("$NETLOOM_ROOT/run/netloom/nodes/{lab}/{name}/status.json");
-    let init = host.sh(&format!("sed 's/.*\"init\":{{\"pid\":\\([0-9]*\\).*/\\1/' {status}")).out.trim().to_owned();
-    init
+    let said = host.sh(&format!("sed 's/.*\"init\":{{\"pid\":\\([0-9]*\\).*/\\1/' {status}"));
+    said.out.trim().to_owned()
 }
 
 #[test]
@@ -279,4 +279,121 @@ fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards()
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
     assert_eq!(answers(&host, "/readyz"), "200");
     host.netloom(&["destroy", "--all"]).code(0);
+}
+
+/// A disk of a few MiB where the agent keeps something, that can be filled and emptied.
+struct Disk<'a> {
+    host: &'a Sandbox,
+    at: &'static str,
+}
+
+impl<'a> Disk<'a> {
+    fn mount(host: &'a Sandbox, at: &'static str) -> Self {
+        host.sh(&format!(
+            "mkdir -p $NETLOOM_ROOT/{at} && mount -t tmpfs -o size=8m,nr_inodes=400 none $NETLOOM_ROOT/{at}"
+        ))
+        .code(0);
+        Self { host, at }
+    }
+
+    /// Leaves no room for anything, not even an empty file.
+    fn fill(&self) {
+        let script = "cd $NETLOOM_ROOT/AT && mkdir filler; dd if=/dev/zero of=filler/data bs=4k; n=0; while : > filler/$n; do n=$((n+1)); done";
+        self.host.sh(&format!("({}) 2>/dev/null; true", script.replace("AT", self.at)));
+        self.host.sh(&format!("echo x > $NETLOOM_ROOT/{}/probe", self.at)).code(2);
+    }
+
+    fn empty(&self) {
+        self.host.sh(&format!("rm -r $NETLOOM_ROOT/{}/filler", self.at)).code(0);
+    }
+}
+
+/// Whether both nodes of these labs run and their links are up.
+fn all_ready(host: &Sandbox, labs: &[&str]) -> bool {
+    let shown = host.netloom(&["inspect"]).out;
+    labs.iter().all(|lab| shown.lines().any(|line| line.split_whitespace().take(2).eq([*lab, "ready"])))
+}
+
+fn goes_on_when_there_is_space_again(at: &'static str) {
+    let Some(host) = Sandbox::new() else { return };
+    let disk = Disk::mount(&host, at);
+    host.netloom(&["agent", "--background"]).code(0);
+    let talks = "    talks: { cmd: \"sh -c 'while date +%N; do sleep 0.1; done'\" }\n";
+    let (x, y) = (host.topology("x", &pair("x", talks)), host.topology("y", &pair("y", "")));
+    host.netloom(&["deploy", "-t", &x]).code(0);
+    let (a, b, talks) = (pid_of(&host, "x", "a"), pid_of(&host, "x", "b"), pid_of(&host, "x", "talks"));
+    disk.fill();
+    host.netloom(&["deploy", "-t", &y]).code(1).says("no space left");
+    // What runs is not touched, a node that dies is seen to later, health does not know of it.
+    host.sh(&format!("kill -KILL {a}")).code(0);
+    host.until("its end is seen", |host| pid_of(host, "x", "a") != a);
+    host.netloom(&["exec", "x/b", "--", "true"]).code(0);
+    assert_eq!(answers(&host, "/livez"), "200");
+    let said = |host: &Sandbox| host.netloom(&["logs", "x/talks"]).code(0).out.len();
+    let before = said(&host);
+    disk.empty();
+    host.until("everything is there", |host| all_ready(host, &["x", "y"]));
+    host.until("what a node says is kept again", |host| said(host) > before);
+    assert_eq!((pid_of(&host, "x", "b"), pid_of(&host, "x", "talks")), (b, talks));
+    host.netloom(&["exec", "y/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+    // A destroy needs no space.
+    disk.fill();
+    host.netloom(&["destroy", "--all"]).code(0);
+    disk.empty();
+    host.netloom(&["inspect"]).code(0);
+    host.netloom(&["agent", "stop"]).code(0);
+}
+
+#[test]
+fn with_no_space_in_run_a_deploy_says_so_and_goes_on_when_there_is_some() {
+    goes_on_when_there_is_space_again("run/netloom");
+}
+
+#[test]
+fn with_no_space_for_layers_a_deploy_says_so_and_goes_on_when_there_is_some() {
+    goes_on_when_there_is_space_again("var/lib/netloom/layers");
+}
+
+#[test]
+fn with_no_space_for_the_state_file_nothing_is_lost_and_all_agrees_afterwards() {
+    let Some(host) = Sandbox::new() else { return };
+    let state = Disk::mount(&host, "var/lib/netloom");
+    let _layers = Disk::mount(&host, "var/lib/netloom/layers");
+    host.netloom(&["agent", "--background"]).code(0);
+    let once = "    once: { exec: [\"sh -c 'echo ran >> /ran'\"] }\n";
+    let (x, y) = (host.topology("x", &pair("x", once)), host.topology("y", &pair("y", "")));
+    host.netloom(&["deploy", "-t", &x]).code(0);
+    state.fill();
+    let node = |n: usize| format!("    n{n}: {{ labels: {{ text: {} }} }}\n", "x".repeat(100));
+    let many = (0..500).map(node).collect::<Vec<_>>().concat();
+    let many = host.topology("many", &pair("many", &many));
+    host.netloom(&["deploy", "-t", &many]).code(1).says("nothing was changed").says("os error 28");
+    assert!(!host.netloom(&["inspect"]).out.contains("many"));
+    // A command that runs once is noted when there is space again; the next start must know of it.
+    let pid = pid_of(&host, "x", "once");
+    host.sh(&format!("kill -KILL {pid}")).code(0);
+    host.until("the node runs again", |host| {
+        pid_of(host, "x", "once") != pid && host.netloom(&["exec", "x/once", "--", "cat", "/ran"]).out == "ran\nran\n"
+    });
+    assert_eq!(answers(&host, "/livez"), "200");
+    state.empty();
+    host.netloom(&["deploy", "-t", &y]).code(0);
+    host.until("the store works", |host| answers(host, "/readyz") == "200");
+    let restart = || {
+        host.sh(&format!("kill -KILL {}", agent_pid(&host))).code(0);
+        host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+        host.netloom(&["agent", "--background"]).code(0);
+    };
+    restart();
+    host.until("all is as before", |host| all_ready(host, &["x", "y"]));
+    host.netloom(&["deploy", "-t", &x]).code(0).says("nothing to change");
+    assert_eq!(host.netloom(&["exec", "x/once", "--", "cat", "/ran"]).out, "ran\nran\n");
+
+    state.fill();
+    host.netloom(&["destroy", "--all"]);
+    host.until("nothing of them is there", |host| !host.root.path().join("run/netloom/nodes/x").exists());
+    state.empty();
+    host.until("the store works", |host| answers(host, "/readyz") == "200");
+    restart();
+    host.netloom(&["destroy", "--all"]).code(0).says("there is no lab");
 }
