@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::bad_days::ring;
 use crate::lab::{node, pair};
@@ -396,4 +396,84 @@ fn with_no_space_for_the_state_file_nothing_is_lost_and_all_agrees_afterwards() 
     host.until("the store works", |host| answers(host, "/readyz") == "200");
     restart();
     host.netloom(&["destroy", "--all"]).code(0).says("there is no lab");
+}
+
+/// A real file system of its own where the agent's state is, that can be frozen.
+struct Freezable<'a> {
+    host: &'a Sandbox,
+    at: String,
+}
+
+impl<'a> Freezable<'a> {
+    /// `None`, loudly, where there are no loop devices.
+    fn mount(host: &'a Sandbox) -> Option<Self> {
+        let at = host.root.path().join("var/lib/netloom").display().to_string();
+        let image = host.labs.path().join("disk").display().to_string();
+        let script = format!(
+            "truncate -s 64M {image} && mkfs.ext4 -q -F {image} && mkdir -p {at} && mount -o loop {image} {at} && mkdir {at}/layers && \
+             mount -t tmpfs none {at}/layers"
+        );
+        let mounted = host.sh(&script);
+        if mounted.code != 0 {
+            let required = std::env::var_os("NETLOOM_REQUIRE_ROOT").is_some();
+            assert!(!required, "this test needs a loop device: {}", mounted.err);
+            eprintln!("SKIPPED: this test needs a loop device: {}", mounted.err);
+            return None;
+        }
+        Some(Self { host, at })
+    }
+
+    fn freeze(&self) {
+        self.host.sh(&format!("fsfreeze --freeze {}", self.at)).code(0);
+    }
+
+    fn thaw(&self) {
+        self.host.sh(&format!("fsfreeze --unfreeze {}", self.at)).code(0);
+    }
+}
+
+impl Drop for Freezable<'_> {
+    fn drop(&mut self) {
+        // Who writes to a frozen disk cannot be killed, and the disk of a failed test must not stay.
+        self.host.sh(&format!("fsfreeze --unfreeze {}", self.at));
+    }
+}
+
+#[test]
+fn while_the_disk_of_the_state_is_frozen_reads_and_health_go_on_and_writes_say_so() {
+    let Some(host) = Sandbox::new() else { return };
+    let Some(disk) = Freezable::mount(&host) else { return };
+    host.netloom(&["agent", "--background"]).code(0);
+    let (x, y) = (host.topology("x", &pair("x", "")), host.topology("y", &pair("y", "")));
+    host.netloom(&["deploy", "-t", &x]).code(0);
+    let a = pid_of(&host, "x", "a");
+
+    disk.freeze();
+    let began = Instant::now();
+    host.netloom(&["deploy", "-t", &y]).code(1).says("the store does not answer").says("nothing was changed");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    host.netloom(&["link", "down", "x", "a:eth1"]).code(1).says("the store does not answer");
+    for _ in 0..20 {
+        assert_eq!(answers(&host, "/livez"), "200");
+        assert!(all_ready(&host, &["x"]));
+    }
+    assert_ne!(answers(&host, "/readyz?verbose"), "000");
+    // Repairs need no store.
+    host.sh(&format!("kill -KILL {a}")).code(0);
+    host.until("the node is back", |host| all_ready(host, &["x"]) && pid_of(host, "x", "a") != a);
+    host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+
+    disk.thaw();
+    host.until("the store works again", |host| answers(host, "/readyz") == "200");
+    assert!(!host.netloom(&["inspect"]).out.contains("\ny "), "what was refused is not there");
+    host.netloom(&["deploy", "-t", &x]).code(0).says("nothing to change");
+    host.netloom(&["deploy", "-t", &y]).code(0);
+    host.sh(&format!("kill -KILL {}", agent_pid(&host))).code(0);
+    host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+    host.netloom(&["agent", "--background"]).code(0);
+    host.until("store and labs agree", |host| all_ready(host, &["x", "y"]));
+    host.netloom(&["deploy", "-t", &x]).code(0).says("nothing to change");
+    host.netloom(&["destroy", "--all"]).code(0);
+    host.netloom(&["agent", "stop"]).code(0);
+    host.sh(&format!("umount {0}/layers {0}", disk.at)).code(0);
 }
