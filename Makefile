@@ -73,7 +73,7 @@ vm:
 	@-scripts/install-packages.sh qemu-system-x86 busybox-static kmod cpio
 
 packages:
-	@scripts/install-packages.sh gcc libc6-dev iproute2 iputils-ping frr
+	@scripts/install-packages.sh gcc libc6-dev e2fsprogs iproute2 iputils-ping frr
 
 rust: packages
 	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: https://rustup.rs" >&2; exit 1; }

@@ -39,8 +39,18 @@ fn agent_pid(host: &Sandbox) -> String {
     host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string()
 }
 
+/// The status of an answer over TCP, on a connection of its own, within five seconds; `000` if there is none.
 fn answers(host: &Sandbox, path: &str) -> String {
-    host.sh(&format!("curl -s -m 5 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:8001{path}")).out
+    let ask = || {
+        let limit = Duration::from_secs(5);
+        let mut stream = TcpStream::connect_timeout(&"127.0.0.1:8001".parse().unwrap(), limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        Ok::<_, std::io::Error>(line.split(' ').nth(1).unwrap_or("000").to_owned())
+    };
+    host.netns().run(ask).unwrap().unwrap_or_else(|_| "000".to_owned())
 }
 
 fn pid_of(host: &Sandbox, lab: &str, name: &str) -> String {
