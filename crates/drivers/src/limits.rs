@@ -173,6 +173,11 @@ impl Files {
                 let load = self.text("proc/loadavg").ok()?;
                 load.split(' ').nth(3)?.split_once('/')?.1.parse().ok()
             }
+            // Those of the host's own instance cannot be taken by others (Documentation/admin-guide/sysctl/kernel.rst).
+            Limit::Terminals => {
+                let number = |name| self.text(name).ok()?.trim().parse::<u64>().ok();
+                Some(number("proc/sys/kernel/pty/nr")? + number("proc/sys/kernel/pty/reserve").unwrap_or(0))
+            }
             // The shortest of the lists: each line costs the kernel a walk.
             Limit::Mounts => Some(self.text("proc/self/mounts").ok()?.lines().count() as u64),
             _ => None,
@@ -258,6 +263,9 @@ mod tests {
             ("proc/sys/fs/file-nr", "961\t0\t2466170\n"),
             ("proc/self/mounts", "/dev/sda1 / ext4 rw 0 0\n"),
             ("proc/sys/fs/mount-max", "100000\n"),
+            ("proc/sys/kernel/pty/max", "4096\n"),
+            ("proc/sys/kernel/pty/nr", "3\n"),
+            ("proc/sys/kernel/pty/reserve", "1024\n"),
             ("proc/self/fd/0", ""),
             ("proc/self/fd/1", ""),
         ]);
@@ -266,6 +274,7 @@ mod tests {
         assert_eq!(found[&Limit::Threads], (192_730, 140));
         assert_eq!(found[&Limit::OpenFiles], (9_223_372_036_854_775_807, 961));
         assert_eq!(found[&Limit::Mounts], (100_000, 1));
+        assert_eq!(found[&Limit::Terminals], (4096, 1027));
         assert_eq!(found[&Limit::Descriptors].1, 2);
         // What is not said is not judged.
         assert!(!found.contains_key(&Limit::NeighboursV6) && !found.contains_key(&Limit::GroupPids));

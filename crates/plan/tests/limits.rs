@@ -52,6 +52,7 @@ fn host() -> HostLimits {
         (Limit::NeighboursV6, level(1024, 6)),
         (Limit::OpenFiles, level(9_000_000, 2000)),
         (Limit::Watchers, level(128, 0)),
+        (Limit::Terminals, level(4096, 1024)),
         (Limit::Descriptors, level(1024, 27)),
         (Limit::Pids, level(4_194_304, 300)),
         (Limit::Threads, level(100_000, 300)),
@@ -172,4 +173,15 @@ proptest! {
         prop_assert!(left.iter().all(|shortage| shortage.raise.is_empty()), "{left:?}");
         prop_assert_eq!(shortages(&there, &there, &host).iter().filter(|s| s.severity == Severity::Refused).count(), 0);
     }
+}
+
+#[test]
+fn terminals_are_reckoned_up_to_what_the_agent_opens_at_once() {
+    let mut host = host();
+    host.levels = [(Limit::Terminals, Level { max: 1200, used: 1024, place: None })].into();
+    let short = |count| shortages(&need(&[&ring("r", count)]), &Need::default(), &host);
+    assert_eq!(short(100), []);
+    let [short_of_many] = <[Shortage; 1]>::try_from(short(2000)).unwrap();
+    assert_eq!((short_of_many.demand, short_of_many.severity), (1024 + 256, Severity::Warning));
+    assert_eq!(short_of_many.raise["kernel.pty.max"], 2048);
 }

@@ -29,6 +29,8 @@ pub enum Limit {
     OpenFiles,
     /// Inotify instances of one user.
     Watchers,
+    /// Pseudo-terminals of all instances of their file system together.
+    Terminals,
     /// Descriptors of the agent's process.
     Descriptors,
     /// Process ids, of which every thread takes one.
@@ -55,11 +57,12 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NeighboursV4,
         Self::NeighboursV6,
         Self::OpenFiles,
         Self::Watchers,
+        Self::Terminals,
         Self::Descriptors,
         Self::Pids,
         Self::Threads,
@@ -80,6 +83,7 @@ impl Limit {
             Self::NeighboursV6 => "net.ipv6.neigh.default.gc_thresh3",
             Self::OpenFiles => "fs.file-max",
             Self::Watchers => "fs.inotify.max_user_instances",
+            Self::Terminals => "kernel.pty.max",
             Self::Pids => "kernel.pid_max",
             Self::Threads => "kernel.threads-max",
             Self::Mounts => "fs.mount-max",
@@ -106,7 +110,9 @@ impl Limit {
     /// Whether a deploy fails at it, or only works badly beyond it.
     pub fn severity(self) -> Severity {
         match self {
-            Self::NeighboursV4 | Self::NeighboursV6 | Self::OpenFiles | Self::Watchers => Severity::Warning,
+            Self::NeighboursV4 | Self::NeighboursV6 | Self::OpenFiles | Self::Watchers | Self::Terminals => {
+                Severity::Warning
+            }
             _ => Severity::Refused,
         }
     }
@@ -118,6 +124,7 @@ impl Limit {
             Self::NeighboursV6 => "IPv6 neighbours in all namespaces together",
             Self::OpenFiles => "open files",
             Self::Watchers => "inotify instances of one user (a daemon that watches files takes one)",
+            Self::Terminals => "terminals (each `shell` and `exec -t` takes one; some are kept for the host itself)",
             Self::Descriptors => "descriptors of the agent",
             Self::Pids => "process ids",
             Self::Threads => "threads",
@@ -141,6 +148,7 @@ impl Limit {
             }
             Self::OpenFiles => "beyond that programs without root's rights can open no file",
             Self::Watchers => "beyond that daemons that watch files do not start (\"too many open files\")",
+            Self::Terminals => "beyond that no shell can be opened in a node",
             _ => "beyond that nodes and links cannot be made",
         }
     }

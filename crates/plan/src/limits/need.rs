@@ -10,6 +10,8 @@ use super::Limit;
 const PROCESSES: (u64, u64) = (1, 2);
 /// Open files of a node's init and what goes with it.
 const FILES: u64 = 16;
+/// How many sessions the agent runs at once (`sessions` of the engine's configuration).
+const SESSIONS: u64 = 256;
 /// Neighbours that one end has beside the others of its segment: a routing protocol's multicast group in IPv4; in
 /// IPv6 what the kernel itself speaks to (all routers, MLD, its solicited-node group).
 const OWN_NEIGHBOURS: (u64, u64) = (1, 3);
@@ -64,6 +66,7 @@ impl Need {
             self.add(Limit::Watchers, 1);
         }
         self.add(Limit::OpenFiles, FILES);
+        self.add(Limit::Terminals, 1);
         let one_each = [
             Limit::Descriptors,
             Limit::Mounts,
@@ -101,12 +104,13 @@ impl Need {
         self.add(Limit::NeighboursV6, stations.saturating_mul(others + OWN_NEIGHBOURS.1));
     }
 
-    /// How much of one limit; for the ports of bridges that of the fullest.
+    /// How much of one limit; for terminals, no more than the agent opens at once; for the ports of bridges that of the fullest.
     pub fn amount(&self, limit: Limit) -> u64 {
         if limit == Limit::BridgePorts {
             return self.ports.values().copied().max().unwrap_or(0);
         }
-        self.amounts.get(&limit).copied().unwrap_or(0)
+        let amount = self.amounts.get(&limit).copied().unwrap_or(0);
+        if limit == Limit::Terminals { amount.min(SESSIONS) } else { amount }
     }
 
     /// Ports of bridges, by the bridge's name.
