@@ -26,6 +26,8 @@ use crate::token::{self, TokenError};
 const HANDOVER: usize = 128;
 /// How long a socket that is there may take to say whether somebody answers.
 const ANSWERS: Duration = Duration::from_secs(2);
+/// How soon the lock of an agent that ends is tried again; nothing tells when it is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Where the agent listens and how.
 #[derive(Debug, Clone)]
@@ -244,7 +246,7 @@ async fn bind_unix(layout: &Layout) -> Result<(SocketFile, UnixListener), ServeE
     let path = layout.socket();
     let failed = |source| ServeError::Socket { socket: path.clone(), source };
     fs::create_dir_all(layout.run()).map_err(failed)?;
-    let lock = lock(&layout.run().join("agent.lock")).map_err(failed)?;
+    let lock = lock_after(&layout.run().join("agent.lock"), &path).await.map_err(failed)?;
     let Some(lock) = lock else { return Err(ServeError::AlreadyRuns { socket: path }) };
     clear(&path).await?;
     let listener = UnixListener::bind(&path).map_err(failed)?;
@@ -253,6 +255,19 @@ async fn bind_unix(layout: &Layout) -> Result<(SocketFile, UnixListener), ServeE
     token::share(&path, 0o660).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok((file, listener))
+}
+
+/// The lock, once an agent that has ended has let go of it: that takes until its last thread is gone, a moment in which
+/// it answers no more. `None`: one runs.
+async fn lock_after(path: &Path, socket: &Path) -> io::Result<Option<File>> {
+    let until = tokio::time::Instant::now() + ANSWERS;
+    loop {
+        let lock = lock(path)?;
+        if lock.is_some() || UnixStream::connect(socket).await.is_ok() || tokio::time::Instant::now() > until {
+            return Ok(lock);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 fn lock(path: &Path) -> io::Result<Option<File>> {
