@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{NodeState, plan};
-use tokio::sync::{mpsc, oneshot, watch};
+use netloom_plan::plan;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
-use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::desired::{self, Done, Phase, Wish, Wishes};
-use crate::driver::{
-    Context, DriverError, ExecRequest, ExecSession, Fabric, Follow, LogStream, Runtime, Store, StoreError,
-};
+use crate::driver::{DriverError, Fabric, Runtime, Store, StoreError};
 use crate::event::{Events, What};
 use crate::fact::Source;
 use crate::host::Host;
@@ -29,7 +26,7 @@ use crate::ledger::{Ledger, StoreTrouble};
 use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
-use crate::sampler::{self, Sampled, Samplers};
+use crate::sampler::Samplers;
 use crate::task::{self, Beats};
 use crate::view::Preview;
 
@@ -140,7 +137,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(2);
 /// A handle to the engine; clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Engine {
@@ -310,7 +307,8 @@ impl Engine {
         let done = self.shared.done.of(name);
         let observed = observe(name, Some(&wish.lab), there.as_deref(), &done, &snapshot);
         let due = BTreeSet::new();
-        let plan = plan(name, &wish.desired(&due), &observed);
+        let mut plan = plan(name, &wish.desired(&due), &observed);
+        plan.name_live_edits(&there.map(|there| there.live.clone()).unwrap_or_default());
         let shortages = short_of(&self.shared, &wish).await;
         Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect() })
     }
@@ -378,122 +376,6 @@ impl Engine {
         }
         let id = id.clone();
         self.ask(operation.lab(), move |reply| Command::Cancel { operation: id.clone(), reply }).await
-    }
-
-    /// Runs a command in a node. The place in the bulkhead is held as long as the permit lives.
-    pub async fn exec(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        request: ExecRequest,
-    ) -> Result<(ExecSession, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let permit = self.shared.sessions.try_enter()?;
-        let runtime = self.running_on(lab, node, true)?;
-        let session = within(&self.session_limit(), &format!("node {node}"), runtime.exec(lab, node, request)).await?;
-        Ok((session, permit))
-    }
-
-    /// Opens the output of a node, also of one that has ended.
-    pub async fn logs(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        follow: Follow,
-    ) -> Result<(LogStream, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let permit = self.shared.sessions.try_enter()?;
-        let runtime = self.running_on(lab, node, false)?;
-        let stream = within(&self.session_limit(), &format!("node {node}"), runtime.logs(lab, node, follow)).await?;
-        Ok((stream, permit))
-    }
-
-    /// Copies files from a node. The place in the bulkhead is held as long as the permit lives.
-    pub async fn copy_out(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        request: CopyOut,
-    ) -> Result<(Outgoing, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let permit = self.shared.sessions.try_enter()?;
-        let runtime = self.running_on(lab, node, true)?;
-        let copying = self.begin_copy(node, runtime.copy_out(lab, node, request)).await?;
-        Ok((copying, permit))
-    }
-
-    /// Copies files into a node. The place in the bulkhead is held as long as the permit lives.
-    pub async fn copy_in(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        request: CopyIn,
-    ) -> Result<(Incoming, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let permit = self.shared.sessions.try_enter()?;
-        let runtime = self.running_on(lab, node, true)?;
-        let copying = self.begin_copy(node, runtime.copy_in(lab, node, request)).await?;
-        Ok((copying, permit))
-    }
-
-    /// The rates of a lab, or of all labs, looked at this often for as long as the receiver lives. Several that watch the
-    /// same share one sampler. The place in the bulkhead is held as long as the permit lives.
-    pub fn rates(
-        &self,
-        lab: Option<LabName>,
-        every: Duration,
-    ) -> Result<(watch::Receiver<Sampled>, tokio::sync::OwnedSemaphorePermit), Refusal> {
-        let permit = self.shared.sessions.try_enter()?;
-        if let Some(lab) = &lab
-            && self.shared.wishes.get(lab).is_none()
-            && !self.shared.inventory.snapshot().labs.contains_key(lab)
-        {
-            return Err(Refusal::NoLab(lab.clone()));
-        }
-        Ok((sampler::join(&self.shared, lab, every), permit))
-    }
-
-    /// How many samplers run, and how often they looked since the engine was started: for metrics.
-    pub fn samplers(&self) -> (usize, u64) {
-        (self.shared.samplers.running(), self.shared.samplers.looks())
-    }
-
-    async fn begin_copy<T>(
-        &self,
-        node: &NodeName,
-        copying: impl Future<Output = Result<T, CopyError>>,
-    ) -> Result<T, Refusal> {
-        let begun = async { Ok(copying.await) };
-        Ok(within(&self.session_limit(), &format!("node {node}"), begun).await??)
-    }
-
-    /// How long a session may take to begin, or a driver to answer.
-    fn session_limit(&self) -> Context {
-        let deadline = tokio::time::Instant::now() + self.shared.config.step_limit;
-        Context { deadline: deadline.into_std(), cancel: CancellationToken::new() }
-    }
-
-    fn running_on(&self, lab: &LabName, node: &NodeName, must_run: bool) -> Result<Arc<dyn Runtime>, Refusal> {
-        let snapshot = self.shared.inventory.snapshot();
-        let facts = snapshot.labs.get(lab);
-        let wish = self.shared.wishes.get(lab);
-        let fact = facts.and_then(|facts| facts.nodes.get(node));
-        let Some(fact) = fact else {
-            if facts.is_none() && wish.is_none() {
-                return Err(Refusal::NoLab(lab.clone()));
-            }
-            let wished = wish.iter().flat_map(|wish| wish.lab.nodes().keys().cloned());
-            let there = facts.into_iter().flat_map(|facts| facts.nodes.keys().cloned());
-            let known: BTreeSet<String> = wished.chain(there).map(|name| name.to_string()).collect();
-            if known.contains(node.as_str()) {
-                let state = NodeState::Absent.to_string();
-                return Err(Refusal::NotRunning { lab: lab.clone(), node: node.clone(), state });
-            }
-            let known = known.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(Refusal::NoNode { lab: lab.clone(), node: node.to_string(), known });
-        };
-        if must_run && fact.state != NodeState::Running {
-            let state = fact.state.to_string();
-            return Err(Refusal::NotRunning { lab: lab.clone(), node: node.clone(), state });
-        }
-        let runtime = self.shared.runtimes.get(&fact.runtime).cloned();
-        runtime.ok_or_else(|| Refusal::NotReady(format!("no runtime for node {node}")))
     }
 
     /// Sends a command to the lab's actor, which is started if there is none.

@@ -28,6 +28,7 @@ mod operation;
 mod rates;
 mod refusal;
 mod sampler;
+mod session;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;

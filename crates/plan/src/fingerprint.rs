@@ -61,11 +61,12 @@ impl fmt::Display for Print {
     }
 }
 
-impl FromStr for Print {
-    type Err = Unreadable;
-    fn from_str(text: &str) -> Result<Self, Unreadable> {
+impl From<&str> for Print {
+    /// What was written by another version is only known to be different.
+    fn from(text: &str) -> Self {
         let digits = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        u32::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(Unreadable)
+        let number = u32::from_str_radix(text, 16).ok().filter(|_| digits);
+        number.map_or_else(|| Self::of(text), Self)
     }
 }
 
@@ -168,7 +169,7 @@ macro_rules! dotted {
             type Err = Unreadable;
             fn from_str(text: &str) -> Result<Self, Unreadable> {
                 let mut parts = text.split('.');
-                let parsed = Self { $($field: parts.next().ok_or(Unreadable)?.parse()?),+ };
+                let parsed = Self { $($field: parts.next().ok_or(Unreadable)?.into()),+ };
                 if parts.next().is_some() { Err(Unreadable) } else { Ok(parsed) }
             }
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use serde::{Deserialize, Serialize};
 
-use crate::state::{AdminState, Side};
+use crate::state::{AdminState, Live, LiveMark, Side};
 
 /// One change of the world.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -232,6 +232,26 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Says of the steps that undo live edits that they do. `live` is what had been edited when the file came.
+    pub fn name_live_edits(&mut self, live: &Live) {
+        for step in &mut self.steps {
+            let mark = match &step.action {
+                Action::CreateLink { link } | Action::UpdateLink { link } | Action::DeleteLink { link } => {
+                    live.links.get(link)
+                }
+                action => action.node().and_then(|node| live.nodes.get(node)),
+            };
+            let makes = matches!(step.action, Action::CreateNode { .. } | Action::CreateLink { .. });
+            let removes = matches!(step.action, Action::DeleteNode { .. } | Action::DeleteLink { .. });
+            match mark {
+                Some(LiveMark::Added) if removes => "added live, not in the file".clone_into(&mut step.reason),
+                Some(LiveMark::Removed) if makes => "removed live, still in the file".clone_into(&mut step.reason),
+                Some(LiveMark::Changed) => "changed live, otherwise in the file".clone_into(&mut step.reason),
+                Some(LiveMark::Added | LiveMark::Removed) | None => {}
+            }
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use insta::{assert_json_snapshot, assert_snapshot};
 use netloom_model::{Access, Bind, Lab, LinkId, NetworkMode, Node, NodeKind, NodeName, RestartPolicy, RuntimeKind};
 use netloom_plan::{
-    Desired, Effect, NODE_FIELDS, NodeFingerprint, NodeState, Observed, Obstacle, Plan, Side, apply, obstacles, plan,
+    Desired, Effect, Live, LiveMark, NODE_FIELDS, NodeFingerprint, NodeState, Observed, Obstacle, Plan, Side, apply,
+    obstacles, plan,
 };
 use serde_json::json;
 
@@ -99,6 +100,24 @@ fn a_destroy_reads_well() {
       3. delete node r2                (the lab is destroyed)
       4. release bridge sw             (the lab needs it no longer)
     "#);
+}
+
+#[test]
+fn steps_that_undo_live_edits_say_so() {
+    let (before, mut after) = (made(&lab(500, 1500)), lab(500, 9000).into_parts());
+    after.nodes.remove(&"r1".parse::<NodeName>().unwrap());
+    after.links.retain(|link| link.id().as_str() == "r2:eth2-sw:sw-r2");
+    let mut plan = way(Some(&Lab::new(after).unwrap()), &before);
+    let live = Live {
+        nodes: [("r1".parse().unwrap(), LiveMark::Added)].into(),
+        links: [(LinkId::from_text("r1:eth1-r2:eth1"), LiveMark::Added)].into(),
+    };
+    plan.name_live_edits(&live);
+    let undone = plan.steps.iter().filter(|step| step.reason == "added live, not in the file");
+    assert_eq!(
+        undone.map(|step| step.id.as_str()).collect::<Vec<_>>(),
+        ["link/r1:eth1-r2:eth1/delete", "node/r1/delete"]
+    );
 }
 
 #[test]

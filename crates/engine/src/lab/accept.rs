@@ -149,6 +149,9 @@ impl Actor {
         if kind == "destroy" {
             self.supersede("a destroy took its place");
         }
+        // Said of the steps that undo them.
+        let replaced = self.wish.as_ref().filter(|_| kind == "deploy");
+        self.undone = replaced.map(|there| there.live.clone()).unwrap_or_default();
         self.accept(wish);
         self.begin(kind, scope)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use netloom_failpoint::point;
 use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy};
-use netloom_plan::{Action, Desired, NodeState, Observed, Plan, Prints, StepId, plan};
+use netloom_plan::{Action, Desired, Live, NodeState, Observed, Plan, Prints, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -90,6 +90,8 @@ pub(crate) struct Actor {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) changes: watch::Receiver<u64>,
     pub(super) wish: Option<Arc<Wish>>,
+    /// The live edits that the last deploy took back.
+    pub(super) undone: Live,
     /// The fingerprints of the wish that was planned for last.
     prints: Option<(Arc<Wish>, Prints)>,
     pub(super) active: Vec<Active>,
@@ -123,6 +125,7 @@ impl Actor {
             commands,
             changes,
             wish,
+            undone: Live::default(),
             prints: None,
             active: Vec::new(),
             execution: None,
@@ -365,6 +368,7 @@ impl Actor {
         let desired = wish.map_or(nothing, |wish| Desired { prints, ..wish.desired(&due) });
         let mut steps = plan(&self.name, &desired, &observed);
         self.leave_out_given_up(&mut steps);
+        steps.name_live_edits(&self.undone);
         (observed, steps)
     }
 

@@ -94,6 +94,7 @@ fn an_exported_lab_is_the_file_that_changes_nothing() {
     host.netloom(&["node", "add", "x/d", "--exec", "true"]).code(0);
     let plan = host.netloom(&["deploy", "-t", &file, "--dry-run"]).code(0);
     assert!(plan.out.contains("delete link a:eth5-c:eth1") && plan.out.contains("delete node d"), "{}", plan.out);
+    assert_eq!(plan.out.matches("(added live, not in the file)").count(), 2, "{}", plan.out);
 
     host.netloom(&["inspect", "--name", "x"]).code(0).says("edited live: node d, link a:eth5-c:eth1 added; ");
     assert_eq!(host.lab("x")["live"]["nodes"]["d"], "added");
