@@ -285,9 +285,7 @@ impl Actor {
             return kept.ok_or_else(|| Refusal::NoOperation(id.clone()));
         };
         let operation = active.operation.clone();
-        if let Some((execution, _)) = &mut self.execution {
-            execution.stop();
-        }
+        self.stop_executions();
         let Some(there) = self.wish.as_deref() else {
             self.end_cancelled(&operation, None);
             return Ok(Next::Answer(operation));
@@ -326,9 +324,7 @@ impl Actor {
         for active in self.active.drain(..) {
             active.operation.end(OperationState::Superseded, why, Vec::new());
         }
-        if let Some((execution, _)) = &mut self.execution {
-            execution.stop();
-        }
+        self.stop_executions();
     }
 
     pub(super) fn begin(&mut self, kind: &'static str, scope: Scope) -> Arc<Operation> {

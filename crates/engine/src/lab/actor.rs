@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use netloom_failpoint::point;
 use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy};
-use netloom_plan::{Action, Desired, Live, NodeState, Observed, Plan, Prints, StepId, plan};
+use netloom_plan::{Action, Desired, Live, NodeState, Observed, Plan, Prints, Step, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -96,6 +98,9 @@ pub(crate) struct Actor {
     prints: Option<(Arc<Wish>, Prints)>,
     pub(super) active: Vec<Active>,
     pub(super) execution: Option<(Execution, Arc<StepContext>)>,
+    /// What is left of plans when only steps are left that wait for a person's command or delay: those hold up nothing but
+    /// their own nodes.
+    lingering: Vec<(Execution, Arc<StepContext>)>,
     /// Steps that fail again until the wish changes.
     pub(super) given_up: BTreeMap<StepId, String>,
     pub(super) complaints: Vec<(StepId, String)>,
@@ -129,6 +134,7 @@ impl Actor {
             prints: None,
             active: Vec::new(),
             execution: None,
+            lingering: Vec::new(),
             given_up: BTreeMap::new(),
             complaints: Vec::new(),
             restarts: Restarts::default(),
@@ -175,6 +181,7 @@ impl Actor {
                     break;
                 }
                 () = execution => beat.owe(),
+                () = first(&mut self.lingering) => beat.owe(),
                 _ = self.changes.changed() => beat.owe(),
                 () = sleep_until(timer) => beat.owe(),
                 () = self.shared.stopping.cancelled() => break,
@@ -194,12 +201,12 @@ impl Actor {
             let answer = answer(&mut self.pending).await;
             self.settle(answer);
         }
-        if let Some((mut execution, context)) = self.execution.take() {
+        for (mut execution, context) in self.execution.take().into_iter().chain(std::mem::take(&mut self.lingering)) {
             execution.stop();
             while !execution.is_finished() {
                 execution.next(&context).await;
             }
-            self.conclude(execution.into_summary(), &context);
+            self.conclude(execution.take_summary(), &context);
         }
         if self.closing.is_some() {
             let ended = closed(&mut self.closing).await;
@@ -211,6 +218,12 @@ impl Actor {
         }
     }
 
+    /// Nothing new is started, and what is under way is told to end.
+    pub(super) fn stop_executions(&mut self) {
+        let all = self.execution.iter_mut().chain(&mut self.lingering);
+        all.for_each(|(execution, _)| execution.stop());
+    }
+
     fn next_timer(&self) -> Option<Instant> {
         if self.is_held() {
             // No timer may wake an actor that must not act: it would come back at once, for ever.
@@ -219,6 +232,7 @@ impl Actor {
         let now = Instant::now();
         let mut timers =
             vec![self.restarts.next(now), self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
+        timers.push(self.execution.as_ref().and_then(|(execution, _)| execution.lingers_at()));
         for active in &self.active {
             timers.push(Some(active.deadline));
             timers.push(active.almost.map(|_| now + PROVE / 2));
@@ -239,13 +253,17 @@ impl Actor {
         }
         if let Some((execution, context)) = &mut self.execution {
             execution.advance(context);
-            if !execution.is_finished() {
+            let lingers = execution.lingers_at().is_some_and(|at| at <= Instant::now());
+            if !execution.is_finished() && !lingers {
                 return Life::Goes;
             }
         }
-        if let Some((execution, context)) = self.execution.take() {
-            self.conclude(execution.into_summary(), &context);
+        if let Some((mut execution, context)) = self.execution.take() {
+            self.conclude(execution.take_summary(), &context);
+            execution.linger();
+            self.lingering.push((execution, context));
         }
+        self.conclude_lingering();
         let snapshot = self.shared.inventory.snapshot();
         if !snapshot.is_complete(&self.shared.sources) {
             return Life::Goes;
@@ -280,6 +298,10 @@ impl Actor {
         self.settling = None;
         self.end_edits(&snapshot, Some(&steps));
         if self.retry.1.is_some_and(|at| Instant::now() < at) {
+            return Life::Goes;
+        }
+        let steps = self.leave_out_lingering(steps);
+        if steps.is_empty() {
             return Life::Goes;
         }
         self.retry.1 = None;
@@ -368,23 +390,51 @@ impl Actor {
         let desired = wish.map_or(nothing, |wish| Desired { prints, ..wish.desired(&due) });
         let mut steps = plan(&self.name, &desired, &observed);
         self.leave_out_given_up(&mut steps);
-        steps.name_live_edits(&self.undone);
+        if self.active.iter().any(|active| active.operation.kind() == "deploy") {
+            steps.name_live_edits(&self.undone);
+        }
         (observed, steps)
     }
 
     /// What failed for good is not tried again, nor what waits for it, until the wish changes.
     fn leave_out_given_up(&self, plan: &mut Plan) {
-        if self.given_up.is_empty() {
-            return;
+        if !self.given_up.is_empty() {
+            leave_out(plan, |step| self.given_up.contains_key(&step.id));
         }
-        let mut out: BTreeSet<StepId> = self.given_up.keys().cloned().collect();
-        plan.steps.retain(|step| {
-            let stays = !out.contains(&step.id) && !step.after.iter().any(|id| out.contains(id));
-            if !stays {
-                out.insert(step.id.clone());
+    }
+
+    /// What came of steps that lingered; what waited for them is planned now.
+    fn conclude_lingering(&mut self) {
+        let (mut left, mut ended) = (Vec::new(), Vec::new());
+        for (mut execution, context) in std::mem::take(&mut self.lingering) {
+            ended.push((execution.take_summary(), context.clone()));
+            if execution.is_finished() {
+                // Also when it was given up, of which nothing is left to say.
+                self.planned = None;
+            } else {
+                left.push((execution, context));
             }
-            stays
-        });
+        }
+        self.lingering = left;
+        for (summary, context) in ended.iter().filter(|(summary, _)| *summary != Summary::default()) {
+            self.conclude(summary.clone(), context);
+        }
+    }
+
+    /// The steps that do not wait for what lingers. What lingers on a node that is to end is ended.
+    fn leave_out_lingering(&self, mut plan: Plan) -> Plan {
+        let busy: BTreeSet<&NodeName> =
+            self.lingering.iter().flat_map(|(execution, _)| execution.lingers_on()).collect();
+        if busy.is_empty() {
+            return plan;
+        }
+        for step in &plan.steps {
+            if let Action::StopNode { node, .. } | Action::DeleteNode { node, .. } = &step.action {
+                self.lingering.iter().for_each(|(execution, _)| execution.give_up(node));
+            }
+        }
+        leave_out(&mut plan, |step| step.action.node().is_some_and(|node| busy.contains(node)));
+        plan
     }
 
     fn conclude(&mut self, summary: Summary, context: &StepContext) {
@@ -411,12 +461,21 @@ impl Actor {
         self.let_go_of_bridges(&summary.done);
         let Summary { done, deleted, .. } = summary;
         let (until, wish) = (Instant::now() + SETTLE, context.wish.clone());
-        self.settling = (!done.is_empty()).then_some(Settling { done, deleted, wish, until, doubted: None });
+        match &mut self.settling {
+            _ if done.is_empty() => {}
+            Some(settling) => {
+                settling.done.extend(done);
+                settling.deleted.extend(deleted);
+                settling.until = until;
+            }
+            None => self.settling = Some(Settling { done, deleted, wish, until, doubted: None }),
+        }
     }
 
     fn note_states(&mut self, snapshot: &Snapshot) {
         let Some(facts) = snapshot.labs.get(&self.name) else {
             self.states.clear();
+            self.restarts.retain(|_| false);
             return;
         };
         let now = Instant::now();
@@ -431,7 +490,28 @@ impl Actor {
             }
         }
         self.states.retain(|node, _| facts.nodes.contains_key(node));
+        self.restarts.retain(|node| facts.nodes.contains_key(node));
     }
+}
+
+/// Waits for the next step of any of these to end; pending for ever when there are none. Cancel safe.
+async fn first(executions: &mut [(Execution, Arc<StepContext>)]) {
+    let all = executions.iter_mut().map(|(execution, context)| execution.next(context));
+    if all.collect::<FuturesUnordered<_>>().next().await.is_none() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Takes steps out of a plan, and all that wait for them.
+fn leave_out(plan: &mut Plan, is_out: impl Fn(&Step) -> bool) {
+    let mut out: BTreeSet<StepId> = BTreeSet::new();
+    plan.steps.retain(|step| {
+        let stays = !is_out(step) && !step.after.iter().any(|id| out.contains(id));
+        if !stays {
+            out.insert(step.id.clone());
+        }
+        stays
+    });
 }
 
 async fn answer(pending: &mut Option<Pending>) -> Result<(), StoreError> {

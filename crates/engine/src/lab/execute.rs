@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
 }
 
 /// What is left to say of a plan when all its steps have ended.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Steps that will fail again unless something changes.
     pub permanent: BTreeMap<StepId, String>,
@@ -53,6 +53,8 @@ pub(crate) struct Summary {
 
 /// How long a step may take that waits for a person's command or delay.
 const SLOW_LIMIT: Duration = Duration::from_secs(600);
+/// After this time such steps, if nothing else is left, hold up nobody any more.
+const LINGER: Duration = Duration::from_secs(1);
 
 type Ended = Vec<(StepId, Outcome)>;
 
@@ -69,6 +71,10 @@ pub(crate) struct Execution {
     links: Vec<StepId>,
     links_under_way: bool,
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// How many of those take a place of the lab.
+    quick: usize,
+    /// The others, with when they began and how to end them.
+    waiting_for_others: BTreeMap<StepId, (Instant, CancellationToken)>,
     cancel: CancellationToken,
     summary: Summary,
     /// The operations that it is a part of, each with what it is about.
@@ -103,6 +109,8 @@ impl Execution {
             links: Vec::new(),
             links_under_way: false,
             under_way: FuturesUnordered::new(),
+            quick: 0,
+            waiting_for_others: BTreeMap::new(),
             cancel: CancellationToken::new(),
             summary: Summary::default(),
             followers,
@@ -131,12 +139,15 @@ impl Execution {
             return;
         }
         for id in std::mem::take(&mut self.slow) {
-            self.start(&id, SLOW_LIMIT, context);
+            let cancel = self.cancel.child_token();
+            self.waiting_for_others.insert(id.clone(), (Instant::now(), cancel.clone()));
+            self.start(&id, SLOW_LIMIT, cancel, context);
         }
-        while self.under_way.len() < context.shared.nodes.limit()
+        while self.quick < context.shared.nodes.limit()
             && let Some(id) = self.ready.pop_front()
         {
-            self.start(&id, self.limit, context);
+            self.quick += 1;
+            self.start(&id, self.limit, self.cancel.clone(), context);
         }
         if !self.links_under_way && !self.links.is_empty() {
             self.links_under_way = true;
@@ -144,16 +155,16 @@ impl Execution {
             for step in &batch {
                 self.begin(step);
             }
-            let (context, limits) = (context.clone(), self.context(self.limit));
+            let (context, limits) = (context.clone(), within(self.limit, self.cancel.clone()));
             let ids = batch.iter().map(|step| step.id.clone()).collect();
             self.launch(ids, async move { context.run_links(batch, &limits).await });
         }
     }
 
-    fn start(&self, id: &StepId, limit: Duration, context: &Arc<StepContext>) {
+    fn start(&self, id: &StepId, limit: Duration, cancel: CancellationToken, context: &Arc<StepContext>) {
         let step = self.steps[id].clone();
         self.begin(&step);
-        let (context, limits) = (context.clone(), self.context(limit));
+        let (context, limits) = (context.clone(), within(limit, cancel));
         self.launch(vec![step.id.clone()], async move {
             let outcome = context.run(&step, &limits).await;
             vec![(step.id, outcome)]
@@ -178,10 +189,6 @@ impl Execution {
         }));
     }
 
-    fn context(&self, limit: Duration) -> Context {
-        Context { deadline: (Instant::now() + limit).into_std(), cancel: self.cancel.clone() }
-    }
-
     /// Waits for the next step (or batch) to end; pending for ever when nothing is under way. Cancel safe.
     pub(crate) async fn next(&mut self, context: &Arc<StepContext>) {
         let Some(ended) = self.under_way.next().await else {
@@ -190,6 +197,8 @@ impl Execution {
         for (id, outcome) in ended {
             if self.steps[&id].owner == Owner::Fabric {
                 self.links_under_way = false;
+            } else if self.waiting_for_others.remove(&id).is_none() {
+                self.quick -= 1;
             }
             self.finish(&id, outcome, context);
         }
@@ -208,9 +217,34 @@ impl Execution {
         self.under_way.is_empty() && self.ready.is_empty() && self.slow.is_empty() && self.links.is_empty()
     }
 
-    /// What came of it.
-    pub(crate) fn into_summary(self) -> Summary {
-        self.summary
+    /// When only steps are left that wait for a person's command or delay, and have done so for a while: from then on
+    /// whatever else is to be done need not wait for them.
+    pub(crate) fn lingers_at(&self) -> Option<Instant> {
+        let only_those = self.quick == 0 && !self.links_under_way && self.ready.is_empty() && self.slow.is_empty();
+        let youngest = self.waiting_for_others.values().map(|(since, _)| *since).max();
+        youngest.filter(|_| only_those && self.links.is_empty()).map(|since| since + LINGER)
+    }
+
+    /// Lets go of what waits for its steps: that is planned anew when they have ended.
+    pub(crate) fn linger(&mut self) {
+        self.waiting.clear();
+        self.waiters.clear();
+    }
+
+    /// The nodes that its lingering steps are about.
+    pub(crate) fn lingers_on(&self) -> impl Iterator<Item = &NodeName> {
+        self.waiting_for_others.keys().filter_map(|id| self.steps[id].action.node())
+    }
+
+    /// Ends its lingering steps on a node.
+    pub(crate) fn give_up(&self, node: &NodeName) {
+        let of_node = |id: &StepId| self.steps[id].action.node() == Some(node);
+        self.waiting_for_others.iter().filter(|(id, _)| of_node(id)).for_each(|(_, (_, cancel))| cancel.cancel());
+    }
+
+    /// What came of it so far.
+    pub(crate) fn take_summary(&mut self) -> Summary {
+        std::mem::take(&mut self.summary)
     }
 
     fn followers_of(&self, step: &StepId) -> impl Iterator<Item = &Arc<Operation>> {
@@ -295,6 +329,10 @@ impl Execution {
             }
         }
     }
+}
+
+fn within(limit: Duration, cancel: CancellationToken) -> Context {
+    Context { deadline: (Instant::now() + limit).into_std(), cancel }
 }
 
 /// Steps that mostly wait (a start-up delay, a command) do not count against the places of the lab.

@@ -56,6 +56,11 @@ impl Restarts {
         }
     }
 
+    /// Forgets the nodes that are not there any more.
+    pub(crate) fn retain(&mut self, is_there: impl Fn(&NodeName) -> bool) {
+        self.lives.retain(|node, _| is_there(node));
+    }
+
     /// The nodes whose time has come.
     pub(crate) fn due(&self, now: Instant) -> BTreeSet<NodeName> {
         let due = self.lives.iter().filter(|(_, life)| life.due.is_some_and(|at| at <= now));

@@ -205,7 +205,10 @@ impl StepContext {
         let runtime = self.runtime(runtime, node)?;
         let object = format!("exec on {node}");
         let request = ExecRequest::plain(argv.to_vec());
-        let mut session = within(context, &object, runtime.exec(&self.lab, node, request)).await?;
+        let mut session = tokio::select! {
+            session = within(context, &object, runtime.exec(&self.lab, node, request)) => session?,
+            () = context.cancel.cancelled(), if !self.shared.stopping.is_cancelled() => return Err(cancelled(&object)),
+        };
         let _ = session.input.send(ExecInput::CloseStdin).await;
         let mut kept = Vec::new();
         let run = async {

@@ -228,6 +228,37 @@ async fn an_edit_does_not_wait_for_what_is_broken_elsewhere() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_command_that_takes_long_holds_up_nothing_but_its_node() {
+    let bench = Bench::new().await;
+    bench.made(&pair()).await;
+    bench.world.trouble("exec lab/r3: echo slow", .., Trouble::Slow(Duration::from_secs(300)));
+    let node = json!({ "kind": "linux", "runtime": "namespace", "exec": [["echo", "slow"], ["true"]] });
+    let slow = bench.edit(json!({ "nodes": { "r3": node.clone() } })).await.unwrap();
+    until("the command runs", || bench.world.calls().iter().any(|call| call == "exec lab/r3: echo slow")).await;
+    let began = tokio::time::Instant::now();
+    bench.edited(json!({ "links": { "r1:eth5 r2:eth5": {} } })).await;
+    bench.world.delete_port(&inside("r1"), "eth1");
+    until("what was lost comes back", || bench.world.port(&inside("r1"), "eth1").is_some()).await;
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    let ended = end(&slow).await;
+    assert_eq!(ended.state, OperationState::Succeeded, "{ended:#?}");
+    let ran = bench.world.calls().into_iter().filter(|call| call.starts_with("exec"));
+    assert_eq!(ran.collect::<Vec<_>>(), ["exec lab/r3: echo slow", "exec lab/r3: true"]);
+
+    // A node that goes takes its command along.
+    let again = json!({ "nodes": { "r3": null } });
+    bench.edited(again.clone()).await;
+    bench.edit(json!({ "nodes": { "r3": node } })).await.unwrap();
+    until("the command runs again", || bench.world.calls().iter().filter(|call| call.ends_with("slow")).count() == 2)
+        .await;
+    pass(5).await;
+    let began = tokio::time::Instant::now();
+    bench.edited(again).await;
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(bench.world.nodes(), ["lab/r1 running", "lab/r2 running"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edit_waits_for_no_deploy_and_revives_no_lab() {
     let bench = Bench::new().await;
     bench.world.trouble("start lab/r2", .., Trouble::Slow(Duration::from_secs(20)));
