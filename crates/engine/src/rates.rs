@@ -127,15 +127,22 @@ pub struct Flow {
 /// One look at a lab.
 #[derive(Debug)]
 pub(crate) struct Reading {
+    /// When the counters were read.
     pub(crate) at: Instant,
     pub(crate) ports: HashMap<(Place, u32), (Count, Count)>,
-    pub(crate) nodes: HashMap<NodeName, NodeUsage>,
+    /// What each node uses, and when that was read.
+    pub(crate) nodes: HashMap<NodeName, (Instant, NodeUsage)>,
 }
 
 /// Numbers here stay far below 2^52, and where they do not, nobody sees the difference.
 #[expect(clippy::cast_precision_loss, reason = "as said above")]
 fn float(number: u64) -> f64 {
     number as f64
+}
+
+/// What is between two moments, if anything is.
+fn seconds(from: Instant, to: Instant) -> Option<f64> {
+    Some(to.saturating_duration_since(from).as_secs_f64()).filter(|seconds| *seconds > 0.0)
 }
 
 impl Flow {
@@ -161,21 +168,21 @@ impl Flow {
 impl Rates {
     /// The rates of a lab between two readings.
     pub(crate) fn of(view: &LabView, before: Option<&Reading>, now: &Reading, trouble: Option<String>) -> Self {
-        let before = before.map(|before| (before, now.at.saturating_duration_since(before.at).as_secs_f64()));
-        let before = before.filter(|(_, seconds)| *seconds > 0.0);
+        let last = before;
+        let before = last.and_then(|before| Some((before, seconds(before.at, now.at)?)));
         let nodes = view.nodes.iter().map(|node| {
             let usage = now.nodes.get(&node.name);
             let cpu = || {
-                let (before, seconds) = before?;
-                let used = usage?.cpu?.checked_sub(before.nodes.get(&node.name)?.cpu?)?;
-                Some(used.as_secs_f64() * 100.0 / seconds)
+                let ((from, before), (to, usage)) = (last?.nodes.get(&node.name)?, usage?);
+                let used = usage.cpu?.checked_sub(before.cpu?)?;
+                Some(used.as_secs_f64() * 100.0 / seconds(*from, *to)?)
             };
             NodeRates {
                 name: node.name.clone(),
                 state: node.state.clone(),
                 ready: node.ready,
                 cpu_percent: cpu(),
-                memory_bytes: usage.and_then(|usage| usage.memory_bytes),
+                memory_bytes: usage.and_then(|(_, usage)| usage.memory_bytes),
             }
         });
         let links = view.links.iter().map(|link| LinkRates {

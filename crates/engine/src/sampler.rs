@@ -125,8 +125,12 @@ async fn run(shared: Arc<Shared>, key: Key, sender: watch::Sender<Sampled>) {
         }
         before = readings;
         sender.send_replace(Some(Arc::new(all)));
-        // A look that took longer than the period is not made up for.
-        next = (next + key.1).max(tokio::time::Instant::now());
+        next += key.1;
+        let now = tokio::time::Instant::now();
+        if next <= now {
+            // A look that took longer than the period is not made up for: two at once have no time between them.
+            next = now + key.1;
+        }
         tokio::select! {
             () = tokio::time::sleep_until(next) => {}
             () = sender.closed() => {
@@ -155,23 +159,29 @@ async fn look(shared: &Shared, lab: &LabName) -> (Reading, Option<String>) {
     let deadline = (tokio::time::Instant::now() + LOOK).into_std();
     let context = Context { deadline, cancel: CancellationToken::new() };
     let object = format!("lab {lab}");
-    let counters = within(&context, &object, shared.fabric.counters(lab, &context));
-    let usages = shared.runtimes.values().map(|runtime| within(&context, &object, runtime.usage(lab, &context)));
-    let (counters, usages) = tokio::join!(counters, futures::future::join_all(usages));
-    let at: Instant = tokio::time::Instant::now().into_std();
+    let counters = stamped(within(&context, &object, shared.fabric.counters(lab, &context)));
+    let usages = shared.runtimes.values();
+    let usages = usages.map(|runtime| stamped(within(&context, &object, runtime.usage(lab, &context))));
+    let ((at, counters), usages) = tokio::join!(counters, futures::future::join_all(usages));
     let mut troubles: Vec<DriverError> = Vec::new();
     let counters = counters.unwrap_or_else(|error| {
         troubles.push(error);
         Vec::new()
     });
     let mut nodes = HashMap::new();
-    for usage in usages {
+    for (at, usage) in usages {
         match usage {
-            Ok(usage) => nodes.extend(usage.into_iter().map(|usage| (usage.node.clone(), usage))),
+            Ok(usage) => nodes.extend(usage.into_iter().map(|usage| (usage.node.clone(), (at, usage)))),
             Err(error) => troubles.push(error),
         }
     }
     let ports = counters.into_iter().map(|port| ((port.place, port.ifindex), (port.rx, port.tx))).collect();
     let said: Vec<String> = troubles.iter().map(ToString::to_string).collect();
     (Reading { at, ports, nodes }, (!said.is_empty()).then(|| said.join("; ")))
+}
+
+/// An answer, and when it came: one that is late makes no other one old.
+async fn stamped<T>(call: impl Future<Output = T>) -> (Instant, T) {
+    let answer = call.await;
+    (tokio::time::Instant::now().into_std(), answer)
 }

@@ -97,6 +97,11 @@ async fn a_lab_that_is_gone_ends_its_rates_and_trouble_is_said() {
     let hung = next(&mut rates).await.remove(0);
     assert!(hung.trouble.is_some_and(|why| why.contains("deadline")));
     bench.world.calm();
+    // The counters were read 5 s before the usage was given up; the next look is a period after that.
+    bench.world.send(&r1(), "eth1", 6000);
+    let after = next(&mut rates).await.remove(0);
+    let flow = after.links[0].ends[0].tx.unwrap();
+    assert_eq!((after.seconds, flow.bits_per_second), (Some(6.0), Some(8000.0)));
     bench.destroy("lab").await;
     while rates.changed().await.is_ok() {}
     assert_eq!(bench.engine.samplers().0, 0);
