@@ -10,10 +10,12 @@
 //! A task ends with its last watcher. Without one there is no task, no timer and no look.
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, stream};
 use netloom_model::LabName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,8 @@ pub const FASTEST: Duration = Duration::from_millis(200);
 pub const SLOWEST: Duration = Duration::from_secs(60);
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
+/// How many labs are looked at at once, where all are.
+const LABS_AT_ONCE: usize = 8;
 
 /// The rates of a lab, or of all when none is named. `None` at first; closed when the lab is gone or the engine stops.
 pub type Sampled = Option<Arc<Vec<Rates>>>;
@@ -93,6 +97,23 @@ impl Listed {
         }
         alone
     }
+
+    /// Does something as long as somebody watches and the engine runs; `None` when it was given up.
+    async fn while_watched<T>(&mut self, sender: &watch::Sender<Sampled>, what: impl Future<Output = T>) -> Option<T> {
+        let mut what = pin!(what);
+        let stopping = self.shared.stopping.clone();
+        loop {
+            tokio::select! {
+                done = &mut what => return Some(done),
+                () = sender.closed() => {
+                    if self.leave(sender) {
+                        return None;
+                    }
+                }
+                () = stopping.cancelled() => return None,
+            }
+        }
+    }
 }
 
 impl Drop for Listed {
@@ -108,17 +129,8 @@ async fn run(shared: Arc<Shared>, key: Key, sender: watch::Sender<Sampled>) {
     let mut before: HashMap<LabName, Reading> = HashMap::new();
     let mut next = tokio::time::Instant::now();
     loop {
-        let labs = match &key.0 {
-            Some(lab) => vec![lab.clone()],
-            None => names(&shared),
-        };
-        let (mut all, mut readings) = (Vec::new(), HashMap::new());
-        for lab in labs {
-            let Some(view) = view(&shared, &lab) else { continue };
-            let (reading, trouble) = look(&shared, &lab).await;
-            all.push(Rates::of(&view, before.get(&lab), &reading, trouble));
-            readings.insert(lab, reading);
-        }
+        let look = look_around(&shared, key.0.as_ref(), &before);
+        let Some((all, readings)) = listed.while_watched(&sender, look).await else { return };
         if key.0.is_some() && all.is_empty() {
             // The lab is gone; so is the last sender, with this task and its place in the list.
             return;
@@ -131,16 +143,28 @@ async fn run(shared: Arc<Shared>, key: Key, sender: watch::Sender<Sampled>) {
             // A look that took longer than the period is not made up for: two at once have no time between them.
             next = now + key.1;
         }
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {}
-            () = sender.closed() => {
-                if listed.leave(&sender) {
-                    return;
-                }
-            }
-            () = shared.stopping.cancelled() => return,
+        if listed.while_watched(&sender, tokio::time::sleep_until(next)).await.is_none() {
+            return;
         }
     }
+}
+
+/// Looks at one lab, or at all of them, some at once and all within one deadline: labs that do not answer hold up no
+/// other one for long.
+async fn look_around(
+    shared: &Shared,
+    lab: Option<&LabName>,
+    before: &HashMap<LabName, Reading>,
+) -> (Vec<Rates>, HashMap<LabName, Reading>) {
+    let deadline = (tokio::time::Instant::now() + LOOK).into_std();
+    let labs = lab.map_or_else(|| names(shared), |lab| vec![lab.clone()]);
+    let looks = labs.into_iter().map(|lab| async move {
+        let view = view(shared, &lab)?;
+        let (reading, trouble) = look(shared, &lab, deadline).await;
+        Some((Rates::of(&view, before.get(&lab), &reading, trouble), (lab, reading)))
+    });
+    let looks: Vec<_> = stream::iter(looks).buffered(LABS_AT_ONCE).collect().await;
+    looks.into_iter().flatten().unzip()
 }
 
 fn names(shared: &Shared) -> Vec<LabName> {
@@ -154,9 +178,8 @@ fn view(shared: &Shared, lab: &LabName) -> Option<LabView> {
 }
 
 /// Reads everything; what cannot be read is missing, and why is said.
-async fn look(shared: &Shared, lab: &LabName) -> (Reading, Option<String>) {
+async fn look(shared: &Shared, lab: &LabName, deadline: Instant) -> (Reading, Option<String>) {
     shared.samplers.looks.fetch_add(1, Ordering::Relaxed);
-    let deadline = (tokio::time::Instant::now() + LOOK).into_std();
     let context = Context { deadline, cancel: CancellationToken::new() };
     let object = format!("lab {lab}");
     let counters = stamped(within(&context, &object, shared.fabric.counters(lab, &context)));

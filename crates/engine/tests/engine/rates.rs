@@ -81,6 +81,31 @@ async fn all_labs_are_watched_as_they_come_and_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn labs_that_do_not_answer_are_waited_for_at_once_and_not_after_the_last_watcher() {
+    let bench = Bench::new().await;
+    for lab in ["a", "b", "c"] {
+        bench.made(&Sketch::pair(lab).lab()).await;
+    }
+    let (mut all, place) = bench.engine.rates(None, SECOND).unwrap();
+    next(&mut all).await;
+    bench.world.trouble("counters *", .., Trouble::Slow(2 * SECOND));
+    let begun = tokio::time::Instant::now();
+    let slow = next(&mut all).await;
+    assert!(slow.len() == 3 && slow.iter().all(|rates| rates.trouble.is_none()));
+    assert_eq!(begun.elapsed().as_secs(), 3, "a period and one look");
+    bench.world.trouble("counters *", .., Trouble::Hangs);
+    let begun = tokio::time::Instant::now();
+    let hung = next(&mut all).await;
+    assert!(hung.len() == 3 && hung.iter().all(|rates| rates.trouble.is_some()));
+    assert_eq!(begun.elapsed().as_secs(), 6, "a period and one deadline");
+    // In the middle of the next look.
+    tokio::time::sleep(2 * SECOND).await;
+    drop((all, place));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(bench.engine.samplers().0, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lab_that_is_gone_ends_its_rates_and_trouble_is_said() {
     let bench = Bench::new().await;
     let none = bench.engine.rates(Some(lab_name("lab")), SECOND);
