@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use netloom_model::{InterfaceName, LabName, LinkId, Mac, NodeName, RuntimeKind};
+use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, NodeState};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,16 @@ pub enum Place {
     Host,
     /// The namespace of a node.
     Node(LabName, NodeName),
+}
+
+impl Place {
+    /// Where an end of a link of this lab is.
+    pub(crate) fn of(lab: &LabName, end: &End) -> Self {
+        match &end.at {
+            Endpoint::Node(node) => Self::Node(lab.clone(), node.clone()),
+            Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Self::Host,
+        }
+    }
 }
 
 /// One thing that was seen.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use netloom_model::{LabName, NodeName};
+use netloom_model::{LabName, Link, NodeName};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,8 @@ pub(crate) struct Reading {
     pub(crate) ports: HashMap<(Place, u32), (Count, Count)>,
     /// What each node uses, and when that was read.
     pub(crate) nodes: HashMap<NodeName, (Instant, NodeUsage)>,
+    /// What could not be read, if anything.
+    pub(crate) trouble: Option<String>,
 }
 
 /// Numbers here stay far below 2^52, and where they do not, nobody sees the difference.
@@ -166,8 +168,8 @@ impl Flow {
 }
 
 impl Rates {
-    /// The rates of a lab between two readings.
-    pub(crate) fn of(view: &LabView, before: Option<&Reading>, now: &Reading, trouble: Option<String>) -> Self {
+    /// The rates of a lab between two readings; with the links that its view shows.
+    pub(crate) fn of(view: &LabView, links: &[Link], before: Option<&Reading>, now: &Reading) -> Self {
         let last = before;
         let before = last.and_then(|before| Some((before, seconds(before.at, now.at)?)));
         let nodes = view.nodes.iter().map(|node| {
@@ -185,10 +187,15 @@ impl Rates {
                 memory_bytes: usage.and_then(|(_, usage)| usage.memory_bytes),
             }
         });
-        let links = view.links.iter().map(|link| LinkRates {
+        let links = view.links.iter().zip(links).map(|(link, wanted)| LinkRates {
             id: link.id.clone(),
             state: link.state.clone(),
-            ends: link.ends.iter().map(|end| end_rates(&view.name, end, before, now)).collect(),
+            ends: link
+                .ends
+                .iter()
+                .zip(wanted.ends())
+                .map(|(end, wanted)| end_rates(end, Place::of(&view.name, wanted), before, now))
+                .collect(),
         });
         Self {
             lab: view.name.clone(),
@@ -196,19 +203,14 @@ impl Rates {
             seconds: before.map(|(_, seconds)| seconds),
             nodes: nodes.collect(),
             links: links.collect(),
-            trouble,
+            trouble: now.trouble.clone(),
         }
     }
 }
 
-fn end_rates(lab: &LabName, end: &EndView, before: Option<(&Reading, f64)>, now: &Reading) -> EndRates {
-    let found = || {
-        let ifindex = end.ifindex?;
-        let node = end.end.split_once(':').and_then(|(node, _)| node.parse().ok());
-        let places = node.map(|node| Place::Node(lab.clone(), node)).into_iter().chain([Place::Host]);
-        places.map(|place| (place, ifindex)).find_map(|key| now.ports.get(&key).map(|count| (key, *count)))
-    };
-    let found = found();
+fn end_rates(end: &EndView, place: Place, before: Option<(&Reading, f64)>, now: &Reading) -> EndRates {
+    let key = end.ifindex.map(|ifindex| (place, ifindex));
+    let found = key.and_then(|key| now.ports.get(&key).map(|count| (key, *count)));
     let flow = |way: fn(&(Count, Count)) -> Count| {
         let (key, count) = found.as_ref()?;
         let before = before.and_then(|(reading, seconds)| Some((way(reading.ports.get(key)?), seconds)));
@@ -220,6 +222,9 @@ fn end_rates(lab: &LabName, end: &EndView, before: Option<(&Reading, f64)>, now:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desired::Wish;
+    use crate::inventory::Snapshot;
+    use crate::testing::Sketch;
 
     fn count(bytes: u64, packets: u64) -> Count {
         Count { bytes, packets, ..Count::default() }
@@ -237,5 +242,25 @@ mod tests {
     fn without_a_look_before_or_with_another_interface_there_is_no_rate() {
         assert_eq!(Flow::of(count(3000, 30), None).bits_per_second, None);
         assert_eq!(Flow::of(count(10, 1), Some((count(1000, 10), 1.0))).bits_per_second, None);
+    }
+
+    #[test]
+    fn an_end_that_cannot_be_read_shows_nothing_of_an_interface_with_its_index_elsewhere() {
+        let lab = Sketch::new("lab").node("r1").link("r1:eth1", "host:h1").lab();
+        let wish: Wish = serde_json::from_value(serde_json::json!({
+            "lab": *lab, "authority": "local", "phase": "run", "generation": 1, "rebuild": 0,
+            "created": "2026-01-01T00:00:00Z",
+        }))
+        .unwrap();
+        let mut view = LabView::of(lab.name(), Some(&wish), &Snapshot::default()).unwrap();
+        for end in &mut view.links[0].ends {
+            end.ifindex = Some(7);
+        }
+        let ports = [((Place::Host, 7), (count(100, 1), count(200, 2)))].into();
+        let now = Reading { at: Instant::now(), ports, nodes: HashMap::new(), trouble: None };
+        let rates = Rates::of(&view, lab.links(), None, &now);
+        let seen: Vec<_> =
+            rates.links[0].ends.iter().map(|end| (end.end.as_str(), end.rx.map(|flow| flow.bytes))).collect();
+        assert_eq!(seen, [("r1:eth1", None), ("host:h1", Some(100))]);
     }
 }

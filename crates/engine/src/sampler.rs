@@ -159,9 +159,11 @@ async fn look_around(
     let deadline = (tokio::time::Instant::now() + LOOK).into_std();
     let labs = lab.map_or_else(|| names(shared), |lab| vec![lab.clone()]);
     let looks = labs.into_iter().map(|lab| async move {
-        let view = view(shared, &lab)?;
-        let (reading, trouble) = look(shared, &lab, deadline).await;
-        Some((Rates::of(&view, before.get(&lab), &reading, trouble), (lab, reading)))
+        let wish = shared.wishes.get(&lab);
+        let view = LabView::of(&lab, wish.as_deref(), &shared.inventory.snapshot())?;
+        let reading = look(shared, &lab, deadline).await;
+        let links = wish.as_ref().map_or(&[][..], |wish| wish.lab.links());
+        Some((Rates::of(&view, links, before.get(&lab), &reading), (lab, reading)))
     });
     let looks: Vec<_> = stream::iter(looks).buffered(LABS_AT_ONCE).collect().await;
     looks.into_iter().flatten().unzip()
@@ -173,12 +175,8 @@ fn names(shared: &Shared) -> Vec<LabName> {
     names.into_iter().collect()
 }
 
-fn view(shared: &Shared, lab: &LabName) -> Option<LabView> {
-    LabView::of(lab, shared.wishes.get(lab).as_deref(), &shared.inventory.snapshot())
-}
-
 /// Reads everything; what cannot be read is missing, and why is said.
-async fn look(shared: &Shared, lab: &LabName, deadline: Instant) -> (Reading, Option<String>) {
+async fn look(shared: &Shared, lab: &LabName, deadline: Instant) -> Reading {
     shared.samplers.looks.fetch_add(1, Ordering::Relaxed);
     let context = Context { deadline, cancel: CancellationToken::new() };
     let object = format!("lab {lab}");
@@ -200,7 +198,7 @@ async fn look(shared: &Shared, lab: &LabName, deadline: Instant) -> (Reading, Op
     }
     let ports = counters.into_iter().map(|port| ((port.place, port.ifindex), (port.rx, port.tx))).collect();
     let said: Vec<String> = troubles.iter().map(ToString::to_string).collect();
-    (Reading { at, ports, nodes }, (!said.is_empty()).then(|| said.join("; ")))
+    Reading { at, ports, nodes, trouble: (!said.is_empty()).then(|| said.join("; ")) }
 }
 
 /// An answer, and when it came: one that is late makes no other one old.

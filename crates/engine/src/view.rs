@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use netloom_model::{End, Endpoint, LabName, Link, NodeKind, NodeName, RuntimeKind};
+use netloom_model::{End, LabName, Link, NodeKind, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
@@ -258,10 +258,6 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
 }
 
 fn find_port<'a>(lab: &LabName, end: &End, seen: Option<&'a SeenLink>) -> Option<&'a PortFact> {
-    let place = match &end.at {
-        Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
-        Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Place::Host,
-    };
-    let port = seen?.port(&place, end.interface.kernel())?;
+    let port = seen?.port(&Place::of(lab, end), end.interface.kernel())?;
     matches!(port.mark, Some(PortMark::Link { .. })).then_some(port)
 }
