@@ -136,6 +136,9 @@ pub struct PortFact {
     pub mac: Option<Mac>,
     /// Its addresses with prefix length, sorted.
     pub addresses: Vec<String>,
+    /// Those of them that its link gave it, as their own mark says; none where the kernel keeps no such mark.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<String>,
     /// The index of the bridge that it is a port of.
     pub master: Option<u32>,
     /// Our mark on it; without one it is foreign.

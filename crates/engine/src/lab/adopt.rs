@@ -10,6 +10,7 @@
 //! hash. Nothing is guessed, so that nothing changes when the lab is wanted again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -83,8 +84,7 @@ pub(crate) fn adopt(
     // What does not run has its ends switched off beside those that a person cut.
     let runs = |node: &NodeName| facts.nodes.get(node).is_some_and(|fact| fact.state == NodeState::Running);
     let is_powered = |(id, side): &(LinkId, Side)| {
-        let link = lab.links().iter().find(|link| &link.id() == id);
-        let end = link.and_then(|link| link.ends().nth(usize::from(*side == Side::B)));
+        let end = lab.link(id).and_then(|link| link.ends().nth(usize::from(*side == Side::B)));
         end.is_some_and(|end| !matches!(&end.at, Endpoint::Node(node) if !runs(node)))
     };
     down.retain(is_powered);
@@ -174,16 +174,25 @@ fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>),
     }
     let mtus: BTreeSet<u32> = found.iter().map(|(_, port)| port.mtu).collect();
     let ways: Vec<Vec<End>> = found.iter().map(|(end, port)| addressed(end, port)).collect();
-    let link = mtus.into_iter().filter_map(|mtu| Mtu::try_from(mtu).ok()).find_map(|mtu| {
-        let fits = |link: &Link| LinkFingerprint::of(link, rebuild).config == seen.fingerprint.config;
-        let made = |a: &End, b: Option<&End>| Link { a: a.clone(), b: b.cloned(), mtu, labels: BTreeMap::new() };
-        match ways.as_slice() {
-            [only] => only.iter().map(|a| made(a, None)).find(fits),
-            [a, b] => a.iter().flat_map(|a| b.iter().map(move |b| made(a, Some(b)))).find(fits),
-            _ => None,
+    let (a, b): (&[End], Vec<Option<&End>>) = match ways.as_slice() {
+        [only] => (only, vec![None]),
+        [a, b] => (a, b.iter().map(Some).collect()),
+        _ => unreachable!("a link has one end or two"),
+    };
+    let mtus = mtus.into_iter().filter_map(|mtu| Mtu::try_from(mtu).ok());
+    let ends = || a.iter().flat_map(|a| b.iter().map(move |b| (a.clone(), b.cloned())));
+    let mut links = mtus.flat_map(|mtu| ends().map(move |(a, b)| Link { a, b, mtu, labels: BTreeMap::new() }));
+    let fits = |link: &Link| LinkFingerprint::of(link, rebuild).config == seen.fingerprint.config;
+    let link = links.by_ref().take(TRIED).find(fits);
+    let link = match (link, links.next()) {
+        (Some(link), _) => link,
+        (None, Some(_)) => {
+            return Err("its interfaces have too many addresses to tell which ones it gave them".to_owned());
         }
-    });
-    let link = link.ok_or("its MTU or an address is other than it was made with; set it back, by hand")?;
+        (None, None) => {
+            return Err("its MTU or an address is other than it was made with; set it back, by hand".to_owned());
+        }
+    };
     let sides = [Side::A, Side::B].into_iter().zip(&found);
     let down = sides.filter(|(_, (_, port))| is_switched_off(port)).map(|(side, _)| side).collect();
     Ok((link, down))
@@ -214,15 +223,20 @@ fn end(label: &str, port: &PortFact) -> Option<End> {
     (interface.kernel() == &port.name).then_some(End { at, interface, mac, ipv4: None, ipv6: None })
 }
 
-/// So many addresses of each kind are tried: a router may have a thousand on one interface.
-const TRIED: usize = 16;
+/// So many choices of addresses are tried for one link: a router may have a thousand on one interface.
+const TRIED: usize = 256;
 
-/// The end with each choice of its addresses: which of them the topology gave is not marked.
+/// The end with each choice of its addresses, one more at most than are tried.
 fn addressed(end: &End, port: &PortFact) -> Vec<End> {
-    let v4 = port.addresses.iter().filter_map(|address| address.parse::<Ipv4Net>().ok()).take(TRIED);
-    let v6 = port.addresses.iter().filter_map(|address| address.parse::<Ipv6Net>().ok()).take(TRIED);
-    let v4: Vec<Option<Ipv4Net>> = v4.map(Some).chain([None]).collect();
-    let v6: Vec<Option<Ipv6Net>> = v6.map(Some).chain([None]).collect();
+    let (v4, v6) = (choices::<Ipv4Net>(port), choices::<Ipv6Net>(port));
     let both = v4.into_iter().flat_map(|ipv4| v6.iter().map(move |ipv6| (ipv4, *ipv6)));
-    both.map(|(ipv4, ipv6)| End { ipv4, ipv6, ..end.clone() }).collect()
+    both.take(TRIED + 1).map(|(ipv4, ipv6)| End { ipv4, ipv6, ..end.clone() }).collect()
+}
+
+/// What the topology may have given of one kind: what is marked as given. Where nothing is, as on kernels before 5.18
+/// and where a person put it back by hand, nothing or any one that is there.
+fn choices<T: FromStr>(port: &PortFact) -> Vec<Option<T>> {
+    let parsed = |addresses: &[String]| addresses.iter().filter_map(|text| text.parse().ok()).map(Some).collect();
+    let given: Vec<Option<T>> = parsed(&port.given);
+    if given.is_empty() { [None].into_iter().chain(parsed(&port.addresses)).collect() } else { given }
 }

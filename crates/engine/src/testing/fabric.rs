@@ -142,6 +142,7 @@ fn configure(state: &mut State, lab: &Lab, link: &Link, fingerprint: &LinkFinger
         port.addresses =
             end.ipv4.iter().map(ToString::to_string).chain(end.ipv6.iter().map(ToString::to_string)).collect();
         port.addresses.sort();
+        port.given = port.addresses.clone();
     }
 }
 

@@ -331,6 +331,7 @@ impl State {
             mtu: 1500,
             mac: None,
             addresses: Vec::new(),
+            given: Vec::new(),
             master: None,
             mark,
             seen: SystemTime::now(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use netloom_engine::testing::{FakeStore, Sketch};
-use netloom_engine::{Document, OperationState, Place, Refusal};
+use netloom_engine::{Document, OperationState, Place, PortFact, Refusal};
 use netloom_model::{Lab, Mtu};
 use serde_json::json;
 
@@ -19,6 +19,11 @@ async fn forgetful(bench: Bench) -> Bench {
 
 fn inside(node: &str) -> Place {
     Place::Node(lab_name("lab"), node.parse().unwrap())
+}
+
+/// As a router does.
+fn many_more(port: &mut PortFact) {
+    port.addresses.extend((0..100).flat_map(|n| [format!("10.9.9.{n}/32"), format!("fd00::{n}/128")]));
 }
 
 /// The calls but for ends of links that go off and on with their nodes.
@@ -61,8 +66,13 @@ async fn a_lab_that_the_store_has_lost_is_adopted_without_a_call() {
         .edited(json!({ "links": { "r-2:eth1-x r1:eth1-x": { "ends": { "r1:eth1-x": { "state": "down" } } } } }))
         .await;
     // What daemons and people add is not what the topology gave.
-    let add = |port: &mut netloom_engine::PortFact| port.addresses.extend(["10.9.9.9/32".into(), "fd00::9/64".into()]);
+    let add = |port: &mut PortFact| {
+        port.addresses.extend(["10.9.9.9/32".into(), "fd00::9/64".into()]);
+        // As on kernels that do not mark addresses.
+        port.given.clear();
+    };
     bench.world.change_port(&inside("r1"), "eth1-x", add);
+    bench.world.change_port(&inside("r-2"), "eth1-x", many_more);
     let before = bench.engine.wishes().get(&lab_name("lab")).unwrap();
     let document = Document::of(&before);
 
@@ -163,6 +173,22 @@ async fn what_would_change_something_is_refused_with_every_reason() {
     pass(120).await;
     assert_eq!(bench.world.calls(), [""; 0]);
     assert_eq!(bench.deploy(&lab).await.state, OperationState::Succeeded, "as the refusal says");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_with_more_addresses_than_can_be_tried_is_adopted_only_if_they_are_marked() {
+    let bench = Bench::new().await;
+    bench.made(&Sketch::pair("lab").with_link(|link| link.a.ipv4 = Some("10.0.0.1/24".parse().unwrap())).lab()).await;
+    let bench = forgetful(bench).await;
+    for node in ["r1", "r2"] {
+        bench.world.change_port(&inside(node), "eth1", many_more);
+    }
+    bench.world.change_port(&inside("r1"), "eth1", |port| port.given.clear());
+    let text = refused(&bench).await;
+    assert!(text.contains("link r1:eth1-r2:eth1: its interfaces have too many addresses"), "{text}");
+    bench.world.change_port(&inside("r1"), "eth1", |port| port.given = vec!["10.0.0.1/24".into()]);
+    bench.engine.adopt(&lab_name("lab")).await.unwrap();
+    assert_eq!(bench.world.calls(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]

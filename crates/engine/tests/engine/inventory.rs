@@ -20,6 +20,7 @@ fn port(ifindex: u32, seen: SystemTime) -> PortFact {
         mtu: 1500,
         mac: None,
         addresses: Vec::new(),
+        given: Vec::new(),
         master: None,
         mark: None,
         seen,

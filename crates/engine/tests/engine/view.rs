@@ -42,6 +42,7 @@ async fn ten_thousand_nodes_are_shown_quickly() {
             mtu: 1500,
             mac: None,
             addresses: vec![format!("10.0.{}.{}/32", ifindex >> 8, ifindex & 255)],
+            given: Vec::new(),
             master: None,
             mark: None,
             seen: SystemTime::now(),

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use netloom_engine::{Fact, Place, PortFact, PortKind, PortMark};
 use netloom_kernel::{AddressInfo, Change, LinkInfo, MonitorEvent, NamespaceDump};
 
-use super::mark::Marks;
+use super::mark::{ADDRESS_PROTOCOL, Marks};
 
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
@@ -228,8 +228,10 @@ fn port(
         _ => PortKind::Other,
     };
     let addresses = addresses.into_iter().flatten().filter(|info| !info.link_local);
-    let mut addresses: Vec<String> = addresses.map(|info| info.address.to_string()).collect();
+    let mut addresses: Vec<_> = addresses.map(|info| (info.address.to_string(), info.protocol)).collect();
     addresses.sort();
+    let ours = addresses.iter().filter(|(_, protocol)| *protocol == Some(ADDRESS_PROTOCOL));
+    let given = ours.map(|(address, _)| address.clone()).collect();
     Some(PortFact {
         place: place.clone(),
         ifindex: link.ifindex,
@@ -240,7 +242,8 @@ fn port(
         carrier: link.lower_up,
         mtu: link.mtu,
         mac: link.mac,
-        addresses,
+        addresses: addresses.into_iter().map(|(address, _)| address).collect(),
+        given,
         master: link.master,
         mark: marks.read(link),
         seen,
