@@ -1,8 +1,8 @@
 //! What a runtime keeps on a node beside its fingerprint: enough to want the node again when the store is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use netloom_model::{Lab, Node, NodeName, Prefix};
+use netloom_model::{Node, NodeName, Prefix};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::NodeOrder;
@@ -40,25 +40,8 @@ impl Applied {
             restarts: *restarts,
             prefix: lab.prefix().clone(),
             source: lab.source().map(str::to_owned),
-            shared: shared(lab, node),
+            // Not all of them on each node: a lab of a thousand nodes and a thousand bridges would keep a million.
+            shared: lab.idle_beside(node),
         })
     }
-}
-
-/// Not all of them on each node: a lab of a thousand nodes and a thousand bridges would keep a million.
-fn shared(lab: &Lab, node: &NodeName) -> BTreeMap<NodeName, Node> {
-    let all: BTreeMap<&NodeName, &Node> = lab.nodes().iter().filter(|(_, spec)| spec.runtime.is_none()).collect();
-    if all.is_empty() {
-        return BTreeMap::new();
-    }
-    let (mut linked, mut own) = (BTreeSet::new(), BTreeSet::new());
-    for link in lab.links() {
-        let ends: Vec<&NodeName> = link.ends().filter_map(|end| end.at.node()).collect();
-        if ends.contains(&node) {
-            own.extend(ends.iter().copied());
-        }
-        linked.extend(ends);
-    }
-    let shared = all.into_iter().filter(|(name, _)| own.contains(name) || !linked.contains(name));
-    shared.map(|(name, spec)| (name.clone(), spec.clone())).collect()
 }

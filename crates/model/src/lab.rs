@@ -13,15 +13,25 @@ use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::check::check;
+use crate::idle::Idle;
 use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
 use crate::topology::nearest::nearest;
 
 /// A whole lab, checked.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "LabParts")]
 pub struct Lab {
     parts: LabParts,
+    idle: Idle,
 }
+
+impl PartialEq for Lab {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+
+impl Eq for Lab {}
 
 impl Serialize for Lab {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -137,7 +147,7 @@ impl Lab {
     pub fn new(mut parts: LabParts) -> Result<Self, Violations> {
         parts.links.sort_by_cached_key(Link::id);
         let violations = check(&parts);
-        if violations.is_empty() { Ok(Self { parts }) } else { Err(Violations(violations)) }
+        if violations.is_empty() { Ok(Self { parts, idle: Idle::default() }) } else { Err(Violations(violations)) }
     }
 
     /// The lab's name.
@@ -171,6 +181,11 @@ impl Lab {
         self.parts.links.get(at)
     }
 
+    /// The nodes that run nothing (bridges, the host) which this one has links to, and those that no link ends on.
+    pub fn idle_beside(&self, node: &NodeName) -> BTreeMap<NodeName, Node> {
+        self.idle.beside(node, &self.parts)
+    }
+
     /// Only some of the nodes, the links between them, and the bridges and host ends of those links.
     ///
     /// A link stays when all nodes that run at its ends stay, and at least one of its ends is a node that was
@@ -193,7 +208,7 @@ impl Lab {
             parts.links.iter().flat_map(Link::ends).filter_map(|end| end.at.node().cloned()).collect();
         parts.nodes.retain(|name, _| keep.contains(name) || followed.contains(name));
         // What is left of a lab that fits together fits together: each rule speaks of what is there.
-        Ok(Self { parts })
+        Ok(Self { parts, idle: Idle::default() })
     }
 
     /// The parts again, to make an edited lab of them.

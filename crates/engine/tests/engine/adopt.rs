@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use netloom_engine::testing::{FakeStore, Sketch};
-use netloom_engine::{Document, OperationState, Place, PortFact, Refusal};
-use netloom_model::{Lab, Mtu};
+use netloom_engine::{Applied, Document, NodeOrder, OperationState, Place, PortFact, Refusal};
+use netloom_model::{Lab, Mac, Mtu, Node, NodeName};
+use netloom_plan::NodeFingerprint;
 use serde_json::json;
 
-use crate::bench::{Bench, end, lab_name, pair, pass, until};
+use crate::bench::{Bench, end, grows_with_the_size, lab_name, pair, pass, until};
 
 /// The next engine, with an empty store.
 async fn forgetful(bench: Bench) -> Bench {
@@ -104,6 +105,40 @@ async fn a_lab_that_the_store_has_lost_is_adopted_without_a_call() {
     assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
     assert_eq!(bench.world.host(), ["lo", "uplink"]);
     assert_eq!(bench.store.keys(), [""; 0]);
+}
+
+/// The orders for all nodes of a lab that are linked to one bridge.
+fn orders_on_a_bridge(count: u16) -> Vec<NodeOrder> {
+    let mut sketch = Sketch::new("lab").bridge("br0").bridge("br-idle");
+    for n in 0..count {
+        sketch = sketch.node(&format!("r{n}"));
+    }
+    for n in 0..count {
+        // Derived ones clash, and a sketch does not look.
+        let [high, low] = n.to_be_bytes();
+        sketch = sketch.link(&format!("r{n}:eth1"), &format!("br0:p{n}")).with_link(|link| {
+            link.a.mac = Mac([2, 0, 0, high, low, 1]);
+            link.b.as_mut().unwrap().mac = Mac([2, 0, 0, high, low, 2]);
+        });
+    }
+    let lab = sketch.lab();
+    let nodes = lab.nodes().iter().filter(|(_, node)| node.runtime.is_some());
+    let order = |(name, node): (&NodeName, &Node)| NodeOrder {
+        lab: lab.clone(),
+        node: name.clone(),
+        fingerprint: NodeFingerprint::of(node, 0, 0),
+        rebuild: 0,
+        restarts: 0,
+    };
+    nodes.map(order).collect()
+}
+
+#[test]
+fn what_is_kept_on_the_nodes_of_a_large_lab_is_told_quickly() {
+    let shared = Applied::of(&orders_on_a_bridge(10)[0]).unwrap().shared;
+    assert_eq!(shared.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["br-idle", "br0"]);
+    let (few, many) = (orders_on_a_bridge(200), orders_on_a_bridge(2000));
+    grows_with_the_size(&few, &many, |orders| assert!(orders.iter().all(|order| Applied::of(order).is_some())));
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,6 +26,25 @@ pub(crate) fn request(lab: &Arc<Lab>) -> DeployRequest {
     }
 }
 
+/// Holds that work on something ten times as large takes about ten times as long, and not a hundred times as a square
+/// would. Both are measured in turn, so that a machine that is busy is busy for both.
+pub(crate) fn grows_with_the_size<T>(one: &T, ten: &T, work: impl Fn(&T)) {
+    let measure = |input| {
+        let begun = std::time::Instant::now();
+        work(input);
+        begun.elapsed()
+    };
+    let (mut small, mut large) = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        small = small.min(measure(one));
+        large = large.min(measure(ten));
+        if large <= 25 * small {
+            return;
+        }
+    }
+    panic!("{small:?}, and {large:?} for ten times as much");
+}
+
 pub(crate) fn lab_name(text: &str) -> LabName {
     text.parse().unwrap()
 }
