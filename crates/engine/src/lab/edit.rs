@@ -182,8 +182,10 @@ impl<'a> Change<'a> {
             return self.wrong.push(why);
         }
         let before = self.there.restarts.get(name).copied().unwrap_or_default();
-        if *restarts < before {
-            let why = format!("node `{name}`: `restarts` is {before}; to ask for a restart, make it {}", before + 1);
+        // No more than one at a time: a counter at its end could ask for none any more.
+        let next = before.saturating_add(1);
+        if *restarts != before && *restarts != next {
+            let why = format!("node `{name}`: `restarts` is {before}; to ask for a restart, make it {next}");
             return self.wrong.push(why);
         }
         if *restarts > 0 {

@@ -158,7 +158,7 @@ async fn an_ended_node_is_adopted_as_ended_and_its_policy_works_again() {
 async fn what_a_person_asked_of_nodes_is_adopted_too() {
     let bench = Bench::new().await;
     bench.made(&pair()).await;
-    bench.edited(json!({ "nodes": { "r1": { "state": "stopped" }, "r2": { "restarts": 2 } } })).await;
+    bench.edited(json!({ "nodes": { "r1": { "state": "stopped" }, "r2": { "restarts": 1 } } })).await;
     let before = bench.engine.wishes().get(&lab_name("lab")).unwrap();
     let bench = forgetful(bench).await;
     bench.engine.adopt(&lab_name("lab")).await.unwrap();

@@ -76,7 +76,7 @@ async fn a_restart_is_one_for_each_time_that_it_is_asked_for() {
     let bench = Bench::new().await;
     bench.made(&runner().lab()).await;
     let mut life = bench.world.incarnation("lab", "r1");
-    for count in [1, 2, 7] {
+    for count in [1, 2, 3] {
         bench.edited(to("r1", &json!({ "restarts": count }))).await;
         let set = "set lab/r1:eth1-r2:eth1";
         let calls = bench.world.take_calls();
@@ -92,7 +92,7 @@ async fn a_restart_is_one_for_each_time_that_it_is_asked_for() {
     bench.ready().await;
     pass(120).await;
     assert_eq!(bench.world.calls(), [""; 0]);
-    assert_eq!(document(&bench).nodes[&"r1".parse().unwrap()].restarts, 7);
+    assert_eq!(document(&bench).nodes[&"r1".parse().unwrap()].restarts, 3);
     assert!(view(&bench).live.is_empty());
     // A node that is made new has never been restarted.
     bench.edited(json!({ "nodes": { "r1": null }, "links": { "r1:eth1 r2:eth1": null } })).await;
@@ -161,12 +161,16 @@ async fn a_restart_of_what_cannot_live_says_so() {
 async fn what_cannot_be_stopped_or_restarted_is_refused() {
     let bench = Bench::new().await;
     bench.made(&Sketch::pair("lab").bridge("br0").lab()).await;
-    bench.edited(to("r1", &json!({ "restarts": 3 }))).await;
+    for count in [1, 2, 3] {
+        bench.edited(to("r1", &json!({ "restarts": count }))).await;
+    }
     bench.world.take_calls();
     for (node, change, says) in [
         ("br0", json!({ "state": "stopped" }), "`br0` is of kind `bridge`: nothing runs in it"),
         ("br0", json!({ "restarts": 1 }), "nothing runs in it"),
         ("r1", json!({ "restarts": 2 }), "`restarts` is 3; to ask for a restart, make it 4"),
+        ("r1", json!({ "restarts": 5 }), "`restarts` is 3; to ask for a restart, make it 4"),
+        ("r1", json!({ "restarts": u64::MAX }), "`restarts` is 3; to ask for a restart, make it 4"),
         ("r1", json!({ "restarts": null }), "`restarts` is 3"),
         ("r1", json!({ "restarts": -1 }), "-1"),
         ("r1", json!({ "state": "paused" }), "`paused`"),
