@@ -151,8 +151,14 @@ impl Engine {
         let (loaded, records) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
         let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
-        let (raises, raises_task) =
-            Raises::new(limits.clone(), ledger.clone(), wishes.clone(), events.clone(), records);
+        let (raises, raises_task) = Raises::new(limits::Task {
+            limits: limits.clone(),
+            ledger: ledger.clone(),
+            wishes: wishes.clone(),
+            events: events.clone(),
+            records,
+            sessions: config.sessions,
+        });
         let (host, host_task) = Host::new(fabric.clone(), wishes.clone());
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
         let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();

@@ -40,7 +40,7 @@ fn star(count: usize) -> Lab {
 }
 
 fn need(labs: &[&Lab]) -> Need {
-    Need::of(labs.iter().copied(), |_, _| true)
+    Need::of(labs.iter().copied(), |_, _| true, 256)
 }
 
 /// A host as Debian has it.
@@ -74,6 +74,13 @@ fn text(found: &[Shortage]) -> String {
 #[test]
 fn a_small_lab_is_short_of_nothing() {
     assert_eq!(shortages(&need(&[&ring("a", 100)]), &Need::default(), &host()), []);
+}
+
+#[test]
+fn no_more_terminals_are_needed_than_the_agent_runs_sessions() {
+    let ring = ring("a", 100);
+    let terminals = |sessions| Need::of([&ring], |_, _| true, sessions).amount(Limit::Terminals);
+    assert_eq!([10, 99, 1000].map(terminals), [10, 99, 100]);
 }
 
 #[test]

@@ -27,7 +27,6 @@ use crate::driver::{Context, DriverError, ErrorClass, StoreError, Write};
 use crate::engine::Shared;
 use crate::event::{Events, What};
 use crate::fact::{PortKind, PortMark};
-use crate::inventory::Snapshot;
 use crate::lab::{engine_error, panicked, within};
 use crate::ledger::Ledger;
 use crate::refusal::Refusal;
@@ -76,17 +75,18 @@ pub(crate) async fn short_of(shared: &Shared, wish: &Wish) -> Vec<Shortage> {
             return Vec::new();
         }
     };
-    judge(&shared.inventory.snapshot(), &shared.wishes, wish, host)
+    judge(shared, wish, host)
 }
 
-fn judge(snapshot: &Snapshot, wishes: &Wishes, wish: &Wish, mut host: HostLimits) -> Vec<Shortage> {
-    let all = wishes.all();
+fn judge(shared: &Shared, wish: &Wish, mut host: HostLimits) -> Vec<Shortage> {
+    let (snapshot, all) = (shared.inventory.snapshot(), shared.wishes.all());
+    let sessions = shared.config.sessions;
     let others = all.iter().filter(|(name, other)| *name != wish.lab.name() && other.phase == Phase::Run);
     let labs = others.map(|(_, other)| &*other.lab).chain([&*wish.lab]);
-    let wanted = Need::of(labs, |_, _| true);
+    let wanted = Need::of(labs, |_, _| true, sessions);
     let is_there =
         |lab: &LabName, node: &NodeName| snapshot.labs.get(lab).is_some_and(|facts| facts.nodes.contains_key(node));
-    let there = Need::of(all.values().map(|other| &*other.lab), is_there);
+    let there = Need::of(all.values().map(|other| &*other.lab), is_there, sessions);
     for port in snapshot.host.values().filter(|port| !matches!(port.mark, Some(PortMark::Link { .. }))) {
         let bridge = port.master.and_then(|master| snapshot.host.get(&master));
         if let Some(bridge) = bridge.filter(|bridge| bridge.kind == PortKind::Bridge) {
@@ -131,15 +131,8 @@ pub(crate) struct Raises {
 
 impl Raises {
     /// Makes the handle and the task's future, which first looks at what is noted in the store.
-    pub(crate) fn new(
-        limits: Arc<dyn Limits>,
-        ledger: Ledger,
-        wishes: Wishes,
-        events: Events,
-        records: Records,
-    ) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(task: Task) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
-        let task = Task { limits, ledger, wishes, events, records };
         (Self { requests }, task.run(queue))
     }
 
@@ -167,12 +160,16 @@ impl Raises {
     }
 }
 
-struct Task {
-    limits: Arc<dyn Limits>,
-    ledger: Ledger,
-    wishes: Wishes,
-    events: Events,
-    records: Records,
+/// The task that raises limits and puts them back.
+pub(crate) struct Task {
+    pub(crate) limits: Arc<dyn Limits>,
+    pub(crate) ledger: Ledger,
+    pub(crate) wishes: Wishes,
+    pub(crate) events: Events,
+    /// What is noted in the store.
+    pub(crate) records: Records,
+    /// How many sessions run at once.
+    pub(crate) sessions: usize,
 }
 
 impl Task {
@@ -276,7 +273,7 @@ impl Task {
     async fn put_back(&mut self) -> Vec<String> {
         let wishes = self.wishes.all();
         let labs = wishes.values().filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
-        let need = Need::of(labs, |_, _| true);
+        let need = Need::of(labs, |_, _| true, self.sessions);
         let unneeded: Vec<Limit> =
             self.records.iter().filter(|(limit, record)| record.is_unneeded(**limit, &need)).map(|(l, _)| *l).collect();
         let mut said = Vec::new();

@@ -10,8 +10,6 @@ use super::Limit;
 const PROCESSES: (u64, u64) = (1, 2);
 /// Open files of a node's init and what goes with it.
 const FILES: u64 = 16;
-/// How many sessions the agent runs at once (`sessions` of the engine's configuration).
-const SESSIONS: u64 = 256;
 /// Neighbours that one end has beside the others of its segment: a routing protocol's multicast group in IPv4; in
 /// IPv6 what the kernel itself speaks to (all routers, MLD, its solicited-node group).
 const OWN_NEIGHBOURS: (u64, u64) = (1, 3);
@@ -22,16 +20,23 @@ pub struct Need {
     amounts: BTreeMap<Limit, u64>,
     /// Ports of bridges, by the bridge's name.
     ports: BTreeMap<String, u64>,
+    /// How many sessions the agent runs at once: no more terminals are open.
+    sessions: u64,
 }
 
 impl Need {
-    /// What these labs take, of them only the nodes that `counts` names and the links between those.
+    /// What these labs take, of them only the nodes that `counts` names and the links between those, of an agent that
+    /// runs so many sessions at once.
     ///
     /// Measured with namespace nodes on Linux 6.18 (60 nodes in a ring, IPv6 on): per node 1 descriptor and 1 mount of
     /// the agent, an init and its command, one namespace of each kind; per end of a link 1 IPv4 neighbour, 4 IPv6
     /// ones. In a segment of a bridge everyone may speak to everyone.
-    pub fn of<'a>(labs: impl IntoIterator<Item = &'a Lab>, counts: impl Fn(&LabName, &NodeName) -> bool) -> Self {
-        let mut need = Self::default();
+    pub fn of<'a>(
+        labs: impl IntoIterator<Item = &'a Lab>,
+        counts: impl Fn(&LabName, &NodeName) -> bool,
+        sessions: usize,
+    ) -> Self {
+        let mut need = Self { sessions: u64::try_from(sessions).unwrap_or(u64::MAX), ..Self::default() };
         let mut stations: BTreeMap<String, u64> = BTreeMap::new();
         for lab in labs {
             for node in lab.nodes().iter().filter(|(name, node)| node.runtime.is_some() && counts(lab.name(), name)) {
@@ -110,7 +115,7 @@ impl Need {
             return self.ports.values().copied().max().unwrap_or(0);
         }
         let amount = self.amounts.get(&limit).copied().unwrap_or(0);
-        if limit == Limit::Terminals { amount.min(SESSIONS) } else { amount }
+        if limit == Limit::Terminals { amount.min(self.sessions) } else { amount }
     }
 
     /// Ports of bridges, by the bridge's name.
