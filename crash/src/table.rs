@@ -5,7 +5,8 @@ use netloom_failpoint::ALL;
 use crate::case::{Case, Event, Random, Scenario};
 use Scenario::{Change, Deploy, Destroy, Link, Mend, Recover, Stop, Undo};
 
-/// Each point with the scenarios that pass it.
+/// Each point with the scenarios that pass it. None passes what is done only after a store was lost (`adopt`), a pin was
+/// unmounted or somebody else's process was put into a node's group.
 const PASSED: &[(&str, &[Scenario])] = &[
     ("agent.start.socket-made", &[Deploy, Recover, Mend, Undo]),
     ("agent.stop.socket-removed", &[Stop]),
@@ -26,6 +27,9 @@ const PASSED: &[(&str, &[Scenario])] = &[
     ("operation.stored", &[Deploy, Change, Link]),
     ("operation.destroy.before-store", &[Destroy]),
     ("operation.destroy.stored", &[Destroy]),
+    ("operation.adopt.before-store", &[]),
+    ("operation.adopt.stored", &[]),
+    ("operation.adopt.concluded", &[]),
     ("operation.accepted", &[Deploy, Change, Link, Destroy]),
     ("operation.executing", &[Deploy, Change, Link, Destroy, Recover, Mend, Undo]),
     ("operation.step-done", &[Deploy, Change, Link, Destroy, Recover, Mend, Undo]),
@@ -59,6 +63,7 @@ const PASSED: &[(&str, &[Scenario])] = &[
     ("node.stop.ended", &[Change]),
     ("node.delete.killed", &[Change, Destroy, Undo]),
     ("node.delete.ended", &[Change, Destroy, Undo]),
+    ("node.mend.linked", &[]),
     ("record.opened", &[Deploy, Change, Recover]),
     ("record.written", &[Deploy, Change, Recover]),
     ("names.directory-made", &[Deploy, Change, Recover]),
@@ -71,6 +76,8 @@ const PASSED: &[(&str, &[Scenario])] = &[
     ("netns.settled", &[Deploy, Change, Recover]),
     ("netns.file-made", &[Deploy, Change, Recover]),
     ("netns.pinned", &[Deploy, Change, Recover]),
+    ("netns.pin.file-there", &[]),
+    ("netns.pin.pinned", &[]),
     ("netns.unmounted", &[Change, Destroy, Undo]),
     ("netns.directory-mounted", &[Deploy]),
     ("spawn.before", &[Deploy, Change, Recover, Mend]),
@@ -78,6 +85,7 @@ const PASSED: &[(&str, &[Scenario])] = &[
     ("cgroup.limited", &[Deploy, Change, Recover, Mend]),
     ("cgroup.group-removed", &[Change, Destroy, Undo]),
     ("cgroup.parent-removed", &[Destroy, Undo]),
+    ("cgroup.others-moved", &[]),
     ("cgroup.directory-made", &[Deploy, Change, Recover]),
     ("cgroup.before-write", &[Deploy, Change, Recover, Mend]),
     ("link.before-update", &[Change]),

@@ -24,6 +24,9 @@ pub const ALL: &[&str] = &[
     "operation.stored",
     "operation.destroy.before-store",
     "operation.destroy.stored",
+    "operation.adopt.before-store",
+    "operation.adopt.stored",
+    "operation.adopt.concluded",
     "operation.accepted",
     "operation.executing",
     "operation.step-done",
@@ -59,6 +62,7 @@ pub const ALL: &[&str] = &[
     "node.stop.ended",
     "node.delete.killed",
     "node.delete.ended",
+    "node.mend.linked",
     // The record in a node's run directory.
     "record.opened",
     "record.written",
@@ -74,6 +78,8 @@ pub const ALL: &[&str] = &[
     "netns.settled",
     "netns.file-made",
     "netns.pinned",
+    "netns.pin.file-there",
+    "netns.pin.pinned",
     "netns.unmounted",
     "netns.directory-mounted",
     // Processes.
@@ -83,6 +89,7 @@ pub const ALL: &[&str] = &[
     "cgroup.limited",
     "cgroup.group-removed",
     "cgroup.parent-removed",
+    "cgroup.others-moved",
     "cgroup.directory-made",
     "cgroup.before-write",
     // Links, as the fabric sees them.

@@ -347,6 +347,7 @@ fn remove_group(root: &Path, group: &Path, deadline: Instant) -> Result<(), Cgro
             Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < deadline => {
                 tracing::warn!(group = %group.display(), "processes of others are moved out of a group that is removed");
                 move_all(&group.join("cgroup.procs"), &root.join("cgroup.procs"))?;
+                point!("cgroup.others-moved");
                 return match fs::remove_dir(group) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", group, error)),
                     _ => Ok(()),

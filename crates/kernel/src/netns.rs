@@ -94,7 +94,10 @@ impl Netns {
         let path = path.as_ref();
         self.run(|| {
             File::options().create(true).append(true).open(path)?;
-            Ok(rustix::mount::mount_bind("/proc/thread-self/ns/net", path)?)
+            point!("netns.pin.file-there");
+            rustix::mount::mount_bind("/proc/thread-self/ns/net", path)?;
+            point!("netns.pin.pinned");
+            Ok(())
         })?
     }
 

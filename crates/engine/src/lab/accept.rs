@@ -88,6 +88,7 @@ impl Actor {
             Then::Begin(..) => point!("operation.before-store"),
             Then::Destroy => point!("operation.destroy.before-store"),
             Then::Adopt(done) => {
+                point!("operation.adopt.before-store");
                 writes.extend(done.iter().map(|(node, done)| put(done_key(&self.name, node), done)));
             }
             Then::Cancelled(_) => {}
@@ -112,7 +113,10 @@ impl Actor {
                 point!("operation.destroy.stored");
                 Ok(self.accept_and_begin(*wish, "destroy", Scope::Lab))
             }
-            (Then::Adopt(done), Ok(())) => Ok(self.take_back(*wish, done)),
+            (Then::Adopt(done), Ok(())) => {
+                point!("operation.adopt.stored");
+                Ok(self.take_back(*wish, done))
+            }
             (Then::Adopt(done), Err(error)) => {
                 if !matches!(error, StoreError::Busy) {
                     self.owe_wish();
@@ -275,6 +279,7 @@ impl Actor {
             let _ = write!(text, "; the {execs} `exec` commands of what runs count as run");
         }
         operation.end(OperationState::Succeeded, text, Vec::new());
+        point!("operation.adopt.concluded");
         operation
     }
 

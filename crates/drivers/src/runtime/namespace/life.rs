@@ -140,6 +140,7 @@ impl Ground {
         }
         netns.pin(&pin).because(&pin)?;
         let _ = self.link_for_ip(record);
+        point!("node.mend.linked");
         Ok(true)
     }
 
