@@ -592,6 +592,38 @@ async fn a_node_that_cannot_be_looked_at_is_not_taken_for_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_record_another_version_wrote_is_neither_made_again_nor_removed() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = one(json!({}));
+    stage.up(&lab, "r1").await.unwrap();
+    let mark = stage.run("r1").join("node.json");
+    let own = std::fs::read(&mark).unwrap();
+    // It cannot be read as a spec: the node is seen, only not adopted.
+    let mut record: Value = serde_json::from_slice(&own).unwrap();
+    record["applied"]["spec"]["newer"] = json!(1);
+    std::fs::write(&mark, record.to_string()).unwrap();
+    let (other, inventory) = agent(&stage.layout);
+    other.relist().await.unwrap();
+    until(&inventory, "r1", is_running).await;
+    assert_eq!(other.applied(&lab_name()).await.unwrap(), [(name("r1"), None)].into());
+    // It cannot be read at all.
+    std::fs::write(&mark, r#"{"newer": 1}"#).unwrap();
+    for refused in
+        [other.create(&order(&lab, "r1"), &context()).await, other.delete(&lab_name(), &name("r1"), &context()).await]
+    {
+        let error = refused.unwrap_err();
+        assert!(error.cause.contains("node.json cannot be understood"), "{error}");
+    }
+    assert_eq!(inits_below(stage.root.path()).len(), 1);
+    assert!(stage.layout.layer(&lab_name(), &name("r1")).join("upper").exists());
+    std::fs::write(&mark, own).unwrap();
+    stage.delete("r1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_agents_node_is_neither_seen_nor_removed() {
     if !root() {
         return;

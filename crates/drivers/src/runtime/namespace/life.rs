@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use netloom_engine::{Applied, ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
+use netloom_engine::{ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
 use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
@@ -66,20 +66,9 @@ impl Ground {
         let run = self.layout.node_run(lab, name);
         directory(&run, 0o700)?;
         point!("node.create.directory-made");
-        let container = order.lab.container_name(name);
-        let mut record = Record {
-            instance: self.layout.instance().to_owned(),
-            lab: lab.clone(),
-            node: name.clone(),
-            container,
-            fingerprint: order.fingerprint.clone(),
-            boot: self.boot.clone(),
-            stopped: false,
-            env: compose::environment(node),
-            user: node.user.clone().unwrap_or_default(),
-            applied: Applied::of(order),
-            notes: Vec::new(),
-        };
+        let mut record = Record::new(order, self.layout.instance(), &self.boot);
+        record.env = compose::environment(node);
+        record.user = node.user.clone().unwrap_or_default();
         // The mark first: what is made after it is found by it.
         match adopted {
             Some(seen) if seen.process.is_some() => record = seen.record,
@@ -184,8 +173,7 @@ impl Ground {
         let run = self.layout.node_run(lab, name);
         let before = seen.record.clone();
         seen.record.boot.clone_from(&self.boot);
-        seen.record.fingerprint = order.fingerprint.clone();
-        seen.record.applied = Applied::of(order);
+        seen.record.apply(order);
         seen.record.stopped = false;
         seen.record.env = compose::environment(node);
         seen.record.user = node.user.clone().unwrap_or_default();
@@ -271,8 +259,7 @@ impl Ground {
         let limits = compose::limits(compose::node(order)?);
         self.cgroups.ensure(&group, limits)?;
         point!("node.update.limited");
-        seen.record.fingerprint = order.fingerprint.clone();
-        seen.record.applied = Applied::of(order);
+        seen.record.apply(order);
         let run = self.layout.node_run(lab, name);
         seen.record.write(&run).because(&run)?;
         point!("node.update.recorded");

@@ -32,10 +32,7 @@ impl Seen {
     pub(super) fn look(layout: &Layout, boot: &str, lab: &LabName, node: &NodeName) -> io::Result<Option<Self>> {
         let directory = layout.node_run(lab, node);
         let Some(record) = Record::read(&directory, layout.instance())? else { return Ok(None) };
-        let mut status = Status::read(&directory)?;
-        if record.boot != boot {
-            status = None;
-        }
+        let mut status = if record.boot == boot { Status::read(&directory)? } else { None };
         let process = match &status {
             Some(status) => find_init(status.init.into(), &directory)?,
             None if is_taken(&directory)? => find_silent_init(&directory)?,
@@ -159,7 +156,7 @@ pub(super) fn applied(layout: &Layout, lab: &LabName) -> io::Result<BTreeMap<Nod
     for name in names(&layout.run().join("nodes").join(lab.as_str()))? {
         let Ok(node) = name.parse::<NodeName>() else { continue };
         if let Some(record) = Record::read(&layout.node_run(lab, &node), layout.instance())? {
-            found.insert(node, record.applied);
+            found.insert(node, record.applied());
         }
     }
     Ok(found)

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use netloom_engine::Applied;
+use netloom_engine::{Applied, NodeOrder};
 use netloom_failpoint::{fallible, point};
 use netloom_kernel::Identity;
 use netloom_model::{LabName, NodeName};
 use netloom_plan::NodeFingerprint;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Name of the record's file in a node's run directory.
 pub(super) const FILE: &str = "node.json";
@@ -35,15 +36,50 @@ pub(super) struct Record {
     /// Who they run as; empty: root.
     #[serde(default)]
     pub(super) user: String,
-    /// What it was last made, started or changed by. Records of older versions have none.
+    /// What it was last made, started or changed by; see [`Record::applied`]. Records of older versions have none.
+    /// As it was written: a version that cannot read the spec inside knows the node all the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) applied: Option<Applied>,
+    applied: Option<Value>,
     /// Things about it that a person should know.
     #[serde(default)]
     pub(super) notes: Vec<String>,
 }
 
 impl Record {
+    /// The record of a node that is made by this order.
+    pub(super) fn new(order: &NodeOrder, instance: &str, boot: &str) -> Self {
+        let (lab, node) = (order.lab.name().clone(), order.node.clone());
+        let mut record = Self {
+            instance: instance.to_owned(),
+            container: order.lab.container_name(&node),
+            lab,
+            node,
+            fingerprint: order.fingerprint.clone(),
+            boot: boot.to_owned(),
+            stopped: false,
+            env: Vec::new(),
+            user: String::new(),
+            applied: None,
+            notes: Vec::new(),
+        };
+        record.apply(order);
+        record
+    }
+
+    /// Notes what the node is made, started or changed by.
+    pub(super) fn apply(&mut self, order: &NodeOrder) {
+        self.fingerprint = order.fingerprint.clone();
+        self.applied = Applied::of(order).and_then(|applied| serde_json::to_value(applied).ok());
+    }
+
+    /// What it was last made, started or changed by, if this version can read it.
+    pub(super) fn applied(&self) -> Option<Applied> {
+        let (lab, node) = (&self.lab, &self.node);
+        Applied::deserialize(self.applied.as_ref()?)
+            .inspect_err(|error| tracing::warn!(%lab, %node, %error, "what is kept of a node cannot be understood"))
+            .ok()
+    }
+
     /// The record in a run directory. `None`: there is none, or none of this instance.
     pub(super) fn read(directory: &Path, instance: &str) -> io::Result<Option<Self>> {
         let Some(record) = read_json::<Self>(&directory.join(FILE))? else { return Ok(None) };
@@ -61,6 +97,8 @@ impl Record {
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         fallible!("record.opened")?;
         file.write_all(&serde_json::to_vec(self)?)?;
+        // Where /run is on a disk, a power cut must not leave the new name on nothing. In memory it costs nothing.
+        file.sync_data()?;
         point!("record.written");
         fs::rename(new, directory.join(FILE))
     }
@@ -110,12 +148,15 @@ impl Status {
     }
 }
 
-/// What cannot be understood counts as absent: it was written by another version or half by a full disk.
+/// What cannot be understood is an error, not absence: it is never seen half written, so another version wrote it,
+/// and what it is about is there.
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)
-            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "cannot be understood"))
-            .ok()),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            let name = path.file_name().unwrap_or_default().display();
+            let why = format!("{name} cannot be understood (written by another version?): {error}");
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        }),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error),
     }
@@ -129,7 +170,26 @@ mod tests {
     fn the_record_of_an_older_version_is_read_and_keeps_no_spec() {
         let older = r#"{"instance":"i","lab":"l","node":"n","container":"c","boot":"b","fingerprint":"1.2.3"}"#;
         let record: Record = serde_json::from_str(older).unwrap();
-        assert_eq!((record.node.as_str(), record.applied), ("n", None));
+        assert_eq!((record.node.as_str(), record.applied()), ("n", None));
+    }
+
+    #[test]
+    fn a_spec_of_another_version_is_kept_although_it_cannot_be_read() {
+        let newer = r#"{"instance":"i","lab":"l","node":"n","container":"c","boot":"b","fingerprint":"1.2.3",
+            "applied":{"spec":{"kind":"linux","new":1}},"newer":[]}"#;
+        let record: Record = serde_json::from_str(newer).unwrap();
+        assert_eq!((record.node.as_str(), record.applied()), ("n", None));
+        assert!(serde_json::to_string(&record).unwrap().contains(r#""new":1"#));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_understood_is_not_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Record::read(directory.path(), "i").unwrap(), None);
+        fs::write(directory.path().join(FILE), r#"{"instance":"i"}"#).unwrap();
+        let error = Record::read(directory.path(), "i").unwrap_err();
+        assert!(error.to_string().contains("node.json cannot be understood"), "{error}");
+        Record::is_foreign(directory.path(), "i").unwrap_err();
     }
 
     #[test]
