@@ -592,6 +592,35 @@ async fn a_node_that_cannot_be_looked_at_is_not_taken_for_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_cannot_be_looked_at_is_not_taken_for_gone() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = one(json!({ "cmd": ["sleep", "1000"] }));
+    stage.up(&lab, "r1").await.unwrap();
+    stage.runtime.stop(&lab_name(), &name("r1"), &context()).await.unwrap();
+    stage.until("r1", |fact| fact.state == NodeState::Stopped).await;
+    let pin = stage.layout.pin(&lab_name(), &name("r1"));
+    let cookie = Netns::open(&pin).unwrap().cookie().unwrap();
+    // What nobody can open, also not root: a link to itself.
+    let (lab_pins, aside) = (pin.parent().unwrap(), stage.layout.pins().join("aside"));
+    std::fs::rename(lab_pins, &aside).unwrap();
+    std::os::unix::fs::symlink(lab_pins, lab_pins).unwrap();
+    stage.runtime.relist().await.unwrap_err();
+    stage.runtime.create(&order(&lab, "r1"), &context()).await.unwrap_err();
+    stage.runtime.start(&order(&lab, "r1"), &context()).await.unwrap_err();
+    let facts = stage.inventory.snapshot();
+    assert_eq!(facts.labs[&lab_name()].nodes[&name("r1")].state, NodeState::Stopped);
+
+    std::fs::remove_file(lab_pins).unwrap();
+    std::fs::rename(&aside, lab_pins).unwrap();
+    stage.runtime.start(&order(&lab, "r1"), &context()).await.unwrap();
+    assert_eq!(Netns::open(&pin).unwrap().cookie().unwrap(), cookie);
+    stage.delete("r1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_record_another_version_wrote_is_neither_made_again_nor_removed() {
     if !root() {
         return;

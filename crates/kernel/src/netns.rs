@@ -56,6 +56,15 @@ impl Netns {
         Ok(Self { inner: Arc::new(Inner { fd: file.into(), cookie: OnceLock::new() }) })
     }
 
+    /// As [`Netns::open`]; `None` if nothing is pinned there. An error says nothing about what is there.
+    pub fn find(path: impl AsRef<Path>) -> io::Result<Option<Self>> {
+        match Self::open(path) {
+            Ok(netns) => Ok(Some(netns)),
+            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes a new namespace with `lo` up and pins it at `path`, which must not exist.
     ///
     /// Takes about half a millisecond. After a failure nothing is left at `path`.
@@ -144,6 +153,11 @@ impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inner.fd.as_fd()
     }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::NotFound | Kind::NotADirectory | Kind::InvalidInput)
 }
 
 /// `f_type` of files that are namespaces (linux/magic.h).

@@ -61,12 +61,16 @@ impl Process {
         self.identity
     }
 
-    /// Whether its words are these; `false` also when they cannot be read any more.
-    pub fn has_arguments(&self, words: &[&str]) -> bool {
-        let Ok(bytes) = fs::read(format!("/proc/{}/cmdline", self.identity.pid)) else { return false };
+    /// Whether its words are these; `false` also when it has ended. An error says nothing about it.
+    pub fn has_arguments(&self, words: &[&str]) -> io::Result<bool> {
+        let bytes = match fs::read(format!("/proc/{}/cmdline", self.identity.pid)) {
+            Ok(bytes) => bytes,
+            Err(error) if gone(&error) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         // A look at the same number before and after would not help; the descriptor says whether it was ours.
         let same = bytes.split(|byte| *byte == 0).take(words.len()).eq(words.iter().map(|word| word.as_bytes()));
-        same && self.is_alive()
+        Ok(same && self.is_alive())
     }
 
     /// Whether it has not ended yet.
@@ -134,6 +138,8 @@ mod tests {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
     use super::*;
 
     /// A process that is up and waits until it is killed.
@@ -156,7 +162,7 @@ mod tests {
         let identity = process.identity();
         assert!(Process::find(identity).unwrap().is_some());
         assert!(Process::find(Identity { start_time: identity.start_time + 1, ..identity }).unwrap().is_none());
-        assert!(!process.has_arguments(&["dog"]));
+        assert!(!process.has_arguments(&["dog"]).unwrap());
         assert!(process.is_alive());
         assert!(!process.wait_until(Instant::now() + Duration::from_millis(5)).unwrap());
         process.signal(Signal::KILL).unwrap();
@@ -183,6 +189,27 @@ mod tests {
         let first = Process::open(1).unwrap().unwrap();
         assert_eq!(first.reap(), None);
         let words = fs::read_to_string("/proc/1/cmdline").unwrap();
-        assert!(first.has_arguments(&[words.split('\0').next().unwrap()]));
+        assert!(first.has_arguments(&[words.split('\0').next().unwrap()]).unwrap());
+    }
+
+    #[test]
+    fn one_whose_words_cannot_be_read_is_not_taken_for_another() {
+        const INSIDE: &str = "NETLOOM_TEST_WITHOUT_DESCRIPTORS";
+        if std::env::var_os(INSIDE).is_none() {
+            // In a process of its own: the limit is one of the whole process.
+            let name = "process::tests::one_whose_words_cannot_be_read_is_not_taken_for_another";
+            let inside =
+                Command::new(std::env::current_exe().unwrap()).args(["--exact", name]).env(INSIDE, "1").output();
+            let inside = inside.unwrap();
+            assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stdout));
+            return;
+        }
+        let own = Process::open(std::process::id()).unwrap().unwrap();
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..limit }).unwrap();
+        let answer = own.has_arguments(&[]);
+        setrlimit(Resource::Nofile, limit).unwrap();
+        assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::EMFILE));
+        assert!(own.has_arguments(&[]).unwrap());
     }
 }

@@ -97,7 +97,7 @@ impl Ground {
     /// Makes and pins the network namespace of a node, with its settings; one that is pinned already is kept.
     fn pin(&self, lab: &LabName, node: &NodeName, sysctls: &[String]) -> Result<()> {
         let pin = self.layout.pin(lab, node);
-        if Netns::open(&pin).is_ok() {
+        if Netns::find(&pin).because(&pin)?.is_some() {
             return Ok(());
         }
         // A file without a namespace is what a reboot leaves where /run is on a disk.
@@ -117,10 +117,9 @@ impl Ground {
     pub(super) fn mend(&self, seen: &Seen) -> Result<bool> {
         let (Some(process), record) = (&seen.process, &seen.record) else { return Ok(false) };
         let pin = self.layout.pin(&record.lab, &record.node);
-        match Netns::open(&pin) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {}
-            // It is there, or why it is not is another question.
-            _ => return Ok(false),
+        // It is there, or why it is not is another question.
+        if !matches!(Netns::find(&pin), Ok(None)) {
+            return Ok(false);
         }
         let netns = Netns::open(format!("/proc/{}/ns/net", process.identity().pid)).because(&pin)?;
         // Its number may be another's by now.
@@ -238,7 +237,8 @@ impl Ground {
         let layers = layout.state().join("layers").join(name);
         // A reboot in the middle of a destroy takes the mark of a node and leaves its layer.
         for node in observe::names(&layers).because(&layers)? {
-            if !layout.run().join("nodes").join(name).join(&node).exists() {
+            let run = layout.run().join("nodes").join(name).join(&node);
+            if !run.try_exists().because(&run)? {
                 remove_tree(&layers.join(node))?;
             }
         }

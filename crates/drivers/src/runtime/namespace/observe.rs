@@ -43,7 +43,7 @@ impl Seen {
             status = Status::read(&directory)?;
         }
         // What does not run has its namespace only by its pin.
-        let pinned = process.is_some() || Netns::open(layout.pin(lab, node)).is_ok();
+        let pinned = process.is_some() || Netns::find(layout.pin(lab, node))?.is_some();
         Ok(Some(Self { record, status, process, pinned }))
     }
 
@@ -117,9 +117,10 @@ fn is_taken(directory: &Path) -> io::Result<bool> {
 fn find_silent_init(directory: &Path) -> io::Result<Option<Process>> {
     let Some(text) = directory.to_str() else { return Ok(None) };
     for pid in names(Path::new("/proc"))?.iter().filter_map(|name| name.parse().ok()) {
-        let process = Process::open(pid)?.filter(|process| process.has_arguments(&[program::NAME, "node", text]));
-        if process.is_some() {
-            return Ok(process);
+        if let Some(process) = Process::open(pid)?
+            && process.has_arguments(&[program::NAME, "node", text])?
+        {
+            return Ok(Some(process));
         }
     }
     Ok(None)
@@ -128,8 +129,8 @@ fn find_silent_init(directory: &Path) -> io::Result<Option<Process>> {
 /// The init of a node: this number, this start time, these words, and not dead.
 fn find_init(identity: Identity, directory: &Path) -> io::Result<Option<Process>> {
     let Some(directory) = directory.to_str() else { return Ok(None) };
-    let words = [program::NAME, "node", directory];
-    Ok(Process::find(identity)?.filter(|process| process.has_arguments(&words)))
+    let Some(process) = Process::find(identity)? else { return Ok(None) };
+    Ok(process.has_arguments(&[program::NAME, "node", directory])?.then_some(process))
 }
 
 /// All nodes that carry our mark. One that cannot be looked at is an error of the whole look: left out it would count
@@ -173,10 +174,12 @@ pub(super) fn names_files(layout: &Layout) -> io::Result<Vec<(LabName, String)>>
     Ok(with_file.collect())
 }
 
-/// The names in a directory; none if it is not there.
+/// The names in a directory; none if it is not there. Ours are all UTF-8.
 pub(super) fn names(directory: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(directory) {
-        Ok(entries) => Ok(entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()),
+        Ok(entries) => {
+            entries.filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose()).collect()
+        }
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
         Err(error) => Err(error),
     }
