@@ -33,6 +33,8 @@ mod session;
 #[path = "../../../../init/src/spec.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with the init, which reads what is written here")]
 mod spec;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -279,6 +281,16 @@ impl Shared {
     }
 
     async fn delete_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
+        let deleted = self.end_and_remove(&key, deadline).await;
+        match deleted {
+            Ok(()) => self.gone(&key),
+            // It may be dead by now, and nobody else tells.
+            Err(_) => self.observe(&key).await,
+        }
+        deleted
+    }
+
+    async fn end_and_remove(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(), Fault> {
         let (lab, node) = key.clone();
         let look = move |ground: &Ground| ground.begin_delete(&lab, &node);
         if let Some(process) = self.files(deadline, look).await?? {
@@ -287,16 +299,11 @@ impl Shared {
             end_of(&process, deadline).await?;
         }
         point!("node.delete.ended");
-        // What becomes of the node is told below.
+        // Who deletes it tells what becomes of it.
         self.entries().entry(key.clone()).or_default().watched = None;
         let (lab, node) = key.clone();
         let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;
-        if !errors.is_empty() {
-            self.observe(&key).await;
-            return Err(Fault::transient(errors.join("; ")));
-        }
-        self.gone(&key);
-        Ok(())
+        if errors.is_empty() { Ok(()) } else { Err(Fault::transient(errors.join("; "))) }
     }
 }
 

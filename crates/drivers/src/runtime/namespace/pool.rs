@@ -9,7 +9,7 @@ use netloom_engine::ErrorClass;
 use tokio::sync::oneshot;
 
 /// More than there are cores, since they mostly wait: umount(2) and rmdir(2) of cgroups for each other's grace periods.
-const THREADS: usize = 8;
+pub(super) const THREADS: usize = 8;
 const QUEUE: usize = 1024;
 
 type Work = Box<dyn FnOnce() + Send>;

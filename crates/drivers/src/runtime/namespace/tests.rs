@@ -1,0 +1,133 @@
+//! Calls that are cut short, with a process in the place of an init.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc;
+
+use netloom_engine::{Inventory, NodeFact};
+use netloom_plan::NodeState;
+
+use super::*;
+
+/// A host's directories of a test's own, and a node `lab/r1` on it.
+struct Stage {
+    shared: Arc<Shared>,
+    inventory: Inventory,
+    layout: Layout,
+    _root: tempfile::TempDir,
+}
+
+/// What looks like an init; it waits until its input is closed.
+struct Init {
+    child: Child,
+    _input: ChildStdin,
+}
+
+fn key() -> Key {
+    ("lab".parse().unwrap(), "r1".parse().unwrap())
+}
+
+impl Stage {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path()).unwrap();
+        let (reporter, inventory, writer) = netloom_engine::channel();
+        task::spawn("inventory", writer.run());
+        let cgroups = Cgroups::detect().unwrap();
+        let ground = Ground { layout: layout.clone(), cgroups, boot: "boot".into() };
+        let (pool, starter) = (Pool::start().unwrap(), Err("nothing is started here".into()));
+        let shared = Arc::new(Shared { ground, reporter, pool, starter, nodes: Mutex::default() });
+        Self { shared, inventory, layout, _root: root }
+    }
+
+    fn run(&self) -> PathBuf {
+        let (lab, node) = key();
+        self.layout.node_run(&lab, &node)
+    }
+
+    /// A node that runs, as far as its files and the processes say.
+    fn node(&self) -> Init {
+        let run = self.run();
+        fs::create_dir_all(&run).unwrap();
+        let scripts = self.layout.root().join("scripts");
+        fs::create_dir(&scripts).unwrap();
+        fs::write(scripts.join("node"), "echo up; read line").unwrap();
+        let mut command = Command::new("sh");
+        command.arg0(program::NAME).arg("node").arg(&run).current_dir(scripts);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // Until it says something its words may not be there yet: a spawn returns in the middle of the exec.
+        let mut line = [0; 3];
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let Identity { pid, start_time } = Process::open(child.id()).unwrap().unwrap().identity();
+        let instance = self.layout.instance();
+        let record = format!(
+            r#"{{"instance":"{instance}","lab":"lab","node":"r1","container":"c","boot":"boot","fingerprint":"1.2.3"}}"#
+        );
+        fs::write(run.join(record::FILE), record).unwrap();
+        let status = format!(r#"{{"phase":"running","init":{{"pid":{pid},"start_time":{start_time}}}}}"#);
+        fs::write(run.join(spec::STATUS_FILE), status).unwrap();
+        let input = child.stdin.take().unwrap();
+        Init { child, _input: input }
+    }
+
+    async fn until(&self, wanted: impl Fn(Option<&NodeFact>) -> bool) {
+        let (lab, node) = key();
+        let mut changes = self.inventory.changes();
+        let seen = async {
+            loop {
+                let snapshot = self.inventory.snapshot();
+                if wanted(snapshot.labs.get(&lab).and_then(|lab| lab.nodes.get(&node)).map(|fact| &**fact)) {
+                    return;
+                }
+                changes.changed().await.unwrap();
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(5), seen).await;
+        seen.unwrap_or_else(|_| panic!("not seen; the inventory has {:?}", self.inventory.snapshot().labs));
+    }
+
+    /// Keeps a thread of the pool busy until the answer is dropped.
+    fn occupy(&self) -> mpsc::Sender<()> {
+        let (busy, idle) = mpsc::channel::<()>();
+        let pool = self.shared.pool.clone();
+        let work = move || idle.recv();
+        tokio::spawn(async move { pool.run(Instant::now() + PATIENCE, work).await });
+        busy
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_running(fact: Option<&NodeFact>) -> bool {
+    fact.is_some_and(|fact| fact.state == NodeState::Running)
+}
+
+#[tokio::test]
+async fn a_node_that_was_killed_but_not_removed_in_time_is_not_shown_as_running() {
+    let stage = Stage::new();
+    let _init = stage.node();
+    stage.shared.observe(&key()).await;
+    stage.until(is_running).await;
+
+    // In the order of the queue: all threads are busy, the look of the delete, all threads are busy again.
+    let first: Vec<_> = (0..pool::THREADS).map(|_| stage.occupy()).collect();
+    tokio::task::yield_now().await;
+    let deadline = Instant::now() + Duration::from_millis(300);
+    let delete = tokio::spawn(Arc::clone(&stage.shared).delete_node(key(), deadline));
+    tokio::task::yield_now().await;
+    let second: Vec<_> = (0..pool::THREADS).map(|_| stage.occupy()).collect();
+    tokio::task::yield_now().await;
+    drop(first);
+    // What was asked before it passed is not begun after it.
+    tokio::time::sleep_until(deadline.into()).await;
+    drop(second);
+    let error = delete.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), Fault::from(ErrorClass::Deadline).to_string());
+    stage.until(|fact| fact.is_some_and(|fact| fact.state != NodeState::Running)).await;
+    assert!(stage.run().exists());
+}
