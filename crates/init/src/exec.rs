@@ -29,9 +29,9 @@ use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::launch::{DEFAULT_PATH, Failure, Launch, Streams, User, spawn, spawn_own};
-use crate::mounts::Because;
 use crate::signals::Signals;
 use crate::status::identity;
+use crate::trouble::Because;
 use crate::{capability, complain, relay};
 
 #[derive(Default)]
@@ -57,8 +57,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> i32 {
     }
 }
 
-fn own_fault(message: String) -> Failure {
-    Failure { code: 125, message }
+fn own_fault(message: impl Into<String>) -> Failure {
+    Failure { code: 125, message: message.into(), errno: 0 }
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
@@ -113,7 +113,7 @@ fn execute(options: &Options) -> Result<i32, Failure> {
 }
 
 fn child_pid(child: &std::process::Child) -> Result<Pid, Failure> {
-    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| own_fault("the command has no number".into()))
+    i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| own_fault("the command has no number"))
 }
 
 /// Moves into the node: cgroups, namespaces, capabilities. Returns this program, opened.

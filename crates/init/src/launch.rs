@@ -24,11 +24,13 @@ pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:
 pub(crate) struct Failure {
     pub(crate) code: i32,
     pub(crate) message: String,
+    /// What the kernel said (errno(3)); 0 where it was not asked, or said it to another process.
+    pub(crate) errno: i32,
 }
 
 impl Failure {
     fn not_found(name: &str) -> Self {
-        Self { code: 127, message: format!("command `{name}` does not exist in the node") }
+        Self { code: 127, message: format!("command `{name}` does not exist in the node"), errno: 0 }
     }
 
     fn of(name: &str, program: &str, error: &std::io::Error) -> Self {
@@ -37,9 +39,14 @@ impl Failure {
             std::io::ErrorKind::NotFound if fs::exists(program).unwrap_or(false) => Self {
                 code: 127,
                 message: format!("command `{name}`: the interpreter that it asks for does not exist"),
+                errno: 0,
             },
             std::io::ErrorKind::NotFound => Self::not_found(name),
-            _ => Self { code: 126, message: format!("command `{name}` cannot be run: {}", plain(error)) },
+            _ => Self {
+                code: 126,
+                message: format!("command `{name}` cannot be run: {}", plain(error)),
+                errno: error.raw_os_error().unwrap_or_default(),
+            },
         }
     }
 }
@@ -193,7 +200,7 @@ pub(crate) fn spawn(launch: &Launch<'_>, streams: Streams) -> Result<Child, Fail
         let read = std::io::Read::read_to_string(&mut pipe, &mut message);
         if read.is_err() || !message.is_empty() {
             let code = child.wait().ok().and_then(|status| status.code()).unwrap_or(126);
-            return Err(Failure { code, message });
+            return Err(Failure { code, message, errno: 0 });
         }
     }
     Ok(child)
@@ -214,12 +221,12 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) -> i32 {
         report = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok().map(File::from);
         let null = File::open("/dev/null").and_then(|null| Ok(rustix::stdio::dup2_stdin(null)?));
         if let Err(error) = null {
-            return fail(report, &Failure { code: 126, message: format!("/dev/null: {}", plain(&error)) });
+            return fail(report, &Failure { code: 126, message: format!("/dev/null: {}", plain(&error)), errno: 0 });
         }
     }
     if let Err(errno) = become_user(&kind, &mut arguments) {
         let message = format!("the user cannot be set: {}", plain(&errno.into()));
-        return fail(report, &Failure { code: 126, message });
+        return fail(report, &Failure { code: 126, message, errno: errno.raw_os_error() });
     }
     let program = arguments.next().unwrap_or_default();
     let name = arguments.next().unwrap_or_default();
@@ -268,7 +275,7 @@ fn find_program(name: &str, path: &str) -> Result<String, Failure> {
         }
     }
     match found_but {
-        Some(why) => Err(Failure { code: 126, message: format!("command `{name}` {why}") }),
+        Some(why) => Err(Failure { code: 126, message: format!("command `{name}` {why}"), errno: 0 }),
         None => Err(Failure::not_found(name)),
     }
 }

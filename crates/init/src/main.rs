@@ -25,6 +25,7 @@ mod signals;
 #[cfg_attr(not(test), expect(dead_code, reason = "the agent writes what this program reads"))]
 mod spec;
 mod status;
+mod trouble;
 
 use std::io::Write;
 use std::process::exit;

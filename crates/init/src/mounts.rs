@@ -1,7 +1,6 @@
 //! Mount calls with errors that name what was mounted where, and the host's mounts that an overlay misses.
 
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -10,28 +9,7 @@ use rustix::mount::{
     MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_remount, move_mount, open_tree,
 };
 
-use crate::{plain, plain_errno};
-
-/// Result of a set-up step; the error is for people.
-pub(crate) type Result<T> = std::result::Result<T, String>;
-
-/// What fails a step, with the reason.
-pub(crate) trait Because<T> {
-    /// `what` is what was tried, for example "mounting /proc".
-    fn because(self, what: impl FnOnce() -> String) -> Result<T>;
-}
-
-impl<T> Because<T> for rustix::io::Result<T> {
-    fn because(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|errno| format!("{}: {}", what(), plain_errno(errno)))
-    }
-}
-
-impl<T> Because<T> for io::Result<T> {
-    fn because(self, what: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| format!("{}: {}", what(), plain(&error)))
-    }
-}
+use crate::trouble::{Because, Result};
 
 /// Mounts a new file system.
 pub(crate) fn fresh(kind: &str, target: &str, flags: MountFlags, options: &std::ffi::CStr) -> Result<()> {

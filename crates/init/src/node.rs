@@ -20,7 +20,8 @@ use crate::output::Output;
 use crate::signals::Signals;
 use crate::spec::NodeSpec;
 use crate::status::{Phase, Status, report};
-use crate::{capability, complain, plain, plain_errno, setup};
+use crate::trouble::{Because, Result, Trouble};
+use crate::{capability, complain, plain, setup};
 
 /// Runs the node of a run directory until it ends; its exit code.
 pub(crate) fn run(directory: &str) -> i32 {
@@ -45,22 +46,24 @@ pub(crate) fn run(directory: &str) -> i32 {
             return 125;
         }
     };
-    let failed = |cause: &str| {
+    let failed = |Trouble { text: cause, errno }: Trouble| {
+        let cause = cause.as_str();
         // Also where its output is looked for.
         complain(cause);
         if let Err(error) = status.write(&Phase::Failed { cause }) {
             complain(&format!("the status cannot be written: {}", plain(&error)));
         }
-        let _ = report(&format!("failed: {cause}"));
+        let _ = report(&format!("failed {errno}: {cause}"));
         1
     };
     let mut node = match start(directory, &status) {
         Ok(node) => node,
-        Err(cause) => return failed(&cause),
+        Err(trouble) => return failed(trouble),
     };
     let phase = Phase::Running { pid: node.main.map(Pid::as_raw_pid), notes: &node.notes };
-    if let Err(error) = status.write(&phase).and_then(|()| report("ready")) {
-        return failed(&format!("the status cannot be written: {}", plain(&error)));
+    let told = status.write(&phase).and_then(|()| report("ready"));
+    if let Err(trouble) = told.because(|| "the status cannot be written".into()) {
+        return failed(trouble);
     }
     let code = node.supervise();
     if let Err(error) = status.write(&Phase::Exited { code }) {
@@ -76,35 +79,34 @@ struct Node {
     notes: Vec<String>,
 }
 
-fn start(directory: &str, status: &Status) -> Result<Node, String> {
-    let signals = Signals::catch().map_err(|error| format!("signals cannot be caught: {}", plain(&error)))?;
+fn start(directory: &str, status: &Status) -> Result<Node> {
+    let signals = Signals::catch().because(|| "signals cannot be caught".into())?;
     let spec = read_spec()?;
     let notes = setup::enter(&spec, directory)?;
     umask(Mode::from_raw_mode(0o022));
-    capability::drop_dangerous().map_err(|errno| format!("capabilities cannot be dropped: {}", plain_errno(errno)))?;
+    capability::drop_dangerous().because(|| "capabilities cannot be dropped".into())?;
     if spec.argv.is_empty() {
         return Ok(Node { signals, main: None, output: None, notes });
     }
-    let (output, write) =
-        Output::open(status.directory()).map_err(|error| format!("the log cannot be opened: {}", plain(&error)))?;
+    let (output, write) = Output::open(status.directory()).because(|| "the log cannot be opened".into())?;
     let user = User::find(&spec.user)?;
     let env = with_defaults(&spec, &user);
     let launch = Launch { argv: &spec.argv, env: &env, user: &user, own_program: "/proc/self/exe" };
-    let child = spawn(&launch, Streams::Captured(write)).map_err(|failure| failure.message)?;
+    let child = spawn(&launch, Streams::Captured(write))?;
     let main = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok(Node { signals, main, output: Some(output), notes })
 }
 
 /// The spec is all of standard input, which is nothing afterwards.
-fn read_spec() -> Result<NodeSpec, String> {
+fn read_spec() -> Result<NodeSpec> {
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
         .and_then(|_| {
             let null = std::fs::File::open("/dev/null")?;
             Ok(rustix::stdio::dup2_stdin(&null)?)
         })
-        .map_err(|error| format!("the spec cannot be read: {}", plain(&error)))?;
-    NodeSpec::decode(&bytes)
+        .because(|| "the spec cannot be read".into())?;
+    Ok(NodeSpec::decode(&bytes)?)
 }
 
 /// The environment with what every command expects, unless the spec says otherwise.

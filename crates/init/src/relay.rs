@@ -24,8 +24,8 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use signal_hook::consts::SIGHUP;
 
 use crate::exec::{Stopping, ended, is_gone, nobody_reads};
-use crate::mounts::Because;
 use crate::signals::Signals;
+use crate::trouble::Because;
 
 /// Most that waits in either direction, in bytes.
 const BUFFER: usize = 64 * 1024;

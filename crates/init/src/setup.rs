@@ -15,9 +15,9 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use rustix::process::{chdir, chroot, pivot_root, umask};
 use rustix::system::sethostname;
 
-use crate::mounts::{Because, Result, Tree, bind, disks_below_root, fresh, read_only};
-use crate::plain;
+use crate::mounts::{Tree, bind, disks_below_root, fresh, read_only};
 use crate::spec::NodeSpec;
+use crate::trouble::{Because, Result};
 
 /// `f_type` of an overlay (linux/magic.h).
 const OVERLAY_MAGIC: rustix::fs::FsWord = 0x794c_7630;
@@ -231,7 +231,7 @@ fn set_sysctl(text: &str) -> Result<()> {
         return Ok(());
     }
     match fs::write(path, value) {
-        Err(error) if !optional => Err(format!("sysctl {name} cannot be set to `{value}`: {}", plain(&error))),
+        Err(error) if !optional => Err(error).because(|| format!("sysctl {name} cannot be set to `{value}`")),
         _ => Ok(()),
     }
 }
@@ -247,7 +247,7 @@ fn sysctl_path(name: &str) -> Result<String> {
         })
         .collect();
     if swapped.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(format!("sysctl `{name}` is not a dotted name"));
+        return Err(format!("sysctl `{name}` is not a dotted name").into());
     }
     Ok(format!("/proc/sys/{swapped}"))
 }

@@ -36,6 +36,15 @@ impl Fault {
         if is_short { Self::transient(cause) } else { Self::permanent(cause) }
     }
 
+    /// What the init says why it could not set up its node: `<errno>: <cause>`.
+    pub(super) fn of_init(words: &str) -> Self {
+        let numbered = words.split_once(": ").and_then(|(errno, cause)| Some((errno.parse().ok()?, cause)));
+        match numbered {
+            Some((errno, cause)) => Self::io(cause.to_owned(), &io::Error::from_raw_os_error(errno)),
+            None => Self::permanent(words.to_owned()),
+        }
+    }
+
     /// The same, but worth another try.
     pub(super) fn again(self) -> Self {
         Self { class: ErrorClass::Transient, ..self }
@@ -55,18 +64,6 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cause)
-    }
-}
-
-impl From<String> for Fault {
-    fn from(cause: String) -> Self {
-        Self::permanent(cause)
-    }
-}
-
-impl From<&str> for Fault {
-    fn from(cause: &str) -> Self {
-        Self::permanent(cause.to_owned())
     }
 }
 
@@ -107,4 +104,20 @@ impl From<SpawnError> for Fault {
 pub(super) fn fault(operation: &str, object: &str, cause: String, class: ErrorClass) -> DriverError {
     let (operation, object, backend) = (operation.to_owned(), object.to_owned(), BACKEND.to_owned());
     DriverError { operation, object, backend, cause, hint: None, class }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_init_is_short_of_may_be_there_later() {
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::MFILE, Errno::NFILE, Errno::AGAIN] {
+            let fault = Fault::of_init(&format!("{}: making /x: y", errno.raw_os_error()));
+            assert_eq!((fault.cause.as_str(), fault.class), ("making /x: y", ErrorClass::Transient));
+        }
+        for words in ["2: bind source no space left", "0: user `who` does not exist in the node", "what: is this"] {
+            assert_eq!(Fault::of_init(words).class, ErrorClass::Permanent, "{words}");
+        }
+    }
 }

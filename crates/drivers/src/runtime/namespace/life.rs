@@ -42,7 +42,9 @@ impl<T> Because<T> for io::Result<T> {
 
 impl Ground {
     pub(super) fn look(&self, lab: &LabName, node: &NodeName) -> Result<Option<Seen>> {
-        Seen::look(&self.layout, &self.boot, lab, node).because(&self.layout.node_run(lab, node))
+        // Whatever is in the way of a look may be gone at the next.
+        let run = self.layout.node_run(lab, node);
+        Seen::look(&self.layout, &self.boot, lab, node).because(&run).map_err(Fault::again)
     }
 
     /// Makes what a node is made of, or completes what is there. What a failure leaves behind is removed again,
@@ -61,7 +63,7 @@ impl Ground {
     }
 
     fn complete(&self, order: &NodeOrder, adopted: Option<Seen>) -> Result<()> {
-        let node = compose::node(order)?;
+        let node = compose::node(order).map_err(Fault::permanent)?;
         let (lab, name) = (order.lab.name(), &order.node);
         let run = self.layout.node_run(lab, name);
         directory(&run, 0o700)?;
@@ -84,7 +86,7 @@ impl Ground {
         self.pin(lab, name, &compose::sysctls(node))?;
         point!("node.create.pinned");
         if let Err(note) = self.link_for_ip(&record) {
-            record.notes = vec![note.to_string()];
+            record.notes = vec![note];
             record.write(&run).because(&run)?;
         }
         point!("node.create.linked");
@@ -133,16 +135,16 @@ impl Ground {
     }
 
     /// Lets `ip netns exec <container>` find the node. A name that somebody else has is left alone, which is the error.
-    fn link_for_ip(&self, record: &Record) -> Result<()> {
+    fn link_for_ip(&self, record: &Record) -> std::result::Result<(), String> {
         let Some(link) = self.ip_link(&record.container) else {
-            return Err(format!("`ip netns` cannot show it: `{}` is no file name", record.container).into());
+            return Err(format!("`ip netns` cannot show it: `{}` is no file name", record.container));
         };
         let pin = self.layout.pin(&record.lab, &record.node);
         if fs::read_link(&link).is_ok_and(|target| target == pin) {
             return Ok(());
         }
         let made = fs::create_dir_all(self.layout.ip_netns()).and_then(|()| symlink(&pin, &link));
-        made.map_err(|error| format!("`ip netns` cannot show it: {}: {}", link.display(), plain(&error)).into())
+        made.map_err(|error| format!("`ip netns` cannot show it: {}: {}", link.display(), plain(&error)))
     }
 
     fn ip_link(&self, container: &str) -> Option<std::path::PathBuf> {
@@ -158,17 +160,18 @@ impl Ground {
         deadline: Instant,
     ) -> Result<Option<(Netns, Command)>> {
         let (lab, name) = (order.lab.name(), &order.node);
-        let mut seen = self.look(lab, name)?.ok_or("it is not there; create it first")?;
+        // The next plan makes it.
+        let mut seen = self.look(lab, name)?.ok_or_else(|| Fault::transient("it is not there".into()))?;
         let ending = seen.is_ending();
         if let Some(process) = seen.process.take() {
             if !ending {
                 return Ok(None);
             }
             if !process.wait_until(deadline).because(&self.layout.node_run(lab, name))? {
-                return Err("what ran in it before does not end".into());
+                return Err(Fault::transient("what ran in it before does not end".into()));
             }
         }
-        let node = compose::node(order)?;
+        let node = compose::node(order).map_err(Fault::permanent)?;
         let run = self.layout.node_run(lab, name);
         let before = seen.record.clone();
         seen.record.boot.clone_from(&self.boot);
@@ -182,10 +185,10 @@ impl Ground {
         point!("node.start.recorded");
         self.pin(lab, name, &compose::sysctls(node))?;
 
-        let mut spec = compose::spec(&self.layout, order)?;
+        let mut spec = compose::spec(&self.layout, order).map_err(Fault::permanent)?;
         let group = compose::cgroup(&self.layout, lab, name);
         let procs = self.cgroups.ensure(&group, compose::limits(node))?;
-        spec.cgroups = procs.iter().map(|file| compose::text(file)).collect::<std::result::Result<_, String>>()?;
+        spec.cgroups = procs.iter().map(|file| text(file)).collect::<Result<_>>()?;
         self.names_file_for_start(lab)?;
         remove_file(&run.join(STATUS_FILE))?;
         point!("node.start.prepared");
@@ -195,7 +198,7 @@ impl Ground {
         let pin = self.layout.pin(lab, name);
         let netns = Netns::open(&pin).because(&pin)?;
         let mut command = program.command();
-        command.args(["node", &compose::text(&run)?]);
+        command.args(["node", &text(&run)?]);
         let spec = program::in_memory(c"init.spec", &spec.encode()).because(&run)?;
         command.stdin(spec).stdout(Stdio::piped()).stderr(log);
         Ok(Some((netns, command)))
@@ -254,9 +257,9 @@ impl Ground {
     /// Changes the limits of a node and writes down the new spec.
     pub(super) fn update(&self, order: &NodeOrder) -> Result<()> {
         let (lab, name) = (order.lab.name(), &order.node);
-        let mut seen = self.look(lab, name)?.ok_or("it is not there")?;
+        let mut seen = self.look(lab, name)?.ok_or_else(|| Fault::transient("it is not there".into()))?;
         let group = compose::cgroup(&self.layout, lab, name);
-        let limits = compose::limits(compose::node(order)?);
+        let limits = compose::limits(compose::node(order).map_err(Fault::permanent)?);
         self.cgroups.ensure(&group, limits)?;
         point!("node.update.limited");
         seen.record.apply(order);
@@ -279,8 +282,8 @@ impl Ground {
     /// What has to end before a node can be removed. What another agent made is refused.
     pub(super) fn begin_delete(&self, lab: &LabName, node: &NodeName) -> Result<Option<Process>> {
         let run = self.layout.node_run(lab, node);
-        if Record::is_foreign(&run, self.layout.instance()).because(&run)? {
-            return Err(format!("{} belongs to another agent", run.display()).into());
+        if Record::is_foreign(&run, self.layout.instance()).because(&run).map_err(Fault::again)? {
+            return Err(Fault::permanent(format!("{} belongs to another agent", run.display())));
         }
         Ok(self.look(lab, node)?.and_then(|seen| seen.process))
     }
@@ -302,8 +305,9 @@ impl Ground {
 
     /// What joins a running node, with the node's record.
     fn join_command(&self, lab: &LabName, node: &NodeName, program: &Program) -> Result<(Command, Record)> {
-        let seen = self.look(lab, node)?.ok_or("it is not there")?;
-        let Identity { pid, start_time } = seen.process.ok_or("it does not run")?.identity();
+        let not = |why: &str| Fault::permanent(why.to_owned());
+        let seen = self.look(lab, node)?.ok_or_else(|| not("it is not there"))?;
+        let Identity { pid, start_time } = seen.process.ok_or_else(|| not("it does not run"))?.identity();
         let mut command = program.command();
         command.args(["exec", "--pid", &pid.to_string(), "--start-time", &start_time.to_string()]);
         for file in self.cgroups.files(&compose::cgroup(&self.layout, lab, node)) {
@@ -379,6 +383,10 @@ impl Ground {
         point!("node.delete.done");
         errors
     }
+}
+
+fn text(path: &Path) -> Result<String> {
+    compose::text(path).map_err(Fault::permanent)
 }
 
 fn directory(path: &Path, mode: u32) -> Result<()> {

@@ -316,12 +316,7 @@ async fn ready(stdout: OwnedFd) -> Result<(), Fault> {
     match answer.trim_end() {
         "ready" => Ok(()),
         "" => Err(Fault::transient("its init ended before the node was set up".into())),
-        other => {
-            let why = other.strip_prefix("failed: ").unwrap_or(other).to_owned();
-            // All that is known of an error of the init is its text. When there is space again, it may start.
-            let is_short = why.to_lowercase().contains("no space left");
-            Err(if is_short { Fault::transient(why) } else { Fault::permanent(why) })
-        }
+        other => Err(Fault::of_init(other.strip_prefix("failed ").unwrap_or(other))),
     }
 }
 

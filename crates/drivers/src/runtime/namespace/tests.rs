@@ -23,6 +23,8 @@ struct Init {
     _input: ChildStdin,
 }
 
+const RUNNING: &str = r#""phase":"running""#;
+
 fn key() -> Key {
     ("lab".parse().unwrap(), "r1".parse().unwrap())
 }
@@ -45,8 +47,8 @@ impl Stage {
         self.layout.node_run(&lab, &node)
     }
 
-    /// A node that runs, as far as its files and the processes say.
-    fn node(&self) -> Init {
+    /// A node whose init says this of itself.
+    fn node(&self, phase: &str) -> Init {
         let run = self.run();
         fs::create_dir_all(&run).unwrap();
         let scripts = self.layout.root().join("scripts");
@@ -64,7 +66,7 @@ impl Stage {
             r#"{{"instance":"{instance}","lab":"lab","node":"r1","container":"c","boot":"boot","fingerprint":"1.2.3"}}"#
         );
         fs::write(run.join(record::FILE), record).unwrap();
-        let status = format!(r#"{{"phase":"running","init":{{"pid":{pid},"start_time":{start_time}}}}}"#);
+        let status = format!(r#"{{{phase},"init":{{"pid":{pid},"start_time":{start_time}}}}}"#);
         fs::write(run.join(spec::STATUS_FILE), status).unwrap();
         let input = child.stdin.take().unwrap();
         Init { child, _input: input }
@@ -110,7 +112,7 @@ fn is_running(fact: Option<&NodeFact>) -> bool {
 #[tokio::test]
 async fn a_node_that_was_killed_but_not_removed_in_time_is_not_shown_as_running() {
     let stage = Stage::new();
-    let _init = stage.node();
+    let _init = stage.node(RUNNING);
     stage.shared.observe(&key()).await;
     stage.until(is_running).await;
 
@@ -130,4 +132,17 @@ async fn a_node_that_was_killed_but_not_removed_in_time_is_not_shown_as_running(
     assert_eq!(error.to_string(), Fault::from(ErrorClass::Deadline).to_string());
     stage.until(|fact| fact.is_some_and(|fact| fact.state != NodeState::Running)).await;
     assert!(stage.run().exists());
+}
+
+#[tokio::test]
+async fn a_node_whose_last_life_does_not_end_may_be_started_later() {
+    let stage = Stage::new();
+    let _init = stage.node(r#""phase":"exited","code":0"#);
+    let lab = serde_json::json!({ "name": "lab", "nodes": { "r1": { "kind": "linux", "runtime": "namespace", "hostname": "r1" } } });
+    let lab: Arc<netloom_model::Lab> = Arc::new(serde_json::from_value(lab).unwrap());
+    let fingerprint = "1.2.3".parse().unwrap();
+    let order = NodeOrder { lab, node: key().1, fingerprint, rebuild: 0, restarts: 0 };
+    let program = Program::load().unwrap();
+    let error = stage.shared.ground.prepare(&order, &program, Instant::now()).unwrap_err().of("start", "node r1");
+    assert_eq!((error.cause.as_str(), error.class), ("what ran in it before does not end", ErrorClass::Transient));
 }
