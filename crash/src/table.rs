@@ -41,6 +41,7 @@ const PASSED: &[(&str, &[Scenario])] = &[
     ("exec.recorded", &[Deploy, Change, Recover, Mend]),
     ("node.create.directory-made", &[Deploy, Change, Recover]),
     ("node.create.recorded", &[Deploy, Change, Recover]),
+    ("node.create.layer-emptied", &[Deploy, Change, Recover]),
     ("node.create.layer-made", &[Deploy, Change, Recover]),
     ("node.create.pinned", &[Deploy, Change, Recover]),
     ("node.create.linked", &[Deploy, Change, Recover]),

@@ -535,6 +535,35 @@ async fn orphans_are_buried_and_what_a_node_wrote_outlives_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_that_outlives_its_node_is_only_for_one_that_was_made_for_the_same() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = one(json!({}));
+    let upper = stage.layout.layer(&lab_name(), &name("r1")).join("upper");
+    let rebuilt = |rebuild| NodeOrder {
+        fingerprint: NodeFingerprint::of(&lab.nodes()[&name("r1")], rebuild, 0),
+        rebuild,
+        ..order(&lab, "r1")
+    };
+    // What a reboot leaves, of an older version at that.
+    std::fs::create_dir_all(&upper).unwrap();
+    std::fs::write(upper.join("written"), "").unwrap();
+    let reboot = || std::fs::remove_file(stage.run("r1").join("node.json")).unwrap();
+    for (rebuild, kept) in [(0, true), (0, true), (1, false)] {
+        stage.runtime.create(&rebuilt(rebuild), &context()).await.unwrap();
+        assert_eq!(upper.join("written").exists(), kept, "rebuild {rebuild}");
+        reboot();
+    }
+    // From then on it is the new one's.
+    std::fs::write(upper.join("written"), "").unwrap();
+    stage.runtime.create(&rebuilt(1), &context()).await.unwrap();
+    assert!(upper.join("written").exists());
+    stage.delete("r1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_agent_adopts_what_runs_and_learns_its_end() {
     if !root() {
         return;

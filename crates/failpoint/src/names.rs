@@ -40,6 +40,7 @@ pub const ALL: &[&str] = &[
     // A node's life.
     "node.create.directory-made",
     "node.create.recorded",
+    "node.create.layer-emptied",
     "node.create.layer-made",
     "node.create.pinned",
     "node.create.linked",

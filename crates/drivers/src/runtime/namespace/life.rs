@@ -11,6 +11,7 @@ use netloom_engine::{ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
 use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
+use netloom_plan::NodeFingerprint;
 
 use super::fault::Fault;
 use super::observe::{self, Seen};
@@ -72,13 +73,18 @@ impl Ground {
         record.env = compose::environment(node);
         record.user = node.user.clone().unwrap_or_default();
         // The mark first: what is made after it is found by it.
-        match adopted {
-            Some(seen) if seen.process.is_some() => record = seen.record,
-            _ => record.write(&run).because(&run)?,
+        let running = adopted.filter(|seen| seen.process.is_some());
+        let runs = running.is_some();
+        match running {
+            Some(seen) => record = seen.record,
+            None => record.write(&run).because(&run)?,
         }
         point!("node.create.recorded");
         let layer = self.layout.layer(lab, name);
         directory(&layer, 0o700)?;
+        if !runs {
+            claim_layer(&layer, &order.fingerprint)?;
+        }
         // The upper directory's permissions are those of the node's root.
         directory(&layer.join("upper"), 0o755)?;
         directory(&layer.join("work"), 0o755)?;
@@ -383,6 +389,27 @@ impl Ground {
         point!("node.delete.done");
         errors
     }
+}
+
+/// Sees to it that a node finds in its layer only what nodes made for the same have written. A reboot takes a node that
+/// was about to be made anew, and leaves its layer.
+fn claim_layer(layer: &Path, fingerprint: &NodeFingerprint) -> Result<()> {
+    let (note, wanted) = (layer.join("made-for"), fingerprint.recreate.to_string());
+    let found = match fs::read_to_string(&note) {
+        // An older version wrote none; an empty one is what a power cut leaves.
+        Ok(found) => Some(found).filter(|found| !found.is_empty()),
+        Err(error) if is_absence(&error) => None,
+        Err(error) => return Err(error).because(&note),
+    };
+    if found.as_ref().is_some_and(|found| *found != wanted) {
+        remove_tree(&layer.join("upper"))?;
+        remove_tree(&layer.join("work"))?;
+    }
+    point!("node.create.layer-emptied");
+    if found.as_ref() != Some(&wanted) {
+        fs::write(&note, wanted).because(&note)?;
+    }
+    Ok(())
 }
 
 fn text(path: &Path) -> Result<String> {

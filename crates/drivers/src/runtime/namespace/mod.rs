@@ -8,7 +8,7 @@
 //!   /run/netloom/nodes/<lab>/<node>/   node.json (our mark), status.json, log, log.1
 //!   /run/netloom/netns/<lab>/<node>    its network namespace, pinned; /run/netns/<container> links to it
 //!   /run/netloom/labs/<lab>/hosts      names of the lab: /etc/hosts of each of its nodes
-//!   /var/lib/netloom/layers/<lab>/<node>/{upper,work}   what it has written
+//!   /var/lib/netloom/layers/<lab>/<node>/{upper,work}   what it has written; made-for: the spec it was made for
 //!   cgroups netloom/<instance>/lab-<lab>/node-<node>
 //! ```
 //!
