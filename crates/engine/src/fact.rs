@@ -1,5 +1,6 @@
 //! Facts: what drivers have seen. The inventory holds nothing else.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, NodeName, RuntimeKind};
@@ -66,6 +67,8 @@ pub enum Report {
         started: SystemTime,
         /// All that it saw.
         facts: Vec<Fact>,
+        /// Nodes that are there but could not be looked at, and why: what is known of them stays.
+        unseen: BTreeMap<(LabName, NodeName), String>,
     },
     /// The source could not look; what is known of it stays, with its age.
     Unreachable(Source, String),

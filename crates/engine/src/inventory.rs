@@ -188,9 +188,10 @@ struct Departed {
     ports: BTreeMap<(Place, Option<u32>), SystemTime>,
 }
 
-/// When a relist began and when it came.
+/// Who made a relist, when it began and when it came.
 #[derive(Debug, Clone, Copy)]
 struct Look {
+    source: Source,
     started: SystemTime,
     now: SystemTime,
 }
@@ -280,13 +281,16 @@ impl Writer {
                     next.put(fact);
                 }
             }
-            Report::Relist { source, started, facts } => {
+            Report::Relist { source, started, facts, unseen } => {
                 self.departed.forget_old(now);
-                let mended = next.relist(source, Look { started, now }, facts, &self.departed);
+                let error = complaint(&unseen);
+                let look = Look { source, started, now };
+                let mended = next.relist(look, facts, unseen.into_keys().collect(), &self.departed);
                 let state = next.sources.entry(source).or_insert(fresh);
-                if state.error.take().is_some() {
+                if state.error.is_some() != error.is_some() {
                     state.since = now;
                 }
+                state.error = error;
                 if state.listed.replace(started).is_some() {
                     state.mended += mended;
                 }
@@ -300,6 +304,14 @@ impl Writer {
             Report::Lost(_) => self.lost.send_modify(|count| *count += 1),
         }
     }
+}
+
+/// What a source says that saw all but these.
+fn complaint(unseen: &BTreeMap<(LabName, NodeName), String>) -> Option<String> {
+    let ((lab, node), why) = unseen.first_key_value()?;
+    let more = unseen.len() - 1;
+    let more = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+    Some(format!("node {node} of lab {lab}: {why}{more}"))
 }
 
 impl Snapshot {
@@ -367,10 +379,17 @@ impl Snapshot {
         }
     }
 
-    /// Replaces all that `source` knew before the look began; returns how many facts differed.
-    fn relist(&mut self, source: Source, look: Look, facts: Vec<Fact>, departed: &Departed) -> u64 {
+    /// Replaces all that the source knew before the look began, but for the nodes that it could not look at; returns
+    /// how many facts differed.
+    fn relist(
+        &mut self,
+        look: Look,
+        facts: Vec<Fact>,
+        unseen: BTreeSet<(LabName, NodeName)>,
+        departed: &Departed,
+    ) -> u64 {
         let mut mended = 0;
-        let mut nodes = BTreeSet::new();
+        let mut nodes = unseen;
         let mut ports = BTreeSet::new();
         let mut names = BTreeSet::new();
         for fact in facts {
@@ -401,7 +420,7 @@ impl Snapshot {
                 self.put(fact);
             }
         }
-        mended + self.forget_unseen(source, look, &nodes, &ports, &names)
+        mended + self.forget_unseen(look, &nodes, &ports, &names)
     }
 
     fn port(&self, place: &Place, ifindex: u32) -> Option<&PortFact> {
@@ -413,7 +432,6 @@ impl Snapshot {
 
     fn forget_unseen(
         &mut self,
-        source: Source,
         look: Look,
         nodes: &BTreeSet<(LabName, NodeName)>,
         ports: &BTreeSet<(Place, u32)>,
@@ -421,7 +439,7 @@ impl Snapshot {
     ) -> u64 {
         let mut gone = Vec::new();
         for (name, lab) in &self.labs {
-            match source {
+            match look.source {
                 Source::Runtime(kind) => {
                     let old = lab.nodes.values().filter(|fact| fact.runtime == kind && !look.began_before(fact.seen));
                     let unseen = old.filter(|fact| !nodes.contains(&(name.clone(), fact.node.clone())));
@@ -438,7 +456,7 @@ impl Snapshot {
                 }
             }
         }
-        if source == Source::Fabric {
+        if look.source == Source::Fabric {
             let old = self.host.values().filter(|port| !look.began_before(port.seen));
             let unseen = old.filter(|port| !ports.contains(&(Place::Host, port.ifindex)));
             gone.extend(unseen.map(|port| Fact::PortGone(Place::Host, port.ifindex)));

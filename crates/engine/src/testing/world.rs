@@ -427,7 +427,7 @@ impl State {
         }
         let started = SystemTime::now();
         let facts = facts(self, started);
-        self.reporter.send(Report::Relist { source, started, facts });
+        self.reporter.send(Report::Relist { source, started, facts, unseen: BTreeMap::new() });
         Ok(())
     }
 }

@@ -1,11 +1,14 @@
 //! The inventory: what events and relists make of each other.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use netloom_engine::testing::Sketch;
 use netloom_engine::{
-    Fact, Inventory, OperationState, Place, PortFact, PortKind, Report, Reporter, Source, channel, task,
+    Fact, Inventory, NodeFact, OperationState, Place, PortFact, PortKind, Report, Reporter, Source, channel, task,
 };
+use netloom_model::RuntimeKind;
+use netloom_plan::NodeState;
 
 use crate::bench::{Bench, end, until};
 
@@ -29,7 +32,7 @@ fn port(ifindex: u32, seen: SystemTime) -> PortFact {
 
 fn relist(started: SystemTime, ports: &[u32]) -> Report {
     let facts = ports.iter().map(|ifindex| Fact::Port(port(*ifindex, started))).collect();
-    Report::Relist { source: Source::Fabric, started, facts }
+    Report::Relist { source: Source::Fabric, started, facts, unseen: BTreeMap::new() }
 }
 
 fn event(fact: Fact) -> Report {
@@ -55,6 +58,47 @@ impl Fed {
         until("it is in", || self.inventory.snapshot().version > before).await;
         self.inventory.snapshot().host.keys().copied().collect()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_could_not_be_looked_at_stays_as_it_was_known() {
+    const SOURCE: Source = Source::Runtime(RuntimeKind::Namespace);
+    let fed = Fed::new();
+    let node = |node: &str, seen| {
+        Fact::Node(NodeFact {
+            lab: "lab".parse().unwrap(),
+            node: node.parse().unwrap(),
+            runtime: RuntimeKind::Namespace,
+            state: NodeState::Running,
+            pid: None,
+            incarnation: None,
+            fingerprint: "1.2.3".parse().unwrap(),
+            container: node.to_owned(),
+            last_output: None,
+            note: None,
+            seen,
+        })
+    };
+    let relist = |seen: &[&str], unseen: &[&str]| {
+        let started = SystemTime::now();
+        let facts = seen.iter().map(|name| node(name, started)).collect();
+        let unseen = unseen.iter().map(|name| (("lab".parse().unwrap(), name.parse().unwrap()), "no".to_owned()));
+        Report::Relist { source: SOURCE, started, facts, unseen: unseen.collect() }
+    };
+    let known = || {
+        let snapshot = fed.inventory.snapshot();
+        let nodes: Vec<String> =
+            snapshot.labs.values().flat_map(|lab| lab.nodes.keys()).map(ToString::to_string).collect();
+        (nodes.join(" "), snapshot.sources[&SOURCE].error.clone())
+    };
+    fed.report(relist(&["a", "b", "c"], &[])).await;
+    assert_eq!(known(), ("a b c".into(), None));
+    fed.report(relist(&["a"], &["b"])).await;
+    assert_eq!(known(), ("a b".into(), Some("node b of lab lab: no".into())));
+    fed.report(relist(&[], &["a", "b"])).await;
+    assert_eq!(known(), ("a b".into(), Some("node a of lab lab: no (and 1 more)".into())));
+    fed.report(relist(&["a"], &[])).await;
+    assert_eq!(known(), ("a".into(), None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -24,7 +24,7 @@ mod places;
 mod remove;
 mod wire;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -198,7 +198,8 @@ impl KernelFabric {
         let mut mirror = self.shared.mirror();
         mirror.retain(&there);
         let facts = mirror.all(&self.shared.marks, SystemTime::now());
-        self.shared.reporter.send(Report::Relist { source: Source::Fabric, started, facts });
+        let unseen = BTreeMap::new();
+        self.shared.reporter.send(Report::Relist { source: Source::Fabric, started, facts, unseen });
         Ok(())
     }
 }

@@ -27,13 +27,7 @@ impl Fault {
 
     /// An error of the system: what is short now may not be later, everything else stays wrong.
     pub(super) fn io(cause: String, error: &io::Error) -> Self {
-        use io::ErrorKind as Kind;
-        // EMFILE and ENFILE have no kind.
-        let is_short = matches!(error.kind(), Kind::StorageFull | Kind::QuotaExceeded | Kind::OutOfMemory)
-            || [Errno::MFILE, Errno::NFILE, Errno::AGAIN]
-                .iter()
-                .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
-        if is_short { Self::transient(cause) } else { Self::permanent(cause) }
+        if is_short(error) { Self::transient(cause) } else { Self::permanent(cause) }
     }
 
     /// What the init says why it could not set up its node: `<errno>: <cause>`.
@@ -59,6 +53,16 @@ impl Fault {
     pub(super) fn of(self, operation: &str, object: &str) -> DriverError {
         fault(operation, object, self.cause, self.class)
     }
+}
+
+/// Whether an error says that something is used up, and nothing about what was asked for.
+pub(super) fn is_short(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    // EMFILE and ENFILE have no kind.
+    matches!(error.kind(), Kind::StorageFull | Kind::QuotaExceeded | Kind::OutOfMemory)
+        || [Errno::MFILE, Errno::NFILE, Errno::AGAIN]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl fmt::Display for Fault {

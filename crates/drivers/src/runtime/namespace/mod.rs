@@ -442,7 +442,8 @@ impl Runtime for NamespaceRuntime {
             let mut facts = Vec::new();
             let mut running = Vec::new();
             let mut mended = false;
-            for seen in observe::all(&ground.layout, &ground.boot)? {
+            let all = observe::all(&ground.layout, &ground.boot)?;
+            for seen in all.seen {
                 let (lab, node) = (&seen.record.lab, &seen.record.node);
                 match ground.mend(&seen) {
                     Ok(true) => {
@@ -459,15 +460,15 @@ impl Runtime for NamespaceRuntime {
             for (lab, content) in observe::names_files(&ground.layout)? {
                 facts.push(Fact::Names(lab, Some(names_hash(&content))));
             }
-            Ok::<_, io::Error>((facts, running, mended))
+            Ok::<_, io::Error>((facts, all.unseen, running, mended))
         });
         let found = look.await.and_then(|found| found.map_err(|error| Fault::transient(plain(&error))));
         match found {
-            Ok((facts, running, mended)) => {
+            Ok((facts, unseen, running, mended)) => {
                 if mended {
                     self.shared.reporter.send(Report::Lost(Source::Fabric));
                 }
-                self.shared.reporter.send(Report::Relist { source: SOURCE, started, facts });
+                self.shared.reporter.send(Report::Relist { source: SOURCE, started, facts, unseen });
                 for (key, process) in running {
                     self.shared.watch(key, process);
                 }

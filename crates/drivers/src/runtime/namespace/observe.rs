@@ -12,9 +12,10 @@ use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use rustix::fs::FlockOperation;
 
-use super::program;
+use super::fault::is_short;
 use super::record::{Phase, Record, Status};
 use super::spec::LOG_FILE;
+use super::{Key, plain, program};
 
 /// A node as it was found.
 #[derive(Debug)]
@@ -133,22 +134,33 @@ fn find_init(identity: Identity, directory: &Path) -> io::Result<Option<Process>
     Ok(process.has_arguments(&[program::NAME, "node", directory])?.then_some(process))
 }
 
-/// All nodes that carry our mark. One that cannot be looked at is an error of the whole look: left out it would count
-/// as gone.
-pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<Vec<Seen>> {
-    let mut found = Vec::new();
+/// What a look at everything finds.
+#[derive(Debug, Default)]
+pub(super) struct All {
+    pub(super) seen: Vec<Seen>,
+    /// Nodes that could not be looked at, and why: left out without a word they would count as gone.
+    pub(super) unseen: BTreeMap<Key, String>,
+}
+
+/// All nodes that carry our mark. What this process is short of is an error of the whole look, not of one node.
+pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<All> {
+    let mut all = All::default();
     for lab in names(&layout.run().join("nodes"))? {
         let Ok(lab) = lab.parse::<LabName>() else { continue };
         for node in names(&layout.run().join("nodes").join(lab.as_str()))? {
             let Ok(node) = node.parse::<NodeName>() else { continue };
-            let seen = Seen::look(layout, boot, &lab, &node).map_err(|error| {
-                let directory = layout.node_run(&lab, &node);
-                io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
-            })?;
-            found.extend(seen);
+            match Seen::look(layout, boot, &lab, &node) {
+                Ok(seen) => all.seen.extend(seen),
+                Err(error) if is_short(&error) => return Err(error),
+                Err(error) => {
+                    let why = format!("{}: {}", layout.node_run(&lab, &node).display(), plain(&error));
+                    tracing::warn!(%lab, %node, why, "a node cannot be looked at");
+                    all.unseen.insert((lab.clone(), node), why);
+                }
+            }
         }
     }
-    Ok(found)
+    Ok(all)
 }
 
 /// What is kept of the nodes of a lab; of those only that carry our mark.
