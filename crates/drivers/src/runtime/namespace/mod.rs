@@ -94,8 +94,29 @@ type Key = (LabName, NodeName);
 struct Entry {
     /// Held by the call that works on the node.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// How many hold it or wait for it.
+    places: usize,
     /// The init whose end is waited for.
     watched: Option<Identity>,
+}
+
+/// A place in the line of those that work on a node. The last one that leaves removes the entry, unless the node is
+/// watched.
+struct Place {
+    shared: Arc<Shared>,
+    key: Key,
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut entries = self.shared.entries();
+        let Some(entry) = entries.get_mut(&self.key) else { return };
+        entry.places -= 1;
+        if entry.places == 0 && entry.watched.is_none() {
+            entries.remove(&self.key);
+        }
+    }
 }
 
 impl NamespaceRuntime {
@@ -177,7 +198,9 @@ impl Shared {
         }
         let shared = Arc::clone(self);
         task::spawn(format!("end of {}/{}", key.0, key.1), async move {
-            if let Err(error) = process.ended().await {
+            let ended = process.ended().await;
+            let place = shared.place(&key);
+            if let Err(error) = ended {
                 // The next look waits for it again.
                 shared.unwatch(&key, identity);
                 tracing::error!(lab = %key.0, node = %key.1, %error, "a node's end cannot be waited for");
@@ -185,12 +208,20 @@ impl Shared {
             }
             process.reap();
             // While a call works on the node, that call says what became of it.
-            let turn = Arc::clone(&shared.entries().entry(key.clone()).or_default().turn);
-            let _turn = turn.lock().await;
+            let _turn = place.turn.lock().await;
             if shared.unwatch(&key, identity) {
                 shared.observe(&key).await;
             }
         });
+    }
+
+    fn place(self: &Arc<Self>, key: &Key) -> Place {
+        let mut entries = self.entries();
+        let entry = entries.entry(key.clone()).or_default();
+        entry.places += 1;
+        let turn = Arc::clone(&entry.turn);
+        drop(entries);
+        Place { shared: Arc::clone(self), key: key.clone(), turn }
     }
 
     /// Whether the end of this init was still to be told.
@@ -214,8 +245,8 @@ impl Shared {
         let (deadline, cancel) = (context.deadline, context.cancel.clone());
         let shared = Arc::clone(self);
         let work = task::spawn(format!("{what} {}/{}", key.0, key.1), async move {
-            let turn = Arc::clone(&shared.entries().entry(key.clone()).or_default().turn);
-            let Ok(_turn) = tokio::time::timeout_at(deadline.into(), turn.lock()).await else {
+            let place = shared.place(&key);
+            let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else {
                 return Err(Fault::from(ErrorClass::Deadline));
             };
             if Instant::now() >= deadline {
@@ -300,7 +331,9 @@ impl Shared {
         }
         point!("node.delete.ended");
         // Who deletes it tells what becomes of it.
-        self.entries().entry(key.clone()).or_default().watched = None;
+        if let Some(entry) = self.entries().get_mut(key) {
+            entry.watched = None;
+        }
         let (lab, node) = key.clone();
         let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;
         if errors.is_empty() { Ok(()) } else { Err(Fault::transient(errors.join("; "))) }
@@ -412,15 +445,7 @@ impl Runtime for NamespaceRuntime {
 
     async fn delete(&self, lab: &LabName, node: &NodeName, context: &Context) -> Result<(), DriverError> {
         let key = (lab.clone(), node.clone());
-        let deleted = self.shared.in_turn("delete", key.clone(), context, Shared::delete_node).await;
-        if deleted.is_ok() {
-            let mut entries = self.shared.entries();
-            // Unless a call is waiting for its turn by now.
-            if entries.get(&key).is_some_and(|entry| Arc::strong_count(&entry.turn) == 1) {
-                entries.remove(&key);
-            }
-        }
-        deleted
+        self.shared.in_turn("delete", key, context, Shared::delete_node).await
     }
 
     async fn write_names(&self, lab: &LabName, content: Option<&str>, context: &Context) -> Result<(), DriverError> {

@@ -135,6 +135,32 @@ async fn a_node_that_was_killed_but_not_removed_in_time_is_not_shown_as_running(
 }
 
 #[tokio::test]
+async fn nothing_is_remembered_of_a_node_that_is_gone() {
+    let stage = Stage::new();
+    let _init = stage.node(RUNNING);
+    stage.shared.observe(&key()).await;
+    assert_eq!(stage.shared.entries().len(), 1);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let context = Context { deadline, cancel: tokio_util::sync::CancellationToken::new() };
+    // The call as if it were done, while whoever waits for the end of the init still waits for its turn.
+    let call = |shared: Arc<Shared>, key: Key, _| async move {
+        let identity = shared.entries().get_mut(&key).unwrap().watched.take().unwrap();
+        Process::find(identity).unwrap().unwrap().signal(Signal::KILL).map_err(|e| Fault::transient(plain(&e)))?;
+        while shared.entries()[&key].places < 2 {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    };
+    stage.shared.in_turn("delete", key(), &context, call).await.unwrap();
+    let empty = async {
+        while !stage.shared.entries().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), empty).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_node_whose_last_life_does_not_end_may_be_started_later() {
     let stage = Stage::new();
     let _init = stage.node(r#""phase":"exited","code":0"#);
