@@ -20,9 +20,11 @@
 //!
 //! Nodes are not a security boundary: root in a node is root. They lose what would change the machine by accident.
 
+mod calls;
 mod compose;
 mod copy;
 mod fault;
+mod join;
 mod life;
 mod logs;
 mod observe;
@@ -35,39 +37,36 @@ mod session;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod turns;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use netloom_engine::{
     Applied, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow,
     Incoming, Landing, Layout, Links, LogStream, NodeOrder, NodeUsage, Outgoing, Owner, Report, Reporter, Runtime,
-    Source, Terminal, task,
+    Source,
 };
-use netloom_failpoint::point;
-use netloom_kernel::{Cgroups, Identity, Process, Signal, Spawner, Surroundings, prepare_pin_directory};
+use netloom_kernel::{Cgroups, Spawner, prepare_pin_directory};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::names_hash;
-use tokio::io::AsyncReadExt;
-use tokio::net::unix::pipe;
 
 pub use program::INIT;
 
 use fault::{Fault, fault};
+use join::copying;
 use life::Ground;
 use pool::Pool;
 use program::Program;
+use turns::Entry;
 
 const SOURCE: Source = Source::Runtime(RuntimeKind::Namespace);
-/// How long a node has to end after TERM before it is killed.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long a look or the start of a session may take; those have no deadline of their own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -88,36 +87,6 @@ struct Shared {
 }
 
 type Key = (LabName, NodeName);
-
-/// What is remembered of a node while this agent lives; nothing of it is state of the node.
-#[derive(Debug, Default)]
-struct Entry {
-    /// Held by the call that works on the node.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// How many hold it or wait for it.
-    places: usize,
-    /// The init whose end is waited for.
-    watched: Option<Identity>,
-}
-
-/// A place in the line of those that work on a node. The last one that leaves removes the entry, unless the node is
-/// watched.
-struct Place {
-    shared: Arc<Shared>,
-    key: Key,
-    turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut entries = self.shared.entries();
-        let Some(entry) = entries.get_mut(&self.key) else { return };
-        entry.places -= 1;
-        if entry.places == 0 && entry.watched.is_none() {
-            entries.remove(&self.key);
-        }
-    }
-}
 
 impl NamespaceRuntime {
     /// Starts the threads of the runtime. Blocks for some milliseconds; call it once, before the async work begins.
@@ -149,10 +118,6 @@ fn starter(layout: &Layout) -> Result<(Spawner, Arc<Program>), String> {
 }
 
 impl Shared {
-    fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn files<T: Send + 'static>(
         self: &Arc<Self>,
         deadline: Instant,
@@ -162,205 +127,9 @@ impl Shared {
         self.pool.run(deadline, move || work(&shared.ground)).await.map_err(Fault::from)
     }
 
-    /// Looks at a node, reports what is there, and sees to it that its end will be noticed.
-    async fn observe(self: &Arc<Self>, key: &Key) {
-        let (lab, node) = key.clone();
-        let look = self.files(Instant::now() + PATIENCE, move |ground| {
-            let seen = ground.look(&lab, &node)?;
-            Ok::<_, Fault>(seen.map(|seen| (seen.fact(&ground.layout), seen.process)))
-        });
-        match look.await {
-            Ok(Ok(Some((fact, process)))) => {
-                self.reporter.send(Report::Events(SOURCE, vec![Fact::Node(fact)]));
-                if let Some(process) = process {
-                    self.watch(key.clone(), process);
-                }
-            }
-            Ok(Ok(None)) => self.gone(key),
-            // The relist comes back to it, soon.
-            Ok(Err(why)) => {
-                self.reporter.send(Report::Unreachable(SOURCE, why.to_string()));
-                self.reporter.send(Report::Lost(SOURCE));
-            }
-            Err(_) => self.reporter.send(Report::Lost(SOURCE)),
-        }
-    }
-
-    fn gone(&self, (lab, node): &Key) {
-        self.reporter.send(Report::Events(SOURCE, vec![Fact::NodeGone(lab.clone(), node.clone())]));
-    }
-
-    /// Waits for the end of an init, once, and reports it.
-    fn watch(self: &Arc<Self>, key: Key, process: Process) {
-        let identity = process.identity();
-        if self.entries().entry(key.clone()).or_default().watched.replace(identity) == Some(identity) {
-            return;
-        }
-        let shared = Arc::clone(self);
-        task::spawn(format!("end of {}/{}", key.0, key.1), async move {
-            let ended = process.ended().await;
-            let place = shared.place(&key);
-            if let Err(error) = ended {
-                // The next look waits for it again.
-                shared.unwatch(&key, identity);
-                tracing::error!(lab = %key.0, node = %key.1, %error, "a node's end cannot be waited for");
-                return;
-            }
-            process.reap();
-            // While a call works on the node, that call says what became of it.
-            let _turn = place.turn.lock().await;
-            if shared.unwatch(&key, identity) {
-                shared.observe(&key).await;
-            }
-        });
-    }
-
-    fn place(self: &Arc<Self>, key: &Key) -> Place {
-        let mut entries = self.entries();
-        let entry = entries.entry(key.clone()).or_default();
-        entry.places += 1;
-        let turn = Arc::clone(&entry.turn);
-        drop(entries);
-        Place { shared: Arc::clone(self), key: key.clone(), turn }
-    }
-
-    /// Whether the end of this init was still to be told.
-    fn unwatch(&self, key: &Key, identity: Identity) -> bool {
-        self.entries().get_mut(key).is_some_and(|entry| entry.watched.take_if(|of| *of == identity).is_some())
-    }
-
-    /// Runs a call about a node as a task of its own, after those before it: a caller that gives up does not leave
-    /// it half done.
-    async fn in_turn<F>(
-        self: &Arc<Self>,
-        what: &'static str,
-        key: Key,
-        context: &Context,
-        call: impl FnOnce(Arc<Self>, Key, Instant) -> F + Send + 'static,
-    ) -> Result<(), DriverError>
-    where
-        F: Future<Output = Result<(), Fault>> + Send + 'static,
-    {
-        let object = format!("node {}", key.1);
-        let (deadline, cancel) = (context.deadline, context.cancel.clone());
-        let shared = Arc::clone(self);
-        let work = task::spawn(format!("{what} {}/{}", key.0, key.1), async move {
-            let place = shared.place(&key);
-            let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else {
-                return Err(Fault::from(ErrorClass::Deadline));
-            };
-            if Instant::now() >= deadline {
-                return Err(Fault::from(ErrorClass::Deadline));
-            }
-            if cancel.is_cancelled() {
-                return Err(Fault::from(ErrorClass::Cancelled));
-            }
-            call(shared, key, deadline).await
-        });
-        // What has begun is waited for also when it is cancelled: whoever plans next must see what came of it.
-        let result = tokio::select! {
-            result = work => result.unwrap_or_else(|_| Err(Fault::from(ErrorClass::Transient))),
-            () = tokio::time::sleep_until(deadline.into()) => Err(ErrorClass::Deadline.into()),
-        };
-        result.map_err(|fault| fault.of(what, &object))
-    }
-
     fn starter(&self) -> Result<(Spawner, Arc<Program>), Fault> {
         self.starter.clone().map_err(Fault::permanent)
     }
-
-    async fn start_node(self: Arc<Self>, order: NodeOrder, key: Key, deadline: Instant) -> Result<(), Fault> {
-        let (spawner, program) = self.starter()?;
-        let prepare = move |ground: &Ground| ground.prepare(&order, &program, deadline);
-        let prepared = self.files(deadline, prepare).await??;
-        let Some((netns, command)) = prepared else { return Ok(()) };
-        let mut spawned = spawner.spawn(Surroundings::Node(netns), command, deadline).await?;
-        point!("node.start.spawned");
-        let answer = match spawned.child.stdout.take() {
-            Some(stdout) => tokio::time::timeout_at(deadline.into(), ready(stdout.into())).await,
-            None => Ok(Err(Fault::permanent("its init cannot be heard".into()))),
-        };
-        point!("node.start.answered");
-        let result = answer.unwrap_or_else(|_| Err(ErrorClass::Deadline.into()));
-        if result.is_err() {
-            // One that could not be set up ends by itself; one that hangs does not.
-            let _ = spawned.process.signal(Signal::KILL);
-        }
-        self.watch(key.clone(), spawned.process);
-        self.observe(&key).await;
-        point!("node.start.done");
-        result
-    }
-
-    async fn stop_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
-        let (lab, node) = key.clone();
-        let stop = move |ground: &Ground| ground.begin_stop(&lab, &node);
-        if let Some(process) = self.files(deadline, stop).await?.map_err(Fault::again)? {
-            process.signal(Signal::TERM).map_err(|error| Fault::transient(plain(&error)))?;
-            point!("node.stop.asked");
-            // Time must be left to kill it.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let patience = GRACE.min(left / 2);
-            if tokio::time::timeout(patience, process.ended()).await.is_err() {
-                process.signal(Signal::KILL).map_err(|error| Fault::transient(plain(&error)))?;
-            }
-            end_of(&process, deadline).await?;
-            point!("node.stop.ended");
-        }
-        self.observe(&key).await;
-        Ok(())
-    }
-
-    async fn delete_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
-        let deleted = self.end_and_remove(&key, deadline).await;
-        match deleted {
-            Ok(()) => self.gone(&key),
-            // It may be dead by now, and nobody else tells.
-            Err(_) => self.observe(&key).await,
-        }
-        deleted
-    }
-
-    async fn end_and_remove(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(), Fault> {
-        let (lab, node) = key.clone();
-        let look = move |ground: &Ground| ground.begin_delete(&lab, &node);
-        if let Some(process) = self.files(deadline, look).await?? {
-            process.signal(Signal::KILL).map_err(|error| Fault::transient(plain(&error)))?;
-            point!("node.delete.killed");
-            end_of(&process, deadline).await?;
-        }
-        point!("node.delete.ended");
-        // Who deletes it tells what becomes of it.
-        if let Some(entry) = self.entries().get_mut(key) {
-            entry.watched = None;
-        }
-        let (lab, node) = key.clone();
-        let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;
-        if errors.is_empty() { Ok(()) } else { Err(Fault::transient(errors.join("; "))) }
-    }
-}
-
-/// Waits for what the init says when it is set up.
-async fn ready(stdout: OwnedFd) -> Result<(), Fault> {
-    let failed = |error: io::Error| Fault::transient(plain(&error));
-    let mut answer = String::new();
-    let mut stdout = pipe::Receiver::from_owned_fd(stdout).map_err(failed)?;
-    stdout.read_to_string(&mut answer).await.map_err(failed)?;
-    match answer.trim_end() {
-        "ready" => Ok(()),
-        "" => Err(Fault::transient("its init ended before the node was set up".into())),
-        other => Err(Fault::of_init(other.strip_prefix("failed ").unwrap_or(other))),
-    }
-}
-
-async fn end_of(process: &Process, deadline: Instant) -> Result<(), Fault> {
-    match tokio::time::timeout_at(deadline.into(), process.ended()).await {
-        Ok(ended) => ended.map_err(|error| Fault::transient(plain(&error))),
-        Err(_) => Err(ErrorClass::Deadline.into()),
-    }
-    .inspect(|()| {
-        process.reap();
-    })
 }
 
 #[async_trait]
@@ -462,49 +231,7 @@ impl Runtime for NamespaceRuntime {
     }
 
     async fn relist(&self) -> Result<(), DriverError> {
-        let started = SystemTime::now();
-        let look = self.shared.files(Instant::now() + PATIENCE, move |ground| {
-            let mut facts = Vec::new();
-            let mut running = Vec::new();
-            let mut mended = false;
-            let all = observe::all(&ground.layout, &ground.boot)?;
-            for seen in all.seen {
-                let (lab, node) = (&seen.record.lab, &seen.record.node);
-                match ground.mend(&seen) {
-                    Ok(true) => {
-                        mended = true;
-                        tracing::warn!(%lab, %node, "somebody unpinned its namespace; it is pinned again");
-                    }
-                    Ok(false) => {}
-                    Err(error) => tracing::warn!(%lab, %node, %error, "its namespace cannot be pinned again"),
-                }
-                facts.push(Fact::Node(seen.fact(&ground.layout)));
-                let key = (seen.record.lab, seen.record.node);
-                running.extend(seen.process.map(|process| (key, process)));
-            }
-            for (lab, content) in observe::names_files(&ground.layout)? {
-                facts.push(Fact::Names(lab, Some(names_hash(&content))));
-            }
-            Ok::<_, io::Error>((facts, all.unseen, running, mended))
-        });
-        let found = look.await.and_then(|found| found.map_err(|error| Fault::transient(plain(&error))));
-        match found {
-            Ok((facts, unseen, running, mended)) => {
-                if mended {
-                    self.shared.reporter.send(Report::Lost(Source::Fabric));
-                }
-                self.shared.reporter.send(Report::Relist { source: SOURCE, started, facts, unseen });
-                for (key, process) in running {
-                    self.shared.watch(key, process);
-                }
-                Ok(())
-            }
-            Err(fault) => {
-                let error = fault.of("list", "the nodes");
-                self.shared.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
-                Err(error)
-            }
-        }
+        self.shared.look_at_all().await
     }
 
     async fn applied(&self, lab: &LabName) -> Result<BTreeMap<NodeName, Option<Applied>>, DriverError> {
@@ -569,54 +296,6 @@ impl Runtime for NamespaceRuntime {
         let session = session.map_err(|fault| fault.of(copying.what, &copying.object))?;
         Ok(copy::incoming(copying, session))
     }
-}
-
-fn copying(what: &'static str, lab: &LabName, node: &NodeName) -> copy::Copying {
-    copy::Copying { what, place: format!("{lab}/{node}:"), object: format!("node {node}") }
-}
-
-impl NamespaceRuntime {
-    async fn begin_exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, Fault> {
-        let (spawner, program) = self.shared.starter()?;
-        let deadline = Instant::now() + PATIENCE;
-        let name = format!("exec in {lab}/{node}");
-        let terminal = request.terminal;
-        let (lab, node) = (lab.clone(), node.clone());
-        let prepare = self.shared.files(deadline, move |ground| ground.exec_command(&lab, &node, &program, &request));
-        let command = prepare.await??;
-        connect(name, &spawner, command, terminal, deadline).await
-    }
-
-    async fn begin_copy(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        words: Vec<String>,
-        deadline: Instant,
-    ) -> Result<ExecSession, Fault> {
-        let (spawner, program) = self.shared.starter()?;
-        if words.iter().any(|word| word.contains('\0')) {
-            return Err(Fault::permanent("no path has a NUL in it".into()));
-        }
-        let name = format!("copy in {lab}/{node}");
-        let (lab, node) = (lab.clone(), node.clone());
-        let prepare = self.shared.files(deadline, move |ground| ground.copy_command(&lab, &node, &program, &words));
-        let command = prepare.await??;
-        connect(name, &spawner, command, Terminal::None, deadline).await
-    }
-}
-
-/// Starts what joins a node, and carries its streams.
-async fn connect(
-    name: String,
-    spawner: &Spawner,
-    mut command: Command,
-    terminal: Terminal,
-    deadline: Instant,
-) -> Result<ExecSession, Fault> {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let spawned = spawner.spawn(Surroundings::Own, command, deadline).await?;
-    session::connect(name, spawned, terminal).map_err(|error| Fault::transient(plain(&error)))
 }
 
 fn key_of(order: &NodeOrder) -> Key {

@@ -1,10 +1,11 @@
 //! Calls that are cut short, with a process in the place of an init.
 
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 
-use netloom_engine::{Inventory, NodeFact};
+use netloom_engine::{Inventory, NodeFact, task};
+use netloom_kernel::{Identity, Process, Signal};
 use netloom_plan::NodeState;
 
 use super::*;
