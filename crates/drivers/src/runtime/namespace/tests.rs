@@ -90,11 +90,11 @@ impl Stage {
     }
 
     /// Keeps a thread of the pool busy until the answer is dropped.
-    fn occupy(&self) -> mpsc::Sender<()> {
-        let (busy, idle) = mpsc::channel::<()>();
+    fn occupy(&self) -> mpsc::SyncSender<()> {
+        let (busy, idle) = mpsc::sync_channel::<()>(1);
         let pool = self.shared.pool.clone();
         let work = move || idle.recv();
-        tokio::spawn(async move { pool.run(Instant::now() + PATIENCE, work).await });
+        task::spawn("busy", async move { pool.run(Instant::now() + PATIENCE, work).await });
         busy
     }
 }
@@ -121,7 +121,7 @@ async fn a_node_that_was_killed_but_not_removed_in_time_is_not_shown_as_running(
     let first: Vec<_> = (0..pool::THREADS).map(|_| stage.occupy()).collect();
     tokio::task::yield_now().await;
     let deadline = Instant::now() + Duration::from_millis(300);
-    let delete = tokio::spawn(Arc::clone(&stage.shared).delete_node(key(), deadline));
+    let delete = task::spawn("delete", Arc::clone(&stage.shared).delete_node(key(), deadline));
     tokio::task::yield_now().await;
     let second: Vec<_> = (0..pool::THREADS).map(|_| stage.occupy()).collect();
     tokio::task::yield_now().await;
