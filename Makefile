@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint build clean packages vm rust
+.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench build clean packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -73,7 +73,7 @@ vm:
 	@-scripts/install-packages.sh qemu-system-x86 busybox-static kmod cpio
 
 packages:
-	@scripts/install-packages.sh gcc libc6-dev e2fsprogs iproute2 iputils-ping frr
+	@scripts/install-packages.sh gcc libc6-dev e2fsprogs iproute2 iputils-ping procps frr
 
 rust: packages
 	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: https://rustup.rs" >&2; exit 1; }

@@ -6,22 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::ask::Answer;
 use crate::bad_days::ring;
 use crate::lab::{node, pair};
 use crate::sandbox::{NETLOOM, Sandbox};
 
-/// What the agent answers to a request on its socket: the status, and what follows it.
-fn ask(host: &Sandbox, more: &str, path: &str) -> (u16, Value) {
-    let script = format!(
-        "curl -s -w '\\n%{{http_code}}' --unix-socket $NETLOOM_ROOT/run/netloom/agent.sock {more} http://localhost{path}"
-    );
-    let answer = host.sh(&script).code(0).out;
-    let (body, code) = answer.rsplit_once('\n').unwrap();
-    (code.parse().unwrap(), serde_json::from_str(body).unwrap())
+fn patch(host: &Sandbox, lab: &str, tag: &str, patch: &Value) -> Answer {
+    host.send(&format!("PATCH /labs/{lab}"), &format!("If-Match: {tag}\r\n"), &patch.to_string())
 }
 
-fn patch(host: &Sandbox, lab: &str, tag: &str, patch: &Value) -> (u16, Value) {
-    ask(host, &format!("-X PATCH -H 'If-Match: {tag}' -d '{patch}'"), &format!("/labs/{lab}"))
+fn generation(host: &Sandbox, lab: &str) -> u64 {
+    host.ask(&format!("GET /labs/{lab}/desired")).json()["generation"].as_u64().unwrap()
 }
 
 fn add(port: &str) -> Value {
@@ -34,17 +29,16 @@ fn of_two_edits_of_one_state_the_second_is_told_that_it_has_changed() {
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
     for round in 0..10 {
-        let (_, wanted) = ask(&host, "", "/labs/x/desired");
-        let tag = format!("\"{}\"", wanted["generation"]);
+        let tag = format!("\"{}\"", generation(&host, "x"));
         let ports = ["p", "q"].map(|port| format!("{port}{round}"));
         let answers = thread::scope(|scope| {
             let both = ports.each_ref().map(|port| scope.spawn(|| patch(&host, "x", &tag, &add(port))));
             both.map(|one| one.join().unwrap())
         });
-        let mut codes = answers.each_ref().map(|(code, _)| *code);
+        let mut codes = answers.each_ref().map(|answer| answer.status);
         codes.sort_unstable();
         assert_eq!(codes, [202, 412], "{answers:?}");
-        let (_, refused) = answers.iter().find(|(code, _)| *code == 412).unwrap();
+        let refused = answers.iter().find(|answer| answer.status == 412).unwrap().json();
         let says = refused["detail"].as_str().unwrap();
         assert!(says.contains("has changed meanwhile") && refused["generation"].is_u64(), "{refused}");
         // The first is true, the second has left nothing.
@@ -52,8 +46,8 @@ fn of_two_edits_of_one_state_the_second_is_told_that_it_has_changed() {
         let links = host.lab("x")["links"].as_array().unwrap().len();
         assert_eq!(links, round + 2);
     }
-    assert_eq!(patch(&host, "x", "\"1\"", &add("late")).0, 412);
-    assert_eq!(ask(&host, &format!("-X PATCH -d '{}'", add("late")), "/labs/x").0, 428);
+    assert_eq!(patch(&host, "x", "\"1\"", &add("late")).status, 412);
+    assert_eq!(host.send("PATCH /labs/x", "", &add("late").to_string()).status, 428);
 }
 
 #[test]
@@ -61,7 +55,7 @@ fn a_command_line_that_comes_second_looks_again_and_wins() {
     let Some(host) = Sandbox::with_agent() else { return };
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
-    let before = ask(&host, "", "/labs/x/desired").1["generation"].as_u64().unwrap();
+    let before = generation(&host, "x");
     // Somebody changes the lab all the time …
     let body = r#"{"nodes":{"b":{"labels":{"at":"'$n'"}}}}"#;
     let script = format!(
@@ -82,7 +76,7 @@ fn a_command_line_that_comes_second_looks_again_and_wins() {
     host.until("all of it is as it should be", |host| {
         host.netloom(&["inspect"]).out.contains("x    ready  2/2    21/21")
     });
-    let after = ask(&host, "", "/labs/x/desired").1["generation"].as_u64().unwrap();
+    let after = generation(&host, "x");
     assert!(after > before + 25, "the other one was busy too: {before} to {after}");
 }
 

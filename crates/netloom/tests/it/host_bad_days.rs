@@ -35,24 +35,6 @@ fn foreign<'a>(host: &'a Sandbox, way: &str, script: &str) -> Foreign<'a> {
     Foreign { host, pid, child }
 }
 
-fn agent_pid(host: &Sandbox) -> String {
-    host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string()
-}
-
-/// The status of an answer over TCP, on a connection of its own, within five seconds; `000` if there is none.
-fn answers(host: &Sandbox, path: &str) -> String {
-    let ask = || {
-        let limit = Duration::from_secs(5);
-        let mut stream = TcpStream::connect_timeout(&"127.0.0.1:8001".parse().unwrap(), limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line)?;
-        Ok::<_, std::io::Error>(line.split(' ').nth(1).unwrap_or("000").to_owned())
-    };
-    host.netns().run(ask).unwrap().unwrap_or_else(|_| "000".to_owned())
-}
-
 fn pid_of(host: &Sandbox, lab: &str, name: &str) -> String {
     node(&host.lab(lab), name)["pid"].to_string()
 }
@@ -172,7 +154,7 @@ fn what_ip_netns_does_by_hand_comes_back_and_what_is_foreign_is_left_alone() {
 const STOPPED: u32 = 12;
 
 fn stopped(host: &Sandbox) {
-    let pid = agent_pid(host);
+    let pid = host.agent();
     host.sh(&format!("kill -STOP {pid}; sleep {STOPPED}; kill -CONT {pid}")).code(0);
 }
 
@@ -185,11 +167,11 @@ fn an_agent_that_is_stopped_for_a_while_goes_on_as_if_nothing_had_been() {
     stopped(&host);
     let ended = crate::sandbox::Ended::from(&deploy.wait_with_output().unwrap());
     ended.code(0).says("20 of 20");
-    assert_eq!((answers(&host, "/livez"), answers(&host, "/readyz")), ("200".into(), "200".into()));
+    assert_eq!((host.answers("/livez"), host.answers("/readyz")), (200, 200));
 
     let before = host.lab("big");
     stopped(&host);
-    assert_eq!((answers(&host, "/livez"), answers(&host, "/readyz")), ("200".into(), "200".into()));
+    assert_eq!((host.answers("/livez"), host.answers("/readyz")), (200, 200));
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
     let after = host.lab("big");
     for n in 1..=20 {
@@ -233,14 +215,14 @@ fn idle_connections_keep_nobody_from_health_and_take_no_descriptors_from_the_res
     host.sh(&format!("ulimit -n 128; exec {NETLOOM} agent --background")).code(0);
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
-    let agent = agent_pid(&host);
+    let agent = host.agent();
     let open = |host: &Sandbox| host.sh(&format!("ls /proc/{agent}/fd | wc -l")).out.trim().parse::<usize>().unwrap();
     let at_rest = open(&host);
 
     let idle = Idle::open(&host);
     assert!(idle.unix.len() > 60 && idle.tcp.len() > 60, "{} {}", idle.unix.len(), idle.tcp.len());
     for _ in 0..20 {
-        assert_eq!(answers(&host, "/livez"), "200");
+        assert_eq!(host.answers("/livez"), 200);
     }
     assert!(open(&host) <= 120, "{} are open, {at_rest} were", open(&host));
     let pid = pid_of_init(&host, "x", "a");
@@ -252,7 +234,7 @@ fn idle_connections_keep_nobody_from_health_and_take_no_descriptors_from_the_res
     let other = host.topology("y", &pair("y", ""));
     host.netloom(&["deploy", "-t", &other]).code(0);
     host.netloom(&["destroy", "--name", "y"]).code(0);
-    assert_eq!(answers(&host, "/readyz"), "200");
+    assert_eq!(host.answers("/readyz"), 200);
     host.until("no descriptor was lost", |host| open(host) <= at_rest + 1);
     host.netloom(&["destroy", "--all"]).code(0);
 }
@@ -269,7 +251,7 @@ fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards()
     let Some(host) = Sandbox::with_agent() else { return };
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
-    let (agent, pid) = (agent_pid(&host), pid_of(&host, "x", "a"));
+    let (agent, pid) = (host.agent(), pid_of(&host, "x", "a"));
     let limits = host.sh(&format!("prlimit --pid {agent} --nofile --noheadings --output SOFT,HARD")).code(0).out;
     let limits: Vec<&str> = limits.split_whitespace().collect();
     // Just those that are open, the one that the health thread keeps in reserve among them.
@@ -277,7 +259,7 @@ fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards()
     host.sh(&format!("prlimit --pid {agent} --nofile={open}:{}", limits[1])).code(0);
     host.sh(&format!("kill -KILL {pid}")).code(0);
     for _ in 0..20 {
-        assert_eq!(answers(&host, "/livez"), "200");
+        assert_eq!(host.answers("/livez"), 200);
     }
 
     host.sh(&format!("prlimit --pid {agent} --nofile={}:{}", limits[0], limits[1])).code(0);
@@ -287,7 +269,7 @@ fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards()
     });
     host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
-    assert_eq!(answers(&host, "/readyz"), "200");
+    assert_eq!(host.answers("/readyz"), 200);
     host.netloom(&["destroy", "--all"]).code(0);
 }
 
@@ -338,7 +320,7 @@ fn goes_on_when_there_is_space_again(at: &'static str) {
     host.sh(&format!("kill -KILL {a}")).code(0);
     host.until("its end is seen", |host| pid_of(host, "x", "a") != a);
     host.netloom(&["exec", "x/b", "--", "true"]).code(0);
-    assert_eq!(answers(&host, "/livez"), "200");
+    assert_eq!(host.answers("/livez"), 200);
     let said = |host: &Sandbox| host.netloom(&["logs", "x/talks"]).code(0).out.len();
     let before = said(&host);
     disk.empty();
@@ -385,13 +367,12 @@ fn with_no_space_for_the_state_file_nothing_is_lost_and_all_agrees_afterwards() 
     host.until("the node runs again", |host| {
         pid_of(host, "x", "once") != pid && host.netloom(&["exec", "x/once", "--", "cat", "/ran"]).out == "ran\nran\n"
     });
-    assert_eq!(answers(&host, "/livez"), "200");
+    assert_eq!(host.answers("/livez"), 200);
     state.empty();
     host.netloom(&["deploy", "-t", &y]).code(0);
-    host.until("the store works", |host| answers(host, "/readyz") == "200");
+    host.until("the store works", |host| host.answers("/readyz") == 200);
     let restart = || {
-        host.sh(&format!("kill -KILL {}", agent_pid(&host))).code(0);
-        host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+        host.kill_agent();
         host.netloom(&["agent", "--background"]).code(0);
     };
     restart();
@@ -403,7 +384,7 @@ fn with_no_space_for_the_state_file_nothing_is_lost_and_all_agrees_afterwards() 
     host.netloom(&["destroy", "--all"]);
     host.until("nothing of them is there", |host| !host.root.path().join("run/netloom/nodes/x").exists());
     state.empty();
-    host.until("the store works", |host| answers(host, "/readyz") == "200");
+    host.until("the store works", |host| host.answers("/readyz") == 200);
     restart();
     host.netloom(&["destroy", "--all"]).code(0).says("there is no lab");
 }
@@ -464,22 +445,21 @@ fn while_the_disk_of_the_state_is_frozen_reads_and_health_go_on_and_writes_say_s
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     host.netloom(&["link", "down", "x", "a:eth1"]).code(1).says("the store does not answer");
     for _ in 0..20 {
-        assert_eq!(answers(&host, "/livez"), "200");
+        assert_eq!(host.answers("/livez"), 200);
         assert!(all_ready(&host, &["x"]));
     }
-    assert_ne!(answers(&host, "/readyz?verbose"), "000");
+    assert_ne!(host.answers("/readyz?verbose"), 0);
     // Repairs need no store.
     host.sh(&format!("kill -KILL {a}")).code(0);
     host.until("the node is back", |host| all_ready(host, &["x"]) && pid_of(host, "x", "a") != a);
     host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
 
     disk.thaw();
-    host.until("the store works again", |host| answers(host, "/readyz") == "200");
+    host.until("the store works again", |host| host.answers("/readyz") == 200);
     assert!(!host.netloom(&["inspect"]).out.contains("\ny "), "what was refused is not there");
     host.netloom(&["deploy", "-t", &x]).code(0).says("nothing to change");
     host.netloom(&["deploy", "-t", &y]).code(0);
-    host.sh(&format!("kill -KILL {}", agent_pid(&host))).code(0);
-    host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+    host.kill_agent();
     host.netloom(&["agent", "--background"]).code(0);
     host.until("store and labs agree", |host| all_ready(host, &["x", "y"]));
     host.netloom(&["deploy", "-t", &x]).code(0).says("nothing to change");

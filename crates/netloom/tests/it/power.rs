@@ -51,7 +51,7 @@ fn a_stopped_node_is_off_for_its_neighbours_and_comes_back_as_it_was() {
     host.netloom(&["deploy", "-t", &file, "--dry-run"]).code(0).says("nothing to change").says(says);
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change; stopped until `netloom node start x/c`: c");
     host.netloom(&["exec", "x/c", "--", "true"]).code(125).says("is stopped");
-    host.sh("curl -sf http://127.0.0.1:8001/readyz").code(0);
+    assert_eq!(host.answers("/readyz"), 200);
 
     // A new life of the agent leaves it as it is.
     host.netloom(&["agent", "stop"]).code(0);

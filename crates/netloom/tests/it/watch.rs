@@ -24,9 +24,7 @@ fn signal(program: &Child, signal: Signal) {
 }
 
 fn samples(host: &Sandbox) -> u64 {
-    let socket = host.root.path().join("run/netloom/agent.sock");
-    let script = format!("curl -s --unix-socket {} http://localhost/metrics", socket.display());
-    let metrics = host.sh(&script).code(0).out;
+    let metrics = host.ask("GET /metrics").body;
     let line = metrics.lines().find(|line| line.starts_with("netloom_samples_total")).expect("there is a count");
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
