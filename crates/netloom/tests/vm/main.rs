@@ -5,6 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what all tests share is no test function to clippy")]
 #![expect(dead_code, reason = "the sandbox is shared with the other tests")]
 
+#[path = "../it/ask.rs"]
+mod ask;
+mod clock;
+mod limits;
 #[path = "../it/sandbox.rs"]
 mod sandbox;
 
