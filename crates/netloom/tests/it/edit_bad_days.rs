@@ -1,6 +1,11 @@
 //! Bad days of live edits: others edit the same lab, it is being destroyed, it is far too large.
 
 use std::fs;
+use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,7 +14,7 @@ use serde_json::Value;
 use crate::ask::Answer;
 use crate::bad_days::ring;
 use crate::lab::{node, pair};
-use crate::sandbox::{NETLOOM, Sandbox};
+use crate::sandbox::{Ended, NETLOOM, Sandbox};
 
 fn patch(host: &Sandbox, lab: &str, tag: &str, patch: &Value) -> Answer {
     host.send(&format!("PATCH /labs/{lab}"), &format!("If-Match: {tag}\r\n"), &patch.to_string())
@@ -50,34 +55,102 @@ fn of_two_edits_of_one_state_the_second_is_told_that_it_has_changed() {
     assert_eq!(host.send("PATCH /labs/x", "", &add("late").to_string()).status, 428);
 }
 
+/// How many edits of a command line come too late.
+const TOO_LATE: usize = 3;
+
+/// Stands between command lines and the agent. Just before an edit arrives somebody else's does, as often as is left.
+struct Rival<'a> {
+    host: &'a Sandbox,
+    /// How many more edits come too late.
+    left: AtomicUsize,
+    /// How many edits came by.
+    edits: AtomicUsize,
+}
+
+impl Rival<'_> {
+    /// The root directory with which a command line comes here.
+    fn root(&self) -> PathBuf {
+        self.host.root.path().join("rival")
+    }
+
+    fn netloom(&self, arguments: &[&str]) -> Ended {
+        Ended::from(&self.host.command(NETLOOM).env("NETLOOM_ROOT", self.root()).args(arguments).output().unwrap())
+    }
+
+    fn pass(&self, mut client: UnixStream) {
+        let mut method = [0; 5];
+        // One that only looks whether somebody listens says nothing.
+        if client.read_exact(&mut method).is_err() {
+            return;
+        }
+        if &method == b"PATCH" {
+            let edits = self.edits.fetch_add(1, Ordering::Relaxed);
+            if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                let label = serde_json::json!({ "nodes": { "b": { "labels": { "at": edits.to_string() } } } });
+                assert_eq!(patch(self.host, "x", "*", &label).status, 202);
+            }
+        }
+        let mut agent = UnixStream::connect(self.host.root.path().join("run/netloom/agent.sock")).unwrap();
+        agent.write_all(&method).unwrap();
+        let (mut from, mut to) = (client.try_clone().unwrap(), agent.try_clone().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let _ = io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Write);
+            });
+            let _ = io::copy(&mut agent, &mut client);
+            let _ = client.shutdown(Shutdown::Both);
+        });
+    }
+}
+
 #[test]
 fn a_command_line_that_comes_second_looks_again_and_wins() {
     let Some(host) = Sandbox::with_agent() else { return };
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
-    let before = generation(&host, "x");
-    // Somebody changes the lab all the time …
-    let body = r#"{"nodes":{"b":{"labels":{"at":"'$n'"}}}}"#;
-    let script = format!(
-        "n=0; while [ ! -e $NETLOOM_ROOT/enough ]; do n=$((n + 1)); curl -s -o /dev/null --unix-socket \
-         $NETLOOM_ROOT/run/netloom/agent.sock -X PATCH -H 'If-Match: *' -d '{body}' http://localhost/labs/x; done"
-    );
-    let other = thread::scope(|scope| {
-        let other = scope.spawn(|| host.sh(&script));
-        // … and every command line comes through.
-        for n in 0..20 {
-            host.netloom(&["link", "add", "x", &format!("a:p{n}"), &format!("b:p{n}")]).code(0);
+    let rival = Rival { host: &host, left: AtomicUsize::new(0), edits: AtomicUsize::new(0) };
+    fs::create_dir_all(rival.root().join("run/netloom")).unwrap();
+    let listener = UnixListener::bind(rival.root().join("run/netloom/agent.sock")).unwrap();
+    let rival = &rival;
+    let edits: [&[&str]; 4] = [
+        &["link", "add", "x", "a:p0", "b:p0"],
+        &["link", "down", "x", "a:p0"],
+        &["node", "restart", "x/a"],
+        &["node", "add", "x/c"],
+    ];
+    thread::scope(|scope| {
+        // As many connections as there are; the last one is the test's own.
+        scope.spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if rival.edits.load(Ordering::Relaxed) == usize::MAX {
+                    break;
+                }
+                scope.spawn(move || rival.pass(client));
+            }
+        });
+        for edit in edits {
+            rival.left.store(TOO_LATE, Ordering::Relaxed);
+            rival.edits.store(0, Ordering::Relaxed);
+            let before = generation(&host, "x");
+            let ended = rival.netloom(edit);
+            let (came, grown) = (rival.edits.load(Ordering::Relaxed), generation(&host, "x") - before);
+            if ended.code != 0 || came != TOO_LATE + 1 || grown != TOO_LATE as u64 + 1 {
+                end(rival);
+                panic!("{edit:?}: {came} edits, {grown} generations: {ended:?}");
+            }
         }
-        host.netloom(&["node", "restart", "x/a"]).code(0);
-        fs::write(host.root.path().join("enough"), "").unwrap();
-        other.join().unwrap()
+        end(rival);
     });
-    other.code(0);
     host.until("all of it is as it should be", |host| {
-        host.netloom(&["inspect"]).out.contains("x    ready  2/2    21/21")
+        host.netloom(&["inspect"]).out.contains("x    ready  3/3    1/2")
     });
-    let after = generation(&host, "x");
-    assert!(after > before + 25, "the other one was busy too: {before} to {after}");
+}
+
+/// Without it nobody ends who waits for connections.
+fn end(rival: &Rival) {
+    rival.edits.store(usize::MAX, Ordering::Relaxed);
+    drop(UnixStream::connect(rival.root().join("run/netloom/agent.sock")));
 }
 
 #[test]

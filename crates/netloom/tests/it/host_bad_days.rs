@@ -1,6 +1,7 @@
 //! Bad days of the host itself: processes of others in the way, hands on our objects, a process that is stopped, disks
 //! that are full or frozen, too few descriptors.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -246,6 +247,9 @@ fn pid_of_init(host: &Sandbox, lab: &str, name: &str) -> String {
     said.out.trim().to_owned()
 }
 
+/// Descriptors that are left: enough for a probe of health, too few to start anything.
+const SPARE: usize = 2;
+
 #[test]
 fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards() {
     let Some(host) = Sandbox::with_agent() else { return };
@@ -254,13 +258,33 @@ fn with_no_descriptors_left_health_goes_on_and_everything_else_does_afterwards()
     let (agent, pid) = (host.agent(), pid_of(&host, "x", "a"));
     let limits = host.sh(&format!("prlimit --pid {agent} --nofile --noheadings --output SOFT,HARD")).code(0).out;
     let limits: Vec<&str> = limits.split_whitespace().collect();
-    // Just those that are open, the one that the health thread keeps in reserve among them.
-    let open = host.sh(&format!("ls /proc/{agent}/fd | sort -n | tail -1")).out.trim().parse::<usize>().unwrap() + 1;
-    host.sh(&format!("prlimit --pid {agent} --nofile={open}:{}", limits[1])).code(0);
-    host.sh(&format!("kill -KILL {pid}")).code(0);
+    let open = |host: &Sandbox| {
+        let listed = host.sh(&format!("ls /proc/{agent}/fd")).code(0).out;
+        listed.lines().map(|number| number.parse().unwrap()).collect::<BTreeSet<usize>>()
+    };
+    // Numbers are given from below, and some below the highest are free: those are filled up, but for two that a probe
+    // needs beside the one that health keeps in reserve. Numbers far from the rest were asked for (F_DUPFD).
+    let (mut limit, mut free) = (0, 0);
+    for number in open(&host) {
+        if number - limit > 8 {
+            break;
+        }
+        free += number - limit;
+        limit = number + 1;
+    }
+    let limit = limit + SPARE.saturating_sub(free);
+    let filled = |host: &Sandbox| open(host).range(..limit).count() + SPARE >= limit;
+    host.sh(&format!("prlimit --pid {agent} --nofile={limit}:{}", limits[1])).code(0);
+    let socket = host.root.path().join("run/netloom/agent.sock");
+    let idle: Vec<_> = (SPARE..free).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    host.until("no more than that is left", filled);
     for _ in 0..20 {
         assert_eq!(host.answers("/livez"), 200);
     }
+    host.sh(&format!("kill -KILL {pid}")).code(0);
+    let said = |host: &Sandbox| host.netloom(&["events"]).out.to_lowercase();
+    host.until("it cannot be started again", |host| said(host).contains("too many open files"));
+    drop(idle);
 
     host.sh(&format!("prlimit --pid {agent} --nofile={}:{}", limits[0], limits[1])).code(0);
     host.until("the command line works again", |host| host.netloom(&["inspect"]).code == 0);

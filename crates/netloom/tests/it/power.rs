@@ -1,5 +1,6 @@
 //! Nodes stopped, started and restarted by command line, and what their neighbours see of it.
 
+use std::fs;
 use std::thread;
 
 use crate::lab::{node, pair};
@@ -100,20 +101,39 @@ fn a_restarted_node_lives_anew_on_the_same_links() {
 #[test]
 fn an_agent_that_is_killed_while_it_stops_or_restarts_a_node_goes_on_when_it_starts_again() {
     let Some(host) = Sandbox::with_agent() else { return };
+    let gate = host.labs.path().join("gate");
+    fs::create_dir(&gate).unwrap();
+    // It neither ends nor is set up before the gate is open, so that whoever is killed then is in the middle.
+    let waits = |file| format!("until [ -e /gate/{file} ]; do sleep 0.01; done");
+    let runs = format!(
+        "    c:\n      binds: [\"{}:/gate\"]\n      cmd: sh -c 'trap \"{}; exit\" TERM; while :; do sleep 0.01; done'\n      exec: [\"sh -c \
+         '{}'\", \"ip route add 10.9.0.0/24 via 10.0.1.1\"]\n",
+        gate.display(),
+        waits("end"),
+        waits("begin"),
+    );
+    let file = host.topology("x", &lab("x").replace(RUNS, &runs));
+    let open = |file: &str| fs::write(gate.join(file), "").unwrap();
+    let shut = |file: &str| fs::remove_file(gate.join(file)).unwrap();
+    open("begin");
     let before = host.traces();
-    let file = host.topology("x", &lab("x"));
     host.netloom(&["deploy", "-t", &file]).code(0);
-    for verb in ["restart", "stop", "restart", "stop", "start"] {
-        let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    for verb in ["restart", "stop", "start", "restart", "stop"] {
         let pid = node(&host.lab("x"), "c")["pid"].clone();
-        // As soon as it has begun, or is done already.
+        if verb == "start" {
+            shut("begin");
+        }
+        // As soon as the node is marked; 9 if it was done already.
         let script = format!(
-            "before=$(cat $NETLOOM_ROOT/run/netloom/nodes/x/c/node.json); {NETLOOM} node {verb} x/c & \
-             until ! kill -0 $! 2>/dev/null || [ \"$(cat $NETLOOM_ROOT/run/netloom/nodes/x/c/node.json)\" != \"$before\" ]; do \
-             kill -0 {agent} || exit; done; kill -KILL {agent}; wait"
+            "mark() {{ cat $NETLOOM_ROOT/run/netloom/nodes/x/c/node.json; }}; before=$(mark); {NETLOOM} node {verb} x/c & \
+             edit=$!; while [ \"$(mark)\" = \"$before\" ]; do kill -0 $edit || exit 9; done; kill -KILL {}; wait $edit",
+            host.agent()
         );
-        host.sh(&script);
+        let ended = host.sh(&script);
+        assert_eq!(ended.code, 3, "{verb}: {ended:?}");
         host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+        open("begin");
+        open("end");
         host.netloom(&["agent", "--background"]).code(0);
         let runs = verb != "stop";
         host.until("it is as asked", |host| {
@@ -122,7 +142,9 @@ fn an_agent_that_is_killed_while_it_stops_or_restarts_a_node_goes_on_when_it_sta
             state && carrier(host, "a", "eth2") == runs
         });
         host.until("all is well", |host| host.netloom(&["inspect"]).out.contains("x    ready"));
+        shut("end");
     }
+    open("end");
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
     host.netloom(&["destroy", "--name", "x"]).code(0);
     before.are_all(&host);
