@@ -63,6 +63,14 @@ struct Node {
     init: Option<Spawned>,
 }
 
+impl Ring {
+    /// The network of the first node, and its init.
+    pub(crate) fn first(&self) -> Option<(&Netns, u32)> {
+        let node = self.nodes.first()?;
+        Some((&node.netns, node.init.as_ref()?.child.id()))
+    }
+}
+
 impl Floor {
     pub(crate) fn new() -> Result<Self> {
         let memory = Memory::new()?;
@@ -116,6 +124,11 @@ impl Floor {
         }
         kernel.settle()?;
         Ok(started.elapsed())
+    }
+
+    /// Where everything is that it has for itself.
+    pub(crate) fn roots(&self) -> [PathBuf; 1] {
+        [self.memory.path().to_owned()]
     }
 
     fn path(&self, what: &str, node: &str) -> PathBuf {

@@ -15,6 +15,7 @@ mod prober;
 mod reboot;
 mod ring;
 mod rings;
+mod same;
 #[path = "../../crates/init/src/spec.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with the init, which reads what is written here")]
 mod spec;
@@ -40,6 +41,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
+    #[command(flatten)]
+    Part(Part),
+    /// Probes health until its standard input ends.
+    #[command(hide = true)]
+    Prober,
+}
+
+#[derive(Subcommand)]
+enum Part {
     /// Deploys and destroys rings of nodes, each time beside the same ring made of the kernel's objects alone.
     Rings {
         /// Sizes of the rings.
@@ -55,9 +65,6 @@ enum What {
     Idle,
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
-    /// Probes health until its standard input ends.
-    #[command(hide = true)]
-    Prober,
 }
 
 const SIZES: [usize; 4] = [10, 100, 500, LARGE];
@@ -65,21 +72,24 @@ const PAIRS: usize = 5;
 
 fn main() -> Result<ExitCode> {
     let Arguments { netloom, what } = Arguments::parse();
-    if matches!(what, Some(What::Prober)) {
-        println!("{}", prober::run()?);
-        return Ok(ExitCode::SUCCESS);
-    }
+    let part = match what {
+        Some(What::Prober) => {
+            println!("{}", prober::run()?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(What::Part(part)) => Some(part),
+        None => None,
+    };
     host::prepare()?;
     println!("{}", host::facts()?);
     table::heading();
     let agent = || agent::Agent::start(&netloom);
-    let good = match what {
+    let good = match part {
         None => everything(&netloom)?,
-        Some(What::Rings { sizes, pairs }) => measure_rings(&agent()?, &sizes, pairs)?,
-        Some(What::Live) => live::measure(&agent()?, &host::Kernel::new()?)?,
-        Some(What::Idle) => idle::watch(&agent()?)?,
-        Some(What::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
-        Some(What::Prober) => true,
+        Some(Part::Rings { sizes, pairs }) => measure_rings(&agent()?, &sizes, pairs)?,
+        Some(Part::Live) => live::measure(&agent()?, &host::Kernel::new()?)?,
+        Some(Part::Idle) => idle::watch(&agent()?)?,
+        Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -105,6 +115,7 @@ const SMALL: usize = 100;
 
 fn measure_rings(agent: &agent::Agent, sizes: &[usize], pairs: usize) -> Result<bool> {
     let (floor, kernel) = (floor::Floor::new()?, host::Kernel::new()?);
+    same::check(agent, &floor, &kernel)?;
     let mut good = true;
     let mut small = None;
     for size in sizes {

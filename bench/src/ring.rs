@@ -7,9 +7,11 @@ pub(crate) fn node(number: usize) -> String {
     format!("n{number}")
 }
 
-/// The two ends of a link, as text.
+/// The two ends of a link, as text: in the order in which Netloom names a link after them.
 pub(crate) fn link(number: usize, size: usize) -> String {
-    format!("{}:eth1-{}:eth2", node(number), node((number + 1) % size))
+    let mut ends = [format!("{}:eth1", node(number)), format!("{}:eth2", node((number + 1) % size))];
+    ends.sort_unstable();
+    ends.join("-")
 }
 
 /// The addresses of the two ends of a link.
