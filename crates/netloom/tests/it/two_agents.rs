@@ -3,11 +3,13 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::Value;
 
 use crate::recovery::fixed;
-use crate::sandbox::{Ended, NETLOOM, Sandbox};
+use crate::sandbox::{Ended, NETLOOM, PATIENCE, Sandbox};
 
 /// An agent with a root of its own.
 struct Agent<'a> {
@@ -177,7 +179,10 @@ fn a_bridge_that_another_agents_lab_is_on_outlives_its_maker_with_the_reason() {
     destroy.args(["destroy", "--name", "twin"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut destroy = destroy.spawn().unwrap();
     let mut said = BufReader::new(destroy.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.any(|line| line.contains("it still has ports: nl-p-3")), "it says what it waits for");
+    // On a thread of its own: a pipe is read without end as long as nothing is said.
+    let (heard, waits) = mpsc::channel();
+    thread::spawn(move || heard.send(said.any(|line| line.contains("it still has ports: nl-p-3"))));
+    assert_eq!(waits.recv_timeout(PATIENCE), Ok(true), "it says what it waits for");
     two.netloom(&["exec", "used/c", "--", "ip", "link", "show", "dev", "eth1"]).code(0).says("LOWER_UP");
     two.netloom(&["destroy", "--name", "used"]).code(0);
     assert!(destroy.wait().unwrap().success());
