@@ -7,7 +7,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -197,19 +196,22 @@ fn a_lab_is_edited_while_another_is_destroyed() {
     host.netloom(&["deploy", "-t", &big]).code(0);
     host.netloom(&["deploy", "-t", &file]).code(0);
     let mut destroy = host.start(&["destroy", "--name", "big"]);
-    let mut meanwhile = 0;
-    let mut slowest = Duration::ZERO;
-    while destroy.try_wait().unwrap().is_none() || meanwhile < 3 {
-        let begun = Instant::now();
-        let port = format!("p{meanwhile}");
-        host.netloom(&["link", "add", "x", &format!("a:{port}"), &format!("b:{port}")]).code(0);
-        host.netloom(&["node", "restart", "x/b"]).code(0);
-        host.netloom(&["link", "rm", "x", &format!("a:{port}")]).code(0);
-        slowest = slowest.max(begun.elapsed());
-        meanwhile += 1;
+    // Each is done and said before the other lab is gone.
+    let mut during = 0;
+    let mut round = 0;
+    while destroy.try_wait().unwrap().is_none() {
+        let port = format!("p{round}");
+        let (a, b) = (format!("a:{port}"), format!("b:{port}"));
+        let edits: [&[&str]; 3] =
+            [&["link", "add", "x", &a, &b], &["node", "restart", "x/b"], &["link", "rm", "x", &a]];
+        for edit in edits {
+            host.netloom(edit).code(0);
+            during += u32::from(destroy.try_wait().unwrap().is_none());
+        }
+        round += 1;
     }
-    // Three edits, of which one stops and starts a node.
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    assert!(destroy.wait().unwrap().success());
+    assert!(during > 0, "no edit came through before the end of {round} rounds");
     host.netloom(&["inspect"]).code(0).says("x    ready  2/2    1/1");
     host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "10.0.0.2"]).code(0);
     host.netloom(&["inspect", "--name", "big"]).code(2);
@@ -240,9 +242,8 @@ fn a_node_that_many_stop_and_start_at_once_is_as_the_last_one_said() {
 fn ten_thousand_nodes_are_refused_before_anything_is_touched_and_cost_little() {
     let Some(host) = Sandbox::new() else { return };
     let file = host.topology("huge", &ring("huge", 10_000));
-    let begun = Instant::now();
-    host.netloom(&["validate", &file]).code(0).says("10000 nodes, 10000 links: valid");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    // Seconds of the processor, whatever else the machine does.
+    host.sh(&format!("ulimit -t 10; exec {NETLOOM} validate {file}")).code(0).says("10000 nodes, 10000 links: valid");
     // Whatever this host allows.
     host.sh(&format!("ulimit -n 4096 && {NETLOOM} agent --background")).code(0);
     let before = host.traces();
