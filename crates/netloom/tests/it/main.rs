@@ -9,6 +9,7 @@ mod cli;
 mod cp;
 mod edit;
 mod edit_bad_days;
+mod full_disks;
 mod host_bad_days;
 mod lab;
 mod limits;
