@@ -39,9 +39,7 @@ fn a_port_that_is_taken_is_said() {
 #[test]
 fn a_socket_that_nobody_listens_on_is_replaced() {
     let Some(host) = Sandbox::with_agent() else { return };
-    let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
-    host.sh(&format!("kill -KILL {agent}")).code(0);
-    host.until("it is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+    host.kill_agent();
     assert!(host.root.path().join("run/netloom/agent.sock").exists());
     host.netloom(&["agent", "--background"]).code(0);
     host.netloom(&["agent", "status"]).code(0);

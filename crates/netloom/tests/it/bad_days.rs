@@ -27,7 +27,7 @@ fn an_agent_that_is_killed_in_the_middle_of_a_deploy_goes_on_when_it_starts_agai
     for seen in
         ["labs/big", "nodes/big/r1", "nodes/big/r15", "netns/big/r15", "netns/big/r28", "nodes/big/r9/status.json"]
     {
-        let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+        let agent = host.agent();
         let script = format!(
             "{NETLOOM} deploy -t {file} & until ! kill -0 $! 2>/dev/null || [ -e $NETLOOM_ROOT/run/netloom/{seen} ]; do kill -0 {agent} || exit; \
              done; kill -KILL {agent}; wait"

@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::lab::pair;
-use crate::sandbox::{Ended, NETLOOM, Sandbox};
+use crate::sandbox::{Ended, NETLOOM, Sandbox, signal};
 
 /// A host with the lab `x` of the nodes `a` and `b`.
 fn host() -> Option<Sandbox> {
@@ -57,11 +57,6 @@ impl Sandbox {
     fn copies(&self) {
         self.until("it is copied", |host| host.sh("ps -eo args").out.contains("netloom-init copy"));
     }
-}
-
-fn child_of(nsenter: &Child) -> Pid {
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", nsenter.id())).unwrap();
-    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
 #[test]
@@ -200,7 +195,7 @@ fn a_full_disk_is_said_and_nothing_half_done_is_left() {
 #[test]
 fn a_large_file_costs_the_agent_no_memory() {
     let Some(host) = host() else { return };
-    let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    let agent = host.agent();
     let peak = || {
         let status = host.sh(&format!("grep VmHWM /proc/{agent}/status")).out;
         status.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
@@ -234,12 +229,12 @@ fn a_copy_that_is_broken_off_leaves_nothing() {
         (copying, stdin)
     };
     let (mut killed, _stdin) = copying();
-    kill_process(child_of(&killed), Signal::KILL).unwrap();
+    signal(&killed, Signal::KILL);
     killed.wait().unwrap();
     host.nothing_copies();
 
     let (ended, _stdin) = copying();
-    kill_process(child_of(&ended), Signal::INT).unwrap();
+    signal(&ended, Signal::INT);
     let ended = ended.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(4), "{said}");
@@ -247,7 +242,7 @@ fn a_copy_that_is_broken_off_leaves_nothing() {
     host.nothing_copies();
 
     let (mut orphan, _stdin) = copying();
-    let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    let agent = host.agent();
     host.sh(&format!("kill -KILL {agent}")).code(0);
     let mut said = String::new();
     orphan.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -260,7 +255,7 @@ fn a_copy_that_is_broken_off_leaves_nothing() {
     host.inside("x/a", "head -c 3000000 /dev/zero >/var/tmp/big");
     let mut killed = host.start(&["cp", "x/a:/var/tmp/big", "-"]);
     host.copies();
-    kill_process(child_of(&killed), Signal::KILL).unwrap();
+    signal(&killed, Signal::KILL);
     killed.wait().unwrap();
     host.nothing_copies();
 

@@ -254,7 +254,7 @@ fn ten_thousand_nodes_are_refused_before_anything_is_touched_and_cost_little() {
     before.are_all(&host);
     host.netloom(&["inspect", "--name", "huge"]).code(2).says("there is no lab `huge`");
 
-    let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    let agent = host.agent();
     let memory = host.sh(&format!("sed -n 's/^VmHWM:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/{agent}/status")).code(0).out;
     let memory: u64 = memory.trim().parse().unwrap();
     // Some 75 MiB: the lab as text, as JSON, and its plan.

@@ -297,9 +297,7 @@ fn nodes_outlive_the_agent_and_are_taken_over() {
     let before = host.lab("x");
     for end in ["kill", "stop"] {
         if end == "kill" {
-            let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
-            host.sh(&format!("kill -KILL {agent}")).code(0);
-            host.until("the agent is gone", |host| host.netloom(&["agent", "status"]).code == 3);
+            host.kill_agent();
         } else {
             host.netloom(&["agent", "stop"]).code(0);
         }

@@ -107,7 +107,7 @@ fn what_the_agent_has_too_few_descriptors_for_is_refused_before_anything_is_touc
 fn the_agent_takes_the_descriptors_it_may_have_and_nodes_have_the_usual_ones() {
     let Some(host) = Sandbox::new() else { return };
     host.sh(&format!("ulimit -Sn 200; ulimit -Hn 2000; exec {NETLOOM} agent --background")).code(0);
-    let pid = host.netloom(&["agent", "status", "--json"]).json()["pid"].to_string();
+    let pid = host.agent();
     let limits = host.sh(&format!("grep 'Max open files' /proc/{pid}/limits")).code(0).out;
     assert_eq!(limits.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["2000", "2000"], "{limits}");
     let file = host.topology("x", &lab("x", "    a: { runtime: namespace }\n", "    []\n"));

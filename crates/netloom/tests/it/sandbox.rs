@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use netloom_engine::Layout;
 use netloom_kernel::Netns;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// The program under test.
@@ -323,6 +324,12 @@ impl Machine {
         let pid = children.trim().to_owned();
         Self { init, _stdin: stdin, pid }
     }
+}
+
+/// Sends a signal to the program itself: nsenter, which the test has started, waits for it.
+pub(crate) fn signal(nsenter: &Child, signal: Signal) {
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", nsenter.id())).unwrap();
+    kill_process(Pid::from_raw(children.trim().parse().unwrap()).unwrap(), signal).unwrap();
 }
 
 /// The path of an example.

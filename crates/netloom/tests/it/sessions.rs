@@ -2,23 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use crate::lab::pair;
-use crate::sandbox::{NETLOOM, Sandbox};
+use crate::sandbox::{NETLOOM, Sandbox, signal};
 use crate::terminal::Terminal;
 
 fn lab(host: &Sandbox) {
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
-}
-
-/// The program itself: nsenter, which the test has started, waits for it.
-fn child_of(nsenter: &Child) -> Pid {
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", nsenter.id())).unwrap();
-    Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
 
 fn ends_in_the_node(host: &Sandbox, words: &str) {
@@ -32,7 +26,7 @@ fn runs_in_the_node(host: &Sandbox, words: &str) {
 }
 
 fn agent(host: &Sandbox, signal: &str) {
-    let agent = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    let agent = host.agent();
     host.sh(&format!("kill -{signal} {agent}")).code(0);
 }
 
@@ -82,7 +76,7 @@ fn the_terminal_is_as_it_was_after_every_end() {
     assert_ne!(raw, cooked, "ctrl-C has to go to the command while it runs");
 
     let terminal = on("echo ready; exec sleep 4712");
-    kill_process(child_of(&terminal.program), Signal::TERM).unwrap();
+    signal(&terminal.program, Signal::TERM);
     let (code, _, modes) = terminal.ends();
     assert_eq!((code, modes), (143, cooked));
     ends_in_the_node(&host, "sleep 4712");
@@ -135,14 +129,14 @@ fn bytes_pass_through_pipes_unchanged_however_many_and_slowly() {
 fn a_signal_to_the_command_line_ends_the_command() {
     let Some(host) = Sandbox::with_agent() else { return };
     lab(&host);
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+    for (by, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let script = "trap 'echo last words; exit 3' TERM; echo ready; sleep 4715 & wait; wait";
         let mut exec = host.start(&["exec", "x/a", "--", "sh", "-c", script]);
         let mut out = BufReader::new(exec.stdout.take().unwrap());
         let mut line = String::new();
         out.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
-        kill_process(child_of(&exec), signal).unwrap();
+        signal(&exec, by);
         let mut rest = String::new();
         out.read_to_string(&mut rest).unwrap();
         assert_eq!((exec.wait().unwrap().code(), rest.as_str()), (Some(code), "last words\n"));
@@ -159,7 +153,7 @@ fn a_command_ends_with_its_client_or_its_agent() {
     exec.args(["exec", "-i", "x/a", "--", "sh", "-c", "trap '' TERM; sleep 4716; sleep 4716"]);
     let mut exec = exec.stdin(fs::File::open("/dev/zero").unwrap()).stdout(Stdio::null()).spawn().unwrap();
     runs_in_the_node(&host, "sleep 4716");
-    kill_process(child_of(&exec), Signal::KILL).unwrap();
+    signal(&exec, Signal::KILL);
     exec.wait().unwrap();
     ends_in_the_node(&host, "sleep 4716");
 

@@ -1,13 +1,12 @@
 //! `inspect --watch`: what flows, as long as somebody looks.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::Child;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::lab::pair;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, signal};
 use crate::terminal::Terminal;
 
 fn host() -> Option<Sandbox> {
@@ -15,12 +14,6 @@ fn host() -> Option<Sandbox> {
     let file = host.topology("x", &pair("x", ""));
     host.netloom(&["deploy", "-t", &file]).code(0);
     Some(host)
-}
-
-/// Sends a signal to the program itself, which nsenter has started.
-fn signal(program: &Child, signal: Signal) {
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", program.id())).unwrap();
-    kill_process(Pid::from_raw(children.trim().parse().unwrap()).unwrap(), signal).unwrap();
 }
 
 fn metric(host: &Sandbox, name: &str) -> f64 {
