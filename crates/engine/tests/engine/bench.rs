@@ -37,7 +37,7 @@ pub(crate) fn grows_with_the_size<T>(one: &T, ten: &T, work: impl Fn(&T)) {
     let measure = |input| {
         let begun = had();
         work(input);
-        had() - begun
+        had().saturating_sub(begun)
     };
     let (mut small, mut large) = (Duration::MAX, Duration::MAX);
     for _ in 0..5 {
