@@ -8,7 +8,6 @@
 //!
 //! Both ways a slow reader slows the writer. When nobody reads the output any more the command is ended.
 
-use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -18,13 +17,15 @@ use netloom_engine::{ExecInput, ExecOutput, ExecSession, Terminal};
 use netloom_kernel::{Process, Signal, Spawned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Pieces that wait in either direction.
 const QUEUE: usize = 32;
 /// Size of a piece in bytes.
 const PIECE: usize = 16 * 1024;
-/// How long a command has to end after TERM.
+/// The most that can be in a pipe, unless root has raised `fs.pipe-max-size` (pipe(7)).
+const PIPE: usize = 1024 * 1024;
+/// How long a command has to end after TERM, and what it has left behind to be quiet after its end.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Connects a started `netloom-init exec` with a session.
@@ -61,8 +62,12 @@ struct Session {
 impl Session {
     async fn run(mut self, mut inputs: mpsc::Receiver<ExecInput>, stdout: pipe::Receiver, stderr: pipe::Receiver) {
         let outputs = self.outputs.clone();
+        let (patient, over) = watch::channel(());
         let carry = async {
-            tokio::join!(forward(stdout, &outputs, ExecOutput::Stdout), forward(stderr, &outputs, ExecOutput::Stderr),)
+            tokio::join!(
+                forward(stdout, &outputs, ExecOutput::Stdout, over.clone()),
+                forward(stderr, &outputs, ExecOutput::Stderr, over.clone()),
+            )
         };
         tokio::pin!(carry);
         let mut carried = false;
@@ -113,8 +118,12 @@ impl Session {
             }
         }
         if !carried {
-            // What is in the pipes is still theirs; a process that was left behind may hold them open.
-            let _ = tokio::time::timeout(GRACE, carry).await;
+            // A process that was left behind may hold the pipes open. What is in them still belongs to the command, however
+            // long its reader takes for it.
+            if tokio::time::timeout(GRACE, &mut carry).await.is_err() {
+                drop(patient);
+                carry.await;
+            }
         }
         let code = self.process.reap().unwrap_or(125);
         let _ = self.outputs.send(ExecOutput::Exited(code)).await;
@@ -185,17 +194,90 @@ async fn write(pipe: Option<&mut pipe::Sender>, waiting: &mut Bytes) -> io::Resu
     Ok(())
 }
 
-async fn forward(mut pipe: pipe::Receiver, outputs: &mpsc::Sender<ExecOutput>, wrap: fn(Bytes) -> ExecOutput) {
+/// Passes on what a pipe brings until it is at its end. When the other side of `over` is gone, what is in the pipe is the
+/// rest.
+async fn forward(
+    mut pipe: pipe::Receiver,
+    outputs: &mpsc::Sender<ExecOutput>,
+    wrap: fn(Bytes) -> ExecOutput,
+    mut over: watch::Receiver<()>,
+) {
     let mut buffer = BytesMut::new();
-    loop {
+    let mut rest = PIPE;
+    while rest > 0 {
         buffer.reserve(PIECE);
-        match pipe.read_buf(&mut buffer).await {
+        let read = tokio::select! {
+            read = pipe.read_buf(&mut buffer) => read,
+            _ = over.changed() => pipe.try_read_buf(&mut buffer),
+        };
+        let count = match read {
+            // Nothing more comes, or nothing is there when it is over.
             Ok(0) | Err(_) => return,
-            Ok(_) => {}
+            Ok(count) => count,
+        };
+        if over.has_changed().is_err() {
+            rest = rest.saturating_sub(count);
         }
         if outputs.send(wrap(buffer.split().freeze())).await.is_err() {
             // Nobody reads: leave the pipe unread until the command is ended for it.
-            pending::<()>().await;
+            let _ = over.changed().await;
+            return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Write as _};
+    use std::process::Command;
+
+    use super::*;
+
+    /// The session of a command that ends at once with code 3, and the command itself. One piece has room in its queue.
+    #[expect(clippy::zombie_processes, reason = "the session buries it by `Process::reap`")]
+    fn session(stdout: PipeReader) -> (mpsc::Receiver<ExecOutput>, Process) {
+        let child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let [process, same] = [(); 2].map(|()| Process::open(child.id()).unwrap().unwrap());
+        let ours = |pipe: PipeReader| pipe::Receiver::from_owned_fd(pipe.into()).unwrap();
+        let (outputs, output) = mpsc::channel(1);
+        let (_, inputs) = mpsc::channel(1);
+        let (stderr, _) = io::pipe().unwrap();
+        let session = Session { process, stdin: None, framed: false, outputs, asked: false };
+        netloom_engine::task::spawn("session", session.run(inputs, ours(stdout), ours(stderr)));
+        (output, same)
+    }
+
+    async fn read(output: &mut mpsc::Receiver<ExecOutput>) -> (usize, i32) {
+        let mut length = 0;
+        loop {
+            match output.recv().await.unwrap() {
+                ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => length += bytes.len(),
+                ExecOutput::Exited(code) => return (length, code),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stalls_long_after_the_end_loses_nothing() {
+        let (stdout, mut filled) = io::pipe().unwrap();
+        filled.write_all(&vec![0; 4 * PIECE]).unwrap();
+        let (mut output, process) = session(stdout);
+        process.ended().await.unwrap();
+        tokio::time::sleep(10 * GRACE).await;
+        // Also where another process still holds the pipe.
+        assert_eq!(read(&mut output).await, (4 * PIECE, 3));
+        drop(filled);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_is_left_behind_and_writes_does_not_keep_the_session() {
+        let (stdout, mut held) = io::pipe().unwrap();
+        let (mut output, process) = session(stdout);
+        process.ended().await.unwrap();
+        let ended = tokio::time::Instant::now();
+        held.write_all(b"late").unwrap();
+        assert_eq!(read(&mut output).await, (4, 3));
+        assert!(ended.elapsed() <= GRACE);
+        drop(held);
     }
 }
