@@ -10,6 +10,7 @@
 
 #[path = "../../../../init/src/archive/mod.rs"]
 mod archive;
+mod pass;
 mod pipe;
 
 use std::ffi::OsStr;
@@ -78,12 +79,7 @@ pub(crate) async fn run(options: Cp, layout: &Layout) -> Result {
             }
             let client = Client::connect(layout).await?;
             let archive = client.copy_out(&from, &CopyOut { path, links }).await?;
-            pull(archive, |mut from| match io::copy(&mut from, &mut stdout().lock()) {
-                Ok(_) => Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::said(Exit::Failed)),
-                Err(error) => Err(Failure::failed(format_args!("cannot write the archive: {}", plain(&error)))),
-            })
-            .await
+            pull(archive, |from| pass::pass(from, stdout().lock())).await
         }
         (Place::Node(from, path), Place::Here(to)) => {
             let client = Client::connect(layout).await?;
