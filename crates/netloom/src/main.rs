@@ -18,6 +18,7 @@ mod config;
 mod failure;
 mod output;
 mod render;
+mod streams;
 mod term;
 mod topology;
 

@@ -25,6 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::failure::{Exit, Failure, Result, plain};
 
 pub(crate) use session::{SessionInput, SessionOutput};
+pub(crate) use sse::Event;
 
 /// How long the agent may take for the head of an answer. It answers from memory; planning a very large lab takes
 /// longest.
@@ -249,12 +250,12 @@ impl Body {
 pub(crate) struct Events {
     body: Body,
     parser: sse::Parser,
-    ready: std::vec::IntoIter<sse::Event>,
+    ready: std::vec::IntoIter<Event>,
 }
 
 impl Events {
     /// The next event; `None` at the end. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Result<Option<sse::Event>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.next() {
                 return Ok(Some(event));
@@ -265,7 +266,7 @@ impl Events {
     }
 
     /// As [`Self::next`], until a deadline.
-    pub(crate) async fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<Option<sse::Event>>> {
+    pub(crate) async fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<Option<Event>>> {
         match deadline {
             None => Some(self.next().await),
             Some(deadline) => timeout_at(deadline, self.next()).await.ok(),

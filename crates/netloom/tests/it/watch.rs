@@ -1,12 +1,13 @@
 //! `inspect --watch`: what flows, as long as somebody looks.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Child;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::lab::pair;
-use crate::sandbox::{Sandbox, signal};
+use crate::sandbox::{NETLOOM, Sandbox, signal};
 use crate::terminal::Terminal;
 
 fn host() -> Option<Sandbox> {
@@ -93,6 +94,19 @@ fn on_a_terminal_the_picture_is_drawn_in_place_and_the_terminal_is_given_back() 
     assert_eq!((code, modes), (3, cooked));
     let (_, said) = shown.split_once("\x1b[?1049l").expect("the screen is given back first");
     assert!(said.contains("the agent has ended"), "{shown:?}");
+}
+
+#[test]
+fn the_watch_is_ended_also_while_nobody_takes_what_it_shows() {
+    let Some(host) = host() else { return };
+    let (_unread, mut full) = std::io::pipe().unwrap();
+    full.write_all(&vec![b'x'; 65536]).unwrap();
+    let mut watch = host.command(NETLOOM);
+    watch.args(["inspect", "--watch", "--every", "200ms", "--json"]).stdout(full);
+    let mut watch = watch.spawn().unwrap();
+    host.until("it has something to show", |host| samples(host) > 2);
+    signal(&watch, Signal::INT);
+    host.until("it has ended", |_| watch.try_wait().unwrap().is_some_and(|status| status.code() == Some(0)));
 }
 
 #[test]

@@ -21,9 +21,7 @@ pub(super) fn pass(from: impl Read, to: impl Write) -> Result {
             _ => Failure::failed(format_args!("cannot write the archive: {}", plain(&error))),
         }),
         (None, Ok(false), Ok(())) => Ok(()),
-        (None, Err(error), _) if !through.ended => {
-            Err(Failure::failed(format_args!("the archive: {}", plain(&error))))
-        }
+        (None, Err(error), _) if !through.ended => Err(Failure::failed(format_args!("the archive: {}", plain(&error)))),
         _ => Err(Failure::failed("the archive ends too early")),
     }
 }

@@ -5,32 +5,23 @@
 //!   thread `output` ◀──[8 pieces]── print ◀───────────┘
 //! ```
 //!
-//! Both threads may block in the kernel for as long as a pipe is full or nobody types; nothing else does, so that a
-//! signal is always heard. Whatever waits slows the command and loses nothing.
+//! Whatever waits slows the command and loses nothing (see [`crate::streams`]).
 //!
 //! The terminal is restored before anything is said and on every way out: the end, an error, a signal, a panic.
 
 use std::convert::Infallible;
-use std::io::{self, IsTerminal, stdin};
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use bytes::Bytes;
 use netloom_engine::{ExecInput, ExecOutput, ExecRequest, Terminal};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::LabNode;
 use crate::client::{Client, SessionInput, SessionOutput};
 use crate::failure::{Exit, Failure, Result, plain};
-use crate::{output, term};
+use crate::streams::{Piece, Printer, read_stdin};
+use crate::term;
 
-/// Pieces that wait on the way to or from a thread.
-const QUEUE: usize = 8;
-/// Size of a piece in bytes.
-const PIECE: usize = 16 * 1024;
 /// How long a command that a signal ends is waited for. The agent kills it after two seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// SIGPIPE, as a shell says that a program died of it: nobody reads our output any more.
@@ -79,15 +70,13 @@ async fn print(session: &mut SessionOutput, printer: &mut Printer) -> Result<i32
     loop {
         let next = tokio::select! {
             next = session.next() => next?,
-            () = printer.pieces.closed() => return Err(printer.failure().await),
+            () = printer.pieces.closed() => return Err(unwritten(&printer.failure().await)),
         };
         let piece = match next {
             ExecOutput::Stdout(bytes) => Piece::Stdout(bytes),
             ExecOutput::Stderr(bytes) => Piece::Stderr(bytes),
             ExecOutput::Exited(code) => {
-                let (all_out, written) = oneshot::channel();
-                let _ = printer.pieces.send(Piece::Flush(all_out)).await;
-                return if written.await.is_ok() { Ok(code) } else { Err(printer.failure().await) };
+                return printer.flush().await.map(|()| code).map_err(|error| unwritten(&error));
             }
         };
         // That it failed is told by the next turn.
@@ -95,70 +84,11 @@ async fn print(session: &mut SessionOutput, printer: &mut Printer) -> Result<i32
     }
 }
 
-enum Piece {
-    Stdout(Bytes),
-    Stderr(Bytes),
-    /// Everything before this is out.
-    Flush(oneshot::Sender<()>),
-}
-
-/// The thread that writes.
-struct Printer {
-    pieces: mpsc::Sender<Piece>,
-    /// Why it ended.
-    failed: Option<oneshot::Receiver<io::Error>>,
-}
-
-impl Printer {
-    fn start() -> Result<Self> {
-        let (pieces, mut queue) = mpsc::channel(QUEUE);
-        let (failure, failed) = oneshot::channel();
-        let write = move || {
-            while let Some(piece) = queue.blocking_recv() {
-                let written = match piece {
-                    Piece::Stdout(bytes) => write_all(io::stdout(), &bytes),
-                    Piece::Stderr(bytes) => write_all(io::stderr(), &bytes),
-                    Piece::Flush(all_out) => all_out.send(()).map_err(|()| Errno::CANCELED),
-                };
-                if let Err(errno) = written {
-                    let _ = failure.send(errno.into());
-                    return;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("output".into()).spawn(write);
-        thread.map_err(|error| Failure::failed(format_args!("cannot start a thread: {}", plain(&error))))?;
-        Ok(Self { pieces, failed: Some(failed) })
+fn unwritten(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::said(Exit::Command(NOBODY_READS)),
+        _ => Failure::failed(format_args!("cannot write the output: {}; the command was ended", plain(error))),
     }
-
-    /// Why nothing can be written any more.
-    async fn failure(&mut self) -> Failure {
-        let error = match self.failed.take() {
-            Some(failed) => failed.await.unwrap_or_else(|_| io::ErrorKind::Other.into()),
-            None => io::ErrorKind::Other.into(),
-        };
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::said(Exit::Command(NOBODY_READS)),
-            _ => Failure::failed(format_args!("cannot write the output: {}; the command was ended", plain(&error))),
-        }
-    }
-}
-
-/// Writes all, also where somebody else made the descriptor non-blocking, as shells do with terminals that they share.
-fn write_all(to: impl AsFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::write(&to, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::AGAIN) => wait(&to, PollFlags::OUT),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
-fn wait(on: &impl AsFd, what: PollFlags) {
-    let _ = poll(&mut [PollFd::new(on, what)], None);
 }
 
 /// Passes standard input and sizes of the terminal on, for ever. That it cannot be done any more is no news: the
@@ -198,32 +128,6 @@ async fn try_feed(
             (columns, rows) = sizes.next(raw) => session.send(ExecInput::Resize { columns, rows }).await?,
         }
     }
-}
-
-/// Standard input, piece by piece, from a thread that may block in `read`; it ends with the process.
-fn read_stdin() -> mpsc::Receiver<Bytes> {
-    let (sender, pieces) = mpsc::channel(QUEUE);
-    let read = move || {
-        let mut buffer = vec![0; PIECE];
-        loop {
-            match rustix::io::read(stdin(), &mut buffer) {
-                Ok(0) => return,
-                Ok(count) => {
-                    if sender.blocking_send(Bytes::copy_from_slice(&buffer[..count])).is_err() {
-                        return;
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => wait(&stdin(), PollFlags::IN),
-                // A terminal that is gone, most likely: a signal says so too.
-                Err(_) => return,
-            }
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("stdin".into()).spawn(read) {
-        output::say(&format!("standard input is not passed on: {}", plain(&error)));
-    }
-    pieces
 }
 
 fn on(kind: SignalKind) -> Result<Signal> {
