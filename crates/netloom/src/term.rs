@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, Once, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr,
+};
 
 use crate::failure::{Failure, Result};
 
@@ -42,6 +44,10 @@ fn restore() {
         leave(drawn);
     }
     if let Some((terminal, modes)) = &before.modes {
+        if before.drawn.is_some() {
+            // It was typed for the picture, and the shell would run it.
+            let _ = tcflush(terminal, QueueSelector::IFlush);
+        }
         // Now, and not when all output is out: that would wait for ever on a terminal that was halted (ctrl-S).
         let _ = tcsetattr(terminal, OptionalActions::Now, modes);
     }
@@ -240,12 +246,15 @@ mod tests {
         drop(raw);
         assert_eq!(modes(), before);
 
-        // A screen too.
+        // A screen too, and what was typed for it is gone with it.
         let drawing = |end: &dyn Fn(Screen)| {
             Screen::take(&terminal, &terminal).unwrap();
             assert!(!modes().intersects(LocalModes::ECHO | LocalModes::ICANON));
+            rustix::io::write(&ours, b"reboot\n").unwrap();
             end(Screen(()));
             assert_eq!(modes(), before);
+            let mut readable = [PollFd::new(&terminal, PollFlags::IN)];
+            assert_eq!(poll(&mut readable, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0));
             let mut shown = [0; 100];
             let count = rustix::io::read(&ours, &mut shown).unwrap();
             assert_eq!(String::from_utf8_lossy(&shown[..count]), LEAVE);

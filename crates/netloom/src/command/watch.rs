@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exec::Deadly;
 use crate::client::{Client, Event, segment};
 use crate::failure::{Exit, Failure, Result, plain};
-use crate::streams::{Piece, Printer};
+use crate::streams::{Piece, Printer, read_stdin};
 use crate::{render, term};
 
 /// How the picture is shown.
@@ -46,6 +46,8 @@ pub(crate) async fn run(client: &Client, lab: Option<&LabName>, every: Duration,
         (false, true) => term::Screen::enter()?.map_or(Display::Pictures, Display::Screen),
         (false, false) => Display::Pictures,
     };
+    // The shell must not get what is typed for the picture.
+    let mut typed = matches!(display, Display::Screen(_)).then(read_stdin);
     let mut picture = String::new();
     let mut waiting = display.begin();
     loop {
@@ -70,6 +72,14 @@ pub(crate) async fn run(client: &Client, lab: Option<&LabName>, every: Duration,
                 room.send(Piece::Stdout(Bytes::from(waiting.take().unwrap_or_default())));
             }
             () = pieces.closed() => return Err(unwritten(&printer.failure().await)),
+            keys = async { typed.as_mut()?.recv().await }, if typed.is_some() => match keys {
+                Some(keys) if keys.contains(&b'q') => {
+                    let _ = display.settle(&mut printer).await;
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => typed = None,
+            },
             _ = resized.recv() => {
                 if matches!(display, Display::Screen(_)) {
                     let begin = waiting.take().filter(|waiting| waiting.starts_with(term::ENTER));

@@ -85,6 +85,14 @@ fn on_a_terminal_the_picture_is_drawn_in_place_and_the_terminal_is_given_back() 
     assert_eq!((code, modes), (0, cooked));
     assert!(shown.ends_with("\x1b[?7h\x1b[?25h\x1b[?1049l"), "{shown:?}");
 
+    // What else is typed is for nobody, and a key ends it too.
+    let mut terminal = Terminal::with(&host, &["inspect", "-w"]);
+    terminal.shows("LAB  NODES  LINKS");
+    terminal.types("reboot\nq");
+    let (code, shown, modes) = terminal.ends();
+    assert_eq!((code, modes), (0, cooked));
+    assert!(!shown.contains("reboot"), "{shown:?}");
+
     // All labs, and the end of the agent.
     let mut terminal = Terminal::with(&host, &["inspect", "-w"]);
     terminal.shows("LAB  NODES  LINKS");
