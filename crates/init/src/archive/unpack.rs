@@ -12,12 +12,14 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown,
-    futimens, linkat, mkdirat, mkfifoat, open, openat, renameat, renameat_with, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FallocateFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid, chownat,
+    fallocate, fchmod, fchown, futimens, linkat, mkdirat, mkfifoat, open, openat, renameat, renameat_with, statat,
+    symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
@@ -468,10 +470,7 @@ fn file<R: Read>(parent: &OwnedFd, name: &OsStr, entry: &mut Entry<'_, R>, is: A
         match renameat(parent, &new, parent, name) {
             // Something is mounted there, as single files are that a node shares with its host.
             Err(Errno::BUSY) => {
-                let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-                let mut there = File::from(openat(parent, name, flags, Mode::empty()).map_err(because)?);
-                let copied = file.rewind().and_then(|()| io::copy(&mut file, &mut there));
-                copied.map(drop).map_err(|error| Trouble::Failed(plain(&error)))?;
+                in_place(parent, name, &mut file).map_err(|error| Trouble::Failed(plain(&error)))?;
                 unlinkat(parent, &new, AtFlags::empty()).map_err(because)
             }
             other => other.map_err(replaced),
@@ -481,6 +480,28 @@ fn file<R: Read>(parent: &OwnedFd, name: &OsStr, entry: &mut Entry<'_, R>, is: A
         let _ = unlinkat(parent, &new, AtFlags::empty());
     }
     written
+}
+
+/// Writes a file that cannot be replaced; it has room for all of it before it is touched.
+fn in_place(parent: &OwnedFd, name: &OsStr, new: &mut File) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut there = File::from(openat(parent, name, flags, Mode::empty())?);
+    let (before, now) = (there.metadata()?, new.metadata()?);
+    if now.len() > 0 {
+        match fallocate(&there, FallocateFlags::empty(), 0, now.len()) {
+            // Its file system cannot say.
+            Ok(()) | Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => {
+                there.set_len(before.len())?;
+                return Err(errno.into());
+            }
+        }
+    }
+    new.rewind()?;
+    io::copy(new, &mut there)?;
+    there.set_len(now.len())?;
+    Attributes { mode: now.mode() & 0o7777, uid: now.uid(), gid: now.gid(), mtime: now.mtime() }.set(&there)?;
+    Ok(())
 }
 
 fn content<R: Read>(entry: &mut Entry<'_, R>, file: &mut File) -> Result<()> {

@@ -112,11 +112,20 @@ fn a_file_that_is_mounted_by_itself_keeps_its_place() {
     let node = format!("    c: {{ binds: ['{bound}:/etc/bound', '{bound}:/etc/fixed:ro'] }}\n");
     let file = host.topology("x", &pair("x", &node));
     host.netloom(&["deploy", "-t", &file]).code(0);
-    host.write("f", "after");
+    let after = host.write("f", "after");
+    fs::set_permissions(after, fs::Permissions::from_mode(0o750)).unwrap();
     host.cp("f", "x/c:/etc/bound").code(0);
+    assert_eq!(host.inside("x/c", "stat -c %a /etc/bound"), "750\n");
     assert_eq!(host.inside("x/c", "cat /etc/bound; grep -c ' /etc/bound ' /proc/self/mounts"), "after1\n");
     assert_eq!(fs::read_to_string(bound).unwrap(), "after");
     host.cp("f", "x/c:/etc/fixed").code(1).says("/etc/fixed: read-only file system");
+    // One that has no room for it keeps what it has.
+    let small =
+        "mount -t tmpfs -o size=1m none /mnt && echo before >/mnt/f && touch /etc/f && mount --bind /mnt/f /etc/f";
+    host.inside("x/c", small);
+    host.write("big", &"0123456789".repeat(800_000));
+    host.cp("big", "x/c:/etc/f").code(1).says("/etc/f: no space left on device");
+    assert_eq!(host.inside("x/c", "cat /etc/f"), "before\n");
     assert_eq!(host.inside("x/c", "ls -A /etc | grep netloom || true"), "");
 }
 
