@@ -260,6 +260,26 @@ fn what_does_not_arrive_whole_leaves_nothing() {
 }
 
 #[test]
+fn what_an_archive_says_about_a_file_is_bounded() {
+    use tar::EntryType::{GNULongLink, GNULongName, Regular, XGlobalHeader, XHeader};
+    let here = Here::new("bounded");
+    let long = "n".repeat(2 << 20);
+    for kind in [GNULongName, GNULongLink, XHeader] {
+        let bytes = archive(|to| {
+            entry(to, kind, "x", "", &long);
+            entry(to, Regular, "x", "", "");
+        });
+        assert!(failed(here.unpack(&bytes, "x")).contains("longer than 1,048,576 bytes"), "{kind:?}");
+    }
+    let wordy = archive(|to| {
+        entry(to, XGlobalHeader, "x", "", &long);
+        entry(to, Regular, "x", "", &long);
+    });
+    here.unpack(&wordy, "x").unwrap();
+    assert_eq!(here.read("x"), long);
+}
+
+#[test]
 fn what_cannot_be_packed_is_refused_before_a_byte_is_written() {
     let here = Here::new("pack");
     let mut bytes = Vec::new();

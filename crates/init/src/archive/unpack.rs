@@ -47,11 +47,11 @@ pub(crate) enum Owner {
 /// Unpacks an archive, up to its end mark. One that ends before is an error.
 pub(crate) fn unpack(from: impl Read, to: &Path, landing: Landing, owner: Owner) -> Result<()> {
     let destination = Destination::find(to, landing)?;
-    let ended = Rc::new(Cell::new(false));
-    let mut archive = Archive::new(Watched { from, ended: ended.clone() });
+    let watch = Rc::new(Watch { ended: Cell::new(false), most: Cell::new(u64::MAX) });
+    let mut archive = Archive::new(Watched { from, watch: watch.clone() });
     let mut unpacker = Unpacker { destination, owner, top: None, stage: None, directories: Vec::new(), last: None };
-    let read = unpacker.all(&mut archive, &ended);
-    let complete = read.and_then(|()| if ended.get() { Err(too_early()) } else { Ok(()) });
+    let read = unpacker.all(&mut archive, &watch);
+    let complete = read.and_then(|()| if watch.ended.get() { Err(too_early()) } else { Ok(()) });
     let settled = complete.and_then(|()| unpacker.settle());
     if settled.is_err() {
         unpacker.forget();
@@ -59,16 +59,29 @@ pub(crate) fn unpack(from: impl Read, to: &Path, landing: Landing, owner: Owner)
     settled
 }
 
-/// Notices that the stream is at its end: an archive ends before, with a block of zeros.
+/// What is known of a stream while an archive is read from it.
+struct Watch {
+    /// It is at its end: an archive ends before, with a block of zeros.
+    ended: Cell<bool>,
+    /// How much may be read now.
+    most: Cell<u64>,
+}
+
 struct Watched<R> {
     from: R,
-    ended: Rc<Cell<bool>>,
+    watch: Rc<Watch>,
 }
 
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.ended.set(self.ended.get() || (count == 0 && !buffer.is_empty()));
+        let most = self.watch.most.get();
+        let length = usize::try_from(most).unwrap_or(usize::MAX).min(buffer.len());
+        if length == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("its names and attributes of one file are longer than 1,048,576 bytes"));
+        }
+        let count = self.from.read(&mut buffer[..length])?;
+        self.watch.ended.set(self.watch.ended.get() || (count == 0 && !buffer.is_empty()));
+        self.watch.most.set(most - count as u64);
         Ok(count)
     }
 }
@@ -153,25 +166,34 @@ const SET_UID: u32 = 0o4000;
 const SET_GID: u32 = 0o2000;
 /// Names that are tried for something that waits for its place.
 const TRIES: u32 = 10_000;
+/// The most that an archive may say about a file beside its content, since that is held in memory: names of any length,
+/// attributes, the holes of a sparse file.
+const ABOUT: u64 = 1024 * 1024;
 
 impl Unpacker {
-    fn all<R: Read>(&mut self, archive: &mut Archive<R>, ended: &Cell<bool>) -> Result<()> {
+    fn all<R: Read>(&mut self, archive: &mut Archive<R>, watch: &Watch) -> Result<()> {
         let broken = |error: io::Error| {
-            if ended.get() { too_early() } else { Trouble::failed("the archive", &error) }
+            if watch.ended.get() { too_early() } else { Trouble::failed("the archive", &error) }
         };
-        for entry in archive.entries().map_err(broken)? {
+        let mut entries = archive.entries().map_err(broken)?;
+        loop {
+            watch.most.set(ABOUT);
+            let next = entries.next();
+            watch.most.set(u64::MAX);
+            let Some(entry) = next else { break };
             let mut entry = entry.map_err(broken)?;
             let kind = entry.header().entry_type();
-            if kind == EntryType::XGlobalHeader {
-                continue;
+            if kind != EntryType::XGlobalHeader {
+                let name = entry.path_bytes().into_owned();
+                let parts = parts(&name)?;
+                let parts = self.place(parts, Some(kind))?;
+                self.entry(&mut entry, kind, &parts).map_err(|trouble| match trouble {
+                    Trouble::Failed(why) => Trouble::Failed(format!("{}: {why}", self.shown(&parts).display())),
+                    refused @ Trouble::Refused(_) => refused,
+                })?;
             }
-            let name = entry.path_bytes().into_owned();
-            let parts = parts(&name)?;
-            let parts = self.place(parts, Some(kind))?;
-            self.entry(&mut entry, kind, &parts).map_err(|trouble| match trouble {
-                Trouble::Failed(why) => Trouble::Failed(format!("{}: {why}", self.shown(&parts).display())),
-                refused @ Trouble::Refused(_) => refused,
-            })?;
+            // What nobody wanted does not count for the next one.
+            io::copy(&mut entry, &mut io::sink()).map_err(broken)?;
         }
         if self.top.is_none() && self.destination.landing == Landing::Named {
             return Err(Trouble::Failed("the archive is empty".into()));
