@@ -65,6 +65,8 @@ impl Session {
         let (patient, over) = watch::channel(());
         let carry = async {
             tokio::join!(
+                // Of what is there at the same time, what went wrong comes after the rest.
+                biased;
                 forward(stdout, &outputs, ExecOutput::Stdout, over.clone()),
                 forward(stderr, &outputs, ExecOutput::Stderr, over.clone()),
             )
