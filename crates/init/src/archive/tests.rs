@@ -291,3 +291,52 @@ fn what_cannot_be_packed_is_refused_before_a_byte_is_written() {
     here.unpack(&bytes, "version").unwrap();
     assert!(here.read("version").starts_with("Linux version"));
 }
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_goes_on() {
+    let here = Here::new("awkward");
+    here.write("d/a", "before");
+    here.write("d/z", "behind");
+    // A process of its own memory: it can be opened, and its beginning cannot be read.
+    symlink("/proc/self/mem", here.at("d/m")).unwrap();
+    symlink("nowhere", here.at("d/n")).unwrap();
+    let mut bytes = Vec::new();
+    let why = failed(pack(&here.at("d"), Links::Followed, &mut bytes));
+    assert!(why.contains("d/m: input/output error; ") && why.contains("d/n: no such file"), "{why}");
+    here.unpack(&bytes, "e").unwrap();
+    assert_eq!(here.tree("e"), ["a", "z"]);
+
+    // It says 4096.
+    let sys = Path::new("/sys/kernel/mm/transparent_hugepage/enabled");
+    let sys = if sys.exists() { sys } else { Path::new("/sys/kernel/uevent_seqnum") };
+    bytes.clear();
+    pack(sys, Links::Kept, &mut bytes).unwrap();
+    here.unpack(&bytes, "sys").unwrap();
+    assert_eq!(here.read("sys"), fs::read_to_string(sys).unwrap());
+}
+
+/// Cuts a file when the archive has begun.
+struct Cutting<'a>(&'a mut Vec<u8>, PathBuf);
+
+impl io::Write for Cutting<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        fs::File::options().write(true).open(&self.1)?.set_len(10)?;
+        self.0.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_that_becomes_shorter_is_filled_up_and_said() {
+    let here = Here::new("shorter");
+    here.write("d/long", &"1".repeat(1 << 20));
+    here.write("d/z", "behind");
+    let mut bytes = Vec::new();
+    let why = failed(pack(&here.at("d"), Links::Kept, Cutting(&mut bytes, here.at("d/long"))));
+    assert!(why.ends_with("d/long: it became shorter while it was read"), "{why}");
+    here.unpack(&bytes, "e").unwrap();
+    assert_eq!((here.read("e/long").len(), here.read("e/z").as_str()), (1 << 20, "behind"));
+}

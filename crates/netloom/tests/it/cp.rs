@@ -182,6 +182,25 @@ fn what_does_not_fit_is_refused_and_touches_nothing() {
 }
 
 #[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_copied() {
+    let Some(host) = host() else { return };
+    host.write("d/f", "1");
+    symlink("/proc/self/mem", host.here("d/mem")).unwrap();
+    let awkward = "d/mem: input/output error";
+    let to_node = host.netloom(&["cp", "-L", host.here("d").to_str().unwrap(), "x/a:/tmp"]);
+    to_node.code(1).says(awkward);
+    assert_eq!(host.inside("x/a", "ls /tmp/d; ln -s /proc/self/mem /tmp/d/mem"), "f\n");
+    host.netloom(&["cp", "-L", "x/a:/tmp/d", host.here("e").to_str().unwrap()]).code(1).says(awkward);
+    assert_eq!(fs::read_to_string(host.here("e/f")).unwrap(), "1");
+    host.netloom(&["cp", "-L", "x/a:/tmp/d", "x/b:/tmp"]).code(1).says(awkward);
+    assert_eq!(host.inside("x/b", "ls /tmp/d"), "f\n");
+    let archive = host.sh(&format!("{NETLOOM} cp -L x/a:/tmp/d - | tar t")).says(awkward);
+    assert_eq!(archive.out, "d/\nd/f\n");
+    host.cp("x/a:/sys/class/net/eth1/mtu", "mtu").code(0);
+    assert!(fs::read_to_string(host.here("mtu")).unwrap().trim().parse::<u32>().is_ok());
+}
+
+#[test]
 fn a_full_disk_is_said_and_nothing_half_done_is_left() {
     let Some(host) = host() else { return };
     host.inside("x/a", "mount -t tmpfs -o size=1m,nr_inodes=100 none /mnt && echo before >/mnt/there");

@@ -31,6 +31,9 @@ use crate::failure::{Exit, Failure, Result, plain};
 use archive::Trouble;
 use pipe::{QUEUE, Stopped};
 
+/// How long a thread may take to say how it ended after an archive was taken.
+const SAID: Duration = Duration::from_millis(500);
+
 /// One end of a copy.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
@@ -132,25 +135,33 @@ fn said(trouble: Trouble) -> Failure {
 /// From a node to here.
 async fn pull(mut archive: Body, write: impl FnOnce(pipe::Reader) -> Result + Send + 'static) -> Result {
     let (pieces, mut written) = pipe::sink("unpack", write)?;
-    let carry = async move {
-        let mut progress = Progress::new();
-        while let Some(piece) = archive.next().await? {
-            progress.add(&piece);
-            if pieces.send(piece).await.is_err() {
-                // It has all that it wants, or cannot go on, and says which.
-                break;
-            }
-        }
-        Ok(())
-    };
     // What was carried is dropped, in whatever way it ends: then the thread ends too, and takes away what is half done.
-    let carried = interrupted(carry).await;
+    let carried = interrupted(carry(&mut archive, pieces)).await;
     let mut deadly = Deadly::watch()?;
     let written = tokio::select! {
         written = &mut written => written.unwrap_or_else(|_| Err(Failure::failed("the copying thread panicked"))),
         _ = deadly.next() => return Err(carried.err().unwrap_or_else(by_signal)),
     };
-    carried.and(written)
+    carried.and(written)?;
+    interrupted(rest(&mut archive)).await
+}
+
+/// Carries an archive until it ends, or whoever takes it has all that it wants, or cannot go on and says why.
+async fn carry(archive: &mut Body, pieces: mpsc::Sender<Bytes>) -> Result {
+    let mut progress = Progress::new();
+    while let Some(piece) = archive.next().await? {
+        progress.add(&piece);
+        if pieces.send(piece).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What follows the end mark: whether all of it could be read.
+async fn rest(archive: &mut Body) -> Result {
+    while archive.next().await?.is_some() {}
+    Ok(())
 }
 
 /// From here to a node.
@@ -161,14 +172,16 @@ async fn push(
     request: &CopyIn,
 ) -> Result {
     let (mut pieces, mut done) = pipe::source("pack", read)?;
-    // It says how it ended before its end is seen; one that waits for its input says nothing.
-    let mut own = move || match done.try_recv() {
-        Ok(Err(Stopped::Own(failure))) => Err(failure),
-        Ok(Ok(()) | Err(Stopped::Unwanted)) | Err(_) => Ok(()),
+    // It says how it ended before its end is seen. One that waits for more than the archive says nothing.
+    let own = async {
+        match tokio::time::timeout(SAID, &mut done).await {
+            Ok(Ok(Err(Stopped::Own(failure)))) => Err(failure),
+            _ => Ok(()),
+        }
     };
     // Nothing is begun in the node for what cannot be read at all.
     let Some(first) = interrupted(async { Ok(pieces.recv().await) }).await? else {
-        own()?;
+        own.await?;
         return Err(Failure::failed("the archive is empty"));
     };
     let (forward, body) = mpsc::channel(1);
@@ -191,35 +204,31 @@ async fn push(
             () = &mut carry => sent.await,
         }
     });
-    match sent.await {
-        // What could not be read here is why the rest did not go well there.
-        Err(failure) if failure.exit == Exit::Failed => own().and(Err(failure)),
-        sent => sent,
+    let sent = sent.await;
+    match sent {
+        // What could not be read here is why the rest did not go well there, or is missing there.
+        Ok(()) => own.await,
+        Err(failure) if failure.exit == Exit::Failed => own.await.and(Err(failure)),
+        Err(failure) => Err(failure),
     }
 }
 
 /// From a node to a node.
 async fn relay(client: &Client, mut archive: Body, to: &LabNode, request: &CopyIn) -> Result {
     let (pieces, body) = mpsc::channel::<Bytes>(QUEUE);
-    let carry = async move {
-        let mut progress = Progress::new();
-        while let Some(piece) = archive.next().await? {
-            progress.add(&piece);
-            if pieces.send(piece).await.is_err() {
-                break;
+    let ended = {
+        let mut carry = std::pin::pin!(carry(&mut archive, pieces));
+        let mut sent = std::pin::pin!(client.copy_in(to, request, body));
+        tokio::select! {
+            sent = &mut sent => sent,
+            carried = &mut carry => {
+                let sent = sent.await;
+                carried.and(sent)
             }
         }
-        Ok(())
     };
-    let mut carry = std::pin::pin!(carry);
-    let mut sent = std::pin::pin!(client.copy_in(to, request, body));
-    tokio::select! {
-        sent = &mut sent => sent,
-        carried = &mut carry => {
-            let sent = sent.await;
-            carried.and(sent)
-        }
-    }
+    ended?;
+    rest(&mut archive).await
 }
 
 /// Until it ends or a signal ends us.
