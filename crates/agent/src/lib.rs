@@ -12,8 +12,8 @@
 //! | `PUT /labs/{lab}?dry-run=true` | 200 `Plan`; nothing is changed |
 //! | `DELETE /labs/{lab}` | 202 [`wire::Accepted`] |
 //! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know; nothing is changed; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable` |
-//! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`] |
-//! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"` |
+//! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`]; 409 `unknown` if only its marks know the lab |
+//! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"`; 409 likewise |
 //! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`) | `text/plain`, chunk by chunk |
 //! | `GET /labs/{lab}/nodes/{node}/exec` | WebSocket, see below |
 //! | `GET /labs/{lab}/nodes/{node}/archive?path=P` (`&follow=true`) | `application/x-tar`: what is at P in the node, see below |

@@ -70,6 +70,7 @@ impl From<Refusal> for Problem {
         let busy = |kind| Self { retry_after: Some(1), ..new(503, kind, "Try again in a moment") };
         match refusal {
             Refusal::NoLab(_) => new(404, "no-lab", "No such lab"),
+            Refusal::Unknown(_) => new(409, "unknown", "Nothing is wanted of the lab"),
             Refusal::NoNode { .. } => new(404, "no-node", "No such node"),
             Refusal::NoOperation(_) => new(404, "no-operation", "No such operation"),
             Refusal::InProgress { operation, .. } => {

@@ -14,6 +14,12 @@ pub enum Refusal {
     /// There is no such lab.
     #[error("there is no lab `{0}` on this host; `netloom inspect --all` lists those that are")]
     NoLab(LabName),
+    /// Something of the lab is there by its marks, and nothing is wanted of it.
+    #[error(
+        "lab `{0}` is there, but this agent does not know what is wanted of it; `netloom adopt {0}` takes it back as it \
+             is, or deploy its file"
+    )]
+    Unknown(LabName),
     /// There is no such node in the lab.
     #[error("there is no node `{node}` in lab `{lab}`; it has {known}")]
     NoNode {

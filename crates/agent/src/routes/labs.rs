@@ -108,7 +108,7 @@ pub(super) async fn adopt(State(app): State<Shared>, Path(lab): Path<String>) ->
 /// `GET /labs/{lab}/desired`
 pub(super) async fn desired(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
     let name: LabName = parse(&lab)?;
-    let wish = app.engine.wishes().get(&name).ok_or(Refusal::NoLab(name))?;
+    let wish = app.engine.wishes().get(&name).ok_or(Refusal::NoLab(name)).map_err(|refusal| known(&app, refusal))?;
     Ok(tagged(json(StatusCode::OK, &Document::of(&wish)), wish.generation))
 }
 
@@ -131,5 +131,13 @@ pub(super) async fn patch(
     // `*`: whichever it has when it is the patch's turn.
     let any = headers.get(header::IF_MATCH).is_some_and(|tag| tag == "*");
     let request = EditRequest { patch, generation: generation.filter(|_| !any) };
-    outcome(app.engine.edit(&name, request).await)
+    outcome(app.engine.edit(&name, request).await.map_err(|refusal| known(&app, refusal)))
+}
+
+/// Tells a lab that only its marks know from one that is not there.
+fn known(app: &App, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::NoLab(name) if app.engine.inventory().snapshot().labs.contains_key(&name) => Refusal::Unknown(name),
+        other => other,
+    }
 }

@@ -78,7 +78,9 @@ fn a_damaged_state_file_is_said_and_moved_away_and_the_labs_are_adopted() {
         assert_eq!(node(&found, name)["pid"], node(&wanted, name)["pid"], "{found}");
     }
     host.netloom(&["inspect", "--name", "rich"]).code(0).says("`netloom adopt rich`");
-    host.netloom(&["export", "rich"]).code(2);
+    for needs in [&["export", "rich"][..], &["node", "stop", "rich/a"], &["link", "down", "rich", "a:eth1"]] {
+        host.netloom(needs).code(2).says("lab `rich` is there").says("`netloom adopt rich`");
+    }
 
     host.netloom(&["adopt", "--all"]).code(0).says("5 nodes, 5 links").says("2 `exec` commands").says("lab second");
     host.netloom(&["adopt", "--all"]).code(0).says("no lab that the agent does not know");
