@@ -54,7 +54,11 @@ fn follow(app: &App, lab: Option<LabName>, query: &RatesQuery) -> Answer {
         let (least, most) = (humantime::format_duration(FASTEST), humantime::format_duration(SLOWEST));
         return Err(bad_request(format!("`every` is from {least} to {most}")));
     }
-    let (rates, place) = app.engine.rates(lab.clone(), every)?;
+    let (mut rates, place) = app.engine.rates(lab.clone(), every)?;
+    if rates.borrow().is_some() {
+        // Somebody watches already: what was seen last is new to this one.
+        rates.mark_changed();
+    }
     let watcher = Watcher { lab, rates, _place: place, stop: app.stop.clone() };
     let response = axum::response::Sse::new(unfold(Some(watcher), async |watcher| watcher?.next().await));
     Ok(response.keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Child;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -102,6 +103,24 @@ fn on_a_terminal_the_picture_is_drawn_in_place_and_the_terminal_is_given_back() 
     assert_eq!((code, modes), (3, cooked));
     let (_, said) = shown.split_once("\x1b[?1049l").expect("the screen is given back first");
     assert!(said.contains("the agent has ended"), "{shown:?}");
+}
+
+#[test]
+fn a_second_watcher_sees_at_once_what_the_first_one_saw() {
+    let Some(host) = host() else { return };
+    let see = || {
+        let mut watch = host.start(&["inspect", "--name", "x", "--watch", "--every", "1m"]);
+        let mut line = String::new();
+        BufReader::new(watch.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "lab x: 2 of 2 nodes running, 1 of 1 link up\n");
+        watch
+    };
+    let begun = Instant::now();
+    for mut watch in [see(), see()] {
+        signal(&watch, Signal::INT);
+        watch.wait().unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_secs(50), "it waited for the next look");
 }
 
 #[test]
