@@ -52,7 +52,7 @@ impl Edit<'_> {
         let following = Following {
             client: self.client,
             title: self.title.clone(),
-            shown: if self.json { Shown::Json } else { Shown::Not },
+            shown: if self.json { Shown::Json } else { Shown::Late },
             timeout: None,
             go_on: format!("`netloom inspect --name {}` shows how the lab is", self.lab),
         };

@@ -13,6 +13,9 @@ use crate::failure::{Exit, Failure, Result};
 use crate::output;
 use crate::render::{Display, Known, Progress, Verbosity};
 
+/// How long something may take without that it is shown.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// How an operation is followed.
 pub(crate) struct Following<'a> {
     /// The agent.
@@ -34,16 +37,16 @@ pub(crate) enum Shown {
     Progress,
     /// Events on standard output, one per line, and the operation at the end.
     Json,
-    /// Not at all.
-    Not,
+    /// Progress on standard error, if it takes longer than a moment.
+    Late,
 }
 
 impl Following<'_> {
     /// Follows an operation until it ends; its view then.
     pub(crate) async fn to_the_end(&self, started: OperationView) -> Result<OperationView> {
         let verbosity = if self.shown == Shown::Progress { Verbosity::All } else { Verbosity::Nothing };
-        let display = Display::new(&self.title, verbosity);
-        let ended = self.watch(started, &display).await;
+        let mut display = Display::new(&self.title, verbosity);
+        let ended = self.watch(started, &mut display).await;
         display.end();
         let ended = ended?;
         if self.shown == Shown::Json {
@@ -52,7 +55,7 @@ impl Following<'_> {
         Ok(ended)
     }
 
-    async fn watch(&self, started: OperationView, display: &Display) -> Result<OperationView> {
+    async fn watch(&self, started: OperationView, display: &mut Display) -> Result<OperationView> {
         let path = format!("/operations/{}", segment(&started.id.0));
         let mut progress = Progress::default();
         if started.state.is_final() {
@@ -61,9 +64,18 @@ impl Following<'_> {
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
         let mut events = self.client.events(&format!("{path}/watch")).await?;
         let mut interrupts = Interrupts::new()?;
+        let late = tokio::time::sleep(MOMENT);
+        tokio::pin!(late);
+        let mut is_late = self.shown != Shown::Late;
         loop {
             let event = tokio::select! {
                 event = events.next_until(deadline) => event,
+                () = &mut late, if !is_late => {
+                    is_late = true;
+                    *display = Display::new(&self.title, Verbosity::All);
+                    display.begin(&mut progress);
+                    continue;
+                }
                 () = interrupts.next() => {
                     self.cancel(&path, &mut interrupts, display).await?;
                     continue;

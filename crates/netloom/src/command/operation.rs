@@ -30,7 +30,7 @@ async fn cancel(client: &Client, id: &str) -> Result {
     let path = format!("/operations/{}", segment(id));
     let accepted: Accepted = client.ask(&Method::DELETE, &path, None::<&()>).await?;
     let following =
-        Following { client, title: format!("operation {id}"), shown: Shown::Not, timeout: None, go_on: String::new() };
+        Following { client, title: format!("operation {id}"), shown: Shown::Late, timeout: None, go_on: String::new() };
     let ended = following.to_the_end(accepted.operation).await?;
     let verdict = match ended.state {
         OperationState::Cancelled => format!(

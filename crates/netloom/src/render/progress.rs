@@ -241,6 +241,16 @@ impl Display {
         }
     }
 
+    /// Shows how far it is when it has taken a while; without a bar also what it is at.
+    pub(crate) fn begin(&self, progress: &mut Progress) {
+        self.show(progress);
+        if self.bar.is_none() {
+            for step in progress.under_way() {
+                self.line(&format!("  {step} …"));
+            }
+        }
+    }
+
     /// Says a line without disturbing the bar.
     pub(crate) fn line(&self, line: &str) {
         match &self.bar {

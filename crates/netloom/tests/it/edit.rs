@@ -1,5 +1,7 @@
 //! Live edits by command line.
 
+use std::io::{BufRead, BufReader};
+
 use crate::lab::pair;
 use crate::sandbox::Sandbox;
 
@@ -108,4 +110,17 @@ fn an_exported_lab_is_the_file_that_changes_nothing() {
     host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
     assert_eq!(host.lab("x")["live"], serde_json::Value::Null);
     host.netloom(&["export", "y"]).code(2).says("no lab `y`");
+}
+
+#[test]
+fn an_edit_that_takes_long_says_what_it_is_at() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let stubborn = "    c: { cmd: \"sh -c 'trap : TERM; while :; do sleep 1; done'\" }\n";
+    let file = host.topology("x", &pair("x", stubborn));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let mut stop = host.start(&["node", "stop", "x/c"]);
+    let mut line = String::new();
+    BufReader::new(stop.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "  stop node c …\n");
+    stop.wait().unwrap();
 }
