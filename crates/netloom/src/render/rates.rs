@@ -7,19 +7,31 @@ use netloom_plan::NodeState;
 
 use super::{count, table, text};
 
-/// One lab: its nodes and the ends of its links.
+/// One lab: links with traffic, the most first, then its nodes, then all other links. So a window that is too small shows
+/// what flows.
 pub(crate) fn rates(rates: &Rates) -> String {
     let mut out = format!("lab {}: {}\n", rates.lab, summary(rates));
     if let Some(trouble) = &rates.trouble {
         let _ = writeln!(out, "not everything can be looked at: {trouble}");
     }
+    let (mut busy, idle): (Vec<&LinkRates>, Vec<&LinkRates>) = rates.links.iter().partition(|link| traffic(link) > 0.0);
+    busy.sort_by(|a, b| traffic(b).total_cmp(&traffic(a)));
+    if !busy.is_empty() {
+        let _ = write!(out, "\n{}", links(&busy));
+    }
     if !rates.nodes.is_empty() {
         let _ = write!(out, "\n{}", nodes(&rates.nodes));
     }
-    if !rates.links.is_empty() {
-        let _ = write!(out, "\n{}", links(&rates.links));
+    if !idle.is_empty() {
+        let _ = write!(out, "\n{}", links(&idle));
     }
     out
+}
+
+/// In bits per second; what one end sends is counted at the other too, so only the busier end says it.
+fn traffic(link: &LinkRates) -> f64 {
+    let end = |end: &EndRates| flows(end).filter_map(|flow| flow.bits_per_second).sum();
+    link.ends.iter().map(end).fold(0.0, f64::max)
 }
 
 /// All labs, one line each.
@@ -79,7 +91,7 @@ fn nodes(all: &[NodeRates]) -> String {
     text(table)
 }
 
-fn links(all: &[LinkRates]) -> String {
+fn links(all: &[&LinkRates]) -> String {
     let mut table = table(&["END", "TO", "STATE", "RECEIVED", "", "SENT", "", "DROPS", "ERRORS"]);
     for link in all {
         for (at, end) in link.ends.iter().enumerate() {
@@ -197,14 +209,23 @@ mod tests {
         insta::assert_snapshot!(rates(&lab), @r"
         lab x: 1 of 2 nodes running, 1 of 1 link up
 
-        NODE  STATE      READY  CPU    MEMORY
-        r1    running    yes    1.5 %  2.0 MiB
-        r2    exited(3)  no
-
         END      TO       STATE  RECEIVED            SENT                DROPS        ERRORS
         r1:eth1  r2:eth1  up     0 bit/s     0/s     8.0 Mbit/s  1.0k/s  0            0
         r2:eth1  r1:eth1  up     8.0 Mbit/s  1.0k/s                      10 (+5.0/s)  0
+
+        NODE  STATE      READY  CPU    MEMORY
+        r1    running    yes    1.5 %  2.0 MiB
+        r2    exited(3)  no
         ");
+        let mut more = lab.clone();
+        let link = |id: &str, bits: f64| {
+            let ends = serde_json::json!([{ "end": id, "rx": flow(bits, 0), "tx": null }]);
+            serde_json::from_value(serde_json::json!({ "id": id, "state": "up", "ends": ends })).unwrap()
+        };
+        more.links.splice(..0, [link("idle", 0.0), link("busy", 9_000_000.0)]);
+        let shown = rates(&more);
+        let at = ["busy", "r1:eth1", "NODE", "idle"].map(|text| shown.find(text).unwrap());
+        assert!(at.is_sorted(), "{shown}");
         insta::assert_snapshot!(all_rates(&[lab]), @r"
         LAB  NODES  LINKS  CPU    MEMORY   TRAFFIC             DROPS        ERRORS
         x    1/2    1/1    1.5 %  2.0 MiB  8.0 Mbit/s  1.0k/s  10 (+5.0/s)  0
