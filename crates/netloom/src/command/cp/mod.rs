@@ -241,7 +241,7 @@ async fn interrupted<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 fn by_signal() -> Failure {
-    Failure::ended("interrupted; what was not whole was taken away again")
+    Failure::ended("interrupted")
 }
 
 /// Bytes on a terminal, for what takes longer than a second.
