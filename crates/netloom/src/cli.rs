@@ -212,6 +212,9 @@ pub(crate) struct Cp {
     /// Copy what symbolic links lead to instead of the links
     #[arg(short = 'L', long = "follow-link")]
     pub(crate) follow_links: bool,
+    /// Accepted and without effect: directories are copied with what is in them
+    #[arg(short, long, hide = true)]
+    pub(crate) recursive: bool,
     /// What is copied; with `/.` at its end the content of a directory; `-` is a tar archive on standard input
     #[arg(value_name = "SRC")]
     pub(crate) from: OsString,
@@ -355,19 +358,20 @@ pub(crate) enum Node {
         #[arg(long)]
         json: bool,
     },
-    /// Stop what runs in a node, for good: until it is started, whatever is deployed
+    /// Stop what runs in nodes, for good: until it is started, whatever is deployed
     Stop(NodeTurn),
-    /// Start a node that was stopped, or has ended
+    /// Start nodes that were stopped, or have ended
     Start(NodeTurn),
-    /// Stop what runs in a node and start it again
+    /// Stop what runs in nodes and start it again
     Restart(NodeTurn),
 }
 
 /// `netloom node stop`, `start` and `restart`.
 #[derive(Debug, Args)]
 pub(crate) struct NodeTurn {
-    /// The node, as LAB/NODE
-    pub(crate) node: LabNode,
+    /// The nodes, as LAB/NODE
+    #[arg(required = true, value_name = "NODE")]
+    pub(crate) nodes: Vec<LabNode>,
     /// One event per line and the operation at the end
     #[arg(long)]
     pub(crate) json: bool,
@@ -513,6 +517,13 @@ mod tests {
         assert_eq!((node.lab.as_str(), node.node.as_str()), ("ospf", "r1"));
         assert!("ospf".parse::<LabNode>().is_err());
         assert!("ospf/".parse::<LabNode>().is_err());
+    }
+
+    #[test]
+    fn habits_of_other_programs_are_understood() {
+        Cli::try_parse_from(["netloom", "cp", "-r", "x/a:/etc", "."]).unwrap();
+        Cli::try_parse_from(["netloom", "node", "stop", "x/a", "x/b", "y/a"]).unwrap();
+        Cli::try_parse_from(["netloom", "node", "stop"]).unwrap_err();
     }
 
     fn exec(words: &[&str]) -> (Exec, Result<(Target, Vec<String>), String>) {

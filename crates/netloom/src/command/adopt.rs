@@ -5,9 +5,10 @@ use netloom_agent::wire::Accepted;
 use netloom_engine::{LabView, Layout};
 use netloom_model::LabName;
 
+use super::each;
 use crate::cli::Adopt;
 use crate::client::{Client, segment};
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output;
 
 /// Takes the labs back one after the other; one that is refused does not stop the others.
@@ -23,16 +24,7 @@ pub(crate) async fn run(options: Adopt, layout: &Layout) -> Result {
     if names.is_empty() && !json {
         return output::result("there is no lab that the agent does not know\n");
     }
-    let mut failed: Option<Failure> = None;
-    for name in names {
-        if let Err(failure) = one(&client, &name, json).await {
-            if let Some(before) = failed.take().and_then(|failure| failure.text) {
-                output::say(&before);
-            }
-            failed = Some(failure);
-        }
-    }
-    failed.map_or(Ok(()), Err)
+    each(names, async |name| one(&client, &name, json).await).await
 }
 
 async fn one(client: &Client, name: &LabName, json: bool) -> Result {

@@ -6,7 +6,7 @@ use netloom_engine::{LabView, Layout};
 use netloom_model::LabName;
 
 use super::follow::{Following, Shown};
-use super::lab_name;
+use super::{each, lab_name};
 use crate::cli::Destroy;
 use crate::client::{Client, segment};
 use crate::failure::{Failure, Result};
@@ -28,16 +28,7 @@ pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
     if names.is_empty() && !json {
         return output::result("there is no lab\n");
     }
-    let mut failed: Option<Failure> = None;
-    for name in names {
-        if let Err(failure) = one(&client, &name, json).await {
-            if let Some(before) = failed.take().and_then(|failure| failure.text) {
-                output::say(&before);
-            }
-            failed = Some(failure);
-        }
-    }
-    failed.map_or(Ok(()), Err)
+    each(names, async |name| one(&client, &name, json).await).await
 }
 
 async fn one(client: &Client, name: &LabName, json: bool) -> Result {

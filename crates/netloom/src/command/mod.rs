@@ -26,7 +26,21 @@ use netloom_model::LabName;
 use crate::cli::{Cli, Command};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, Result};
-use crate::topology;
+use crate::{output, topology};
+
+/// One after the other; one that fails does not stop the others. Each failure is said, the last one by the caller.
+async fn each<T>(all: impl IntoIterator<Item = T>, mut one: impl AsyncFnMut(T) -> Result) -> Result {
+    let mut failed: Option<Failure> = None;
+    for item in all {
+        if let Err(failure) = one(item).await {
+            if let Some(before) = failed.take().and_then(|failure| failure.text) {
+                output::say(&before);
+            }
+            failed = Some(failure);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
 
 /// Runs what was asked for. `agent` without more, and completions, need no client and are not in here.
 pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {

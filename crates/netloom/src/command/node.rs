@@ -1,13 +1,15 @@
 //! `netloom node`: a node is put in, or taken out with its links; what runs in it is stopped, started, restarted.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use netloom_engine::{Document, LabView, Layout, NodeEntry};
-use netloom_model::{Node as Spec, NodeName};
+use netloom_model::{LabName, Node as Spec, NodeName};
 use netloom_plan::NodeState;
 use serde_json::{Map, Value, json};
 
+use super::each;
 use super::edit::Edit;
 use crate::cli::{LabNode, Node, NodeAdd, NodeTurn};
 use crate::client::{Client, segment};
@@ -95,38 +97,54 @@ enum Turn {
     Restart,
 }
 
-async fn turn(NodeTurn { node, json }: &NodeTurn, turn: Turn, client: &Client) -> Result {
-    let LabNode { lab, node } = node;
-    let (word, done) = match turn {
-        Turn::Stop => ("stop", "is stopped"),
-        Turn::Start => ("start", "runs"),
-        Turn::Restart => ("restart", "is restarted"),
+/// One edit for all nodes of a lab, lab by lab; one that fails does not stop the others.
+async fn turn(NodeTurn { nodes, json }: &NodeTurn, turn: Turn, client: &Client) -> Result {
+    let mut labs: BTreeMap<&LabName, BTreeSet<&NodeName>> = BTreeMap::new();
+    for LabNode { lab, node } in nodes {
+        labs.entry(lab).or_default().insert(node);
+    }
+    each(labs, async |(lab, nodes)| turn_in(lab, &nodes, *json, turn, client).await).await
+}
+
+async fn turn_in(lab: &LabName, nodes: &BTreeSet<&NodeName>, json: bool, turn: Turn, client: &Client) -> Result {
+    let (word, one, many) = match turn {
+        Turn::Stop => ("stop", "is stopped", "are stopped"),
+        Turn::Start => ("start", "runs", "run"),
+        Turn::Restart => ("restart", "is restarted", "are restarted"),
     };
     // One that has ended by itself is wanted to run already: a start of it is a restart.
-    let has_ended = turn == Turn::Start && {
+    let ended: BTreeSet<NodeName> = if turn == Turn::Start {
         let view: LabView = client.get(&format!("/labs/{}", segment(lab))).await?;
-        let mut ended =
-            view.nodes.iter().filter(|view| matches!(view.state, NodeState::Exited { .. } | NodeState::Failed { .. }));
-        ended.any(|view| &view.name == node)
+        let ended = |state: &NodeState| matches!(state, NodeState::Exited { .. } | NodeState::Failed { .. });
+        view.nodes.into_iter().filter(|view| ended(&view.state)).map(|view| view.name).collect()
+    } else {
+        BTreeSet::new()
     };
-    let edit = Edit { client, lab, title: format!("node {word} {lab}/{node}"), json: *json };
+    let names = nodes.iter().map(|node| node.as_str()).collect::<Vec<_>>().join(", ");
+    let title = nodes.iter().map(|node| format!("{lab}/{node}")).collect::<Vec<_>>().join(" ");
+    let edit = Edit { client, lab, title: format!("node {word} {title}"), json };
     let patch = |wanted: &Document| {
-        let entry = find(wanted, node)?;
-        if entry.node.runtime.is_none() {
-            let kind = format!("{:?}", entry.node.kind).to_lowercase();
-            let text = format_args!(
-                "node `{node}` of lab `{lab}` is of kind `{kind}`: nothing runs in it that could be stopped or started"
-            );
-            return Err(Failure::input(text));
+        let mut changes = Map::new();
+        for node in nodes {
+            let entry = find(wanted, node)?;
+            if entry.node.runtime.is_none() {
+                let kind = format!("{:?}", entry.node.kind).to_lowercase();
+                let text = format_args!(
+                    "node `{node}` of lab `{lab}` is of kind `{kind}`: nothing runs in it that could be stopped or started"
+                );
+                return Err(Failure::input(text));
+            }
+            let change = match turn {
+                Turn::Stop => json!({ "state": "stopped" }),
+                Turn::Start if !ended.contains(*node) => json!({ "state": "running" }),
+                Turn::Start | Turn::Restart => json!({ "state": "running", "restarts": entry.restarts + 1 }),
+            };
+            changes.insert(node.to_string(), change);
         }
-        let change = match turn {
-            Turn::Stop => json!({ "state": "stopped" }),
-            Turn::Start if !has_ended => json!({ "state": "running" }),
-            Turn::Start | Turn::Restart => json!({ "state": "running", "restarts": entry.restarts + 1 }),
-        };
-        Ok(json!({ "nodes": { node.as_str(): change } }))
+        Ok(json!({ "nodes": changes }))
     };
-    edit.make_and_say(patch, &format!("node {node} {done}")).await
+    let done = if nodes.len() == 1 { format!("node {names} {one}") } else { format!("nodes {names} {many}") };
+    edit.make_and_say(patch, &done).await
 }
 
 /// The node of this name.

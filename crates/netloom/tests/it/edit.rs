@@ -124,3 +124,18 @@ fn an_edit_that_takes_long_says_what_it_is_at() {
     assert_eq!(line, "  stop node c …\n");
     stop.wait().unwrap();
 }
+
+#[test]
+fn several_nodes_are_stopped_and_started_at_once() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    for name in ["x", "y"] {
+        let file = host.topology(name, &pair(name, ""));
+        host.netloom(&["deploy", "-t", &file]).code(0);
+    }
+    let nodes = ["x/b", "y/a", "x/a"];
+    let turn = |word: &str| host.netloom(&[&["node", word], &nodes[..]].concat()).code(0).out;
+    assert_eq!(turn("stop"), "lab x: nodes a, b are stopped\nlab y: node a is stopped\n");
+    assert_eq!(turn("start"), "lab x: nodes a, b run\nlab y: node a runs\n");
+    host.netloom(&["node", "stop", "z/a", "y/a", "x/c"]).code(2).says("no node `c`").says("no lab `z`");
+    assert_eq!(host.netloom(&["node", "stop", "y/a"]).code(0).out, "lab y: node a is stopped\n");
+}
