@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 # shellcheck source=scripts/check-lib.sh
 . ../../scripts/check-lib.sh
 lab=bgp
-# Of a ping flow from h1 to h4, 50 packets a second. Three were lost where this was written; a second's worth is generous.
+# Of a ping flow from h1 to h4, 50 packets a second. A restart loses a few; a second's worth is generous.
 may_lose=50
 
 sessions_are_up() {
