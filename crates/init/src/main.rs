@@ -32,6 +32,8 @@ use std::process::exit;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use archive::plain;
+
 fn main() {
     let mut arguments = std::env::args();
     arguments.next();
@@ -59,19 +61,15 @@ fn limit_descriptors() {
 }
 
 fn usage() -> i32 {
-    complain("usage: netloom-init node <run dir> | exec --pid <pid> [options] -- <command>…");
+    complain(
+        "usage: netloom-init node <run dir> | exec --pid <pid> [options] -- <command>… | copy out|in [options] <path>",
+    );
     125
 }
 
 /// Says something on standard error; if nobody can hear it, nothing can be done about that.
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr(), "netloom: {text}");
-}
-
-/// "No such file or directory" without Rust's "(os error 2)".
-fn plain(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// As [`plain`], for errors of rustix.

@@ -30,7 +30,7 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Make what a topology file describes; only the difference is made
     Deploy(Deploy),
-    /// Show what is there: nodes, links, addresses
+    /// Show all labs, or one: nodes, links, addresses; with --watch what flows and what is used
     Inspect(Inspect),
     /// Run a command in one node, or in all running nodes at once
     Exec(Exec),
@@ -160,7 +160,7 @@ pub(crate) struct Inspect {
     /// The wire type
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show what flows and what is used, again and again until ctrl-C; with --json one line each time
+    /// Show what flows and what is used, again and again until `q` or ctrl-C; with --json one line each time
     #[arg(short, long)]
     pub(crate) watch: bool,
     /// How often, for example 500ms; from 200ms to 1m

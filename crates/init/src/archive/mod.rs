@@ -33,7 +33,7 @@ impl Trouble {
 type Result<T> = std::result::Result<T, Trouble>;
 
 /// "no such file or directory" without Rust's "(os error 2)".
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
