@@ -45,7 +45,7 @@ test-crash: rust ## kill the agent at every place where it changes state, and se
 	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints
 	$(SUDO) $(TARGET)/release/netloom-crash all --jobs 2 --netloom $(TARGET)/release/netloom-failpoints --ledger $(TARGET)/crash-ledger.jsonl
 
-# About 45 s on two cores. What the kernel of this machine may lack, and what would change the machine: dummy
+# Up to three minutes on two busy cores. What the kernel of this machine may lack, and what would change the machine: dummy
 # links, cgroup v2, limits of the host, the clock. Emulated, so no KVM is needed.
 test-vm: rust vm ## run the tests that need another kernel in a virtual machine
 	scripts/vm/run.sh

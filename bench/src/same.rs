@@ -45,7 +45,7 @@ pub(crate) fn check(agent: &Agent, floor: &Floor, kernel: &Kernel) -> Result<()>
     kernel.settle()?;
 
     let only = |some: &BTreeSet<String>, others: &BTreeSet<String>| {
-        some.difference(others).map(|line| format!("\n    {line}")).collect::<String>()
+        some.difference(others).map(|line| format!("\n    {line}")).collect::<Vec<_>>().concat()
     };
     let (netloom, floor) = (only(&ours, &theirs), only(&theirs, &ours));
     ensure!(

@@ -236,9 +236,12 @@ impl Sandbox {
         traces.retain(|trace| trace != "mount /proc/sys/kernel/random/boot_id");
         traces.retain(|trace| !own.iter().any(|own| trace.strip_prefix("file ") == Some(own)));
         // Copies of what other tests had mounted when this sandbox began; they go when the originals do.
-        let root = format!("mount {}/", self.root.path().display());
+        let [root, labs] = [&self.root, &self.labs].map(|own| format!("mount {}", own.path().display()));
+        let temporary = format!("mount {}/", std::env::temp_dir().display());
         traces.retain(|trace| {
-            !trace.starts_with("mount ") || trace.starts_with(&root) || !trace.contains("/run/netloom/")
+            let others =
+                trace.starts_with(&temporary) || trace.starts_with("mount ") && trace.contains("/run/netloom/");
+            !others || trace.starts_with(&root) || trace.starts_with(&labs)
         });
         // Cgroups are the host's: those of other agents, of tests that run beside this one, are not looked at.
         for instance in self.instances() {

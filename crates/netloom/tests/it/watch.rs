@@ -1,7 +1,6 @@
 //! `inspect --watch`: what flows, as long as somebody looks.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -131,7 +130,7 @@ fn the_watch_is_ended_also_while_nobody_takes_what_it_shows() {
     let mut watch = host.command(NETLOOM);
     watch.args(["inspect", "--watch", "--every", "200ms", "--json"]).stdout(full);
     let mut watch = watch.spawn().unwrap();
-    host.until("it has something to show", |host| samples(host) > 2);
+    host.until("it has something to show", |host| samples(host) > 2.0);
     signal(&watch, Signal::INT);
     host.until("it has ended", |_| watch.try_wait().unwrap().is_some_and(|status| status.code() == Some(0)));
 }

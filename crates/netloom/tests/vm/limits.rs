@@ -69,8 +69,9 @@ fn start(host: &Sandbox) {
 }
 
 fn ten_in_a_row(host: &Sandbox) -> String {
-    let nodes: String = (0..10).map(|n| format!("    n{n}:\n")).collect();
-    let links: String = (1..10).map(|n| format!("    - endpoints: [\"n{}:eth1\", \"n{n}:eth2\"]\n", n - 1)).collect();
+    let nodes = (0..10).map(|n| format!("    n{n}:\n")).collect::<Vec<_>>().concat();
+    let link = |n| format!("    - endpoints: [\"n{}:eth1\", \"n{n}:eth2\"]\n", n - 1);
+    let links = (1..10).map(link).collect::<Vec<_>>().concat();
     let text = format!(
         "name: row\ntopology:\n  defaults: {{ kind: linux, runtime: namespace, cmd: sleep 100000 }}\n  nodes:\n{nodes}  \
          links:\n{links}"
