@@ -180,7 +180,7 @@ fn a_bridge_that_another_agents_lab_is_on_outlives_its_maker_with_the_reason() {
     let mut destroy = destroy.spawn().unwrap();
     let mut said = BufReader::new(destroy.stderr.take().unwrap()).lines().map_while(Result::ok);
     // On a thread of its own: a pipe is read without end as long as nothing is said.
-    let (heard, waits) = mpsc::channel();
+    let (heard, waits) = mpsc::sync_channel(1);
     thread::spawn(move || heard.send(said.any(|line| line.contains("it still has ports: nl-p-3"))));
     assert_eq!(waits.recv_timeout(PATIENCE), Ok(true), "it says what it waits for");
     two.netloom(&["exec", "used/c", "--", "ip", "link", "show", "dev", "eth1"]).code(0).says("LOWER_UP");
