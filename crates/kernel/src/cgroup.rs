@@ -200,11 +200,13 @@ impl Cgroups {
             }
             point!("cgroup.group-removed");
             for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
-                // Not empty, or gone already: either way the rest is not ours to remove.
-                if fs::remove_dir(hierarchy.mount.join(above)).is_err() {
-                    break;
+                match fs::remove_dir(hierarchy.mount.join(above)) {
+                    Ok(()) => point!("cgroup.parent-removed"),
+                    // Perhaps by an agent that died just then: those above may be empty, too.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    // Not empty: the rest is not ours to remove.
+                    Err(_) => break,
                 }
-                point!("cgroup.parent-removed");
             }
         }
         errors
@@ -422,6 +424,26 @@ mod tests {
         let mountinfo = "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
         let found = hierarchies(mountinfo, "0::/x", |_| Ok("cpuset cpu io memory pids\n".into()));
         assert_eq!(needed(&found[0], Limits { cpu_millis: Some(1), memory_bytes: Some(1) }), ["cpu", "memory"]);
+    }
+
+    #[test]
+    fn a_removal_that_died_half_way_is_completed_by_the_next() {
+        let mount = tempfile::tempdir().unwrap();
+        let hierarchy = Hierarchy {
+            mount: mount.path().to_owned(),
+            version: Version::V1,
+            controllers: BTreeSet::new(),
+            always: true,
+        };
+        let cgroups = Cgroups { hierarchies: vec![hierarchy] };
+        let group = Path::new("netloom/ab12/lab/r1");
+        // The group and its lab's are gone, those above are not.
+        fs::create_dir_all(mount.path().join("netloom/ab12")).unwrap();
+        assert!(cgroups.remove(group, Instant::now()).is_empty());
+        assert!(!mount.path().join("netloom").exists());
+        fs::create_dir_all(mount.path().join("netloom/ab12/other")).unwrap();
+        assert!(cgroups.remove(group, Instant::now()).is_empty());
+        assert!(mount.path().join("netloom/ab12/other").exists(), "what others have stays");
     }
 
     #[test]
