@@ -186,3 +186,26 @@ async fn a_layer_that_outlives_its_node_is_only_for_one_that_was_made_for_the_sa
     assert!(upper.join("written").exists());
     stage.delete("r1").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_start_of_a_node_that_an_agent_died_over_ends_when_its_init_has_spoken() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = one(json!({}));
+    stage.up(&lab, "r1").await.unwrap();
+    let (status, aside) = (stage.run("r1").join("status.json"), stage.run("r1").join("status.aside"));
+    // As it is while its init is at work on its root, and whoever started it is gone.
+    std::fs::rename(&status, &aside).unwrap();
+    let (second, inventory) = agent(&stage.layout);
+    let (order, context) = (order(&lab, "r1"), context());
+    let start = second.start(&order, &context);
+    tokio::pin!(start);
+    let early = tokio::time::timeout(Duration::from_millis(100), &mut start).await;
+    assert!(early.is_err(), "it has ended before the node runs: {early:?}");
+    std::fs::rename(&aside, &status).unwrap();
+    start.await.unwrap();
+    until(&inventory, "r1", is_running).await;
+    stage.delete("r1").await;
+}

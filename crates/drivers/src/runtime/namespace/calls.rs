@@ -13,10 +13,13 @@ use tokio::net::unix::pipe;
 
 use super::fault::Fault;
 use super::life::Ground;
+use super::observe::Seen;
 use super::{Key, Shared, plain};
 
 /// How long a node has to end after TERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether the init of an agent that died has said how its start went: that takes 10 ms or so.
+const LISTEN: Duration = Duration::from_millis(5);
 
 impl Shared {
     pub(super) async fn start_node(
@@ -28,7 +31,7 @@ impl Shared {
         let (spawner, program) = self.starter()?;
         let prepare = move |ground: &Ground| ground.prepare(&order, &program, deadline);
         let prepared = self.files(deadline, prepare).await??;
-        let Some((netns, command)) = prepared else { return Ok(()) };
+        let Some((netns, command)) = prepared else { return self.hear(&key, deadline).await };
         let mut spawned = spawner.spawn(Surroundings::Node(netns), command, deadline).await?;
         point!("node.start.spawned");
         let answer = match spawned.child.stdout.take() {
@@ -45,6 +48,27 @@ impl Shared {
         self.observe(&key).await;
         point!("node.start.done");
         result
+    }
+
+    /// Waits until an init has said how its start went, and reports that. The pipe of one that another life of the agent
+    /// started went with that life; its status file is all that is left, and nobody announces it.
+    async fn hear(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(), Fault> {
+        loop {
+            let (lab, node) = key.clone();
+            let look = self.files(deadline, move |ground| ground.look(&lab, &node)).await?;
+            let seen = look.map_err(Fault::again)?;
+            let Some(process) = seen.filter(Seen::is_silent).and_then(|seen| seen.process) else { break };
+            let next = Instant::now() + LISTEN;
+            if next >= deadline {
+                // As one that this life started: it hangs.
+                let _ = process.signal(Signal::KILL);
+                self.observe(key).await;
+                return Err(ErrorClass::Deadline.into());
+            }
+            tokio::time::sleep_until(next.into()).await;
+        }
+        self.observe(key).await;
+        Ok(())
     }
 
     pub(super) async fn stop_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {

@@ -79,6 +79,11 @@ impl Seen {
         }
     }
 
+    /// Whether its init lives and has not said yet how its start went.
+    pub(super) fn is_silent(&self) -> bool {
+        self.process.is_some() && self.status.is_none()
+    }
+
     /// Whether its init has said its last word and is about to be gone.
     pub(super) fn is_ending(&self) -> bool {
         let ended = |status: &Status| matches!(status.phase, Phase::Exited { .. } | Phase::Failed { .. });
