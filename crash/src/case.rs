@@ -14,11 +14,17 @@ pub(crate) enum Scenario {
     Change,
     /// A cable of a running lab is cut.
     Link,
+    /// A node of a running lab is started again.
+    Restart,
+    /// A node of a running lab is stopped.
+    Halt,
+    /// A node that was stopped is started.
+    Wake,
     /// A running lab is destroyed.
     Destroy,
     /// An agent starts after a crash that came just when a deploy was stored.
     Recover,
-    /// An agent starts after a crash that came just when the links were made, but not complete.
+    /// An agent starts after a crash that came when all nodes were made, none ran, and links were made but not complete.
     Mend,
     /// An agent starts after a crash that came just when a destroy was stored.
     Undo,
@@ -27,8 +33,19 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 8] =
-        [Self::Deploy, Self::Change, Self::Link, Self::Destroy, Self::Recover, Self::Mend, Self::Undo, Self::Stop];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Deploy,
+        Self::Change,
+        Self::Link,
+        Self::Restart,
+        Self::Halt,
+        Self::Wake,
+        Self::Destroy,
+        Self::Recover,
+        Self::Mend,
+        Self::Undo,
+        Self::Stop,
+    ];
 
     /// The point at which the agent dies before the scenario begins, where it begins with a crash.
     pub(crate) fn first_crash(self) -> Option<&'static str> {
@@ -36,8 +53,20 @@ impl Scenario {
             Self::Recover => Some("operation.stored"),
             Self::Mend => Some("link.created"),
             Self::Undo => Some("operation.destroy.stored"),
-            Self::Deploy | Self::Change | Self::Link | Self::Destroy | Self::Stop => None,
+            Self::Deploy
+            | Self::Change
+            | Self::Link
+            | Self::Restart
+            | Self::Halt
+            | Self::Wake
+            | Self::Destroy
+            | Self::Stop => None,
         }
+    }
+
+    /// Whether it starts or ends processes of nodes, so that the death of one in the middle of it is of interest.
+    pub(crate) fn turns_nodes(self) -> bool {
+        matches!(self, Self::Deploy | Self::Change | Self::Restart | Self::Halt | Self::Wake | Self::Recover)
     }
 }
 
@@ -47,6 +76,9 @@ impl fmt::Display for Scenario {
             Self::Deploy => "deploy",
             Self::Change => "change",
             Self::Link => "link",
+            Self::Restart => "restart",
+            Self::Halt => "halt",
+            Self::Wake => "wake",
             Self::Destroy => "destroy",
             Self::Recover => "recover",
             Self::Mend => "mend",
@@ -69,7 +101,7 @@ pub(crate) enum Event {
     Moment { after: u64 },
     /// The init of a node is killed after this time; the agent lives.
     Node { after: u64 },
-    /// The agent's binary is replaced, and the agent started again.
+    /// The agent's binary is replaced while it runs; then it is stopped, and the new one started.
     Upgrade,
 }
 
@@ -79,6 +111,23 @@ pub(crate) struct Case {
     pub(crate) scenario: Scenario,
     pub(crate) event: Event,
     pub(crate) seed: u64,
+}
+
+impl Case {
+    /// The case of a name as [`Display`](fmt::Display) writes it; `None` if it is only the beginning of one, or of none.
+    pub(crate) fn named(name: &str, seed: u64) -> Option<Self> {
+        let (scenario, event) = name.split_once('/')?;
+        let scenario = Scenario::ALL.into_iter().find(|known| known.to_string() == scenario)?;
+        let event = match event.split_once(':') {
+            None if event == "nothing" => Event::Nothing,
+            None if event == "upgrade" => Event::Upgrade,
+            None => return None,
+            Some(("moment", after)) => Event::Moment { after: after.strip_suffix("us")?.parse().ok()? },
+            Some(("node", after)) => Event::Node { after: after.strip_suffix("us")?.parse().ok()? },
+            Some((name, passage)) => Event::Point { name: name.to_owned(), passage: passage.parse().ok()? },
+        };
+        Some(Self { scenario, event, seed })
+    }
 }
 
 impl fmt::Display for Case {

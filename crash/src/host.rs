@@ -1,6 +1,8 @@
 //! The host of one case, from inside its sandbox: the command line, the agent, and what the agent was told to do.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -102,6 +104,21 @@ impl Host {
         command.spawn().context("netloom")
     }
 
+    /// Puts another file in the place of the program, as one that installs a new version does.
+    pub(crate) fn replace_binary(&self) -> Result<()> {
+        let new = self.netloom.with_extension("new");
+        fs::copy(&self.netloom, &new)?;
+        Ok(fs::rename(new, &self.netloom)?)
+    }
+
+    /// Whether the agent that runs is of the file that is there now.
+    pub(crate) fn runs_what_is_there(&self) -> Result<bool> {
+        let agent = Self::agent()?.context("no agent runs")?;
+        let (runs, there) =
+            (fs::metadata(format!("/proc/{}/exe", agent.identity().pid))?, fs::metadata(&self.netloom)?);
+        Ok((runs.dev(), runs.ino()) == (there.dev(), there.ino()))
+    }
+
     /// The agent, if one runs.
     pub(crate) fn agent() -> Result<Option<Process>> {
         for (pid, ..) in processes() {
@@ -122,13 +139,16 @@ impl Host {
     }
 
     /// Returns when all processes of the program are gone. One that was killed has an end that takes a moment, in which
-    /// its first thread is gone already and its sockets are still open.
-    pub(crate) fn all_gone(&self, deadline: Instant) -> Result<bool> {
+    /// its first thread is gone already and its sockets are still open; and a child that it was just making still is
+    /// what it was itself, by another name.
+    pub(crate) fn all_gone(&self) -> Result<bool> {
+        let deadline = Instant::now() + GONE;
         let name = self.netloom.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         // The kernel keeps 15 bytes of a name.
         let name = &name[..name.len().min(15)];
         for (pid, of, _) in processes() {
-            if of == name
+            let is_ours = of == name || fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.netloom);
+            if is_ours
                 && let Some(process) = Process::open(pid)?
                 && !process.wait_until(deadline)?
             {
@@ -200,8 +220,41 @@ impl Orders {
 
     /// The points that were passed, in order.
     pub(crate) fn trace(&self) -> Vec<String> {
+        self.passages().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// How often each was passed, by the process that passed it most often: each counts for itself.
+    pub(crate) fn passed(&self) -> BTreeMap<String, usize> {
+        let mut of_each: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for passage in self.passages() {
+            *of_each.entry(passage).or_default() += 1;
+        }
+        let mut most = BTreeMap::new();
+        for ((name, _), count) in of_each {
+            let known = most.entry(name).or_insert(count);
+            *known = count.max(*known);
+        }
+        most
+    }
+
+    /// The points that were passed, and by whom.
+    fn passages(&self) -> Vec<(String, String)> {
         let trace = self.files.as_ref().and_then(|[_, trace, _]| fs::read_to_string(trace).ok());
-        trace.unwrap_or_default().lines().map(str::to_owned).collect()
+        let lines = trace.unwrap_or_default();
+        lines
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, pid)| (name.to_owned(), pid.to_owned()))
+            .collect()
+    }
+
+    /// The files that stand in the way of points that wait, by their order.
+    pub(crate) fn hold(&self, point: &str) -> Result<(PathBuf, Self)> {
+        let [log, ..] = self.files.as_ref().context("no orders")?;
+        let gate = log.with_extension("gate");
+        fs::write(&gate, b"")?;
+        let failpoint = format!("{point}=block:{},{}", gate.display(), self.failpoint);
+        Ok((gate, Self { failpoint, files: self.files.clone() }))
     }
 }
 

@@ -25,6 +25,7 @@ mod table;
 mod topology;
 mod traces;
 mod traffic;
+mod wanted;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,9 +48,10 @@ enum What {
     All(outside::Options),
     /// Twenty cases, one or two of each kind.
     Few(outside::Options),
-    /// Only the cases whose name begins with this, for example `change/link.` or `deploy/store.after-commit:1`.
+    /// Only the cases whose name begins with this, for example `change/link.`; or the one of this name, for example
+    /// `deploy/store.after-commit:1` or `destroy/moment:73210us`.
     Only {
-        /// The beginning of the names.
+        /// The name, or the beginning of several.
         name: String,
         #[command(flatten)]
         options: outside::Options,
@@ -67,9 +69,9 @@ enum What {
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().what {
-        What::All(options) => outside::run(&options, outside::Choice::All),
-        What::Few(options) => outside::run(&options, outside::Choice::Few),
-        What::Only { name, options } => outside::run(&options, outside::Choice::Only(name)),
+        What::All(options) => outside::run(&options, &outside::Choice::All),
+        What::Few(options) => outside::run(&options, &outside::Choice::Few),
+        What::Only { name, options } => outside::run(&options, &outside::Choice::Only(name)),
         What::Inside { case, netloom, root } => {
             let case: Case = serde_json::from_str(&case).context("the case")?;
             println!("{}", serde_json::to_string(&inside::run(&case, netloom, &root))?);

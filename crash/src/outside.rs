@@ -1,6 +1,6 @@
 //! The matrix: which cases there are, and how each is run in a sandbox of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
@@ -14,9 +14,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use netloom_engine::Layout;
 use netloom_failpoint::ALL;
+use serde::Serialize;
 
 use crate::case::{Case, Event, Random, Scenario};
-use crate::ledger::{Entry, Verdict, summary};
+use crate::ledger::{Entry, Summary, Verdict, killers};
 use crate::table;
 use crate::traces::cgroups;
 
@@ -51,7 +52,7 @@ pub(crate) enum Choice {
 }
 
 /// Runs the cases, writes the ledger, prints the summary. Fails unless every case is as it should be.
-pub(crate) fn run(options: &Options, choice: Choice) -> Result<ExitCode> {
+pub(crate) fn run(options: &Options, choice: &Choice) -> Result<ExitCode> {
     let netloom =
         options.netloom.canonicalize().with_context(|| format!("{}: build it first", options.netloom.display()))?;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |time| time.as_secs());
@@ -61,27 +62,33 @@ pub(crate) fn run(options: &Options, choice: Choice) -> Result<ExitCode> {
     let bench = Bench { netloom, ledger: Mutex::new(ledger), entries: Mutex::default() };
     let started = Instant::now();
     let impossible = table::impossible().len();
-    let problems = match choice {
+    let mut problems = match choice {
         Choice::Few => {
             bench.all(&table::few(seed), options.jobs)?;
             Vec::new()
         }
         Choice::All => matrix(&bench, options, seed, "")?,
-        Choice::Only(name) => matrix(&bench, options, seed, &name)?,
+        Choice::Only(name) => match Case::named(name, seed) {
+            Some(case) => bench.all(&[case], 1).map(|_| Vec::new())?,
+            None => matrix(&bench, options, seed, name)?,
+        },
     };
     let entries = bench.entries.into_inner().unwrap_or_else(PoisonError::into_inner);
     ensure!(!entries.is_empty(), "there is no such case");
-    for problem in &problems {
-        println!("{problem}");
+    if matches!(choice, Choice::All) {
+        let killers = killers(&entries);
+        let never = ALL.iter().filter(|name| !killers.contains(*name));
+        problems.extend(never.map(|name| format!("{name}: killed no agent in any scenario")));
     }
-    println!(
-        "{}{} s, seed {seed}, ledger {}",
-        summary(&entries, impossible),
-        started.elapsed().as_secs(),
-        options.ledger.display()
-    );
-    let good = problems.is_empty() && entries.iter().all(|entry| entry.verdict == Verdict::Ok);
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let summary = Summary::of(&entries, impossible, seed, started.elapsed().as_secs(), problems);
+    write_line(&mut bench.ledger.into_inner().unwrap_or_else(PoisonError::into_inner), &summary)?;
+    println!("ledger {}\n{}", options.ledger.display(), summary.text(&entries).trim_end());
+    Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_line(ledger: &mut fs::File, line: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(line)? + "\n";
+    Ok(ledger.write_all(line.as_bytes())?)
 }
 
 /// Looks at what each scenario passes when nothing happens, compares that with what is declared, and runs the cases.
@@ -95,13 +102,10 @@ fn matrix(bench: &Bench, options: &Options, seed: u64, only: &str) -> Result<Vec
     let mut cases = Vec::new();
     let mut random = Random::new(seed);
     for (scenario, entry) in scenarios.into_iter().zip(calm) {
-        let mut passed: BTreeMap<&str, usize> = BTreeMap::new();
-        for name in &entry.trace {
-            *passed.entry(name).or_default() += 1;
-        }
+        let passed = entry.passed;
         let declared: BTreeSet<&str> = table::passed_in(scenario).collect();
         for name in ALL {
-            match (passed.get(name), declared.contains(name)) {
+            match (passed.get(*name), declared.contains(name)) {
                 (Some(_), false) => problems.push(format!("{scenario}/{name}: declared impossible, but it is passed")),
                 (None, true) => {
                     problems.push(format!("{scenario}/{name}: not passed; declare it impossible or reach it"));
@@ -113,12 +117,12 @@ fn matrix(bench: &Bench, options: &Options, seed: u64, only: &str) -> Result<Vec
             |name: &str, passage| Case { scenario, event: Event::Point { name: name.to_owned(), passage }, seed };
         for (name, count) in passed {
             let passages: BTreeSet<usize> = [1, count.div_ceil(2), count].into();
-            cases.extend(passages.into_iter().map(|passage| point(name, passage)));
+            cases.extend(passages.into_iter().map(|passage| point(&name, passage)));
         }
         for _ in 0..options.moments {
             let after = random.below(entry.command_us);
             cases.push(Case { scenario, event: Event::Moment { after }, seed: random.below(u64::MAX) });
-            if matches!(scenario, Scenario::Deploy | Scenario::Change | Scenario::Recover) {
+            if scenario.turns_nodes() {
                 let after = random.below(entry.command_us);
                 cases.push(Case { scenario, event: Event::Node { after }, seed: random.below(u64::MAX) });
             }
@@ -149,10 +153,7 @@ impl Bench {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let entry = self.one(case.clone())?;
                     println!("{}", entry.line());
-                    let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-                    serde_json::to_writer(&*ledger, &entry)?;
-                    ledger.write_all(b"\n")?;
-                    drop(ledger);
+                    write_line(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner), &entry)?;
                     self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry.clone());
                     let at = cases.iter().position(|other| std::ptr::eq(other, case)).expect("it is one of them");
                     *done[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(entry);
@@ -166,13 +167,15 @@ impl Bench {
         taken.map(|entry| entry.context("a case was not run")).collect()
     }
 
-    /// Runs a case; when its passage is not reached this time, an earlier one.
+    /// Runs a case; when its passage or its moment is not reached this time, an earlier one.
     fn one(&self, mut case: Case) -> Result<Entry> {
         loop {
             let entry = self.sandboxed(&case)?;
             match &mut case.event {
-                // How often a point is passed depends on how steps fall together.
-                Event::Point { passage, .. } if entry.verdict == Verdict::NotReached && *passage > 1 => *passage /= 2,
+                _ if entry.verdict != Verdict::NotReached => return Ok(entry),
+                // How often a point is passed depends on how steps fall together, and how long all takes on the machine.
+                Event::Point { passage, .. } if *passage > 1 => *passage /= 2,
+                Event::Moment { after } | Event::Node { after } if *after > 0 => *after /= 2,
                 _ => return Ok(entry),
             }
         }

@@ -17,8 +17,8 @@ topology:
     u1:
     u2:
     a: { cpu: 0.5, exec: ["sh -c 'echo done >>/done'"] }
-    b: { cmd: sleep 100000, env: { SHAPE: before } }
-    c: { image: before }
+    b: { cmd: sleep 100000, env: { SHAPE: before }, exec: ["true"] }
+    c: { network-mode: none }
     gone:
     xbr0: { kind: bridge }
   links:
@@ -32,8 +32,8 @@ topology:
     - { endpoints: ["a:eth4", "host:xup0"] }
 "#;
 
-/// And after it: `a` gets other limits (live), `b` another environment (restart), `c` another image (recreate), `gone` goes
-/// and two with long names come, one bridge gives way to another, one link another MTU and address.
+/// And after it: `a` gets other limits (live), `b` another environment (restart), `c` another network mode (recreate), `gone`
+/// goes and two with long names come, one bridge gives way to another, one link another MTU and address.
 pub(crate) const AFTER: &str = r#"name: x
 topology:
   defaults: { kind: linux, runtime: namespace }
@@ -41,8 +41,8 @@ topology:
     u1:
     u2:
     a: { cpu: 0.25, memory: 64MB, exec: ["sh -c 'echo done >>/done'"] }
-    b: { cmd: sleep 100000, env: { SHAPE: after } }
-    c: { image: after, exec: ["true", "true"] }
+    b: { cmd: sleep 100000, env: { SHAPE: after }, exec: ["true"] }
+    c: { exec: ["true", "sh -c 'exit 0'"] }
     long-0123456789-0123456789-0123456789-0123456789-0123456789-one:
     long-0123456789-0123456789-0123456789-0123456789-0123456789-two:
     xbr1: { kind: bridge }
@@ -57,6 +57,21 @@ topology:
     - { endpoints: ["u1:eth2", "xbr1:xp2"] }
 "#;
 
+/// Of the lab before the change what no node has to wait for.
+pub(crate) const BRIDGE: &str = r"name: x
+topology:
+  nodes:
+    xbr0: { kind: bridge }
+";
+
+/// How many nodes of the lab before the change run something.
+pub(crate) const RUNNING: usize = 6;
+/// The interfaces that the host has of the lab before the change, and of the one after it.
+pub(crate) const HOST_BEFORE: [&str; 4] = ["xbr0", "xp1", "xp2", "xup0"];
+pub(crate) const HOST_AFTER: [&str; 3] = ["xbr1", "xp1", "xp2"];
+
+/// The node that is stopped, started and started again.
+pub(crate) const TURNED: &str = "b";
 /// The end whose cable is cut.
 pub(crate) const CUT: &str = "a:eth1";
 /// The nodes of the lab that no change touches.

@@ -1,6 +1,6 @@
 //! Everything that could be left behind on a host: interfaces, mounts, processes, cgroups, files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,11 +32,7 @@ impl Traces {
     /// Looks at this host, whose agent has this layout. Neither an agent nor anything else of ours may run.
     pub(crate) fn look(layout: &Layout) -> Result<Self> {
         let mut found = Vec::new();
-        let links = Command::new("ip").args(["-o", "link", "show"]).output().context("ip")?;
-        for line in String::from_utf8_lossy(&links.stdout).lines() {
-            let name = line.split(' ').nth(1).unwrap_or_default();
-            found.push(format!("link {}", name.trim_end_matches(':')));
-        }
+        found.extend(interfaces()?.into_iter().map(|name| format!("link {name}")));
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let own = layout.pins().display().to_string();
         let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
@@ -80,6 +76,47 @@ impl Traces {
         gone.retain(|trace| !trace.starts_with("gone: mount "));
         [more(self, before, ""), gone].concat()
     }
+}
+
+/// The nodes of a lab of which there is any trace, be it only a directory.
+pub(crate) fn nodes_with_traces(layout: &Layout, lab: &str) -> Result<BTreeSet<String>> {
+    let mut nodes = BTreeSet::new();
+    let container = format!("clab-{lab}-");
+    for path in below(layout.root()) {
+        let path = path.strip_prefix(layout.root()).context("it is below")?;
+        let words: Vec<&str> = path.iter().filter_map(|word| word.to_str()).collect();
+        match words.as_slice() {
+            ["run", "netloom", "netns" | "nodes", of, node, ..] | ["var", "lib", "netloom", "layers", of, node, ..]
+                if *of == lab =>
+            {
+                nodes.insert((*node).to_owned());
+            }
+            ["run", "netns", name] => nodes.extend(name.strip_prefix(&container).map(str::to_owned)),
+            _ => {}
+        }
+    }
+    for group in cgroups(layout) {
+        let mut words = group.iter().rev().filter_map(|word| word.to_str());
+        if let (Some(node), Some(of)) = (words.next(), words.next())
+            && of == lab
+        {
+            nodes.insert(node.to_owned());
+        }
+    }
+    Ok(nodes)
+}
+
+/// The interfaces that this namespace has beside the loopback.
+pub(crate) fn on_host() -> Result<BTreeSet<String>> {
+    Ok(interfaces()?.into_iter().filter(|name| name != "lo").collect())
+}
+
+fn interfaces() -> Result<Vec<String>> {
+    let links = Command::new("ip").args(["-o", "link", "show"]).output().context("ip")?;
+    let names = String::from_utf8_lossy(&links.stdout);
+    // `2: xp1@if3: <…`, where the namespace of the peer is known.
+    let name = |line: &str| Some(line.split(' ').nth(1)?.trim_end_matches(':').split('@').next()?.to_owned());
+    Ok(names.lines().filter_map(name).collect())
 }
 
 /// All processes: number, name, and whether nothing is left of its first thread but its entry.

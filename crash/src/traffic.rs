@@ -21,6 +21,8 @@ use netloom_kernel::Netns;
 use crate::host::pause;
 
 const PERIOD: Duration = Duration::from_millis(1);
+/// Datagrams that are sent at once when the machine held the sender back; more than that a queue might drop.
+const BURST: u64 = 64;
 /// Bytes of a piece of the stream.
 const PIECE: usize = 16 * 1024;
 /// Without a byte for so long the stream counts as broken, and so does one that takes none.
@@ -32,6 +34,7 @@ const BUFFER: usize = 16 << 20;
 
 /// Traffic between two nodes, until it is stopped.
 pub(crate) struct Traffic {
+    started: Instant,
     stop: Arc<AtomicBool>,
     sent: JoinHandle<u64>,
     received: JoinHandle<u64>,
@@ -44,6 +47,8 @@ pub(crate) struct Traffic {
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) lost: u64,
+    /// For how long it flowed, all of it together.
+    pub(crate) time: Duration,
     /// Why the stream is not whole.
     pub(crate) broken: Vec<String>,
 }
@@ -66,11 +71,16 @@ impl Traffic {
         incoming.set_read_timeout(Some(STALL))?;
         let stop = Arc::new(AtomicBool::new(false));
         let sent = start("datagrams", &stop, move |stop| {
-            let mut number = 0_u64;
+            let (started, mut number) = (Instant::now(), 0_u64);
             while !stop.load(Ordering::Relaxed) {
-                // Refused means that the kernel says so: it counts as sent and is missed on the other side.
-                let _ = source.send(&number.to_be_bytes());
-                number += 1;
+                // By the clock, so that it is a thousand a second however long a pause takes.
+                let due = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let until = due.min(number + BURST);
+                while number < until {
+                    // Refused means that the kernel says so: it counts as sent and is missed on the other side.
+                    let _ = source.send(&number.to_be_bytes());
+                    number += 1;
+                }
                 pause(PERIOD);
             }
             number
@@ -95,12 +105,18 @@ impl Traffic {
             }
             Ok(read)
         })?;
-        Ok(Self { stop, sent, received, written, read })
+        Ok(Self { started: Instant::now(), stop, sent, received, written, read })
+    }
+
+    /// Lets it flow until it has for so long.
+    pub(crate) fn at_least(&self, time: Duration) {
+        pause(time.saturating_sub(self.started.elapsed()));
     }
 
     /// Ends it and adds up what became of it.
     pub(crate) fn stop(self, tally: &mut Tally) {
         self.stop.store(true, Ordering::Relaxed);
+        tally.time += self.started.elapsed();
         let sent = self.sent.join().unwrap_or_default();
         let received = self.received.join().unwrap_or_default();
         tally.sent += sent;

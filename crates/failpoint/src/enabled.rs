@@ -74,7 +74,7 @@ impl Plan {
         }
         if let Some(mut trace) = self.trace.as_ref() {
             // One write, so that lines of several threads stay whole.
-            trace.write_all(format!("{name}\n").as_bytes())?;
+            trace.write_all(format!("{name} {}\n", getpid().as_raw_nonzero()).as_bytes())?;
         }
         let Some(order) = self.orders.get(name) else { return Ok(()) };
         let passage = order.passed.fetch_add(1, Ordering::Relaxed) + 1;
@@ -173,7 +173,8 @@ mod tests {
         told.pass("store.before-commit").unwrap_err();
         let read = |name| std::fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!(read("log"), "store.before-commit\n");
-        assert_eq!(read("trace"), "store.after-commit\nstore.before-commit\n");
+        let own = std::process::id();
+        assert_eq!(read("trace"), format!("store.after-commit {own}\nstore.before-commit {own}\n"));
     }
 
     #[test]

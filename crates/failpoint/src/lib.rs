@@ -6,7 +6,8 @@
 //! ```text
 //!   NETLOOM_FAILPOINT=<order>[,<order>…]   order: <name>[:<n>[+]][=<action>]
 //!   NETLOOM_FAILPOINT_LOG=<file>           the name is appended to it before the action is taken
-//!   NETLOOM_FAILPOINT_TRACE=<file>         the name of every point that is passed is appended to it
+//!   NETLOOM_FAILPOINT_TRACE=<file>         the name of every point that is passed is appended to it, and who passes
+//!                                          it: each process counts its own passages
 //!   NETLOOM_FAILPOINT_ARMED=<file>         passages count only while it is there
 //! ```
 //!
