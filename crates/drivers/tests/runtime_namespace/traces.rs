@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use netloom_engine::Runtime;
 use serde_json::json;
 
-use crate::stage::{Stage, agent, cgroups_of, context, inits_below, is_running, lab, lab_name, name, one, root};
+use crate::stage::{Stage, agent, cgroups_of, context, inits_below, is_running, lab, lab_name, name, one, root, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_agents_node_is_neither_seen_nor_removed() {
@@ -117,4 +117,20 @@ async fn a_foreign_name_for_ip_netns_is_left_alone_and_said() {
     assert!(fact.note.unwrap().contains("`ip netns` cannot show it"));
     stage.delete("r1").await;
     assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "theirs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delete_that_died_behind_the_mark_leaves_no_directory_for_ever() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = one(json!({}));
+    stage.up(&lab, "r1").await.unwrap();
+    std::fs::create_dir(stage.run("gone")).unwrap();
+    let (second, inventory) = agent(&stage.layout);
+    assert!(!stage.run("gone").exists());
+    second.relist().await.unwrap();
+    until(&inventory, "r1", is_running).await;
+    stage.delete("r1").await;
 }

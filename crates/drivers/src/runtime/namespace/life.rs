@@ -16,7 +16,7 @@ use netloom_plan::NodeFingerprint;
 use super::fault::Fault;
 use super::observe::{self, Seen};
 use super::program::{self, Program};
-use super::record::Record;
+use super::record::{self, Record};
 use super::spec::{LOG_FILE, STATUS_FILE};
 use super::{compose, plain};
 
@@ -260,6 +260,21 @@ impl Ground {
         Ok(())
     }
 
+    /// Removes run directories without anything in them: an agent died between the removal of a mark and that of its
+    /// directory, or before it had written one. Only as long as nothing is made.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        let nodes = self.layout.run().join("nodes");
+        for lab in observe::names(&nodes)? {
+            let lab = nodes.join(lab);
+            for node in observe::names(&lab)? {
+                // Not empty: there is a node.
+                let _ = fs::remove_dir(lab.join(node));
+            }
+            let _ = fs::remove_dir(lab);
+        }
+        Ok(())
+    }
+
     /// Changes the limits of a node and writes down the new spec.
     pub(super) fn update(&self, order: &NodeOrder) -> Result<()> {
         let (lab, name) = (order.lab.name(), &order.node);
@@ -379,7 +394,7 @@ impl Ground {
         note(remove_tree(&layer));
         point!("node.delete.layer-removed");
         if errors.is_empty() {
-            errors.extend(remove_tree(&run).err().map(|fault| fault.to_string()));
+            errors.extend(remove_marked(&run).err().map(|fault| fault.to_string()));
         }
         point!("node.delete.record-removed");
         for directory in [&layer, &run, &pin] {
@@ -389,6 +404,19 @@ impl Ground {
         point!("node.delete.done");
         errors
     }
+}
+
+/// Removes a run directory, the mark in it last: as long as anything else is left, the next look finds it.
+fn remove_marked(run: &Path) -> Result<()> {
+    for name in observe::names(run).because(run)?.into_iter().filter(|name| name != record::FILE) {
+        let path = run.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => remove_tree(&path)?,
+            Err(error) if !is_absence(&error) => return Err(error).because(&path),
+            _ => {}
+        }
+    }
+    remove_tree(run)
 }
 
 /// Sees to it that a node finds in its layer only what nodes made for the same have written. A reboot takes a node that

@@ -98,6 +98,9 @@ impl NamespaceRuntime {
         let pool = Pool::start().map_err(|error| refused(plain(&error)))?;
         let starter = starter(&layout);
         let ground = Ground { layout, cgroups, boot };
+        if let Err(error) = ground.sweep() {
+            tracing::warn!(%error, "directories of nodes that are gone are left");
+        }
         let shared = Shared { ground, reporter, pool, starter, nodes: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
