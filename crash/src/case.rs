@@ -20,8 +20,12 @@ pub(crate) enum Scenario {
     Halt,
     /// A node that was stopped is started.
     Wake,
-    /// A running lab is destroyed.
+    /// A running lab is destroyed, with somebody else's process in the group of one of its nodes.
     Destroy,
+    /// A lab that runs is taken back by an agent that has lost its store.
+    Adopt,
+    /// An agent starts after somebody has unpinned the namespace of a node.
+    Repin,
     /// An agent starts after a crash that came just when a deploy was stored.
     Recover,
     /// An agent starts after a crash that came when all nodes were made, none ran, and links were made but not complete.
@@ -33,7 +37,7 @@ pub(crate) enum Scenario {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Deploy,
         Self::Change,
         Self::Link,
@@ -41,6 +45,8 @@ impl Scenario {
         Self::Halt,
         Self::Wake,
         Self::Destroy,
+        Self::Adopt,
+        Self::Repin,
         Self::Recover,
         Self::Mend,
         Self::Undo,
@@ -60,8 +66,15 @@ impl Scenario {
             | Self::Halt
             | Self::Wake
             | Self::Destroy
+            | Self::Adopt
+            | Self::Repin
             | Self::Stop => None,
         }
+    }
+
+    /// Whether it is the start of an agent, which is at work when the command has ended.
+    pub(crate) fn is_start(self) -> bool {
+        matches!(self, Self::Repin | Self::Recover | Self::Mend | Self::Undo)
     }
 
     /// Whether it starts or ends processes of nodes, so that the death of one in the middle of it is of interest.
@@ -80,6 +93,8 @@ impl fmt::Display for Scenario {
             Self::Halt => "halt",
             Self::Wake => "wake",
             Self::Destroy => "destroy",
+            Self::Adopt => "adopt",
+            Self::Repin => "repin",
             Self::Recover => "recover",
             Self::Mend => "mend",
             Self::Undo => "undo",

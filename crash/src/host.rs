@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netloom_engine::{LabView, Layout, Store};
 use netloom_kernel::{Process, Signal};
 
-use crate::traces::processes;
+use crate::traces::{cgroups, group_of, processes};
 
 /// How often something is looked at that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(3);
@@ -162,6 +162,16 @@ impl Host {
     pub(crate) fn inits() -> Vec<u32> {
         let alive = processes().into_iter().filter(|(_, name, ended)| name == "netloom-init" && !ended);
         alive.map(|(pid, ..)| pid).collect()
+    }
+
+    /// A process of somebody else's in a group of this node. In one hierarchy, since each takes two seconds to give it up.
+    pub(crate) fn stranger(&self, lab: &str, node: &str) -> Result<Child> {
+        let groups = cgroups(&self.layout);
+        let group =
+            groups.iter().find(|group| group_of(group) == Some((lab, node))).context("the node has no group")?;
+        let stranger = Command::new("sleep").arg("100000").stdin(Stdio::null()).spawn().context("sleep")?;
+        fs::write(group.join("cgroup.procs"), stranger.id().to_string())?;
+        Ok(stranger)
     }
 
     /// All labs as the agent shows them.

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use netloom_engine::LabView;
-use netloom_kernel::{Process, Signal};
+use netloom_kernel::{Netns, Process, Signal};
+use netloom_plan::NodeState;
 
 use crate::case::{Case, Event, Random, Scenario};
 use crate::host::{Host, Orders, pause, until};
 use crate::ledger::Entry;
-use crate::topology::{AFTER, BEFORE, BRIDGE, CUT, HOST_AFTER, HOST_BEFORE, ONCE, STEADY, TURNED, UNTOUCHED};
+use crate::topology::{AFTER, BEFORE, BRIDGE, CUT, HOST_AFTER, HOST_BEFORE, ONCE, RUNNING, STEADY, TURNED, UNTOUCHED};
 use crate::traces::{Traces, nodes_with_traces, on_host};
 use crate::traffic::{Tally, Traffic};
 use crate::wanted::{Edit, Shape, Wanted, all_nodes_are_made, doubt, incomplete};
@@ -54,6 +56,8 @@ struct Run<'a> {
     pids: BTreeMap<String, Option<u32>>,
     /// The init of a node that was killed in the middle of the command.
     victim: Option<u32>,
+    /// Somebody else's process, in the group of a node.
+    stranger: Option<Child>,
     /// The init of [`TURNED`] before the command, where that is about it.
     turned: Option<u32>,
     traffic: Vec<Traffic>,
@@ -67,6 +71,7 @@ impl<'a> Run<'a> {
             clean: Traces::look(&host.layout)?,
             pids: BTreeMap::new(),
             victim: None,
+            stranger: None,
             turned: None,
             traffic: Vec::new(),
         })
@@ -180,16 +185,12 @@ impl<'a> Run<'a> {
             command.wait()?;
             ensure!(self.dies(first)?, "the first agent did not die at {}", first.failpoint);
         }
-        if scenario == Scenario::Wake {
-            let ended = self.host.netloom(&["node", "stop", &format!("x/{TURNED}")])?;
-            ensure!(ended.code == Some(0), "node stop: {}", ended.text);
-        }
         self.begin_traffic("steady", ["s1", "s2"], "10.9.0.2")?;
         let untouched: &[&str] = match scenario {
             Scenario::Change if matches!(self.case.event, Event::Node { .. }) => &UNTOUCHED,
             Scenario::Change => &["u1", "u2", "a"],
             Scenario::Restart | Scenario::Halt | Scenario::Wake => &["u1", "u2", "a", "c", "gone"],
-            Scenario::Link | Scenario::Stop => &["u1", "u2", "a", "b", "c", "gone"],
+            Scenario::Link | Scenario::Adopt | Scenario::Repin | Scenario::Stop => &["u1", "u2", "a", "b", "c", "gone"],
             Scenario::Deploy | Scenario::Destroy | Scenario::Recover | Scenario::Mend | Scenario::Undo => &[],
         };
         if !untouched.is_empty() {
@@ -197,7 +198,44 @@ impl<'a> Run<'a> {
             self.remember("x", untouched)?;
             self.turned = self.init("x", TURNED)?;
         }
+        self.set_the_scene(orders)?;
         Ok(first)
+    }
+
+    /// What others do before the command.
+    fn set_the_scene(&mut self, orders: &Orders) -> Result<()> {
+        let done = |arguments: &[&str]| {
+            let ended = self.host.netloom_with(orders, arguments)?;
+            ensure!(ended.code == Some(0), "{}: {}", arguments.join(" "), ended.text);
+            anyhow::Ok(())
+        };
+        match self.case.scenario {
+            Scenario::Wake => done(&["node", "stop", &format!("x/{TURNED}")]),
+            Scenario::Destroy => {
+                self.stranger = Some(self.host.stranger("x", TURNED)?);
+                Ok(())
+            }
+            Scenario::Adopt => {
+                done(&["agent", "stop"])?;
+                std::fs::remove_file(self.host.layout.store())?;
+                done(&["agent", "--background"])?;
+                done(&["adopt", "steady"])
+            }
+            Scenario::Repin => {
+                done(&["agent", "stop"])?;
+                let pin = self.host.layout.pins().join("x").join(TURNED);
+                Ok(rustix::mount::unmount(&pin, rustix::mount::UnmountFlags::DETACH)?)
+            }
+            Scenario::Deploy
+            | Scenario::Change
+            | Scenario::Link
+            | Scenario::Restart
+            | Scenario::Halt
+            | Scenario::Recover
+            | Scenario::Mend
+            | Scenario::Undo
+            | Scenario::Stop => Ok(()),
+        }
     }
 
     /// The file of lab `x`: one path, whatever is in it.
@@ -252,7 +290,8 @@ impl<'a> Run<'a> {
             Scenario::Halt => &["node", "stop", &node],
             Scenario::Wake => &["node", "start", &node],
             Scenario::Destroy => &["destroy", "--name", "x"],
-            Scenario::Recover | Scenario::Mend | Scenario::Undo => &["agent", "--background"],
+            Scenario::Adopt => &["adopt", "x"],
+            Scenario::Repin | Scenario::Recover | Scenario::Mend | Scenario::Undo => &["agent", "--background"],
             Scenario::Stop => &["agent", "stop"],
         };
         let mut command = self.host.start(orders, arguments)?;
@@ -286,7 +325,7 @@ impl<'a> Run<'a> {
                     }
                     // No node runs yet, or none any more: one look after the end of all that is to be disturbed.
                     let enough = killed || ended;
-                    ended = command.try_wait()?.is_some() && !self.recovers();
+                    ended = command.try_wait()?.is_some() && !self.case.scenario.is_start();
                     Ok(enough)
                 })?;
                 command.wait()?;
@@ -301,16 +340,12 @@ impl<'a> Run<'a> {
         if !ended.success() && !kills {
             entry.problems.push(format!("the command failed: {}", self.host.said()));
         }
-        if self.recovers() && !kills {
+        if self.case.scenario.is_start() && !kills {
             // What the agent does after its start belongs to the scenario.
             let wanted = self.wanted(&[])?;
             until(CONVERGES, || Ok(self.differs(wanted)?.is_empty()))?;
         }
         Ok(false)
-    }
-
-    fn recovers(&self) -> bool {
-        self.case.scenario.first_crash().is_some()
     }
 
     /// Waits for an agent to die by these orders.
@@ -333,6 +368,8 @@ impl<'a> Run<'a> {
             Scenario::Halt => (before(Edit::Unturned), before(Edit::Halted)),
             Scenario::Wake => (before(Edit::Halted), before(Edit::Turned)),
             Scenario::Destroy => (before(Edit::None), Wanted::Nothing),
+            Scenario::Adopt => (Wanted::Unknown, before(Edit::Unturned)),
+            Scenario::Repin => return Ok(before(Edit::Unturned)),
             // Stored before the first crash.
             Scenario::Recover | Scenario::Mend | Scenario::Stop => return Ok(before(Edit::None)),
             Scenario::Undo => return Ok(Wanted::Nothing),
@@ -365,7 +402,12 @@ impl<'a> Run<'a> {
         match (wanted, find("x")) {
             (Wanted::Nothing, None) => self.astray(&[], &[]),
             (Wanted::Nothing, Some(lab)) => Ok(format!("lab x is there: {:?}", lab.phase)),
-            (Wanted::Lab(..), None) => Ok("lab x is not there".into()),
+            (Wanted::Lab(..) | Wanted::Unknown, None) => Ok("lab x is not there".into()),
+            (Wanted::Unknown, Some(lab)) => {
+                let running = lab.nodes.iter().filter(|node| node.state == NodeState::Running).count();
+                let as_it_was = lab.phase.is_none() && running == RUNNING;
+                Ok(if as_it_was { self.life(lab, Edit::Unturned) } else { format!("lab x is {lab:?}") })
+            }
             (Wanted::Lab(shape, edit), Some(lab)) => {
                 let why = [incomplete(lab, edit), self.life(lab, edit)].concat();
                 if !why.is_empty() {
@@ -391,6 +433,9 @@ impl<'a> Run<'a> {
         match edit {
             Edit::Unturned if pid != self.turned => format!("node {TURNED} was started again"),
             Edit::Turned if pid == self.turned => format!("node {TURNED} was not started again"),
+            Edit::Unturned if Netns::open(self.host.layout.pins().join("x").join(TURNED)).is_err() => {
+                format!("node {TURNED} is not pinned")
+            }
             Edit::None | Edit::Cut | Edit::Unturned | Edit::Turned | Edit::Halted => String::new(),
         }
     }
@@ -434,13 +479,22 @@ impl<'a> Run<'a> {
     }
 
     /// Everything goes, and the host is as it was.
-    fn clean_up(&self, entry: &mut Entry) -> Result<()> {
+    fn clean_up(&mut self, entry: &mut Entry) -> Result<()> {
+        if self.case.scenario == Scenario::Adopt {
+            // What the agent does not know it destroys only by name; the other one is known.
+            self.host.netloom(&["destroy", "--name", "x"])?;
+        }
         let ended = self.host.netloom(&["destroy", "--all", "--yes"])?;
         if ended.code != Some(0) {
             entry.problems.push(format!("destroy: {}", ended.text));
         }
         let ended = self.host.netloom(&["agent", "stop"])?;
         ensure!(ended.code == Some(0), "agent stop: {}", ended.text);
+        if let Some(mut stranger) = self.stranger.take() {
+            ensure!(stranger.try_wait()?.is_none(), "somebody else's process was ended with a node");
+            stranger.kill()?;
+            stranger.wait()?;
+        }
         entry.leftovers = Traces::look(&self.host.layout)?.since(&self.clean);
         entry.leftovers.extend(self.host.keys()?.into_iter().map(|key| format!("store {key}")));
         Ok(())

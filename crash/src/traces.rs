@@ -95,15 +95,16 @@ pub(crate) fn nodes_with_traces(layout: &Layout, lab: &str) -> Result<BTreeSet<S
             _ => {}
         }
     }
-    for group in cgroups(layout) {
-        let mut words = group.iter().rev().filter_map(|word| word.to_str());
-        if let (Some(node), Some(of)) = (words.next(), words.next())
-            && of == lab
-        {
-            nodes.insert(node.to_owned());
-        }
-    }
+    let groups = cgroups(layout);
+    let of_lab = groups.iter().filter_map(|group| group_of(group)).filter(|(of, _)| *of == lab);
+    nodes.extend(of_lab.map(|(_, node)| node.to_owned()));
     Ok(nodes)
+}
+
+/// Lab and node of a cgroup, if it is a node's: `…/lab-x/node-a`.
+pub(crate) fn group_of(group: &Path) -> Option<(&str, &str)> {
+    let (node, lab) = (group.file_name()?.to_str()?, group.parent()?.file_name()?.to_str()?);
+    Some((lab.strip_prefix("lab-")?, node.strip_prefix("node-")?))
 }
 
 /// The interfaces that this namespace has beside the loopback.

@@ -10,6 +10,8 @@ use crate::topology::{CUT, RUNNING, TURNED};
 pub(crate) enum Wanted {
     /// No lab `x`.
     Nothing,
+    /// Lab `x` runs as before the change, and the agent does not know it.
+    Unknown,
     /// Lab `x` in this shape.
     Lab(Shape, Edit),
 }
