@@ -16,10 +16,11 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::{AbortHandle, abortable};
 use futures::stream::FuturesUnordered;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Health;
@@ -27,6 +28,8 @@ use super::request::attend;
 
 /// The priority of the thread; best effort, only root may raise it.
 const NICE: i32 = -10;
+/// A connection that has been silent for less is perhaps a probe that is about to be answered.
+const YOUNG: Duration = Duration::from_millis(500);
 
 /// Limits of the thread.
 #[derive(Debug, Clone, Copy)]
@@ -84,8 +87,8 @@ struct Front {
     main: mpsc::Sender<std::net::TcpStream>,
     limits: Limits,
     waiting: FuturesUnordered<Visit>,
-    /// Connections by age.
-    silent: BTreeMap<u64, AbortHandle>,
+    /// Connections by age, with when they came.
+    silent: BTreeMap<u64, (AbortHandle, Instant)>,
     next: u64,
 }
 
@@ -108,7 +111,10 @@ impl Front {
             tokio::select! {
                 accepted = accept(listener.as_ref()), if !paused => match accepted {
                     Ok(stream) => self.admit(stream),
-                    Err(error) => paused = matches!(self.relieve(&error, &mut reserve), Shortage::Pause),
+                    Err(error) => {
+                        let relief = self.relieve(&error, listener.as_ref(), &mut reserve);
+                        paused = matches!(relief, Shortage::Pause);
+                    }
                 },
                 Some(id) = self.waiting.next(), if !self.waiting.is_empty() => {
                     self.silent.remove(&id);
@@ -133,7 +139,7 @@ impl Front {
         self.next += 1;
         let visit = attend(stream, self.health.clone(), self.main.clone(), self.limits.first_bytes);
         let (visit, abort) = abortable(visit);
-        self.silent.insert(id, abort);
+        self.silent.insert(id, (abort, Instant::now()));
         self.waiting.push(Box::pin(async move {
             // Whether it ended or was evicted: the stream is closed or given away now.
             let _ = visit.await;
@@ -142,18 +148,27 @@ impl Front {
     }
 
     /// Closes the oldest connection that has not shown what it wants.
-    fn evict(&mut self) -> bool {
-        let Some((_, oldest)) = self.silent.pop_first() else { return false };
-        oldest.abort();
-        self.health.counts.evicted.fetch_add(1, Ordering::Relaxed);
-        true
+    fn evict(&mut self) {
+        if let Some((_, (oldest, _))) = self.silent.pop_first() {
+            oldest.abort();
+            self.health.counts.evicted.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    fn relieve(&mut self, error: &io::Error, reserve: &mut Option<File>) -> Shortage {
+    fn relieve(&mut self, error: &io::Error, listener: Option<&TcpListener>, reserve: &mut Option<File>) -> Shortage {
         match Errno::from_io_error(error) {
             Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                // Evicting frees a descriptor as soon as the evicted future is polled; that ends the pause.
-                if self.evict() || reserve.take().is_none() { Shortage::Pause } else { Shortage::Retry }
+                if reserve.take().is_some() {
+                    return Shortage::Retry;
+                }
+                // Evicting frees a descriptor as soon as the evicted future is polled; that ends the pause. So does the end
+                // of a probe that has just come.
+                let oldest = self.silent.first_key_value();
+                if !listener.is_some_and(nobody_waits) && oldest.is_some_and(|(_, (_, since))| since.elapsed() >= YOUNG)
+                {
+                    self.evict();
+                }
+                Shortage::Pause
             }
             // The client was gone before it was accepted.
             Some(Errno::CONNABORTED | Errno::INTR) => Shortage::Retry,
@@ -174,4 +189,10 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
         Some(listener) => Ok(listener.accept().await?.0),
         None => std::future::pending().await,
     }
+}
+
+/// Without descriptors the kernel refuses to accept before it has looked whether there is anything to accept.
+fn nobody_waits(listener: &TcpListener) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&now)), Ok(0))
 }
