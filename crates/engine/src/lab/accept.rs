@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::actor::{Active, Actor};
-use super::admit::{check_complete, check_host, next_wish};
+use super::admit::{check_complete, check_host, next_wish, no_more_than};
 use super::adopt::{Adoption, Kept, adopt};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
@@ -224,11 +224,11 @@ impl Actor {
             let wish = Wish { phase: Phase::Destroy, held: None, generation: there.generation + 1, ..there.clone() };
             return Ok(Next::Store(Box::new(wish), Then::Destroy));
         }
-        if !self.shared.inventory.snapshot().labs.contains_key(&self.name) {
+        let snapshot = self.shared.inventory.snapshot();
+        if !snapshot.labs.contains_key(&self.name) {
             return Err(Refusal::NoLab(self.name.clone()));
         }
-        self.supersede("a destroy took its place");
-        Ok(Next::Answer(self.begin("destroy", Scope::Lab)))
+        Ok(Next::Store(Box::new(no_more_than(&self.name, &snapshot)), Then::Destroy))
     }
 
     fn edit(&mut self, request: &EditRequest, draft: Option<Box<Draft>>) -> Result<Next, Refusal> {

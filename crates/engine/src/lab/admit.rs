@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use netloom_model::{Lab, LabParts, NodeName};
+use netloom_model::{Lab, LabName, LabParts, NodeName, Prefix};
 use netloom_plan::{Live, obstacles};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::step::within;
 use crate::desired::{Authority, Phase, Wish};
 use crate::driver::{Context, NodeOrder};
 use crate::engine::Shared;
+use crate::fact::{PortFact, PortMark};
 use crate::inventory::Snapshot;
 use crate::refusal::Refusal;
 
@@ -71,6 +72,36 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
     };
     wish.drop_orders_of_missing_nodes();
     Ok(wish)
+}
+
+/// The wish of a destroy of a lab that the store does not know: nothing, and the bridges back that its links are ports
+/// of. A crash in the middle would otherwise leave them, when the last link is gone that tells whose they are.
+pub(crate) fn no_more_than(name: &LabName, snapshot: &Snapshot) -> Wish {
+    let links = snapshot.links(name);
+    let masters: BTreeSet<u32> = links.values().flat_map(|link| &link.ports).filter_map(|port| port.master).collect();
+    let ours = |port: &&Arc<PortFact>| port.mark == Some(PortMark::Bridge) && masters.contains(&port.ifindex);
+    let bridges = snapshot.host.values().filter(ours).map(|port| port.name.clone()).collect();
+    let parts = LabParts {
+        name: name.clone(),
+        prefix: Prefix::default(),
+        source: None,
+        nodes: BTreeMap::new(),
+        links: Vec::new(),
+    };
+    Wish {
+        lab: Arc::new(Lab::new(parts).expect("nothing is wrong with nothing")),
+        bridges,
+        authority: Authority::Local,
+        phase: Phase::Destroy,
+        generation: 1,
+        rebuild: 0,
+        down: BTreeSet::new(),
+        stopped: BTreeSet::new(),
+        restarts: BTreeMap::new(),
+        live: Live::default(),
+        held: None,
+        created: SystemTime::now(),
+    }
 }
 
 /// A file replaces what was edited live: all of it, or the chosen nodes and all links.

@@ -71,7 +71,7 @@ async fn a_stop_does_not_wait_longer_than_it_may() {
 #[tokio::test(start_paused = true)]
 async fn a_lab_without_a_wish_is_shown_and_can_be_destroyed_by_its_marks() {
     let bench = Bench::new().await;
-    bench.made(&pair()).await;
+    bench.made(&Sketch::pair("lab").bridge("br0").link("r1:eth2", "br0:p1").lab()).await;
     // The store is lost.
     let Bench { engine, world, .. } = bench;
     let bench = Bench { engine, world, store: FakeStore::default() }.restart().await;
@@ -83,6 +83,8 @@ async fn a_lab_without_a_wish_is_shown_and_can_be_destroyed_by_its_marks() {
     assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
     assert_eq!(bench.world.nodes(), [""; 0]);
     assert_eq!(bench.world.names(), [""; 0]);
+    assert_eq!(bench.world.host(), ["lo", "uplink"]);
+    assert_eq!(bench.store.keys(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
