@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use netloom_engine::Runtime;
+use netloom_kernel::Netns;
 use serde_json::json;
 
 use crate::stage::{Stage, agent, cgroups_of, context, inits_below, is_running, lab, lab_name, name, one, root, until};
@@ -132,5 +133,21 @@ async fn a_delete_that_died_behind_the_mark_leaves_no_directory_for_ever() {
     assert!(!stage.run("gone").exists());
     second.relist().await.unwrap();
     until(&inventory, "r1", is_running).await;
+    stage.delete("r1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_unpinned_without_an_agent_is_pinned_before_anybody_looks() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let lab = one(json!({}));
+    stage.up(&lab, "r1").await.unwrap();
+    let pin = stage.layout.pin(&lab_name(), &name("r1"));
+    let cookie = Netns::open(&pin).unwrap().cookie().unwrap();
+    rustix::mount::unmount(&pin, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let _second = agent(&stage.layout);
+    assert_eq!(Netns::open(&pin).unwrap().cookie().unwrap(), cookie);
     stage.delete("r1").await;
 }

@@ -275,6 +275,25 @@ impl Ground {
         Ok(())
     }
 
+    /// Pins again what somebody unpinned while no agent ran. Before anybody looks at the links: those of such a node would
+    /// seem to be gone, and would be made anew.
+    pub(super) fn mend_all(&self) -> Result<()> {
+        let nodes = self.layout.run().join("nodes");
+        for lab in observe::names(&nodes).because(&nodes)? {
+            let Ok(name) = lab.parse::<LabName>() else { continue };
+            for node in observe::names(&nodes.join(&lab)).because(&nodes)?.iter().filter_map(|node| node.parse().ok()) {
+                // A look at every node would take as long as the first list does.
+                if matches!(Netns::find(self.layout.pin(&name, &node)), Ok(None))
+                    && let Some(seen) = self.look(&name, &node)?
+                    && self.mend(&seen)?
+                {
+                    tracing::warn!(lab, %node, "somebody unpinned its namespace; it is pinned again");
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Changes the limits of a node and writes down the new spec.
     pub(super) fn update(&self, order: &NodeOrder) -> Result<()> {
         let (lab, name) = (order.lab.name(), &order.node);

@@ -101,6 +101,9 @@ impl NamespaceRuntime {
         if let Err(error) = ground.sweep() {
             tracing::warn!(%error, "directories of nodes that are gone are left");
         }
+        if let Err(fault) = ground.mend_all() {
+            tracing::warn!(%fault, "namespaces that somebody unpinned are not all pinned again");
+        }
         let shared = Shared { ground, reporter, pool, starter, nodes: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
