@@ -83,8 +83,8 @@ fn mounts_that_are_busy_keep_no_destroy_from_ending() {
     host.netloom(&["deploy", "-t", &file]).code(0);
     let layer = "$NETLOOM_ROOT/var/lib/netloom/layers/x/a/upper";
     let pin = "$NETLOOM_ROOT/run/netloom/netns/x/a";
-    host.netloom(&["exec", "x/a", "--", "mkdir", "-p", "/work/here"]).code(0);
-    let inside = foreign(&host, "env", &format!("cd {layer}/work/here"));
+    host.netloom(&["exec", "x/a", "--", "mkdir", "-p", "/srv/here"]).code(0);
+    let inside = foreign(&host, "env", &format!("cd {layer}/srv/here"));
     let bound = "$NETLOOM_ROOT/bound";
     host.sh(&format!("touch {bound} && mount --bind {pin} {bound}")).code(0);
     // Another mount namespace has a copy of every mount, the pins among them.
