@@ -65,9 +65,7 @@ impl ServeConfig {
             drain: Duration::from_secs(5),
         }
     }
-}
 
-impl ServeConfig {
     /// Connections must leave descriptors for everything else, whoever opens how many of them.
     fn fit(&mut self, descriptors: Option<u64>) {
         let share = descriptors.and_then(|limit| usize::try_from(limit / 8).ok()).unwrap_or(usize::MAX).max(4);
