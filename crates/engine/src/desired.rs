@@ -6,10 +6,10 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeKind, NodeName};
-use netloom_plan::{Desired, Live, Printed, Side};
+use netloom_plan::{Desired, Live, NodeFingerprint, Printed, Side};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::{Store, StoreError, Write};
+use crate::driver::{NodeOrder, Store, StoreError, Write};
 
 /// Who decides what runs in a lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,36 @@ pub struct Wish {
 }
 
 impl Wish {
+    /// That a lab runs, which was not wanted before: no person has asked anything of it yet.
+    pub(crate) fn first(lab: Arc<Lab>) -> Self {
+        Self {
+            bridges: Self::bridges_of(&lab),
+            lab,
+            authority: Authority::Local,
+            phase: Phase::Run,
+            generation: 1,
+            rebuild: 0,
+            down: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            restarts: BTreeMap::new(),
+            live: Live::default(),
+            held: None,
+            created: SystemTime::now(),
+        }
+    }
+
+    /// How often a restart of a node was asked for.
+    pub(crate) fn restarts_of(&self, node: &NodeName) -> u64 {
+        self.restarts.get(node).copied().unwrap_or_default()
+    }
+
+    /// The order that makes a node what is wanted of it; `None` if it is not in the lab.
+    pub(crate) fn order(&self, node: &NodeName) -> Option<NodeOrder> {
+        let (rebuild, restarts) = (self.rebuild, self.restarts_of(node));
+        let fingerprint = NodeFingerprint::of(self.lab.nodes().get(node)?, rebuild, restarts);
+        Some(NodeOrder { lab: self.lab.clone(), node: node.clone(), fingerprint, rebuild, restarts })
+    }
+
     /// What it means to the planner. `restart_due` are the nodes that ended and are to be started again now.
     pub fn desired<'a>(&'a self, restart_due: &'a BTreeSet<NodeName>) -> Desired<'a> {
         Desired {

@@ -87,11 +87,7 @@ impl TryFrom<Map<String, Value>> for NodeEntry {
 impl NodeEntry {
     pub(crate) fn of(name: &NodeName, node: &Node, wish: &Wish) -> Self {
         let state = if wish.stopped.contains(name) { RunState::Stopped } else { RunState::Running };
-        Self {
-            state: node.runtime.map(|_| state),
-            restarts: wish.restarts.get(name).copied().unwrap_or_default(),
-            node: node.clone(),
-        }
+        Self { state: node.runtime.map(|_| state), restarts: wish.restarts_of(name), node: node.clone() }
     }
 }
 

@@ -156,7 +156,22 @@ pub struct Desired<'a> {
     pub prints: Option<&'a Prints>,
 }
 
+static NO_ENDS: BTreeSet<(LinkId, Side)> = BTreeSet::new();
+static NO_NODES: BTreeSet<NodeName> = BTreeSet::new();
+static NO_RESTARTS: BTreeMap<NodeName, u64> = BTreeMap::new();
+
 impl Desired<'_> {
+    /// That nothing of a lab may remain.
+    pub const NOTHING: Desired<'static> = Desired {
+        lab: None,
+        rebuild: 0,
+        down: &NO_ENDS,
+        stopped: &NO_NODES,
+        restarts: &NO_RESTARTS,
+        restart_due: &NO_NODES,
+        prints: None,
+    };
+
     /// The fingerprint of a node of the lab as it is wanted.
     pub fn fingerprint(&self, name: &NodeName, node: &Node) -> NodeFingerprint {
         let known = self.prints.and_then(|prints| prints.nodes.get(name)).cloned();

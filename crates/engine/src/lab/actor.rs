@@ -282,13 +282,13 @@ impl Actor {
         {
             // What was done for an older wish must show before the newer one is compared with what is there: a link
             // that was just deleted, and is wanted again, may still be seen.
-            let (observed, steps) = self.plan(then.as_deref(), &snapshot);
+            let (observed, steps) = self.plan(then.as_ref(), &snapshot);
             if self.waits_to_be_shown(&observed, &steps) {
                 return Life::Goes;
             }
         }
         self.reckon();
-        let (observed, steps) = self.plan(self.wish.as_deref(), &snapshot);
+        let (observed, steps) = self.plan(self.wish.as_ref(), &snapshot);
         if steps.is_empty() {
             return self.rest(&snapshot, &observed);
         }
@@ -368,26 +368,15 @@ impl Actor {
         };
     }
 
-    fn plan(&self, wish: Option<&Wish>, snapshot: &Snapshot) -> (Observed, Plan) {
+    fn plan(&self, wish: Option<&Arc<Wish>>, snapshot: &Snapshot) -> (Observed, Plan) {
         let now = Instant::now();
         let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
         let done = self.shared.done.of(&self.name);
-        let observed = observe(&self.name, lab, wish, &done, snapshot);
+        let observed = observe(&self.name, lab, wish.map(|wish| &**wish), &done, snapshot);
         let due = self.restarts.due(now);
-        let (down, stopped, restarts) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        let nothing = Desired {
-            lab: None,
-            rebuild: 0,
-            down: &down,
-            stopped: &stopped,
-            restarts: &restarts,
-            restart_due: &due,
-            prints: None,
-        };
-        let prints =
-            self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| std::ptr::eq(wish, &raw const **of)));
+        let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));
         let prints = prints.map(|(_, prints)| prints);
-        let desired = wish.map_or(nothing, |wish| Desired { prints, ..wish.desired(&due) });
+        let desired = wish.map_or(Desired::NOTHING, |wish| Desired { prints, ..wish.desired(&due) });
         let mut steps = plan(&self.name, &desired, &observed);
         self.leave_out_given_up(&mut steps);
         if self.active.iter().any(|active| active.operation.kind() == "deploy") {
@@ -416,8 +405,8 @@ impl Actor {
             }
         }
         self.lingering = left;
-        for (summary, context) in ended.iter().filter(|(summary, _)| *summary != Summary::default()) {
-            self.conclude(summary.clone(), context);
+        for (summary, context) in ended.into_iter().filter(|(summary, _)| *summary != Summary::default()) {
+            self.conclude(summary, &context);
         }
     }
 

@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use netloom_model::{Lab, LabName, LabParts, NodeName, Prefix};
 use netloom_plan::{Live, obstacles};
@@ -14,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::command::{DeployRequest, Rebuild};
 use super::observe::observe_host;
 use super::step::within;
-use crate::desired::{Authority, Phase, Wish};
-use crate::driver::{Context, NodeOrder};
+use crate::desired::{Phase, Wish};
+use crate::driver::Context;
 use crate::engine::Shared;
 use crate::fact::{PortFact, PortMark};
 use crate::inventory::Snapshot;
@@ -31,21 +30,7 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
         }
     }
     let Some(there) = there else {
-        let lab = merged(None, request)?;
-        return Ok(Wish {
-            bridges: Wish::bridges_of(&lab),
-            lab,
-            authority: Authority::Local,
-            phase: Phase::Run,
-            generation: 1,
-            rebuild: 0,
-            down: BTreeSet::new(),
-            stopped: BTreeSet::new(),
-            restarts: BTreeMap::new(),
-            live: Live::default(),
-            held: None,
-            created: SystemTime::now(),
-        });
+        return Ok(Wish::first(merged(None, request)?));
     };
     if there.phase == Phase::Run
         && let (Some(theirs), Some(ours)) = (there.lab.source(), request.lab.source())
@@ -88,20 +73,8 @@ pub(crate) fn no_more_than(name: &LabName, snapshot: &Snapshot) -> Wish {
         nodes: BTreeMap::new(),
         links: Vec::new(),
     };
-    Wish {
-        lab: Arc::new(Lab::new(parts).expect("nothing is wrong with nothing")),
-        bridges,
-        authority: Authority::Local,
-        phase: Phase::Destroy,
-        generation: 1,
-        rebuild: 0,
-        down: BTreeSet::new(),
-        stopped: BTreeSet::new(),
-        restarts: BTreeMap::new(),
-        live: Live::default(),
-        held: None,
-        created: SystemTime::now(),
-    }
+    let nothing = Wish::first(Arc::new(Lab::new(parts).expect("nothing is wrong with nothing")));
+    Wish { bridges, phase: Phase::Destroy, ..nothing }
 }
 
 /// A file replaces what was edited live: all of it, or the chosen nodes and all links.
@@ -169,7 +142,6 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
 pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
     let context =
         Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
-    let nothing_due = BTreeSet::new();
     let mut unable = Vec::new();
     let mut kinds = BTreeSet::new();
     for (name, node) in wish.lab.nodes() {
@@ -186,10 +158,7 @@ pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &
         if same {
             continue;
         }
-        let fingerprint = wish.desired(&nothing_due).fingerprint(name, node);
-        let restarts = wish.restarts.get(name).copied().unwrap_or_default();
-        let (lab, node, rebuild) = (wish.lab.clone(), name.clone(), wish.rebuild);
-        let order = NodeOrder { lab, node, fingerprint, rebuild, restarts };
+        let order = wish.order(name).expect("the node is one of the lab");
         if let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
             unable.push(error);
         }

@@ -12,16 +12,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use netloom_model::{
     End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeKind, NodeName,
 };
-use netloom_plan::{Action, AdminState, LinkFingerprint, Live, NodeState, Side, Step, plan};
+use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, plan};
 
 use super::observe::{is_switched_off, observe};
 use crate::applied::Applied;
-use crate::desired::{Authority, Done, Phase, Wish};
+use crate::desired::{Done, Wish};
 use crate::fact::{Place, PortFact, PortKind};
 use crate::inventory::{LabFacts, SeenLink, Snapshot};
 
@@ -92,18 +91,11 @@ pub(crate) fn adopt(
     let restarts = applied.iter().map(|(node, applied)| (node.clone(), applied.restarts));
     let stopped = facts.nodes.iter().filter(|(_, fact)| fact.state == NodeState::Stopped);
     let wish = Wish {
-        bridges: Wish::bridges_of(&lab),
-        lab: Arc::new(lab),
-        authority: Authority::Local,
-        phase: Phase::Run,
-        generation: 1,
         rebuild,
         down,
         stopped: stopped.map(|(node, _)| node.clone()).collect(),
         restarts: restarts.filter(|(_, restarts)| *restarts > 0).collect(),
-        live: Live::default(),
-        held: None,
-        created: SystemTime::now(),
+        ..Wish::first(Arc::new(lab))
     };
     unchanged(&wish, &done, snapshot)?;
     Ok(Adoption { wish, done })

@@ -181,7 +181,7 @@ impl<'a> Change<'a> {
             let why = format!("node `{name}` is of kind `{kind}`: nothing runs in it that could be stopped or started");
             return self.wrong.push(why);
         }
-        let before = self.there.restarts.get(name).copied().unwrap_or_default();
+        let before = self.there.restarts_of(name);
         // No more than one at a time: a counter at its end could ask for none any more.
         let next = before.saturating_add(1);
         if *restarts != before && *restarts != next {

@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
 }
 
 /// What is left to say of a plan when all its steps have ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Steps that will fail again unless something changes.
     pub permanent: BTreeMap<StepId, String>,

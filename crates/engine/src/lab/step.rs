@@ -1,6 +1,5 @@
 //! One step, from an action of the plan to calls of drivers.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,11 +106,7 @@ impl StepContext {
 
     fn order(&self, node: &NodeName) -> Result<NodeOrder, DriverError> {
         let wish = self.wish.as_ref().ok_or_else(|| cancelled(&format!("node {node}")))?;
-        let spec = wish.lab.nodes().get(node).ok_or_else(|| cancelled(&format!("node {node}")))?;
-        let fingerprint = wish.desired(&BTreeSet::new()).fingerprint(node, spec);
-        let restarts = wish.restarts.get(node).copied().unwrap_or_default();
-        let (lab, node, rebuild) = (wish.lab.clone(), node.clone(), wish.rebuild);
-        Ok(NodeOrder { lab, node, fingerprint, rebuild, restarts })
+        wish.order(node).ok_or_else(|| cancelled(&format!("node {node}")))
     }
 
     async fn write_names(&self, context: &Context) -> Result<(), DriverError> {
