@@ -2,7 +2,10 @@
 //!
 //! Third-party types stop here; the engine sees facts, orders and errors of its own.
 
+mod demand;
 pub mod fabric;
 pub mod limits;
 pub mod runtime;
 pub mod store;
+
+pub use demand::Demand;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use netloom_drivers::Demand;
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_engine::testing::contract::{RuntimeStage, runtime_contract};
 use netloom_engine::{Layout, Reporter, Runtime};
@@ -64,7 +65,7 @@ fn remove_tree(directory: &Path) {
 #[async_trait::async_trait]
 impl RuntimeStage for Below {
     async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime> {
-        Arc::new(NamespaceRuntime::start(Layout::new(self.0.path()).unwrap(), reporter).unwrap())
+        Arc::new(NamespaceRuntime::start(Layout::new(self.0.path()).unwrap(), reporter, Demand::default()).unwrap())
     }
 }
 

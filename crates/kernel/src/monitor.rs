@@ -90,7 +90,16 @@ impl Monitor {
     /// Events that happen after this has returned are delivered in order, in batches. If the receiver is dropped
     /// the thread ends.
     pub fn start(home: &Netns) -> io::Result<(Self, mpsc::Receiver<Vec<MonitorEvent>>)> {
-        let (listener, mut ids) = home.run(|| io::Result::Ok((listen()?, Socket::open()?)))??;
+        Self::start_in(home, &[RTNLGRP_NSID, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR])
+    }
+
+    /// As [`Monitor::start`], but only the ends of namespaces are told.
+    pub fn start_for_ends(home: &Netns) -> io::Result<(Self, mpsc::Receiver<Vec<MonitorEvent>>)> {
+        Self::start_in(home, &[RTNLGRP_NSID])
+    }
+
+    fn start_in(home: &Netns, groups: &[u32]) -> io::Result<(Self, mpsc::Receiver<Vec<MonitorEvent>>)> {
+        let (listener, mut ids) = home.run(|| io::Result::Ok((listen(groups)?, Socket::open()?)))??;
         // The host's namespace may have been given an id of its own by someone; its events then carry it.
         let own = query(&mut ids, home)?;
         let next = AtomicI32::new(highest(&mut ids)?.map_or(0, |highest| highest.saturating_add(1)));
@@ -168,7 +177,7 @@ fn highest(ids: &mut Socket) -> io::Result<Option<i32>> {
     }
 }
 
-fn listen() -> io::Result<netlink_sys::Socket> {
+fn listen(groups: &[u32]) -> io::Result<netlink_sys::Socket> {
     let mut socket = netlink_sys::Socket::new(netlink_sys::protocols::NETLINK_ROUTE)?;
     socket.bind_auto()?;
     let fd = crate::socket::as_fd(&socket);
@@ -177,8 +186,8 @@ fn listen() -> io::Result<netlink_sys::Socket> {
         sockopt::set_socket_recv_buffer_size(fd, RECEIVE_BUFFER)?;
     }
     socket.set_listen_all_namespaces(true)?;
-    for group in [RTNLGRP_NSID, RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR] {
-        socket.add_membership(group)?;
+    for group in groups {
+        socket.add_membership(*group)?;
     }
     Ok(socket)
 }

@@ -43,7 +43,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let host = Netns::host().map_err(|error| Failure::failed(format_args!("the host's network namespace: {error}")))?;
     let store = RedbStore::open(&layout.store()).map_err(Failure::failed)?;
     let fabric = KernelFabric::start(layout.clone(), &host, reporter.clone()).map_err(Failure::failed)?;
-    let namespaces = NamespaceRuntime::start(layout.clone(), reporter).map_err(Failure::failed)?;
+    let namespaces = NamespaceRuntime::start(layout.clone(), reporter, fabric.demand()).map_err(Failure::failed)?;
     point!("agent.start.composed");
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
     let parts = Parts {

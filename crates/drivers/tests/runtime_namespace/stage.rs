@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use netloom_drivers::Demand;
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_engine::{
     Context, DriverError, ExecInput, ExecOutput, ExecRequest, Follow, Inventory, Layout, NodeFact, NodeOrder, Runtime,
@@ -171,7 +172,7 @@ pub(crate) fn remove_cgroups(layout: &Layout) {
 pub(crate) fn agent(layout: &Layout) -> (NamespaceRuntime, Inventory) {
     let (reporter, inventory, writer) = netloom_engine::channel();
     netloom_engine::task::spawn("inventory", writer.run());
-    (NamespaceRuntime::start(layout.clone(), reporter).unwrap(), inventory)
+    (NamespaceRuntime::start(layout.clone(), reporter, Demand::default()).unwrap(), inventory)
 }
 
 pub(crate) async fn until(inventory: &Inventory, node: &str, wanted: impl Fn(&NodeFact) -> bool) -> NodeFact {

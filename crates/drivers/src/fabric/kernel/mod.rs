@@ -39,6 +39,7 @@ use netloom_kernel::{
 };
 use netloom_model::{InterfaceName, LabName, LinkId};
 
+use crate::demand::Demand;
 use mark::Marks;
 use mirror::Mirror;
 use places::{OpenPlace, Places};
@@ -62,6 +63,7 @@ pub struct KernelFabric {
     relisting: tokio::sync::Mutex<()>,
     listed: AtomicBool,
     next_ifindex: AtomicU32,
+    demand: Demand,
 }
 
 /// Whether events are listened to.
@@ -113,6 +115,7 @@ impl KernelFabric {
             relisting: tokio::sync::Mutex::default(),
             listed: AtomicBool::new(false),
             next_ifindex: AtomicU32::new(FIRST_IFINDEX),
+            demand: Demand::default(),
         };
         // Ends with the monitor, which ends with the fabric.
         thread::Builder::new()
@@ -126,6 +129,11 @@ impl KernelFabric {
     /// them by.
     pub fn oldest_work(&self) -> Option<Instant> {
         self.rtnl.oldest_work().into_iter().chain(self.dumper.oldest_work()).min()
+    }
+
+    /// Whether links are being changed.
+    pub fn demand(&self) -> Demand {
+        self.demand.clone()
     }
 
     /// A new pair of ifindexes, different as the ends of a veth pair must be.
@@ -211,7 +219,10 @@ impl Fabric for KernelFabric {
     }
 
     async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>> {
-        apply::apply(self, &orders, context).await
+        self.demand.note();
+        let answers = apply::apply(self, &orders, context).await;
+        self.demand.note();
+        answers
     }
 
     async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {

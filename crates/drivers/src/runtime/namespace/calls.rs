@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use netloom_engine::{ErrorClass, NodeOrder};
 use netloom_failpoint::point;
-use netloom_kernel::{Process, Signal, Surroundings};
+use netloom_kernel::{Netns, Process, Signal, Surroundings};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
@@ -113,9 +113,24 @@ impl Shared {
         if let Some(entry) = self.entries().get_mut(key) {
             entry.watched = None;
         }
+        self.wait_for_turn(key, deadline).await?;
         let (lab, node) = key.clone();
         let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;
         if errors.is_empty() { Ok(()) } else { Err(Fault::transient(errors.join("; "))) }
+    }
+
+    /// Waits until the namespace of a node may be let go of.
+    async fn wait_for_turn(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(), Fault> {
+        let Some(ends) = &self.ends else { return Ok(()) };
+        let ((lab, node), shared) = (key.clone(), Arc::clone(self));
+        let numbered = self.files(deadline, move |ground| {
+            let netns = Netns::find(ground.layout.pin(&lab, &node)).ok().flatten()?;
+            shared.ends.as_ref()?.number(&netns).ok()
+        });
+        if let Some(number) = numbered.await? {
+            ends.turn(number).await;
+        }
+        Ok(())
     }
 }
 

@@ -23,6 +23,7 @@
 mod calls;
 mod compose;
 mod copy;
+mod ends;
 mod fault;
 mod join;
 mod life;
@@ -59,6 +60,8 @@ use netloom_plan::names_hash;
 
 pub use program::INIT;
 
+use crate::demand::Demand;
+use ends::Ends;
 use fault::{Fault, fault};
 use join::copying;
 use life::Ground;
@@ -81,6 +84,8 @@ struct Shared {
     ground: Ground,
     reporter: Reporter,
     pool: Pool,
+    /// Not without root.
+    ends: Option<Ends>,
     /// Or why nothing can be started.
     starter: Result<(Spawner, Arc<Program>), String>,
     nodes: Mutex<HashMap<Key, Entry>>,
@@ -90,12 +95,13 @@ type Key = (LabName, NodeName);
 
 impl NamespaceRuntime {
     /// Starts the threads of the runtime. Blocks for some milliseconds; call it once, before the async work begins.
-    /// Without root it starts too, and [`Runtime::check`] says what is missing.
-    pub fn start(layout: Layout, reporter: Reporter) -> Result<Self, DriverError> {
+    /// `demand` is the fabric's. Without root it starts too, and [`Runtime::check`] says what is missing.
+    pub fn start(layout: Layout, reporter: Reporter, demand: Demand) -> Result<Self, DriverError> {
         let refused = |cause: String| fault("start", "the namespace runtime", cause, ErrorClass::Permanent);
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let cgroups = Cgroups::detect().map_err(|error| refused(format!("cgroups: {}", plain(&error))))?;
         let pool = Pool::start().map_err(|error| refused(plain(&error)))?;
+        let ends = Ends::start(demand).inspect_err(|error| tracing::debug!(%error, "ends of namespaces are not heard"));
         let starter = starter(&layout);
         let ground = Ground { layout, cgroups, boot };
         if let Err(error) = ground.sweep() {
@@ -104,7 +110,7 @@ impl NamespaceRuntime {
         if let Err(fault) = ground.mend_all() {
             tracing::warn!(%fault, "namespaces that somebody unpinned are not all pinned again");
         }
-        let shared = Shared { ground, reporter, pool, starter, nodes: Mutex::default() };
+        let shared = Shared { ground, reporter, pool, ends: ends.ok(), starter, nodes: Mutex::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }

@@ -39,7 +39,7 @@ impl Stage {
         let cgroups = Cgroups::detect().unwrap();
         let ground = Ground { layout: layout.clone(), cgroups, boot: "boot".into() };
         let (pool, starter) = (Pool::start().unwrap(), Err("nothing is started here".into()));
-        let shared = Arc::new(Shared { ground, reporter, pool, starter, nodes: Mutex::default() });
+        let shared = Arc::new(Shared { ground, reporter, pool, ends: None, starter, nodes: Mutex::default() });
         Self { shared, inventory, layout, _root: root }
     }
 
