@@ -80,6 +80,16 @@ pub struct SeenLink {
     pub ports: Vec<Arc<PortFact>>,
 }
 
+impl SeenLink {
+    /// Whether it carries traffic, as far as its interfaces that are there tell.
+    ///
+    /// A cable has one carrier: there when all its ends are switched on. The kernel says so of the end that was switched
+    /// on last at once; of the other one its linkwatch does, with a hundred others at a time and up to a second later.
+    pub fn has_carrier(&self) -> bool {
+        self.ports.iter().all(|port| port.admin_up) && self.ports.iter().any(|port| port.carrier)
+    }
+}
+
 impl Snapshot {
     /// Whether every one of `sources` was listed at least once: before that nothing may be concluded from absence.
     pub fn is_complete(&self, sources: &BTreeSet<Source>) -> bool {

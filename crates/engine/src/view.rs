@@ -235,9 +235,10 @@ fn node_view(name: &NodeName, kind: NodeKind, container: String, fact: Option<&N
 fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -> LinkView {
     let id = link.id();
     let ports: Vec<Option<&PortFact>> = link.ends().map(|end| find_port(lab, end, seen)).collect();
+    let carries = seen.is_some_and(SeenLink::has_carrier);
     let state = if ports.iter().any(Option::is_none) {
         "absent"
-    } else if ports.iter().flatten().all(|port| port.admin_up && port.carrier) {
+    } else if carries {
         "up"
     } else {
         "down"
@@ -247,7 +248,7 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
         end: end.label(),
         admin: port.map(|port| if port.admin_up { AdminState::Up } else { AdminState::Down }),
         cut: wish.down.contains(&(id.clone(), side)),
-        carrier: port.is_some_and(|port| port.carrier),
+        carrier: port.is_some_and(|port| port.carrier || carries),
         ifindex: port.map(|port| port.ifindex),
         interface: end.interface.kernel().to_string(),
         mac: port.and_then(|port| port.mac).unwrap_or(end.mac).to_string(),

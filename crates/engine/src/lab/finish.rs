@@ -215,7 +215,7 @@ fn links_without_carrier(name: &LabName, wish: &Wish, snapshot: &Snapshot) -> Ve
     let links = wish.lab.links().iter().filter(|link| link.b.is_some()).map(Link::id);
     let is_dark = |link: &LinkId| {
         let Some(seen) = seen.get(link) else { return false };
-        seen.ports.iter().all(|port| port.admin_up) && seen.ports.iter().any(|port| !port.carrier)
+        seen.ports.iter().all(|port| port.admin_up) && !seen.has_carrier()
     };
     links.filter(is_dark).collect()
 }

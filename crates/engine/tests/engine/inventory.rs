@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use netloom_engine::testing::Sketch;
 use netloom_engine::{
-    Fact, Inventory, NodeFact, OperationState, Place, PortFact, PortKind, Report, Reporter, Source, channel, task,
+    Fact, Inventory, NodeFact, OperationState, Place, PortFact, PortKind, Report, Reporter, SeenLink, Source, channel,
+    task,
 };
 use netloom_model::RuntimeKind;
-use netloom_plan::NodeState;
+use netloom_plan::{LinkFingerprint, NodeState};
 
 use crate::bench::{Bench, end, until};
 
@@ -28,6 +29,21 @@ fn port(ifindex: u32, seen: SystemTime) -> PortFact {
         mark: None,
         seen,
     }
+}
+
+#[test]
+fn a_link_carries_when_all_its_ends_are_on_and_one_of_them_is_known_to_have_a_carrier() {
+    let fingerprint: LinkFingerprint = serde_json::from_value(serde_json::json!("00000000.00000000")).unwrap();
+    let link = |ends: [(bool, bool); 2]| {
+        let end = |(admin_up, carrier)| PortFact { admin_up, carrier, ..port(1, SystemTime::now()) }.into();
+        SeenLink { fingerprint: fingerprint.clone(), ports: ends.map(end).to_vec() }.has_carrier()
+    };
+    assert!(link([(true, true), (true, true)]));
+    // The kernel tells late of the end that was switched on first.
+    assert!(link([(true, false), (true, true)]));
+    // And late of the end whose far one was switched off.
+    assert!(!link([(true, true), (false, false)]));
+    assert!(!link([(true, false), (true, false)]));
 }
 
 fn relist(started: SystemTime, ports: &[u32]) -> Report {
