@@ -35,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// As that of the agent's health thread.
 const NICE: i32 = -10;
 const AGENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
+/// What a percentile is held against.
+const BESIDE: &str = "≤ 1.5 × control + 1 ms";
 /// How many probes make a run worth its percentiles.
 const ENOUGH: usize = 10_000;
 
@@ -165,12 +167,13 @@ impl Report {
             bar: Some(bar),
         };
         let at = |what: &str, share: f64, bar| line(what, seconds(control.at(share)), seconds(agent.at(share)), bar);
-        let (none, bound) = (self.agent.failed == 0 && sent >= ENOUGH, 1.5 * control.at(0.999) + 0.001);
+        let (none, beside) = (self.agent.failed == 0 && sent >= ENOUGH, |share| 1.5 * control.at(share) + 0.001);
         let (failed, failed_of_control) = (self.agent.failed.to_string(), self.control.failed.to_string());
         print_all([
             line("failed", failed_of_control, failed, (format!("0 of ≥ {ENOUGH}"), none)),
-            at("p99", 0.99, ("< 5 ms".to_owned(), agent.at(0.99) < 0.005)),
-            at("p99.9", 0.999, ("≤ 1.5 × control + 1 ms".to_owned(), agent.at(0.999) <= bound)),
+            // Where the kernel itself takes longer to let anybody answer, nobody can be faster.
+            at("p99", 0.99, (format!("< 5 ms, or {BESIDE}"), agent.at(0.99) < beside(0.99).max(0.005))),
+            at("p99.9", 0.999, (BESIDE.to_owned(), agent.at(0.999) <= beside(0.999))),
             at("most", 1.0, ("≤ 1 s".to_owned(), agent.most() <= 1.0)),
         ])
     }
