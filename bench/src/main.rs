@@ -6,6 +6,7 @@
 
 mod agent;
 mod canary;
+mod files;
 mod floor;
 mod host;
 mod http;
@@ -63,6 +64,8 @@ enum Part {
     Live,
     /// Watches an agent with a small lab that has nothing to do.
     Idle,
+    /// Reads a file of 10,000 nodes, and checks one of 10.
+    Files,
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
 }
@@ -89,6 +92,7 @@ fn main() -> Result<ExitCode> {
         Some(Part::Rings { sizes, pairs }) => measure_rings(&agent()?, &sizes, pairs)?,
         Some(Part::Live) => live::measure(&agent()?, &host::Kernel::new()?)?,
         Some(Part::Idle) => idle::watch(&agent()?)?,
+        Some(Part::Files) => files::measure(&netloom)?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -105,6 +109,7 @@ fn everything(netloom: &Path) -> Result<bool> {
     good &= prober.stop()?.print();
     good &= canary.stop()?.print();
     drop(agent);
+    good &= files::measure(netloom)?;
     good &= reboot::measure(netloom, &host::Kernel::new()?)?;
     Ok(good)
 }
