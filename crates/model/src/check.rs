@@ -1,9 +1,10 @@
 //! What must hold for every lab, wherever it comes from. Drivers make paths, files and kernel objects of these
 //! values and do not look again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
+use std::fmt;
 
-use crate::lab::{End, Endpoint, LabParts, LinkId, Node, NodeKind, Violation};
+use crate::lab::{End, Endpoint, LabParts, Link, Node, NodeKind, Violation};
 use crate::name::{InterfaceName, Mac, NodeName};
 
 /// Names that the endpoints of links have another meaning for.
@@ -29,50 +30,77 @@ pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
         }
         found.extend(check_values(name, node).into_iter().map(|why| Violation::Value { node: name.clone(), why }));
     }
-    let mut interfaces: BTreeMap<(String, InterfaceName), LinkId> = BTreeMap::new();
-    let mut macs: BTreeMap<Mac, String> = BTreeMap::new();
+    found.extend(check_links(parts));
+    found
+}
+
+/// The rules about links. Names are put together only for what is wrong: a lab has tens of thousands of ends.
+fn check_links(parts: &LabParts) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut interfaces: HashMap<(Owner<'_>, &InterfaceName), &Link> = HashMap::new();
+    let mut macs: HashMap<Mac, &End> = HashMap::new();
     for link in &parts.links {
-        let id = link.id();
         if link.b.is_none() && !matches!(link.a.at, Endpoint::Node(_)) {
-            found.push(Violation::Ends { link: id.clone(), why: "a link with one end must end on a node" });
+            found.push(Violation::Ends { link: link.id(), why: "a link with one end must end on a node" });
         }
         for end in link.ends() {
             if RESERVED_INTERFACES.contains(&end.interface.display()) {
                 let why = format!("no link can have an interface named `{}`", end.interface);
-                found.push(Violation::WrongEnd { link: id.clone(), why });
+                found.push(Violation::WrongEnd { link: link.id(), why });
             }
-            check_end(parts, &id, end, &mut found);
-            // The ports of bridges live in the host's namespace and share its names.
-            let owner = match &end.at {
-                Endpoint::Node(node) => format!("node `{node}`"),
-                Endpoint::Host | Endpoint::Bridge(_) => "the host".to_owned(),
-                Endpoint::Remote(peer) => peer.clone(),
-            };
-            let key = (owner.clone(), end.interface.kernel().clone());
-            if let Some(first) = interfaces.insert(key, id.clone()) {
-                let interface = end.interface.kernel().clone();
-                found.push(Violation::InterfaceTwice { owner, interface, first, second: id.clone() });
+            check_end(parts, link, end, &mut found);
+            let (owner, interface) = (Owner::of(&end.at), end.interface.kernel());
+            if let Some(first) = interfaces.insert((owner, interface), link) {
+                let (owner, interface) = (owner.to_string(), interface.clone());
+                found.push(Violation::InterfaceTwice { owner, interface, first: first.id(), second: link.id() });
             }
-            if let Some(first) = macs.insert(end.mac, end.label()) {
-                found.push(Violation::MacTwice { mac: end.mac, first, second: end.label() });
+            if let Some(first) = macs.insert(end.mac, end) {
+                found.push(Violation::MacTwice { mac: end.mac, first: first.label(), second: end.label() });
             }
         }
     }
-    let bridges: BTreeSet<&str> =
-        parts.nodes.iter().filter(|(_, n)| n.kind == NodeKind::Bridge).map(|(n, _)| n.as_str()).collect();
-    for ((owner, interface), link) in &interfaces {
-        if owner == "the host" && bridges.contains(interface.as_str()) {
+    for (name, _) in parts.nodes.iter().filter(|(_, node)| node.kind == NodeKind::Bridge) {
+        let Ok(interface) = name.as_str().parse::<InterfaceName>() else { continue };
+        if let Some(link) = interfaces.get(&(Owner::Host, &interface)) {
             let why = format!("the host's interface `{interface}` is a bridge of this lab");
-            found.push(Violation::WrongEnd { link: link.clone(), why });
+            found.push(Violation::WrongEnd { link: link.id(), why });
         }
     }
     found
 }
 
-fn check_end(parts: &LabParts, link: &LinkId, end: &End, found: &mut Vec<Violation>) {
+/// Whose namespace an end is in. The ports of bridges live in the host's and share its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Owner<'a> {
+    Node(&'a NodeName),
+    Host,
+    Remote(&'a str),
+}
+
+impl<'a> Owner<'a> {
+    fn of(at: &'a Endpoint) -> Self {
+        match at {
+            Endpoint::Node(node) => Self::Node(node),
+            Endpoint::Host | Endpoint::Bridge(_) => Self::Host,
+            Endpoint::Remote(peer) => Self::Remote(peer),
+        }
+    }
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "node `{node}`"),
+            Self::Host => f.write_str("the host"),
+            Self::Remote(peer) => f.write_str(peer),
+        }
+    }
+}
+
+fn check_end(parts: &LabParts, link: &Link, end: &End, found: &mut Vec<Violation>) {
     let Some(name) = end.at.node() else { return };
     let Some(node) = parts.nodes.get(name) else {
-        found.push(Violation::UnknownNode { link: link.clone(), node: name.clone() });
+        found.push(Violation::UnknownNode { link: link.id(), node: name.clone() });
         return;
     };
     let fits = match end.at {
@@ -82,7 +110,7 @@ fn check_end(parts: &LabParts, link: &LinkId, end: &End, found: &mut Vec<Violati
     };
     if !fits {
         let why = format!("`{name}` is not of the kind that this end needs");
-        found.push(Violation::WrongEnd { link: link.clone(), why });
+        found.push(Violation::WrongEnd { link: link.id(), why });
     }
 }
 

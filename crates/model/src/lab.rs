@@ -560,20 +560,23 @@ impl fmt::Display for LinkId {
 impl End {
     /// `node:interface`, the way a person names this end.
     pub fn label(&self) -> String {
-        match &self.at {
-            Endpoint::Node(node) | Endpoint::Bridge(node) => format!("{node}:{}", self.interface),
-            Endpoint::Host => format!("host:{}", self.interface),
-            Endpoint::Remote(peer) => format!("{peer}:{}", self.interface),
-        }
+        let place = match &self.at {
+            Endpoint::Node(node) | Endpoint::Bridge(node) => node.as_str(),
+            Endpoint::Host => "host",
+            Endpoint::Remote(peer) => peer,
+        };
+        [place, ":", self.interface.display()].concat()
     }
 }
 
 impl Link {
     /// The link's name.
     pub fn id(&self) -> LinkId {
-        let mut ends: Vec<String> = self.ends().map(End::label).collect();
-        ends.sort();
-        LinkId(ends.join("-").into())
+        let a = self.a.label();
+        let Some(b) = &self.b else { return LinkId(a.into()) };
+        let b = b.label();
+        let (first, second) = if a <= b { (a, b) } else { (b, a) };
+        LinkId((first + "-" + &second).into())
     }
 
     /// Its one or two ends.
