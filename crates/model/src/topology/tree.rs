@@ -132,7 +132,24 @@ struct Frame {
 
 enum Open {
     List(Vec<Rc<Value>>),
-    Map { entries: Vec<Entry>, keys: HashMap<String, Span>, merges: Vec<Rc<Value>>, key: Key },
+    Map { entries: Vec<Entry>, keys: Keys, merges: Vec<Rc<Value>>, key: Key },
+}
+
+/// Where the keys of a map stand: looked for one by one while they are few, as in nearly every map of a lab.
+#[derive(Default)]
+struct Keys(HashMap<String, Span>);
+
+impl Keys {
+    fn find(&mut self, entries: &[Entry], key: &str) -> Option<Span> {
+        const FEW: usize = 16;
+        if entries.len() <= FEW {
+            return entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span);
+        }
+        // Keys of a map are unique, so the index holds as many as there were when it was last looked at.
+        let new = &entries[self.0.len()..];
+        self.0.extend(new.iter().map(|entry| (entry.key.clone(), entry.key_span)));
+        self.0.get(key).copied()
+    }
 }
 
 enum Key {
@@ -172,7 +189,7 @@ impl Builder<'_> {
             }
             Event::SequenceStart(_, anchor, _) => self.open(span, anchor, Open::List(Vec::new())),
             Event::MappingStart(_, anchor, _) => {
-                let (entries, keys, merges) = (Vec::new(), HashMap::new(), Vec::new());
+                let (entries, keys, merges) = (Vec::new(), Keys::default(), Vec::new());
                 self.open(span, anchor, Open::Map { entries, keys, merges, key: Key::Wanted });
             }
             Event::SequenceEnd | Event::MappingEnd => return self.close(span),
@@ -213,8 +230,8 @@ impl Builder<'_> {
         span.len = (end.start + end.len).saturating_sub(span.start);
         let data = match open {
             Open::List(items) => Data::List(items),
-            Open::Map { mut entries, keys, merges, .. } => {
-                self.merge(&mut entries, &keys, &merges)?;
+            Open::Map { mut entries, merges, .. } => {
+                self.merge(&mut entries, &merges)?;
                 Data::Map(entries)
             }
         };
@@ -247,9 +264,10 @@ impl Builder<'_> {
             }
             return Key::Refused;
         };
-        let Some(Frame { open: Open::Map { keys, .. }, .. }) = self.stack.last_mut() else { return Key::Refused };
-        let Some(first) = keys.insert(text.clone(), span) else { return Key::Is(text.clone(), span) };
-        keys.insert(text.clone(), first);
+        let Some(Frame { open: Open::Map { entries, keys, .. }, .. }) = self.stack.last_mut() else {
+            return Key::Refused;
+        };
+        let Some(first) = keys.find(entries, text) else { return Key::Is(text.clone(), span) };
         let here = self.here(Some(text));
         self.report
             .error(Code::DuplicateKey, span, &Path::Text(&here), format!("`{}` is already in this map", cut(text)))
@@ -302,16 +320,11 @@ impl Builder<'_> {
     }
 
     /// `<<`: what the map says itself wins, then the earlier of several.
-    fn merge(
-        &mut self,
-        entries: &mut Vec<Entry>,
-        own: &HashMap<String, Span>,
-        merges: &[Rc<Value>],
-    ) -> Result<(), Stop> {
+    fn merge(&mut self, entries: &mut Vec<Entry>, merges: &[Rc<Value>]) -> Result<(), Stop> {
         if merges.is_empty() {
             return Ok(());
         }
-        let mut taken: HashSet<String> = own.keys().cloned().collect();
+        let mut taken: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
         let sources = merges.iter().flat_map(|value| match &value.data {
             Data::List(items) => items.iter().collect(),
             _ => vec![value],

@@ -37,3 +37,16 @@ fn twenty_thousand_misspelt_links_are_answered_quickly() {
     assert!(read_bytes(text.as_bytes()).lab.is_none());
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_key_that_is_twice_in_a_long_map_is_found_wherever_it_stands() {
+    for twice in [0, 15, 16, 17, 40, 98] {
+        let mut text = "name: long\ntopology:\n  defaults: { kind: linux, runtime: namespace }\n  nodes:\n".to_owned();
+        for n in (0..100).chain([twice]) {
+            let _ = writeln!(text, "    r{n}:");
+        }
+        let [mistake] = &read_bytes(text.as_bytes()).diagnostics[..] else { panic!("one mistake: {twice}") };
+        assert_eq!((mistake.code, mistake.span.line), (Code::DuplicateKey, 105), "{mistake:?}");
+        assert_eq!(mistake.notes[0].span.line, 5 + twice);
+    }
+}
