@@ -141,14 +141,24 @@ pub(crate) struct Deploy {
 #[group(required = false, multiple = false)]
 pub(crate) struct LabsChoice {
     /// The lab's name
-    #[arg(long)]
-    pub(crate) name: Option<LabName>,
+    #[arg(value_name = "LAB")]
+    lab: Option<LabName>,
+    /// The same
+    #[arg(long, value_name = "LAB")]
+    name: Option<LabName>,
     /// The file, or its directory, that the lab was deployed from
     #[arg(short = 't', long = "topo", value_name = "FILE|DIR")]
     pub(crate) topology: Option<PathBuf>,
     /// All labs of this host
     #[arg(short, long)]
     pub(crate) all: bool,
+}
+
+impl LabsChoice {
+    /// The name, if one was said.
+    pub(crate) fn name(&self) -> Option<&LabName> {
+        self.lab.as_ref().or(self.name.as_ref())
+    }
 }
 
 /// `netloom inspect`.
@@ -524,6 +534,13 @@ mod tests {
         Cli::try_parse_from(["netloom", "cp", "-r", "x/a:/etc", "."]).unwrap();
         Cli::try_parse_from(["netloom", "node", "stop", "x/a", "x/b", "y/a"]).unwrap();
         Cli::try_parse_from(["netloom", "node", "stop"]).unwrap_err();
+        for words in [["netloom", "destroy", "ospf", "-y"].as_slice(), &["netloom", "destroy", "--name", "ospf", "-y"]]
+        {
+            let cli = Cli::try_parse_from(words);
+            let Ok(Cli { command: Command::Destroy(destroy) }) = cli else { panic!("{cli:?}") };
+            assert_eq!(destroy.labs.name().map(LabName::as_str), Some("ospf"));
+        }
+        Cli::try_parse_from(["netloom", "destroy", "ospf", "--all"]).unwrap_err();
     }
 
     fn exec(words: &[&str]) -> (Exec, Result<(Target, Vec<String>), String>) {

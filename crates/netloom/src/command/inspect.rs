@@ -12,14 +12,14 @@ use crate::{output, render};
 pub(crate) async fn run(options: Inspect, layout: &Layout) -> Result {
     let client = Client::connect(layout).await?;
     let Inspect { labs, json, watch, every } = options;
-    if labs.name.is_none() && labs.topology.is_none() {
+    if labs.name().is_none() && labs.topology.is_none() {
         if watch {
             return watch::run(&client, None, every, json).await;
         }
         let all: Vec<LabView> = client.get("/labs").await?;
         return if json { output::json(&all) } else { output::result(&render::labs(&all)) };
     }
-    let name = lab_name(labs.name, labs.topology.as_deref(), &client).await?;
+    let name = lab_name(labs.name().cloned(), labs.topology.as_deref(), &client).await?;
     if watch {
         return watch::run(&client, Some(&name), every, json).await;
     }
