@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mac, Mtu, Node, NodeKind,
-    NodeName, Prefix, Violations, derived_mac,
+    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, LinkKind, Mac, Management, Mtu,
+    Node, NodeKind, NodeName, Prefix, Settings, Vars, Violations, derived_mac,
 };
 use netloom_plan::{AdminState, Side};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use crate::desired::Wish;
 /// The desired state of a lab.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// Its name. Cannot be patched, as the next three.
+    /// Its name. Cannot be patched, as the next five.
     pub name: LabName,
     /// Counts up with every change.
     pub generation: u64,
@@ -35,6 +35,12 @@ pub struct Document {
     /// The file that it was deployed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The management network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub management: Management,
+    /// What else is said about the whole lab.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settings: Settings,
     /// The nodes by name.
     pub nodes: BTreeMap<NodeName, NodeEntry>,
     /// The links by their ends: `node:interface`, a space, `node:interface`; a `dummy` by its one end. The order is that
@@ -101,6 +107,12 @@ pub struct LinkEntry {
     /// Labels, free text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What it is made of, where its ends do not say it.
+    #[serde(default, skip_serializing_if = "LinkKind::is_plain")]
+    pub kind: LinkKind,
+    /// Data of the user's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: Vars,
     /// What there is to say of its ends, by `node:interface`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ends: BTreeMap<String, EndEntry>,
@@ -108,6 +120,10 @@ pub struct LinkEntry {
 
 fn default_mtu() -> Mtu {
     Mtu::DEFAULT
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// One end of a link in a [`Document`].
@@ -123,6 +139,9 @@ pub struct EndEntry {
     /// Its IPv6 address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Net>,
+    /// Data of the user's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: Vars,
     /// Whether a person switched it off.
     #[serde(default = "up")]
     pub state: AdminState,
@@ -134,21 +153,21 @@ fn up() -> AdminState {
 
 impl Default for EndEntry {
     fn default() -> Self {
-        Self { mac: None, ipv4: None, ipv6: None, state: AdminState::Up }
+        Self { mac: None, ipv4: None, ipv6: None, vars: Vars::new(), state: AdminState::Up }
     }
 }
 
 impl Document {
     /// The document of a wish.
     pub fn of(wish: &Wish) -> Self {
-        let LabParts { name, prefix, source, nodes, links } = (*wish.lab).clone().into_parts();
+        let LabParts { name, prefix, source, management, settings, nodes, links } = (*wish.lab).clone().into_parts();
         let links = links.iter().map(|link| (link_key(link), LinkEntry::of(link, &wish.down))).collect();
         let entry = |(name, node): (NodeName, Node)| {
             let entry = NodeEntry::of(&name, &node, wish);
             (name, entry)
         };
         let nodes = nodes.into_iter().map(entry).collect();
-        Self { name, generation: wish.generation, prefix, source, nodes, links }
+        Self { name, generation: wish.generation, prefix, source, management, settings, nodes, links }
     }
 
     /// The lab that it describes.
@@ -164,8 +183,8 @@ impl Document {
             entry.link(drafts, &self.name, &mut taken)
         });
         let (name, prefix, source) = (self.name.clone(), self.prefix.clone(), self.source.clone());
-        let links = links.collect();
-        Lab::new(LabParts { name, prefix, source, nodes, links })
+        let (management, settings, links) = (self.management.clone(), self.settings.clone(), links.collect());
+        Lab::new(LabParts { name, prefix, source, management, settings, nodes, links })
     }
 }
 
@@ -209,10 +228,11 @@ impl LinkEntry {
         let sides = [Side::A, Side::B];
         let ends = link.ends().zip(sides).map(|(end, side)| {
             let state = if down.contains(&(id.clone(), side)) { AdminState::Down } else { AdminState::Up };
-            let entry = EndEntry { mac: Some(end.mac), ipv4: end.ipv4, ipv6: end.ipv6, state };
+            let entry = EndEntry { mac: Some(end.mac), ipv4: end.ipv4, ipv6: end.ipv6, vars: end.vars.clone(), state };
             (end.label(), entry)
         });
-        Self { mtu: link.mtu, labels: link.labels.clone(), ends: ends.collect() }
+        let (labels, kind, vars) = (link.labels.clone(), link.kind.clone(), link.vars.clone());
+        Self { mtu: link.mtu, labels, kind, vars, ends: ends.collect() }
     }
 
     /// What the end of this name is.
@@ -241,9 +261,10 @@ impl LinkEntry {
     /// there are one or two ends.
     pub(crate) fn link(&self, ends: Vec<EndDraft>, lab: &LabName, taken: &mut BTreeSet<Mac>) -> Option<Link> {
         let mut ends = ends.into_iter().map(|EndDraft { at, interface, entry }| {
-            let mut end = End { at, interface, mac: Mac([0; 6]), ipv4: entry.ipv4, ipv6: entry.ipv6 };
+            let EndEntry { mac, ipv4, ipv6, vars, .. } = entry;
+            let mut end = End { at, interface, mac: Mac([0; 6]), ipv4, ipv6, vars };
             let label = end.label();
-            end.mac = entry.mac.unwrap_or_else(|| {
+            end.mac = mac.unwrap_or_else(|| {
                 let mut attempts = (0..u32::MAX).map(|attempt| derived_mac(lab, &label, attempt));
                 attempts.find(|mac| !taken.contains(mac)).expect("there are 2^24 for a few thousand ends")
             });
@@ -251,6 +272,9 @@ impl LinkEntry {
             end
         });
         let (a, b, none) = (ends.next()?, ends.next(), ends.next());
-        none.is_none().then(|| Link { a, b, mtu: self.mtu, labels: self.labels.clone() })
+        none.is_none().then(|| {
+            let (labels, kind, vars) = (self.labels.clone(), self.kind.clone(), self.vars.clone());
+            Link { a, b, mtu: self.mtu, labels, kind, vars }
+        })
     }
 }

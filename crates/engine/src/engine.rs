@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::plan;
+use netloom_plan::{left_out, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -316,7 +316,8 @@ impl Engine {
         let mut plan = plan(name, &wish.desired(&due), &observed);
         plan.name_live_edits(&there.map(|there| there.live.clone()).unwrap_or_default());
         let shortages = short_of(&self.shared, &wish).await;
-        Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect() })
+        let left_out = left_out(&wish.lab);
+        Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect(), left_out })
     }
 
     /// Wants nothing of a lab to remain and returns the operation that makes it so.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use netloom_model::{End, LabName, Link, NodeKind, NodeName, RuntimeKind};
-use netloom_plan::{AdminState, Live, NodeState, Plan, Shortage};
+use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
@@ -23,6 +23,9 @@ pub struct Preview {
     /// The nodes that a person stopped: no deploy starts them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stopped: Vec<NodeName>,
+    /// The links that are not made on this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A lab.
@@ -93,6 +96,9 @@ pub struct LinkView {
     pub state: String,
     /// The MTU wanted, in bytes.
     pub mtu: u32,
+    /// Why it is not made at all, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 /// One end of a link.
@@ -178,7 +184,7 @@ impl LabView {
 fn nodes_in_the_dark<'a>(links: &'a [LinkView], wish: &Wish) -> BTreeSet<&'a str> {
     let stopped: BTreeSet<&str> = wish.stopped.iter().map(NodeName::as_str).collect();
     let mut dark = BTreeSet::new();
-    for link in links.iter().filter(|link| link.state != "up") {
+    for link in links.iter().filter(|link| link.state != "up" && link.left_out.is_none()) {
         let nodes = || link.ends.iter().filter_map(|end| Some(end.end.split_once(':')?.0));
         if !link.ends.iter().any(|end| end.cut) && !nodes().any(|node| stopped.contains(node)) {
             dark.extend(nodes());
@@ -255,7 +261,13 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
         mtu: port.map(|port| port.mtu),
         addresses: port.map(|port| port.addresses.clone()).unwrap_or_default(),
     });
-    LinkView { id: id.to_string(), ends: ends.collect(), state: state.to_owned(), mtu: link.mtu.bytes() }
+    LinkView {
+        id: id.to_string(),
+        ends: ends.collect(),
+        state: state.to_owned(),
+        mtu: link.mtu.bytes(),
+        left_out: netloom_plan::needs(link).map(|needs| format!("needs {needs}")),
+    }
 }
 
 fn find_port<'a>(lab: &LabName, end: &End, seen: Option<&'a SeenLink>) -> Option<&'a PortFact> {

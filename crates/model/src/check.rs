@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::lab::{End, Endpoint, LabParts, Link, Node, NodeKind, Violation};
+use crate::lab::{End, Endpoint, LabParts, Link, LinkKind, Node, NodeKind, Violation, Vxlan};
 use crate::name::{InterfaceName, Mac, NodeName};
 
 /// Names that the endpoints of links have another meaning for.
@@ -29,6 +29,11 @@ pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
             found.push(Violation::Value { node: name.clone(), why });
         }
         found.extend(check_values(name, node).into_iter().map(|why| Violation::Value { node: name.clone(), why }));
+        let waits = node.stages.values().flat_map(|rule| &rule.wait_for);
+        for wait in waits.filter(|wait| !parts.nodes.contains_key(&wait.node)) {
+            let why = format!("it waits for `{}`, and there is no such node", wait.node);
+            found.push(Violation::Value { node: name.clone(), why });
+        }
     }
     found.extend(check_links(parts));
     found
@@ -40,8 +45,8 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
     let mut interfaces: HashMap<(Owner<'_>, &InterfaceName), &Link> = HashMap::new();
     let mut macs: HashMap<Mac, &End> = HashMap::new();
     for link in &parts.links {
-        if link.b.is_none() && !matches!(link.a.at, Endpoint::Node(_)) {
-            found.push(Violation::Ends { link: link.id(), why: "a link with one end must end on a node" });
+        if let Some(why) = check_kind(link) {
+            found.push(Violation::Ends { link: link.id(), why });
         }
         for end in link.ends() {
             if RESERVED_INTERFACES.contains(&end.interface.display()) {
@@ -97,6 +102,30 @@ impl fmt::Display for Owner<'_> {
     }
 }
 
+/// Why the ends of a link are not those that its kind has.
+fn check_kind(link: &Link) -> Option<&'static str> {
+    let on_host = link.ends().filter(|end| end.at == Endpoint::Host).count();
+    match (&link.kind, &link.b) {
+        (LinkKind::Plain, None) => {
+            (!matches!(link.a.at, Endpoint::Node(_))).then_some("a link with one end must end on a node")
+        }
+        (LinkKind::Plain | LinkKind::VethStitch, Some(_)) => None,
+        (LinkKind::VethStitch, None) => Some("a veth pair has two ends"),
+        (LinkKind::ManagementNet, _) => {
+            let fits = link.b.is_some() && on_host == 1;
+            (!fits).then_some("a link to the management network has one end on the host and one at a node")
+        }
+        (LinkKind::Macvlan(_) | LinkKind::Vxlan(_) | LinkKind::VxlanStitch(_), Some(_)) => {
+            Some("a macvlan or a tunnel has one end")
+        }
+        (LinkKind::Macvlan(_), None) => (on_host > 0).then_some("a macvlan must end on a node"),
+        (LinkKind::Vxlan(tunnel) | LinkKind::VxlanStitch(tunnel), None) if tunnel.vni > Vxlan::MAX_VNI => {
+            Some("its network identifier is larger than 24 bits")
+        }
+        (LinkKind::Vxlan(_) | LinkKind::VxlanStitch(_), None) => (on_host > 0).then_some("a tunnel must end on a node"),
+    }
+}
+
 fn check_end(parts: &LabParts, link: &Link, end: &End, found: &mut Vec<Violation>) {
     let Some(name) = end.at.node() else { return };
     let Some(node) = parts.nodes.get(name) else {
@@ -133,12 +162,19 @@ fn check_values(name: &NodeName, node: &Node) -> Vec<String> {
             }
         }
     }
-    let words = node.cmd.iter().chain(&node.entrypoint).chain(node.exec.iter().flatten());
+    for volume in &node.container.volumes {
+        let target = &volume.target;
+        if clean_path(target) != *target || target == "/" || target.contains('\0') {
+            found.push(format!("volume target `{target}` is not an absolute path without `.`, `..` and empty parts"));
+        }
+    }
+    let staged = || node.stages.values().flat_map(|rule| &rule.exec).map(|exec| &exec.command);
+    let words = node.cmd.iter().chain(&node.entrypoint).chain(node.exec.iter().chain(staged()).flatten());
     let mut texts = words.chain(node.env.values()).chain(node.sysctls.values());
     if texts.any(|text| text.contains('\0')) {
         found.push("a command, variable or sysctl holds a NUL character".to_owned());
     }
-    if node.exec.iter().any(Vec::is_empty) {
+    if node.exec.iter().chain(staged()).any(Vec::is_empty) {
         found.push("a command of `exec` is empty".to_owned());
     }
     found

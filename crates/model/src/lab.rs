@@ -17,6 +17,36 @@ use crate::idle::Idle;
 use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
 use crate::topology::nearest::nearest;
 
+mod bind;
+mod blank;
+mod config;
+mod container;
+mod link_kind;
+mod management;
+mod mode;
+mod port;
+mod prefix;
+mod settings;
+mod stage;
+mod vars;
+
+pub use bind::{Access, Bind};
+pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
+pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
+pub use link_kind::{LinkKind, Macvlan, MacvlanMode, Vxlan};
+pub use management::{Family, Management, NodeManagement};
+pub use mode::{LinkApplyMode, NetworkMode, RestartPolicy};
+pub use port::{PortMapping, PortRange, Protocol};
+pub use prefix::Prefix;
+pub use settings::{CertificateAuthority, FabricKind, Settings};
+pub use stage::{ExecPhase, ExecTarget, Healthcheck, Stage, StageExec, StageRule, Stages, WaitFor};
+pub use vars::Vars;
+
+/// Whether a value is what its field has when nothing is said: such fields are not on the wire.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// A whole lab, checked.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "LabParts")]
@@ -51,6 +81,12 @@ pub struct LabParts {
     /// Where the topology came from (an absolute path): two files with one lab name are told apart by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The management network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub management: Management,
+    /// What else is said about the whole lab.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub settings: Settings,
     /// All nodes.
     pub nodes: BTreeMap<NodeName, Node>,
     /// All links; the key is made by [`Link::id`].
@@ -165,6 +201,16 @@ impl Lab {
         self.parts.source.as_deref()
     }
 
+    /// The management network.
+    pub fn management(&self) -> &Management {
+        &self.parts.management
+    }
+
+    /// What else is said about the whole lab.
+    pub fn settings(&self) -> &Settings {
+        &self.parts.settings
+    }
+
     /// The nodes by name.
     pub fn nodes(&self) -> &BTreeMap<NodeName, Node> {
         &self.parts.nodes
@@ -207,6 +253,7 @@ impl Lab {
         let followed: BTreeSet<NodeName> =
             parts.links.iter().flat_map(Link::ends).filter_map(|end| end.at.node().cloned()).collect();
         parts.nodes.retain(|name, _| keep.contains(name) || followed.contains(name));
+        parts.forget_waits();
         // What is left of a lab that fits together fits together: each rule speaks of what is there.
         Ok(Self { parts, idle: Idle::default() })
     }
@@ -236,37 +283,6 @@ impl TryFrom<LabParts> for Lab {
 impl From<Lab> for LabParts {
     fn from(lab: Lab) -> LabParts {
         lab.parts
-    }
-}
-
-/// The format's `prefix`: absent is `clab`, empty makes container = node, `__lab-name` makes `<lab>-<node>`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub enum Prefix {
-    /// `<lab>-<node>`.
-    LabName,
-    /// `<text>-<lab>-<node>`, or the node's name alone when the text is empty.
-    Text(String),
-}
-
-impl Default for Prefix {
-    fn default() -> Self {
-        Self::Text("clab".into())
-    }
-}
-
-impl From<String> for Prefix {
-    fn from(text: String) -> Self {
-        if text == "__lab-name" { Self::LabName } else { Self::Text(text) }
-    }
-}
-
-impl From<Prefix> for String {
-    fn from(prefix: Prefix) -> String {
-        match prefix {
-            Prefix::LabName => "__lab-name".into(),
-            Prefix::Text(text) => text,
-        }
     }
 }
 
@@ -350,56 +366,30 @@ pub struct Node {
     /// Which network it has beside its links.
     #[serde(default)]
     pub network_mode: NetworkMode,
-}
-
-/// What happens when the main process of a node ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// It stays as it is.
-    No,
-    /// It is started again, whatever its exit code (the format's default).
-    #[default]
-    Always,
-    /// It is started again after an exit code other than 0.
-    OnFailure,
-    /// As `Always`, unless a person stopped it.
-    UnlessStopped,
-}
-
-/// Which network a node has beside its links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkMode {
-    /// What its runtime gives it; a namespace node has only its links and `lo` either way.
-    #[default]
-    Default,
-    /// Only its links.
-    None,
-}
-
-/// One bind: a file or directory of the host seen in the node.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bind {
-    /// Absolute path on the host.
-    pub source: String,
-    /// Absolute path in the node.
-    pub target: String,
-    /// Whether the node may write to it.
-    #[serde(default)]
-    pub access: Access,
-}
-
-/// Whether something may be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Read and write.
-    #[default]
-    ReadWrite,
-    /// Read only.
-    ReadOnly,
+    /// The variant of its kind, for example a model of hardware.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Where it stands in a drawing, free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+    /// How its container is made, for runtimes that have containers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub container: Container,
+    /// What it has on the management network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub management: NodeManagement,
+    /// What the system in it is configured with.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub config: Config,
+    /// The stages that it goes through.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub stages: Stages,
+    /// How its health is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Healthcheck>,
+    /// How it gets a change of its links while it runs; the kind decides if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link_apply_mode: Option<LinkApplyMode>,
 }
 
 /// One link with its one or two ends.
@@ -417,6 +407,12 @@ pub struct Link {
     /// Labels, free text.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What it is made of, where its ends do not say it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub kind: LinkKind,
+    /// Data of the user's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: Vars,
 }
 
 fn default_mtu() -> Mtu {
@@ -439,6 +435,9 @@ pub struct End {
     /// Its IPv6 address, if the file gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipv6: Option<Ipv6Net>,
+    /// Data of the user's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub vars: Vars,
 }
 
 /// What a link can end on.

@@ -3,13 +3,20 @@
 //! Pure: no file is read, no daemon asked. [`Lab`] is the validated form that everything else works on.
 
 mod check;
+mod duration;
 mod idle;
 mod lab;
 mod name;
+mod subnet;
 pub mod topology;
 
+pub use duration::GoDuration;
 pub use lab::{
-    Access, Bind, End, Endpoint, Interface, Lab, LabParts, Link, LinkId, NetworkMode, Node, NodeKind, Prefix,
-    RestartPolicy, RuntimeKind, UnknownNodes, Violation, Violations, derived_mac, hex,
+    Access, Bind, Certificate, CertificateAuthority, CgroupNamespace, Component, Config, Container, Credentials, Dns,
+    Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck, Interface, K8sDeploy, Lab,
+    LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management, Mda, NetworkMode, Node,
+    NodeKind, NodeManagement, PidMode, PortMapping, PortRange, Prefix, Privilege, Protocol, PullPolicy, RestartPolicy,
+    RuntimeKind, Settings, Stage, StageExec, StageRule, Stages, UnknownNodes, Vars, Violation, Violations, Volume,
+    VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NAME_MAX, NodeName};

@@ -41,6 +41,14 @@ impl Host for ThisHost {
     fn home(&self) -> Option<PathBuf> {
         std::env::home_dir()
     }
+
+    fn content(&self, path: &Path) -> Result<String, String> {
+        // A byte more than is taken, so that a file that is too large is known to be.
+        const MAX: u64 = (1 << 20) + 1;
+        let mut text = String::new();
+        let read = File::open(path).and_then(|file| file.take(MAX).read_to_string(&mut text));
+        read.map(|_| text).map_err(|error| plain(&error))
+    }
 }
 
 /// The file itself, or the single `*.clab.yml` or `*.clab.yaml` of a directory.

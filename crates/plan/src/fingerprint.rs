@@ -3,11 +3,12 @@
 //! The fingerprint of the spec that was applied is kept on the object itself (a node's run directory, a
 //! link's alias), so a plan needs no memory of what was applied before.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
-use netloom_model::{Link, Node};
+use netloom_model::{Link, LinkKind, Node};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -22,8 +23,9 @@ pub enum Effect {
     Recreate,
 }
 
-/// The decision table. Every field that a node has on the wire is in it (a test says so).
-pub const NODE_FIELDS: [(&str, Effect); 18] = [
+/// The decision table. Every field that a node has on the wire is in it (a test says so). A field of a part of a node
+/// is named with the part: `container.ports`.
+pub const NODE_FIELDS: [(&str, Effect); 50] = [
     ("kind", Effect::Recreate),
     ("runtime", Effect::Recreate),
     ("image", Effect::Recreate),
@@ -42,7 +44,47 @@ pub const NODE_FIELDS: [(&str, Effect); 18] = [
     ("memory_bytes", Effect::Live),
     ("restart_policy", Effect::Live),
     ("startup_delay", Effect::Live),
+    // A container has these from its creation on.
+    ("container.auto_remove", Effect::Recreate),
+    ("container.capabilities", Effect::Recreate),
+    ("container.cgroup_namespace", Effect::Recreate),
+    ("container.cgroup_parent", Effect::Recreate),
+    ("container.devices", Effect::Recreate),
+    ("container.dns", Effect::Recreate),
+    ("container.pid_mode", Effect::Recreate),
+    ("container.ports", Effect::Recreate),
+    ("container.privilege", Effect::Recreate),
+    ("container.security_options", Effect::Recreate),
+    ("container.shm_bytes", Effect::Recreate),
+    ("container.tmpfs", Effect::Recreate),
+    ("container.volumes", Effect::Recreate),
+    ("healthcheck", Effect::Recreate),
+    ("management.aliases", Effect::Recreate),
+    ("management.ipv4", Effect::Recreate),
+    ("management.ipv6", Effect::Recreate),
+    // A device reads these at its first boot only, and saves over them.
+    ("config.components", Effect::Recreate),
+    ("config.extras", Effect::Recreate),
+    ("config.startup", Effect::Recreate),
+    ("type", Effect::Recreate),
+    // Read at each boot.
+    ("config.certificate", Effect::Restart),
+    ("config.license", Effect::Restart),
+    // A limit, as `cpu`.
+    ("container.cpu_set", Effect::Live),
+    // These count the next time that the node is made or started; the ones below are for those who look at it.
+    ("config.enforce_startup", Effect::Live),
+    ("config.suppress_startup", Effect::Live),
+    ("container.pull_policy", Effect::Live),
+    ("link_apply_mode", Effect::Live),
+    ("stages", Effect::Live),
+    ("config.credentials", Effect::Live),
+    ("config.vars", Effect::Live),
+    ("position", Effect::Live),
 ];
+
+/// The parts of a node whose fields are in the table one by one.
+const PARTS: [&str; 3] = ["config", "container", "management"];
 
 /// A hash of a part of a spec; written as 8 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -91,11 +133,18 @@ impl NodeFingerprint {
     pub fn of(node: &Node, rebuild: u64, restarts: u64) -> Self {
         let value = serde_json::to_value(node).expect("a node is a map of plain values");
         let fields = value.as_object().expect("a node serialises as a map");
+        let mut flat: BTreeMap<Cow<'_, str>, &serde_json::Value> = BTreeMap::new();
+        for (name, value) in fields {
+            match value.as_object().filter(|_| PARTS.contains(&name.as_str())) {
+                Some(part) => flat.extend(part.iter().map(|(field, value)| (format!("{name}.{field}").into(), value))),
+                None => _ = flat.insert(name.into(), value),
+            }
+        }
         let hash = |effect: Effect| {
-            let chosen: BTreeMap<&str, &serde_json::Value> = fields
+            let chosen: BTreeMap<&str, &serde_json::Value> = flat
                 .iter()
                 .filter(|(name, _)| NODE_FIELDS.iter().any(|(field, e)| field == name && *e == effect))
-                .map(|(name, value)| (name.as_str(), value))
+                .map(|(name, value)| (name.as_ref(), *value))
                 .collect();
             let text = serde_json::to_string(&chosen).expect("plain values serialise");
             let salt = match effect {
@@ -140,6 +189,10 @@ impl LinkFingerprint {
         for end in link.ends() {
             let _ = write!(identity, "|{:?}|{}|{}", end.at, end.interface, end.mac);
             let _ = write!(config, "|{:?}|{:?}", end.ipv4, end.ipv6);
+        }
+        // What its ends say all of is as it was before links had kinds.
+        if !matches!(link.kind, LinkKind::Plain | LinkKind::VethStitch) {
+            let _ = write!(identity, "|{:?}", link.kind);
         }
         Self { identity: Print::of(&identity), config: Print::of(&config) }
     }

@@ -11,6 +11,7 @@
 
 mod apply;
 mod fingerprint;
+mod left_out;
 mod limits;
 mod names;
 mod obstacle;
@@ -21,6 +22,7 @@ mod step;
 
 pub use apply::apply;
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable};
+pub use left_out::{LeftOut, left_out, needs};
 pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, shortages};
 pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, obstacles};

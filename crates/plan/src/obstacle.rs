@@ -5,6 +5,7 @@ use std::fmt;
 use netloom_model::{Endpoint, InterfaceName, LinkId, NodeKind};
 use serde::{Deserialize, Serialize};
 
+use crate::left_out::needs;
 use crate::state::{Desired, Observed};
 
 /// A reason why a desired lab cannot be made on this host as it is now.
@@ -45,7 +46,7 @@ impl fmt::Display for Obstacle {
 pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
     let Some(lab) = desired.lab else { return Vec::new() };
     let mut found = Vec::new();
-    for link in lab.links() {
+    for link in lab.links().iter().filter(|link| needs(link).is_none()) {
         let id = link.id();
         for end in link.ends().filter(|end| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_))) {
             if observed.taken.contains(end.interface.kernel()) {

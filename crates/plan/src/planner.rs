@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeKind, NodeName, RuntimeKind};
 
 use crate::fingerprint::{Effect, NodeFingerprint};
+use crate::left_out::needs;
 use crate::state::{AdminState, Desired, NodeState, Observed, ObservedNode, Side};
 use crate::step::{Action, Plan, Step, StepId};
 
@@ -99,7 +100,7 @@ impl<'a> Planner<'a> {
     fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
         let links = desired.lab.map(Lab::links).unwrap_or_default();
         let names_wanted = desired.names();
-        let local = links.iter().filter(|link| link.ends().all(|end| place(&end.at).is_some()));
+        let local = links.iter().filter(|link| needs(link).is_none());
         let mut planner = Self {
             lab: desired.lab,
             desired: *desired,

@@ -7,7 +7,7 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use netloom_model::{Access, Bind, Lab, LinkId, NetworkMode, Node, NodeKind, NodeName, RestartPolicy, RuntimeKind};
 use netloom_plan::{
     Desired, Effect, Live, LiveMark, NODE_FIELDS, NodeFingerprint, NodeState, Observed, Obstacle, Plan, Side, apply,
-    obstacles, plan,
+    left_out, obstacles, plan,
 };
 use serde_json::json;
 
@@ -242,6 +242,10 @@ fn a_node_that_was_never_restarted_has_the_fingerprint_of_its_fields_alone() {
     assert_snapshot!(NodeFingerprint::of(node, 0, 0), @"09d0bbe2.65cdd5ad.2090446b");
 }
 
+fn from<T: serde::de::DeserializeOwned>(wire: serde_json::Value) -> T {
+    serde_json::from_value(wire).unwrap()
+}
+
 #[test]
 fn every_field_of_a_node_has_its_effect_in_the_table() {
     let text = |text: &str| Some(text.to_owned());
@@ -265,16 +269,86 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
         startup_delay: 3,
         restart_policy: RestartPolicy::OnFailure,
         network_mode: NetworkMode::None,
+        variant: text("ixr-d3l"),
+        position: text("left"),
+        container: from(json!({
+            "pull_policy": "always",
+            "auto_remove": true,
+            "volumes": [{ "name": "data", "target": "/data" }],
+            "tmpfs": { "/scratch": "size=16m" },
+            "devices": ["/dev/kvm"],
+            "capabilities": ["NET_ADMIN"],
+            "security_options": ["seccomp=unconfined"],
+            "privilege": "confined",
+            "cgroup_namespace": "host",
+            "cgroup_parent": "labs",
+            "pid_mode": "host",
+            "ports": ["80:80"],
+            "cpu_set": "0-1",
+            "shm_bytes": 1,
+            "dns": { "servers": ["9.9.9.9"] },
+        })),
+        management: from(json!({ "ipv4": "10.0.0.1", "ipv6": "2001:db8::1", "aliases": ["probe.example"] })),
+        config: from(json!({
+            "startup": { "text": "a\nb" },
+            "enforce_startup": true,
+            "suppress_startup": true,
+            "license": { "path": "/lic" },
+            "credentials": { "username": "admin" },
+            "certificate": { "issue": true },
+            "vars": { "x": 1 },
+            "components": [{ "slot": "A" }],
+            "extras": { "mysocket_proxy": "x" },
+        })),
+        stages: from(json!({ "create": { "wait_for": [{ "node": "r2", "stage": "healthy" }] } })),
+        healthcheck: from(json!({ "test": ["NONE"] })),
+        link_apply_mode: from(json!("live")),
     };
     let wire = serde_json::to_value(&full).unwrap();
-    let fields: BTreeSet<&str> = wire.as_object().unwrap().keys().map(String::as_str).collect();
-    let table: BTreeSet<&str> = NODE_FIELDS.iter().map(|(field, _)| *field).collect();
+    let parts = ["config", "container", "management"];
+    let mut fields: BTreeSet<String> = BTreeSet::new();
+    for (field, value) in wire.as_object().unwrap() {
+        if parts.contains(&field.as_str()) {
+            fields.extend(value.as_object().unwrap().keys().map(|inner| format!("{field}.{inner}")));
+        } else {
+            fields.insert(field.clone());
+        }
+    }
+    let table: BTreeSet<String> = NODE_FIELDS.iter().map(|(field, _)| (*field).to_owned()).collect();
     assert_eq!(fields, table);
 
     // Each field alone, changed on the wire, has the effect that the table says.
     for (field, effect) in NODE_FIELDS {
         let mut other = wire.clone();
-        other[field] = match field {
+        let mut place = &mut other;
+        for step in field.split('.') {
+            place = &mut place[step];
+        }
+        *place = match field {
+            "container.pull_policy" => json!("never"),
+            "container.volumes" => json!([{ "target": "/other" }]),
+            "container.tmpfs" => json!({ "/other": "" }),
+            "container.devices" => json!(["/dev/fuse"]),
+            "container.capabilities" => json!(["NET_RAW"]),
+            "container.security_options" => json!(["apparmor=other"]),
+            "container.privilege" => json!("full"),
+            "container.cgroup_namespace" => json!("private"),
+            "container.pid_mode" => json!("own"),
+            "container.ports" => json!(["81:80"]),
+            "container.shm_bytes" => json!(2),
+            "container.dns" => json!({ "servers": ["1.1.1.1"] }),
+            "container.auto_remove" | "config.enforce_startup" | "config.suppress_startup" => json!(false),
+            "management.ipv4" => json!("10.0.0.2"),
+            "management.ipv6" => json!("2001:db8::2"),
+            "config.startup" | "config.license" => json!({ "url": "http://other" }),
+            "config.credentials" => json!({ "username": "other" }),
+            "config.certificate" => json!({ "issue": false }),
+            "config.vars" => json!({ "x": 2 }),
+            "config.components" => json!([{ "slot": "B" }]),
+            "config.extras" => json!({ "mysocket_proxy": "other" }),
+            "stages" => json!({ "create": { "wait_for": [{ "node": "r3", "stage": "healthy" }] } }),
+            "healthcheck" => json!({ "test": ["CMD", "true"] }),
+            "link_apply_mode" => json!("restart"),
             "kind" => json!("host"),
             "runtime" => json!("namespace"),
             "network_mode" => json!("default"),
@@ -282,7 +356,7 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
             "cpu_millis" | "memory_bytes" | "startup_delay" => json!(1),
             "env" | "sysctls" | "labels" => json!({ "key": "other" }),
             "exec" => json!([["false"]]),
-            "cmd" | "entrypoint" => json!(["other"]),
+            "cmd" | "entrypoint" | "management.aliases" => json!(["other"]),
             "binds" => json!([{ "source": "/c", "target": "/b", "access": "read-only" }]),
             _ => json!("other"),
         };
@@ -304,6 +378,20 @@ fn fingerprints_survive_being_written_on_objects() {
     for bad in ["", "a", "a.b", "a.b.c.d"] {
         assert!(bad.parse::<NodeFingerprint>().is_err(), "{bad}");
     }
+}
+
+#[test]
+fn links_that_cannot_be_made_are_left_out_with_the_reason() {
+    let mut parts = lab(500, 9500).into_parts();
+    parts.links.push(from(json!({
+        "a": { "at": { "node": "r1" }, "interface": "eth5", "mac": "02:00:00:00:00:05" },
+        "kind": { "macvlan": { "parent": "eno1" } },
+    })));
+    let with = Lab::new(parts).unwrap();
+    let said: Vec<String> = left_out(&with).iter().map(ToString::to_string).collect();
+    assert_snapshot!(said.join("\n"), @"link r1:eth5 is left out: it needs macvlan interfaces, which the kernel fabric does not make yet");
+    let text = |lab: &Lab| way(Some(lab), &Observed::default()).to_string();
+    assert_eq!(text(&with), text(&lab(500, 9500)));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use netloom_model::{Lab, LabName, LabParts, NodeName, Prefix};
+use netloom_model::{Lab, LabName, LabParts, NodeName};
 use netloom_plan::{Live, obstacles};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -66,13 +66,7 @@ pub(crate) fn no_more_than(name: &LabName, snapshot: &Snapshot) -> Wish {
     let masters: BTreeSet<u32> = links.values().flat_map(|link| &link.ports).filter_map(|port| port.master).collect();
     let ours = |port: &&Arc<PortFact>| port.mark == Some(PortMark::Bridge) && masters.contains(&port.ifindex);
     let bridges = snapshot.host.values().filter(ours).map(|port| port.name.clone()).collect();
-    let parts = LabParts {
-        name: name.clone(),
-        prefix: Prefix::default(),
-        source: None,
-        nodes: BTreeMap::new(),
-        links: Vec::new(),
-    };
+    let parts = LabParts::new(name.clone());
     let nothing = Wish::first(Arc::new(Lab::new(parts).expect("nothing is wrong with nothing")));
     Wish { bridges, phase: Phase::Destroy, ..nothing }
 }

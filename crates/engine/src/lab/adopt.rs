@@ -78,7 +78,7 @@ pub(crate) fn adopt(
     }
     let mut nodes = shared(&applied, &links, snapshot);
     nodes.extend(applied.iter().map(|(node, applied)| (node.clone(), applied.spec.clone())));
-    let lab = Lab::new(LabParts { name: name.clone(), prefix, source, nodes, links })
+    let lab = Lab::new(LabParts { prefix, source, nodes, links, ..LabParts::new(name.clone()) })
         .map_err(|violations| violations.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     // What does not run has its ends switched off beside those that a person cut.
     let runs = |node: &NodeName| facts.nodes.get(node).is_some_and(|fact| fact.state == NodeState::Running);
@@ -173,7 +173,7 @@ fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>),
     };
     let mtus = mtus.into_iter().filter_map(|mtu| Mtu::try_from(mtu).ok());
     let ends = || a.iter().flat_map(|a| b.iter().map(move |b| (a.clone(), b.cloned())));
-    let mut links = mtus.flat_map(|mtu| ends().map(move |(a, b)| Link { a, b, mtu, labels: BTreeMap::new() }));
+    let mut links = mtus.flat_map(|mtu| ends().map(move |(a, b)| Link { mtu, ..Link::new(a, b) }));
     let fits = |link: &Link| LinkFingerprint::of(link, rebuild).config == seen.fingerprint.config;
     let link = links.by_ref().take(TRIED).find(fits);
     let link = match (link, links.next()) {
@@ -193,7 +193,7 @@ fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>),
 fn joined(found: &[(End, &PortFact)], mtu: Mtu) -> Link {
     let mut ends = found.iter().map(|(end, _)| end.clone());
     let a = ends.next().expect("a link has an end");
-    Link { a, b: ends.next(), mtu, labels: BTreeMap::new() }
+    Link { mtu, ..Link::new(a, ends.next()) }
 }
 
 /// The ways to take an id apart into two ends; names have the dash that joins the ends too.
@@ -212,7 +212,7 @@ fn end(label: &str, port: &PortFact) -> Option<End> {
         Place::Node(..) => return None,
     };
     let mac = port.mac?;
-    (interface.kernel() == &port.name).then_some(End { at, interface, mac, ipv4: None, ipv6: None })
+    (interface.kernel() == &port.name).then(|| End::new(at, interface, mac))
 }
 
 /// So many choices of addresses are tried for one link: a router may have a thousand on one interface.

@@ -1,9 +1,8 @@
 //! Small labs, written in a line each.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use netloom_model::{End, Endpoint, Lab, LabParts, Link, Mtu, Node, NodeKind, NodeName, Prefix, derived_mac};
+use netloom_model::{End, Endpoint, Lab, LabParts, Link, Node, NodeKind, NodeName, derived_mac};
 
 use super::world::name;
 
@@ -16,8 +15,7 @@ pub struct Sketch {
 impl Sketch {
     /// A lab of this name without nodes.
     pub fn new(lab: &str) -> Self {
-        let (name, nodes, links) = (name(lab), BTreeMap::new(), Vec::new());
-        Self { parts: LabParts { name, prefix: Prefix::default(), source: None, nodes, links } }
+        Self { parts: LabParts::new(name(lab)) }
     }
 
     /// Two nodes `r1` and `r2` and a link between their `eth1`.
@@ -74,7 +72,7 @@ impl Sketch {
     #[must_use]
     pub fn link(mut self, a: &str, b: &str) -> Self {
         let (a, b) = (self.end(a), Some(self.end(b)));
-        self.parts.links.push(Link { a, b, mtu: Mtu::DEFAULT, labels: BTreeMap::new() });
+        self.parts.links.push(Link::new(a, b));
         self
     }
 
@@ -94,7 +92,7 @@ impl Sketch {
             _ => Endpoint::Host,
         };
         let mac = derived_mac(&self.parts.name, end, 0);
-        End { at, interface: name(interface), mac, ipv4: None, ipv6: None }
+        End::new(at, name(interface), mac)
     }
 
     /// The lab.

@@ -1,7 +1,9 @@
 //! Binds: files and directories of the host that are seen in a node.
 
 use super::diagnostic::{Code, Path, cut};
-use super::reader::{Cx, Read};
+use super::path::resolve;
+use super::placeholder::has_placeholder;
+use super::reader::{Cx, Read, Targeted};
 use super::tree::{Data, Value};
 use crate::check::clean_path;
 use crate::lab::Access;
@@ -11,10 +13,16 @@ use crate::lab::Access;
 pub(super) struct BindSpec {
     /// As the file has it.
     pub(super) written: String,
-    /// Absolute, with `.` and `..` taken out.
+    /// Absolute, with `.` and `..` taken out; as it is written while it holds placeholders.
     pub(super) source: String,
     pub(super) target: String,
     pub(super) access: Access,
+}
+
+impl Targeted for BindSpec {
+    fn target(&self) -> &str {
+        &self.target
+    }
 }
 
 impl Read for BindSpec {
@@ -34,44 +42,18 @@ impl Read for BindSpec {
             cx.invalid(value, at, format!("bind `{}` has no source", cut(text)), FORM);
             return None;
         }
-        if text.contains("__clab") {
-            let message = format!("placeholders are not supported yet in binds: `{}`", cut(text));
-            cx.report.error(Code::Unsupported, value.span, at, message);
-            return None;
-        }
         let target_clean = clean_path(target);
-        if !target.starts_with('/') || target_clean == "/" {
+        let by_placeholder = has_placeholder(target) && target.starts_with("__clab");
+        if !by_placeholder && (!target.starts_with('/') || target_clean == "/") {
             let message = format!("bind target `{}` must be an absolute path below `/`", cut(target));
             cx.invalid(value, at, message, FORM);
             return None;
         }
         let access = parts.next().map_or(Some(Access::ReadWrite), |options| bind_options(options, value, at, cx))?;
-        let source = bind_source(source, value, at, cx)?;
-        Some(Self { written: text.to_owned(), source, target: target_clean, access })
+        let source = if has_placeholder(source) { source.to_owned() } else { resolve(source, value, at, cx)? };
+        let target = if by_placeholder { target.to_owned() } else { target_clean };
+        Some(Self { written: text.to_owned(), source, target, access })
     }
-}
-
-fn bind_source(source: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
-    let full = match source.strip_prefix('~') {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-            let Some(home) = cx.input.host.home() else {
-                cx.invalid(value, at, "`~` cannot be replaced: no home directory is known", "write the whole path");
-                return None;
-            };
-            home.join(rest.trim_start_matches('/'))
-        }
-        Some(_) => {
-            let message = format!("`{}`: home directories of other users are not supported", cut(source));
-            cx.invalid(value, at, message, "write the whole path");
-            return None;
-        }
-        None => cx.input.directory.join(source),
-    };
-    let Some(full) = full.to_str() else {
-        cx.invalid(value, at, "the path of this bind is not UTF-8", "");
-        return None;
-    };
-    Some(clean_path(full))
 }
 
 /// Docker's options of a bind. Only the access has a meaning for every runtime.

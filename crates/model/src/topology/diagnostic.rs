@@ -97,6 +97,14 @@ codes! {
     BindSource = "bind-source",
     /// Something that is valid but does nothing here.
     NoEffect = "no-effect",
+    /// A file that the topology names does not exist or cannot be read.
+    MissingFile = "missing-file",
+    /// Two nodes want one address of the management network.
+    DuplicateAddress = "duplicate-address",
+    /// Nodes that wait for each other without end.
+    WaitCycle = "wait-cycle",
+    /// A field by a name that it no longer has.
+    OldName = "old-name",
 }
 
 impl fmt::Display for Code {

@@ -3,14 +3,15 @@
 use super::diagnostic::{Code, Path, Span, cut};
 use super::link::Links;
 use super::node::Facts;
-use super::reader::{At, Cx, Read, Table, get};
+use super::reader::{At, Cx, Field, Merged, Read, Table, get};
 use super::tree::{Data, Entry, Value};
 use super::value::digits;
+use super::value::vars::Var;
 use crate::check::RESERVED_INTERFACES;
-use crate::lab::{Endpoint, Interface, NetworkMode, NodeKind, RuntimeKind};
+use crate::lab::{Endpoint, Interface, NetworkMode, NodeKind, RuntimeKind, Vars};
 use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
 
-const END: Table = Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6"], later: &["vars"] };
+const END: Table = Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6", "vars"], later: &[] };
 
 /// An end that is right by itself; its MAC address comes when all given ones are known.
 pub(super) struct Draft {
@@ -19,6 +20,7 @@ pub(super) struct Draft {
     pub(super) mac: Option<Mac>,
     pub(super) ipv4: Option<Ipv4Net>,
     pub(super) ipv6: Option<Ipv6Net>,
+    pub(super) vars: Vars,
     pub(super) span: Span,
 }
 
@@ -101,6 +103,7 @@ impl Links<'_> {
         }
         draft.ipv4 = ipv4.map(|found| found.value);
         draft.ipv6 = ipv6.map(|found| found.value);
+        draft.vars = vars(entries, at, cx);
         Some(draft)
     }
 
@@ -109,8 +112,9 @@ impl Links<'_> {
         match name {
             "host" => return Some(Endpoint::Host),
             "mgmt-net" | "macvlan" => {
-                let message = format!("links to `{name}` are not supported yet");
-                cx.report.error(Code::Unsupported, span, at, message);
+                cx.report
+                    .error(Code::UnknownNode, span, at, format!("`{name}` is no node, but a type of links"))
+                    .help(format!("write `type: {name}` with `endpoint` and `host-interface`"));
                 return None;
             }
             _ => {}
@@ -179,7 +183,24 @@ pub(super) fn draft(at: Endpoint, interface: &str, span: Span, path: &Path<'_>, 
             .label(format!("is `{}` in the kernel", interface.kernel()))
             .help("the name in the file becomes an altname, which `ip` takes as well; up to 15 bytes without `/`, `:` and `%` stay as they are");
     }
-    Some(Draft { at, interface, mac: None, ipv4: None, ipv6: None, span })
+    Some(Draft { at, interface, mac: None, ipv4: None, ipv6: None, vars: Vars::new(), span })
+}
+
+/// The free data of a link or of an end.
+pub(super) fn vars(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> Vars {
+    let Some(value) = get(entries, "vars") else { return Vars::new() };
+    let read = Merged::<Var>::read(value, &at.key("vars"), cx);
+    read.values().into_iter().map(|(key, var)| (key, var.0)).collect()
+}
+
+/// A port of UDP.
+pub(super) fn port(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<u16> {
+    let text = cx.text(value, at)?;
+    let port = digits::<u16>(text).filter(|port| *port > 0);
+    if port.is_none() {
+        cx.invalid(value, at, format!("`{}` is not a port", cut(text)), "write a number from 1 to 65535");
+    }
+    port
 }
 
 fn read_field<T: Read>(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<At<T>> {

@@ -2,52 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::diagnostic::{Code, Path, Span, cut};
-use super::end::{Draft, draft};
+use super::diagnostic::{Code, Path, Span};
+use super::end::{Draft, draft, vars};
+use super::link_type::{self, Type};
 use super::node::Nodes;
-use super::reader::{At, Cx, Field, Merged, Read, Table, get, list};
+use super::reader::{At, Cx, Field, Merged, Read, get};
 use super::tree::{Data, Entry, Value};
-use crate::lab::{End, Endpoint, Link, NodeKind, derived_mac};
+use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, NodeKind, Vars, derived_mac};
 use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
-
-const BRIEF: Table = table(&["type", "endpoints", "mtu", "labels", "ipv4", "ipv6"]);
-const VETH: Table = BRIEF;
-const HOST: Table = table(&["type", "endpoint", "host-interface", "mtu", "labels", "ipv4", "ipv6"]);
-const DUMMY: Table = table(&["type", "endpoint", "mtu", "labels", "ipv4", "ipv6"]);
-const fn table(acted: &'static [&'static str]) -> Table {
-    Table { what: "link", acted, later: &["vars"] }
-}
-
-/// Link types of the format that cannot be made yet.
-const LATER: [&str; 5] = ["veth-stitch", "mgmt-net", "macvlan", "vxlan", "vxlan-stitch"];
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Brief,
-    Veth,
-    Host,
-    Dummy,
-}
-
-impl Type {
-    const NAMES: [(&'static str, Self); 4] =
-        [("veth", Self::Veth), ("host", Self::Host), ("dummy", Self::Dummy), ("brief", Self::Brief)];
-
-    fn table(self) -> &'static Table {
-        match self {
-            Self::Brief => &BRIEF,
-            Self::Veth => &VETH,
-            Self::Host => &HOST,
-            Self::Dummy => &DUMMY,
-        }
-    }
-}
 
 struct DraftLink {
     a: Draft,
     b: Option<Draft>,
     mtu: Mtu,
     labels: BTreeMap<String, String>,
+    kind: LinkKind,
+    vars: Vars,
+}
+
+/// A link as it stands in the file.
+#[derive(Clone, Copy)]
+struct Raw<'v> {
+    kind: Type,
+    value: &'v Value,
+    entries: &'v [Entry],
+}
+
+/// The ends of a link, each with its place in lists of addresses, and what is between them.
+struct Ends {
+    drafts: Vec<(usize, Draft)>,
+    kind: LinkKind,
 }
 
 /// Reads links one after the other and keeps what they may not share.
@@ -70,51 +54,74 @@ impl<'n> Links<'n> {
             cx.wrong_type(value, at, "a map");
             return;
         };
-        let Some(kind) = read_type(entries, at, cx) else { return };
+        let Some(kind) = Type::read(entries, at, cx) else { return };
+        let raw = Raw { kind, value, entries };
         cx.fields(value, at, kind.table());
         let mtu = get(entries, "mtu").and_then(|value| Mtu::read(value, &at.key("mtu"), cx));
         let labels = get(entries, "labels").map(|value| Merged::<String>::read(value, &at.key("labels"), cx));
-        let drafts = match kind {
-            Type::Brief | Type::Veth => self.two_ends(kind, value, entries, at, cx),
-            Type::Host => self.host_ends(value, entries, at, cx),
-            Type::Dummy => self.one_end(kind, value, entries, at, cx).map(|draft| vec![draft]),
-        };
-        let expected = if kind == Type::Dummy { 1 } else { 2 };
-        let v4 = read_list::<Ipv4Net>("ipv4", expected, entries, at, cx);
-        let v6 = read_list::<Ipv6Net>("ipv6", expected, entries, at, cx);
-        let Some(mut drafts) = drafts else { return };
-        for (position, draft) in drafts.iter_mut().enumerate() {
+        let vars = vars(entries, at, cx);
+        let ends = self.ends(raw, at, cx);
+        let v4 = read_list::<Ipv4Net>("ipv4", kind.addresses(), entries, at, cx);
+        let v6 = read_list::<Ipv6Net>("ipv6", kind.addresses(), entries, at, cx);
+        let Some(Ends { mut drafts, kind: made_of }) = ends else { return };
+        if let (Some(needs), Some((_, first))) = (made_of.needs(), drafts.first()) {
+            let at_type = at.key("type");
+            let (span, at) = get(entries, "type").map_or((first.span, at), |value| (value.span, &at_type));
+            let names: Vec<String> = drafts.iter().map(|(_, draft)| draft.label()).collect();
+            let message = format!("link `{}` needs {needs}", names.join(" "));
+            cx.report.warning(Code::Unsupported, span, at, message).label("this link is left out");
+        }
+        for (position, draft) in &mut drafts {
+            let position = *position;
             let given = (v4.get(position).copied().flatten(), v6.get(position).copied().flatten());
             let (endpoints, endpoint, host) = (at.key("endpoints"), at.key("endpoint"), at.key("host-interface"));
             let at_end = match (kind, position) {
-                (Type::Brief | Type::Veth, _) => endpoints.index(position),
-                (Type::Host | Type::Dummy, 0) => endpoint,
-                (Type::Host | Type::Dummy, _) => host,
+                (Type::Brief | Type::Veth | Type::VethStitch, _) => endpoints.index(position),
+                (_, 0) => endpoint,
+                (_, _) => host,
             };
             merge_address(&mut draft.ipv4, given.0, "ipv4", at, cx);
             merge_address(&mut draft.ipv6, given.1, "ipv6", at, cx);
             drop_bridge_address(draft, &at_end, cx);
             self.claim(draft, &at_end, cx);
         }
-        let mut drafts = drafts.into_iter();
+        let mut drafts = drafts.into_iter().map(|(_, draft)| draft);
         if let Some(a) = drafts.next() {
             let labels = labels.map(|labels| labels.values()).unwrap_or_default();
-            self.drafts.push(DraftLink { a, b: drafts.next(), mtu: mtu.unwrap_or(Mtu::DEFAULT), labels });
+            let mtu = mtu.unwrap_or(Mtu::DEFAULT);
+            self.drafts.push(DraftLink { a, b: drafts.next(), mtu, labels, kind: made_of, vars });
         }
     }
 
-    fn two_ends(
-        &mut self,
-        kind: Type,
-        link: &Value,
-        entries: &[Entry],
-        at: &Path<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Option<Vec<Draft>> {
+    fn ends(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Ends> {
+        let fields = (raw.value, raw.entries);
+        match raw.kind {
+            Type::Brief | Type::Veth => self.two_ends(raw, at, cx),
+            Type::VethStitch => self.two_ends(raw, at, cx).map(|ends| Ends { kind: LinkKind::VethStitch, ..ends }),
+            Type::Host => self.host_ends(raw, LinkKind::Plain, at, cx),
+            Type::ManagementNet => self.host_ends(raw, LinkKind::ManagementNet, at, cx),
+            Type::Dummy => {
+                self.one_end(raw, at, cx).map(|draft| Ends { drafts: vec![(0, draft)], kind: LinkKind::Plain })
+            }
+            Type::Macvlan => {
+                let macvlan = link_type::macvlan(fields, at, cx);
+                let draft = self.one_end(raw, at, cx)?;
+                Some(Ends { drafts: vec![(0, draft)], kind: LinkKind::Macvlan(macvlan?) })
+            }
+            Type::Vxlan | Type::VxlanStitch => {
+                let vxlan = link_type::vxlan(fields, at, cx);
+                let draft = self.one_end(raw, at, cx)?;
+                let kind = if raw.kind == Type::Vxlan { LinkKind::Vxlan } else { LinkKind::VxlanStitch };
+                Some(Ends { drafts: vec![(0, draft)], kind: kind(vxlan?) })
+            }
+        }
+    }
+
+    fn two_ends(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Ends> {
         const HELP: &str = "write for example `endpoints: [\"r1:eth1\", \"r2:eth1\"]`";
         let at = at.key("endpoints");
-        let Some(value) = get(entries, "endpoints") else {
-            cx.report.error(Code::Missing, link.span, &at, "this link has no `endpoints`").help(HELP);
+        let Some(value) = get(raw.entries, "endpoints") else {
+            cx.report.error(Code::Missing, raw.value.span, &at, "this link has no `endpoints`").help(HELP);
             return None;
         };
         let ends = cx.list(value, &at)?;
@@ -128,22 +135,54 @@ impl<'n> Links<'n> {
                 .help(HELP);
         }
         // All ends are read, also of a link that has too many: each mistake is said.
-        let drafts: Vec<Option<Draft>> = ends
-            .iter()
-            .enumerate()
-            .map(|(index, end)| match kind {
-                Type::Brief => self.brief_end(end, &at.index(index), cx),
-                Type::Veth | Type::Host | Type::Dummy => self.extended_end(end, &at.index(index), cx),
-            })
-            .collect();
-        if ends.len() == 2 { drafts.into_iter().collect() } else { None }
+        let mut found: Vec<Option<Found>> = Vec::new();
+        for (index, end) in ends.iter().enumerate() {
+            let at = at.index(index);
+            let read = if raw.kind == Type::Brief {
+                self.brief_or_special(end, &at, cx)
+            } else {
+                self.extended_end(end, &at, cx).map(Found::End)
+            };
+            found.push(read);
+        }
+        let [Some(first), Some(second)] = <[Option<Found>; 2]>::try_from(found).ok()? else { return None };
+        match (first, second) {
+            (Found::End(a), Found::End(b)) => Some(Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::Plain }),
+            (Found::Management(a), Found::End(b)) | (Found::End(a), Found::Management(b)) => {
+                Some(Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::ManagementNet })
+            }
+            (Found::Macvlan(parent), Found::End(end)) => Some(macvlan(parent, (1, end))),
+            (Found::End(end), Found::Macvlan(parent)) => Some(macvlan(parent, (0, end))),
+            (Found::Management(_) | Found::Macvlan(_), Found::Management(_) | Found::Macvlan(_)) => {
+                let message = "one end of a link has to be at a node";
+                cx.report.error(Code::InvalidValue, value.span, &at, message).help(HELP);
+                None
+            }
+        }
     }
 
-    fn host_ends(&mut self, link: &Value, entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Vec<Draft>> {
-        let host = match get(entries, "host-interface") {
+    /// `node:interface`, or one of the names that stand for something else.
+    fn brief_or_special(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Found> {
+        let special = match &value.data {
+            Data::Text(text) => text
+                .split_once(':')
+                .filter(|(node, interface)| ["mgmt-net", "macvlan"].contains(node) && !interface.is_empty()),
+            _ => None,
+        };
+        match special {
+            Some(("macvlan", parent)) => {
+                link_type::brief_parent(At { value: parent, span: value.span }, at, cx).map(Found::Macvlan)
+            }
+            Some((_, interface)) => draft(Endpoint::Host, interface, value.span, at, cx).map(Found::Management),
+            None => self.brief_end(value, at, cx).map(Found::End),
+        }
+    }
+
+    fn host_ends(&mut self, raw: Raw<'_>, kind: LinkKind, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Ends> {
+        let host = match get(raw.entries, "host-interface") {
             None | Some(Value { data: Data::Null, .. }) => {
                 cx.report
-                    .error(Code::Missing, link.span, at, "this link has no `host-interface`")
+                    .error(Code::Missing, raw.value.span, at, "this link has no `host-interface`")
                     .help("add the name that its interface gets on the host, such as `host-interface: r1-up`");
                 None
             }
@@ -152,30 +191,30 @@ impl<'n> Links<'n> {
                 cx.text(value, &at).and_then(|text| draft(Endpoint::Host, text, value.span, &at, cx))
             }
         };
-        let end = self.one_end(Type::Host, link, entries, at, cx);
-        Some(vec![end?, host?])
+        let end = self.one_end(raw, at, cx);
+        Some(Ends { drafts: vec![(0, end?), (1, host?)], kind })
     }
 
-    fn one_end(
-        &mut self,
-        kind: Type,
-        link: &Value,
-        entries: &[Entry],
-        at: &Path<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Option<Draft> {
+    fn one_end(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
         let at = at.key("endpoint");
-        match get(entries, "endpoint") {
+        match get(raw.entries, "endpoint") {
             None | Some(Value { data: Data::Null, .. }) => {
                 cx.report
-                    .error(Code::Missing, link.span, &at, "this link has no `endpoint`")
+                    .error(Code::Missing, raw.value.span, &at, "this link has no `endpoint`")
                     .help("write for example `endpoint: { node: r1, interface: eth1 }`");
                 None
             }
             Some(value) => {
                 let draft = self.extended_end(value, &at, cx)?;
-                if kind == Type::Dummy && !matches!(draft.at, Endpoint::Node(_)) {
-                    let message = "a `dummy` is made in a node that runs";
+                let name = raw.kind.name();
+                let fits = match raw.kind {
+                    Type::Dummy => matches!(draft.at, Endpoint::Node(_)),
+                    // Its interface may be a port of a bridge.
+                    Type::Macvlan | Type::Vxlan | Type::VxlanStitch => !matches!(draft.at, Endpoint::Host),
+                    _ => true,
+                };
+                if !fits {
+                    let message = format!("a `{name}` is made in a node that runs");
                     cx.report.error(Code::InvalidValue, value.span, &at, message);
                     return None;
                 }
@@ -235,39 +274,33 @@ impl<'n> Links<'n> {
             .collect();
         let finish = |draft: Draft| {
             let mac = draft.mac.unwrap_or_else(|| derived[&draft.label()]);
-            let Draft { at, interface, ipv4, ipv6, .. } = draft;
-            End { at, interface, mac, ipv4, ipv6 }
+            let Draft { at, interface, ipv4, ipv6, vars, .. } = draft;
+            End { at, interface, mac, ipv4, ipv6, vars }
         };
-        let links = self.drafts.into_iter();
-        links.map(|DraftLink { a, b, mtu, labels }| Link { a: finish(a), b: b.map(finish), mtu, labels }).collect()
+        let link = |DraftLink { a, b, mtu, labels, kind, vars }| Link {
+            a: finish(a),
+            b: b.map(finish),
+            mtu,
+            labels,
+            kind,
+            vars,
+        };
+        self.drafts.into_iter().map(link).collect()
     }
 }
 
-/// The link's type; brief when it has none.
-fn read_type(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Type> {
-    let Some(value) = get(entries, "type").filter(|value| !matches!(value.data, Data::Null)) else {
-        return Some(Type::Brief);
-    };
-    let at = at.key("type");
-    let text = cx.text(value, &at)?;
-    let name = text.to_ascii_lowercase();
-    if let Some((_, found)) = Type::NAMES.iter().find(|(known, _)| *known == name) {
-        return Some(*found);
-    }
-    let possible = Type::NAMES.map(|(name, _)| name);
-    let help = format!("possible: {}", list(&possible[..3]));
-    if LATER.contains(&name.as_str()) {
-        cx.report
-            .error(Code::Unsupported, value.span, &at, format!("links of type `{name}` are not supported yet"))
-            .help(help);
-    } else {
-        let nearest = cx.report.nearest(&name, possible.into_iter().chain(LATER));
-        cx.report
-            .error(Code::UnknownLinkType, value.span, &at, format!("there is no link type `{}`", cut(text)))
-            .help(help)
-            .suggest(nearest);
-    }
-    None
+/// An end in brief form.
+enum Found {
+    End(Draft),
+    /// The end of the host of a link to the management network.
+    Management(Draft),
+    /// The interface of the host that a macvlan hangs on.
+    Macvlan(InterfaceName),
+}
+
+fn macvlan(parent: InterfaceName, end: (usize, Draft)) -> Ends {
+    let kind = LinkKind::Macvlan(Macvlan { parent, mode: MacvlanMode::default() });
+    Ends { drafts: vec![end], kind }
 }
 
 /// A port of a bridge has no addresses.
@@ -307,8 +340,14 @@ fn read_list<T: Read>(
     let at = at.key(field);
     let Some(value) = get(entries, field) else { return Vec::new() };
     let Some(items) = cx.list(value, &at) else { return Vec::new() };
-    if items.len() > expected {
-        let message = format!("here are {} addresses, and the link has {expected} ends", items.len());
+    let empty = |item: &std::rc::Rc<Value>| match &item.data {
+        Data::Text(text) => text.is_empty(),
+        Data::Null => true,
+        _ => false,
+    };
+    let given = items.len() - items.iter().rev().take_while(|item| empty(item)).count();
+    if given > expected || items.len() > 2 {
+        let message = format!("here are {} addresses, and the link takes {expected}", items.len());
         cx.report
             .error(Code::InvalidValue, value.span, &at, message)
             .help("one address per end, in their order; `\"\"` for an end without");

@@ -12,15 +12,24 @@
 //!
 //! Templates and environment substitution are stages between bytes and tree; they are not there yet.
 
+mod addresses;
 mod bind;
+mod complete;
 mod diagnostic;
 mod end;
+mod env_file;
 mod kinds;
 mod link;
+mod link_type;
+mod management;
 pub(crate) mod nearest;
 mod node;
+mod order;
+mod path;
+mod placeholder;
 mod reader;
 mod render;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -66,6 +75,8 @@ pub trait Host {
     fn exists(&self, path: &FilePath) -> bool;
     /// The home directory of the caller, for `~`.
     fn home(&self) -> Option<PathBuf>;
+    /// The text of a file, or why it cannot be read. Need not return more than 1 MiB and a byte.
+    fn content(&self, path: &FilePath) -> Result<String, String>;
 }
 
 /// What became of a topology file.
@@ -85,7 +96,7 @@ pub fn read(input: &Input<'_>) -> Outcome {
 /// Reads a topology as a lab of another name than its file gives. Not the same as renaming the lab that [`read`]
 /// gives: MAC addresses are derived from the name, and two labs on one bridge may not share them.
 pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
-    let mut cx = Cx { input, report: Report::new() };
+    let mut cx = Cx { input, report: Report::new(), lab: None };
     let lab = text(input.text, &mut cx.report)
         .and_then(|text| tree::parse(text, &mut cx.report))
         .and_then(|root| file(&root, name, &mut cx))
@@ -113,7 +124,7 @@ pub struct NodeOutcome {
 
 /// Reads the fields of one node, as they stand below its name in a topology file.
 pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
-    let mut cx = Cx { input, report: Report::new() };
+    let mut cx = Cx { input, report: Report::new(), lab: None };
     let mut nodes = Nodes::default();
     let root = text(input.text, &mut cx.report).and_then(|text| tree::parse(text, &mut cx.report));
     if let Some(root) = root {
@@ -174,7 +185,7 @@ fn place(before: &[u8]) -> Span {
 }
 
 const FILE: Table =
-    Table { what: "a topology file", acted: &["name", "prefix", "topology"], later: &["mgmt", "settings", "debug"] };
+    Table { what: "a topology file", acted: &["name", "prefix", "mgmt", "settings", "debug", "topology"], later: &[] };
 const TOPOLOGY: Table =
     Table { what: "`topology`", acted: &["defaults", "kinds", "groups", "nodes", "links"], later: &[] };
 
@@ -205,6 +216,11 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
         cx.fields(root, &at, &FILE);
     }
     let name = lab_name(entries, cx);
+    // A file whose name is wrong has its other mistakes said all the same.
+    cx.lab = other_name.or(name.as_ref()).cloned().or_else(|| "lab".parse().ok());
+    let settings = settings::read(entries, cx);
+    let (management, written) =
+        get(entries, "mgmt").map(|value| management::read(value, &at.key("mgmt"), cx)).unwrap_or_default();
     let prefix = get(entries, "prefix").map_or_else(|| Some(Prefix::default()), |value| prefix(value, cx));
     let at = at.key("topology");
     let Some(topology) = get(entries, "topology") else {
@@ -218,6 +234,11 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     let topology_entries = cx.fields(topology, &at, &TOPOLOGY)?;
     let key_span = entries.iter().find(|entry| entry.key == "topology").map_or_else(start, |entry| entry.key_span);
     let nodes = nodes(topology_entries, key_span, &at, cx)?;
+    nodes.waits.check(&nodes.facts, cx);
+    if let Some(entry) = entries.iter().find(|entry| entry.key == "mgmt") {
+        management::say_unused(entry.key_span, &nodes.facts, cx);
+    }
+    nodes.addresses.check(written, &management, cx);
     let mut links = Links::new(&nodes);
     let at = at.key("links");
     if let Some(value) = get(topology_entries, "links") {
@@ -231,7 +252,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     }
     let links = links.finish(&name);
     let source = cx.input.source.map(|path| path.to_string_lossy().into_owned());
-    Some(LabParts { name, prefix, source, nodes: nodes.nodes, links })
+    Some(LabParts { name, prefix, source, management, settings, nodes: nodes.nodes, links })
 }
 
 fn lab_name(entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
@@ -284,7 +305,7 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
     let mut weights = Vec::new();
     if let Some(value) = get(entries, "defaults") {
         weights.push(value.weight);
-        levels.defaults = node::read(value, &at.key("defaults"), cx);
+        levels.defaults = node::read_level(value, &at.key("defaults"), cx);
     }
     let at_kinds = at.key("kinds");
     for entry in get(entries, "kinds").and_then(|value| cx.map(value, &at_kinds)).unwrap_or_default() {
@@ -295,7 +316,7 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
             cx.report.warning(Code::UnknownKind, entry.key_span, &at, message).suggest(nearest);
         }
         weights.push(entry.value.weight);
-        let spec = node::read(&entry.value, &at, cx);
+        let spec = node::read_level(&entry.value, &at, cx);
         if levels.kinds.insert(entry.key.to_ascii_lowercase(), spec).is_some() {
             let message = format!("kind `{}` is already there in other letters", cut(&entry.key));
             cx.report.error(Code::DuplicateKey, entry.key_span, &at, message);
@@ -304,7 +325,7 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
     let at_groups = at.key("groups");
     for entry in get(entries, "groups").and_then(|value| cx.map(value, &at_groups)).unwrap_or_default() {
         weights.push(entry.value.weight);
-        let spec = node::read(&entry.value, &at_groups.key(&entry.key), cx);
+        let spec = node::read_level(&entry.value, &at_groups.key(&entry.key), cx);
         levels.groups.insert(entry.key.clone(), spec);
     }
     let at = at.key("nodes");

@@ -1,20 +1,31 @@
 //! Nodes: the fields that `defaults`, `kinds.X`, `groups.X` and `nodes.X` share, their inheritance, and what
 //! becomes of them.
 //!
-//! To add a field: one line in [`node_fields!`] (its type says how it is read and merged; take it out of
-//! [`LATER`]), and what it becomes in [`Levels::finish`].
+//! To add a field: one line in [`node_fields!`] (its type says how it is read and merged), and what it becomes in
+//! [`Levels::finish`], or for fields of containers and devices in [`super::complete`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::addresses::Addresses;
 use super::bind::BindSpec;
+use super::complete::Completion;
 use super::diagnostic::{Code, Path, Span, cut};
 use super::kinds;
 use super::nearest::edits;
-use super::reader::{Appended, At, Cx, Field, First, Merged, Table, list};
+use super::order::Waits;
+use super::reader::{Appended, ByTarget, Cx, Field, First, Merged, Own, Table, list};
 use super::tree::{Entry, Value};
-use super::value::{Command, CpuMillis, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words};
+use super::value::container::{Capability, CpuSet, Device, ShmBytes, VolumeSpec};
+use super::value::device::{CertificateSpec, ConfigSpec, CredentialsSpec, ExtrasSpec};
+use super::value::document::DocumentSpec;
+use super::value::stage::StagesSpec;
+use super::value::{Command, CpuMillis, EnvFile, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words};
 use crate::check::RESERVED_NODES;
-use crate::lab::{Bind, NetworkMode, Node, NodeKind, RestartPolicy, RuntimeKind};
+use crate::lab::{
+    CgroupNamespace, Component, Dns, Healthcheck, LinkApplyMode, NetworkMode, Node, NodeKind, PidMode, PortMapping,
+    Privilege, PullPolicy, RestartPolicy, RuntimeKind,
+};
 use crate::name::{InterfaceName, NodeName};
 
 macro_rules! node_fields {
@@ -25,7 +36,7 @@ macro_rules! node_fields {
             $(pub(super) $field: $type,)*
         }
 
-        const FIELDS: Table = Table { what: "node", acted: &[$($key),*], later: LATER };
+        const FIELDS: Table = Table { what: "node", acted: &[$($key),*], later: &[] };
 
         impl Spec {
             fn set(&mut self, key: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) {
@@ -43,7 +54,25 @@ macro_rules! node_fields {
             /// The fields that are set here and mean something only for a node that runs.
             fn running(&self) -> Vec<(&'static str, Span)> {
                 let mut found = Vec::new();
-                $(if let (Sort::Runs, Some(span)) = (Sort::$sort, self.$field.span()) {
+                $(if let (false, Some(span)) = (Sort::$sort == Sort::Is, self.$field.span()) {
+                    found.push(($key, span));
+                })*
+                found
+            }
+
+            /// The fields that are set here and mean nothing to a node in namespaces, with what they need.
+            pub(super) fn beyond_namespaces(&self) -> Vec<(&'static str, Span, &'static str)> {
+                let mut found = Vec::new();
+                $(if let (Some(needs), Some(span)) = (Sort::$sort.needs(), self.$field.span()) {
+                    found.push(($key, span, needs));
+                })*
+                found
+            }
+
+            /// The fields that are set here and that only a node itself can have.
+            fn of_nodes_only(&self) -> Vec<(&'static str, Span)> {
+                let mut found = Vec::new();
+                $(if let (Sort::Address, Some(span)) = (Sort::$sort, self.$field.span()) {
                     found.push(($key, span));
                 })*
                 found
@@ -52,10 +81,34 @@ macro_rules! node_fields {
     };
 }
 
-/// Whether a field says what a node is or how it runs.
+/// What a field is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Sort {
+    /// What the node is.
     Is,
+    /// How it runs, whatever it runs on.
     Runs,
+    /// How its container is made.
+    Container,
+    /// How the device in its image is set up.
+    Device,
+    /// When it starts, and what waits for it.
+    Order,
+    /// What it has on the management network; nothing that could be inherited.
+    Address,
+}
+
+impl Sort {
+    /// What a node needs for it that runs in namespaces.
+    fn needs(self) -> Option<&'static str> {
+        match self {
+            Self::Is | Self::Runs => None,
+            Self::Container => Some("`runtime: docker`"),
+            Self::Device => Some("a device that reads it, in an image with `runtime: docker`"),
+            Self::Order => Some("a runtime with stages: `runtime: docker`"),
+            Self::Address => Some("the management network: `runtime: docker`"),
+        }
+    }
 }
 
 node_fields! {
@@ -67,7 +120,8 @@ node_fields! {
     cmd: First<Words> = "cmd", Runs;
     exec: Appended<Command> = "exec", Runs;
     env: Merged<EnvValue> = "env", Runs;
-    binds: Binds = "binds", Runs;
+    env_files: Appended<EnvFile> = "env-files", Runs;
+    binds: ByTarget<BindSpec> = "binds", Runs;
     hostname: First<HostName> = "hostname", Runs;
     user: First<User> = "user", Runs;
     sysctls: Merged<Sysctl> = "sysctls", Runs;
@@ -77,68 +131,40 @@ node_fields! {
     startup_delay: First<Seconds> = "startup-delay", Runs;
     restart_policy: First<RestartPolicy> = "restart-policy", Runs;
     network_mode: First<NetworkMode> = "network-mode", Runs;
-}
-
-/// Fields of the format that have no effect yet.
-const LATER: &[&str] = &[
-    "aliases",
-    "auto-remove",
-    "cap-add",
-    "certificate",
-    "cgroup-parent",
-    "cgroupns-mode",
-    "components",
-    "config",
-    "cpu-set",
-    "credentials",
-    "devices",
-    "dns",
-    "enforce-startup-config",
-    "env-files",
-    "extras",
-    "healthcheck",
-    "image-pull-policy",
-    "license",
-    "link-apply-mode",
-    "mgmt-ipv4",
-    "mgmt-ipv6",
-    "password",
-    "pid-mode",
-    "ports",
-    "position",
-    "privileged",
-    "security-opts",
-    "shm-size",
-    "stages",
-    "startup-config",
-    "suppress-startup-config",
-    "tmpfs",
-    "type",
-    "username",
-    "volumes",
-];
-
-/// Binds merged by their target; closer wins, ordered by target.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Binds(BTreeMap<String, At<BindSpec>>);
-
-impl Field for Binds {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
-        let listed = Appended::<BindSpec>::read(value, at, cx);
-        Self(listed.0.into_iter().map(|bind| (bind.value.target.clone(), bind)).collect())
-    }
-
-    fn inherit(&mut self, farther: &Self) {
-        for (target, bind) in &farther.0 {
-            if !self.0.contains_key(target) {
-                self.0.insert(target.clone(), bind.clone());
-            }
-        }
-    }
-
-    fn span(&self) -> Option<Span> {
-        self.0.values().map(|bind| bind.span).min_by_key(|span| span.start)
-    }
+    variant: First<String> = "type", Is;
+    position: First<String> = "position", Is;
+    image_pull_policy: First<PullPolicy> = "image-pull-policy", Container;
+    auto_remove: First<bool> = "auto-remove", Container;
+    volumes: ByTarget<VolumeSpec> = "volumes", Container;
+    tmpfs: Merged<String> = "tmpfs", Container;
+    devices: Appended<Device> = "devices", Container;
+    cap_add: Appended<Capability> = "cap-add", Container;
+    security_opts: Appended<String> = "security-opts", Container;
+    privileged: First<Privilege> = "privileged", Container;
+    cgroupns_mode: First<CgroupNamespace> = "cgroupns-mode", Container;
+    cgroup_parent: First<String> = "cgroup-parent", Container;
+    pid_mode: First<PidMode> = "pid-mode", Container;
+    ports: First<Vec<PortMapping>> = "ports", Container;
+    cpu_set: First<CpuSet> = "cpu-set", Container;
+    shm_size: First<ShmBytes> = "shm-size", Container;
+    dns: First<Dns> = "dns", Container;
+    mgmt_ipv4: Own<Ipv4Addr> = "mgmt-ipv4", Address;
+    mgmt_ipv6: Own<Ipv6Addr> = "mgmt-ipv6", Address;
+    aliases: Own<Vec<String>> = "aliases", Address;
+    startup_config: First<DocumentSpec> = "startup-config", Device;
+    enforce_startup_config: First<bool> = "enforce-startup-config", Device;
+    suppress_startup_config: First<bool> = "suppress-startup-config", Device;
+    license: First<DocumentSpec> = "license", Device;
+    credentials: CredentialsSpec = "credentials", Device;
+    username: First<String> = "username", Device;
+    password: First<String> = "password", Device;
+    certificate: CertificateSpec = "certificate", Device;
+    config: ConfigSpec = "config", Device;
+    components: First<Vec<Component>> = "components", Device;
+    extras: First<ExtrasSpec> = "extras", Device;
+    stages: StagesSpec = "stages", Order;
+    healthcheck: First<Healthcheck> = "healthcheck", Order;
+    link_apply_mode: First<LinkApplyMode> = "link-apply-mode", Order;
 }
 
 /// Reads one level.
@@ -147,11 +173,22 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
     for entry in cx.fields(value, at, &FIELDS).unwrap_or_default() {
         spec.set(&entry.key, &entry.value, &at.key(&entry.key), cx);
     }
+    spec.credentials.take_over(&spec.username, &spec.password);
+    spec
+}
+
+/// Reads a level that nodes inherit from.
+pub(super) fn read_level(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
+    let spec = read(value, at, cx);
+    for (field, span) in spec.of_nodes_only() {
+        let message = format!("`{field}` has no effect here: only a node itself can have it");
+        cx.report.warning(Code::NoEffect, span, &at.key(field), message);
+    }
     spec
 }
 
 /// What links have to know of a node, also of one that has mistakes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Facts {
     /// Unknown if the file does not say it rightly.
     pub(super) kind: Option<NodeKind>,
@@ -161,11 +198,16 @@ pub(super) struct Facts {
 
 /// All nodes of a file.
 #[derive(Default)]
+#[expect(clippy::struct_field_names, reason = "the nodes among what is known of them")]
 pub(super) struct Nodes {
     /// The nodes that are right.
     pub(super) nodes: BTreeMap<NodeName, Node>,
     /// All names, right or wrong.
     pub(super) facts: BTreeMap<String, Facts>,
+    /// Who waits for whom.
+    pub(super) waits: Waits,
+    /// Addresses on the management network.
+    pub(super) addresses: Addresses,
 }
 
 /// The levels that nodes inherit from.
@@ -174,8 +216,7 @@ pub(super) struct Levels {
     pub(super) defaults: Spec,
     pub(super) kinds: BTreeMap<String, Spec>,
     pub(super) groups: BTreeMap<String, Spec>,
-    /// Binds whose source was looked for, by their place in the file.
-    sources: HashSet<(usize, String)>,
+    completion: Completion,
     /// Groups that are not defined, with the defined one that each looks like.
     unknown_groups: HashMap<String, Option<String>>,
 }
@@ -191,7 +232,7 @@ impl Levels {
         self.inherit(&mut spec);
         self.check_group(&spec, at, cx);
         let facts = facts(&spec);
-        nodes.facts.insert(entry.key.clone(), facts);
+        nodes.facts.insert(entry.key.clone(), facts.clone());
         if spec.kind.get().is_none() && !spec.kind.is_broken() {
             cx.report
                 .error(Code::Missing, entry.key_span, at, format!("node `{}` has no kind", cut(&entry.key)))
@@ -203,6 +244,10 @@ impl Levels {
             NodeKind::Bridge | NodeKind::Host => Some(finish_still(kind, &name, &own, &spec, entry.key_span, at, cx)),
         };
         check_reserved(&name, kind, entry.key_span, at, cx);
+        if finished.as_ref().is_some_and(|node| node.runtime.is_some()) {
+            nodes.waits.note(&name, &spec, at);
+        }
+        nodes.addresses.note(&own, at, cx);
         if let Some(node) = finished {
             nodes.nodes.insert(name, node);
         }
@@ -254,16 +299,12 @@ impl Levels {
     fn finish(&mut self, name: &NodeName, spec: &Spec, key: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Node> {
         let (runtime, image) = runtime_and_image(name, spec, key, at, cx)?;
         let words = |field: &First<Words>| field.get().map(|words| words.0.clone()).unwrap_or_default();
-        Some(Node {
-            kind: NodeKind::Linux,
+        let node = Node {
             runtime: Some(runtime),
             image,
             group: spec.group.get().cloned(),
             entrypoint: words(&spec.entrypoint),
             cmd: words(&spec.cmd),
-            exec: spec.exec.0.iter().map(|command| command.value.0.clone()).collect(),
-            env: spec.env.0.iter().map(|(key, found)| (key.clone(), found.value.0.clone())).collect(),
-            binds: self.binds(spec, at, cx),
             hostname: spec.hostname.get().map_or_else(|| name.to_string(), |host| host.0.clone()),
             user: spec.user.get().map(|user| user.0.clone()),
             sysctls: spec.sysctls.0.iter().map(|(key, found)| (key.clone(), found.value.0.clone())).collect(),
@@ -272,24 +313,14 @@ impl Levels {
             memory_bytes: spec.memory.get().map(|memory| memory.0),
             startup_delay: spec.startup_delay.get().map_or(0, |delay| delay.0),
             restart_policy: spec.restart_policy.get().copied().unwrap_or_default(),
-            network_mode: spec.network_mode.get().copied().unwrap_or_default(),
-        })
-    }
-
-    fn binds(&mut self, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<Bind> {
-        let mut binds = Vec::new();
-        for At { value, span } in spec.binds.0.values() {
-            let BindSpec { written, source, target, access } = value;
-            if self.sources.insert((span.start, source.clone())) && !cx.input.host.exists(source.as_ref()) {
-                cx.report
-                    .error(Code::BindSource, *span, &at.key("binds"), "the source of this bind does not exist")
-                    .help(format!("`{}` is `{source}`; paths are relative to the topology file", {
-                        cut(written.split(':').next().unwrap_or(written))
-                    }));
-            }
-            binds.push(Bind { source: source.clone(), target: target.clone(), access: *access });
-        }
-        binds
+            network_mode: spec.network_mode.get().cloned().unwrap_or_default(),
+            variant: spec.variant.get().cloned(),
+            position: spec.position.get().cloned(),
+            healthcheck: spec.healthcheck.get().cloned(),
+            link_apply_mode: spec.link_apply_mode.get().copied(),
+            ..Node::new(NodeKind::Linux, "")
+        };
+        Some(self.completion.complete(node, name, spec, at, cx))
     }
 }
 
@@ -305,7 +336,7 @@ fn facts(spec: &Spec) -> Facts {
     Facts {
         kind: spec.kind.get().copied(),
         runtime: spec.runtime.get().copied().or(image),
-        network_mode: spec.network_mode.get().copied().unwrap_or_default(),
+        network_mode: spec.network_mode.get().cloned().unwrap_or_default(),
     }
 }
 
@@ -365,24 +396,12 @@ fn finish_still(
         cx.report.error(Code::InvalidName, key, at, message);
     }
     Node {
-        kind,
-        runtime: None,
-        image: None,
         group: spec.group.get().cloned(),
-        entrypoint: Vec::new(),
-        cmd: Vec::new(),
-        exec: Vec::new(),
-        env: BTreeMap::new(),
-        binds: Vec::new(),
-        hostname: name.to_string(),
-        user: None,
-        sysctls: BTreeMap::new(),
         labels: spec.labels.values(),
-        cpu_millis: None,
-        memory_bytes: None,
-        startup_delay: 0,
         restart_policy: RestartPolicy::No,
-        network_mode: NetworkMode::Default,
+        variant: spec.variant.get().cloned(),
+        position: spec.position.get().cloned(),
+        ..Node::new(kind, name.as_str())
     }
 }
 

@@ -9,11 +9,15 @@ use std::rc::Rc;
 use super::Input;
 use super::diagnostic::{Code, Path, Report, Span, cut};
 use super::tree::{Data, Entry, Value};
+use super::value::digits;
+use crate::name::LabName;
 
 /// What all of the reading shares.
 pub(super) struct Cx<'a> {
     pub(super) input: &'a Input<'a>,
     pub(super) report: Report,
+    /// The lab's name, once it is known: placeholders stand for it.
+    pub(super) lab: Option<LabName>,
 }
 
 /// The fields that one kind of map has.
@@ -128,6 +132,27 @@ impl Cx<'_> {
         None
     }
 
+    /// One of several words, where the format takes any other for its default: that is said and left out.
+    pub(super) fn lenient_choice<T: Copy>(
+        &mut self,
+        value: &Value,
+        at: &Path<'_>,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let text = self.text(value, at)?;
+        if let Some((_, found)) = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(text)) {
+            return Some(*found);
+        }
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        let nearest = self.report.nearest(text, names.iter().copied());
+        self.report
+            .warning(Code::InvalidValue, value.span, at, format!("`{}` cannot be `{}`", at.last(), cut(text)))
+            .label("taken as if it were not there")
+            .help(format!("possible: {}", list(&names)))
+            .suggest(nearest);
+        None
+    }
+
     pub(super) fn invalid(&mut self, value: &Value, at: &Path<'_>, message: impl Into<String>, help: &str) {
         let diagnostic = self.report.error(Code::InvalidValue, value.span, at, message);
         if !help.is_empty() {
@@ -176,6 +201,60 @@ impl Read for String {
     fn empty() -> Option<Self> {
         Some(Self::new())
     }
+}
+
+impl Read for bool {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "y" => Some(true),
+            "false" | "no" | "off" | "n" => Some(false),
+            _ => {
+                let message = format!("`{}` cannot be `{}`", at.last(), cut(text));
+                cx.invalid(value, at, message, "possible: `true` or `false`");
+                None
+            }
+        }
+    }
+}
+
+impl Read for u32 {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        let number = digits(text).filter(|_| !text.is_empty());
+        if number.is_none() {
+            let message = format!("`{}` must be a whole number, and this is `{}`", at.last(), cut(text));
+            cx.invalid(value, at, message, "");
+        }
+        number
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let items = cx.list(value, at)?.iter().enumerate();
+        Some(items.filter_map(|(index, item)| T::read(item, &at.index(index), cx)).collect())
+    }
+}
+
+/// The value of a field that may be left out.
+pub(super) fn optional<T: Read>(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<T> {
+    let value = get(entries, key).filter(|value| !matches!(value.data, Data::Null))?;
+    T::read(value, &at.key(key), cx)
+}
+
+/// The value of a field that must be there.
+pub(super) fn required<T: Read>(
+    (map, entries): (&Value, &[Entry]),
+    key: &'static str,
+    at: &Path<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<T> {
+    if get(entries, key).is_none_or(|value| matches!(value.data, Data::Null)) {
+        cx.report.error(Code::Missing, map.span, at, format!("`{key}` is missing in `{}`", at.last()));
+        return None;
+    }
+    optional(entries, key, at, cx)
 }
 
 /// How a field is read at one level and what it takes over from the level behind (the farther one).
@@ -316,6 +395,62 @@ impl<T: Read + Ord> Field for Appended<T> {
 
     fn span(&self) -> Option<Span> {
         self.0.first().map(|found| found.span)
+    }
+}
+
+/// What only a node itself can say: other levels have no part in it.
+#[derive(Debug, Clone)]
+pub(super) struct Own<T>(pub(super) First<T>);
+
+impl<T> Default for Own<T> {
+    fn default() -> Self {
+        Self(First::default())
+    }
+}
+
+impl<T: Read> Field for Own<T> {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+        Self(First::read(value, at, cx))
+    }
+
+    fn inherit(&mut self, _farther: &Self) {}
+
+    fn span(&self) -> Option<Span> {
+        self.0.span()
+    }
+}
+
+/// What has a place in the node that only one of its kind can have.
+pub(super) trait Targeted {
+    fn target(&self) -> &str;
+}
+
+/// Merged by target; closer wins, ordered by target.
+#[derive(Debug, Clone)]
+pub(super) struct ByTarget<T>(pub(super) BTreeMap<String, At<T>>);
+
+impl<T> Default for ByTarget<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<T: Read + Ord + Targeted> Field for ByTarget<T> {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+        let listed = Appended::<T>::read(value, at, cx);
+        Self(listed.0.into_iter().map(|found| (found.value.target().to_owned(), found)).collect())
+    }
+
+    fn inherit(&mut self, farther: &Self) {
+        for (target, found) in &farther.0 {
+            if !self.0.contains_key(target) {
+                self.0.insert(target.clone(), found.clone());
+            }
+        }
+    }
+
+    fn span(&self) -> Option<Span> {
+        self.0.values().map(|found| found.span).min_by_key(|span| span.start)
     }
 }
 

@@ -4,7 +4,9 @@ mod bad;
 mod examples;
 mod inherit;
 mod laws;
+mod links;
 mod scale;
+mod values;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,10 +25,30 @@ impl Host for Paths {
     fn home(&self) -> Option<PathBuf> {
         Some("/home/ada".into())
     }
+
+    fn content(&self, path: &Path) -> Result<String, String> {
+        match path.to_str() {
+            Some("/labs/probe.env") => Ok("# what the probe needs\nREGION=eu\nexport TARGET='10.0.0.1'\n".to_owned()),
+            Some("/labs/broken.env") => Ok("two words\n".to_owned()),
+            _ => Err("permission denied".to_owned()),
+        }
+    }
 }
 
 fn read_bytes(text: &[u8]) -> Outcome {
-    let host = Paths(BTreeSet::from(["/labs/motd-base", "/labs/motd-leaf1", "/home/ada/keys", "/etc/hosts"]));
+    let host = Paths(BTreeSet::from([
+        "/labs/motd-base",
+        "/labs/motd-leaf1",
+        "/labs/probe.env",
+        "/labs/broken.env",
+        "/labs/secret.env",
+        "/labs/r1.cfg",
+        "/labs/r1.lic",
+        "/labs/agent.yml",
+        "/home/ada/keys",
+        "/home/ada/ca.pem",
+        "/etc/hosts",
+    ]));
     read(&Input { text, directory: Path::new("/labs"), source: Some(Path::new("/labs/lab.clab.yml")), host: &host })
 }
 

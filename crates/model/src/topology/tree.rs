@@ -26,6 +26,8 @@ pub(super) struct Value {
     pub(super) data: Data,
     /// How many values it is with aliases written out.
     pub(super) weight: u64,
+    /// Whether it is a scalar with quotes, a block or a tag: what is meant as text, whatever it looks like.
+    pub(super) quoted: bool,
     depth: u16,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct Entry {
 
 impl Value {
     fn leaf(span: Span, data: Data) -> Self {
-        Self { span, data, weight: 1, depth: 0 }
+        Self { span, data, weight: 1, quoted: false, depth: 0 }
     }
 
     fn collection(span: Span, data: Data) -> Self {
@@ -63,7 +65,7 @@ impl Value {
             Data::Map(entries) => entries.iter().for_each(|entry| count(&entry.value)),
             Data::Null | Data::Text(_) | Data::Broken => {}
         }
-        Self { span, data, weight, depth }
+        Self { span, data, weight, quoted: false, depth }
     }
 
     /// What it is, for messages.
@@ -183,7 +185,7 @@ impl Builder<'_> {
                     return self.place(value);
                 }
                 let data = if is_null { Data::Null } else { Data::Text(text.into_owned()) };
-                let value = Rc::new(Value::leaf(span, data));
+                let value = Rc::new(Value { quoted: !plain, ..Value::leaf(span, data) });
                 self.remember(anchor, &value);
                 self.place(value)?;
             }

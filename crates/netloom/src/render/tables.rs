@@ -39,6 +39,7 @@ pub(crate) fn lab(view: &LabView) -> String {
     if !view.links.is_empty() {
         let _ = write!(out, "\n{}", links(&view.links));
     }
+    out.push_str(&left_out(&view.links));
     for node in &view.nodes {
         if let NodeState::Failed { cause } = &node.state {
             let _ = writeln!(out, "\n{}: {cause}", node.name);
@@ -153,12 +154,19 @@ fn nodes(views: &[NodeView]) -> String {
     text(table)
 }
 
+/// Each link that is not made, with the reason.
+fn left_out(views: &[LinkView]) -> String {
+    let line = |link: &LinkView| Some(format!("\nlink {} is left out: it {}\n", link.id, link.left_out.as_ref()?));
+    views.iter().filter_map(line).collect()
+}
+
 fn links(views: &[LinkView]) -> String {
     let mut table = table(&["LINK", "", "STATE", "MTU"]);
     for link in views {
         let end = |at: usize| link.ends.get(at).map(|end| end.end.clone()).unwrap_or_default();
         let cut: Vec<&EndView> = link.ends.iter().filter(|end| end.cut).collect();
         let state = match cut.as_slice() {
+            [] if link.left_out.is_some() => "left out".to_owned(),
             [] => link.state.clone(),
             cut => {
                 let ends: Vec<&str> = cut.iter().map(|end| end.end.as_str()).collect();

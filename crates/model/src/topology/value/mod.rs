@@ -1,6 +1,13 @@
 //! The values that fields of a node have: sizes, commands, names of users and images.
 
+pub(super) mod container;
+pub(super) mod device;
+pub(super) mod document;
+pub(super) mod stage;
+pub(super) mod vars;
+
 use super::diagnostic::{Code, Path, cut};
+use super::path::resolve;
 use super::reader::{Cx, Read};
 use super::tree::Value;
 use crate::check::{host_name, is_sysctl, is_variable};
@@ -9,7 +16,13 @@ use crate::lab::{NetworkMode, RestartPolicy, RuntimeKind};
 impl Read for RuntimeKind {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let choices = [("namespace", Self::Namespace), ("docker", Self::Docker), ("libvirt", Self::Libvirt)];
-        cx.choice(value, at, &choices, &["podman", "ignite"])
+        if cx.text(value, at)?.eq_ignore_ascii_case("podman") {
+            cx.report
+                .warning(Code::IgnoredField, value.span, at, "there is no runtime `podman`; taken as `docker`")
+                .help("write `runtime: docker`, or leave it out: an image runs on docker");
+            return Some(Self::Docker);
+        }
+        cx.choice(value, at, &choices, &["ignite"])
     }
 }
 
@@ -21,19 +34,40 @@ impl Read for RestartPolicy {
             ("on-failure", Self::OnFailure),
             ("unless-stopped", Self::UnlessStopped),
         ];
-        cx.choice(value, at, &choices, &[])
+        cx.lenient_choice(value, at, &choices)
     }
 }
 
 impl Read for NetworkMode {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
-        if cx.text(value, at)?.starts_with("container:") {
-            cx.report
-                .error(Code::Unsupported, value.span, at, "sharing the network of a container is not supported yet")
-                .help("possible: `none`, or leave `network-mode` out");
+        if let Some(other) = cx.text(value, at)?.strip_prefix("container:") {
+            return container::container_name(other, value, at, cx).map(Self::Container);
+        }
+        match cx.choice(value, at, &[("none", 0), ("host", 1), ("bridge", 2), ("container:NODE", 3)], &[])? {
+            0 => Some(Self::None),
+            1 => Some(Self::Host),
+            _ => Some(Self::Default),
+        }
+    }
+}
+
+/// A file of environment variables.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EnvFile {
+    /// As the file has it.
+    pub(super) written: String,
+    /// Absolute.
+    pub(super) path: String,
+}
+
+impl Read for EnvFile {
+    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+        let text = cx.text(value, at)?;
+        if text.is_empty() {
+            cx.invalid(value, at, "this path is empty", "remove it");
             return None;
         }
-        cx.choice(value, at, &[("none", Self::None)], &["host"])
+        Some(Self { written: text.to_owned(), path: resolve(text, value, at, cx)? })
     }
 }
 

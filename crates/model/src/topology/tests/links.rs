@@ -1,0 +1,118 @@
+//! Links that are wrong, or that are not made yet.
+
+use super::*;
+use crate::name::Mtu;
+
+#[test]
+fn links_are_checked() {
+    let nodes = "{ a: {}, b: {}, c: { runtime: docker, image: x }, br: { kind: bridge } }";
+    for (link, code, path) in [
+        ("", Code::WrongType, ""),
+        ("{}", Code::Missing, ".endpoints"),
+        ("{ endpoints: }", Code::EndpointCount, ".endpoints"),
+        ("{ endpoints: a }", Code::WrongType, ".endpoints"),
+        ("{ endpoints: [] }", Code::EndpointCount, ".endpoints"),
+        ("{ endpoints: ['a:eth1'] }", Code::EndpointCount, ".endpoints"),
+        ("{ endpoints: ['a:eth1', 'b:eth1', 'a:eth2'] }", Code::EndpointCount, ".endpoints"),
+        ("{ endpoints: ['a', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
+        ("{ endpoints: ['a:', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
+        ("{ endpoints: [':eth1', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
+        ("{ endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[1]"),
+        ("{ endpoints: ['a:eth1', 'bb:eth1'] }", Code::UnknownNode, ".endpoints[1]"),
+        ("{ endpoints: ['a:eth1', 'mgmt-net:x'] }", Code::Unsupported, ""),
+        ("{ endpoints: ['a:eth1', 'macvlan:x'] }", Code::Unsupported, ""),
+        ("{ endpoints: ['a:eth1', 'macvlan:a b'] }", Code::InvalidName, ".endpoints[1]"),
+        ("{ endpoints: ['mgmt-net:x', 'macvlan:y'] }", Code::InvalidValue, ".endpoints"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], deploymentstate: 1 }", Code::IgnoredField, ".deploymentstate"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], linktype: veth }", Code::IgnoredField, ".linktype"),
+        ("{ endpoints: ['a:e th', 'b:eth1'] }", Code::InvalidName, ".endpoints[0]"),
+        ("{ endpoints: ['a:lo', 'b:eth1'] }", Code::ReservedInterface, ".endpoints[0]"),
+        ("{ endpoints: ['c:eth0', 'b:eth1'] }", Code::ReservedInterface, ".endpoints[0]"),
+        ("{ endpoints: ['a:eth1', 'host:br'] }", Code::DuplicateInterface, ".endpoints[1]"),
+        ("{ endpoints: ['a:eth1', 'a:eth1'] }", Code::DuplicateInterface, ".endpoints[1]"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 0 }", Code::InvalidValue, ".mtu"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: -1 }", Code::InvalidValue, ".mtu"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 70000 }", Code::InvalidValue, ".mtu"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 67 }", Code::InvalidValue, ".mtu"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], ipv4: [1.2.3.4/33] }", Code::InvalidValue, ".ipv4[0]"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], ipv6: ['', '::1'] }", Code::InvalidValue, ".ipv6[1]"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], ipv4: ['', '', ''] }", Code::InvalidValue, ".ipv4"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], endpoint: {} }", Code::UnknownField, ".endpoint"),
+        ("{ endpoints: ['a:eth1', 'b:eth1'], vars: [x] }", Code::WrongType, ".vars"),
+        ("{ endpoints: ['a:eth1', 'br:p1'], ipv4: ['', 10.0.0.1/8] }", Code::NoEffect, ".endpoints[1]"),
+        ("{ type: vxlann, endpoint: {} }", Code::UnknownLinkType, ".type"),
+        ("{ type: host, host-interface: x }", Code::Missing, ".endpoint"),
+        ("{ type: host, host-interface: x, endpoint: }", Code::Missing, ".endpoint"),
+        ("{ type: host, endpoint: { node: a, interface: eth1 } }", Code::Missing, ""),
+        ("{ type: dummy }", Code::Missing, ".endpoint"),
+        ("{ type: dummy, endpoint: { node: br, interface: x } }", Code::InvalidValue, ".endpoint"),
+        ("{ type: dummy, endpoint: { node: a } }", Code::Missing, ".endpoint"),
+        ("{ type: dummy, endpoint: { node: a, interface: x, vras: {} } }", Code::UnknownField, ".endpoint.vras"),
+        ("{ type: macvlan, endpoint: { node: a, interface: x } }", Code::Missing, ""),
+        ("{ type: macvlan, host-interface: eno1 }", Code::Missing, ".endpoint"),
+        ("{ type: mgmt-net, host-interface: m }", Code::Missing, ".endpoint"),
+        (
+            "{ type: macvlan, mode: passthrough, host-interface: eno1, endpoint: { node: a, interface: x } }",
+            Code::InvalidValue,
+            ".mode",
+        ),
+        ("{ type: vxlan, vni: 1, endpoint: { node: a, interface: x } }", Code::Missing, ""),
+        ("{ type: vxlan, remote: h, endpoint: { node: a, interface: x } }", Code::Missing, ""),
+        ("{ type: vxlan, remote: 1.2.3, vni: 1, endpoint: { node: a, interface: x } }", Code::InvalidValue, ".remote"),
+        ("{ type: vxlan, remote: h, vni: 16777216, endpoint: { node: a, interface: x } }", Code::InvalidValue, ".vni"),
+        (
+            "{ type: veth, endpoints: [{ node: mgmt-net, interface: x }, { node: b, interface: eth1 }] }",
+            Code::UnknownNode,
+            ".endpoints[0].node",
+        ),
+        ("{ type: dummy, endpoint: 'a:x' }", Code::WrongType, ".endpoint"),
+        ("{ type: veth, endpoints: [{ node: a, interface: eth1 }] }", Code::EndpointCount, ".endpoints"),
+        ("{ type: veth, endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[0]"),
+        (
+            "{ type: veth, endpoints: [{ node: a, interface: eth1, mac: 'zz' }, { node: b, interface: eth1 }] }",
+            Code::InvalidValue,
+            ".endpoints[0].mac",
+        ),
+        (
+            "{ type: veth, endpoints: [{ node: a, interface: x, mac: '02:00:00:00:00:01' }, { node: b, interface: x, mac: '02:00:00:00:00:01' }] }",
+            Code::DuplicateMac,
+            ".endpoints[1].mac",
+        ),
+        (
+            "{ type: veth, ipv4: [10.0.0.1/8], endpoints: [{ node: a, interface: x, ipv4: 10.0.0.2/8 }, { node: b, interface: x }] }",
+            Code::InvalidValue,
+            ".ipv4",
+        ),
+    ] {
+        let (found, at, what) = only(&file(nodes, &format!("[{}]", if link.is_empty() { "~" } else { link })));
+        assert_eq!((found, at.as_str()), (code, format!("topology.links[0]{path}").as_str()), "{link}: {what}");
+    }
+}
+
+#[test]
+fn two_links_on_one_interface_show_both_places() {
+    insta::assert_snapshot!(said(&file("{ a: , b: }", "\n    - endpoints: ['a:eth1', 'b:eth1']\n    - endpoints: ['b:eth2', 'a:eth1']")), @r#"
+    lab.clab.yml:7:29: error[duplicate-interface]: interface `eth1` of node `a` has a link already
+       |
+     6 |     - endpoints: ['a:eth1', 'b:eth1']
+       |                   -------- the first link
+     7 |     - endpoints: ['b:eth2', 'a:eth1']
+       |                             ^^^^^^^^ the second link
+       = at: topology.links[1].endpoints[1]
+
+    lab.clab.yml: 1 error
+    "#);
+}
+
+#[test]
+fn long_interface_names_become_altnames() {
+    let text = file("{ a: , b: }", "[{ endpoints: ['a:ethernet-1/1/c1/1', 'b:eth1'] }]");
+    let (code, _, what) = only(&text);
+    assert_eq!(code, Code::KernelName);
+    assert!(what.contains("ethernet-1/1/c1/1"), "{what}");
+    let lab = lab(&text);
+    let interface = &lab.links()[0].a.interface;
+    assert_eq!(interface.display(), "ethernet-1/1/c1/1");
+    assert!(interface.kernel().as_str().starts_with("nl"));
+    assert_eq!(lab.links()[0].mtu, Mtu::DEFAULT);
+}
