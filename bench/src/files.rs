@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use granit_parser::{Event, Parser};
-use netloom_model::topology::{self, Host, Input};
+use netloom_model::topology::{self, Host, Input, Kinds};
 
 use crate::ring;
 use crate::stats::{Sample, milliseconds, seconds};
@@ -125,7 +125,13 @@ fn tree(text: &str) -> Result<Tree> {
 }
 
 fn read(text: &str) -> Result<netloom_model::Lab> {
-    let input = Input { text: text.as_bytes(), directory: Path::new("/"), source: None, host: &Nowhere };
+    let input = Input {
+        text: text.as_bytes(),
+        directory: Path::new("/"),
+        source: None,
+        host: &Nowhere,
+        kinds: Kinds::builtin(),
+    };
     let outcome = topology::read(&input);
     match outcome.lab {
         Some(lab) => Ok(lab),
@@ -143,5 +149,9 @@ impl Host for Nowhere {
 
     fn home(&self) -> Option<PathBuf> {
         None
+    }
+
+    fn content(&self, _: &Path) -> std::result::Result<String, String> {
+        Err("there is none".to_owned())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeKind, NodeName};
+use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName};
 use netloom_plan::{Desired, Live, NodeFingerprint, Printed, Side};
 use serde::{Deserialize, Serialize};
 
@@ -127,8 +127,7 @@ impl Wish {
 
     /// The names of the lab's bridges on the host.
     pub fn bridges_of(lab: &Lab) -> BTreeSet<InterfaceName> {
-        let bridges = lab.nodes().iter().filter(|(_, node)| node.kind == NodeKind::Bridge);
-        bridges.filter_map(|(name, _)| name.as_str().parse().ok()).collect()
+        lab.nodes().iter().filter_map(|(name, node)| node.host_bridge(name)).collect()
     }
 }
 

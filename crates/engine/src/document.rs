@@ -13,8 +13,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, LinkKind, Mac, Management, Mtu,
-    Node, NodeKind, NodeName, Prefix, Settings, Vars, Violations, derived_mac,
+    End, Endpoint, Interface, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, LinkKind, Mac,
+    Management, Mtu, Node, NodeName, Prefix, Settings, Shape, Vars, Violations, derived_mac,
 };
 use netloom_plan::{AdminState, Side};
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EndEntry {
+    /// The name of its interface in the kernel, where the label has the device's own name for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<InterfaceName>,
     /// Its MAC address; derived from lab, node and interface when none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
@@ -153,7 +156,7 @@ fn up() -> AdminState {
 
 impl Default for EndEntry {
     fn default() -> Self {
-        Self { mac: None, ipv4: None, ipv6: None, vars: Vars::new(), state: AdminState::Up }
+        Self { kernel: None, mac: None, ipv4: None, ipv6: None, vars: Vars::new(), state: AdminState::Up }
     }
 }
 
@@ -228,7 +231,9 @@ impl LinkEntry {
         let sides = [Side::A, Side::B];
         let ends = link.ends().zip(sides).map(|(end, side)| {
             let state = if down.contains(&(id.clone(), side)) { AdminState::Down } else { AdminState::Up };
-            let entry = EndEntry { mac: Some(end.mac), ipv4: end.ipv4, ipv6: end.ipv6, vars: end.vars.clone(), state };
+            let kernel = end.interface.alias().map(|_| end.interface.kernel().clone());
+            let (mac, vars) = (Some(end.mac), end.vars.clone());
+            let entry = EndEntry { kernel, mac, ipv4: end.ipv4, ipv6: end.ipv6, vars, state };
             (end.label(), entry)
         });
         let (labels, kind, vars) = (link.labels.clone(), link.kind.clone(), link.vars.clone());
@@ -238,19 +243,23 @@ impl LinkEntry {
     /// What the end of this name is.
     pub(crate) fn end(&self, label: &str, nodes: &BTreeMap<NodeName, Node>) -> Result<EndDraft, String> {
         let (node, interface) = label.split_once(':').ok_or("an end is `node:interface`")?;
-        let interface: Interface = interface.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
+        let entry = self.ends.get(label).cloned().unwrap_or_default();
+        let interface = match &entry.kernel {
+            Some(kernel) => Interface::aliased(interface, kernel.clone()),
+            None => interface.parse(),
+        };
+        let interface = interface.map_err(|error: netloom_model::Invalid| error.to_string())?;
         let at = if node == "host" {
             Endpoint::Host
         } else {
             let name: NodeName = node.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
-            match nodes.get(&name).map(|node| node.kind) {
-                Some(NodeKind::Host) => Endpoint::Host,
-                Some(NodeKind::Bridge) => Endpoint::Bridge(name),
+            match nodes.get(&name).map(|node| node.kind.shape()) {
+                Some(Shape::Host) => Endpoint::Host,
+                Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(name),
                 // One that is not there is said with the whole lab.
-                Some(NodeKind::Linux) | None => Endpoint::Node(name),
+                Some(Shape::Runs | Shape::External) | None => Endpoint::Node(name),
             }
         };
-        let entry = self.ends.get(label).cloned().unwrap_or_default();
         if matches!(at, Endpoint::Bridge(_)) && (entry.ipv4.is_some() || entry.ipv6.is_some()) {
             return Err(format!("`{label}` is a port of a bridge, and those have no addresses"));
         }

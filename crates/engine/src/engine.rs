@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{left_out, plan};
+use netloom_plan::{LeftOut, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -284,9 +284,10 @@ impl Engine {
         check_host(&self.shared, there.as_deref(), &wish)?;
         self.ask_drivers(there, wish.clone()).await?;
         let warnings = admit(&self.shared, &wish, raise).await?;
+        let left_out = LeftOut::of(&wish.lab).omissions();
         let answer = self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await;
         match &answer {
-            Ok(operation) => operation.warn(warnings),
+            Ok(operation) => operation.warn(warnings, left_out),
             Err(_) if raise == RaiseLimits::Yes => {
                 self.shared.raises.release(&lab).await;
             }
@@ -316,8 +317,7 @@ impl Engine {
         let mut plan = plan(name, &wish.desired(&due), &observed);
         plan.name_live_edits(&there.map(|there| there.live.clone()).unwrap_or_default());
         let shortages = short_of(&self.shared, &wish).await;
-        let left_out = left_out(&wish.lab);
-        Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect(), left_out })
+        Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect() })
     }
 
     /// Wants nothing of a lab to remain and returns the operation that makes it so.
@@ -369,9 +369,10 @@ impl Engine {
             Some(draft) => admit(&self.shared, &draft.edited.wish, RaiseLimits::No).await?,
             None => Vec::new(),
         };
+        let left_out = draft.as_ref().map(|draft| LeftOut::of(&draft.edited.wish.lab).omissions()).unwrap_or_default();
         let edit = move |reply| Command::Edit { request: request.clone(), draft: draft.clone(), reply };
         let operation = self.ask(lab, edit).await?;
-        operation.warn(warnings);
+        operation.warn(warnings, left_out);
         Ok(operation)
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use netloom_model::LabName;
-use netloom_plan::{Shortage, Step, StepId};
+use netloom_plan::{Omission, Shortage, Step, StepId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -114,6 +114,9 @@ pub struct OperationView {
     /// What the host has too little of for it to work well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shortages: Vec<Shortage>,
+    /// What of the lab is not made, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Omission>,
 }
 
 /// An operation that can be followed.
@@ -158,9 +161,11 @@ impl Operation {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what the host has too little of.
-    pub(crate) fn warn(&self, shortages: Vec<Shortage>) {
-        self.lock().shortages = shortages;
+    /// Notes what the host has too little of, and what of the lab is not made.
+    pub(crate) fn warn(&self, shortages: Vec<Shortage>, left_out: Vec<Omission>) {
+        let mut view = self.lock();
+        view.shortages = shortages;
+        view.left_out = left_out;
     }
 
     /// Adds the steps of a plan that it has not had yet.
@@ -277,6 +282,7 @@ impl Journal {
             message: None,
             problems: Vec::new(),
             shortages: Vec::new(),
+            left_out: Vec::new(),
         };
         let operation = Arc::new(Operation {
             id,

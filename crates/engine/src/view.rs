@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use netloom_model::{End, LabName, Link, NodeKind, NodeName, RuntimeKind};
-use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
+use netloom_model::{End, Kind, LabName, Link, LinkId, Node, NodeName, RuntimeKind, Shape};
+use netloom_plan::{AdminState, LeftOut, Live, NodeState, Omission, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
@@ -23,9 +23,6 @@ pub struct Preview {
     /// The nodes that a person stopped: no deploy starts them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stopped: Vec<NodeName>,
-    /// The links that are not made on this host.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left_out: Vec<LeftOut>,
 }
 
 /// A lab.
@@ -60,7 +57,7 @@ pub struct NodeView {
     /// Its name.
     pub name: NodeName,
     /// What it is.
-    pub kind: NodeKind,
+    pub kind: Kind,
     /// What it runs on.
     pub runtime: Option<RuntimeKind>,
     /// Its container name.
@@ -92,7 +89,7 @@ pub struct LinkView {
     pub id: String,
     /// Its one or two ends.
     pub ends: Vec<EndView>,
-    /// `absent`, `down` or `up` (a carrier on every end).
+    /// `absent`, `down`, `up` (a carrier on every end), or `left-out`: this version cannot make it.
     pub state: String,
     /// The MTU wanted, in bytes.
     pub mtu: u32,
@@ -132,18 +129,28 @@ impl LabView {
             return None;
         }
         let seen = snapshot.links(name);
-        let links: Vec<LinkView> = wish
+        let left_out = wish.map(|wish| LeftOut::of(&wish.lab)).unwrap_or_default();
+        let mut links: Vec<LinkView> = wish
             .map(|wish| wish.lab.links().iter().map(|link| link_view(name, wish, link, seen.get(&link.id()))).collect())
             .unwrap_or_default();
+        for link in &mut links {
+            if let Some(why) = left_out.link(&LinkId::from_text(link.id.as_str())) {
+                LEFT_OUT.clone_into(&mut link.state);
+                link.left_out = Some(why.to_owned());
+            }
+        }
         let dark = wish.map(|wish| nodes_in_the_dark(&links, wish)).unwrap_or_default();
         let mut nodes: Vec<NodeView> = Vec::new();
         if let Some(wish) = wish {
             for (node, spec) in wish.lab.nodes() {
                 let fact = facts.and_then(|facts| facts.nodes.get(node)).map(|fact| &**fact);
-                let mut view = node_view(node, spec.kind, wish.lab.container_name(node), fact);
+                let mut view = node_view(node, spec.kind.clone(), wish.lab.container_name(node), fact);
                 view.runtime = spec.runtime;
-                if spec.kind != NodeKind::Linux {
-                    view.state = shared_state(node, spec.kind, snapshot);
+                if let Some(there) = is_there(node, spec, snapshot) {
+                    view.state = if there { NodeState::Running } else { NodeState::Absent };
+                }
+                if let Some(needs) = left_out.node(node) {
+                    view.note = Some(Omission::Node { node: node.clone(), needs }.to_string());
                 }
                 view.stopped = wish.stopped.contains(node);
                 if view.stopped && view.state == NodeState::Created {
@@ -156,7 +163,7 @@ impl LabView {
         }
         for (node, fact) in facts.map(|facts| &facts.nodes).into_iter().flatten() {
             if wish.is_none_or(|wish| !wish.lab.nodes().contains_key(node)) {
-                nodes.push(node_view(node, NodeKind::Linux, fact.container.clone(), Some(fact)));
+                nodes.push(node_view(node, Kind::linux(), fact.container.clone(), Some(fact)));
             }
         }
         for view in &mut nodes {
@@ -180,11 +187,14 @@ impl LabView {
     }
 }
 
+/// The state of a link that no plan makes.
+const LEFT_OUT: &str = "left-out";
+
 /// The nodes that have a link which is not up although it should be.
 fn nodes_in_the_dark<'a>(links: &'a [LinkView], wish: &Wish) -> BTreeSet<&'a str> {
     let stopped: BTreeSet<&str> = wish.stopped.iter().map(NodeName::as_str).collect();
     let mut dark = BTreeSet::new();
-    for link in links.iter().filter(|link| link.state != "up" && link.left_out.is_none()) {
+    for link in links.iter().filter(|link| link.state != "up" && link.state != LEFT_OUT) {
         let nodes = || link.ends.iter().filter_map(|end| Some(end.end.split_once(':')?.0));
         if !link.ends.iter().any(|end| end.cut) && !nodes().any(|node| stopped.contains(node)) {
             dark.extend(nodes());
@@ -212,16 +222,18 @@ fn is_local(address: &str) -> bool {
     address.starts_with("127.") || address.starts_with("fe80:") || address.starts_with("::1/")
 }
 
-/// Bridges and the host have no process: they run when they are there.
-fn shared_state(node: &NodeName, kind: NodeKind, snapshot: &Snapshot) -> NodeState {
-    let there = match kind {
-        NodeKind::Bridge => node.as_str().parse().is_ok_and(|name| snapshot.host_port(&name).is_some()),
-        NodeKind::Host | NodeKind::Linux => true,
-    };
-    if there { NodeState::Running } else { NodeState::Absent }
+/// Whether a node is there that has no process of ours; nothing of one that runs.
+fn is_there(name: &NodeName, node: &Node, snapshot: &Snapshot) -> Option<bool> {
+    match node.kind.shape() {
+        Shape::Runs => None,
+        Shape::Host => Some(true),
+        Shape::Bridge => Some(node.host_bridge(name).is_some_and(|bridge| snapshot.host_port(&bridge).is_some())),
+        // Nobody looks for these yet.
+        Shape::OvsBridge | Shape::External => Some(false),
+    }
 }
 
-fn node_view(name: &NodeName, kind: NodeKind, container: String, fact: Option<&NodeFact>) -> NodeView {
+fn node_view(name: &NodeName, kind: Kind, container: String, fact: Option<&NodeFact>) -> NodeView {
     NodeView {
         name: name.clone(),
         kind,
@@ -266,7 +278,7 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
         ends: ends.collect(),
         state: state.to_owned(),
         mtu: link.mtu.bytes(),
-        left_out: netloom_plan::needs(link).map(|needs| format!("needs {needs}")),
+        left_out: None,
     }
 }
 

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::lab::{End, Endpoint, LabParts, Link, LinkKind, Node, NodeKind, Violation, Vxlan};
-use crate::name::{InterfaceName, Mac, NodeName};
+use crate::kind::Shape;
+use crate::lab::{End, Endpoint, LabParts, Link, LinkKind, Node, Violation, Vxlan};
+use crate::name::{InterfaceName, Kind, Mac, NodeName};
 
 /// Names that the endpoints of links have another meaning for.
 pub(crate) const RESERVED_NODES: [&str; 3] = ["host", "mgmt-net", "macvlan"];
@@ -15,16 +16,16 @@ pub(crate) const RESERVED_INTERFACES: [&str; 3] = ["lo", "all", "default"];
 pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
     let mut found = Vec::new();
     for (name, node) in &parts.nodes {
-        match (node.kind, node.runtime) {
-            (NodeKind::Linux, None) => {
+        match (node.kind.shape(), node.runtime) {
+            (Shape::Runs, None) => {
                 found.push(Violation::Runtime { node: name.clone(), why: "it runs on nothing; give it a runtime" });
             }
-            (NodeKind::Bridge | NodeKind::Host, Some(_)) => {
+            (Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External, Some(_)) => {
                 found.push(Violation::Runtime { node: name.clone(), why: "its kind runs nothing; remove `runtime`" });
             }
-            _ => {}
+            (Shape::Runs, Some(_)) | (Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External, None) => {}
         }
-        if RESERVED_NODES.contains(&name.as_str()) && !(name.as_str() == "host" && node.kind == NodeKind::Host) {
+        if RESERVED_NODES.contains(&name.as_str()) && !(name.as_str() == "host" && node.kind.shape() == Shape::Host) {
             let why = "links mean something else by that name; choose another".to_owned();
             found.push(Violation::Value { node: name.clone(), why });
         }
@@ -64,8 +65,7 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
             }
         }
     }
-    for (name, _) in parts.nodes.iter().filter(|(_, node)| node.kind == NodeKind::Bridge) {
-        let Ok(interface) = name.as_str().parse::<InterfaceName>() else { continue };
+    for interface in parts.nodes.iter().filter_map(|(name, node)| node.host_bridge(name)) {
         if let Some(link) = interfaces.get(&(Owner::Host, &interface)) {
             let why = format!("the host's interface `{interface}` is a bridge of this lab");
             found.push(Violation::WrongEnd { link: link.id(), why });
@@ -74,10 +74,10 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
     found
 }
 
-/// Whose namespace an end is in. The ports of bridges live in the host's and share its names.
+/// Whose namespace an end is in. The ports of a bridge live in the namespace that it is in, and share its names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Owner<'a> {
-    Node(&'a NodeName),
+    Node(&'a str),
     Host,
     Remote(&'a str),
 }
@@ -85,8 +85,9 @@ enum Owner<'a> {
 impl<'a> Owner<'a> {
     fn of(at: &'a Endpoint) -> Self {
         match at {
-            Endpoint::Node(node) => Self::Node(node),
-            Endpoint::Host | Endpoint::Bridge(_) => Self::Host,
+            Endpoint::Node(node) => Self::Node(node.as_str()),
+            Endpoint::Bridge(bridge) => bridge.inner_bridge().map_or(Self::Host, |(_, node)| Self::Node(node)),
+            Endpoint::Host => Self::Host,
             Endpoint::Remote(peer) => Self::Remote(peer),
         }
     }
@@ -133,8 +134,8 @@ fn check_end(parts: &LabParts, link: &Link, end: &End, found: &mut Vec<Violation
         return;
     };
     let fits = match end.at {
-        Endpoint::Bridge(_) => node.kind == NodeKind::Bridge,
-        Endpoint::Node(_) => node.kind == NodeKind::Linux,
+        Endpoint::Bridge(_) => matches!(node.kind.shape(), Shape::Bridge | Shape::OvsBridge),
+        Endpoint::Node(_) => matches!(node.kind.shape(), Shape::Runs | Shape::External),
         Endpoint::Host | Endpoint::Remote(_) => true,
     };
     if !fits {
@@ -145,11 +146,7 @@ fn check_end(parts: &LabParts, link: &Link, end: &End, found: &mut Vec<Violation
 
 fn check_values(name: &NodeName, node: &Node) -> Vec<String> {
     let mut found = Vec::new();
-    if node.kind == NodeKind::Bridge
-        && let Err(invalid) = name.as_str().parse::<InterfaceName>()
-    {
-        found.push(format!("a bridge is named as its node, and {invalid}"));
-    }
+    found.extend(bridge_name(name, &node.kind).err());
     if let Err(why) = host_name(&node.hostname) {
         found.push(why);
     }
@@ -178,6 +175,22 @@ fn check_values(name: &NodeName, node: &Node) -> Vec<String> {
         found.push("a command of `exec` is empty".to_owned());
     }
     found
+}
+
+/// A bridge has the name of its node, up to the `|` if it is inside of another; nothing else has a `|` in its name.
+pub(crate) fn bridge_name(name: &NodeName, kind: &Kind) -> Result<(), String> {
+    let inner = name.inner_bridge();
+    match kind.shape() {
+        Shape::Bridge | Shape::OvsBridge => {
+            let bridge = inner.map_or(name.as_str(), |(bridge, _)| bridge);
+            let parsed = bridge.parse::<InterfaceName>();
+            parsed.map(|_| ()).map_err(|invalid| format!("a bridge is named as its node, and {invalid}"))
+        }
+        Shape::Runs | Shape::Host | Shape::External if inner.is_some() => {
+            Err("a name of the form `bridge|node` is that of a bridge inside of a node".to_owned())
+        }
+        Shape::Runs | Shape::Host | Shape::External => Ok(()),
+    }
 }
 
 /// Whether a name leads to a file below /proc/sys and nowhere else. Dots separate; a dot in an interface's name is `/`.

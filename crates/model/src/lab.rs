@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -14,7 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::check::check;
 use crate::idle::Idle;
-use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
+use crate::interface::Interface;
+use crate::kind::{Device, Shape};
+use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NodeName};
 use crate::topology::nearest::nearest;
 
 mod bind;
@@ -286,18 +287,6 @@ impl From<Lab> for LabParts {
     }
 }
 
-/// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeKind {
-    /// Something that runs: a process tree with a network namespace of its own.
-    Linux,
-    /// A Linux bridge on the host, named as the node.
-    Bridge,
-    /// The host itself.
-    Host,
-}
-
 /// What a node runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -315,8 +304,8 @@ pub enum RuntimeKind {
 #[serde(deny_unknown_fields)]
 pub struct Node {
     /// What it is.
-    pub kind: NodeKind,
-    /// What it runs on; `None` for kinds that run nothing (`bridge`, `host`).
+    pub kind: Kind,
+    /// What it runs on; `None` for kinds that run nothing of ours (`bridge`, `host`, `ext-container`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimeKind>,
     /// The image, for runtimes that have images.
@@ -390,6 +379,17 @@ pub struct Node {
     /// How it gets a change of its links while it runs; the kind decides if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_apply_mode: Option<LinkApplyMode>,
+    /// What its kind says of what runs in it.
+    #[serde(default, skip_serializing_if = "Device::is_empty")]
+    pub device: Device,
+}
+
+impl Node {
+    /// The bridge on the host that this node is, if it is one.
+    pub fn host_bridge(&self, name: &NodeName) -> Option<InterfaceName> {
+        let is_one = self.kind.shape() == Shape::Bridge && name.inner_bridge().is_none();
+        is_one.then(|| name.as_str().parse().ok()).flatten()
+    }
 }
 
 /// One link with its one or two ends.
@@ -448,7 +448,7 @@ pub enum Endpoint {
     Node(NodeName),
     /// In the root namespace of the host.
     Host,
-    /// A port of the bridge that a node of kind `bridge` is; the interface lives on the host.
+    /// A port of the bridge that a node of kind `bridge` or `ovs-bridge` is; the interface lives where the bridge is.
     Bridge(NodeName),
     /// On another host; reached through a tunnel.
     Remote(String),
@@ -461,75 +461,6 @@ impl Endpoint {
             Self::Node(node) | Self::Bridge(node) => Some(node),
             Self::Host | Self::Remote(_) => None,
         }
-    }
-}
-
-/// An interface of a link's end: its name in the kernel and, where that had to differ, the name the file gives.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Interface {
-    kernel: InterfaceName,
-    altname: Option<String>,
-}
-
-impl Interface {
-    /// The longest name that can be kept as an altname (ALTIFNAMSIZ in linux/if.h, less the NUL).
-    pub const MAX: usize = 127;
-
-    /// The name in the kernel. For names that the kernel does not take it is `nl` and 12 hex digits of their hash.
-    pub fn kernel(&self) -> &InterfaceName {
-        &self.kernel
-    }
-
-    /// The name that the interface also has, when the one in the file is too long for the kernel.
-    pub fn altname(&self) -> Option<&str> {
-        self.altname.as_deref()
-    }
-
-    /// The name as the file has it.
-    pub fn display(&self) -> &str {
-        self.altname().unwrap_or(self.kernel.as_str())
-    }
-}
-
-impl FromStr for Interface {
-    type Err = Invalid;
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        const WHAT: &str = "interface name";
-        if let Ok(kernel) = text.parse() {
-            return Ok(Self { kernel, altname: None });
-        }
-        if text.is_empty() || text == "." || text == ".." {
-            return Err(Invalid::new(WHAT, text, "is not a name that the kernel takes"));
-        }
-        if text.len() > Self::MAX {
-            let why = format!("has {} bytes; at most {} can be kept", text.len(), Self::MAX);
-            return Err(Invalid::new(WHAT, text, why));
-        }
-        if let Some(bad) = text.chars().find(|c| c.is_whitespace() || c.is_control()) {
-            return Err(Invalid::new(WHAT, text, format!("contains `{}`", bad.escape_debug())));
-        }
-        let kernel = format!("nl{}", &hex(text.as_bytes())[..12]);
-        Ok(Self { kernel: kernel.parse()?, altname: Some(text.to_owned()) })
-    }
-}
-
-impl TryFrom<String> for Interface {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        text.parse()
-    }
-}
-
-impl From<Interface> for String {
-    fn from(interface: Interface) -> String {
-        interface.display().to_owned()
-    }
-}
-
-impl fmt::Display for Interface {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.display())
     }
 }
 

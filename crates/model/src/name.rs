@@ -88,9 +88,15 @@ text_type!(
     check_lab_name
 );
 text_type!(
-    /// The name of a node within its lab: the same alphabet as a lab name plus `|`, at most 63 characters.
+    /// The name of a node within its lab: the same alphabet as a lab name, at most 63 characters; or two such names
+    /// with a `|` between, for a bridge inside of a node.
     NodeName,
     check_node_name
+);
+text_type!(
+    /// The name of a kind of nodes: `[a-z0-9][a-z0-9-._]*`, at most 63 characters.
+    Kind,
+    check_kind_name
 );
 text_type!(
     /// A name that the kernel takes for an interface: 1 to 15 bytes, no `/`, no `:`, no white space
@@ -128,7 +134,31 @@ fn check_lab_name(text: &str) -> Result<(), Invalid> {
 }
 
 fn check_node_name(text: &str) -> Result<(), Invalid> {
-    check_label("node name", text, "|")
+    const WHAT: &str = "node name";
+    let Some((bridge, owner)) = text.split_once('|') else { return check_label(WHAT, text, "") };
+    for (part, what) in [(bridge, "bridge"), (owner, "node")] {
+        check_label(WHAT, part, "").map_err(|invalid| {
+            let why = format!("names the {what} `{part}`, which {}; write `bridge|node`", invalid.why);
+            Invalid::new(WHAT, text, why)
+        })?;
+    }
+    check_label(WHAT, text, "|")
+}
+
+fn check_kind_name(text: &str) -> Result<(), Invalid> {
+    const WHAT: &str = "kind";
+    check_label(WHAT, text, "")?;
+    match text.chars().find(char::is_ascii_uppercase) {
+        Some(bad) => Err(Invalid::new(WHAT, text, format!("contains `{bad}`; write it in lower-case letters"))),
+        None => Ok(()),
+    }
+}
+
+impl NodeName {
+    /// The bridge and the node it is in, for a name of the form `bridge|node`.
+    pub fn inner_bridge(&self) -> Option<(&str, &str)> {
+        self.as_str().split_once('|')
+    }
 }
 
 fn check_interface_name(text: &str) -> Result<(), Invalid> {

@@ -28,6 +28,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Check a topology file; every mistake is shown at once
     Validate(Validate),
+    /// Show the kinds that nodes can be of, or what is known of one
+    Kinds(Kinds),
     /// Make what a topology file describes; only the difference is made
     Deploy(Deploy),
     /// Show all labs, or one: nodes, links, addresses; with --watch what flows and what is used
@@ -101,6 +103,19 @@ pub(crate) struct Validate {
     #[arg(default_value = ".")]
     pub(crate) topology: PathBuf,
     /// The diagnostics as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `netloom kinds`.
+#[derive(Debug, Args)]
+pub(crate) struct Kinds {
+    /// One kind by any of its names: its file, as TOML
+    pub(crate) name: Option<String>,
+    /// A topology file or a directory: its `kinds/` is looked at too
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR", default_value = ".")]
+    pub(crate) topology: PathBuf,
+    /// The wire types
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -16,6 +16,7 @@ mod command;
 mod compose;
 mod config;
 mod failure;
+mod kinds;
 mod output;
 mod render;
 mod streams;
@@ -57,7 +58,7 @@ fn run(cli: Cli) -> Result {
     if let Command::Completions { shell } = cli.command {
         return completions(shell);
     }
-    let root = std::env::var_os("NETLOOM_ROOT").filter(|root| !root.is_empty()).unwrap_or_else(|| OsString::from("/"));
+    let root = host_root();
     let layout = Layout::new(&root)
         .map_err(|error| Failure::input(format_args!("NETLOOM_ROOT {}: {}", root.display(), failure::plain(&error))))?;
     if let Command::Agent(Agent { background: false, command: None, detached }) = cli.command {
@@ -69,6 +70,11 @@ fn run(cli: Cli) -> Result {
     // The thread that reads standard input may never end.
     runtime.shutdown_background();
     result
+}
+
+/// The directory below which everything of the host is: `/`, or what `NETLOOM_ROOT` says.
+fn host_root() -> OsString {
+    std::env::var_os("NETLOOM_ROOT").filter(|root| !root.is_empty()).unwrap_or_else(|| OsString::from("/"))
 }
 
 fn completions(shell: Shell) -> Result {

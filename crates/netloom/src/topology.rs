@@ -8,7 +8,7 @@ use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Severity};
 use netloom_model::{Lab, LabName, Node, NodeName};
 
 use crate::failure::{Exit, Failure, Result, plain};
-use crate::output;
+use crate::{kinds, output};
 
 /// A topology file that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Host for ThisHost {
         std::env::home_dir()
     }
 
-    fn content(&self, path: &Path) -> Result<String, String> {
+    fn content(&self, path: &Path) -> std::result::Result<String, String> {
         // A byte more than is taken, so that a file that is too large is known to be.
         const MAX: u64 = (1 << 20) + 1;
         let mut text = String::new();
@@ -95,14 +95,16 @@ pub(crate) fn read(source: &Source, name: Option<&LabName>) -> Result<Reading> {
     let file = File::open(&source.path).and_then(|file| file.take(limit).read_to_end(&mut text));
     file.map_err(|error| Failure::input(format_args!("{}: {}", source.shown.display(), plain(&error))))?;
     let directory = source.path.parent().unwrap_or(Path::new("/"));
-    let input = Input { text: &text, directory, source: Some(&source.path), host: &ThisHost };
+    let kinds = kinds::read(directory)?;
+    let input = Input { text: &text, directory, source: Some(&source.path), host: &ThisHost, kinds: &kinds };
     let outcome = topology::read_as(&input, name);
     Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text, shown: source.shown.clone() })
 }
 
 /// Reads the fields of one node; what is said of them names `shown`. Relative paths start from `directory`.
 pub(crate) fn read_node(text: &[u8], shown: &str, directory: &Path, name: &NodeName) -> Result<Node> {
-    let input = Input { text, directory, source: None, host: &ThisHost };
+    let kinds = kinds::read(directory)?;
+    let input = Input { text, directory, source: None, host: &ThisHost, kinds: &kinds };
     let outcome = topology::read_node(&input, name);
     let colour = if output::coloured() { Colour::Always } else { Colour::Never };
     let said = topology::render(&outcome.diagnostics, shown, text, colour);

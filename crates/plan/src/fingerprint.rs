@@ -25,7 +25,7 @@ pub enum Effect {
 
 /// The decision table. Every field that a node has on the wire is in it (a test says so). A field of a part of a node
 /// is named with the part: `container.ports`.
-pub const NODE_FIELDS: [(&str, Effect); 50] = [
+pub const NODE_FIELDS: [(&str, Effect); 51] = [
     ("kind", Effect::Recreate),
     ("runtime", Effect::Recreate),
     ("image", Effect::Recreate),
@@ -39,6 +39,7 @@ pub const NODE_FIELDS: [(&str, Effect); 50] = [
     ("sysctls", Effect::Restart),
     ("user", Effect::Restart),
     ("cpu_millis", Effect::Live),
+    ("device", Effect::Live),
     ("group", Effect::Live),
     ("labels", Effect::Live),
     ("memory_bytes", Effect::Live),

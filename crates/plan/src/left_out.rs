@@ -1,33 +1,91 @@
-//! What of a lab is not made here, and why. It stands in nobody's way: the rest of the lab is made without it.
+//! What of a lab no plan makes, because this version cannot: said with its reason, never failed over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use netloom_model::{Endpoint, Lab, Link, LinkId};
+use netloom_model::{Endpoint, Lab, Lacking, Link, LinkId, NodeName};
 use serde::{Deserialize, Serialize};
 
-/// A link that is not made.
+/// A node, or a link, that plans leave out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// The link.
-    pub link: LinkId,
-    /// What it needs that this host does not have.
-    pub needs: String,
+#[serde(rename_all = "kebab-case", tag = "left-out")]
+pub enum Omission {
+    /// A node that cannot be made.
+    Node {
+        /// The node.
+        node: NodeName,
+        /// What has to be there to make it.
+        needs: Lacking,
+    },
+    /// A link that cannot be made.
+    Link {
+        /// The link.
+        link: LinkId,
+        /// Why: what it needs, or which of its nodes is not made.
+        why: String,
+    },
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for Omission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "link {} is left out: it needs {}", self.link, self.needs)
+        match self {
+            Self::Node { node, needs } => write!(f, "node {node} is left out: it needs {needs}"),
+            Self::Link { link, why } => write!(f, "link {link} is left out: {why}"),
+        }
     }
 }
 
-/// The links of a lab that are left out, ordered by their id.
-pub fn left_out(lab: &Lab) -> Vec<LeftOut> {
-    let why = |link: &Link| Some(LeftOut { link: link.id(), needs: needs(link)?.to_owned() });
-    lab.links().iter().filter_map(why).collect()
+/// Everything of one lab that plans leave out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    nodes: BTreeMap<NodeName, Lacking>,
+    links: BTreeMap<LinkId, String>,
 }
 
-/// What a link needs that no host of this version has; nothing if it is made.
-pub fn needs(link: &Link) -> Option<&'static str> {
+impl LeftOut {
+    /// What a lab has of it.
+    pub fn of(lab: &Lab) -> Self {
+        let lacking =
+            lab.nodes().iter().filter_map(|(name, node)| Some((name.clone(), Lacking::of(name, &node.kind)?)));
+        let nodes: BTreeMap<NodeName, Lacking> = lacking.collect();
+        let without = |link: &Link| why(link, &nodes).map(|why| (link.id(), why));
+        let links = lab.links().iter().filter_map(without).collect();
+        Self { nodes, links }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.links.is_empty()
+    }
+
+    /// Why this node is left out, if it is.
+    pub fn node(&self, name: &NodeName) -> Option<Lacking> {
+        self.nodes.get(name).copied()
+    }
+
+    /// Why this link is left out, if it is.
+    pub fn link(&self, id: &LinkId) -> Option<&str> {
+        self.links.get(id).map(String::as_str)
+    }
+
+    /// All of it, the nodes first.
+    pub fn omissions(&self) -> Vec<Omission> {
+        let nodes = self.nodes.iter().map(|(node, needs)| Omission::Node { node: node.clone(), needs: *needs });
+        let links = self.links.iter().map(|(link, why)| Omission::Link { link: link.clone(), why: why.clone() });
+        nodes.chain(links).collect()
+    }
+}
+
+fn why(link: &Link, nodes: &BTreeMap<NodeName, Lacking>) -> Option<String> {
     let far = link.ends().any(|end| matches!(end.at, Endpoint::Remote(_)));
-    link.kind.needs().or(far.then_some("a tunnel to another host, which is not made yet"))
+    let needs = link.kind.needs().or(far.then_some("a tunnel to another host, which is not made yet"));
+    if let Some(needs) = needs {
+        return Some(format!("it needs {needs}"));
+    }
+    // Most labs have none.
+    if nodes.is_empty() {
+        return None;
+    }
+    let missing = link.ends().filter_map(|end| end.at.node()).find(|node| nodes.contains_key(*node))?;
+    Some(format!("node {missing} is not made"))
 }

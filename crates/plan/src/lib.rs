@@ -22,7 +22,7 @@ mod step;
 
 pub use apply::apply;
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable};
-pub use left_out::{LeftOut, left_out, needs};
+pub use left_out::{LeftOut, Omission};
 pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, shortages};
 pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, obstacles};

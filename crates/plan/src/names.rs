@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::left_out::needs;
 use netloom_model::{Endpoint, Ipv4Net, Ipv6Net, Lab, Link, NodeName, hex};
+
+use crate::left_out::LeftOut;
 
 /// The content of the names file: localhost, then each node with its first IPv4 and its first IPv6 address.
 /// A node without addresses in the topology is left out, since its name has nothing to stand for.
 pub fn names(lab: &Lab) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let mut first: BTreeMap<&NodeName, (Option<Ipv4Net>, Option<Ipv6Net>)> = BTreeMap::new();
-    for end in lab.links().iter().filter(|link| needs(link).is_none()).flat_map(Link::ends) {
+    let left_out = LeftOut::of(lab);
+    let made = |link: &&Link| left_out.is_empty() || left_out.link(&link.id()).is_none();
+    for end in lab.links().iter().filter(made).flat_map(Link::ends) {
         if let Endpoint::Node(node) = &end.at {
             let known = first.entry(node).or_default();
             known.0 = known.0.or(end.ipv4);

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, LinkId, NodeKind};
+use netloom_model::{Endpoint, InterfaceName, LinkId};
 use serde::{Deserialize, Serialize};
 
-use crate::left_out::needs;
+use crate::left_out::LeftOut;
 use crate::state::{Desired, Observed};
 
 /// A reason why a desired lab cannot be made on this host as it is now.
@@ -45,9 +45,13 @@ impl fmt::Display for Obstacle {
 /// Finds everything that stands in the way.
 pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
     let Some(lab) = desired.lab else { return Vec::new() };
+    let left_out = LeftOut::of(lab);
     let mut found = Vec::new();
-    for link in lab.links().iter().filter(|link| needs(link).is_none()) {
+    for link in lab.links() {
         let id = link.id();
+        if left_out.link(&id).is_some() {
+            continue;
+        }
         for end in link.ends().filter(|end| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_))) {
             if observed.taken.contains(end.interface.kernel()) {
                 found.push(Obstacle::InterfaceTaken { link: id.clone(), interface: end.interface.kernel().clone() });
@@ -55,8 +59,7 @@ pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
         }
     }
     for (name, node) in lab.nodes() {
-        if node.kind == NodeKind::Bridge
-            && let Ok(bridge) = name.as_str().parse::<InterfaceName>()
+        if let Some(bridge) = node.host_bridge(name)
             && observed.taken.contains(&bridge)
             && !observed.bridges.get(&bridge).is_some_and(|there| there.exists)
         {

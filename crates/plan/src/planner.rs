@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeKind, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeName, RuntimeKind};
 
 use crate::fingerprint::{Effect, NodeFingerprint};
-use crate::left_out::needs;
+use crate::left_out::LeftOut;
 use crate::state::{AdminState, Desired, NodeState, Observed, ObservedNode, Side};
 use crate::step::{Action, Plan, Step, StepId};
 
@@ -19,7 +19,8 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
     planner.links();
     planner.names();
     planner.bridges();
-    Plan { lab: name.clone(), steps: planner.finish() }
+    let left_out = planner.left_out.omissions();
+    Plan { lab: name.clone(), steps: planner.finish(), left_out }
 }
 
 /// What a node has to go through.
@@ -73,6 +74,8 @@ struct Planner<'a> {
     removed_from: BTreeMap<Place<'a>, Vec<LinkId>>,
     /// Whether the names file is to be written; found out once, since it takes as long as the lab is large.
     names_change: bool,
+    /// What of the lab cannot be made.
+    left_out: LeftOut,
     steps: BTreeMap<StepId, Step>,
 }
 
@@ -99,20 +102,22 @@ fn is_begun(node: &ObservedNode) -> bool {
 impl<'a> Planner<'a> {
     fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
         let links = desired.lab.map(Lab::links).unwrap_or_default();
+        let left_out = desired.lab.map(LeftOut::of).unwrap_or_default();
+        let local = links.iter().map(|link| (link.id(), link)).filter(|(id, _)| left_out.link(id).is_none());
         let names_wanted = desired.names();
-        let local = links.iter().filter(|link| needs(link).is_none());
         let mut planner = Self {
             lab: desired.lab,
             desired: *desired,
             observed,
             fates: BTreeMap::new(),
             kept: BTreeMap::new(),
-            wanted: local.map(|link| (link.id(), link)).collect(),
+            wanted: local.collect(),
             made: BTreeSet::new(),
             made_on: BTreeMap::new(),
             kept_on: BTreeMap::new(),
             removed_from: BTreeMap::new(),
             names_change: names_wanted.is_some() && names_wanted != observed.names,
+            left_out,
             steps: BTreeMap::new(),
         };
         planner.decide();
@@ -456,10 +461,7 @@ impl<'a> Planner<'a> {
 
     fn desired_bridges(&self) -> BTreeSet<InterfaceName> {
         let nodes = self.lab.map(Lab::nodes).into_iter().flatten();
-        nodes
-            .filter(|(_, node)| node.kind == NodeKind::Bridge)
-            .filter_map(|(name, _)| name.as_str().parse().ok())
-            .collect()
+        nodes.filter_map(|(name, node)| node.host_bridge(name)).collect()
     }
 
     fn bridge_is_asked_for(&self, bridge: &InterfaceName) -> bool {

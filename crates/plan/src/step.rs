@@ -5,6 +5,7 @@ use std::fmt;
 use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use serde::{Deserialize, Serialize};
 
+use crate::left_out::Omission;
 use crate::state::{AdminState, Live, LiveMark, Side};
 
 /// One change of the world.
@@ -226,6 +227,9 @@ pub struct Plan {
     pub lab: LabName,
     /// The steps.
     pub steps: Vec<Step>,
+    /// What of the lab is not made, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<Omission>,
 }
 
 impl Plan {
@@ -258,7 +262,8 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
-            return writeln!(f, "lab {}: nothing to change", self.lab);
+            writeln!(f, "lab {}: nothing to change", self.lab)?;
+            return self.left_out.iter().try_for_each(|omission| writeln!(f, "  {omission}"));
         }
         let one = if self.steps.len() == 1 { "step" } else { "steps" };
         writeln!(f, "lab {}: {} {one}", self.lab, self.steps.len())?;
@@ -268,6 +273,6 @@ impl fmt::Display for Plan {
         for (index, (step, action)) in self.steps.iter().zip(&actions).enumerate() {
             writeln!(f, "  {:>number$}. {action:<width$}  ({})", index + 1, step.reason)?;
         }
-        Ok(())
+        self.left_out.iter().try_for_each(|omission| writeln!(f, "  {omission}"))
     }
 }

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use insta::{assert_json_snapshot, assert_snapshot};
-use netloom_model::{Access, Bind, Lab, LinkId, NetworkMode, Node, NodeKind, NodeName, RestartPolicy, RuntimeKind};
+use netloom_model::{Access, Bind, Device, Kind, Lab, LinkId, NetworkMode, Node, NodeName, RestartPolicy, RuntimeKind};
 use netloom_plan::{
     Desired, Effect, Live, LiveMark, NODE_FIELDS, NodeFingerprint, NodeState, Observed, Obstacle, Plan, Side, apply,
-    left_out, obstacles, plan,
+    obstacles, plan,
 };
 use serde_json::json;
 
@@ -246,12 +246,67 @@ fn from<T: serde::de::DeserializeOwned>(wire: serde_json::Value) -> T {
     serde_json::from_value(wire).unwrap()
 }
 
+/// A router with a link to another, one to a bridge of Open vSwitch, one to a container that is there, and a bridge in
+/// the router with a port.
+fn lab_with_more_than_can_be_made() -> Lab {
+    let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
+    let still = |kind: &str, name: &str| json!({ "kind": kind, "hostname": name });
+    let end = |at: serde_json::Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+    let links = json!([
+        { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "node": "r2" }), "eth1", 2) },
+        { "a": end(json!({ "node": "r1" }), "eth2", 3), "b": end(json!({ "bridge": "ovs0" }), "p1", 4) },
+        { "a": end(json!({ "node": "r1" }), "eth3", 5), "b": end(json!({ "node": "db" }), "eth9", 6) },
+        { "a": end(json!({ "node": "r2" }), "eth2", 7), "b": end(json!({ "bridge": "lan|r1" }), "p2", 8) },
+    ]);
+    let nodes = json!({
+        "r1": linux("r1"), "r2": linux("r2"), "ovs0": still("ovs-bridge", "ovs0"), "db": still("ext-container", "db"),
+        "lan|r1": still("bridge", "lan"),
+    });
+    serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap()
+}
+
+#[test]
+fn what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_made() {
+    let lab = lab_with_more_than_can_be_made();
+    let plan = way(Some(&lab), &Observed::default());
+    assert_snapshot!(plan, @r"
+    lab lab: 6 steps
+      1. write names of nodes         (the lab's nodes or addresses changed)
+      2. create node r1               (not there)
+      3. create node r2               (not there)
+      4. create link r1:eth1-r2:eth1  (not there)
+      5. start node r1                (its namespace is new)
+      6. start node r2                (its namespace is new)
+      node db is left out: it needs the Docker runtime, to reach containers that run already
+      node lan|r1 is left out: it needs a fabric that makes bridges inside of nodes
+      node ovs0 is left out: it needs the Open vSwitch fabric
+      link db:eth9-r1:eth3 is left out: node db is not made
+      link lan|r1:p2-r2:eth2 is left out: node lan|r1 is not made
+      link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
+    ");
+    let after = made(&lab);
+    assert!(way(Some(&lab), &after).is_empty());
+    assert_snapshot!(way(Some(&lab), &after), @r"
+    lab lab: nothing to change
+      node db is left out: it needs the Docker runtime, to reach containers that run already
+      node lan|r1 is left out: it needs a fabric that makes bridges inside of nodes
+      node ovs0 is left out: it needs the Open vSwitch fabric
+      link db:eth9-r1:eth3 is left out: node db is not made
+      link lan|r1:p2-r2:eth2 is left out: node lan|r1 is not made
+      link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
+    ");
+    let wire = serde_json::to_value(&plan).unwrap();
+    let first = json!({ "left-out": "node", "node": "db", "needs": "running-containers" });
+    assert_eq!(wire["left_out"][0], first);
+    assert_eq!(serde_json::from_value::<Plan>(wire).unwrap(), plan);
+}
+
 #[test]
 fn every_field_of_a_node_has_its_effect_in_the_table() {
     let text = |text: &str| Some(text.to_owned());
     let map = || BTreeMap::from([("key".to_owned(), "value".to_owned())]);
     let full = Node {
-        kind: NodeKind::Linux,
+        kind: Kind::linux(),
         runtime: Some(RuntimeKind::Docker),
         image: text("image"),
         group: text("group"),
@@ -303,6 +358,7 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
         stages: from(json!({ "create": { "wait_for": [{ "node": "r2", "stage": "healthy" }] } })),
         healthcheck: from(json!({ "test": ["NONE"] })),
         link_apply_mode: from(json!("live")),
+        device: Device { shell: vec!["vtysh".into()], ..Device::default() },
     };
     let wire = serde_json::to_value(&full).unwrap();
     let parts = ["config", "container", "management"];
@@ -358,6 +414,7 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
             "exec" => json!([["false"]]),
             "cmd" | "entrypoint" | "management.aliases" => json!(["other"]),
             "binds" => json!([{ "source": "/c", "target": "/b", "access": "read-only" }]),
+            "device" => json!({ "shell": ["other"] }),
             _ => json!("other"),
         };
         let other: Node = serde_json::from_value(other).unwrap();
@@ -388,10 +445,10 @@ fn links_that_cannot_be_made_are_left_out_with_the_reason() {
         "kind": { "macvlan": { "parent": "eno1" } },
     })));
     let with = Lab::new(parts).unwrap();
-    let said: Vec<String> = left_out(&with).iter().map(ToString::to_string).collect();
+    let plan = way(Some(&with), &Observed::default());
+    let said: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
     assert_snapshot!(said.join("\n"), @"link r1:eth5 is left out: it needs macvlan interfaces, which the kernel fabric does not make yet");
-    let text = |lab: &Lab| way(Some(lab), &Observed::default()).to_string();
-    assert_eq!(text(&with), text(&lab(500, 9500)));
+    assert_eq!(plan.steps, way(Some(&lab(500, 9500)), &Observed::default()).steps);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use netloom_model::{
-    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeKind, NodeName,
+    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeName, Shape,
 };
 use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, plan};
 
@@ -131,7 +131,8 @@ fn shared(applied: &BTreeMap<NodeName, &Applied>, links: &[Link], snapshot: &Sna
         port.is_some_and(|port| port.kind == PortKind::Bridge)
     };
     let told = applied.values().flat_map(|applied| &applied.shared);
-    let told = told.filter(|(name, node)| node.kind != NodeKind::Bridge || linked.contains(name) || is_there(name));
+    let told =
+        told.filter(|(name, node)| node.kind.shape() != Shape::Bridge || linked.contains(name) || is_there(name));
     let mut shared: BTreeMap<NodeName, Node> = told.map(|(name, node)| (name.clone(), node.clone())).collect();
     for end in links.iter().flat_map(Link::ends) {
         if let Endpoint::Bridge(bridge) = &end.at {
@@ -204,7 +205,11 @@ fn splits(id: &str) -> impl Iterator<Item = (&str, &str)> {
 /// The end of this name, if that is what the interface is.
 fn end(label: &str, port: &PortFact) -> Option<End> {
     let (owner, interface) = label.split_once(':')?;
-    let interface: Interface = interface.parse().ok()?;
+    let interface = match interface.parse::<Interface>() {
+        Ok(found) if found.kernel() == &port.name => found,
+        // The device's own name for it; that it is this one, the fingerprint proves.
+        _ => Interface::aliased(interface, port.name.clone()).ok()?,
+    };
     let at = match &port.place {
         Place::Host if owner == "host" => Endpoint::Host,
         Place::Host => Endpoint::Bridge(owner.parse().ok()?),
@@ -212,7 +217,7 @@ fn end(label: &str, port: &PortFact) -> Option<End> {
         Place::Node(..) => return None,
     };
     let mac = port.mac?;
-    (interface.kernel() == &port.name).then(|| End::new(at, interface, mac))
+    Some(End::new(at, interface, mac))
 }
 
 /// So many choices of addresses are tried for one link: a router may have a thousand on one interface.

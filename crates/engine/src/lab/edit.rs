@@ -177,8 +177,10 @@ impl<'a> Change<'a> {
         let NodeEntry { node, state, restarts } = entry;
         let asks = |field| patch.get(field).is_some_and(|value: &Value| !value.is_null());
         if node.runtime.is_none() && (asks("state") || asks("restarts")) {
-            let kind = format!("{:?}", node.kind).to_lowercase();
-            let why = format!("node `{name}` is of kind `{kind}`: nothing runs in it that could be stopped or started");
+            let why = format!(
+                "node `{name}` is of kind `{}`: nothing runs in it that could be stopped or started",
+                node.kind
+            );
             return self.wrong.push(why);
         }
         let before = self.there.restarts_of(name);

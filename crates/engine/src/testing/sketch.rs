@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use netloom_model::{End, Endpoint, Lab, LabParts, Link, Node, NodeKind, NodeName, derived_mac};
+use netloom_model::{End, Endpoint, Lab, LabParts, Link, Node, NodeName, Shape, derived_mac};
 
 use super::world::name;
 
@@ -85,11 +85,11 @@ impl Sketch {
 
     fn end(&self, end: &str) -> End {
         let (at, interface) = end.split_once(':').expect("an end is node:interface");
-        let kind = self.parts.nodes.get(&name::<NodeName>(at)).map(|node| node.kind);
+        let kind = self.parts.nodes.get(&name::<NodeName>(at)).map(|node| node.kind.shape());
         let at = match kind {
-            Some(NodeKind::Linux) => Endpoint::Node(name(at)),
-            Some(NodeKind::Bridge) => Endpoint::Bridge(name(at)),
-            _ => Endpoint::Host,
+            Some(Shape::Runs | Shape::External) => Endpoint::Node(name(at)),
+            Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(name(at)),
+            Some(Shape::Host) | None => Endpoint::Host,
         };
         let mac = derived_mac(&self.parts.name, end, 0);
         End::new(at, name(interface), mac)

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Config, Container, End, Endpoint, Interface, LabParts, Link, LinkKind, Management, NetworkMode, Node, NodeKind,
-    NodeManagement, Prefix, RestartPolicy, Settings, Vars,
+    Config, Container, End, Endpoint, LabParts, Link, LinkKind, Management, NetworkMode, Node, NodeManagement, Prefix,
+    RestartPolicy, Settings, Vars,
 };
-use crate::name::{LabName, Mac, Mtu};
+use crate::interface::Interface;
+use crate::kind::Device;
+use crate::name::{Kind, LabName, Mac, Mtu};
 
 impl LabParts {
     /// A lab without nodes.
@@ -25,7 +27,7 @@ impl LabParts {
 
 impl Node {
     /// A node of this kind and host name that runs nothing.
-    pub fn new(kind: NodeKind, hostname: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, hostname: impl Into<String>) -> Self {
         Self {
             kind,
             runtime: None,
@@ -53,6 +55,7 @@ impl Node {
             stages: BTreeMap::new(),
             healthcheck: None,
             link_apply_mode: None,
+            device: Device::default(),
         }
     }
 }

@@ -33,10 +33,11 @@ pub enum NetworkMode {
 }
 
 /// How a node that runs gets a change of its links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkApplyMode {
     /// While it runs.
+    #[default]
     Live,
     /// What runs in it is started again.
     Restart,

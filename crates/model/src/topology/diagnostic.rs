@@ -105,6 +105,10 @@ codes! {
     WaitCycle = "wait-cycle",
     /// A field by a name that it no longer has.
     OldName = "old-name",
+    /// A node that is part of the lab and cannot be made yet: plans leave it and its links out.
+    LeftOut = "left-out",
+    /// An interface name that the kind of its node does not have.
+    InterfaceRule = "interface-rule",
 }
 
 impl fmt::Display for Code {

@@ -8,8 +8,10 @@ use super::tree::{Data, Entry, Value};
 use super::value::digits;
 use super::value::vars::Var;
 use crate::check::RESERVED_INTERFACES;
-use crate::lab::{Endpoint, Interface, NetworkMode, NodeKind, RuntimeKind, Vars};
-use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
+use crate::interface::Interface;
+use crate::kind::Shape;
+use crate::lab::{Endpoint, NetworkMode, RuntimeKind, Vars};
+use crate::name::{Invalid, Ipv4Net, Ipv6Net, Kind, Mac, Mtu, NodeName};
 
 const END: Table = Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6", "vars"], later: &[] };
 
@@ -126,10 +128,10 @@ impl Links<'_> {
         };
         // A name that is wrong was said where the node is.
         let node: NodeName = name.parse().ok()?;
-        Some(match kind {
-            Some(NodeKind::Host) => Endpoint::Host,
-            Some(NodeKind::Bridge) => Endpoint::Bridge(node),
-            Some(NodeKind::Linux) | None => Endpoint::Node(node),
+        Some(match kind.as_ref().map(Kind::shape) {
+            Some(Shape::Host) => Endpoint::Host,
+            Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(node),
+            Some(Shape::Runs | Shape::External) | None => Endpoint::Node(node),
         })
     }
 
@@ -141,24 +143,37 @@ impl Links<'_> {
         at: &Path<'_>,
         cx: &mut Cx<'_>,
     ) -> Option<Draft> {
-        let draft = draft(endpoint, interface, span, at, cx)?;
-        let Endpoint::Node(node) = &draft.at else { return Some(draft) };
-        let facts = self.nodes.facts.get(node.as_str());
+        let facts = endpoint.node().and_then(|node| self.nodes.facts.get(node.as_str()));
+        let kind = facts.and_then(|facts| cx.input.kinds.get(facts.kind.as_ref()?));
+        let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) else {
+            return draft(endpoint, interface, span, at, cx);
+        };
         let managed = facts.is_some_and(|facts| {
             matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt))
                 && facts.network_mode == NetworkMode::Default
         });
-        if interface == "eth0" && managed {
-            cx.report
-                .error(
-                    Code::ReservedInterface,
-                    span,
-                    at,
-                    format!("`eth0` of node `{node}` is its management interface"),
-                )
-                .help("use `eth1` or later, or set `network-mode: none` on the node");
+        let node = endpoint.node().map(NodeName::to_string).unwrap_or_default();
+        if interface == kind.management() && managed {
+            let message = format!("`{interface}` of node `{node}` is its management interface");
+            let help = match kind.interfaces.as_ref().and_then(|rule| rule.example.as_ref()) {
+                Some(example) => format!("use for example {example}, or set `network-mode: none` on the node"),
+                None => "use `eth1` or later, or set `network-mode: none` on the node".to_owned(),
+            };
+            cx.report.error(Code::ReservedInterface, span, at, message).help(help);
+            return draft(endpoint, interface, span, at, cx);
         }
-        Some(draft)
+        let Some(rule) = &kind.interfaces else { return draft(endpoint, interface, span, at, cx) };
+        // A node without management may use that interface too.
+        if interface == kind.management() {
+            return draft(endpoint, interface, span, at, cx);
+        }
+        let Some(found) = rule.interface(interface) else {
+            let message = format!("node `{node}` of kind `{}` has no interface `{}`", kind.name, cut(interface));
+            let example = rule.example.as_deref().unwrap_or("eth1");
+            cx.report.error(Code::InterfaceRule, span, at, message).help(format!("write for example {example}"));
+            return None;
+        };
+        checked(endpoint, found, span, at, cx)
     }
 }
 
@@ -171,6 +186,11 @@ pub(super) fn draft(at: Endpoint, interface: &str, span: Span, path: &Path<'_>, 
             return None;
         }
     };
+    checked(at, interface, span, path, cx)
+}
+
+/// An end with an interface that its kind lets it have.
+fn checked(at: Endpoint, interface: Interface, span: Span, path: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
     if RESERVED_INTERFACES.contains(&interface.display()) {
         let message = format!("no link can have an interface named `{interface}`");
         cx.report.error(Code::ReservedInterface, span, path, message).help("the kernel uses that name itself");

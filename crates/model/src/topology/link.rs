@@ -8,8 +8,9 @@ use super::link_type::{self, Type};
 use super::node::Nodes;
 use super::reader::{At, Cx, Field, Merged, Read, get};
 use super::tree::{Data, Entry, Value};
-use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, NodeKind, Vars, derived_mac};
-use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
+use crate::kind::Shape;
+use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, Vars, derived_mac};
+use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NodeName};
 
 struct DraftLink {
     a: Draft,
@@ -227,14 +228,15 @@ impl<'n> Links<'n> {
     fn claim(&mut self, draft: &Draft, at: &Path<'_>, cx: &mut Cx<'_>) {
         let owner = match &draft.at {
             Endpoint::Node(node) => Some(node.clone()),
-            // The ports of bridges live in the host's namespace and share its names.
-            Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => None,
+            // The ports of a bridge live in the namespace that it is in, and share its names.
+            Endpoint::Bridge(bridge) => bridge.inner_bridge().and_then(|(_, node)| node.parse().ok()),
+            Endpoint::Host | Endpoint::Remote(_) => None,
         };
         let whose = owner.as_ref().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
         let interface = draft.interface.kernel().clone();
         let bridge = owner.is_none() && {
             let facts = self.nodes.facts.get(interface.as_str());
-            facts.is_some_and(|facts| facts.kind == Some(NodeKind::Bridge))
+            facts.is_some_and(|facts| facts.kind.as_ref().map(Kind::shape) == Some(Shape::Bridge))
         };
         if bridge {
             let message = format!("`{interface}` is a bridge of this lab, so no link can have that name on the host");

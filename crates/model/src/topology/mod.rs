@@ -39,6 +39,7 @@ mod write;
 use std::path::{Path as FilePath, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Note, Severity, Span};
+pub use kinds::{KindError, KindSpec, Kinds};
 pub use render::{Colour, render};
 pub use write::write;
 
@@ -67,6 +68,8 @@ pub struct Input<'a> {
     pub source: Option<&'a FilePath>,
     /// The host that the paths of the file are on.
     pub host: &'a dyn Host,
+    /// The kinds that its nodes may be of.
+    pub kinds: &'a Kinds,
 }
 
 /// What reading a topology has to ask of the host.
@@ -310,8 +313,9 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
     let at_kinds = at.key("kinds");
     for entry in get(entries, "kinds").and_then(|value| cx.map(value, &at_kinds)).unwrap_or_default() {
         let at = at_kinds.key(&entry.key);
-        if !kinds::is_known(&entry.key) {
-            let nearest = cx.report.nearest(&entry.key, kinds::names());
+        let kinds = cx.input.kinds;
+        if kinds.find(&entry.key).is_none() {
+            let nearest = cx.report.nearest(&entry.key.to_ascii_lowercase(), kinds.names());
             let message = format!("there is no kind `{}`", cut(&entry.key));
             cx.report.warning(Code::UnknownKind, entry.key_span, &at, message).suggest(nearest);
         }

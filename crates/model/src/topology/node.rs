@@ -11,22 +11,23 @@ use super::addresses::Addresses;
 use super::bind::BindSpec;
 use super::complete::Completion;
 use super::diagnostic::{Code, Path, Span, cut};
-use super::kinds;
+use super::kinds::{self, KindSpec, Named};
 use super::nearest::edits;
 use super::order::Waits;
-use super::reader::{Appended, ByTarget, Cx, Field, First, Merged, Own, Table, list};
+use super::reader::{Appended, At, ByTarget, Cx, Field, First, Merged, Own, Table, list};
 use super::tree::{Entry, Value};
 use super::value::container::{Capability, CpuSet, Device, ShmBytes, VolumeSpec};
 use super::value::device::{CertificateSpec, ConfigSpec, CredentialsSpec, ExtrasSpec};
 use super::value::document::DocumentSpec;
 use super::value::stage::StagesSpec;
 use super::value::{Command, CpuMillis, EnvFile, EnvValue, HostName, Image, MemoryBytes, Seconds, Sysctl, User, Words};
-use crate::check::RESERVED_NODES;
+use crate::check::{RESERVED_NODES, bridge_name};
+use crate::kind::{Lacking, Shape};
 use crate::lab::{
-    CgroupNamespace, Component, Dns, Healthcheck, LinkApplyMode, NetworkMode, Node, NodeKind, PidMode, PortMapping,
-    Privilege, PullPolicy, RestartPolicy, RuntimeKind,
+    CgroupNamespace, Component, Dns, Healthcheck, LinkApplyMode, NetworkMode, Node, PidMode, PortMapping, Privilege,
+    PullPolicy, RestartPolicy, RuntimeKind,
 };
-use crate::name::{InterfaceName, NodeName};
+use crate::name::{Kind, NodeName};
 
 macro_rules! node_fields {
     ($($field:ident: $type:ty = $key:literal, $sort:ident;)*) => {
@@ -81,6 +82,9 @@ macro_rules! node_fields {
     };
 }
 
+/// The sysctl that containers of every kind set to 0, and Docker to 1.
+const IPV6_OFF: &str = "net.ipv6.conf.all.disable_ipv6";
+
 /// What a field is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sort {
@@ -112,7 +116,7 @@ impl Sort {
 }
 
 node_fields! {
-    kind: First<NodeKind> = "kind", Is;
+    kind: First<Named> = "kind", Is;
     runtime: First<RuntimeKind> = "runtime", Runs;
     image: First<Image> = "image", Runs;
     group: First<String> = "group", Is;
@@ -191,7 +195,7 @@ pub(super) fn read_level(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec 
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     /// Unknown if the file does not say it rightly.
-    pub(super) kind: Option<NodeKind>,
+    pub(super) kind: Option<Kind>,
     pub(super) runtime: Option<RuntimeKind>,
     pub(super) network_mode: NetworkMode,
 }
@@ -217,6 +221,8 @@ pub(super) struct Levels {
     pub(super) kinds: BTreeMap<String, Spec>,
     pub(super) groups: BTreeMap<String, Spec>,
     completion: Completion,
+    /// What the kinds themselves say, of those that nodes are of: the farthest level.
+    of_kinds: BTreeMap<Kind, Spec>,
     /// Groups that are not defined, with the defined one that each looks like.
     unknown_groups: HashMap<String, Option<String>>,
 }
@@ -229,32 +235,40 @@ impl Levels {
         let name = entry.key.parse::<NodeName>().map_err(|invalid| {
             cx.report.error(Code::InvalidName, entry.key_span, at, invalid.to_string());
         });
-        self.inherit(&mut spec);
+        self.inherit(&mut spec, cx);
         self.check_group(&spec, at, cx);
         let facts = facts(&spec);
-        nodes.facts.insert(entry.key.clone(), facts.clone());
+        let kind = facts.kind.clone();
+        nodes.facts.insert(entry.key.clone(), facts);
         if spec.kind.get().is_none() && !spec.kind.is_broken() {
             cx.report
                 .error(Code::Missing, entry.key_span, at, format!("node `{}` has no kind", cut(&entry.key)))
                 .help("add `kind: linux` to the node or to `topology.defaults`");
         }
-        let (Ok(name), Some(kind)) = (name, facts.kind) else { return };
-        let finished = match kind {
-            NodeKind::Linux => self.finish(&name, &spec, entry.key_span, at, cx),
-            NodeKind::Bridge | NodeKind::Host => Some(finish_still(kind, &name, &own, &spec, entry.key_span, at, cx)),
+        let (Ok(name), Some(kind)) = (name, kind) else { return };
+        let place = Place { name: &name, kind: &kind, key: entry.key_span, at };
+        if let Err(why) = bridge_name(&name, &kind) {
+            cx.report.error(Code::InvalidName, place.key, at, why);
+        }
+        let finished = match kind.shape() {
+            Shape::Runs => self.finish(&place, &spec, cx),
+            Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External => {
+                Some(finish_still(&place, &own, &spec, cx))
+            }
         };
-        check_reserved(&name, kind, entry.key_span, at, cx);
         if finished.as_ref().is_some_and(|node| node.runtime.is_some()) {
             nodes.waits.note(&name, &spec, at);
         }
         nodes.addresses.note(&own, at, cx);
+        say_left_out(&place, cx);
+        check_reserved(&place, cx);
         if let Some(node) = finished {
             nodes.nodes.insert(name, node);
         }
     }
 
     /// node → group → kind → defaults (section 4 of the format): kind and group first, for they say which levels.
-    fn inherit(&self, spec: &mut Spec) {
+    fn inherit(&mut self, spec: &mut Spec, cx: &Cx<'_>) {
         let group_of = |spec: &Spec| spec.group.get().and_then(|name| self.groups.get(name));
         if let Some(group) = group_of(spec) {
             spec.kind.inherit(&group.kind);
@@ -263,7 +277,13 @@ impl Levels {
             spec.kind.inherit(&group.kind);
         }
         spec.kind.inherit(&self.defaults.kind);
-        let of_kind = spec.kind.get().and_then(|kind| self.kinds.get(kinds::name(*kind)));
+        let kind = spec.kind.get().and_then(|named| cx.input.kinds.get(&named.kind));
+        // By the name that the node has for it, then by another: `srl` is `nokia_srlinux`.
+        let of_kind = spec.kind.get().zip(kind).and_then(|(named, kind)| {
+            let names = [named.written.as_str(), kind.name.as_str()];
+            let mut names = names.into_iter().chain(kind.aliases.iter().map(Kind::as_str));
+            names.find_map(|name| self.kinds.get(name))
+        });
         if let Some(of_kind) = of_kind {
             spec.group.inherit(&of_kind.group);
         }
@@ -275,6 +295,15 @@ impl Levels {
             spec.inherit(of_kind);
         }
         spec.inherit(&self.defaults);
+        if let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) {
+            let level = self.of_kinds.entry(kind.name.clone()).or_insert_with(|| kinds::level(kind, cx.input));
+            let given = spec.sysctls.0.contains_key(IPV6_OFF);
+            spec.inherit(level);
+            // That runtime sets it by itself.
+            if spec.runtime.get() == Some(&RuntimeKind::Namespace) && !given {
+                spec.sysctls.0.remove(IPV6_OFF);
+            }
+        }
     }
 
     /// A group that is not defined is a label; one that looks like a defined one is a slip.
@@ -296,8 +325,10 @@ impl Levels {
     }
 
     /// A node that runs.
-    fn finish(&mut self, name: &NodeName, spec: &Spec, key: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Node> {
-        let (runtime, image) = runtime_and_image(name, spec, key, at, cx)?;
+    fn finish(&mut self, place: &Place<'_>, spec: &Spec, cx: &mut Cx<'_>) -> Option<Node> {
+        let Place { name, kind, at, .. } = *place;
+        let known = cx.input.kinds.get(kind);
+        let (runtime, image) = runtime_and_image(place, spec, cx)?;
         let words = |field: &First<Words>| field.get().map(|words| words.0.clone()).unwrap_or_default();
         let node = Node {
             runtime: Some(runtime),
@@ -318,7 +349,8 @@ impl Levels {
             position: spec.position.get().cloned(),
             healthcheck: spec.healthcheck.get().cloned(),
             link_apply_mode: spec.link_apply_mode.get().copied(),
-            ..Node::new(NodeKind::Linux, "")
+            device: known.map(KindSpec::device).unwrap_or_default(),
+            ..Node::new(kind.clone(), "")
         };
         Some(self.completion.complete(node, name, spec, at, cx))
     }
@@ -334,20 +366,23 @@ fn is_slip(group: &str, defined: &str) -> bool {
 fn facts(spec: &Spec) -> Facts {
     let image = spec.image.get().map(|_| RuntimeKind::Docker);
     Facts {
-        kind: spec.kind.get().copied(),
+        kind: spec.kind.get().map(|named| named.kind.clone()),
         runtime: spec.runtime.get().copied().or(image),
         network_mode: spec.network_mode.get().cloned().unwrap_or_default(),
     }
 }
 
-/// What a linux node runs on, and its image where that has images.
-fn runtime_and_image(
-    name: &NodeName,
-    spec: &Spec,
+/// A node and where it stands.
+struct Place<'a> {
+    name: &'a NodeName,
+    kind: &'a Kind,
     key: Span,
-    at: &Path<'_>,
-    cx: &mut Cx<'_>,
-) -> Option<(RuntimeKind, Option<String>)> {
+    at: &'a Path<'a>,
+}
+
+/// What a node runs on, and its image where that has images.
+fn runtime_and_image(place: &Place<'_>, spec: &Spec, cx: &mut Cx<'_>) -> Option<(RuntimeKind, Option<String>)> {
+    let Place { name, kind, key, at } = *place;
     if spec.runtime.is_broken() || spec.image.is_broken() {
         return None;
     }
@@ -363,6 +398,9 @@ fn runtime_and_image(
         }
         (Some(runtime), Some(image)) => Some((*runtime, Some(image))),
         (None, Some(image)) => Some((RuntimeKind::Docker, Some(image))),
+        (runtime, None) if cx.input.kinds.get(kind).is_some_and(|kind| !kind.needs_image()) => {
+            Some((runtime.copied().unwrap_or(RuntimeKind::Docker), None))
+        }
         (runtime, None) => {
             let help = match runtime {
                 None => "add `image: NAME`, or `runtime: namespace` to run it over the host's file system",
@@ -374,40 +412,55 @@ fn runtime_and_image(
     }
 }
 
-/// A node that runs nothing: a bridge, or the host itself.
-fn finish_still(
-    kind: NodeKind,
-    name: &NodeName,
-    own: &Spec,
-    spec: &Spec,
-    key: Span,
-    at: &Path<'_>,
-    cx: &mut Cx<'_>,
-) -> Node {
+/// A node that runs nothing of ours: a bridge, the host itself, a container that is there.
+fn finish_still(place: &Place<'_>, own: &Spec, spec: &Spec, cx: &mut Cx<'_>) -> Node {
+    let Place { name, kind, at, .. } = *place;
+    let shape = kind.shape();
     // Only what the node itself says: defaults are meant for the nodes that run.
     for (field, span) in own.running() {
-        let message = format!("`{field}` has no effect: a node of kind `{}` runs nothing", kinds::name(kind));
+        let says_where = field == "network-mode" && shape == Shape::Bridge && name.inner_bridge().is_some();
+        if says_where || field == "exec" && shape == Shape::External {
+            continue;
+        }
+        let message = match (field, shape) {
+            ("exec", Shape::Host) => "`exec` has no effect yet: nothing is run on the host itself".to_owned(),
+            (_, Shape::External) => {
+                format!("`{field}` has no effect: a node of kind `{kind}` was made by something else")
+            }
+            _ => format!("`{field}` has no effect: a node of kind `{kind}` runs nothing"),
+        };
         cx.report.warning(Code::NoEffect, span, &at.key(field), message);
     }
-    if kind == NodeKind::Bridge
-        && let Err(invalid) = name.as_str().parse::<InterfaceName>()
-    {
-        let message = format!("a bridge is named as its node, and {invalid}");
-        cx.report.error(Code::InvalidName, key, at, message);
-    }
+    let runs = |command: &At<Command>| command.value.0.clone();
+    let exec = match shape {
+        Shape::Host | Shape::External => spec.exec.0.iter().map(runs).collect(),
+        Shape::Runs | Shape::Bridge | Shape::OvsBridge => Vec::new(),
+    };
     Node {
+        exec,
         group: spec.group.get().cloned(),
         labels: spec.labels.values(),
         restart_policy: RestartPolicy::No,
         variant: spec.variant.get().cloned(),
         position: spec.position.get().cloned(),
-        ..Node::new(kind, name.as_str())
+        ..Node::new(kind.clone(), name.as_str())
+    }
+}
+
+/// Says of a node that no plan can make it yet.
+fn say_left_out(place: &Place<'_>, cx: &mut Cx<'_>) {
+    let Place { name, kind, key, at } = *place;
+    if let Some(lacking) = Lacking::of(name, kind) {
+        cx.report
+            .warning(Code::LeftOut, key, at, format!("`{name}` and its links are left out: this needs {lacking}"))
+            .label("is not made yet");
     }
 }
 
 /// Names that stand for something else in the endpoints of links.
-fn check_reserved(name: &NodeName, kind: NodeKind, key: Span, at: &Path<'_>, cx: &mut Cx<'_>) {
-    let means_itself = name.as_str() == "host" && kind == NodeKind::Host;
+fn check_reserved(place: &Place<'_>, cx: &mut Cx<'_>) {
+    let Place { name, kind, key, at } = *place;
+    let means_itself = name.as_str() == "host" && kind.shape() == Shape::Host;
     if RESERVED_NODES.contains(&name.as_str()) && !means_itself {
         cx.report
             .error(

@@ -3,6 +3,7 @@
 mod bad;
 mod examples;
 mod inherit;
+mod kinds;
 mod laws;
 mod links;
 mod scale;
@@ -11,7 +12,7 @@ mod values;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Code, Colour, Diagnostic, Host, Input, Outcome, Severity, read, read_as, render};
+use super::{Code, Colour, Diagnostic, Host, Input, Kinds, Outcome, Severity, read, read_as, render};
 use crate::lab::{Lab, Node};
 
 /// A host with certain paths.
@@ -44,12 +45,15 @@ fn read_bytes(text: &[u8]) -> Outcome {
         "/labs/secret.env",
         "/labs/r1.cfg",
         "/labs/r1.lic",
+        "/labs/eos.cfg",
+        "/labs/crpd.lic",
         "/labs/agent.yml",
         "/home/ada/keys",
         "/home/ada/ca.pem",
         "/etc/hosts",
     ]));
-    read(&Input { text, directory: Path::new("/labs"), source: Some(Path::new("/labs/lab.clab.yml")), host: &host })
+    let source = Some(Path::new("/labs/lab.clab.yml"));
+    read(&Input { text, directory: Path::new("/labs"), source, host: &host, kinds: Kinds::builtin() })
 }
 
 fn lab(text: &str) -> Lab {

@@ -50,11 +50,11 @@ pub(super) struct Entry {
 }
 
 impl Value {
-    fn leaf(span: Span, data: Data) -> Self {
+    pub(super) fn leaf(span: Span, data: Data) -> Self {
         Self { span, data, weight: 1, quoted: false, depth: 0 }
     }
 
-    fn collection(span: Span, data: Data) -> Self {
+    pub(super) fn collection(span: Span, data: Data) -> Self {
         let (mut weight, mut depth) = (1_u64, 0);
         let mut count = |child: &Value| {
             weight = weight.saturating_add(child.weight);

@@ -68,9 +68,6 @@ fn show(preview: &Preview, options: &Deploy) -> Result {
         if let Some(stopped) = render::stopped(&preview.plan.lab, &preview.stopped) {
             output::say(&stopped);
         }
-        for left_out in &preview.left_out {
-            output::say(&left_out.to_string());
-        }
     }
     let raised = |shortage: &Shortage| options.raise_limits && !shortage.raise.is_empty();
     let refused: Vec<String> = preview

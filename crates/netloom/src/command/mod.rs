@@ -10,6 +10,7 @@ mod exec;
 mod export;
 mod follow;
 mod inspect;
+mod kinds;
 mod link;
 mod node;
 mod operation;
@@ -46,6 +47,7 @@ async fn each<T>(all: impl IntoIterator<Item = T>, mut one: impl AsyncFnMut(T) -
 pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
     match cli.command {
         Command::Validate(options) => validate::run(&options),
+        Command::Kinds(options) => kinds::run(&options),
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,
         Command::Exec(options) => {

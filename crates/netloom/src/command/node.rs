@@ -128,7 +128,7 @@ async fn turn_in(lab: &LabName, nodes: &BTreeSet<&NodeName>, json: bool, turn: T
         for node in nodes {
             let entry = find(wanted, node)?;
             if entry.node.runtime.is_none() {
-                let kind = format!("{:?}", entry.node.kind).to_lowercase();
+                let kind = &entry.node.kind;
                 let text = format_args!(
                     "node `{node}` of lab `{lab}` is of kind `{kind}`: nothing runs in it that could be stopped or started"
                 );

@@ -1,12 +1,14 @@
 //! Values of the wire as text for people.
 
 mod events;
+mod kinds;
 mod operation;
 mod progress;
 mod rates;
 mod tables;
 
 pub(crate) use events::event;
+pub(crate) use kinds::kinds;
 pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};
 pub(crate) use rates::{all_rates, rates};

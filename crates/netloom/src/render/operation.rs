@@ -74,6 +74,10 @@ pub(crate) fn operation(view: &OperationView) -> String {
         out.push('\n');
         out.extend(view.shortages.iter().map(|shortage| format!("warning: {shortage}\n")));
     }
+    if !view.left_out.is_empty() {
+        out.push('\n');
+        out.extend(view.left_out.iter().map(|omission| format!("{omission}\n")));
+    }
     out
 }
 
@@ -132,6 +136,7 @@ pub(super) mod tests {
             message: Some("1 of 3 steps failed".into()),
             problems: vec!["start node r1 (namespace): `frr` was not found".into()],
             shortages: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use netloom_engine::{EndView, LabView, LinkView, NodeView, Phase};
-use netloom_model::{LabName, NodeKind, NodeName};
+use netloom_model::{LabName, NodeName};
 use netloom_plan::{Live, LiveMark, NodeState};
 
 use super::{table, text};
@@ -134,9 +134,9 @@ fn is_over(node: &NodeView) -> bool {
 fn nodes(views: &[NodeView]) -> String {
     let mut table = table(&["NODE", "KIND", "STATE", "READY", "PID", "ADDRESSES"]);
     for node in views {
-        let kind = match (node.kind, node.runtime) {
-            (NodeKind::Linux, Some(runtime)) => word(&runtime),
-            (kind, _) => word(&kind),
+        let kind = match (node.kind.as_str(), node.runtime) {
+            ("linux", Some(runtime)) => word(&runtime),
+            (kind, _) => kind.to_owned(),
         };
         let state = match &node.state {
             NodeState::Exited { code } => format!("exited({code})"),
@@ -156,7 +156,7 @@ fn nodes(views: &[NodeView]) -> String {
 
 /// Each link that is not made, with the reason.
 fn left_out(views: &[LinkView]) -> String {
-    let line = |link: &LinkView| Some(format!("\nlink {} is left out: it {}\n", link.id, link.left_out.as_ref()?));
+    let line = |link: &LinkView| Some(format!("\nlink {} is left out: {}\n", link.id, link.left_out.as_ref()?));
     views.iter().filter_map(line).collect()
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netloom_model::{Endpoint, Lab, LabName, Link, Node, NodeName};
 
 use super::Limit;
-use crate::left_out::needs;
+use crate::left_out::LeftOut;
 
 /// Processes of a node that only is there (its init), and of one that runs a command.
 const PROCESSES: (u64, u64) = (1, 2);
@@ -43,7 +43,8 @@ impl Need {
             for node in lab.nodes().iter().filter(|(name, node)| node.runtime.is_some() && counts(lab.name(), name)) {
                 need.add_node(node.1);
             }
-            for link in lab.links().iter().filter(|link| needs(link).is_none()) {
+            let left_out = LeftOut::of(lab);
+            for link in lab.links().iter().filter(|link| left_out.is_empty() || left_out.link(&link.id()).is_none()) {
                 if link.ends().all(|end| !matches!(&end.at, Endpoint::Node(node) if !counts(lab.name(), node))) {
                     need.add_link(link, &mut stations);
                 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, Interface, Lab, LabParts, Link, LinkId, Mtu, Node, NodeKind, NodeName, RuntimeKind, derived_mac,
+    End, Endpoint, Interface, Kind, Lab, LabParts, Link, LinkId, Mtu, Node, NodeName, RuntimeKind, Shape, derived_mac,
 };
 use netloom_plan::{Desired, Side};
 use proptest::prelude::*;
@@ -48,7 +48,7 @@ pub(crate) struct Want {
 }
 
 fn node_slot() -> impl Strategy<Value = NodeSlot> {
-    let fields = (0..8_u8, 0..3_u8, 0..2_u8, 0..2_u8, 0..3_usize, 0..2_u8);
+    let fields = (0..9_u8, 0..3_u8, 0..2_u8, 0..2_u8, 0..3_usize, 0..2_u8);
     (fields, prop::bool::weighted(0.25), 0..2_u64).prop_map(|(fields, stopped, restarts)| {
         let (kind, runtime, image, cmd, execs, cpu) = fields;
         NodeSlot { kind, runtime, image, cmd, execs, cpu, stopped, restarts }
@@ -86,12 +86,13 @@ pub(crate) fn edited() -> impl Strategy<Value = (Want, Want)> {
 
 fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
     let kind = match slot.kind {
-        0..=4 => NodeKind::Linux,
-        5 => NodeKind::Bridge,
-        6 => NodeKind::Host,
+        0..=4 => Kind::linux(),
+        5 => Kind::bridge(),
+        6 => Kind::host(),
+        7 => "ovs-bridge".parse().unwrap(),
         _ => return None,
     };
-    let runs = kind == NodeKind::Linux;
+    let runs = kind == Kind::linux();
     Some(Node {
         runtime: runs.then_some(if slot.runtime == 0 { RuntimeKind::Docker } else { RuntimeKind::Namespace }),
         image: (slot.image == 1).then(|| "image".to_owned()),
@@ -149,10 +150,10 @@ fn end(parts: &LabParts, (at, interface): (usize, usize), slot: &LinkSlot, octet
     let (at, interface): (Endpoint, Interface) = match NODES.get(at) {
         Some(name) => {
             let name: NodeName = name.parse().unwrap();
-            match parts.nodes.get(&name)?.kind {
-                NodeKind::Linux => (Endpoint::Node(name), INSIDE.get(interface)?.parse().unwrap()),
-                NodeKind::Bridge => (Endpoint::Bridge(name), OUTSIDE[interface].parse().unwrap()),
-                NodeKind::Host => return None,
+            match parts.nodes.get(&name)?.kind.shape() {
+                Shape::Runs | Shape::External => (Endpoint::Node(name), INSIDE.get(interface)?.parse().unwrap()),
+                Shape::Bridge | Shape::OvsBridge => (Endpoint::Bridge(name), OUTSIDE[interface].parse().unwrap()),
+                Shape::Host => return None,
             }
         }
         None if at == NODES.len() => (Endpoint::Host, OUTSIDE[interface].parse().unwrap()),

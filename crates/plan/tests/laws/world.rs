@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, LinkId, NodeKind};
+use netloom_model::{Endpoint, Lab, LinkId};
 use netloom_plan::{
-    Action, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Plan,
-    Side, Step, StepId, apply, names, names_hash, plan,
+    Action, LeftOut, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode,
+    Plan, Side, Step, StepId, apply, names, names_hash, plan,
 };
 
 use super::labs::Wanted;
@@ -106,8 +106,8 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
         bridges: lab
             .nodes()
             .iter()
-            .filter(|(_, node)| node.kind == NodeKind::Bridge)
-            .map(|(name, _)| (name.as_str().parse().unwrap(), ObservedBridge { exists: true, held: true }))
+            .filter_map(|(name, node)| node.host_bridge(name))
+            .map(|bridge| (bridge, ObservedBridge { exists: true, held: true }))
             .collect(),
         names: Some(names_hash(&names(lab))),
         taken: BTreeSet::new(),
@@ -127,7 +127,9 @@ fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<netloom_model::NodeName, Observ
 }
 
 fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
-    let local = lab.links().iter().filter(|link| !link.ends().any(|end| matches!(end.at, Endpoint::Remote(_))));
+    let left_out = LeftOut::of(lab);
+    let made = lab.links().iter().filter(|link| left_out.link(&link.id()).is_none());
+    let local = made.filter(|link| !link.ends().any(|end| matches!(end.at, Endpoint::Remote(_))));
     let there = local.map(|link| {
         let sides = [Side::A, Side::B].into_iter().take(link.ends().count());
         let there = ObservedLink {

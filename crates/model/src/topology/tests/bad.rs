@@ -76,7 +76,7 @@ topology:
      14 |       kind: linus
         |             ^^^^^
         = at: topology.nodes.n2.kind
-        = help: did you mean `linux`?
+        = help: did you mean `linux`? `netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, or in `kinds/` beside the topology, adds one
 
     lab.clab.yml:15:14: warning[unknown-group]: group `leaf` is not defined
         |
@@ -372,10 +372,16 @@ fn unknown_keys_and_kinds_are_suggested() {
     assert_eq!((code, path.as_str()), (Code::UnknownField, "topology.nodes.a.memmory"));
     assert_eq!(what, "node has no field `memmory` | did you mean `memory`?");
     let (code, _, what) = only(&file("{ a: { kind: linx } }", "[]"));
-    assert_eq!((code, what.as_str()), (Code::UnknownKind, "there is no kind `linx` | did you mean `linux`?"));
-    let (code, _, what) = only(&file("{ a: { kind: nokia_srlinux } }", "[]"));
-    assert_eq!(code, Code::Unsupported);
-    assert!(what.starts_with("kind `nokia_srlinux` is not supported yet"), "{what}");
+    assert_eq!(
+        (code, what.as_str()),
+        (
+            Code::UnknownKind,
+            "there is no kind `linx` | did you mean `linux`? `netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, \
+         or in `kinds/` beside the topology, adds one"
+        )
+    );
+    let (_, _, what) = only(&file("{ a: { kind: quagga-router } }", "[]"));
+    assert!(what.starts_with("there is no kind `quagga-router` | `netloom kinds` lists all"), "{what}");
     assert_eq!(only("name: t\nnodes: { a: {} }").0, Code::UnknownField);
     assert_eq!(only(&file("{ a: {} }", "[]").replace("name: t", "nmae: t\nname: t")).0, Code::UnknownField);
     assert_eq!(

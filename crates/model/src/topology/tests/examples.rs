@@ -1,8 +1,8 @@
 //! Files that are right, the format's own examples first.
 
 use super::*;
-use crate::lab::{Endpoint, NetworkMode, NodeKind, RestartPolicy, RuntimeKind};
-use crate::name::Mtu;
+use crate::lab::{Endpoint, NetworkMode, RestartPolicy, RuntimeKind};
+use crate::name::{Kind, Mtu};
 
 const E1: &str = r#"
 name: campus-min            # E1: smallest useful file, brief links, YAML null node
@@ -53,7 +53,7 @@ fn e1_is_a_lab_of_two_containers() {
     assert_eq!(lab.name().as_str(), "campus-min");
     assert_eq!(lab.source(), Some("/labs/lab.clab.yml"));
     let core = node(&lab, "core");
-    assert_eq!((core.kind, core.runtime), (NodeKind::Linux, Some(RuntimeKind::Docker)));
+    assert_eq!((core.kind.clone(), core.runtime), (Kind::linux(), Some(RuntimeKind::Docker)));
     assert_eq!(core.image.as_deref(), Some("alpine:3"));
     assert_eq!(core.cmd, ["sleep", "infinity"]);
     assert_eq!(core.exec, [["ip", "address", "add", "10.9.0.1/30", "dev", "eth1"]]);
@@ -227,7 +227,7 @@ fn a_namespace_node_may_have_eth0_and_home_binds() {
     assert_eq!(binds, [("/etc/hosts", "/h"), ("/home/ada/keys", "/keys")]);
     assert_eq!(node(&lab, "a").runtime, Some(RuntimeKind::Namespace));
     assert_eq!(lab.links()[0].id().as_str(), "a:eth0-host:up0");
-    assert_eq!(node(&lab, "h").kind, NodeKind::Host);
+    assert_eq!(node(&lab, "h").kind, Kind::host());
 }
 
 #[test]
@@ -246,7 +246,13 @@ fn a_byte_order_mark_windows_lines_and_document_marks_are_fine() {
 fn a_lab_of_another_name_has_other_mac_addresses() {
     let text = file("{ a: , b: }", "[{ endpoints: ['a:eth1', 'b:eth1'] }]");
     let host = Paths(BTreeSet::new());
-    let input = Input { text: text.as_bytes(), directory: Path::new("/labs"), source: None, host: &host };
+    let input = Input {
+        text: text.as_bytes(),
+        directory: Path::new("/labs"),
+        source: None,
+        host: &host,
+        kinds: Kinds::builtin(),
+    };
     let other = read_as(&input, Some(&"other".parse().unwrap())).lab.unwrap();
     assert_eq!(other.name().as_str(), "other");
     assert_ne!(other.links()[0].a.mac, lab(&text).links()[0].a.mac);
@@ -392,7 +398,9 @@ fn what_cannot_be_done_yet_is_never_called_unknown() {
         for found in diagnostics(text) {
             let fine = match found.severity {
                 Severity::Warning => {
-                    [Code::IgnoredField, Code::Substitution, Code::NoEffect, Code::KernelName].contains(&found.code)
+                    const FINE: [Code; 5] =
+                        [Code::IgnoredField, Code::Substitution, Code::NoEffect, Code::KernelName, Code::LeftOut];
+                    FINE.contains(&found.code)
                 }
                 // A name that is a variable is no name until variables are replaced.
                 Severity::Error => found.code == Code::Unsupported || found.message.contains("`${LAB"),

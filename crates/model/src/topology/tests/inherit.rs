@@ -1,7 +1,7 @@
 //! Inheritance: which level a value comes from.
 
 use super::*;
-use crate::lab::NodeKind;
+use crate::name::Kind;
 
 #[test]
 fn the_kind_comes_from_the_group_before_the_defaults() {
@@ -25,7 +25,7 @@ topology:
     assert_eq!(node(&lab, "own").labels["from"], "base");
     assert_eq!(node(&lab, "plain").labels["from"], "hosts");
     assert_eq!(node(&lab, "plain").group.as_deref(), Some("hosts"));
-    assert_eq!(node(&lab, "sw").kind, NodeKind::Bridge);
+    assert_eq!(node(&lab, "sw").kind, Kind::bridge());
     assert_eq!(node(&lab, "free").labels["from"], "kind");
 }
 
@@ -52,7 +52,7 @@ topology:
   groups: { g: { kind: linux, runtime: namespace } }
   nodes: { n: }
 ";
-    assert_eq!(node(&lab(text), "n").kind, NodeKind::Linux);
+    assert_eq!(node(&lab(text), "n").kind, Kind::linux());
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use super::super::kinds;
 use super::{flow, join, list, map, map_of, quoted, some, some_list, some_map};
 use crate::lab::{
     Access, Bind, CgroupNamespace, Config, Container, Document, ExecPhase, ExecTarget, Healthcheck, LinkApplyMode,
@@ -14,7 +13,7 @@ use crate::lab::{
 use crate::name::NodeName;
 
 pub(super) fn fields(name: &NodeName, node: &Node, directory: Option<&Path>) -> Vec<(&'static str, String)> {
-    let mut fields = vec![("kind", kinds::name(node.kind).to_owned())];
+    let mut fields = vec![("kind", node.kind.to_string())];
     let mut put = |field, value: Option<String>| fields.extend(value.map(|value| (field, value)));
     let words = |words: &[String]| (!words.is_empty()).then(|| quoted(&join(words)));
     let text = |text: &Option<String>| text.as_deref().map(quoted);
@@ -35,6 +34,7 @@ pub(super) fn fields(name: &NodeName, node: &Node, directory: Option<&Path>) -> 
     put("position", text(&node.position));
     put("labels", map(&node.labels));
     if node.runtime.is_none() {
+        put("exec", list(node.exec.iter().map(|words| join(words))));
         return fields;
     }
     put("entrypoint", words(&node.entrypoint));

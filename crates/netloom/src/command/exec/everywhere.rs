@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use netloom_engine::{ExecInput, ExecOutput, ExecRequest, LabView};
-use netloom_model::{LabName, NodeKind, NodeName};
+use netloom_model::{Kind, LabName, NodeName, Shape};
 use netloom_plan::NodeState;
 
 use super::end;
@@ -21,9 +21,9 @@ const AT_ONCE: usize = 64;
 /// first node, by name, whose command failed.
 pub(super) async fn run(client: &Client, lab: &LabName, request: ExecRequest) -> Result {
     let view: LabView = client.get(&format!("/labs/{}", segment(lab))).await?;
-    let runs = |kind: NodeKind, state: &NodeState| kind == NodeKind::Linux && *state == NodeState::Running;
+    let runs = |kind: &Kind, state: &NodeState| kind.shape() == Shape::Runs && *state == NodeState::Running;
     let nodes: Vec<NodeName> =
-        view.nodes.into_iter().filter(|node| runs(node.kind, &node.state)).map(|node| node.name).collect();
+        view.nodes.into_iter().filter(|node| runs(&node.kind, &node.state)).map(|node| node.name).collect();
     if nodes.is_empty() {
         return Err(Failure::failed(format_args!("no node of lab {lab} is running")));
     }

@@ -1,0 +1,258 @@
+//! Nodes of kinds other than `linux`: what they inherit from their kind, what their interfaces are called, and what of
+//! them cannot be made yet.
+
+use super::*;
+use crate::lab::Endpoint;
+use crate::lab::LinkApplyMode;
+use crate::name::{Kind, NodeName};
+
+const E8: &str = r#"
+name: vendors
+topology:
+  kinds:
+    nokia_srlinux: { image: "ghcr.io/nokia/srlinux:25.3", type: ixr-d3l }
+    arista_ceos: { image: "ceos:4.33.1F" }
+  nodes:
+    srl:
+      kind: nokia_srlinux
+      startup-config: |
+        set / system name host-name srl
+    eos: { kind: arista_ceos, startup-config: ./eos.cfg, enforce-startup-config: true }
+    crpd: { kind: juniper_crpd, image: "crpd:24.2", license: ./crpd.lic }
+    csr:
+      kind: cisco_csr1000v
+      image: vrnetlab/cisco_csr1000v:17.03
+      env: { VCPU: 2, RAM: 4096 }
+      credentials: { username: admin, password: admin }
+      image-pull-policy: never
+  links:
+    - endpoints: ["srl:e1-1", "eos:eth1"]
+    - endpoints: ["srl:ethernet-1/2", "crpd:eth1"]
+    - endpoints: ["csr:Gi2", "eos:et2"]
+"#;
+
+/// The ends of a lab's links: as the file names them, and the interface in the kernel.
+fn ends(lab: &Lab) -> Vec<(String, String)> {
+    let ends = lab.links().iter().flat_map(crate::Link::ends);
+    ends.map(|end| (end.label(), end.interface.kernel().to_string())).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(label, kernel)| ((*label).to_owned(), (*kernel).to_owned())).collect()
+}
+
+#[test]
+fn e8_reads_vendors_with_their_own_names_of_interfaces() {
+    let lab = lab(E8);
+    let kinds: Vec<(&str, &str)> = lab.nodes().iter().map(|(name, node)| (name.as_str(), node.kind.as_str())).collect();
+    let expected =
+        [("crpd", "juniper_crpd"), ("csr", "cisco_csr1000v"), ("eos", "arista_ceos"), ("srl", "nokia_srlinux")];
+    assert_eq!(kinds, expected);
+    assert_eq!(node(&lab, "srl").image.as_deref(), Some("ghcr.io/nokia/srlinux:25.3"));
+    assert!(lab.nodes().values().all(|node| node.runtime == Some(crate::RuntimeKind::Docker)));
+    let ids: Vec<String> = lab.links().iter().map(|link| link.id().to_string()).collect();
+    assert_eq!(ids, ["crpd:eth1-srl:ethernet-1/2", "csr:Gi2-eos:et2", "eos:eth1-srl:e1-1"]);
+    let expected = pairs(&[
+        ("srl:ethernet-1/2", "e1-2"),
+        ("crpd:eth1", "eth1"),
+        ("csr:Gi2", "eth1"),
+        ("eos:et2", "eth2"),
+        ("srl:e1-1", "e1-1"),
+        ("eos:eth1", "eth1"),
+    ]);
+    assert_eq!(ends(&lab), expected);
+    let csr = node(&lab, "csr");
+    assert_eq!((csr.env["VCPU"].as_str(), csr.device.needs.kvm, csr.device.needs.interfaces_first), ("2", true, true));
+    assert_eq!(node(&lab, "eos").link_apply_mode, Some(LinkApplyMode::Restart));
+    assert_eq!(node(&lab, "eos").entrypoint, ["/sbin/init"]);
+    assert_eq!(node(&lab, "srl").env["SRLINUX"], "1");
+
+    let wire = serde_json::to_string(&lab).unwrap();
+    assert_eq!(serde_json::from_str::<Lab>(&wire).unwrap(), lab);
+    let written = crate::topology::write(&lab, None);
+    let again = super::lab(&written);
+    assert_eq!(ends(&again), ends(&lab));
+    assert_eq!(again.nodes(), lab.nodes());
+}
+
+/// Without `network-mode: container:sw`.
+const E7: &str = r#"
+name: shared-ns
+topology:
+  nodes:
+    sw: { kind: linux, image: "alpine:3" }
+    lan|sw: { kind: bridge }
+    island: { kind: linux, image: "alpine:3", network-mode: none }
+    legacy-db: { kind: ext-container, exec: ["ip link set eth9 up"] }
+    ovs0: { kind: ovs-bridge }
+    hv: { kind: host, exec: ["uname -r"] }
+  links:
+    - endpoints: ["island:eth0", "lan|sw:p1"]
+    - endpoints: ["legacy-db:eth9", "lan|sw:p2"]
+    - endpoints: ["island:eth1", "ovs0:p3"]
+"#;
+
+#[test]
+fn e7_reads_bridges_in_nodes_foreign_containers_and_open_vswitch() {
+    let lab = lab(E7);
+    let bridge: NodeName = "lan|sw".parse().unwrap();
+    assert_eq!(bridge.inner_bridge(), Some(("lan", "sw")));
+    assert_eq!((&node(&lab, "lan|sw").kind, node(&lab, "lan|sw").host_bridge(&bridge)), (&Kind::bridge(), None));
+    let foreign = node(&lab, "legacy-db");
+    assert_eq!(
+        (foreign.runtime, foreign.exec.as_slice()),
+        (None, [["ip", "link", "set", "eth9", "up"].map(str::to_owned).to_vec()].as_slice())
+    );
+    assert_eq!(node(&lab, "hv").exec, [["uname", "-r"]]);
+    let at = |id: &str| lab.links().iter().find(|link| link.id().as_str() == id).unwrap();
+    assert_eq!(at("island:eth0-lan|sw:p1").b.as_ref().unwrap().at, Endpoint::Bridge(bridge));
+    assert_eq!(at("lan|sw:p2-legacy-db:eth9").ends().count(), 2);
+    assert_eq!(at("island:eth1-ovs0:p3").b.as_ref().unwrap().at, Endpoint::Bridge("ovs0".parse().unwrap()));
+    assert_eq!(super::lab(&crate::topology::write(&lab, None)).into_parts().nodes, lab.into_parts().nodes);
+}
+
+#[test]
+fn what_cannot_be_made_yet_is_said_where_it_stands() {
+    let said: Vec<String> =
+        diagnostics(E7).into_iter().map(|d| format!("{}: {}: {}", d.code, d.path, d.message)).collect();
+    assert_eq!(
+        said,
+        [
+            "left-out: topology.nodes.lan|sw: `lan|sw` and its links are left out: this needs a fabric that makes bridges inside of nodes",
+            "left-out: topology.nodes.legacy-db: `legacy-db` and its links are left out: this needs the Docker runtime, to reach containers that run already",
+            "left-out: topology.nodes.ovs0: `ovs0` and its links are left out: this needs the Open vSwitch fabric",
+            "no-effect: topology.nodes.hv.exec: `exec` has no effect yet: nothing is run on the host itself",
+        ]
+    );
+}
+
+#[test]
+fn a_bridge_in_a_node_shares_the_names_of_that_node() {
+    let text = file(
+        "{ sw: , n: , 'lan|sw': { kind: bridge }, m: }",
+        "[{ endpoints: ['sw:eth1', 'n:eth1'] }, { endpoints: ['m:eth1', 'lan|sw:eth1'] }]",
+    );
+    let found = diagnostics(&text);
+    let found = found.iter().find(|found| found.severity == Severity::Error).unwrap();
+    assert_eq!(found.message, "interface `eth1` of node `sw` has a link already");
+}
+
+#[test]
+fn only_a_bridge_has_a_name_with_a_bar_and_only_one() {
+    let (code, _, what) = only(&file("{ 'a|b': }", "[]"));
+    assert_eq!(
+        (code, what.as_str()),
+        (Code::InvalidName, "a name of the form `bridge|node` is that of a bridge inside of a node | ")
+    );
+    for (name, why) in [
+        ("a|", "node name `a|` names the node ``, which is empty; write `bridge|node`"),
+        ("|b", "node name `|b` names the bridge ``, which is empty; write `bridge|node`"),
+        ("a|b|c", "node name `a|b|c` names the node `b|c`, which contains `|`"),
+        ("a-very-long-bridge|b", "a bridge is named as its node, and interface name `a-very-long-bridge` has 18 bytes"),
+    ] {
+        let found = diagnostics(&file(&format!("{{ '{name}': {{ kind: bridge }} }}"), "[]"));
+        assert!(found.iter().any(|found| found.message.starts_with(why)), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn two_names_of_one_interface_clash() {
+    let text = file(
+        "{ r: { kind: vr-csr, image: x }, a: , b: }",
+        "[{ endpoints: ['r:eth1', 'a:eth1'] }, { endpoints: ['r:Gi2', 'b:eth1'] }]",
+    )
+    .replace("runtime: namespace", "")
+    .replace("a: , b:", "a: { runtime: namespace }, b: { runtime: namespace }");
+    let (code, path, what) = only(&text);
+    assert_eq!((code, path.as_str()), (Code::DuplicateInterface, "topology.links[1].endpoints[0]"));
+    assert_eq!(what, "interface `Gi2` of node `r` has a link already | ");
+}
+
+#[test]
+fn a_name_that_the_kind_does_not_have_is_an_error_with_an_example() {
+    let said = |kind: &str, interface: &str| {
+        let nodes = format!("{{ r: {{ kind: {kind}, image: x }}, a: {{ runtime: namespace }} }}");
+        let text = file(&nodes, &format!("[{{ endpoints: ['r:{interface}', 'a:eth1'] }}]"));
+        let (code, _, what) = only(&text.replace("kind: linux, runtime: namespace", "kind: linux"));
+        format!("{code}: {what}")
+    };
+    assert_eq!(
+        said("csr1000v", "Gi1"),
+        "interface-rule: node `r` of kind `cisco_csr1000v` has no interface `Gi1` | write for example eth1, Gi2 or GigabitEthernet2"
+    );
+    assert_eq!(
+        said("srl", "eth1"),
+        "interface-rule: node `r` of kind `nokia_srlinux` has no interface `eth1` | write for example e1-1 or ethernet-1/1"
+    );
+    assert_eq!(
+        said("srl", "mgmt0"),
+        "reserved-interface: `mgmt0` of node `r` is its management interface | use for example e1-1 or ethernet-1/1, or set `network-mode: none` on the node"
+    );
+    assert_eq!(
+        said("ceos", "eth0"),
+        "reserved-interface: `eth0` of node `r` is its management interface | use for example eth1, et1 or Ethernet1/1, or set `network-mode: none` on the node"
+    );
+}
+
+#[test]
+fn the_file_wins_over_the_kind_and_any_name_of_a_kind_does() {
+    let text = r"
+name: t
+topology:
+  kinds:
+    SRL: { image: srl, env: { SRLINUX: 2, MORE: x } }
+  nodes:
+    a: { kind: nokia_srlinux, cmd: sleep 1d, sysctls: { net.ipv4.ip_forward: 0 } }
+    b: { kind: Srl, env: { SRLINUX: 3 } }
+";
+    let lab = lab(text);
+    let (a, b) = (node(&lab, "a"), node(&lab, "b"));
+    assert_eq!((a.kind.as_str(), a.kind == b.kind), ("nokia_srlinux", true));
+    assert_eq!((a.env["SRLINUX"].as_str(), a.env["MORE"].as_str()), ("2", "x"));
+    assert_eq!(b.env["SRLINUX"], "3");
+    assert_eq!(a.cmd, ["sleep", "1d"]);
+    assert_eq!((a.sysctls["net.ipv4.ip_forward"].as_str(), b.sysctls["net.ipv4.ip_forward"].as_str()), ("0", "1"));
+}
+
+#[test]
+fn a_linux_node_is_on_the_wire_what_it_was_before_kinds_were_files() {
+    let lab = lab(&file("{ a: , sw: { kind: bridge } }", "[]"));
+    let wire = serde_json::to_value(&lab).unwrap();
+    let expected = serde_json::json!({
+        "kind": "linux", "runtime": "namespace", "hostname": "a", "startup_delay": 0, "restart_policy": "always",
+        "network_mode": "default",
+    });
+    assert_eq!(wire["nodes"]["a"], expected);
+    assert_eq!(wire["nodes"]["sw"]["kind"], "bridge");
+}
+
+#[test]
+fn a_container_has_ipv6_unless_the_file_says_otherwise() {
+    let off = "net.ipv6.conf.all.disable_ipv6";
+    let text = format!("{{ a: {{ image: x }}, b: {{ image: x, sysctls: {{ {off}: 1 }} }} }}");
+    let lab = lab(&file(&text, "[]").replace("runtime: namespace", ""));
+    assert_eq!((node(&lab, "a").sysctls[off].as_str(), node(&lab, "b").sysctls[off].as_str()), ("0", "1"));
+}
+
+#[test]
+fn a_cluster_in_containers_needs_no_image() {
+    let text = file("{ k: { kind: k8s-kind }, k-control-plane: { kind: ext-container } }", "[]");
+    let lab = lab(&text.replace("runtime: namespace", ""));
+    assert_eq!((node(&lab, "k").runtime, node(&lab, "k").image.as_deref()), (Some(crate::RuntimeKind::Docker), None));
+}
+
+#[test]
+fn kinds_of_other_files_are_used() {
+    let mut kinds = Kinds::builtin().clone();
+    let acme = "name = \"acme\"\nabout = \"ACME router\"\nshell = \"acmesh\"\n\n[interfaces]\npattern = \"eth[0-9]\"\n\
+        example = \"port1\"\naliases = [{ pattern = \"port(?<port>[0-9]+)\", kernel = \"eth{port}\" }]\n";
+    kinds.extend("kinds.d/acme.toml", acme).unwrap();
+    let text =
+        file("{ r: { kind: acme, image: acme, runtime: docker }, a: }", "[{ endpoints: ['r:port3', 'a:eth1'] }]");
+    let host = Paths(BTreeSet::new());
+    let input =
+        Input { text: text.as_bytes(), directory: Path::new("/labs"), source: None, host: &host, kinds: &kinds };
+    let lab = read(&input).lab.unwrap();
+    assert_eq!(ends(&lab)[0], ("r:port3".to_owned(), "eth3".to_owned()));
+    assert_eq!(node(&lab, "r").device.shell, ["acmesh"]);
+}
