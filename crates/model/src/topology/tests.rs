@@ -2,11 +2,14 @@
 
 mod bad;
 mod examples;
+mod fields;
 mod inherit;
 mod kinds;
 mod laws;
 mod links;
+mod management;
 mod scale;
+mod stages;
 mod values;
 
 use std::collections::BTreeSet;

@@ -78,14 +78,19 @@ fn mutation() -> impl Strategy<Value = (usize, usize, &'static str)> {
     (0_usize..2000, 0_usize..30, put)
 }
 
+use super::fields::FULL;
+
 const SAMPLE: &str = include_str!("sample.clab.yml");
 
 #[test]
 fn an_exported_sample_is_the_same_lab_and_keeps_its_paths() {
-    let sample = lab(SAMPLE);
-    for directory in [None, Some(Path::new("/labs")), Some(Path::new("/labs/other"))] {
-        let text = crate::topology::write(&sample, directory);
-        assert_eq!(lab(&text.replace(": ./", ": /labs/")), sample, "{text}");
+    for sample in [SAMPLE, FULL].map(lab) {
+        for directory in [None, Some(Path::new("/labs")), Some(Path::new("/labs/other"))] {
+            let text = crate::topology::write(&sample, directory);
+            assert_eq!(lab(&text.replace(": ./", ": /labs/")), sample, "{text}");
+        }
+        let json = serde_json::to_string(&sample).unwrap();
+        assert_eq!(serde_json::from_str::<Lab>(&json).unwrap(), sample);
     }
 }
 
@@ -137,10 +142,12 @@ proptest! {
     }
 
     #[test]
-    fn mutated_text_is_answered_and_spans_stay_inside(mutations in prop::collection::vec(mutation(), 1..4)) {
-        let mut bytes: Vec<char> = SAMPLE.chars().collect();
+    fn mutated_text_is_answered_and_spans_stay_inside(
+        (sample, mutations) in (prop::sample::select(vec![SAMPLE, FULL]), prop::collection::vec(mutation(), 1..4)),
+    ) {
+        let mut bytes: Vec<char> = sample.chars().collect();
         for (at, cut, put) in mutations {
-            let at = at % bytes.len();
+            let at = at * 3 % bytes.len();
             let end = (at + cut).min(bytes.len());
             bytes.splice(at..end, put.chars());
         }
