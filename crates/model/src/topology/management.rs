@@ -36,19 +36,12 @@ const MGMT: Table = Table {
 pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management, Written) {
     let Some(entries) = cx.fields(value, at, &MGMT) else { return (Management::default(), Written::default()) };
     let default = Management::default();
-    let v4 = family::<Ipv4>(entries, default.ipv4, at, cx);
-    let v6 = family::<Ipv6>(entries, default.ipv6, at, cx);
+    let given = |names: [&str; 2]| names.iter().any(|name| located(entries, name).is_some());
+    let written = Written { ipv4: given([Ipv4::SUBNET, Ipv4::OLD]), ipv6: given([Ipv6::SUBNET, Ipv6::OLD]) };
     // Giving one family's subnet alone switches the other off.
-    let written = Written { ipv4: v4.written, ipv6: v6.written };
-    let ipv4 = if written.ipv6 && !written.ipv4 { Family::Off } else { v4.family };
-    let ipv6 = if written.ipv4 && !written.ipv6 { Family::Off } else { v6.family };
-    for (off, detail, name) in [(ipv4 == Family::Off, v4.detail, "ipv4"), (ipv6 == Family::Off, v6.detail, "ipv6")] {
-        if let (true, Some(span)) = (off, detail) {
-            let message =
-                format!("this has no effect: the network has no `{name}-subnet`, only one of the other family");
-            cx.report.warning(Code::NoEffect, span, at, message).help(format!("add `{name}-subnet`"));
-        }
-    }
+    let v4 = if written.ipv6 && !written.ipv4 { Family::Off } else { default.ipv4 };
+    let v6 = if written.ipv4 && !written.ipv6 { Family::Off } else { default.ipv6 };
+    let (ipv4, ipv6) = (family::<Ipv4>(entries, v4, at, cx), family::<Ipv6>(entries, v6, at, cx));
     let options = get(entries, "driver-opts");
     let management = Management {
         network: optional(entries, "network", at, cx).map_or(default.network, |Network(name)| name),
@@ -151,20 +144,12 @@ macro_rules! version {
 version!(Ipv4, Ipv4Net, Ipv4Addr, "ipv4");
 version!(Ipv6, Ipv6Net, Ipv6Addr, "ipv6");
 
-struct FoundFamily<V: Version> {
-    family: Family<V::Net, V::Address>,
-    /// Whether the file gives the subnet, or says that it is chosen.
-    written: bool,
-    /// Where something else is said of it.
-    detail: Option<Span>,
-}
-
 fn family<V: Version>(
     entries: &[Entry],
     default: Family<V::Net, V::Address>,
     at: &Path<'_>,
     cx: &mut Cx<'_>,
-) -> FoundFamily<V> {
+) -> Family<V::Net, V::Address> {
     let mut subnet = located(entries, V::SUBNET);
     if let Some(old) = located(entries, V::OLD) {
         let message = format!("`{}` is an old name of this field", V::OLD);
@@ -172,19 +157,28 @@ fn family<V: Version>(
         subnet = subnet.or(Some(old));
     }
     let (gateway, range) = (located(entries, V::GATEWAY), located(entries, V::RANGE));
-    let detail = gateway.or(range).map(|found| found.span);
-    let written = subnet.is_some();
     let net = match subnet {
         None => match default {
             Family::Subnet { net, .. } => net,
-            other => return FoundFamily { family: other, written, detail },
+            other => {
+                for (found, field) in [(gateway, V::GATEWAY), (range, V::RANGE)] {
+                    if let Some(At { span, .. }) = found {
+                        let message =
+                            format!("`{field}` has no effect: `mgmt` gives a subnet of the other family only");
+                        cx.report
+                            .warning(Code::NoEffect, span, &at.key(field), message)
+                            .help(format!("add `{}`", V::SUBNET));
+                    }
+                }
+                return other;
+            }
         },
         Some(At { value, .. }) if matches!(&value.data, Data::Text(text) if text.eq_ignore_ascii_case("auto")) => {
-            return FoundFamily { family: Family::Auto, written, detail };
+            return Family::Auto;
         }
         Some(At { value, span }) => {
             let Some(net) = V::Net::read(value, &at.key(V::SUBNET), cx) else {
-                return FoundFamily { family: Family::Off, written, detail: None };
+                return Family::Off;
             };
             let network = V::network(net);
             if network != net {
@@ -215,7 +209,7 @@ fn family<V: Version>(
     if let (Some(range), Some(found)) = (range.filter(|range| !V::covers(net, *range)), range_at) {
         outside(found.span, V::RANGE, range.to_string());
     }
-    FoundFamily { family: Family::Subnet { net, gateway, range: range.map(V::network) }, written, detail }
+    Family::Subnet { net, gateway, range: range.map(V::network) }
 }
 
 fn located<'v>(entries: &'v [Entry], key: &str) -> Option<At<&'v Value>> {

@@ -1,8 +1,10 @@
 //! What topology files become, and what is said about those that are wrong.
 
+mod advice;
 mod bad;
 mod examples;
 mod fields;
+mod format;
 mod inherit;
 mod kinds;
 mod laws;

@@ -150,6 +150,20 @@ fn placeholders_stand_for_the_lab_and_the_node() {
 }
 
 #[test]
+fn a_configuration_may_be_made_in_the_directory_of_the_lab() {
+    let text = "
+name: t
+topology:
+  nodes:
+    a: { kind: linux, image: x, startup-config: '__clabDir__/__clabNodeName__.cfg' }
+";
+    let found = diagnostics(text);
+    assert_eq!((found[0].code, found[0].severity), (Code::MissingFile, Severity::Warning));
+    let startup = node(&lab(text), "a").config.startup.clone();
+    assert_eq!(startup, Some(Document::Path("/labs/clab-t/a.cfg".to_owned())));
+}
+
+#[test]
 fn a_node_alone_has_no_lab_for_placeholders() {
     let host = Paths(BTreeSet::new());
     let read = |text: &str| {

@@ -1,14 +1,16 @@
 //! Who waits for whom.
 
+use std::fmt::Write;
+
 use super::*;
 
 fn waits(pairs: &[(&str, &str, &str, &str)]) -> String {
     let names = ["a", "b", "c"];
     let mut text = "name: t\ntopology:\n  defaults: { kind: linux, image: x }\n  nodes:\n".to_owned();
     for name in names {
-        text += &format!("    {name}:\n      healthcheck: {{ test: [NONE] }}\n      stages:\n");
+        let _ = write!(text, "    {name}:\n      healthcheck: {{ test: [NONE] }}\n      stages:\n");
         for (_, stage, node, of) in pairs.iter().filter(|(who, ..)| *who == name) {
-            text += &format!("        {stage}: {{ wait-for: [{{ node: {node}, stage: {of} }}] }}\n");
+            let _ = write!(text, "        {stage}: {{ wait-for: [{{ node: {node}, stage: {of} }}] }}\n");
         }
     }
     text

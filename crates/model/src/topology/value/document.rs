@@ -60,7 +60,13 @@ pub(in super::super) fn document(
         }
     };
     if let Document::Path(path) = &document {
-        exists(path, At { value: &written, span: found.span }, at, cx);
+        if matches!(found.value, DocumentSpec::Open(_)) && !cx.input.host.exists(path.as_ref()) {
+            let message = format!("the file of `{}` does not exist yet", at.last());
+            let help = format!("it is `{path}`; make it before the lab is deployed");
+            cx.report.warning(Code::MissingFile, found.span, at, message).help(help);
+        } else {
+            exists(path, At { value: &written, span: found.span }, at, cx);
+        }
     }
     Some(document)
 }
