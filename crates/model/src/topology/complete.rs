@@ -9,7 +9,7 @@ use super::diagnostic::{Code, Path, Span, cut};
 use super::env_file;
 use super::node::Spec;
 use super::path;
-use super::placeholder::{fill, has_placeholder};
+use super::placeholder::{fill, has_placeholder, in_lab_directory};
 use super::reader::{At, Cx, Field};
 use super::value::document::{at_span, document, exists, is_url};
 use crate::check::clean_path;
@@ -95,8 +95,7 @@ impl Completion {
         let mut binds = BTreeMap::new();
         for At { value, span } in part.spec.binds.0.values() {
             let BindSpec { written, source, target, access } = value;
-            let open = has_placeholder(source);
-            let (source, target) = if open || has_placeholder(target) {
+            let (source, target) = if has_placeholder(source) || has_placeholder(target) {
                 let (Some(source), Some(target)) = (filled(source, *span, part, cx), filled(target, *span, part, cx))
                 else {
                     continue;
@@ -107,7 +106,7 @@ impl Completion {
                 (source.clone(), target.clone())
             };
             if self.looked_for.insert((span.start, source.clone())) && !cx.input.host.exists(source.as_ref()) {
-                if open {
+                if in_lab_directory(&source, cx) {
                     let message = "the source of this bind does not exist yet";
                     cx.report
                         .warning(Code::BindSource, *span, &at, message)

@@ -171,6 +171,12 @@ node_fields! {
     link_apply_mode: First<LinkApplyMode> = "link-apply-mode", Order;
 }
 
+/// The names of all fields of a node.
+#[cfg(test)]
+pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
+    FIELDS.acted.iter().copied()
+}
+
 /// Reads one level.
 pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
     let mut spec = Spec::default();

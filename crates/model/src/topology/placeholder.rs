@@ -2,6 +2,8 @@
 //!
 //! The lab directory is `clab-<lab>` beside the topology file, that of a node is below it under the node's name.
 
+use std::path::Path as StdPath;
+
 use super::diagnostic::{Code, Path};
 use super::reader::{At, Cx};
 use crate::name::NodeName;
@@ -14,6 +16,11 @@ const NODE_NAME: &str = "__clabNodeName__";
 /// Whether a text holds a placeholder.
 pub(super) fn has_placeholder(text: &str) -> bool {
     text.contains("__clab") && [LAB_DIR, NODE_DIR, LAB_NAME, NODE_NAME].iter().any(|name| text.contains(name))
+}
+
+/// Whether a path is in the lab's directory. What is there may be made by the deploy, so nobody has to have it before.
+pub(super) fn in_lab_directory(path: &str, cx: &Cx<'_>) -> bool {
+    cx.lab.as_ref().is_some_and(|lab| StdPath::new(path).starts_with(cx.input.directory.join(format!("clab-{lab}"))))
 }
 
 /// The text with everything that stands in it for something else replaced, for one node. Says it if the lab's name is

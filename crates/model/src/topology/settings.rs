@@ -19,8 +19,8 @@ pub(super) fn read(entries: &[Entry], cx: &mut Cx<'_>) -> Settings {
     if settings.debug
         && let Some(value) = get(entries, "debug")
     {
-        let message = "`debug` has no effect here: `netloom --verbose` says more";
-        cx.report.warning(Code::IgnoredField, value.span, &root.key("debug"), message);
+        let message = "`debug` needs nothing here: what is logged is set when the agent is started";
+        cx.report.warning(Code::IgnoredField, value.span, &root.key("debug"), message).label("has no effect");
     }
     let at = root.key("settings");
     let Some(entries) = get(entries, "settings").and_then(|value| cx.fields(value, &at, &SETTINGS)) else {

@@ -2,6 +2,7 @@
 
 mod advice;
 mod bad;
+mod docs;
 mod examples;
 mod fields;
 mod format;

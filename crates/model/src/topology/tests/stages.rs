@@ -10,7 +10,7 @@ fn waits(pairs: &[(&str, &str, &str, &str)]) -> String {
     for name in names {
         let _ = write!(text, "    {name}:\n      healthcheck: {{ test: [NONE] }}\n      stages:\n");
         for (_, stage, node, of) in pairs.iter().filter(|(who, ..)| *who == name) {
-            let _ = write!(text, "        {stage}: {{ wait-for: [{{ node: {node}, stage: {of} }}] }}\n");
+            let _ = writeln!(text, "        {stage}: {{ wait-for: [{{ node: {node}, stage: {of} }}] }}");
         }
     }
     text

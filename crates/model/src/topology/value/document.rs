@@ -5,7 +5,7 @@ use crate::name::NodeName;
 
 use super::super::diagnostic::{Code, Path, Span, cut};
 use super::super::path::resolve;
-use super::super::placeholder::{fill, has_placeholder};
+use super::super::placeholder::{fill, has_placeholder, in_lab_directory};
 use super::super::reader::{At, Cx, Read};
 use super::super::tree::Value;
 
@@ -60,7 +60,7 @@ pub(in super::super) fn document(
         }
     };
     if let Document::Path(path) = &document {
-        if matches!(found.value, DocumentSpec::Open(_)) && !cx.input.host.exists(path.as_ref()) {
+        if in_lab_directory(path, cx) && !cx.input.host.exists(path.as_ref()) {
             let message = format!("the file of `{}` does not exist yet", at.last());
             let help = format!("it is `{path}`; make it before the lab is deployed");
             cx.report.warning(Code::MissingFile, found.span, at, message).help(help);
