@@ -242,3 +242,44 @@ fn a_file_that_is_no_kind_is_explained_with_its_line() {
         assert!(error.contains(said), "{text}\n{error}");
     }
 }
+
+fn page() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/topology/kinds.md")).unwrap()
+}
+
+/// The blocks of code of a page in a language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let open = format!("```{language}\n");
+    page.split(&open).skip(1).map(|block| block.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn the_examples_of_the_page_are_kinds() {
+    let page = page();
+    let [own, over] = blocks(&page, "toml")[..] else { panic!("two examples") };
+    let kinds = extended(&[own, over]).unwrap();
+    let acme = kinds.find("acme").unwrap();
+    let rule = acme.interfaces.as_ref().unwrap();
+    assert_eq!(rule.interface("port0").unwrap().kernel().as_str(), "eth1");
+    assert_eq!(rule.interface("eth0"), None);
+    let device = acme.device();
+    assert_eq!((device.needs.memory_mib, device.needs.interfaces_first), (4096, true));
+    assert_eq!(device.readiness.unwrap().timeout, 300);
+    // Every key of a kind is in the example or in its table.
+    let text = acme.to_toml();
+    for key in text.lines().filter_map(|line| line.split_once(" = ").map(|(key, _)| key.trim_matches('"'))) {
+        assert!(page.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn the_page_lists_every_kind() {
+    let mut rows = String::new();
+    for kind in Kinds::builtin().iter() {
+        let aliases: Vec<String> = kind.aliases.iter().map(|alias| format!("`{alias}`")).collect();
+        rows.push_str(&format!("| `{}` | {} | {} |\n", kind.name, aliases.join(", "), kind.about()));
+    }
+    let page = page();
+    let listed = page.split_once("| kind | also | what |\n|---|---|---|\n").unwrap().1;
+    assert_eq!(listed, rows);
+}

@@ -256,3 +256,10 @@ fn kinds_of_other_files_are_used() {
     assert_eq!(ends(&lab)[0], ("r:port3".to_owned(), "eth3".to_owned()));
     assert_eq!(node(&lab, "r").device.shell, ["acmesh"]);
 }
+
+#[test]
+fn the_topology_of_the_page_about_kinds_is_one() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/topology/kinds.md")).unwrap();
+    let text = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(ends(&lab(text)), pairs(&[("srl:ethernet-1/2", "e1-2"), ("csr:Gi2", "eth1")]));
+}
