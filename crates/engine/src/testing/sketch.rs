@@ -42,6 +42,12 @@ impl Sketch {
         self.add(bridge, r#"{ "kind": "bridge" }"#)
     }
 
+    /// A node of a kind that runs nothing.
+    #[must_use]
+    pub fn still(self, kind: &str, node: &str) -> Self {
+        self.add(node, &format!(r#"{{ "kind": "{kind}" }}"#))
+    }
+
     fn add(mut self, node: &str, wire: &str) -> Self {
         let mut wire: serde_json::Value = serde_json::from_str(wire).expect("written here");
         wire["hostname"] = node.into();

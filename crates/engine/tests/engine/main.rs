@@ -7,6 +7,7 @@ mod deploy;
 mod edit;
 mod failure;
 mod inventory;
+mod kinds;
 mod lifecycle;
 mod limits;
 mod power;

@@ -1,6 +1,7 @@
 //! The built-in kinds, files that go over them, and the names that vendors give interfaces.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 
 use super::{EMBEDDED, KindSpec, Kinds};
 use crate::kind::Shape;
@@ -277,7 +278,7 @@ fn the_page_lists_every_kind() {
     let mut rows = String::new();
     for kind in Kinds::builtin().iter() {
         let aliases: Vec<String> = kind.aliases.iter().map(|alias| format!("`{alias}`")).collect();
-        rows.push_str(&format!("| `{}` | {} | {} |\n", kind.name, aliases.join(", "), kind.about()));
+        writeln!(rows, "| `{}` | {} | {} |", kind.name, aliases.join(", "), kind.about()).unwrap();
     }
     let page = page();
     let listed = page.split_once("| kind | also | what |\n|---|---|---|\n").unwrap().1;

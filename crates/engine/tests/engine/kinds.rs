@@ -1,0 +1,99 @@
+//! Kinds other than `linux` and `bridge`: what is left out, and interfaces that devices have names of their own for.
+
+use std::sync::Arc;
+
+use netloom_engine::testing::Sketch;
+use netloom_engine::{Document, LabView, OperationState, Place};
+use netloom_model::{Interface, Lab, Link};
+use netloom_plan::NodeState;
+use serde_json::json;
+
+use crate::bench::{Bench, lab_name};
+
+/// Two routers, and links to what cannot be made.
+fn more_than_can_be_made() -> Arc<Lab> {
+    Sketch::pair("lab")
+        .still("ovs-bridge", "ovs0")
+        .still("ext-container", "db")
+        .link("r1:eth2", "ovs0:p1")
+        .link("r2:eth2", "db:eth9")
+        .lab()
+}
+
+fn view(bench: &Bench) -> LabView {
+    let wish = bench.engine.wishes().get(&lab_name("lab"));
+    LabView::of(&lab_name("lab"), wish.as_deref(), &bench.engine.inventory().snapshot()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_made_is_left_out_and_the_rest_is_ready() {
+    let bench = Bench::new().await;
+    let operation = bench.deploy(&more_than_can_be_made()).await;
+    assert_eq!(operation.state, OperationState::Succeeded, "{operation:?}");
+    let said: Vec<String> = operation.left_out.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "node db is left out: it needs the Docker runtime, to reach containers that run already",
+            "node ovs0 is left out: it needs the Open vSwitch fabric",
+            "link db:eth9-r2:eth2 is left out: node db is not made",
+            "link ovs0:p1-r1:eth2 is left out: node ovs0 is not made",
+        ]
+    );
+    assert_eq!(bench.world.links(), ["lab/r1:eth1-r2:eth1"]);
+    let lab = view(&bench);
+    let states: Vec<(&str, &NodeState, bool)> =
+        lab.nodes.iter().map(|node| (node.name.as_str(), &node.state, node.ready)).collect();
+    let expected = [
+        ("db", &NodeState::Absent, false),
+        ("ovs0", &NodeState::Absent, false),
+        ("r1", &NodeState::Running, true),
+        ("r2", &NodeState::Running, true),
+    ];
+    assert_eq!(states, expected);
+    let note = lab.nodes.iter().find(|node| node.name.as_str() == "ovs0").unwrap().note.as_deref();
+    assert_eq!(note, Some("node ovs0 is left out: it needs the Open vSwitch fabric"));
+    let links: Vec<&str> = lab.links.iter().map(|link| link.state.as_str()).collect();
+    assert_eq!(links, ["left-out", "left-out", "up"]);
+    assert_eq!(bench.deploy(&more_than_can_be_made()).await.message.as_deref(), Some("nothing to change"));
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+}
+
+/// A router whose own name for its second interface is in the file.
+fn with_an_alias() -> Arc<Lab> {
+    let alias = |link: &mut Link| link.a.interface = Interface::aliased("Gi2", "eth1".parse().unwrap()).unwrap();
+    Sketch::new("lab").node("csr").node("r2").link("csr:Gi2", "r2:eth1").with_link(alias).lab()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interface_has_the_name_of_the_kernel_and_its_link_that_of_the_file() {
+    let bench = Bench::new().await;
+    bench.made(&with_an_alias()).await;
+    assert_eq!(bench.world.links(), ["lab/csr:Gi2-r2:eth1"]);
+    let inside = Place::Node(lab_name("lab"), "csr".parse().unwrap());
+    assert!(bench.world.port(&inside, "eth1").is_some());
+    assert!(bench.world.port(&inside, "Gi2").is_none());
+    let end = view(&bench).links[0].ends[0].clone();
+    assert_eq!((end.end.as_str(), end.interface.as_str()), ("csr:Gi2", "eth1"));
+
+    let document = Document::of(&bench.engine.wishes().get(&lab_name("lab")).unwrap());
+    assert_eq!(document.lab().unwrap(), *with_an_alias());
+    let patch = json!({ "links": { "csr:Gi2 r2:eth1": { "mtu": 1400 },
+        "csr:Gi3 r2:eth2": { "ends": { "csr:Gi3": { "kernel": "eth2" } } } } });
+    bench.edited(patch).await;
+    assert_eq!(bench.world.port(&inside, "eth1").unwrap().mtu, 1400);
+    assert!(bench.world.port(&inside, "eth2").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_with_a_name_of_the_device_is_adopted_with_it() {
+    let bench = Bench::new().await;
+    bench.made(&with_an_alias()).await;
+    let Bench { engine, world, .. } = bench;
+    let bench = Bench { engine, world, store: netloom_engine::testing::FakeStore::default() }.restart().await;
+    bench.ready().await;
+    let operation = bench.engine.adopt(&lab_name("lab")).await.unwrap().view();
+    assert_eq!(operation.state, OperationState::Succeeded);
+    assert_eq!(bench.engine.wishes().get(&lab_name("lab")).unwrap().lab, with_an_alias());
+    assert_eq!(bench.world.calls(), [""; 0]);
+}
