@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use netloom_model::{End, Kind, LabName, Link, LinkId, Node, NodeName, RuntimeKind, Shape};
-use netloom_plan::{AdminState, LeftOut, Live, NodeState, Omission, Plan, Shortage};
+use netloom_model::{End, Kind, LabName, Lacking, Link, LinkId, Node, NodeName, RuntimeKind, Shape};
+use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
@@ -77,6 +77,9 @@ pub struct NodeView {
     pub last_output: Option<String>,
     /// Something that a person should know.
     pub note: Option<String>,
+    /// What has to be there to make it, when this version cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<Lacking>,
     /// When it was last confirmed.
     #[serde(default, with = "crate::time::option")]
     pub seen: Option<SystemTime>,
@@ -149,8 +152,9 @@ impl LabView {
                 if let Some(there) = is_there(node, spec, snapshot) {
                     view.state = if there { NodeState::Running } else { NodeState::Absent };
                 }
-                if let Some(needs) = left_out.node(node) {
-                    view.note = Some(Omission::Node { node: node.clone(), needs }.to_string());
+                view.left_out = left_out.node(node);
+                if let Some(needs) = view.left_out {
+                    view.note = Some(format!("left out: it needs {needs}"));
                 }
                 view.stopped = wish.stopped.contains(node);
                 if view.stopped && view.state == NodeState::Created {
@@ -246,6 +250,7 @@ fn node_view(name: &NodeName, kind: Kind, container: String, fact: Option<&NodeF
         addresses: Vec::new(),
         last_output: fact.and_then(|fact| fact.last_output.clone()),
         note: fact.and_then(|fact| fact.note.clone()),
+        left_out: None,
         seen: fact.map(|fact| fact.seen),
     }
 }

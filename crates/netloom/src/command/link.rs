@@ -1,13 +1,16 @@
 //! `netloom link`: a cable is put in, taken out, cut, mended.
 
+use std::path::Path;
+
 use netloom_engine::{Document, Layout};
-use netloom_model::LabName;
-use serde_json::{Map, Value, json};
+use netloom_model::{LabName, Shape};
+use serde_json::{Map, json};
 
 use super::edit::Edit;
 use crate::cli::{Link, LinkAdd, LinkEnd};
 use crate::client::Client;
 use crate::failure::{Failure, Result};
+use crate::kinds;
 
 /// Returns when it is so.
 pub(crate) async fn run(command: Link, layout: &Layout) -> Result {
@@ -35,18 +38,38 @@ async fn add(options: &LinkAdd, client: &Client) -> Result {
                 end.insert(field.to_owned(), address.as_str().into());
             }
         }
-        Value::Object(end)
+        end
     };
-    let mut link = json!({ "ends": { a: end(0), b: end(1) } });
-    if let Some(mtu) = mtu {
-        link["mtu"] = (*mtu).into();
-    }
     let edit = Edit { client, lab, title: format!("link add {a} {b}"), json: *json };
-    let patch = |wanted: &Document| match wanted.links.keys().find(|key| ends_on(key, a) && ends_on(key, b)) {
-        Some(_) => Err(Failure::input(format_args!("lab `{lab}` has a link between {a} and {b} already"))),
-        None => Ok(json!({ "links": { format!("{a} {b}"): link } })),
+    let patch = |wanted: &Document| {
+        if wanted.links.keys().any(|key| ends_on(key, a) && ends_on(key, b)) {
+            return Err(Failure::input(format_args!("lab `{lab}` has a link between {a} and {b} already")));
+        }
+        let mut ends = Map::new();
+        for (at, label) in [a, b].into_iter().enumerate() {
+            let mut end = end(at);
+            end.extend(kernel_name(label, wanted)?.map(|kernel| ("kernel".to_owned(), kernel.into())));
+            ends.insert(label.clone(), end.into());
+        }
+        let mut link = json!({ "ends": ends });
+        if let Some(mtu) = mtu {
+            link["mtu"] = (*mtu).into();
+        }
+        Ok(json!({ "links": { format!("{a} {b}"): link } }))
     };
     edit.make_and_say(patch, &format!("link {a} {b} is up")).await
+}
+
+/// The name in the kernel of an end whose name is the device's own; what nobody knows is for the agent to refuse.
+fn kernel_name(label: &str, wanted: &Document) -> Result<Option<String>> {
+    let Some((node, interface)) = label.split_once(':') else { return Ok(None) };
+    let Some((_, entry)) = wanted.nodes.iter().find(|(name, _)| name.as_str() == node) else { return Ok(None) };
+    let directory = wanted.source.as_deref().and_then(|source| Path::new(source).parent());
+    let kinds = kinds::read(directory.unwrap_or(Path::new(".")))?;
+    let kind = kinds.get(&entry.node.kind).filter(|kind| kind.name.shape() == Shape::Runs);
+    let Some(kind) = kind else { return Ok(None) };
+    let found = kind.interface(interface).map_err(|why| Failure::input(format_args!("{label}: {why}")))?;
+    Ok(found.alias().map(|_| found.kernel().to_string()))
 }
 
 async fn remove(lab: &LabName, end: &str, other: Option<&str>, json: bool, client: &Client) -> Result {

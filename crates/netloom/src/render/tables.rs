@@ -112,7 +112,9 @@ fn state(view: &LabView) -> &'static str {
         None => "unknown",
         Some(Phase::Destroy) => "removing",
         Some(Phase::Run) if view.nodes.iter().all(is_stopped) && !view.nodes.is_empty() => "stopped",
-        Some(Phase::Run) if view.nodes.iter().all(|node| node.ready || is_stopped(node)) => "ready",
+        Some(Phase::Run) if view.nodes.iter().all(|node| node.ready || is_stopped(node) || is_left_out(node)) => {
+            "ready"
+        }
         Some(Phase::Run) if view.nodes.iter().any(is_over) => "degraded",
         Some(Phase::Run) => "changing",
     }
@@ -125,6 +127,11 @@ fn is_running(node: &NodeView) -> bool {
 /// A node that a person stopped is as it should be.
 fn is_stopped(node: &NodeView) -> bool {
     node.stopped && node.state == NodeState::Stopped
+}
+
+/// One that this version cannot make is as it will be.
+fn is_left_out(node: &NodeView) -> bool {
+    node.left_out.is_some()
 }
 
 fn is_over(node: &NodeView) -> bool {
@@ -140,6 +147,7 @@ fn nodes(views: &[NodeView]) -> String {
         };
         let state = match &node.state {
             NodeState::Exited { code } => format!("exited({code})"),
+            NodeState::Absent if is_left_out(node) => "left out".to_owned(),
             other => other.word().to_owned(),
         };
         table.add_row(vec![
@@ -255,6 +263,19 @@ pub(super) mod tests {
         view.nodes.drain(2..);
         view.nodes.remove(0);
         assert_eq!(state(&view), "stopped");
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_made_does_not_keep_a_lab_from_being_ready() {
+        let mut view = sample();
+        view.nodes.remove(1);
+        view.nodes[1].kind = "ovs-bridge".parse().unwrap();
+        view.nodes[1].state = NodeState::Absent;
+        view.nodes[1].ready = false;
+        assert_eq!(state(&view), "changing");
+        view.nodes[1].left_out = Some(netloom_model::Lacking::OpenVswitch);
+        assert_eq!(state(&view), "ready");
+        assert!(lab(&view).contains("sw    ovs-bridge  left out  no"), "{}", lab(&view));
     }
 
     #[test]

@@ -4,8 +4,7 @@ use std::rc::Rc;
 
 use super::KindSpec;
 use super::spec::{CommandLine, Text};
-use crate::lab::LinkApplyMode;
-use crate::lab::RestartPolicy;
+use crate::lab::{LinkApplyMode, RestartPolicy};
 use crate::topology::Input;
 use crate::topology::diagnostic::{Path, Report, Span};
 use crate::topology::node::{self, Spec};

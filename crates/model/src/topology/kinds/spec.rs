@@ -7,10 +7,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::interfaces::{InterfaceRule, Pattern};
 use crate::check::{is_sysctl, is_variable};
+<<<<<<< HEAD
 use crate::kind::{Device, DeviceConfig, Needs, Readiness, Shape};
 use crate::lab::LinkApplyMode;
+=======
+use crate::interface::Interface;
+use crate::kind::{Device, DeviceConfig, LinkApply, Needs, Readiness, Shape};
+>>>>>>> 13b4bcf (Show left-out nodes as such and take device names of interfaces in live edits)
 use crate::lab::RestartPolicy;
-use crate::name::{InterfaceName, Kind};
+use crate::name::{InterfaceName, Invalid, Kind};
 
 /// What a file says of a kind. All but `name` and `about` may be left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -368,6 +373,17 @@ impl KindSpec {
     /// What it is, in one line.
     pub fn about(&self) -> &str {
         self.about.as_ref().map_or("", Text::as_str)
+    }
+
+    /// The interface of this name. `Err` says why a node of this kind has none, and what to write.
+    pub fn interface(&self, written: &str) -> Result<Interface, String> {
+        let Some(rule) = &self.interfaces else {
+            return written.parse().map_err(|invalid: Invalid| invalid.to_string());
+        };
+        rule.interface(written).ok_or_else(|| {
+            let example = rule.example.as_deref().unwrap_or("eth1");
+            format!("a node of kind `{}` has no interface `{written}`; write for example {example}", self.name)
+        })
     }
 
     /// The file of this kind, with everything that later files said.
