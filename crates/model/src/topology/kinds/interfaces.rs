@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use regex_lite::{Captures, Regex};
+use regex_lite::{Captures, Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::interface::Interface;
@@ -52,8 +52,11 @@ pub(in crate::topology) struct Pattern {
     whole: Regex,
 }
 
-/// Compiled patterns are small; this is far more than a name needs.
+/// Bytes of a pattern, as it is written; far more than a name needs.
 const MAX_PATTERN: usize = 500;
+
+/// Bytes of a compiled pattern: what a match takes is this times the length of the name.
+const MAX_COMPILED: usize = 64 << 10;
 
 impl TryFrom<String> for Pattern {
     type Error = String;
@@ -61,7 +64,7 @@ impl TryFrom<String> for Pattern {
         if text.len() > MAX_PATTERN {
             return Err(format!("a pattern has at most {MAX_PATTERN} bytes, and this has {}", text.len()));
         }
-        let whole = Regex::new(&format!("^(?:{text})$"));
+        let whole = RegexBuilder::new(&format!("^(?:{text})$")).size_limit(MAX_COMPILED).build();
         let whole = whole.map_err(|error| format!("the pattern `{text}` cannot be used: {error}"))?;
         Ok(Self { text, whole })
     }
@@ -135,6 +138,9 @@ impl InterfaceRule {
 
     /// The interface of this name, if a node of the kind can have it.
     pub(in crate::topology) fn interface(&self, written: &str) -> Option<Interface> {
+        if written.len() > Interface::MAX {
+            return None;
+        }
         let is_valid = |kernel: &str| self.pattern.as_ref().is_none_or(|pattern| pattern.whole.is_match(kernel));
         if self.pattern.is_some() && is_valid(written) {
             return written.parse().ok();

@@ -1,4 +1,27 @@
 //! The file of a kind: its keys, what they may hold, and how a later file goes over an earlier one.
+//!
+//! ```toml
+//! name = "acme_router"                    # lower-case; what `kind:` is in a topology
+//! aliases = ["acme"]                      # other names
+//! about = "ACME router"                   # one line
+//! runtime = "vm-in-container"             # or "container"; the four shapes that do not run are what they are
+//! image = "optional"                      # a node has to name one without this
+//! cap-add = ["NET_ADMIN"]                 # this and the next four, `env` and `sysctls`: defaults of node fields
+//! privileged = true
+//! entrypoint = "/sbin/init"
+//! cmd = "/launch.sh"
+//! restart-policy = "on-failure"
+//! link-apply-mode = "recreate"            # live, restart, recreate
+//! management = "eth0"                     # the interface that no link ends on
+//! shell = "telnet localhost 5000"         # what a console runs
+//! env = { ACME_BOOT = "fast" }
+//! sysctls = { "net.ipv4.ip_forward" = 1 }
+//! interfaces = { pattern = "eth[1-9]", example = "eth1", aliases = [
+//!     { pattern = "port(?<port>[0-9]+)", kernel = "eth{port}", offset = 1, ports-per-slot = 0 } ] }
+//! readiness = { log = ["login:"], command = "true", timeout = 300 }
+//! config = { path = "/config/startup.cfg", extract = "acme-cli show" }
+//! needs = { kvm = true, vcpu = 2, memory-mib = 4096, interfaces-first = true }
+//! ```
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,14 +30,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::interfaces::{InterfaceRule, Pattern};
 use crate::check::{is_sysctl, is_variable};
-<<<<<<< HEAD
-use crate::kind::{Device, DeviceConfig, Needs, Readiness, Shape};
-use crate::lab::LinkApplyMode;
-=======
 use crate::interface::Interface;
-use crate::kind::{Device, DeviceConfig, LinkApply, Needs, Readiness, Shape};
->>>>>>> 13b4bcf (Show left-out nodes as such and take device names of interfaces in live edits)
-use crate::lab::RestartPolicy;
+use crate::kind::{Device, DeviceConfig, Needs, Readiness, Shape};
+use crate::lab::{LinkApplyMode, RestartPolicy};
 use crate::name::{InterfaceName, Invalid, Kind};
 
 /// What a file says of a kind. All but `name` and `about` may be left out.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use proptest::prelude::*;
+
 use super::{EMBEDDED, KindSpec, Kinds};
 use crate::kind::Shape;
 use crate::lab::LinkApplyMode;
@@ -138,6 +140,8 @@ fn vendor_names_of_interfaces_become_those_of_the_kernel() {
         ("fortinet_fortigate", "port2", "eth1"),
         ("f5_bigip-ve", "1.2", "eth2"),
         ("mikrotik_ros", "ether2", "eth1"),
+        ("cisco_c8000", "FH0_0_0_0", "FH0_0_0_0"),
+        ("cisco_c8000", "HundredGigE0/0/0/3", "Hu0_0_0_3"),
     ] {
         assert_eq!(kernel(kind, written).as_deref(), Some(wanted), "{kind} {written}");
     }
@@ -238,6 +242,10 @@ fn a_file_that_is_no_kind_is_explained_with_its_line() {
             "kinds/acme.toml:4: `etc` is not an absolute path",
         ),
         ("name = \"acme\n", "kinds/acme.toml:1: "),
+        (
+            "name = \"acme\"\nabout = \"A\"\n[interfaces]\npattern = \"(x{1000}){1000}\"\n",
+            "kinds/acme.toml:4: the pattern",
+        ),
     ] {
         let error = extended(&[text]).unwrap_err();
         assert!(error.contains(said), "{text}\n{error}");
@@ -283,4 +291,43 @@ fn the_page_lists_every_kind() {
     let page = page();
     let listed = page.split_once("| kind | also | what |\n|---|---|---|\n").unwrap().1;
     assert_eq!(listed, rows);
+}
+
+/// A change of a text: cut out, put in.
+fn mutation() -> impl Strategy<Value = (usize, usize, &'static str)> {
+    let pieces =
+        ["", "\"", "[", "]", "=", "\n", "{port}", "(?<port>[0-9]+)", "\\", "\u{0}", "é", "99999999999", "-1", "true"];
+    (0..2000_usize, 0..20_usize, prop::sample::select(pieces.to_vec()))
+}
+
+fn mutated(text: &str, changes: &[(usize, usize, &str)]) -> String {
+    let mut letters: Vec<char> = text.chars().collect();
+    for (at, len, piece) in changes {
+        let at = at % (letters.len() + 1);
+        let end = (at + len).min(letters.len());
+        letters.splice(at..end, piece.chars());
+    }
+    letters.into_iter().collect()
+}
+
+proptest! {
+    #[test]
+    fn no_text_of_a_kind_and_no_name_of_an_interface_is_a_panic(
+        which in 0..EMBEDDED.len(),
+        changes in prop::collection::vec(mutation(), 0..4),
+        interface in ".{0,40}|[a-zA-Z]{1,5}[0-9]{1,25}(/[0-9]{1,25}){0,4}",
+    ) {
+        let mut kinds = Kinds::default();
+        let text = mutated(EMBEDDED[which].1, &changes);
+        if kinds.extend("kind.toml", &text).is_ok() {
+            for kind in kinds.iter() {
+                let _ = kind.interface(&interface);
+                let again: KindSpec = toml::from_str(&kind.to_toml()).unwrap();
+                prop_assert_eq!(&again, kind);
+            }
+        }
+        if let Some(found) = Kinds::builtin().iter().nth(which).and_then(|kind| kind.interface(&interface).ok()) {
+            prop_assert_eq!(found.display(), interface);
+        }
+    }
 }

@@ -167,7 +167,13 @@ topology:
 fn a_node_alone_has_no_lab_for_placeholders() {
     let host = Paths(BTreeSet::new());
     let read = |text: &str| {
-        let input = Input { text: text.as_bytes(), directory: Path::new("/labs"), source: None, host: &host };
+        let input = Input {
+            text: text.as_bytes(),
+            directory: Path::new("/labs"),
+            source: None,
+            host: &host,
+            kinds: Kinds::builtin(),
+        };
         crate::topology::read_node(&input, &"a".parse().unwrap())
     };
     let found = read("{ kind: linux, runtime: namespace, exec: ['ls __clabDir__'] }");

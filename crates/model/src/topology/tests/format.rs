@@ -197,7 +197,7 @@ fn e5_is_a_node_with_a_management_network() {
         "cmd": ["sh", "-c", "echo \"hello\" ; sleep 1d"],
         "env": { "REGION": "eu", "TARGET": "10.0.0.1" },
         "user": "1000:1000",
-        "sysctls": { "net.ipv4.ip_forward": "1" },
+        "sysctls": { "net.ipv4.ip_forward": "1", "net.ipv6.conf.all.disable_ipv6": "0" },
         "startup_delay": 0, "restart_policy": "always", "network_mode": "default",
         "container": {
             "ports": ["127.0.0.1:8080:80", "5353:53/udp"],
@@ -221,6 +221,7 @@ fn e6_is_two_nodes_of_which_one_waits() {
     );
     let db = json!({
         "kind": "linux", "runtime": "docker", "image": "alpine:3", "hostname": "db",
+        "sysctls": { "net.ipv6.conf.all.disable_ipv6": "0" },
         "startup_delay": 0, "restart_policy": "always", "network_mode": "default",
         "config": { "certificate": { "issue": true, "sans": ["db.lab.example"] } },
         "healthcheck": {
@@ -230,6 +231,7 @@ fn e6_is_two_nodes_of_which_one_waits() {
     assert_eq!(json!(node(&lab, "db")), db);
     let app = json!({
         "kind": "linux", "runtime": "docker", "image": "alpine:3", "hostname": "app",
+        "sysctls": { "net.ipv6.conf.all.disable_ipv6": "0" },
         "startup_delay": 3, "restart_policy": "always", "network_mode": "default",
         "stages": {
             "create": { "wait_for": [{ "node": "db", "stage": "healthy" }] },
