@@ -99,12 +99,15 @@ pub(crate) enum Command {
 /// `netloom validate`.
 #[derive(Debug, Args)]
 pub(crate) struct Validate {
-    /// A topology file, or a directory with one *.clab.yml
-    #[arg(default_value = ".")]
+    /// A topology file, a directory with one *.clab.yml, or `-` for standard input
+    #[arg(default_value = ".", value_name = "FILE|DIR|-")]
     pub(crate) topology: PathBuf,
-    /// The diagnostics as JSON
+    /// The diagnostics as JSON, as editors want them: ranges count from 0, in UTF-16 code units
     #[arg(long)]
     pub(crate) json: bool,
+    /// Take warnings for errors
+    #[arg(long)]
+    pub(crate) strict: bool,
 }
 
 /// `netloom kinds`.
@@ -124,8 +127,8 @@ pub(crate) struct Kinds {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct Deploy {
-    /// A topology file, or a directory with one *.clab.yml
-    #[arg(short = 't', long = "topo", value_name = "FILE|DIR", default_value = ".")]
+    /// A topology file, a directory with one *.clab.yml, or `-` for standard input
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR|-", default_value = ".")]
     pub(crate) topology: PathBuf,
     /// Another name for the lab than the file says
     #[arg(long)]

@@ -17,6 +17,7 @@ mod compose;
 mod config;
 mod failure;
 mod kinds;
+mod locate;
 mod output;
 mod render;
 mod streams;

@@ -1,23 +1,15 @@
-//! Topology files on disk: which one is meant, and what is in it.
+//! Topology files: what is in them. Which one is meant is found in [`crate::locate`].
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Severity};
+use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Marked, Severity};
 use netloom_model::{Lab, LabName, Node, NodeName};
 
 use crate::failure::{Exit, Failure, Result, plain};
+pub(crate) use crate::locate::{Source, find};
 use crate::{kinds, output};
-
-/// A topology file that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Source {
-    /// Its absolute path without symbolic links: the lab's source.
-    pub(crate) path: PathBuf,
-    /// Its path as the caller knows it.
-    pub(crate) shown: PathBuf,
-}
 
 /// A topology file that was read.
 #[derive(Debug)]
@@ -51,52 +43,13 @@ impl Host for ThisHost {
     }
 }
 
-/// The file itself, or the single `*.clab.yml` or `*.clab.yaml` of a directory.
-pub(crate) fn find(path: &Path) -> Result<Source> {
-    let unreadable = |error: std::io::Error| Failure::input(format_args!("{}: {}", path.display(), plain(&error)));
-    let shown = if fs::metadata(path).map_err(unreadable)?.is_dir() { single(path)? } else { path.to_owned() };
-    let path = fs::canonicalize(&shown).map_err(unreadable)?;
-    Ok(Source { path, shown })
-}
-
-fn single(directory: &Path) -> Result<PathBuf> {
-    let unreadable = |error: std::io::Error| Failure::input(format_args!("{}: {}", directory.display(), plain(&error)));
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if (name.ends_with(".clab.yml") || name.ends_with(".clab.yaml")) && path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
-    match found.len() {
-        1 => Ok(found.remove(0)),
-        0 => Err(Failure::input(format_args!(
-            "there is no *.clab.yml in {}; name a topology file with -t",
-            directory.display()
-        ))),
-        n => {
-            let names: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
-            Err(Failure::input(format_args!(
-                "there are {n} topology files in {}; name one of them with -t: {}",
-                directory.display(),
-                names.join(", ")
-            )))
-        }
-    }
-}
-
 /// Reads a file, under another name if one is given. Mistakes in it are in the answer; a file that cannot be read is a failure.
 pub(crate) fn read(source: &Source, name: Option<&LabName>) -> Result<Reading> {
-    let mut text = Vec::new();
     // One byte more than is read: the reader says that it is too much.
-    let limit = topology::MAX_BYTES as u64 + 1;
-    let file = File::open(&source.path).and_then(|file| file.take(limit).read_to_end(&mut text));
-    file.map_err(|error| Failure::input(format_args!("{}: {}", source.shown.display(), plain(&error))))?;
-    let directory = source.path.parent().unwrap_or(Path::new("/"));
-    let kinds = kinds::read(directory)?;
-    let input = Input { text: &text, directory, source: Some(&source.path), host: &ThisHost, kinds: &kinds };
+    let text = source.content(topology::MAX_BYTES as u64 + 1)?;
+    let kinds = kinds::read(&source.directory)?;
+    let (directory, file) = (source.directory.as_path(), source.path.as_deref());
+    let input = Input { text: &text, directory, source: file, host: &ThisHost, kinds: &kinds };
     let outcome = topology::read_as(&input, name);
     Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text, shown: source.shown.clone() })
 }
@@ -121,6 +74,20 @@ impl Reading {
         topology::render(&self.diagnostics, &self.shown.display().to_string(), &self.text, colour)
     }
 
+    /// The diagnostics as editors want them.
+    pub(crate) fn marked(&self) -> Vec<Marked> {
+        topology::marked(&self.diagnostics, &self.shown.display().to_string(), &self.text)
+    }
+
+    /// Takes warnings for errors.
+    pub(crate) fn strict(mut self) -> Self {
+        for diagnostic in &mut self.diagnostics {
+            diagnostic.severity = Severity::Error;
+        }
+        let lab = self.lab.take().filter(|_| self.diagnostics.is_empty());
+        Self { lab, ..self }
+    }
+
     /// How many errors and warnings there are.
     pub(crate) fn count(&self, severity: Severity) -> usize {
         self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count()
@@ -138,25 +105,9 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-
-    #[test]
-    fn a_directory_stands_for_its_single_topology_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        let none = find(directory.path()).unwrap_err();
-        assert_eq!(none.exit, Exit::Input);
-        assert!(none.text.unwrap().contains("there is no *.clab.yml in"));
-
-        fs::write(at("other.yml"), "").unwrap();
-        fs::write(at("one.clab.yaml"), "").unwrap();
-        assert_eq!(find(directory.path()).unwrap().shown, at("one.clab.yaml"));
-
-        fs::write(at("two.clab.yml"), "").unwrap();
-        let two = find(directory.path()).unwrap_err().text.unwrap();
-        assert!(two.contains("there are 2 topology files") && two.contains("one.clab.yaml, "), "{two}");
-        assert_eq!(find(&at("two.clab.yml")).unwrap().shown, at("two.clab.yml"));
-    }
 
     #[test]
     fn another_name_makes_another_lab_of_the_same_file() {
@@ -166,6 +117,6 @@ mod tests {
         let source = find(&path).unwrap();
         let lab = read(&source, Some(&"y".parse().unwrap())).unwrap().into_lab().unwrap();
         assert_eq!(lab.name().as_str(), "y");
-        assert_eq!(lab.source(), source.path.to_str());
+        assert_eq!(lab.source(), source.path.as_deref().and_then(Path::to_str));
     }
 }

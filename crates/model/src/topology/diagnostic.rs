@@ -36,6 +36,9 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// All codes. Each has a section in `docs/topology/diagnostics.md`.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
             /// The stable text, for example `unknown-field`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
@@ -161,11 +164,15 @@ pub struct Diagnostic {
     /// What to write instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The name that may be meant instead of the marked one; `help` says so in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<String>,
 }
 
 impl Diagnostic {
     fn new(severity: Severity, code: Code, span: Span, message: String) -> Self {
-        Self { severity, code, message, path: String::new(), span, label: None, notes: Vec::new(), help: None }
+        let (path, notes) = (String::new(), Vec::new());
+        Self { severity, code, message, path, span, label: None, notes, help: None, suggestion: None }
     }
 
     pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
@@ -187,6 +194,7 @@ impl Diagnostic {
     pub(super) fn suggest(&mut self, name: Option<String>) -> &mut Self {
         if let Some(name) = name {
             self.help = Some(format!("did you mean `{name}`?"));
+            self.suggestion = Some(name);
         }
         self
     }
@@ -308,6 +316,7 @@ impl Report {
         // A value that several nodes share (an anchor, a default) is wrong once.
         if full || !self.seen.insert((code, span.start, message.clone())) {
             self.dropped += usize::from(full);
+            self.scratch.notes.clear();
             return &mut self.scratch;
         }
         let mut diagnostic = Diagnostic::new(severity, code, span, message);

@@ -123,7 +123,13 @@ impl Links<'_> {
         }
         let Some(Facts { kind, .. }) = self.nodes.facts.get(name) else {
             let nearest = cx.report.nearest(name, self.nodes.facts.keys().map(String::as_str));
-            cx.report.error(Code::UnknownNode, span, at, format!("there is no node `{}`", cut(name))).suggest(nearest);
+            let error = cx.report.error(Code::UnknownNode, span, at, format!("there is no node `{}`", cut(name)));
+            if let Some((near, Facts { key, .. })) =
+                nearest.as_deref().and_then(|near| self.nodes.facts.get_key_value(near))
+            {
+                error.note(*key, format!("`{}` is defined here", cut(near)));
+            }
+            error.suggest(nearest);
             return None;
         };
         // A name that is wrong was said where the node is.

@@ -234,13 +234,12 @@ impl<'n> Links<'n> {
         };
         let whose = owner.as_ref().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
         let interface = draft.interface.kernel().clone();
-        let bridge = owner.is_none() && {
-            let facts = self.nodes.facts.get(interface.as_str());
-            facts.is_some_and(|facts| facts.kind.as_ref().map(Kind::shape) == Some(Shape::Bridge))
-        };
-        if bridge {
+        let same = self.nodes.facts.get(interface.as_str()).filter(|_| owner.is_none());
+        if let Some(bridge) = same.filter(|facts| facts.kind.as_ref().map(Kind::shape) == Some(Shape::Bridge)) {
             let message = format!("`{interface}` is a bridge of this lab, so no link can have that name on the host");
-            cx.report.error(Code::DuplicateInterface, draft.span, at, message);
+            cx.report
+                .error(Code::DuplicateInterface, draft.span, at, message)
+                .note(bridge.key, "the bridge is defined here");
         }
         if let Some(first) = self.interfaces.get(&(owner.clone(), interface.clone())) {
             let message = format!("interface `{}` of {whose} has a link already", draft.interface);

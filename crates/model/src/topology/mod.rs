@@ -16,6 +16,7 @@ mod addresses;
 mod bind;
 mod complete;
 mod diagnostic;
+mod editor;
 mod end;
 mod env_file;
 mod kinds;
@@ -40,6 +41,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Note, Severity, Span};
 pub use kinds::{KindError, KindSpec, Kinds};
+pub use editor::{Marked, Position, Range, Related, marked};
 pub use render::{Colour, render};
 pub use write::write;
 
@@ -331,6 +333,7 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         weights.push(entry.value.weight);
         let spec = node::read_level(&entry.value, &at_groups.key(&entry.key), cx);
         levels.groups.insert(entry.key.clone(), spec);
+        levels.group_keys.insert(entry.key.clone(), entry.key_span);
     }
     let at = at.key("nodes");
     let listed = match get(entries, "nodes") {

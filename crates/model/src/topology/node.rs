@@ -204,6 +204,8 @@ pub(super) struct Facts {
     pub(super) kind: Option<Kind>,
     pub(super) runtime: Option<RuntimeKind>,
     pub(super) network_mode: NetworkMode,
+    /// Where its name stands.
+    pub(super) key: Span,
 }
 
 /// All nodes of a file.
@@ -229,6 +231,8 @@ pub(super) struct Levels {
     completion: Completion,
     /// What the kinds themselves say, of those that nodes are of: the farthest level.
     of_kinds: BTreeMap<Kind, Spec>,
+    /// Where the names of groups stand.
+    pub(super) group_keys: BTreeMap<String, Span>,
     /// Groups that are not defined, with the defined one that each looks like.
     unknown_groups: HashMap<String, Option<String>>,
 }
@@ -243,7 +247,7 @@ impl Levels {
         });
         self.inherit(&mut spec, cx);
         self.check_group(&spec, at, cx);
-        let facts = facts(&spec);
+        let facts = facts(&spec, entry.key_span);
         let kind = facts.kind.clone();
         nodes.facts.insert(entry.key.clone(), facts);
         if spec.kind.get().is_none() && !spec.kind.is_broken() {
@@ -323,10 +327,14 @@ impl Levels {
             cx.report.nearest(group, names).filter(|near| is_slip(group, near))
         });
         if let Some(near) = near {
-            cx.report
+            let warning = cx
+                .report
                 .warning(Code::UnknownGroup, span, &at.key("group"), format!("group `{}` is not defined", cut(group)))
                 .label("taken as a label only")
                 .suggest(Some(near.clone()));
+            if let Some(key) = self.group_keys.get(near) {
+                warning.note(*key, format!("`{}` is defined here", cut(near)));
+            }
         }
     }
 
@@ -369,12 +377,13 @@ fn is_slip(group: &str, defined: &str) -> bool {
     digits(group) == digits(defined) && edits(&letters(group), &letters(defined)) <= 2
 }
 
-fn facts(spec: &Spec) -> Facts {
+fn facts(spec: &Spec, key: Span) -> Facts {
     let image = spec.image.get().map(|_| RuntimeKind::Docker);
     Facts {
         kind: spec.kind.get().map(|named| named.kind.clone()),
         runtime: spec.runtime.get().copied().or(image),
         network_mode: spec.network_mode.get().cloned().unwrap_or_default(),
+        key,
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
         timeout: options.timeout,
         go_on: format!(
             "go on with `netloom deploy -t {}`, or remove it with `netloom destroy --name {name}`",
-            source.shown.display()
+            options.topology.display()
         ),
     };
     let ended = following.to_the_end(accepted.operation).await?;

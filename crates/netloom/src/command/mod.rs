@@ -27,6 +27,7 @@ use netloom_model::LabName;
 use crate::cli::{Cli, Command};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, Result};
+use crate::topology::Source;
 use crate::{output, topology};
 
 /// One after the other; one that fails does not stop the others. Each failure is said, the last one by the caller.
@@ -87,7 +88,9 @@ async fn lab_name(name: Option<LabName>, topology: Option<&Path>, client: &Clien
     // A file that is gone is still the source of its lab.
     let found = topology::find(path);
     let source = match &found {
-        Ok(source) => source.path.clone(),
+        Ok(Source { path: Some(path), .. }) => path.clone(),
+        // A stream was no lab's source; the lab is the one that it names.
+        Ok(stream) => return Ok(topology::read(stream, None)?.into_lab()?.name().clone()),
         Err(_) => std::path::absolute(path).map_err(Failure::input)?,
     };
     let labs: Vec<LabView> = client.get("/labs").await?;

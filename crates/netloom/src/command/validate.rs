@@ -7,12 +7,13 @@ use crate::failure::{Exit, Failure, Result};
 use crate::render::count;
 use crate::{output, topology};
 
-/// Exit code 0 when the file could be deployed, 2 when not.
+/// Exit code 0 when the file could be deployed, 2 when not, or when warnings are taken for errors and there are some.
 pub(crate) fn run(options: &Validate) -> Result {
     let source = topology::find(&options.topology)?;
     let reading = topology::read(&source, None)?;
+    let reading = if options.strict { reading.strict() } else { reading };
     if options.json {
-        output::json(&reading.diagnostics)?;
+        output::json(&reading.marked())?;
     } else {
         let said = reading.rendered();
         if !said.is_empty() {

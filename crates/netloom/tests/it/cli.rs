@@ -3,7 +3,8 @@
 use std::fs;
 use std::process::Command;
 
-use crate::sandbox::{example, netloom};
+use crate::sandbox::{Ended, example, netloom};
+use serde_json::json;
 use tempfile::TempDir;
 
 fn file(text: impl AsRef<[u8]>) -> (TempDir, String) {
@@ -40,6 +41,46 @@ fn every_mistake_of_a_file_is_shown_at_once_and_where_it_is() {
     }
     let diagnostics = netloom(&["validate", &path, "--json"]).code(2).json();
     assert_eq!(diagnostics.as_array().map(Vec::len), Some(3), "{diagnostics}");
+    let first = &diagnostics[0];
+    assert_eq!(
+        (&first["file"], &first["severity"], &first["code"]),
+        (&json!(path), &json!("error"), &json!("unknown-field"))
+    );
+    let range = json!({ "start": { "line": 3, "character": 43 }, "end": { "line": 3, "character": 50 } });
+    assert_eq!((&first["range"], &first["path"]), (&range, &json!("topology.nodes.r1.memmory")));
+    assert_eq!((&first["suggestion"], &first["help"]), (&json!("memory"), &json!("did you mean `memory`?")));
+}
+
+#[test]
+fn strict_takes_warnings_for_errors() {
+    let (_directory, path) = file(
+        "name: warned\ntopology:\n  nodes:\n    r1: { kind: linux, runtime: namespace }\n    br: { kind: bridge, cmd: ls }\n",
+    );
+    netloom(&["validate", &path]).code(0).says("valid, 1 warning\n").says("warning[no-effect]");
+    let ended = netloom(&["validate", &path, "--strict"]).code(2).says("error[no-effect]").says(": 1 error\n");
+    assert_eq!(ended.out, "");
+    let diagnostics = netloom(&["validate", &path, "--strict", "--json"]).code(2).json();
+    assert_eq!(diagnostics[0]["severity"], json!("error"));
+    let good = example("minimal");
+    netloom(&["validate", "--strict", good.to_str().unwrap()]).code(0).says("valid");
+}
+
+#[test]
+fn a_topology_may_come_in_on_standard_input() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("motd"), "hello\n").unwrap();
+    let text =
+        "name: piped\ntopology:\n  nodes:\n    r1: { kind: linux, runtime: namespace, binds: [\"motd:/etc/motd\"] }\n";
+    let validate = |script: &str| {
+        let mut command = Command::new("bash");
+        command.args(["-c", script, crate::sandbox::NETLOOM, text]).current_dir(directory.path()).env("NO_COLOR", "1");
+        Ended::from(&command.output().unwrap())
+    };
+    for script in ["printf %s \"$1\" | \"$0\" validate -", "\"$0\" validate <(printf %s \"$1\")"] {
+        validate(script).code(0).says("lab piped: 1 node, 0 links: valid\n");
+    }
+    validate("printf '%s\\n    r2: {}' \"$1\" | \"$0\" validate -").code(2).says("<stdin>:6:5: error[missing]");
+    validate("\"$0\" validate - </dev/null").code(2).says("<stdin>:1:1: error[empty-file]");
 }
 
 #[test]

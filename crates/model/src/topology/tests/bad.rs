@@ -80,6 +80,9 @@ topology:
 
     lab.clab.yml:15:14: warning[unknown-group]: group `leaf` is not defined
         |
+     10 |     leafs: { memory: 1GGB }
+        |     ----- `leafs` is defined here
+      …
      15 |       group: leaf
         |              ^^^^ taken as a label only
         = at: topology.nodes.n2.group
@@ -155,6 +158,9 @@ topology:
 
     lab.clab.yml:29:30: error[unknown-node]: there is no node `core-ruoter`
         |
+     19 |     core-router:
+        |     ----------- `core-router` is defined here
+      …
      29 |     - endpoints: ["n1:eth0", "core-ruoter:eth1"]
         |                              ^^^^^^^^^^^^^^^^^^
         = at: topology.links[2].endpoints[1]
