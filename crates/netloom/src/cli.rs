@@ -1,11 +1,15 @@
 //! The command line as clap reads it.
 
+mod tools;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netloom_model::{LabName, NodeName};
+
+pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat};
 
 /// What `netloom --help` says below the list of commands.
 const AFTER: &str = "\
@@ -30,6 +34,10 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Show the kinds that nodes can be of, or what is known of one
     Kinds(Kinds),
+    /// Draw a topology: for Graphviz, as Mermaid, or as JSON
+    Graph(Graph),
+    /// Write a topology of a regular shape: a line, ring, star, mesh or Clos network
+    Generate(Generate),
     /// Make what a topology file describes; only the difference is made
     Deploy(Deploy),
     /// Show all labs, or one: nodes, links, addresses; with --watch what flows and what is used

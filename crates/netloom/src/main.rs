@@ -20,6 +20,7 @@ mod kinds;
 mod locate;
 mod output;
 mod render;
+mod save;
 mod streams;
 mod term;
 mod topology;

@@ -54,6 +54,13 @@ pub(crate) fn read(source: &Source, name: Option<&LabName>) -> Result<Reading> {
     Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text, shown: source.shown.clone() })
 }
 
+/// Reads a text that is not in a file; what is said of it names `shown`. Relative paths start from `directory`.
+pub(crate) fn read_text(text: &[u8], shown: &str, directory: &Path) -> Result<Reading> {
+    let kinds = kinds::read(directory)?;
+    let outcome = topology::read(&Input { text, directory, source: None, host: &ThisHost, kinds: &kinds });
+    Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text: text.to_owned(), shown: shown.into() })
+}
+
 /// Reads the fields of one node; what is said of them names `shown`. Relative paths start from `directory`.
 pub(crate) fn read_node(text: &[u8], shown: &str, directory: &Path, name: &NodeName) -> Result<Node> {
     let kinds = kinds::read(directory)?;

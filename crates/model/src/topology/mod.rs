@@ -19,6 +19,8 @@ mod diagnostic;
 mod editor;
 mod end;
 mod env_file;
+pub mod generate;
+pub mod graph;
 mod kinds;
 mod link;
 mod link_type;

@@ -6,6 +6,7 @@ mod docs;
 mod examples;
 mod fields;
 mod format;
+mod generated;
 mod inherit;
 mod kinds;
 mod laws;

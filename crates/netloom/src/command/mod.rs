@@ -9,6 +9,8 @@ mod edit;
 mod exec;
 mod export;
 mod follow;
+mod generate;
+mod graph;
 mod inspect;
 mod kinds;
 mod link;
@@ -49,6 +51,8 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
     match cli.command {
         Command::Validate(options) => validate::run(&options),
         Command::Kinds(options) => kinds::run(&options),
+        Command::Graph(options) => graph::run(&options, layout).await,
+        Command::Generate(options) => generate::run(options),
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,
         Command::Exec(options) => {

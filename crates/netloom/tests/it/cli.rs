@@ -182,3 +182,54 @@ fn the_program_has_no_fail_points() {
     assert!(has("NETLOOM_ROOT"), "names of variables can be found in it");
     assert!(!has("NETLOOM_FAILPOINT") && !has("store.before-commit"));
 }
+
+#[test]
+fn a_topology_is_drawn_in_three_languages() {
+    let minimal = example("minimal");
+    let minimal = minimal.to_str().unwrap();
+    netloom(&["graph", minimal]).code(0).says("\"h1\" -- \"h2\" [taillabel=\"eth1\", headlabel=\"eth1\"]");
+    netloom(&["graph", minimal, "--format", "mermaid"]).code(0).says("n0 ---|\"eth1 - eth1\"| n1");
+    let json = netloom(&["graph", minimal, "--format", "json"]).code(0).json();
+    assert_eq!((&json["name"], &json["nodes"][0]["name"]), (&json!("minimal"), &json!("h1")));
+    let (_directory, path) = file("name: x\n");
+    let ended = netloom(&["graph", &path]).code(2).says("error[missing]");
+    assert_eq!(ended.out, "");
+    netloom(&["graph", "--name", "x"]).code(3).says("netloom agent --background");
+    netloom(&["graph", minimal, "--name", "x"]).code(2);
+}
+
+#[test]
+fn a_generated_topology_is_valid_and_overwrites_nothing() {
+    let directory = TempDir::new().unwrap();
+    let to = directory.path().join("made.clab.yml");
+    let to = to.to_str().unwrap();
+    for (words, said) in [
+        (["ring", "10"].as_slice(), "lab ring: 10 nodes, 10 links: valid\n"),
+        (&["line", "3"], "lab line: 3 nodes, 2 links: valid\n"),
+        (&["star", "4", "--name", "sun"], "lab sun: 5 nodes, 4 links: valid\n"),
+        (&["mesh", "4", "--prefix", ""], "lab mesh: 4 nodes, 6 links: valid\n"),
+        (
+            &["clos", "--spines", "2", "--leaves", "4", "--hosts", "2", "--addresses"],
+            "lab clos: 14 nodes, 16 links: valid\n",
+        ),
+        (&["ring", "3", "--image", "alpine:3"], "lab ring: 3 nodes, 3 links: valid\n"),
+    ] {
+        let words = [&["generate"], words].concat();
+        let text = netloom(&words).code(0).out;
+        netloom(&[&words[..], &["-o", to, "--force"]].concat()).code(0);
+        assert_eq!(fs::read_to_string(to).unwrap(), text, "{words:?}");
+        netloom(&["validate", "--strict", to]).code(0).says(said);
+    }
+    let before = fs::read_to_string(to).unwrap();
+    netloom(&["generate", "ring", "4", "-o", to]).code(2).says("is there already").says("--force");
+    assert_eq!(fs::read_to_string(to).unwrap(), before);
+}
+
+#[test]
+fn what_cannot_be_deployed_is_not_generated() {
+    netloom(&["generate", "ring", "2"]).code(2).says("a ring needs at least 3 nodes");
+    netloom(&["generate", "mesh", "4000000000"]).code(2).says("at most 100000 of each");
+    let ended = netloom(&["generate", "ring", "3", "--kind", "linus"]).code(2).says("did you mean `linux`?");
+    assert_eq!(ended.out, "");
+    netloom(&["generate", "ring", "3", "--force"]).code(2);
+}

@@ -160,7 +160,7 @@ fn join(words: &[String]) -> String {
 }
 
 /// A text as it can stand anywhere in YAML: a plain word, or between double quotes (YAML 1.2, section 5.7).
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     const WORDS: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
     let plain = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))

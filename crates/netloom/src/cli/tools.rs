@@ -1,0 +1,100 @@
+//! The part of the command line around topology files: `graph`, `generate`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+use netloom_model::LabName;
+
+/// `netloom graph`.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// A topology file, a directory with one *.clab.yml, or `-` for standard input
+    #[arg(default_value = ".", value_name = "FILE|DIR|-")]
+    pub(crate) topology: PathBuf,
+    /// A lab that runs instead, as it is wanted now
+    #[arg(long, value_name = "LAB", conflicts_with = "topology")]
+    pub(crate) name: Option<LabName>,
+    /// The language to write
+    #[arg(short, long, value_enum, default_value_t = GraphFormat::Dot)]
+    pub(crate) format: GraphFormat,
+}
+
+/// The language of a drawing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// Graphviz, for example for `dot -Tsvg`
+    Dot,
+    /// Mermaid, which Markdown pages of code forges show
+    Mermaid,
+    /// Nodes and links as data
+    Json,
+}
+
+/// `netloom generate`.
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// Which nodes and links
+    #[command(subcommand)]
+    pub(crate) shape: GenerateShape,
+    /// The lab's name; the shape's when nothing is said
+    #[arg(long, global = true)]
+    pub(crate) name: Option<LabName>,
+    /// What all nodes run on; `namespace` unless an image is given
+    #[arg(long, global = true)]
+    pub(crate) runtime: Option<String>,
+    /// The image of all nodes
+    #[arg(long, global = true)]
+    pub(crate) image: Option<String>,
+    /// The kind of all nodes
+    #[arg(long, global = true, default_value = "linux")]
+    pub(crate) kind: String,
+    /// What the names of containers begin with (the format's `prefix`)
+    #[arg(long, global = true)]
+    pub(crate) prefix: Option<String>,
+    /// Give each link a /31 of 10.0.0.0/8
+    #[arg(long, global = true)]
+    pub(crate) addresses: bool,
+    /// The file to write; standard output without it
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write over a file that is there
+    #[arg(long, global = true, requires = "output")]
+    pub(crate) force: bool,
+}
+
+/// The shape of a generated topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub(crate) enum GenerateShape {
+    /// Nodes in a row
+    Line {
+        /// How many
+        nodes: u32,
+    },
+    /// Nodes in a circle
+    Ring {
+        /// How many
+        nodes: u32,
+    },
+    /// Nodes around a hub
+    Star {
+        /// How many beside the hub
+        nodes: u32,
+    },
+    /// Nodes that are linked each with each
+    Mesh {
+        /// How many
+        nodes: u32,
+    },
+    /// Spines, leaves, and hosts at each leaf
+    Clos {
+        /// How many spines
+        #[arg(long, default_value_t = 2)]
+        spines: u32,
+        /// How many leaves
+        #[arg(long, default_value_t = 4)]
+        leaves: u32,
+        /// How many hosts at each leaf
+        #[arg(long, default_value_t = 0)]
+        hosts: u32,
+    },
+}
