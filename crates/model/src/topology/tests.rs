@@ -12,6 +12,7 @@ mod kinds;
 mod laws;
 mod links;
 mod management;
+mod pages;
 mod scale;
 mod stages;
 mod values;
