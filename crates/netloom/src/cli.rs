@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Graph(Graph),
     /// Write a topology of a regular shape: a line, ring, star, mesh or Clos network
     Generate(Generate),
+    /// Print the JSON schema of topology files, for editors
+    Schema,
     /// Make what a topology file describes; only the difference is made
     Deploy(Deploy),
     /// Show all labs, or one: nodes, links, addresses; with --watch what flows and what is used

@@ -13,7 +13,8 @@ use crate::kind::Shape;
 use crate::lab::{Endpoint, NetworkMode, RuntimeKind, Vars};
 use crate::name::{Invalid, Ipv4Net, Ipv6Net, Kind, Mac, Mtu, NodeName};
 
-const END: Table = Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6", "vars"], later: &[] };
+pub(super) const END: Table =
+    Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6", "vars"], later: &[] };
 
 /// An end that is right by itself; its MAC address comes when all given ones are known.
 pub(super) struct Draft {

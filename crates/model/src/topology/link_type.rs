@@ -63,6 +63,16 @@ impl Type {
         }
     }
 
+    /// The tables of all types.
+    pub(super) fn tables() -> Vec<&'static Table> {
+        Self::ALL.iter().map(|(_, kind)| kind.table()).collect()
+    }
+
+    /// The names of all types.
+    pub(super) fn names() -> Vec<&'static str> {
+        Self::ALL.iter().map(|(name, _)| *name).collect()
+    }
+
     /// Its name in a file.
     pub(super) fn name(self) -> &'static str {
         Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("brief", |(name, _)| name)

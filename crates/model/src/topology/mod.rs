@@ -32,6 +32,7 @@ mod path;
 mod placeholder;
 mod reader;
 mod render;
+pub mod schema;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -42,8 +43,8 @@ mod write;
 use std::path::{Path as FilePath, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Note, Severity, Span};
-pub use kinds::{KindError, KindSpec, Kinds};
 pub use editor::{Marked, Position, Range, Related, marked};
+pub use kinds::{KindError, KindSpec, Kinds};
 pub use render::{Colour, render};
 pub use write::write;
 

@@ -37,7 +37,7 @@ macro_rules! node_fields {
             $(pub(super) $field: $type,)*
         }
 
-        const FIELDS: Table = Table { what: "node", acted: &[$($key),*], later: &[] };
+        pub(super) const FIELDS: Table = Table { what: "node", acted: &[$($key),*], later: &[] };
 
         impl Spec {
             fn set(&mut self, key: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) {

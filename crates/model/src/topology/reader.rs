@@ -87,6 +87,8 @@ impl Cx<'_> {
     /// The entries of a map that has only certain fields; says which it should not have.
     pub(super) fn fields<'v>(&mut self, value: &'v Value, at: &Path<'_>, table: &Table) -> Option<&'v [Entry]> {
         let entries = self.map(value, at)?;
+        #[cfg(test)]
+        note_table(table, at);
         for entry in entries {
             let key = entry.key.as_str();
             if table.acted.contains(&key) {
@@ -159,6 +161,25 @@ impl Cx<'_> {
             diagnostic.help(help);
         }
     }
+}
+
+/// The way to each map that was read, and the fields that it can have.
+#[cfg(test)]
+type Tables = Vec<(String, Vec<&'static str>)>;
+
+#[cfg(test)]
+thread_local! {
+    /// Filled while a test wants to know.
+    pub(super) static TABLES: std::cell::RefCell<Option<Tables>> = const { std::cell::RefCell::new(None) };
+}
+
+#[cfg(test)]
+fn note_table(table: &Table, at: &Path<'_>) {
+    TABLES.with_borrow_mut(|seen| {
+        if let Some(seen) = seen {
+            seen.push((at.to_string(), table.acted.iter().chain(table.later).copied().collect()));
+        }
+    });
 }
 
 /// `a`, `b` and `c`, each in backticks.

@@ -44,8 +44,9 @@ impl Host for Paths {
     }
 }
 
-fn read_bytes(text: &[u8]) -> Outcome {
-    let host = Paths(BTreeSet::from([
+/// A host with the paths that the examples speak of.
+pub(super) fn everything() -> impl Host {
+    Paths(BTreeSet::from([
         "/labs/motd-base",
         "/labs/motd-leaf1",
         "/labs/probe.env",
@@ -59,7 +60,11 @@ fn read_bytes(text: &[u8]) -> Outcome {
         "/home/ada/keys",
         "/home/ada/ca.pem",
         "/etc/hosts",
-    ]));
+    ]))
+}
+
+fn read_bytes(text: &[u8]) -> Outcome {
+    let host = everything();
     let source = Some(Path::new("/labs/lab.clab.yml"));
     read(&Input { text, directory: Path::new("/labs"), source, host: &host, kinds: Kinds::builtin() })
 }

@@ -53,6 +53,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Kinds(options) => kinds::run(&options),
         Command::Graph(options) => graph::run(&options, layout).await,
         Command::Generate(options) => generate::run(options),
+        Command::Schema => output::json(&netloom_model::topology::schema::schema()),
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,
         Command::Exec(options) => {

@@ -226,6 +226,13 @@ fn a_generated_topology_is_valid_and_overwrites_nothing() {
 }
 
 #[test]
+fn the_schema_is_json_that_says_which_draft_it_is() {
+    let schema = netloom(&["schema"]).code(0).json();
+    assert_eq!(schema["$schema"], json!("https://json-schema.org/draft/2020-12/schema"));
+    assert!(schema["$defs"]["node"]["properties"]["image"]["description"].is_string());
+}
+
+#[test]
 fn what_cannot_be_deployed_is_not_generated() {
     netloom(&["generate", "ring", "2"]).code(2).says("a ring needs at least 3 nodes");
     netloom(&["generate", "mesh", "4000000000"]).code(2).says("at most 100000 of each");

@@ -24,7 +24,13 @@ impl Host for Everything {
 }
 
 fn graph(text: &str) -> Graph {
-    let input = Input { text: text.as_bytes(), directory: Path::new("/labs"), source: None, host: &Everything, kinds: Kinds::builtin() };
+    let input = Input {
+        text: text.as_bytes(),
+        directory: Path::new("/labs"),
+        source: None,
+        host: &Everything,
+        kinds: Kinds::builtin(),
+    };
     let outcome = read(&input);
     Graph::of(&outcome.lab.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics)))
 }

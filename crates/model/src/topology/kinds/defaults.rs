@@ -11,6 +11,9 @@ use crate::topology::node::{self, Spec};
 use crate::topology::reader::Cx;
 use crate::topology::tree::{Data, Entry, Value};
 
+/// Where its fields stand: in no file of a topology.
+pub(in crate::topology) const OF_KIND: &str = "(kind)";
+
 /// What a kind says of the fields of its nodes, read as if it stood in the file. A field that nodes do not have yet is
 /// passed over.
 pub(in crate::topology) fn level(kind: &KindSpec, input: &Input<'_>) -> Spec {
@@ -39,7 +42,7 @@ pub(in crate::topology) fn level(kind: &KindSpec, input: &Input<'_>) -> Spec {
     put("link-apply-mode", apply.map(text));
     // What can be wrong with these was said when the kind was read.
     let mut cx = Cx { input, report: Report::new(), lab: None };
-    node::read(&collection(Data::Map(fields)), &Path::Root, &mut cx)
+    node::read(&collection(Data::Map(fields)), &Path::Text(OF_KIND), &mut cx)
 }
 
 fn text(text: &str) -> Value {

@@ -18,6 +18,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
+#[cfg(test)]
+pub(super) use defaults::OF_KIND;
 pub(super) use defaults::level;
 pub use spec::KindSpec;
 
