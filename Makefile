@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench build clean packages vm rust
+.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench fuzz build clean packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -55,6 +55,11 @@ lint: rust ## formatting and clippy, without a single warning
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy --package netloom --package netloom-failpoint --features netloom/failpoints --all-targets --locked -- -D warnings
 	cd crates/init && $(CARGO) fmt --check && $(CARGO) clippy --all-targets --locked -- -D warnings
+	cd fuzz && $(CARGO) fmt --check && $(CARGO) clippy --locked -- -D warnings
+
+FUZZ_SECONDS ?= 60
+fuzz: rust ## search a minute per target for inputs that the reader of topologies does not take well
+	fuzz/run.sh $(FUZZ_SECONDS)
 
 bench: rust ## measure Netloom against the bare kernel and print one table (docs/performance.md)
 	$(CARGO) build --release --package netloom --package netloom-bench --locked

@@ -1,0 +1,77 @@
+//! What must hold for any input of the reader of topologies. A target is a function that panics when it does not.
+//!
+//! Two programs drive the targets: libFuzzer (by cargo-fuzz, which needs a nightly compiler and watches which code
+//! an input reaches) and `netloom-fuzz` (stable Rust, blind mutations of the corpus). `make fuzz` takes the first that
+//! there is.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Severity, graph::Graph};
+use netloom_model::{Lab, NodeName};
+
+/// A target.
+pub type Target = fn(&[u8]);
+
+/// All targets by name; each has a corpus of that name.
+pub const TARGETS: [(&str, Target); 2] = [("topology", topology), ("node", node)];
+
+/// A host that has every file.
+struct Everything;
+
+impl Host for Everything {
+    fn exists(&self, _: &Path) -> bool {
+        true
+    }
+
+    fn home(&self) -> Option<PathBuf> {
+        Some("/home/ada".into())
+    }
+}
+
+fn input(text: &[u8]) -> Input<'_> {
+    Input { text, directory: Path::new("/labs"), source: None, host: &Everything }
+}
+
+/// A topology file: bytes to lab, with everything that is made of a lab.
+pub fn topology(bytes: &[u8]) {
+    let outcome = topology::read(&input(bytes));
+    check(&outcome.diagnostics, bytes, outcome.lab.is_some());
+    let Some(lab) = outcome.lab else { return };
+    let graph = Graph::of(&lab);
+    let _ = (graph.dot(), graph.mermaid());
+    let written = topology::write(&lab, None);
+    let again = topology::read(&input(written.as_bytes()));
+    assert_eq!(again.lab.as_ref(), Some(&lab), "a lab that is written reads as another one:\n{written}");
+    let made = Lab::new(lab.into_parts());
+    assert!(made.is_ok(), "a lab of the reader is no lab: {made:?}");
+}
+
+/// The fields of one node.
+pub fn node(bytes: &[u8]) {
+    let name: NodeName = "n".parse().expect("a name");
+    let outcome = topology::read_node(&input(bytes), &name);
+    check(&outcome.diagnostics, bytes, outcome.node.is_some());
+}
+
+/// There is a result or an error; each diagnostic is about the text, and none is said twice.
+fn check(diagnostics: &[Diagnostic], text: &[u8], result: bool) {
+    let error = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    assert_ne!(result, error, "a result comes exactly when there is no error: {diagnostics:?}");
+    let mut said = HashSet::new();
+    for found in diagnostics {
+        for span in std::iter::once(found.span).chain(found.notes.iter().map(|note| note.span)) {
+            // What is missing may be missed behind the last byte.
+            assert!(span.start + span.len <= text.len() + 1, "outside of the text: {found:?}");
+            assert!(span.line >= 1 && span.column >= 1, "lines and columns count from 1: {found:?}");
+        }
+        assert!(said.insert((found.code, found.span.start, &found.message)), "said twice: {found:?}");
+    }
+    assert!(diagnostics.is_sorted_by_key(|found| found.span.start), "not in the order of the text: {diagnostics:?}");
+    for colour in [Colour::Never, Colour::Always] {
+        let _ = topology::render(diagnostics, "fuzzed.clab.yml", text, colour);
+    }
+    for marked in topology::marked(diagnostics, "fuzzed.clab.yml", text) {
+        assert!(marked.range.start <= marked.range.end, "ends before it begins: {marked:?}");
+    }
+}
