@@ -342,8 +342,11 @@ impl Report {
         self.errors > 0
     }
 
-    /// The candidate that looks most like `name`, if one looks like it at all.
+    /// The candidate that looks most like `name`, if one looks like it at all. Not looked for when nobody would read it.
     pub(super) fn nearest<'c>(&mut self, name: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
+        if self.found.len() >= MAX_DIAGNOSTICS {
+            return None;
+        }
         let budget = &mut self.comparisons;
         let candidates = candidates.take_while(|_| {
             *budget = budget.saturating_sub(1);

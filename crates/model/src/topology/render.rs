@@ -72,11 +72,11 @@ fn one(out: &mut String, diagnostic: &Diagnostic, name: &str, lines: &Lines<'_>,
     let gutter = places.iter().map(|(span, _, _)| span.line.to_string().len()).max().unwrap_or(1) + 1;
     let bar = |number: &str| paint(&format!("{number:>gutter$} |"), Style::Frame, colour);
     let mut last = None;
-    if places.iter().any(|(span, _, _)| lines.get(*span).is_some_and(|line| !line.trim().is_empty())) {
+    let windows: Vec<Option<Window>> = places.iter().map(|(span, _, _)| lines.window(*span)).collect();
+    if windows.iter().flatten().any(|window| !window.text.trim().is_empty()) {
         let _ = writeln!(out, "{}", bar(""));
-        for (span, label, style) in places {
-            let Some(line) = lines.get(span) else { continue };
-            let window = Window::new(line, span);
+        for ((span, label, style), window) in places.into_iter().zip(windows) {
+            let Some(window) = window else { continue };
             if last != Some(span.line) || window.cut {
                 if last.is_some_and(|last| last + 1 < span.line) {
                     let _ = writeln!(out, "{}", paint(&format!("{:>gutter$}", "…"), Style::Frame, colour));
@@ -109,23 +109,42 @@ struct Window {
 }
 
 impl Window {
-    fn new(line: &str, span: Span) -> Self {
-        let column = span.column.saturating_sub(1) as usize;
-        // The byte where the mark starts, from the column: the line may have been cut by a lossy decoding.
-        let start = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
-        let mut end = (start + span.len).min(line.len());
-        while !line.is_char_boundary(end) {
-            end += 1;
-        }
-        let marked = line[start..end].trim_end().chars().count().max(1);
-        let total = line.chars().count();
-        let first = if total > WIDTH { column.saturating_sub(WIDTH / 3).min(total) } else { 0 };
-        let shown: String = line.chars().skip(first).take(WIDTH).map(blank).collect();
-        let (head, tail) = (if first > 0 { "…" } else { "" }, if first + WIDTH < total { "…" } else { "" });
-        let before = column - first + usize::from(first > 0);
-        let marked = marked.min((WIDTH + 1).saturating_sub(column - first).max(1));
-        Self { text: format!("{head}{}{tail}", shown.trim_end()), before, marked, cut: total > WIDTH }
+    /// Of a line, without its end, and the byte of it at which the mark begins. Only what is around the mark is looked
+    /// at: a file may be one line. Nothing if that is not text.
+    fn new(line: &[u8], at: usize, len: usize) -> Option<Self> {
+        // The most bytes that so many characters have.
+        const MOST: usize = 4 * WIDTH;
+        let at = before(line, at.min(line.len()));
+        let (from, to) = if line.len() <= MOST {
+            (0, line.len())
+        } else {
+            (before(line, at.saturating_sub(MOST)), before(line, (at + MOST).min(line.len())))
+        };
+        let end = before(line, at.saturating_add(len).min(to)).max(at);
+        let piece = |from: usize, to: usize| std::str::from_utf8(&line[from..to]).ok();
+        let (text, column, marked) = (piece(from, to)?, piece(from, at)?.chars().count(), piece(at, end)?);
+        let total = text.chars().count();
+        let first = if total > WIDTH { column.saturating_sub(WIDTH / 3) } else { 0 };
+        let shown: String = text.chars().skip(first).take(WIDTH).map(blank).collect();
+        let (begins, ends) = (from == 0 && first == 0, to == line.len() && first + WIDTH >= total);
+        let (head, tail) = (if begins { "" } else { "…" }, if ends { "" } else { "…" });
+        let room = (WIDTH + 1).saturating_sub(column - first).max(1);
+        Some(Self {
+            text: format!("{head}{}{tail}", shown.trim_end()),
+            before: column - first + usize::from(!begins),
+            marked: marked.trim_end().chars().count().max(1).min(room),
+            cut: total > WIDTH,
+        })
     }
+}
+
+/// The place itself, or the beginning of the character that it is in.
+fn before(text: &[u8], mut at: usize) -> usize {
+    // Bytes that go on with a character (RFC 3629).
+    while at > 0 && text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80) {
+        at -= 1;
+    }
+    at
 }
 
 /// One column for one character, and nothing that moves the cursor.
@@ -165,12 +184,17 @@ impl<'a> Lines<'a> {
         Self { text, starts: std::iter::once(0).chain(breaks).collect() }
     }
 
-    /// The line that a span starts in, without its end; nothing if it is not text.
-    fn get(&self, span: Span) -> Option<&'a str> {
+    /// What is shown of the line that a span starts in; nothing if it is not text.
+    fn window(&self, span: Span) -> Option<Window> {
         let index = (span.line as usize).checked_sub(1)?;
-        let start = *self.starts.get(index)?;
-        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1);
-        let line = std::str::from_utf8(&self.text[start..end.max(start)]).ok()?;
-        Some(line.trim_end_matches('\r'))
+        let mut start = *self.starts.get(index)?;
+        let end = self.starts.get(index + 1).map_or(self.text.len(), |next| next - 1).max(start);
+        // A byte order mark takes no column.
+        if start == 0 && self.text.starts_with(b"\xef\xbb\xbf") {
+            start = 3;
+        }
+        let line = &self.text[start..end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Window::new(line, span.start.saturating_sub(start), span.len)
     }
 }

@@ -13,6 +13,7 @@ mod laws;
 mod links;
 mod management;
 mod pages;
+mod marks;
 mod scale;
 mod stages;
 mod values;
