@@ -240,3 +240,21 @@ fn what_cannot_be_deployed_is_not_generated() {
     assert_eq!(ended.out, "");
     netloom(&["generate", "ring", "3", "--force"]).code(2);
 }
+
+#[test]
+fn what_the_page_about_tools_shows_is_what_is_printed() {
+    let page = include_str!("../../../../docs/topology/tools.md");
+    let mut shown = 0;
+    for block in page.split("```console\n$ ").skip(1) {
+        let (command, output) = block.split_once("```").unwrap().0.split_once('\n').unwrap();
+        // Without output, it is one that writes files.
+        if output.is_empty() {
+            continue;
+        }
+        let mut bash = Command::new("bash");
+        bash.args(["-c", &format!("netloom() {{ \"$0\" \"$@\"; }}\n{command}"), crate::sandbox::NETLOOM]);
+        assert_eq!(Ended::from(&bash.output().unwrap()).code(0).out, output, "{command}");
+        shown += 1;
+    }
+    assert_eq!(shown, 2);
+}

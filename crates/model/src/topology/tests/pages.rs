@@ -54,6 +54,16 @@ fn every_code_is_documented_with_an_example_that_gives_it() {
 }
 
 #[test]
+fn what_other_pages_link_to_is_there() {
+    let page = include_str!("../../../../../docs/coming-from-containerlab.md");
+    let codes: Vec<&str> = page.split("diagnostics.md#").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    assert!(codes.len() > 5);
+    for code in codes {
+        assert!(Code::ALL.iter().any(|known| known.as_str() == code), "there is no code {code}");
+    }
+}
+
+#[test]
 fn the_example_for_editors_is_what_is_printed() {
     let text = "name: t\ntopology:\n  nodes:\n    n1: { kind: linux, runtime: namespace }\n    core-router:\n      { kind: linux, runtime: namespace }\n  links:\n    - endpoints: [\"n1:eth1\", \"core-ruoter:eth1\"]\n";
     let found = diagnostics(text);
