@@ -14,6 +14,7 @@ mod links;
 mod management;
 mod pages;
 mod marks;
+mod mistakes;
 mod scale;
 mod stages;
 mod values;

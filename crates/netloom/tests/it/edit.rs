@@ -139,3 +139,15 @@ fn several_nodes_are_stopped_and_started_at_once() {
     host.netloom(&["node", "stop", "z/a", "y/a", "x/c"]).code(2).says("no node `c`").says("no lab `z`");
     assert_eq!(host.netloom(&["node", "stop", "y/a"]).code(0).out, "lab y: node a is stopped\n");
 }
+
+#[test]
+fn a_lab_that_runs_is_drawn_with_its_live_edits() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let file = host.topology("x", &pair("x", ""));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let drawn = || host.netloom(&["graph", "--name", "x"]).code(0).out;
+    assert_eq!(drawn(), host.netloom(&["graph", &file]).code(0).out);
+    host.netloom(&["link", "add", "x", "a:eth5", "b:eth5"]).code(0);
+    assert!(drawn().contains("\"a\" -- \"b\" [taillabel=\"eth5\", headlabel=\"eth5\"]"), "{}", drawn());
+    host.netloom(&["graph", "--name", "y"]).code(2).says("no lab `y`");
+}
