@@ -67,6 +67,8 @@ macro_rules! node_fields {
                 $(if let (Some(needs), Some(span)) = (Sort::$sort.needs(), self.$field.span()) {
                     found.push(($key, span, needs));
                 })*
+                // What the kind itself says stands nowhere in the file.
+                found.retain(|(_, span, _)| span.line > 0);
                 found
             }
 
@@ -431,10 +433,10 @@ fn runtime_and_image(place: &Place<'_>, spec: &Spec, cx: &mut Cx<'_>) -> Option<
 fn finish_still(place: &Place<'_>, own: &Spec, spec: &Spec, cx: &mut Cx<'_>) -> Node {
     let Place { name, kind, at, .. } = *place;
     let shape = kind.shape();
+    let is_inner = shape == Shape::Bridge && name.inner_bridge().is_some();
     // Only what the node itself says: defaults are meant for the nodes that run.
     for (field, span) in own.running() {
-        let says_where = field == "network-mode" && shape == Shape::Bridge && name.inner_bridge().is_some();
-        if says_where || field == "exec" && shape == Shape::External {
+        if is_inner && field == "network-mode" || field == "exec" && shape == Shape::External {
             continue;
         }
         let message = match (field, shape) {
@@ -456,6 +458,7 @@ fn finish_still(place: &Place<'_>, own: &Spec, spec: &Spec, cx: &mut Cx<'_>) -> 
         group: spec.group.get().cloned(),
         labels: spec.labels.values(),
         restart_policy: RestartPolicy::No,
+        network_mode: own.network_mode.get().filter(|_| is_inner).cloned().unwrap_or_default(),
         variant: spec.variant.get().cloned(),
         position: spec.position.get().cloned(),
         ..Node::new(kind.clone(), name.as_str())

@@ -2,11 +2,12 @@
 
 use super::*;
 
-const PAGES: [(&str, &str); 5] = [
+const PAGES: [(&str, &str); 6] = [
     ("topology.md", include_str!("../../../../../docs/topology.md")),
     ("nodes.md", include_str!("../../../../../docs/topology/nodes.md")),
     ("links.md", include_str!("../../../../../docs/topology/links.md")),
     ("stages.md", include_str!("../../../../../docs/topology/stages.md")),
+    ("kinds.md", include_str!("../../../../../docs/topology/kinds.md")),
     ("management.md", include_str!("../../../../../docs/topology/management.md")),
 ];
 

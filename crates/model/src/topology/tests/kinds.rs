@@ -75,13 +75,13 @@ fn e8_reads_vendors_with_their_own_names_of_interfaces() {
     assert_eq!(again.nodes(), lab.nodes());
 }
 
-/// Without `network-mode: container:sw`.
 const E7: &str = r#"
 name: shared-ns
 topology:
   nodes:
     sw: { kind: linux, image: "alpine:3" }
-    lan|sw: { kind: bridge }
+    lan|sw: { kind: bridge, network-mode: "container:sw" }
+    sidecar: { kind: linux, image: "alpine:3", network-mode: "container:sw" }
     island: { kind: linux, image: "alpine:3", network-mode: none }
     legacy-db: { kind: ext-container, exec: ["ip link set eth9 up"] }
     ovs0: { kind: ovs-bridge }
@@ -98,6 +98,8 @@ fn e7_reads_bridges_in_nodes_foreign_containers_and_open_vswitch() {
     let bridge: NodeName = "lan|sw".parse().unwrap();
     assert_eq!(bridge.inner_bridge(), Some(("lan", "sw")));
     assert_eq!((&node(&lab, "lan|sw").kind, node(&lab, "lan|sw").host_bridge(&bridge)), (&Kind::bridge(), None));
+    let of_sw = crate::NetworkMode::Container("sw".to_owned());
+    assert_eq!((&node(&lab, "lan|sw").network_mode, &node(&lab, "sidecar").network_mode), (&of_sw, &of_sw));
     let foreign = node(&lab, "legacy-db");
     assert_eq!(
         (foreign.runtime, foreign.exec.as_slice()),
@@ -260,6 +262,14 @@ fn kinds_of_other_files_are_used() {
 #[test]
 fn the_topology_of_the_page_about_kinds_is_one() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/topology/kinds.md")).unwrap();
-    let text = page.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let text = page.split("```yaml topology\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(ends(&lab(text)), pairs(&[("srl:ethernet-1/2", "e1-2"), ("csr:Gi2", "eth1")]));
+}
+
+#[test]
+fn what_a_kind_says_of_its_containers_is_no_fault_of_a_node_in_namespaces() {
+    let found = diagnostics(&file("{ r: { kind: srl } }", "[]"));
+    assert_eq!(found, []);
+    let lab = lab(&file("{ r: { kind: srl, image: x, runtime: docker } }", "[]"));
+    assert_eq!(node(&lab, "r").container.capabilities, ["NET_ADMIN", "SYS_ADMIN", "NET_RAW"]);
 }

@@ -33,13 +33,19 @@ pub(super) fn fields(name: &NodeName, node: &Node, directory: Option<&Path>) -> 
     put("type", text(&node.variant));
     put("position", text(&node.position));
     put("labels", map(&node.labels));
+    put("exec", list(node.exec.iter().map(|words| join(words))));
+    let network = match &node.network_mode {
+        NetworkMode::Default => None,
+        NetworkMode::None => Some("none".to_owned()),
+        NetworkMode::Host => Some("host".to_owned()),
+        NetworkMode::Container(other) => Some(quoted(&format!("container:{other}"))),
+    };
+    put("network-mode", network);
     if node.runtime.is_none() {
-        put("exec", list(node.exec.iter().map(|words| join(words))));
         return fields;
     }
     put("entrypoint", words(&node.entrypoint));
     put("cmd", words(&node.cmd));
-    put("exec", list(node.exec.iter().map(|words| join(words))));
     put("env", map(&node.env));
     put("binds", list(node.binds.iter().map(|bind| bind_text(bind, directory))));
     put("hostname", (node.hostname != name.as_str()).then(|| quoted(&node.hostname)));
@@ -55,15 +61,6 @@ pub(super) fn fields(name: &NodeName, node: &Node, directory: Option<&Path>) -> 
         RestartPolicy::UnlessStopped => Some("unless-stopped"),
     };
     put("restart-policy", policy.map(str::to_owned));
-    put(
-        "network-mode",
-        match &node.network_mode {
-            NetworkMode::Default => None,
-            NetworkMode::None => Some("none".to_owned()),
-            NetworkMode::Host => Some("host".to_owned()),
-            NetworkMode::Container(other) => Some(quoted(&format!("container:{other}"))),
-        },
-    );
     for (field, value) in container(&node.container) {
         put(field, value.as_ref().map(flow));
     }
