@@ -43,13 +43,13 @@ embedded! {
     "6wind_vsr" "alpine" "arista_ceos" "arista_veos" "arrcus_arcos" "aruba_aoscx" "border0" "bridge" "cat9800"
     "checkpoint_cloudguard" "ciena_saos" "cisco_asav" "cisco_c8000" "cisco_c8000v" "cisco_cat9kv" "cisco_csr1000v"
     "cisco_ftdv" "cisco_iol" "cisco_n9kv" "cisco_sdwan" "cisco_vios" "cisco_viosl2" "cisco_xrd" "cisco_xrd_vrouter"
-    "cisco_xrv" "cisco_xrv9k" "citrix_adc" "cumulus_cvx" "dell_ftosv" "dell_sonic" "ext-container" "f5_bigip-ve"
-    "fdio_vpp" "fmcv" "fortinet_fortigate" "freebsd" "frr" "generic_vm" "haproxy" "host" "huawei_vrp"
-    "ipinfusion_ocnos" "juniper_cjunosevolved" "juniper_crpd" "juniper_csrx" "juniper_vjunosevolved"
-    "juniper_vjunosrouter" "juniper_vjunosswitch" "juniper_vmx" "juniper_vqfx" "juniper_vsrx" "k8s-kind"
-    "keysight_ixia-c-one" "linux" "mikrotik_ros" "nokia_srlinux" "nokia_sros" "nokia_srsim" "nvidia_cumulusvx"
-    "openbsd" "openwrt" "ostinato" "ovs-bridge" "paloalto_panos" "plvision_sonic" "rare" "sonic-vm" "sonic-vs"
-    "spirent_stc" "tcl" "veesix_osvbng" "vyosnetworks_vyos" "windows"
+    "cisco_xrv" "cisco_xrv9k" "citrix_adc" "codelaboratory_bng" "cumulus_cvx" "dell_ftosv" "dell_sonic"
+    "ext-container" "f5_bigip-ve" "fdio_vpp" "fmcv" "fortinet_fortigate" "freebsd" "frr" "generic_vm" "haproxy" "host"
+    "huawei_vrp" "ipinfusion_ocnos" "juniper_apstra" "juniper_cjunosevolved" "juniper_crpd" "juniper_csrx"
+    "juniper_vjunosevolved" "juniper_vjunosrouter" "juniper_vjunosswitch" "juniper_vmx" "juniper_vqfx" "juniper_vsrx"
+    "k8s-kind" "keysight_ixia-c-one" "light_olt" "linux" "mikrotik_ros" "mysocketio" "nokia_srlinux" "nokia_sros"
+    "nokia_srsim" "nvidia_cumulusvx" "openbsd" "openwrt" "ostinato" "ovs-bridge" "paloalto_panos" "plvision_sonic"
+    "rare" "sonic-vm" "sonic-vs" "spirent_stc" "tcl" "veesix_osvbng" "vyosnetworks_vyos" "windows"
 }
 
 /// What is known of every kind.
