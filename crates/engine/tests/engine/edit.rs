@@ -1,10 +1,12 @@
 //! Live edits: what is asked for happens to that alone, one after the other or many at once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_engine::testing::{FakeStore, Sketch, Trouble};
-use netloom_engine::{Document, EditRequest, OperationState, Place, Refusal};
+use netloom_engine::{Document, EditRequest, LabView, OperationState, Place, Refusal};
+use netloom_model::{Lab, LinkKind};
 use netloom_plan::LiveMark;
 use serde_json::{Value, json};
 
@@ -14,7 +16,7 @@ fn inside(node: &str) -> Place {
     Place::Node(lab_name("lab"), node.parse().unwrap())
 }
 
-fn why(refused: Result<std::sync::Arc<netloom_engine::Operation>, Refusal>) -> String {
+fn why(refused: Result<Arc<netloom_engine::Operation>, Refusal>) -> String {
     match refused {
         Err(Refusal::Edit { why, .. }) => why.join("\n"),
         other => panic!("{other:?}"),
@@ -337,6 +339,42 @@ async fn a_document_is_the_lab_again() {
     assert!(document["links"].as_object().unwrap().contains_key("r2:b r1:a"), "{document}");
     let read: Document = serde_json::from_value(document).unwrap();
     assert_eq!(read.lab().unwrap(), *lab);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_edit_does_not_name_stays_with_its_link_and_its_lab() {
+    let bench = Bench::new().await;
+    let sketch = Sketch::pair("lab").with_link(|link| {
+        link.kind = LinkKind::VethStitch;
+        link.vars = serde_json::from_value(json!({ "cost": 10 })).unwrap();
+        link.a.vars = serde_json::from_value(json!({ "role": "dce" })).unwrap();
+    });
+    let mut parts = (*sketch.lab()).clone().into_parts();
+    parts.management.network = "oob".to_owned();
+    parts.settings.debug = true;
+    bench.made(&Arc::new(Lab::new(parts).unwrap())).await;
+    bench.edited(json!({ "links": { "r1:eth1 r2:eth1": { "mtu": 1400 } } })).await;
+    let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+    let [link] = wish.lab.links() else { panic!() };
+    assert_eq!((link.mtu.bytes(), &link.kind), (1400, &LinkKind::VethStitch));
+    assert_eq!((json!(link.vars), json!(link.a.vars)), (json!({ "cost": 10 }), json!({ "role": "dce" })));
+    assert_eq!(wish.lab.management().network, "oob");
+    assert!(wish.lab.settings().debug);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_is_left_out_is_shown_with_the_reason_and_holds_up_nothing() {
+    let bench = Bench::new().await;
+    let sketch = Sketch::pair("lab").link("r1:eth2", "host:oob").with_link(|link| link.kind = LinkKind::ManagementNet);
+    bench.made(&sketch.lab()).await;
+    assert_eq!(bench.world.links(), ["lab/r1:eth1-r2:eth1"]);
+    let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+    let view = LabView::of(&lab_name("lab"), Some(&wish), &bench.engine.inventory().snapshot()).unwrap();
+    let said: Vec<(&str, Option<&str>)> =
+        view.links.iter().map(|link| (link.id.as_str(), link.left_out.as_deref())).collect();
+    let needs = "needs the management network, which is not made yet";
+    assert_eq!(said, [("host:oob-r1:eth2", Some(needs)), ("r1:eth1-r2:eth1", None)]);
+    assert!(view.nodes.iter().all(|node| node.ready), "{:?}", view.nodes);
 }
 
 #[tokio::test(start_paused = true)]

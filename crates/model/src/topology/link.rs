@@ -33,6 +33,8 @@ struct Raw<'v> {
 struct Ends {
     drafts: Vec<(usize, Draft)>,
     kind: LinkKind,
+    /// The place of an end in brief form that is at no node.
+    special: Option<(usize, Span)>,
 }
 
 /// Reads links one after the other and keeps what they may not share.
@@ -64,13 +66,20 @@ impl<'n> Links<'n> {
         let ends = self.ends(raw, at, cx);
         let v4 = read_list::<Ipv4Net>("ipv4", kind.addresses(), entries, at, cx);
         let v6 = read_list::<Ipv6Net>("ipv6", kind.addresses(), entries, at, cx);
-        let Some(Ends { mut drafts, kind: made_of }) = ends else { return };
+        let Some(Ends { mut drafts, kind: made_of, special }) = ends else { return };
         if let (Some(needs), Some((_, first))) = (made_of.needs(), drafts.first()) {
             let at_type = at.key("type");
-            let (span, at) = get(entries, "type").map_or((first.span, at), |value| (value.span, &at_type));
+            let (span, at) = get(entries, "type")
+                .map_or((special.map_or(first.span, |(_, span)| span), at), |value| (value.span, &at_type));
             let names: Vec<String> = drafts.iter().map(|(_, draft)| draft.label()).collect();
             let message = format!("link `{}` needs {needs}", names.join(" "));
             cx.report.warning(Code::Unsupported, span, at, message).label("this link is left out");
+        }
+        if let (LinkKind::Macvlan(_), Some((position, span))) = (&made_of, special)
+            && (v4.get(position).is_some_and(Option::is_some) || v6.get(position).is_some_and(Option::is_some))
+        {
+            let message = "an address at the parent of a macvlan has no effect: it is the host's";
+            cx.report.warning(Code::NoEffect, span, &at.key("endpoints").index(position), message);
         }
         for (position, draft) in &mut drafts {
             let position = *position;
@@ -101,19 +110,21 @@ impl<'n> Links<'n> {
             Type::VethStitch => self.two_ends(raw, at, cx).map(|ends| Ends { kind: LinkKind::VethStitch, ..ends }),
             Type::Host => self.host_ends(raw, LinkKind::Plain, at, cx),
             Type::ManagementNet => self.host_ends(raw, LinkKind::ManagementNet, at, cx),
-            Type::Dummy => {
-                self.one_end(raw, at, cx).map(|draft| Ends { drafts: vec![(0, draft)], kind: LinkKind::Plain })
-            }
+            Type::Dummy => self.one_end(raw, at, cx).map(|draft| Ends {
+                drafts: vec![(0, draft)],
+                kind: LinkKind::Plain,
+                special: None,
+            }),
             Type::Macvlan => {
                 let macvlan = link_type::macvlan(fields, at, cx);
                 let draft = self.one_end(raw, at, cx)?;
-                Some(Ends { drafts: vec![(0, draft)], kind: LinkKind::Macvlan(macvlan?) })
+                Some(Ends { drafts: vec![(0, draft)], kind: LinkKind::Macvlan(macvlan?), special: None })
             }
             Type::Vxlan | Type::VxlanStitch => {
                 let vxlan = link_type::vxlan(fields, at, cx);
                 let draft = self.one_end(raw, at, cx)?;
                 let kind = if raw.kind == Type::Vxlan { LinkKind::Vxlan } else { LinkKind::VxlanStitch };
-                Some(Ends { drafts: vec![(0, draft)], kind: kind(vxlan?) })
+                Some(Ends { drafts: vec![(0, draft)], kind: kind(vxlan?), special: None })
             }
         }
     }
@@ -148,12 +159,13 @@ impl<'n> Links<'n> {
         }
         let [Some(first), Some(second)] = <[Option<Found>; 2]>::try_from(found).ok()? else { return None };
         match (first, second) {
-            (Found::End(a), Found::End(b)) => Some(Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::Plain }),
-            (Found::Management(a), Found::End(b)) | (Found::End(a), Found::Management(b)) => {
-                Some(Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::ManagementNet })
+            (Found::End(a), Found::End(b)) => {
+                Some(Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::Plain, special: None })
             }
-            (Found::Macvlan(parent), Found::End(end)) => Some(macvlan(parent, (1, end))),
-            (Found::End(end), Found::Macvlan(parent)) => Some(macvlan(parent, (0, end))),
+            (Found::Management(a), Found::End(b)) => Some(management(0, a, b)),
+            (Found::End(a), Found::Management(b)) => Some(management(1, a, b)),
+            (Found::Macvlan(parent), Found::End(end)) => Some(macvlan(0, parent, end)),
+            (Found::End(end), Found::Macvlan(parent)) => Some(macvlan(1, parent, end)),
             (Found::Management(_) | Found::Macvlan(_), Found::Management(_) | Found::Macvlan(_)) => {
                 let message = "one end of a link has to be at a node";
                 cx.report.error(Code::InvalidValue, value.span, &at, message).help(HELP);
@@ -172,7 +184,8 @@ impl<'n> Links<'n> {
         };
         match special {
             Some(("macvlan", parent)) => {
-                link_type::brief_parent(At { value: parent, span: value.span }, at, cx).map(Found::Macvlan)
+                let parent = link_type::brief_parent(At { value: parent, span: value.span }, at, cx);
+                parent.map(|parent| Found::Macvlan(At { value: parent, span: value.span }))
             }
             Some((_, interface)) => draft(Endpoint::Host, interface, value.span, at, cx).map(Found::Management),
             None => self.brief_end(value, at, cx).map(Found::End),
@@ -193,7 +206,7 @@ impl<'n> Links<'n> {
             }
         };
         let end = self.one_end(raw, at, cx);
-        Some(Ends { drafts: vec![(0, end?), (1, host?)], kind })
+        Some(Ends { drafts: vec![(0, end?), (1, host?)], kind, special: None })
     }
 
     fn one_end(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
@@ -296,12 +309,20 @@ enum Found {
     /// The end of the host of a link to the management network.
     Management(Draft),
     /// The interface of the host that a macvlan hangs on.
-    Macvlan(InterfaceName),
+    Macvlan(At<InterfaceName>),
 }
 
-fn macvlan(parent: InterfaceName, end: (usize, Draft)) -> Ends {
+/// A link to the management network, the host's end at this position.
+fn management(special: usize, a: Draft, b: Draft) -> Ends {
+    let span = if special == 0 { a.span } else { b.span };
+    Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::ManagementNet, special: Some((special, span)) }
+}
+
+/// A macvlan, its parent at this position.
+fn macvlan(special: usize, parent: At<InterfaceName>, end: Draft) -> Ends {
+    let At { value: parent, span } = parent;
     let kind = LinkKind::Macvlan(Macvlan { parent, mode: MacvlanMode::default() });
-    Ends { drafts: vec![end], kind }
+    Ends { drafts: vec![(1 - special, end)], kind, special: Some((special, span)) }
 }
 
 /// A port of a bridge has no addresses.

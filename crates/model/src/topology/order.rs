@@ -1,6 +1,7 @@
 //! Who waits for whom: the nodes and stages of `wait-for` exist, and nobody waits for itself in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::diagnostic::{Code, Path, Span, cut};
 use super::node::{Facts, Spec};
@@ -24,11 +25,22 @@ struct Wait {
     /// What has to be over.
     what: Step,
     span: Span,
-    path: String,
+    /// Which one of its list it is.
+    index: usize,
 }
 
 /// A stage of a node.
-type Step = (String, Stage);
+type Step = (Rc<str>, Stage);
+
+impl Wait {
+    fn path(&self) -> String {
+        let (topology, nodes) = (Path::Root.key("topology"), "nodes");
+        let (node, stages) = (topology.key(nodes), "stages");
+        let (node, stage) = (node.key(&self.who.0), self.who.1.as_str());
+        let (stages, wait_for) = (node.key(stages), "wait-for");
+        stages.key(stage).key(wait_for).index(self.index).to_string()
+    }
+}
 
 impl Waits {
     /// Keeps what a node that runs waits for.
@@ -36,6 +48,7 @@ impl Waits {
         if spec.healthcheck.get().is_some() {
             self.checked.insert(name.to_string());
         }
+        let who: Rc<str> = name.as_str().into();
         for (stage, rule) in &spec.stages.stages {
             let at_stages = at.key("stages");
             let at = at_stages.key(stage.as_str());
@@ -45,10 +58,10 @@ impl Waits {
             }
             for (index, wait) in rule.wait_for.iter().enumerate() {
                 self.all.push(Wait {
-                    who: (name.to_string(), *stage),
-                    what: (wait.value.node.clone(), wait.value.stage),
+                    who: (Rc::clone(&who), *stage),
+                    what: (Rc::clone(&wait.value.node), wait.value.stage),
                     span: wait.span,
-                    path: at.key("wait-for").index(index).to_string(),
+                    index,
                 });
             }
         }
@@ -58,16 +71,17 @@ impl Waits {
     pub(super) fn check(&self, facts: &BTreeMap<String, Facts>, cx: &mut Cx<'_>) {
         for wait in &self.all {
             let (node, stage) = &wait.what;
-            let at = Path::Text(&wait.path);
-            if !facts.contains_key(node) {
+            if !facts.contains_key(&**node) {
+                let path = wait.path();
                 let nearest = cx.report.nearest(node, facts.keys().map(String::as_str));
                 let message = format!("`{}` waits for `{}`, and there is no such node", wait.who.0, cut(node));
-                cx.report.error(Code::UnknownNode, wait.span, &at, message).suggest(nearest);
-            } else if *stage == Stage::Healthy && !self.checked.contains(node) {
+                cx.report.error(Code::UnknownNode, wait.span, &Path::Text(&path), message).suggest(nearest);
+            } else if *stage == Stage::Healthy && !self.checked.contains(&**node) {
+                let path = wait.path();
                 let message =
                     format!("`{}` waits until `{node}` is healthy, and the file gives it no health check", wait.who.0);
                 cx.report
-                    .warning(Code::NoEffect, wait.span, &at, message)
+                    .warning(Code::NoEffect, wait.span, &Path::Text(&path), message)
                     .help(format!("add a `healthcheck` to `{node}`, unless its image has one"));
             }
         }
@@ -157,7 +171,7 @@ fn say_cycle(cycle: &[&Wait], cx: &mut Cx<'_>) {
     let Some(first) = cycle.iter().min_by_key(|wait| wait.span.start) else { return };
     let begin = cycle.iter().position(|wait| std::ptr::eq(*wait, *first)).unwrap_or_default();
     let turned: Vec<&&Wait> = cycle[begin..].iter().chain(&cycle[..begin]).collect();
-    let mut names: Vec<&str> = turned.iter().map(|wait| wait.who.0.as_str()).collect();
+    let mut names: Vec<&str> = turned.iter().map(|wait| &*wait.who.0).collect();
     names.push(&first.who.0);
     let way = if names.len() > SHOWN {
         let (head, tail) = (&names[..SHOWN - 2], names[names.len() - 1]);
@@ -168,7 +182,7 @@ fn say_cycle(cycle: &[&Wait], cx: &mut Cx<'_>) {
     let diagnostic = cx.report.error(
         Code::WaitCycle,
         first.span,
-        &Path::Text(&first.path),
+        &Path::Text(&first.path()),
         format!("nodes wait for each other without end: {way}"),
     );
     for wait in turned.iter().skip(1).take(SHOWN) {

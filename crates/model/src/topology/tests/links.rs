@@ -21,6 +21,7 @@ fn links_are_checked() {
         ("{ endpoints: ['a:eth1', 'bb:eth1'] }", Code::UnknownNode, ".endpoints[1]"),
         ("{ endpoints: ['a:eth1', 'mgmt-net:x'] }", Code::Unsupported, ""),
         ("{ endpoints: ['a:eth1', 'macvlan:x'] }", Code::Unsupported, ""),
+        ("{ endpoints: ['a:eth1', 'mgmt-net:x'], ipv4: ['', 10.0.0.1/24] }", Code::Unsupported, ""),
         ("{ endpoints: ['a:eth1', 'macvlan:a b'] }", Code::InvalidName, ".endpoints[1]"),
         ("{ endpoints: ['mgmt-net:x', 'macvlan:y'] }", Code::InvalidValue, ".endpoints"),
         ("{ endpoints: ['a:eth1', 'b:eth1'], deploymentstate: 1 }", Code::IgnoredField, ".deploymentstate"),
@@ -115,4 +116,52 @@ fn long_interface_names_become_altnames() {
     assert_eq!(interface.display(), "ethernet-1/1/c1/1");
     assert!(interface.kernel().as_str().starts_with("nl"));
     assert_eq!(lab.links()[0].mtu, Mtu::DEFAULT);
+}
+
+#[test]
+fn links_that_are_not_made_are_said_where_they_are_written() {
+    let text = file(
+        "{ a: , b: }",
+        "
+    - endpoints: ['a:eth1', 'mgmt-net:a-oob']
+    - endpoints: ['macvlan:eno1', 'a:eth2']
+      ipv4: [10.0.0.1/24, 10.0.0.2/24]
+    - { type: vxlan, remote: 192.0.2.7, vni: 7, udp-port: 4789, endpoint: { node: b, interface: eth1 } }
+    - { type: veth-stitch, endpoints: [{ node: a, interface: eth3 }, { node: b, interface: eth3 }] }",
+    );
+    insta::assert_snapshot!(said(&text), @r#"
+    lab.clab.yml:6:29: warning[unsupported]: link `a:eth1 host:a-oob` needs the management network, which is not made yet
+       |
+     6 |     - endpoints: ['a:eth1', 'mgmt-net:a-oob']
+       |                             ^^^^^^^^^^^^^^^^ this link is left out
+       = at: topology.links[0]
+
+    lab.clab.yml:7:19: warning[unsupported]: link `a:eth2` needs macvlan interfaces, which the kernel fabric does not make yet
+       |
+     7 |     - endpoints: ['macvlan:eno1', 'a:eth2']
+       |                   ^^^^^^^^^^^^^^ this link is left out
+       = at: topology.links[1]
+
+    lab.clab.yml:7:19: warning[no-effect]: an address at the parent of a macvlan has no effect: it is the host's
+       |
+     7 |     - endpoints: ['macvlan:eno1', 'a:eth2']
+       |                   ^^^^^^^^^^^^^^
+       = at: topology.links[1].endpoints[0]
+
+    lab.clab.yml:9:15: warning[unsupported]: link `b:eth1` needs VXLAN tunnels, which the kernel fabric does not make yet
+       |
+     9 |     - { type: vxlan, remote: 192.0.2.7, vni: 7, udp-port: 4789, endpoint: { node: b, interface: eth1 } }
+       |               ^^^^^ this link is left out
+       = at: topology.links[2].type
+
+    lab.clab.yml:9:59: warning[old-name]: `udp-port` is an old name of this field
+       |
+     9 |     - { type: vxlan, remote: 192.0.2.7, vni: 7, udp-port: 4789, endpoint: { node: b, interface: eth1 } }
+       |                                                           ^^^^
+       = at: topology.links[2].udp-port
+       = help: write `dst-port`
+
+    lab.clab.yml: 5 warnings
+    "#);
+    assert_eq!(lab(&text).links().len(), 4);
 }

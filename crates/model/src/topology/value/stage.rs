@@ -1,6 +1,7 @@
 //! Stages and health checks.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::lab::{ExecPhase, ExecTarget, Healthcheck, Stage};
 
@@ -26,7 +27,7 @@ pub(in super::super) struct StageSpec {
 /// A node that is waited for; whether it is there is known when all nodes are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct WaitSpec {
-    pub(in super::super) node: String,
+    pub(in super::super) node: Rc<str>,
     pub(in super::super) stage: Stage,
 }
 
@@ -112,9 +113,9 @@ impl Read for WaitSpec {
             return None;
         }
         let entries = cx.fields(value, at, &WAIT)?;
-        let node = required((value, entries), "node", at, cx);
+        let node = required::<String>((value, entries), "node", at, cx);
         let stage = required((value, entries), "stage", at, cx);
-        Some(Self { node: node?, stage: stage? })
+        Some(Self { node: node?.into(), stage: stage? })
     }
 }
 
