@@ -35,7 +35,7 @@ pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
 pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
 pub use link_kind::{LinkKind, Macvlan, MacvlanMode, Vxlan};
-pub use management::{Family, Management, NodeManagement};
+pub use management::{Family, Management, ManagementDriver, NodeManagement};
 pub use mode::{LinkApplyMode, NetworkMode, RestartPolicy};
 pub use port::{PortMapping, PortRange, Protocol};
 pub use prefix::Prefix;

@@ -14,6 +14,9 @@ use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Mtu};
 pub struct Management {
     /// The name of the network; `bridge` is the runtime's own.
     pub network: String,
+    /// What it is made of.
+    #[serde(skip_serializing_if = "is_default")]
+    pub driver: ManagementDriver,
     /// The bridge of the host that it is; the runtime names it if nothing is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bridge: Option<InterfaceName>,
@@ -38,6 +41,7 @@ impl Default for Management {
     fn default() -> Self {
         Self {
             network: "clab".to_owned(),
+            driver: ManagementDriver::Bridge,
             bridge: None,
             ipv4: Family::of(Ipv4Net { address: Ipv4Addr::new(172, 20, 20, 0), prefix: 24 }),
             ipv6: Family::of(Ipv6Net { address: Ipv6Addr::new(0x3fff, 0x172, 0x20, 0x20, 0, 0, 0, 0), prefix: 64 }),
@@ -47,6 +51,24 @@ impl Default for Management {
             driver_options: BTreeMap::new(),
         }
     }
+}
+
+/// What the management network is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ManagementDriver {
+    /// A bridge of the host.
+    #[default]
+    Bridge,
+    /// Macvlan interfaces on an interface of the host.
+    Macvlan {
+        /// That interface; that of the default route if nothing is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<InterfaceName>,
+        /// The host's own address on the network, by which it reaches the nodes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<Ipv4Net>,
+    },
 }
 
 /// One address family of the management network.

@@ -14,8 +14,8 @@ use super::reader::{At, Cx, Field};
 use super::value::document::{at_span, document, exists, is_url};
 use crate::check::clean_path;
 use crate::lab::{
-    Bind, Config, Container, Extras, NetworkMode, Node, NodeManagement, Privilege, RuntimeKind, StageExec, StageRule,
-    Stages, Volume, WaitFor,
+    Bind, Config, Container, Extras, LinkApplyMode, NetworkMode, Node, NodeManagement, Privilege, RuntimeKind,
+    StageExec, StageRule, Stages, Volume, WaitFor,
 };
 use crate::name::NodeName;
 
@@ -100,8 +100,13 @@ impl Completion {
                 else {
                     continue;
                 };
-                let source = cx.input.directory.join(source);
-                (clean_path(&source.to_string_lossy()), clean_path(&target))
+                let source = if has_placeholder(&value.source) {
+                    let Some(source) = path::resolve_at(&source, *span, &at, cx) else { continue };
+                    source
+                } else {
+                    source
+                };
+                (source, clean_path(&target))
             } else {
                 (source.clone(), target.clone())
             };
@@ -132,6 +137,7 @@ impl Completion {
         found.retain(|(field, ..)| match *field {
             // What is asked for is what it has.
             "privileged" => spec.privileged.get() != Some(&Privilege::Full),
+            "link-apply-mode" => spec.link_apply_mode.get() != Some(&LinkApplyMode::Live),
             "auto-remove" => !off(&spec.auto_remove),
             "enforce-startup-config" => !off(&spec.enforce_startup_config),
             "suppress-startup-config" => !off(&spec.suppress_startup_config),

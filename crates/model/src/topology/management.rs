@@ -8,7 +8,7 @@ use super::diagnostic::{Code, Path, Span, cut};
 use super::node::Facts;
 use super::reader::{At, Cx, Field, Merged, Read, Table, get, optional};
 use super::tree::{Data, Entry, Value};
-use crate::lab::{Family, Management, RuntimeKind};
+use crate::lab::{Family, Management, ManagementDriver, RuntimeKind};
 use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Mtu};
 
 const MGMT: Table = Table {
@@ -16,6 +16,9 @@ const MGMT: Table = Table {
     acted: &[
         "network",
         "bridge",
+        "driver",
+        "macvlan-parent",
+        "macvlan-aux",
         "ipv4-subnet",
         "ipv4-gw",
         "ipv4-range",
@@ -43,7 +46,9 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management
     let v6 = if written.ipv4 && !written.ipv6 { Family::Off } else { default.ipv6 };
     let (ipv4, ipv6) = (family::<Ipv4>(entries, v4, at, cx), family::<Ipv6>(entries, v6, at, cx));
     let options = get(entries, "driver-opts");
+    let driver = driver(entries, at, cx);
     let management = Management {
+        driver,
         network: optional(entries, "network", at, cx).map_or(default.network, |Network(name)| name),
         bridge: optional::<Bridge>(entries, "bridge", at, cx).and_then(|Bridge(name)| name),
         ipv4,
@@ -56,6 +61,25 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management
             .unwrap_or_default(),
     };
     (management, written)
+}
+
+/// What the network is made of. What only a macvlan has is said of a bridge.
+fn driver(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> ManagementDriver {
+    let is_macvlan = located(entries, "driver").is_some_and(|At { value, .. }| {
+        cx.choice(value, &at.key("driver"), &[("bridge", false), ("macvlan", true)], &[]).unwrap_or(false)
+    });
+    let parent = optional::<InterfaceName>(entries, "macvlan-parent", at, cx);
+    let host = optional::<Ipv4Net>(entries, "macvlan-aux", at, cx);
+    if is_macvlan {
+        return ManagementDriver::Macvlan { parent, host };
+    }
+    for field in ["macvlan-parent", "macvlan-aux"] {
+        if let Some(At { span, .. }) = located(entries, field) {
+            let message = format!("`{field}` has no effect: the network is a bridge");
+            cx.report.warning(Code::NoEffect, span, &at.key(field), message).help("add `driver: macvlan`");
+        }
+    }
+    ManagementDriver::Bridge
 }
 
 /// Says it if no node of the lab can be on the network.

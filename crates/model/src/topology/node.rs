@@ -156,6 +156,8 @@ node_fields! {
     dns: First<Dns> = "dns", Container;
     mgmt_ipv4: Own<Ipv4Addr> = "mgmt-ipv4", Address;
     mgmt_ipv6: Own<Ipv6Addr> = "mgmt-ipv6", Address;
+    old_mgmt_ipv4: Own<Ipv4Addr> = "mgmt_ipv4", Address;
+    old_mgmt_ipv6: Own<Ipv6Addr> = "mgmt_ipv6", Address;
     aliases: Own<Vec<String>> = "aliases", Address;
     startup_config: First<DocumentSpec> = "startup-config", Device;
     enforce_startup_config: First<bool> = "enforce-startup-config", Device;
@@ -170,7 +172,7 @@ node_fields! {
     extras: First<ExtrasSpec> = "extras", Device;
     stages: StagesSpec = "stages", Order;
     healthcheck: First<Healthcheck> = "healthcheck", Order;
-    link_apply_mode: First<LinkApplyMode> = "link-apply-mode", Order;
+    link_apply_mode: First<LinkApplyMode> = "link-apply-mode", Container;
 }
 
 /// The names of all fields of a node.
@@ -186,6 +188,8 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
         spec.set(&entry.key, &entry.value, &at.key(&entry.key), cx);
     }
     spec.credentials.take_over(&spec.username, &spec.password);
+    spec.mgmt_ipv4.take_over(&mut spec.old_mgmt_ipv4, ("mgmt_ipv4", "mgmt-ipv4"), at, cx);
+    spec.mgmt_ipv6.take_over(&mut spec.old_mgmt_ipv6, ("mgmt_ipv6", "mgmt-ipv6"), at, cx);
     spec
 }
 

@@ -441,6 +441,26 @@ impl<T: Read> Field for Own<T> {
     }
 }
 
+impl<T: Read> Own<T> {
+    /// Takes over what stands under the old one of two names.
+    pub(super) fn take_over(
+        &mut self,
+        old: &mut Self,
+        (old_name, name): (&'static str, &'static str),
+        at: &Path<'_>,
+        cx: &mut Cx<'_>,
+    ) {
+        let Some(span) = old.span() else { return };
+        cx.report
+            .warning(Code::OldName, span, &at.key(old_name), format!("`{old_name}` is an old name of this field"))
+            .help(format!("write `{name}`"));
+        let old = std::mem::take(old);
+        if self.span().is_none() {
+            *self = old;
+        }
+    }
+}
+
 /// What has a place in the node that only one of its kind can have.
 pub(super) trait Targeted {
     fn target(&self) -> &str;

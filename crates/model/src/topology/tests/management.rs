@@ -65,6 +65,29 @@ fn old_and_loose_ways_to_write_a_subnet_are_taken() {
 }
 
 #[test]
+fn the_network_may_be_made_of_macvlans() {
+    let text = with("{ driver: MacVLAN, macvlan-parent: eno1, macvlan-aux: 10.0.0.129/25 }");
+    assert_eq!(diagnostics(&text), []);
+    let driver = json!({ "macvlan": { "parent": "eno1", "host": "10.0.0.129/25" } });
+    let managed = lab(&text);
+    assert_eq!(json!(managed.management().driver), driver);
+    assert_eq!(lab(&crate::topology::write(&managed, None)), managed);
+    let (code, path, _) = only(&with("{ macvlan-parent: eno1 }"));
+    assert_eq!((code, path.as_str()), (Code::NoEffect, "mgmt.macvlan-parent"));
+    assert_eq!(only(&with("{ driver: macvtap }")).0, Code::InvalidValue);
+}
+
+#[test]
+fn old_names_of_addresses_are_taken() {
+    let text = "name: t\ntopology: { nodes: { a: { kind: linux, image: x, mgmt_ipv4: 10.0.0.9 } } }";
+    let (code, path, what) = only(text);
+    assert_eq!((code, path.as_str()), (Code::OldName, "topology.nodes.a.mgmt_ipv4"), "{what}");
+    assert_eq!(node(&lab(text), "a").management.ipv4, Some("10.0.0.9".parse().unwrap()));
+    let twice = "name: t\ntopology: { defaults: { kind: linux, image: x }, nodes: { a: { mgmt_ipv4: 10.0.0.9 }, b: { mgmt-ipv4: 10.0.0.9 } } }";
+    assert!(diagnostics(twice).iter().any(|found| found.code == Code::DuplicateAddress));
+}
+
+#[test]
 fn wrong_values_of_the_management_network_are_said() {
     for (mgmt, code, path) in [
         ("{ ipv4-subnet: 10.0.0.0 }", Code::InvalidValue, "mgmt.ipv4-subnet"),

@@ -4,7 +4,7 @@ use crate::lab::Document;
 use crate::name::NodeName;
 
 use super::super::diagnostic::{Code, Path, Span, cut};
-use super::super::path::resolve;
+use super::super::path::{resolve, resolve_at};
 use super::super::placeholder::{fill, has_placeholder, in_lab_directory};
 use super::super::reader::{At, Cx, Read};
 use super::super::tree::Value;
@@ -56,7 +56,7 @@ pub(in super::super) fn document(
         DocumentSpec::Known(document, written) => (document.clone(), written.clone()),
         DocumentSpec::Open(text) => {
             let path = fill(At { value: text, span: found.span }, node, at, cx)?;
-            (Document::Path(absolute(&path, cx)), text.clone())
+            (Document::Path(resolve_at(&path, found.span, at, cx)?), text.clone())
         }
     };
     if let Document::Path(path) = &document {
@@ -69,11 +69,6 @@ pub(in super::super) fn document(
         }
     }
     Some(document)
-}
-
-/// A path that placeholders were replaced in; they are absolute.
-fn absolute(path: &str, cx: &Cx<'_>) -> String {
-    crate::check::clean_path(&cx.input.directory.join(path).to_string_lossy())
 }
 
 /// Says it if there is no such file.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::lab::{CertificateAuthority, FabricKind, Family, Lab, Management, Prefix, Settings};
+use crate::lab::{CertificateAuthority, FabricKind, Family, Lab, Management, ManagementDriver, Prefix, Settings};
 
 mod link;
 mod node;
@@ -74,9 +74,16 @@ fn write_management(out: &mut String, management: &Management) {
     };
     let [subnet_v4, gw_v4, range_v4] = family(v4, both_v4);
     let [subnet_v6, gw_v6, range_v6] = family(v6, both_v6);
+    let macvlan = match &management.driver {
+        ManagementDriver::Bridge => None,
+        ManagementDriver::Macvlan { parent, host } => Some((parent.as_ref(), host.as_ref())),
+    };
     let fields = map_of([
         ("network", (management.network != default.network).then(|| json!(management.network))),
         ("bridge", some(management.bridge.as_ref())),
+        ("driver", macvlan.map(|_| json!("macvlan"))),
+        ("macvlan-parent", macvlan.and_then(|(parent, _)| some(parent))),
+        ("macvlan-aux", macvlan.and_then(|(_, host)| some(host))),
         ("ipv4-subnet", subnet_v4),
         ("ipv4-gw", gw_v4),
         ("ipv4-range", range_v4),
