@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::kind::Shape;
-use crate::lab::{End, Endpoint, LabParts, Link, LinkKind, Node, Violation, Vxlan};
+use crate::lab::{Document, End, Endpoint, LabParts, Link, LinkKind, Node, Violation, Vxlan};
 use crate::name::{InterfaceName, Kind, Mac, NodeName};
 
 /// Names that the endpoints of links have another meaning for.
@@ -165,6 +165,15 @@ fn check_values(name: &NodeName, node: &Node) -> Vec<String> {
             found.push(format!("volume target `{target}` is not an absolute path without `.`, `..` and empty parts"));
         }
     }
+    let paths = [&node.config.startup, &node.config.license].into_iter().filter_map(|document| match document {
+        Some(Document::Path(path)) => Some(path),
+        Some(Document::Url(_) | Document::Text(_)) | None => None,
+    });
+    for path in paths.chain(&node.config.credentials.identity_file) {
+        if clean_path(path) != *path || path.contains('\0') {
+            found.push(format!("path `{path}` is not an absolute path without `.`, `..` and empty parts"));
+        }
+    }
     let staged = || node.stages.values().flat_map(|rule| &rule.exec).map(|exec| &exec.command);
     let words = node.cmd.iter().chain(&node.entrypoint).chain(node.exec.iter().chain(staged()).flatten());
     let mut texts = words.chain(node.env.values()).chain(node.sysctls.values());
@@ -257,6 +266,31 @@ mod tests {
     }
 
     #[test]
+    fn links_over_the_wire_have_the_ends_of_their_kind() {
+        let lab = |link: &str| {
+            let text = format!(
+                r#"{{ "name": "t", "nodes": {{ "a": {{ "kind": "linux", "runtime": "namespace", "hostname": "a" }} }},
+                      "links": [{{ "a": {{ "at": {{ "node": "a" }}, "interface": "x", "mac": "02:00:00:00:00:01" }}, {link} }}] }}"#
+            );
+            serde_json::from_str::<Lab>(&text).map_err(|error| error.to_string())
+        };
+        let host = r#""b": { "at": "host", "interface": "y", "mac": "02:00:00:00:00:02" }"#;
+        let vxlan = |vni: u32| format!(r#""kind": {{ "vxlan": {{ "remote": "h", "vni": {vni}, "dst_port": 1 }} }}"#);
+        assert!(lab(&format!(r#"{host}, "kind": "management-net""#)).is_ok());
+        assert!(lab(&vxlan(16_777_215)).is_ok());
+        for bad in [
+            r#""kind": "management-net""#.to_owned(),
+            r#""kind": "veth-stitch""#.to_owned(),
+            format!(r#"{host}, "kind": {{ "macvlan": {{ "parent": "eno1" }} }}"#),
+            format!("{host}, {}", vxlan(1)),
+            vxlan(16_777_216),
+        ] {
+            let error = lab(&bad).unwrap_err();
+            assert!(error.contains("link "), "{bad}: {error}");
+        }
+    }
+
+    #[test]
     fn what_comes_over_the_wire_is_checked_like_a_file() {
         let lab = |node: &str| {
             let text = format!(
@@ -274,6 +308,10 @@ mod tests {
             r#""hostname": "a", "binds": [{ "source": "/a", "target": "/x/../../etc" }]"#,
             r#""hostname": "a", "binds": [{ "source": "/a", "target": "/" }]"#,
             r#""hostname": "a", "exec": [[]]"#,
+            r#""hostname": "a", "stages": { "create": { "exec": [{ "command": [] }] } }"#,
+            r#""hostname": "a", "stages": { "create": { "wait_for": [{ "node": "b", "stage": "exit" }] } }"#,
+            r#""hostname": "a", "container": { "volumes": [{ "target": "x" }] }"#,
+            r#""hostname": "a", "config": { "license": { "path": "../lic" } }"#,
             r#""hostname": "a", "cmd": ["a\u0000"]"#,
         ] {
             let error = lab(bad).unwrap_err();

@@ -100,12 +100,7 @@ impl Completion {
                 else {
                     continue;
                 };
-                let source = if has_placeholder(&value.source) {
-                    let Some(source) = path::resolve_at(&source, *span, &at, cx) else { continue };
-                    source
-                } else {
-                    source
-                };
+                let Some(source) = path::resolve_at(&source, *span, &at, cx) else { continue };
                 (source, clean_path(&target))
             } else {
                 (source.clone(), target.clone())

@@ -8,8 +8,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::*;
 use crate::topology::Kinds;
-use crate::topology::kinds::OF_KIND;
 use crate::topology::diagnostic::Report;
+use crate::topology::kinds::OF_KIND;
 use crate::topology::reader::TABLES;
 use crate::topology::tree::{self, Data, Value};
 
