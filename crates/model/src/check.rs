@@ -1,9 +1,10 @@
 //! What must hold for every lab, wherever it comes from. Drivers make paths, files and kernel objects of these
 //! values and do not look again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use crate::circle;
 use crate::kind::Shape;
 use crate::lab::{Document, End, Endpoint, LabParts, Link, LinkKind, Node, Violation, Vxlan};
 use crate::name::{InterfaceName, Kind, Mac, NodeName};
@@ -36,6 +37,7 @@ pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
             found.push(Violation::Value { node: name.clone(), why });
         }
     }
+    found.extend(check_circles(parts));
     found.extend(check_links(parts));
     found
 }
@@ -101,6 +103,25 @@ impl fmt::Display for Owner<'_> {
             Self::Remote(peer) => f.write_str(peer),
         }
     }
+}
+
+/// Nodes that wait for each other without end.
+fn check_circles(parts: &LabParts) -> Vec<Violation> {
+    let mut waits: circle::Waits<'_, &NodeName> = BTreeMap::new();
+    for (name, node) in &parts.nodes {
+        for (stage, rule) in &node.stages {
+            let all = rule.wait_for.iter().map(|wait| ((wait.node.as_str(), wait.stage), name));
+            waits.entry((name.as_str(), *stage)).or_default().extend(all);
+        }
+    }
+    let violation = |circle: Vec<&NodeName>| {
+        let node = (*circle.first()?).clone();
+        let shown: Vec<&str> = circle.iter().take(12).map(|node| node.as_str()).collect();
+        let more = if circle.len() > shown.len() { " → …" } else { "" };
+        let why = format!("nodes wait for each other without end: {}{more} → {node}", shown.join(" → "));
+        Some(Violation::Value { node, why })
+    };
+    circle::circles(&waits).into_iter().filter_map(violation).collect()
 }
 
 /// Why the ends of a link are not those that its kind has.
@@ -310,6 +331,7 @@ mod tests {
             r#""hostname": "a", "exec": [[]]"#,
             r#""hostname": "a", "stages": { "create": { "exec": [{ "command": [] }] } }"#,
             r#""hostname": "a", "stages": { "create": { "wait_for": [{ "node": "b", "stage": "exit" }] } }"#,
+            r#""hostname": "a", "stages": { "create": { "wait_for": [{ "node": "a", "stage": "exit" }] } }"#,
             r#""hostname": "a", "container": { "volumes": [{ "target": "x" }] }"#,
             r#""hostname": "a", "config": { "license": { "path": "../lic" } }"#,
             r#""hostname": "a", "cmd": ["a\u0000"]"#,

@@ -3,6 +3,7 @@
 //! Pure: no file is read, no daemon asked. [`Lab`] is the validated form that everything else works on.
 
 mod check;
+mod circle;
 mod duration;
 mod idle;
 mod interface;

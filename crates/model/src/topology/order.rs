@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::diagnostic::{Code, Path, Span, cut};
 use super::node::{Facts, Spec};
 use super::reader::Cx;
+use crate::circle;
 use crate::lab::Stage;
 use crate::name::NodeName;
 
@@ -34,11 +35,12 @@ type Step = (Rc<str>, Stage);
 
 impl Wait {
     fn path(&self) -> String {
-        let (topology, nodes) = (Path::Root.key("topology"), "nodes");
-        let (node, stages) = (topology.key(nodes), "stages");
-        let (node, stage) = (node.key(&self.who.0), self.who.1.as_str());
-        let (stages, wait_for) = (node.key(stages), "wait-for");
-        stages.key(stage).key(wait_for).index(self.index).to_string()
+        let topology = Path::Root.key("topology");
+        let nodes = topology.key("nodes");
+        let node = nodes.key(&self.who.0);
+        let stages = node.key("stages");
+        let stage = stages.key(self.who.1.as_str());
+        stage.key("wait-for").index(self.index).to_string()
     }
 }
 
@@ -93,84 +95,28 @@ impl Waits {
                     .help("add a `healthcheck`, unless its image has one");
             }
         }
-        self.check_cycles(cx);
+        self.check_circles(cx);
     }
 
-    fn check_cycles(&self, cx: &mut Cx<'_>) {
-        let mut of_step: BTreeMap<(&str, Stage), Vec<&Wait>> = BTreeMap::new();
+    fn check_circles(&self, cx: &mut Cx<'_>) {
+        let mut waits: circle::Waits<'_, &Wait> = BTreeMap::new();
         for wait in &self.all {
-            of_step.entry((&wait.who.0, wait.who.1)).or_default().push(wait);
+            let what = (&*wait.what.0, wait.what.1);
+            waits.entry((&wait.who.0, wait.who.1)).or_default().push((what, wait));
         }
-        let mut done: BTreeSet<(&str, Stage)> = BTreeSet::new();
-        let roots: Vec<(&str, Stage)> = of_step.keys().copied().collect();
-        for root in roots {
-            if let Some(cycle) = find_cycle(root, &of_step, &mut done) {
-                say_cycle(&cycle, cx);
-            }
+        for circle in circle::circles(&waits) {
+            say_circle(&circle, cx);
         }
     }
-}
-
-/// A way from a step to what has to be before it; without a wait it is the stage before.
-struct Edge<'a> {
-    to: (&'a str, Stage),
-    wait: Option<&'a Wait>,
-}
-
-fn edges<'a>(step: (&'a str, Stage), of_step: &BTreeMap<(&'a str, Stage), Vec<&'a Wait>>) -> Vec<Edge<'a>> {
-    let waits = of_step.get(&step).into_iter().flatten();
-    let mut edges: Vec<Edge<'a>> =
-        waits.map(|wait| Edge { to: (&wait.what.0, wait.what.1), wait: Some(*wait) }).collect();
-    let before = Stage::ALL.into_iter().take_while(|stage| *stage < step.1).last();
-    edges.extend(before.map(|stage| Edge { to: (step.0, stage), wait: None }));
-    edges
-}
-
-/// A step on the way, the wait that led to it, and what is still to be looked at from it.
-struct Visit<'a> {
-    step: (&'a str, Stage),
-    by: Option<&'a Wait>,
-    rest: Vec<Edge<'a>>,
-}
-
-/// The waits of the first cycle that is reached from a step. Each step is looked at once, whatever the root.
-fn find_cycle<'a>(
-    root: (&'a str, Stage),
-    of_step: &BTreeMap<(&'a str, Stage), Vec<&'a Wait>>,
-    done: &mut BTreeSet<(&'a str, Stage)>,
-) -> Option<Vec<&'a Wait>> {
-    if done.contains(&root) {
-        return None;
-    }
-    let mut found = None;
-    let mut open: BTreeMap<(&str, Stage), usize> = BTreeMap::from([(root, 0)]);
-    let mut way = vec![Visit { step: root, by: None, rest: edges(root, of_step) }];
-    while let Some(Visit { step, rest, .. }) = way.last_mut() {
-        let step = *step;
-        let Some(Edge { to, wait }) = rest.pop() else {
-            done.insert(step);
-            open.remove(&step);
-            way.pop();
-            continue;
-        };
-        if let Some(from) = open.get(&to) {
-            let inside = way[from + 1..].iter().filter_map(|visit| visit.by);
-            found = found.or(Some(inside.chain(wait).collect()));
-        } else if !done.contains(&to) {
-            open.insert(to, way.len());
-            way.push(Visit { step: to, by: wait, rest: edges(to, of_step) });
-        }
-    }
-    found
 }
 
 /// A ring of a thousand nodes is shown by its ends.
 const SHOWN: usize = 12;
 
-fn say_cycle(cycle: &[&Wait], cx: &mut Cx<'_>) {
-    let Some(first) = cycle.iter().min_by_key(|wait| wait.span.start) else { return };
-    let begin = cycle.iter().position(|wait| std::ptr::eq(*wait, *first)).unwrap_or_default();
-    let turned: Vec<&&Wait> = cycle[begin..].iter().chain(&cycle[..begin]).collect();
+fn say_circle(circle: &[&Wait], cx: &mut Cx<'_>) {
+    let Some(first) = circle.iter().min_by_key(|wait| wait.span.start) else { return };
+    let begin = circle.iter().position(|wait| std::ptr::eq(*wait, *first)).unwrap_or_default();
+    let turned: Vec<&&Wait> = circle[begin..].iter().chain(&circle[..begin]).collect();
     let mut names: Vec<&str> = turned.iter().map(|wait| &*wait.who.0).collect();
     names.push(&first.who.0);
     let way = if names.len() > SHOWN {
