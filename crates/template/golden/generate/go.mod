@@ -1,0 +1,3 @@
+module netloom/golden
+
+go 1.22

@@ -1,0 +1,70 @@
+//! Templates with the semantics of Go's `text/template`, and a map of where each byte of their output comes from.
+//!
+//! ```text
+//! sources ── lexer ──▶ tokens ── parser ──▶ templates ── evaluator ──▶ text + runs
+//!                                   functions ──┘             data ──┘
+//! ```
+//!
+//! The engines that others maintain give text only; a reader that must show which line of the template a mistake in
+//! that text comes from needs the runs as well, so this one is our own.
+//!
+//! Pure: nothing is read from files, the environment or the network. For any input the work, the output and the
+//! memory are bounded, and nothing panics. What is right and what is wrong is what Go says (the cases in `golden/` are
+//! rendered by Go itself); the words of the errors are our own. Not here: complex numbers, methods of Go's types,
+//! other delimiters than `{{` and `}}`.
+
+mod ast;
+mod error;
+mod evaluator;
+mod format;
+mod functions;
+mod lexer;
+mod literal;
+mod output;
+mod parser;
+mod value;
+
+pub use error::Error;
+pub use output::{Made, Rendered, Run};
+pub use value::{List, Map, Value};
+
+use error::Fault;
+use evaluator::Evaluator;
+
+/// The largest output, in bytes; also the largest text that an expression may make.
+pub const MAX_OUTPUT: usize = 16 << 20;
+
+/// A text with templates in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Its name, by which `{{ template "name" }}` calls it.
+    pub name: &'a str,
+    /// Its text.
+    pub text: &'a str,
+}
+
+/// Renders the first source with the others as templates that it may call.
+///
+/// What a later source defines replaces what an earlier one does, unless it is empty. Without sources the output is
+/// empty.
+///
+/// # Errors
+///
+/// The first thing that is wrong, with its place.
+pub fn render(sources: &[Source<'_>], data: &Value) -> Result<Rendered, Error> {
+    let mut set = parser::Set::new();
+    for (index, source) in sources.iter().enumerate() {
+        parser::parse(source.name, source.text, index, &mut set).map_err(|fault| placed(index, fault))?;
+    }
+    let Some(main) = sources.first() else { return Ok(Rendered::default()) };
+    let mut evaluator = Evaluator::new(sources, &set);
+    match evaluator.run(main.name, data) {
+        Ok(()) => Ok(evaluator.finish()),
+        Err(fault) => Err(placed(evaluator.source(), fault)),
+    }
+}
+
+fn placed(source: usize, fault: Fault) -> Error {
+    let Fault { span, trouble } = fault;
+    Error { source, range: span.start..span.end, message: trouble.message, hint: trouble.hint }
+}
