@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use granit_parser::{Event, Parser};
-use netloom_model::topology::{self, Host, Input, Kinds};
+use netloom_model::topology::{self, Host, Input, Kinds, Templates};
 
 use crate::ring;
 use crate::stats::{Sample, milliseconds, seconds};
@@ -131,6 +131,7 @@ fn read(text: &str) -> Result<netloom_model::Lab> {
         source: None,
         host: &Nowhere,
         kinds: Kinds::builtin(),
+        templates: Templates::default(),
     };
     let outcome = topology::read(&input);
     match outcome.lab {
@@ -149,9 +150,5 @@ impl Host for Nowhere {
 
     fn home(&self) -> Option<PathBuf> {
         None
-    }
-
-    fn content(&self, _: &Path) -> std::result::Result<String, String> {
-        Err("there is none".to_owned())
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netloom_model::{LabName, NodeName};
 
-pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat};
+pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Render, Vars};
 
 /// What `netloom --help` says below the list of commands.
 const AFTER: &str = "\
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Generate(Generate),
     /// Print the JSON schema of topology files, for editors
     Schema,
+    /// Write a topology file with its templates rendered and its variables replaced
+    Render(Render),
     /// Make what a topology file describes; only the difference is made
     Deploy(Deploy),
     /// Show all labs, or one: nodes, links, addresses; with --watch what flows and what is used
@@ -118,6 +120,9 @@ pub(crate) struct Validate {
     /// Take warnings for errors
     #[arg(long)]
     pub(crate) strict: bool,
+    /// What it is rendered with
+    #[command(flatten)]
+    pub(crate) vars: Vars,
 }
 
 /// `netloom kinds`.
@@ -140,6 +145,9 @@ pub(crate) struct Deploy {
     /// A topology file, a directory with one *.clab.yml, or `-` for standard input
     #[arg(short = 't', long = "topo", value_name = "FILE|DIR|-", default_value = ".")]
     pub(crate) topology: PathBuf,
+    /// What it is rendered with
+    #[command(flatten)]
+    pub(crate) vars: Vars,
     /// Another name for the lab than the file says
     #[arg(long)]
     pub(crate) name: Option<LabName>,

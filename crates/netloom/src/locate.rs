@@ -22,6 +22,8 @@ pub(crate) struct Source {
     pub(crate) shown: PathBuf,
     /// Absolute path of the directory that relative paths in it start from: the file's, or for a stream the current one.
     pub(crate) directory: PathBuf,
+    /// Files with data for it, if it is a template; without any, those beside it.
+    pub(crate) vars: Vec<PathBuf>,
     /// What is opened to read it.
     opened: Opened,
 }
@@ -58,13 +60,18 @@ pub(crate) fn find(path: &Path) -> Result<Source> {
     }
     let path = fs::canonicalize(&shown).map_err(|error| unreadable(&shown, &error))?;
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
-    Ok(Source { opened: Opened::Path(path.clone()), path: Some(path), shown, directory })
+    Ok(Source { opened: Opened::Path(path.clone()), path: Some(path), shown, directory, vars: Vec::new() })
+}
+
+/// The same, with files of data for it.
+pub(crate) fn find_with(path: &Path, vars: &[PathBuf]) -> Result<Source> {
+    Ok(Source { vars: vars.to_vec(), ..find(path)? })
 }
 
 fn stream(shown: PathBuf, opened: Opened) -> Result<Source> {
     let directory = std::env::current_dir()
         .map_err(|error| Failure::input(format_args!("the current directory cannot be used: {}", plain(&error))))?;
-    Ok(Source { path: None, shown, directory, opened })
+    Ok(Source { path: None, shown, directory, vars: Vec::new(), opened })
 }
 
 fn single(directory: &Path) -> Result<PathBuf> {

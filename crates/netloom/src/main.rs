@@ -16,12 +16,14 @@ mod command;
 mod compose;
 mod config;
 mod failure;
+mod git;
 mod kinds;
 mod locate;
 mod output;
 mod render;
 mod save;
 mod streams;
+mod surroundings;
 mod term;
 mod topology;
 

@@ -1,15 +1,19 @@
 //! Topology files: what is in them. Which one is meant is found in [`crate::locate`].
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Marked, Severity};
+use netloom_model::topology::{
+    self, Colour, Diagnostic, Files, GitHead, Host, Input, Marked, Severity, TemplateFile, Templates,
+};
 use netloom_model::{Lab, LabName, Node, NodeName};
 
 use crate::failure::{Exit, Failure, Result, plain};
-pub(crate) use crate::locate::{Source, find};
-use crate::{kinds, output};
+pub(crate) use crate::locate::{Source, find, find_with};
+use crate::surroundings::Surroundings;
+use crate::{git, kinds, output};
 
 /// A topology file that was read.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(crate) struct Reading {
     pub(crate) diagnostics: Vec<Diagnostic>,
     text: Vec<u8>,
     shown: PathBuf,
+    /// The templates that it may call.
+    files: Vec<TemplateFile>,
 }
 
 /// The host that the command line runs on.
@@ -41,30 +47,73 @@ impl Host for ThisHost {
         let read = File::open(path).and_then(|file| file.take(MAX).read_to_string(&mut text));
         read.map(|_| text).map_err(|error| plain(&error))
     }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn variables(&self) -> BTreeMap<String, String> {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        std::env::vars_os().filter_map(text).collect()
+    }
+
+    fn git(&self, directory: &Path) -> Option<GitHead> {
+        git::head(directory)
+    }
 }
 
 /// Reads a file, under another name if one is given. Mistakes in it are in the answer; a file that cannot be read is a failure.
 pub(crate) fn read(source: &Source, name: Option<&LabName>) -> Result<Reading> {
+    with(source, |input| {
+        let outcome = topology::read_as(input, name);
+        (outcome.lab, outcome.diagnostics)
+    })
+}
+
+/// The text of a file with its templates rendered and its variables replaced, after saying what there is to say.
+pub(crate) fn rendered(source: &Source) -> Result<String> {
+    let mut made = None;
+    let reading = with(source, |input| {
+        let rendered = topology::rendered(input);
+        made = rendered.text;
+        (None, rendered.diagnostics)
+    })?;
+    let said = reading.rendered();
+    if !said.is_empty() {
+        output::say(&said);
+    }
+    made.ok_or_else(|| Failure::said(Exit::Input))
+}
+
+/// Reads a file and what belongs to it.
+fn with(source: &Source, read: impl FnOnce(&Input<'_>) -> (Option<Lab>, Vec<Diagnostic>)) -> Result<Reading> {
     // One byte more than is read: the reader says that it is too much.
     let text = source.content(topology::MAX_BYTES as u64 + 1)?;
-    let kinds = kinds::read(&source.directory)?;
+    let is_template = text.windows(2).any(|pair| pair == b"{{");
+    let around =
+        if is_template || !source.vars.is_empty() { Surroundings::read(source)? } else { Surroundings::default() };
     let (directory, file) = (source.directory.as_path(), source.path.as_deref());
-    let input = Input { text: &text, directory, source: file, host: &ThisHost, kinds: &kinds };
-    let outcome = topology::read_as(&input, name);
-    Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text, shown: source.shown.clone() })
+    let (kinds, templates) = (kinds::read(directory)?, around.templates());
+    let input = Input { text: &text, directory, source: file, host: &ThisHost, kinds: &kinds, templates };
+    let (lab, diagnostics) = read(&input);
+    Ok(Reading { lab, diagnostics, text, shown: source.shown.clone(), files: around.into_files() })
 }
 
 /// Reads a text that is not in a file; what is said of it names `shown`. Relative paths start from `directory`.
 pub(crate) fn read_text(text: &[u8], shown: &str, directory: &Path) -> Result<Reading> {
     let kinds = kinds::read(directory)?;
-    let outcome = topology::read(&Input { text, directory, source: None, host: &ThisHost, kinds: &kinds });
-    Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text: text.to_owned(), shown: shown.into() })
+    let templates = Templates::default();
+    let outcome = topology::read(&Input { text, directory, source: None, host: &ThisHost, kinds: &kinds, templates });
+    let (text, shown, files) = (text.to_owned(), shown.into(), Vec::new());
+    Ok(Reading { lab: outcome.lab, diagnostics: outcome.diagnostics, text, shown, files })
 }
 
 /// Reads the fields of one node; what is said of them names `shown`. Relative paths start from `directory`.
 pub(crate) fn read_node(text: &[u8], shown: &str, directory: &Path, name: &NodeName) -> Result<Node> {
-    let kinds = kinds::read(directory)?;
-    let input = Input { text, directory, source: None, host: &ThisHost, kinds: &kinds };
+    let (kinds, templates) = (kinds::read(directory)?, Templates::default());
+    let input = Input { text, directory, source: None, host: &ThisHost, kinds: &kinds, templates };
     let outcome = topology::read_node(&input, name);
     let colour = if output::coloured() { Colour::Always } else { Colour::Never };
     let said = topology::render(&outcome.diagnostics, shown, text, colour);
@@ -78,7 +127,9 @@ impl Reading {
     /// The diagnostics for people; empty without any.
     pub(crate) fn rendered(&self) -> String {
         let colour = if output::coloured() { Colour::Always } else { Colour::Never };
-        topology::render(&self.diagnostics, &self.shown.display().to_string(), &self.text, colour)
+        let name = self.shown.display().to_string();
+        let files = Files { name: &name, text: &self.text, templates: &self.files };
+        topology::render_files(&self.diagnostics, &files, colour)
     }
 
     /// The diagnostics as editors want them.

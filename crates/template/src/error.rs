@@ -14,6 +14,9 @@ pub struct Error {
     pub message: String,
     /// What to write instead, if that is known.
     pub hint: Option<String>,
+    /// Where the template that it is in was called, the innermost call first; source and bytes as above. Not more than
+    /// a few.
+    pub calls: Vec<(usize, Range<usize>)>,
 }
 
 impl fmt::Display for Error {
@@ -84,7 +87,7 @@ impl Trouble {
             .filter(|candidate| candidate.len() <= LONGEST)
             .map(|candidate| (strsim::osa_distance(&wanted, &candidate.to_lowercase()), candidate))
             .filter(|(edits, candidate)| *edits <= allowed && *edits < candidate.chars().count())
-            .min_by_key(|(edits, _)| *edits);
+            .min_by_key(|(edits, candidate)| (*edits, !candidate.to_lowercase().starts_with(&wanted)));
         match near {
             Some((_, near)) => self.hint(format!("did you mean `{near}`?")),
             None => self,

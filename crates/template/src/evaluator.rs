@@ -1,5 +1,6 @@
 //! Templates and data as output.
 
+use std::ops::Range as Bytes;
 use std::sync::Arc;
 
 use crate::ast::{Binding, Branches, Call, Command, Node, Operand, Pipe, Range, What};
@@ -24,9 +25,18 @@ const MAX_STEPS: u64 = 20_000_000;
 /// Values that functions make, in units of [`Value`]'s size.
 const MAX_MADE: u64 = 4_000_000;
 
+/// Pieces that output is made of.
+const MAX_RUNS: usize = 1_000_000;
+
+/// How much dearer a step through a text is for a regular expression: 16 for each byte.
+const EXPRESSION: u64 = 16 * 64;
+
 /// Values that one value may hold, and how deep.
 const MAX_WEIGHT: u64 = 2_000_000;
 const MAX_NESTING: u32 = 64;
+
+/// Calls that are told with an error.
+const MAX_TRACE: usize = 3;
 
 /// How the work goes on behind a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,6 +66,8 @@ pub(crate) struct Evaluator<'a> {
     depth: usize,
     steps: u64,
     made: u64,
+    /// Where the template was called that an error is in.
+    trace: Vec<(usize, Bytes<usize>)>,
 }
 
 impl<'a> Evaluator<'a> {
@@ -71,12 +83,17 @@ impl<'a> Evaluator<'a> {
             depth: 0,
             steps: 0,
             made: 0,
+            trace: Vec::new(),
         }
     }
 
     /// The source that is being run, or where an error was.
     pub(crate) fn source(&self) -> usize {
         self.source
+    }
+
+    pub(crate) fn into_calls(self) -> Vec<(usize, Bytes<usize>)> {
+        self.trace
     }
 
     pub(crate) fn finish(self) -> Rendered {
@@ -94,6 +111,12 @@ impl<'a> Evaluator<'a> {
     fn template(&mut self, name: &str, span: Span, dot: &Value) -> Result<(), Fault> {
         let Some(template) = self.set.get(name) else {
             let trouble = Trouble::new(format!("there is no template `{}`", cut(name)));
+            let file = format!("{name}.gotmpl");
+            if self.set.contains_key(&file) {
+                return Err(trouble
+                    .hint(format!("a template has the whole name of its file: `{}`", cut(&file)))
+                    .at(span));
+            }
             return Err(trouble.nearest(name, self.set.keys().map(String::as_str)).at(span));
         };
         if self.calls > MAX_CALLS {
@@ -128,6 +151,9 @@ impl<'a> Evaluator<'a> {
     }
 
     fn write(&mut self, text: &str, span: Span, made: Made) -> Result<(), Fault> {
+        if self.out.runs.len() >= MAX_RUNS {
+            return Err(Trouble::new(format!("the template's output is made of more than {MAX_RUNS} pieces")).at(span));
+        }
         if self.out.text.len() + text.len() > MAX_OUTPUT {
             return Err(Trouble::new(format!("the template makes more than {MAX_OUTPUT} bytes")).at(span));
         }
@@ -281,9 +307,13 @@ impl<'a> Evaluator<'a> {
             None => Value::Missing,
         };
         self.enter(call.span)?;
-        self.template(&call.name, call.span, &dot)?;
+        let (caller, exists) = (self.source, self.set.contains_key(&call.name));
+        let result = self.template(&call.name, call.span, &dot);
+        if result.is_err() && exists && self.trace.len() < MAX_TRACE {
+            self.trace.push((caller, call.span.start..call.span.end));
+        }
         self.depth -= 1;
-        Ok(())
+        result
     }
 
     fn assign(&mut self, name: &Arc<str>, value: Value, span: Span) -> Result<(), Fault> {
@@ -391,16 +421,29 @@ impl<'a> Evaluator<'a> {
                 *value = Value::Nil;
             }
         }
-        match function.run {
-            Run::Quick(run) => run(&values).map_err(|trouble| trouble.at(span)),
-            Run::Walk(run) => {
-                let cost = values.iter().fold(1, |sum: u64, value| sum.saturating_add(value.size().weight));
-                self.step(cost, span)?;
-                let value = run(&values).map_err(|trouble| trouble.at(span))?;
-                self.made(&value, span)?;
-                Ok(value)
+        let (run, cost) = match function.run {
+            Run::Quick(run) => (run, weight(&values, |value| matches!(value, Value::Text(_)))),
+            Run::Walk(run) => (run, weight(&values, |_| true)),
+            Run::Expression(run) => (run, weight(&values, |_| true).saturating_mul(EXPRESSION)),
+            Run::And | Run::Or | Run::Family => return Ok(Value::Missing),
+        };
+        self.step(cost, span)?;
+        let value = run(&values).map_err(|trouble| self.explained(trouble, arguments, &values).at(span))?;
+        if !matches!(function.run, Run::Quick(_)) {
+            self.made(&value, span)?;
+        }
+        Ok(value)
+    }
+
+    /// Says which argument has no value, if that may be why.
+    fn explained(&self, trouble: Trouble, arguments: &[Operand], values: &[Value]) -> Trouble {
+        let missing = arguments.iter().zip(values).find(|(_, value)| value.is_nothing());
+        let text = self.sources.get(self.source).map_or("", |source| source.text);
+        match missing.and_then(|(argument, _)| text.get(argument.span.start..argument.span.end)) {
+            Some(argument) if trouble.hint.is_none() => {
+                trouble.hint(format!("`{}` has no value; is it in the data?", cut(argument)))
             }
-            Run::And | Run::Or | Run::Family => Ok(Value::Missing),
+            _ => trouble,
         }
     }
 
@@ -414,6 +457,11 @@ impl<'a> Evaluator<'a> {
         }
         Ok(())
     }
+}
+
+/// What it takes to walk through those values that are walked through.
+fn weight(values: &[Value], walked: fn(&Value) -> bool) -> u64 {
+    values.iter().filter(|value| walked(value)).fold(1, |sum: u64, value| sum.saturating_add(value.size().weight))
 }
 
 fn arity(function: &Function, count: usize) -> Trouble {

@@ -190,8 +190,8 @@ impl Printer {
             if let Some(behind) = rest.strip_prefix('*') {
                 rest = behind;
                 match star(operands) {
-                    Some(precision) => spec.precision = usize::try_from(precision).ok(),
-                    None => self.text.push_str("%!(BADPREC)"),
+                    Some(precision @ 0..) => spec.precision = usize::try_from(precision).ok(),
+                    _ => self.text.push_str("%!(BADPREC)"),
                 }
                 indexed = false;
             } else {
@@ -239,6 +239,7 @@ impl Printer {
         }
         match (value, verb) {
             (Value::Missing | Value::Nil, '#') if depth > 0 => self.pad("interface {}(nil)", spec),
+            (Value::Missing | Value::Nil, _) if depth > 0 => self.text.push_str("<nil>"),
             (Value::Missing | Value::Nil, 'v' | '#') => self.pad("<nil>", spec),
             (Value::Missing | Value::Nil, verb) => {
                 let _ = write!(self.text, "%!{verb}(<nil>)");
@@ -336,6 +337,7 @@ impl Printer {
         let digits = match verb {
             'v' | '#' | 'g' | 'G' => general(size, spec.precision, 6),
             'f' | 'F' => format!("{size:.*}", spec.precision.unwrap_or(6)),
+            'x' | 'X' if spec.precision.is_none() => hexadecimal(size),
             'e' | 'E' => exponent(&format!("{size:.*e}", spec.precision.unwrap_or(6))),
             verb => return self.bad(verb, value),
         };
@@ -392,6 +394,21 @@ fn exponent(text: &str) -> String {
         None => ('+', exponent),
     };
     format!("{digits}e{sign}{exponent:0>2}")
+}
+
+/// `%x` of a float: `0x1.8p+00`.
+fn hexadecimal(number: f64) -> String {
+    if number == 0.0 {
+        return "0x0p+00".to_owned();
+    }
+    let bits = number.to_bits();
+    // Those below the smallest normal number have no leading one; shifted they do.
+    let (scaled, shift) = if bits >> 52 == 0 { ((number * 2_f64.powi(64)).to_bits(), 64) } else { (bits, 0) };
+    let power = i64::try_from(scaled >> 52).unwrap_or(0) - 1023 - shift;
+    let digits = format!("{:013x}", scaled & ((1 << 52) - 1));
+    let digits = digits.trim_end_matches('0');
+    let point = if digits.is_empty() { "" } else { "." };
+    format!("0x1{point}{digits}p{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
 }
 
 /// `%g`: the shortest digits, or as many as the precision says; with an exponent where that is large.

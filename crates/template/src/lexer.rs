@@ -5,8 +5,8 @@
 
 use crate::error::{Fault, Span, Trouble, cut};
 
-/// Tokens of all sources. A ring of 10,000 nodes that is written by hand, without loops, has less.
-const MAX_TOKENS: usize = 1_000_000;
+/// Tokens of one source: 100,000 actions, which take 100 MB. Large labs are written with loops.
+const MAX_TOKENS: usize = 600_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -28,6 +28,8 @@ pub use error::Error;
 pub use output::{Made, Rendered, Run};
 pub use value::{List, Map, Value};
 
+use std::ops::Range;
+
 use error::Fault;
 use evaluator::Evaluator;
 
@@ -54,17 +56,22 @@ pub struct Source<'a> {
 pub fn render(sources: &[Source<'_>], data: &Value) -> Result<Rendered, Error> {
     let mut set = parser::Set::new();
     for (index, source) in sources.iter().enumerate() {
-        parser::parse(source.name, source.text, index, &mut set).map_err(|fault| placed(index, fault))?;
+        parser::parse(source.name, source.text, index, &mut set).map_err(|fault| placed(index, fault, Vec::new()))?;
     }
     let Some(main) = sources.first() else { return Ok(Rendered::default()) };
     let mut evaluator = Evaluator::new(sources, &set);
     match evaluator.run(main.name, data) {
         Ok(()) => Ok(evaluator.finish()),
-        Err(fault) => Err(placed(evaluator.source(), fault)),
+        Err(fault) => Err(placed(evaluator.source(), fault, evaluator.into_calls())),
     }
 }
 
-fn placed(source: usize, fault: Fault) -> Error {
+/// The names of all functions that templates may call, in no order that means something.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    functions::names()
+}
+
+fn placed(source: usize, fault: Fault, calls: Vec<(usize, Range<usize>)>) -> Error {
     let Fault { span, trouble } = fault;
-    Error { source, range: span.start..span.end, message: trouble.message, hint: trouble.hint }
+    Error { source, range: span.start..span.end, message: trouble.message, hint: trouble.hint, calls }
 }

@@ -13,6 +13,9 @@ use crate::value::Value;
 /// How deep blocks and parentheses may be nested within one template.
 const MAX_DEPTH: usize = 60;
 
+/// Variables that one place sees at most.
+const MAX_VARIABLES: usize = 1_000;
+
 /// The words that begin an action of another sort than a pipeline.
 const KEYWORDS: [&str; 11] =
     ["block", "break", "continue", "define", "else", "end", "if", "nil", "range", "template", "with"];
@@ -392,6 +395,10 @@ impl<'s> Parser<'s> {
                 return self.unexpected(token, "where a second variable is declared");
             }
             self.next();
+            if self.variables.len() > MAX_VARIABLES {
+                let message = format!("here are more than {MAX_VARIABLES} variables");
+                return Err(Trouble::new(message).at(token.span));
+            }
             let sign = self.next_word();
             let name: Arc<str> = Arc::from(self.text(token));
             match sign.kind {

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::nearest::nearest;
+use super::origin::Origin;
+use super::substitute::left_over;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,9 +58,9 @@ codes! {
     TooLarge = "too-large",
     /// The text is not YAML.
     Syntax = "syntax",
-    /// The text needs the template engine.
+    /// A template that is wrong.
     Template = "template",
-    /// The text uses environment substitution.
+    /// A variable that is not set, or is written in a way that is none.
     Substitution = "substitution",
     /// A key appears twice in one map.
     DuplicateKey = "duplicate-key",
@@ -140,6 +142,9 @@ pub struct Note {
     pub message: String,
     /// Where.
     pub span: Span,
+    /// The file with a template that it is in; nothing for the topology file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// One thing that is wrong or worth knowing.
@@ -155,6 +160,9 @@ pub struct Diagnostic {
     pub path: String,
     /// Where; always points into the file.
     pub span: Span,
+    /// The file with a template that it is in; nothing for the topology file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// A few words to put under the marked text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -172,7 +180,7 @@ pub struct Diagnostic {
 impl Diagnostic {
     fn new(severity: Severity, code: Code, span: Span, message: String) -> Self {
         let (path, notes) = (String::new(), Vec::new());
-        Self { severity, code, message, path, span, label: None, notes, help: None, suggestion: None }
+        Self { severity, code, message, path, span, file: None, label: None, notes, help: None, suggestion: None }
     }
 
     pub(super) fn label(&mut self, label: impl Into<String>) -> &mut Self {
@@ -181,7 +189,7 @@ impl Diagnostic {
     }
 
     pub(super) fn note(&mut self, span: Span, message: impl Into<String>) -> &mut Self {
-        self.notes.push(Note { message: message.into(), span });
+        self.notes.push(Note { message: message.into(), span, file: None });
         self
     }
 
@@ -267,6 +275,8 @@ pub(super) struct Report {
     errors: usize,
     scratch: Diagnostic,
     comparisons: usize,
+    /// Where the text comes from if it is not the file itself, and how many diagnostics are about the files already.
+    origin: Option<(Origin, usize)>,
 }
 
 /// More than anyone reads; the rest is counted.
@@ -285,7 +295,15 @@ impl Report {
             errors: 0,
             scratch: Diagnostic::new(Severity::Error, Code::Syntax, Span::default(), String::new()),
             comparisons: MAX_COMPARISONS,
+            origin: None,
         }
+    }
+
+    /// From here on diagnostics are about a text that was made of the files.
+    pub(super) fn comes_from(&mut self, origin: Origin) {
+        // What was found before does not hide what is at the same offset of another text.
+        self.seen.clear();
+        self.origin = Some((origin, self.found.len()));
     }
 
     pub(super) fn error(
@@ -362,11 +380,26 @@ impl Report {
                 diagnostic.label = Some(format!("and in {more} more {}", if more == 1 { "place" } else { "places" }));
             }
         }
-        self.found.sort_by_key(|d| (d.span.start, d.severity));
+        if let Some((origin, settled)) = self.origin {
+            self.found.iter_mut().skip(settled).for_each(|diagnostic| origin.settle(diagnostic));
+            // A loop repeats what is wrong in it.
+            let mut seen = HashSet::new();
+            self.found.retain(|d| seen.insert((d.code, d.file.clone(), d.span.start, d.message.clone())));
+        }
+        for diagnostic in self.found.iter_mut().filter(|d| d.severity == Severity::Error && d.help.is_none()) {
+            if let Some(name) = left_over(&diagnostic.message).map(str::to_owned) {
+                diagnostic.help(format!(
+                    "`${name}` stays when the variable is not set; set it, or write `${{{name}:-text}}`"
+                ));
+            }
+        }
+        let place = |d: &Diagnostic| (d.span.start, d.severity);
+        self.found.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
         if self.dropped > 0 {
             let message = format!("{} more diagnostics are not shown", self.dropped);
-            let span = self.found.last().map(|d| d.span).unwrap_or_default();
-            self.found.push(Diagnostic::new(Severity::Error, Code::TooLarge, span, message));
+            let (file, span) = self.found.last().map(|d| (d.file.clone(), d.span)).unwrap_or_default();
+            let last = Diagnostic { file, ..Diagnostic::new(Severity::Error, Code::TooLarge, span, message) };
+            self.found.push(last);
         }
         self.found
     }

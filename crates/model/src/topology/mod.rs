@@ -1,16 +1,16 @@
 //! Topology files (`*.clab.yml`): text in, a checked [`Lab`] and all diagnostics out.
 //!
 //! ```text
-//! bytes ── text? templates? ──▶ tree (YAML with places) ──▶ levels ──▶ nodes ──▶ links ──▶ Lab
-//!                                    │                        │          │         │
-//!                                    └────────────────────────┴──────────┴─────────┴──▶ Report (all mistakes)
+//! bytes ── text, templates, variables ──▶ tree (YAML with places) ──▶ levels ──▶ nodes ──▶ links ──▶ Lab
+//!                 │                           │                         │          │         │
+//!                 └── where it comes from     └─────────────────────────┴──────────┴─────────┴──▶ Report
 //! ```
 //!
 //! Nothing is read from the host but what [`Host`] answers. A stage that finds mistakes goes on with what is
-//! right, so that one reading finds all; only a text that is no YAML ends it early. Work and memory are bounded
+//! right, so that one reading finds all; only a template that cannot be rendered and a text that is no YAML end it early. Work and memory are bounded
 //! for any input: by the size of the file, of what its aliases expand to, and of what its nodes inherit.
 //!
-//! Templates and environment substitution are stages between bytes and tree; they are not there yet.
+//! Diagnostics point at the file that a person wrote, also for what a template or a variable has put there.
 
 mod addresses;
 mod bind;
@@ -28,24 +28,35 @@ mod management;
 pub(crate) mod nearest;
 mod node;
 mod order;
+mod origin;
 mod path;
 mod placeholder;
 mod reader;
 mod render;
 pub mod schema;
 mod settings;
+mod substitute;
+mod template;
 #[cfg(test)]
 mod tests;
+mod text;
 mod tree;
 mod value;
+mod vars;
 mod write;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path as FilePath, PathBuf};
 
 pub use diagnostic::{Code, Diagnostic, Note, Severity, Span};
 pub use editor::{Marked, Position, Range, Related, marked};
 pub use kinds::{KindError, KindSpec, Kinds};
-pub use render::{Colour, render};
+pub use netloom_template::Value as TemplateValue;
+pub use render::{Colour, Files, render, render_files};
+pub use template::{TemplateFile, Templates};
+pub use text::{Rendered, rendered};
+pub use vars::read_vars;
 pub use write::write;
 
 use crate::lab::{Lab, LabParts, Node, Prefix};
@@ -75,6 +86,8 @@ pub struct Input<'a> {
     pub host: &'a dyn Host,
     /// The kinds that its nodes may be of.
     pub kinds: &'a Kinds,
+    /// What the file is rendered with, if it is a template.
+    pub templates: Templates<'a>,
 }
 
 /// What reading a topology has to ask of the host.
@@ -84,7 +97,31 @@ pub trait Host {
     /// The home directory of the caller, for `~`.
     fn home(&self) -> Option<PathBuf>;
     /// The text of a file, or why it cannot be read. Need not return more than 1 MiB and a byte.
-    fn content(&self, path: &FilePath) -> Result<String, String>;
+    fn content(&self, _path: &FilePath) -> Result<String, String> {
+        Err("there are no files".to_owned())
+    }
+
+    /// The value of one variable of the caller's environment.
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+    /// The caller's whole environment.
+    fn variables(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+    /// The branch and the short hash of the commit that is checked out in a directory.
+    fn git(&self, _directory: &FilePath) -> Option<GitHead> {
+        None
+    }
+}
+
+/// What is checked out of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitHead {
+    /// The branch; nothing if none is checked out.
+    pub branch: Option<String>,
+    /// The begin of the commit's hash.
+    pub hash: String,
 }
 
 /// What became of a topology file.
@@ -104,9 +141,9 @@ pub fn read(input: &Input<'_>) -> Outcome {
 /// Reads a topology as a lab of another name than its file gives. Not the same as renaming the lab that [`read`]
 /// gives: MAC addresses are derived from the name, and two labs on one bridge may not share them.
 pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
-    let mut cx = Cx { input, report: Report::new(), lab: None };
-    let lab = text(input.text, &mut cx.report)
-        .and_then(|text| tree::parse(text, &mut cx.report))
+    let mut cx = Cx { input, report: Report::new(), lab: None, imported: 0 };
+    let lab = text::prepare(input, &mut cx.report)
+        .and_then(|text| tree::parse(&text, &mut cx.report))
         .and_then(|root| file(&root, name, &mut cx))
         .filter(|_| !cx.report.has_errors());
     let lab = lab.and_then(|parts| match Lab::new(parts) {
@@ -132,9 +169,9 @@ pub struct NodeOutcome {
 
 /// Reads the fields of one node, as they stand below its name in a topology file.
 pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
-    let mut cx = Cx { input, report: Report::new(), lab: None };
+    let mut cx = Cx { input, report: Report::new(), lab: None, imported: 0 };
     let mut nodes = Nodes::default();
-    let root = text(input.text, &mut cx.report).and_then(|text| tree::parse(text, &mut cx.report));
+    let root = text::prepare(input, &mut cx.report).and_then(|text| tree::parse(&text, &mut cx.report));
     if let Some(root) = root {
         let entry = Entry { key: name.to_string(), key_span: start(), value: root };
         Levels::default().node(&entry, &Path::Root, &mut cx, &mut nodes);
@@ -143,53 +180,8 @@ pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
     NodeOutcome { node, diagnostics: cx.report.finish() }
 }
 
-/// The bytes as text that may be YAML.
-fn text<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
-    let at = Path::Root;
-    if bytes.len() > MAX_BYTES {
-        let message = format!("the file has {} bytes; at most {MAX_BYTES} are read", bytes.len());
-        report.error(Code::TooLarge, start(), &at, message);
-        return None;
-    }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let good = &bytes[..error.valid_up_to()];
-            let byte = bytes.get(good.len()).copied().unwrap_or_default();
-            let message = format!("the file is not UTF-8 text: byte 0x{byte:02x} at offset {}", good.len());
-            let error = report.error(Code::NotText, place(good), &at, message);
-            if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-                error.help("it looks like UTF-16; save it as UTF-8");
-            }
-            return None;
-        }
-    };
-    if let Some(nul) = text.find('\0') {
-        let message = format!("the file is not text: a NUL byte at offset {nul}");
-        report.error(Code::NotText, place(&bytes[..nul]), &at, message);
-        return None;
-    }
-    if let Some(open) = text.find("{{") {
-        let span = Span { len: 2, ..place(&bytes[..open]) };
-        report
-            .error(Code::Template, span, &at, "templates are not supported yet")
-            .help("replace the template actions (`{{ … }}`) by what they produce");
-        return None;
-    }
-    Some(text)
-}
-
 fn start() -> Span {
     Span { line: 1, column: 1, start: 0, len: 0 }
-}
-
-/// The place behind some text.
-fn place(before: &[u8]) -> Span {
-    let text = String::from_utf8_lossy(before);
-    let line = text.matches('\n').count() + 1;
-    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Span { line: number(line), column: number(column), start: before.len(), len: 1 }
 }
 
 const FILE: Table =
@@ -272,17 +264,29 @@ fn lab_name(entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
             .help("add `name: my-lab` at the top of the file");
         return None;
     };
-    let text = cx.text(value, &at)?;
-    if ["__gitBranch__", "__gitHash__"].iter().any(|placeholder| text.contains(placeholder)) {
-        cx.report.error(Code::Unsupported, value.span, &at, "placeholders are not supported yet in the lab's name");
-        return None;
-    }
+    let text = with_git(cx.text(value, &at)?, cx.input);
     let parsed: Result<LabName, _> = text.parse();
     parsed
         .map_err(|invalid| {
             cx.report.error(Code::InvalidName, value.span, &at, invalid.to_string());
         })
         .ok()
+}
+
+/// Puts branch and commit of the file's repository in for their placeholders; `none` where there is no repository.
+fn with_git<'t>(text: &'t str, input: &Input<'_>) -> Cow<'t, str> {
+    const PLACEHOLDERS: [&str; 2] = ["__gitBranch__", "__gitHash__"];
+    if !PLACEHOLDERS.iter().any(|placeholder| text.contains(placeholder)) {
+        return Cow::Borrowed(text);
+    }
+    let none = || "none".to_owned();
+    let (branch, hash) = match input.host.git(input.directory) {
+        Some(head) => (head.branch.unwrap_or_else(|| "head".to_owned()), head.hash),
+        None => (none(), none()),
+    };
+    // Branches have directories, names of labs have not.
+    let branch = branch.replace('/', "-").to_lowercase();
+    Cow::Owned(text.replace(PLACEHOLDERS[0], &branch).replace(PLACEHOLDERS[1], &hash))
 }
 
 /// The prefix of container names. Absent and empty differ.
@@ -353,6 +357,7 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
     // Each node has at most the defaults, one kind and one group: the three largest levels.
     weights.sort_unstable_by(|a, b| b.cmp(a));
     let inherited: u64 = weights.iter().take(3).fold(0, |sum: u64, weight| sum.saturating_add(*weight));
+    let inherited = inherited.saturating_add(cx.imported);
     if inherited.saturating_mul(listed.len() as u64) > MAX_INHERITED {
         let message = format!("{} nodes inherit up to {inherited} values each; that is too much", listed.len());
         cx.report.error(Code::TooLarge, key_span, &at, message);

@@ -18,6 +18,8 @@ pub(super) struct Cx<'a> {
     pub(super) report: Report,
     /// The lab's name, once it is known: placeholders stand for it.
     pub(super) lab: Option<LabName>,
+    /// What levels have taken over from the caller's environment, in units of inherited values.
+    pub(super) imported: u64,
 }
 
 /// The fields that one kind of map has.
@@ -212,6 +214,9 @@ pub(super) trait Read: Sized + Clone {
     fn empty() -> Option<Self> {
         None
     }
+
+    /// What becomes of a whole map of them.
+    fn complete(_found: &mut BTreeMap<String, At<Self>>, _at: &Path<'_>, _cx: &mut Cx<'_>) {}
 }
 
 impl Read for String {
@@ -364,6 +369,7 @@ impl<T: Read> Field for Merged<T> {
                 found.insert(entry.key.clone(), At { value, span: entry.key_span });
             }
         }
+        T::complete(&mut found, at, cx);
         Self(found)
     }
 

@@ -10,7 +10,8 @@
 
 use std::fmt::Write;
 
-use super::diagnostic::{Diagnostic, Severity, Span};
+use super::TemplateFile;
+use super::diagnostic::{Diagnostic, Note, Severity, Span};
 
 /// Whether the text is coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,15 +34,39 @@ enum Style {
 /// Columns of a source line that are shown; a longer line is cut around the marked text.
 const WIDTH: usize = 110;
 
-/// All diagnostics one after the other, then how many there are; empty without diagnostics.
-///
-/// `name` is the file's name as the reader knows it, `text` the content that was read. Control characters of the
-/// file are never written out.
+/// The files that diagnostics point into.
+#[derive(Debug, Clone, Copy)]
+pub struct Files<'a> {
+    /// The topology file's name as the reader knows it.
+    pub name: &'a str,
+    /// The content that was read.
+    pub text: &'a [u8],
+    /// The templates that it may call.
+    pub templates: &'a [TemplateFile],
+}
+
+/// All diagnostics of a file without templates of its own; see [`render_files`].
 pub fn render(diagnostics: &[Diagnostic], name: &str, text: &[u8], colour: Colour) -> String {
-    let lines = Lines::new(text);
+    render_files(diagnostics, &Files { name, text, templates: &[] }, colour)
+}
+
+/// All diagnostics one after the other, then how many there are; empty without diagnostics. Control characters of the
+/// files are never written out.
+pub fn render_files(diagnostics: &[Diagnostic], files: &Files<'_>, colour: Colour) -> String {
+    let Files { name, text, templates } = *files;
+    let main = Lines::new(text);
+    let called: Vec<(&str, Lines<'_>)> =
+        templates.iter().map(|file| (file.path.as_str(), Lines::new(file.text.as_bytes()))).collect();
+    let nothing = Lines::new(b"");
     let mut out = String::new();
     for diagnostic in diagnostics {
-        one(&mut out, diagnostic, name, &lines, colour);
+        let (name, lines) = match &diagnostic.file {
+            None => (name, &main),
+            Some(path) => {
+                (path.as_str(), called.iter().find(|(own, _)| own == path).map_or(&nothing, |(_, lines)| lines))
+            }
+        };
+        one(&mut out, diagnostic, &Shown { name, lines, main: files.name }, colour);
         out.push('\n');
     }
     if !diagnostics.is_empty() {
@@ -55,7 +80,16 @@ pub fn render(diagnostics: &[Diagnostic], name: &str, text: &[u8], colour: Colou
     out
 }
 
-fn one(out: &mut String, diagnostic: &Diagnostic, name: &str, lines: &Lines<'_>, colour: Colour) {
+/// The file that a diagnostic is in.
+struct Shown<'a> {
+    name: &'a str,
+    lines: &'a Lines<'a>,
+    /// The name of the topology file.
+    main: &'a str,
+}
+
+fn one(out: &mut String, diagnostic: &Diagnostic, file: &Shown<'_>, colour: Colour) {
+    let Shown { name, lines, main } = *file;
     let Diagnostic { severity, code, message, span, label, notes, help, .. } = diagnostic;
     let style = match severity {
         Severity::Error => Style::Error,
@@ -66,7 +100,8 @@ fn one(out: &mut String, diagnostic: &Diagnostic, name: &str, lines: &Lines<'_>,
     let _ = writeln!(out, "{}:{}:{}: {heading}: {message}", printable(name), span.line, span.column);
 
     let mut places: Vec<(Span, &str, Style)> = vec![(*span, label.as_deref().unwrap_or_default(), style)];
-    places.extend(notes.iter().map(|note| (note.span, note.message.as_str(), Style::Note)));
+    let (here, elsewhere): (Vec<&Note>, Vec<&Note>) = notes.iter().partition(|note| note.file == diagnostic.file);
+    places.extend(here.iter().map(|note| (note.span, note.message.as_str(), Style::Note)));
     // In the order of the file; what it is about comes first on one line.
     places.sort_by_key(|(span, _, _)| span.line);
     let gutter = places.iter().map(|(span, _, _)| span.line.to_string().len()).max().unwrap_or(1) + 1;
@@ -94,6 +129,10 @@ fn one(out: &mut String, diagnostic: &Diagnostic, name: &str, lines: &Lines<'_>,
     };
     if !diagnostic.path.is_empty() {
         out.push_str(&tail("at", &diagnostic.path));
+    }
+    for Note { message, span, file } in elsewhere {
+        let file = file.as_deref().unwrap_or(main);
+        out.push_str(&tail("note", &format!("{message}: {file}:{}:{}", span.line, span.column)));
     }
     if let Some(help) = help {
         out.push_str(&tail(&paint("help", Style::Note, colour), help));

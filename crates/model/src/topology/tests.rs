@@ -17,12 +17,14 @@ mod mistakes;
 mod pages;
 mod scale;
 mod stages;
+mod templates;
+mod templates_page;
 mod values;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Code, Colour, Diagnostic, Host, Input, Kinds, Outcome, Severity, read, read_as, render};
+use super::{Code, Colour, Diagnostic, Host, Input, Kinds, Outcome, Severity, Templates, read, read_as, render};
 use crate::lab::{Lab, Node};
 
 /// A host with certain paths.
@@ -68,7 +70,8 @@ pub(super) fn everything() -> impl Host {
 fn read_bytes(text: &[u8]) -> Outcome {
     let host = everything();
     let source = Some(Path::new("/labs/lab.clab.yml"));
-    read(&Input { text, directory: Path::new("/labs"), source, host: &host, kinds: Kinds::builtin() })
+    let (kinds, templates) = (Kinds::builtin(), Templates::default());
+    read(&Input { text, directory: Path::new("/labs"), source, host: &host, kinds, templates })
 }
 
 fn lab(text: &str) -> Lab {

@@ -86,16 +86,8 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
         emit_unresolved_aliases: true,
         emit_comments: false,
     };
-    let mut builder = Builder {
-        text,
-        report,
-        stack: Vec::new(),
-        anchors: HashMap::new(),
-        root: None,
-        documents: 0,
-        merged: 0,
-        substitutions: (0, None),
-    };
+    let mut builder =
+        Builder { text, report, stack: Vec::new(), anchors: HashMap::new(), root: None, documents: 0, merged: 0 };
     for next in Parser::new_from_str_with_options(text, options) {
         match next {
             Ok((event, span)) => builder.event(event, convert(&span)).ok()?,
@@ -105,7 +97,6 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
             }
         }
     }
-    builder.say_substitutions();
     let nothing = || Rc::new(Value::leaf(Span { line: 1, column: 1, start: 0, len: 0 }, Data::Null));
     Some(builder.root.unwrap_or_else(nothing))
 }
@@ -123,7 +114,6 @@ struct Builder<'a> {
     documents: usize,
     /// Entries copied by `<<`.
     merged: u64,
-    substitutions: (usize, Option<Span>),
 }
 
 struct Frame {
@@ -171,7 +161,6 @@ impl Builder<'_> {
                     return Ok(()); // A file that ends in `---`.
                 }
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                self.note_substitution(&text, span);
                 let is_null = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let is_merge = plain && text == "<<";
                 if let Some(Frame { open: Open::Map { key: key @ Key::Wanted, .. }, .. }) = self.stack.last_mut() {
@@ -350,28 +339,6 @@ impl Builder<'_> {
             }
         }
         Ok(())
-    }
-
-    /// `$NAME` or `${NAME…}` in a scalar. `$1` and `$$` are not substitutions.
-    fn note_substitution(&mut self, text: &str, span: Span) {
-        let found = text.match_indices('$').any(|(at, _)| {
-            let before = text[..at].ends_with('$');
-            let after = text[at + 1..].strip_prefix('{').unwrap_or(&text[at + 1..]);
-            !before && after.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        });
-        if found {
-            self.substitutions.0 += 1;
-            self.substitutions.1.get_or_insert(span);
-        }
-    }
-
-    fn say_substitutions(&mut self) {
-        let (count, Some(span)) = self.substitutions else { return };
-        let message = "variables are not replaced yet: this text stays as it is written";
-        let warning = self.report.warning(Code::Substitution, span, &Path::Root, message);
-        if count > 1 {
-            warning.label(format!("and in {} more {}", count - 1, if count == 2 { "place" } else { "places" }));
-        }
     }
 
     fn syntax_error(&mut self, error: &ScanError) {

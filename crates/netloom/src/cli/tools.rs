@@ -1,9 +1,29 @@
-//! The part of the command line around topology files: `graph`, `generate`.
+//! The part of the command line around topology files: `render`, `graph`, `generate`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use netloom_model::LabName;
+
+/// `netloom render`.
+#[derive(Debug, Args)]
+pub(crate) struct Render {
+    /// A topology file, a directory with one *.clab.yml, or `-` for standard input
+    #[arg(default_value = ".", value_name = "FILE|DIR|-")]
+    pub(crate) topology: PathBuf,
+    /// What it is rendered with
+    #[command(flatten)]
+    pub(crate) vars: Vars,
+}
+
+/// What a topology file that is a template is rendered with.
+#[derive(Debug, Args)]
+pub(crate) struct Vars {
+    /// Data for templates, as YAML or JSON; may be given several times, later ones win. Without it, the files
+    /// beside the topology that are named after it: lab.clab_vars.yml
+    #[arg(long = "vars", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
 
 /// `netloom graph`.
 #[derive(Debug, Args)]
@@ -17,6 +37,9 @@ pub(crate) struct Graph {
     /// The language to write
     #[arg(short, long, value_enum, default_value_t = GraphFormat::Dot)]
     pub(crate) format: GraphFormat,
+    /// What the file is rendered with
+    #[command(flatten)]
+    pub(crate) vars: Vars,
 }
 
 /// The language of a drawing.

@@ -16,7 +16,7 @@ use crate::{output, render, topology};
 
 /// Exit code 0 when all of it is there.
 pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
-    let source = topology::find(&options.topology)?;
+    let source = topology::find_with(&options.topology, &options.vars.files)?;
     let lab = topology::read(&source, options.name.as_ref())?.into_lab()?;
     let name = lab.name().clone();
     let only = (!options.node_filter.is_empty()).then(|| options.node_filter.iter().cloned().collect::<BTreeSet<_>>());
@@ -41,8 +41,9 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
         shown: if options.json { Shown::Json } else { Shown::Progress },
         timeout: options.timeout,
         go_on: format!(
-            "go on with `netloom deploy -t {}`, or remove it with `netloom destroy --name {name}`",
-            options.topology.display()
+            "go on with `netloom deploy -t {}{}`, or remove it with `netloom destroy --name {name}`",
+            source.shown.display(),
+            source.vars.iter().map(|path| format!(" --vars {}", path.display())).collect::<Vec<_>>().concat()
         ),
     };
     let ended = following.to_the_end(accepted.operation).await?;

@@ -17,6 +17,7 @@ mod link;
 mod node;
 mod operation;
 mod output_of;
+mod render;
 mod validate;
 mod version;
 mod watch;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Graph(options) => graph::run(&options, layout).await,
         Command::Generate(options) => generate::run(options),
         Command::Schema => output::json(&netloom_model::topology::schema::schema()),
+        Command::Render(options) => render::run(&options),
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,
         Command::Exec(options) => {

@@ -72,8 +72,9 @@ fn from_options(options: &NodeAdd, here: &Path, name: &NodeName) -> Result<Spec>
             fields.insert(field.to_owned(), values.clone().into());
         }
     }
-    // JSON is YAML too.
+    // JSON is YAML too. Options are taken as they are: nothing in them begins a variable or a template.
     let text = serde_json::to_string(&fields).map_err(Failure::failed)?;
+    let text = text.replace('$', "$$").replace("{{", "{\\u007b");
     topology::read_node(text.as_bytes(), "the options", here, name)
 }
 

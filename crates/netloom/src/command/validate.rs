@@ -9,7 +9,7 @@ use crate::{output, topology};
 
 /// Exit code 0 when the file could be deployed, 2 when not, or when warnings are taken for errors and there are some.
 pub(crate) fn run(options: &Validate) -> Result {
-    let source = topology::find(&options.topology)?;
+    let source = topology::find_with(&options.topology, &options.vars.files)?;
     let reading = topology::read(&source, None)?;
     let reading = if options.strict { reading.strict() } else { reading };
     if options.json {

@@ -106,6 +106,33 @@ fn files_that_are_no_topology_are_wrong_input_and_nothing_worse() {
 }
 
 #[test]
+fn templates_are_rendered_with_the_data_that_belongs_to_them() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let text = "name: ring\ntopology:\n  nodes:\n{{- range seq 1 .n }}\n    r{{ . }}: {{ template \"node.gotmpl\" }}\n{{- end }}\n";
+    fs::write(at("lab.clab.gotmpl"), text).unwrap();
+    fs::write(at("lab.clab_vars.yml"), "n: 2\n").unwrap();
+    fs::write(at("more.json"), "{\"n\": 3}").unwrap();
+    fs::create_dir(at("clab_templates")).unwrap();
+    fs::write(at("clab_templates/node.gotmpl"), "{ kind: linux, runtime: namespace }").unwrap();
+    let here = directory.path().to_str().unwrap();
+
+    netloom(&["validate", here]).code(0).says("2 nodes, 0 links: valid");
+    netloom(&["validate", here, "--vars", &at("more.json")]).code(0).says("3 nodes");
+    netloom(&["validate", here, "--vars", &at("none.yml")]).code(2).says("none.yml: no such file");
+    let rendered = netloom(&["render", here]).code(0);
+    assert_eq!((rendered.out.lines().count(), rendered.err.as_str()), (5, ""), "{}", rendered.out);
+    assert!(rendered.out.ends_with("    r2: { kind: linux, runtime: namespace }\n"), "{}", rendered.out);
+
+    fs::write(at("clab_templates/node.gotmpl"), "{ kind: linux,\n runtime: {{ nosuch }} }").unwrap();
+    for command in ["validate", "render"] {
+        let ended = netloom(&[command, here]).code(2);
+        assert!(ended.err.contains("clab_templates/node.gotmpl:2:14: error[template]"), "{}", ended.err);
+    }
+    netloom(&["deploy", "-t", here, "--vars", &at("more.json")]).code(2).says("error[template]");
+}
+
+#[test]
 fn a_file_that_is_not_there_is_wrong_input() {
     netloom(&["validate", "/nowhere/lab.clab.yml"]).code(2).says("no such file or directory");
     let empty = TempDir::new().unwrap();

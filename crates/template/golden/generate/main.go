@@ -2,7 +2,7 @@
 //
 //	cd crates/template/golden/generate && go run .
 //
-// A case may have data beside it (*.json). What Go renders goes to *.out, what it refuses to *.err. The functions that
+// The data of a case is beside it (*.json), else in ../data.json. What Go renders goes to *.out, what it refuses to *.err. The functions that
 // are not Go's own are defined here as the lab format's tools define them.
 package main
 
@@ -58,7 +58,8 @@ func render(text string, data any) ([]byte, error) {
 func data(path string) any {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil
+		text, err = os.ReadFile("../data.json")
+		check(err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
@@ -140,10 +141,14 @@ func functions() template.FuncMap {
 
 type texts struct{}
 
-func (texts) ToUpper(text any) string                 { return strings.ToUpper(fmt.Sprint(text)) }
-func (texts) Split(by string, text any) []any         { return list(strings.Split(fmt.Sprint(text), by)) }
-func (texts) ReplaceAll(old, by string, t any) string { return strings.ReplaceAll(fmt.Sprint(t), old, by) }
-func (texts) TrimPrefix(prefix string, t any) string  { return strings.TrimPrefix(fmt.Sprint(t), prefix) }
+func (texts) ToUpper(text any) string         { return strings.ToUpper(fmt.Sprint(text)) }
+func (texts) Split(by string, text any) []any { return list(strings.Split(fmt.Sprint(text), by)) }
+func (texts) ReplaceAll(old, by string, t any) string {
+	return strings.ReplaceAll(fmt.Sprint(t), old, by)
+}
+func (texts) TrimPrefix(prefix string, t any) string {
+	return strings.TrimPrefix(fmt.Sprint(t), prefix)
+}
 
 type conversions struct{}
 

@@ -86,7 +86,7 @@ fn position(index: &Value, length: usize, end: End) -> Result<usize, Trouble> {
 
 /// Part of a text or list; of anything else, a list of all arguments.
 fn slice(values: &[Value]) -> Answer {
-    let numbers = values.iter().skip(1).all(|value| matches!(value, Value::Int(_)));
+    let numbers = values.iter().skip(1).all(|value| matches!(value, Value::Int(_) | Value::Float(_)));
     match values.first() {
         Some(Value::Text(_) | Value::List(_)) if numbers => part(values),
         Some(Value::Missing | Value::Nil) if values.len() == 1 || numbers => {

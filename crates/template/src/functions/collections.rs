@@ -1,7 +1,7 @@
 //! Lists and maps: making them, their parts, their order. None is changed in place: what changes one gives a new one.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::convert::{to_int, to_text};
 use super::{Answer, Function, MANY, builtin, equal, family, quick, text_of, walk, wrong};
@@ -117,7 +117,7 @@ fn prepend(values: &[Value]) -> Answer {
 
 fn uniq(values: &[Value]) -> Answer {
     /// The cost is the square of the length.
-    const MOST: usize = 2_000;
+    const MOST: usize = 1_000;
     let items = list(&values[0])?;
     if items.len() > MOST {
         return Err(Trouble::new(format!("`uniq` takes at most {MOST} values, and here are {}", items.len())));
@@ -233,7 +233,7 @@ fn chosen(values: &[Value], keep: Keep) -> Answer {
         [Value::List(list)] => list.items(),
         names => names,
     };
-    let names: Vec<String> = names.iter().map(to_text).collect();
+    let names: BTreeSet<String> = names.iter().map(to_text).collect();
     let mut entries = map(from)?.clone();
     entries.retain(|key, _| names.contains(key) == (keep == Keep::Named));
     Ok(Value::map(entries))

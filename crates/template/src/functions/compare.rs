@@ -2,17 +2,17 @@
 
 use std::cmp::Ordering;
 
-use super::{Function, MANY, quick, walk, wrong};
+use super::{Function, MANY, walk, wrong};
 use crate::error::Trouble;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     walk("eq", 1, MANY, |values| eq(values).map(Value::Bool)),
     walk("ne", 2, 2, |values| eq(values).map(|equal| Value::Bool(!equal))),
-    quick("lt", 2, 2, |values| Ok(Value::Bool(order(values)? == Ordering::Less))),
-    quick("le", 2, 2, |values| Ok(Value::Bool(order(values)? != Ordering::Greater && comparable(values)))),
-    quick("gt", 2, 2, |values| Ok(Value::Bool(order(values)? == Ordering::Greater))),
-    quick("ge", 2, 2, |values| Ok(Value::Bool(order(values)? != Ordering::Less && comparable(values)))),
+    walk("lt", 2, 2, |values| Ok(Value::Bool(order(values)? == Ordering::Less))),
+    walk("le", 2, 2, |values| Ok(Value::Bool(order(values)? != Ordering::Greater && comparable(values)))),
+    walk("gt", 2, 2, |values| Ok(Value::Bool(order(values)? == Ordering::Greater))),
+    walk("ge", 2, 2, |values| Ok(Value::Bool(order(values)? != Ordering::Less && comparable(values)))),
 ];
 
 /// Whether the first one equals any of the others.

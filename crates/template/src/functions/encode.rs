@@ -110,12 +110,10 @@ fn json_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// What the escaping functions work on: one text as it is, anything else as `print` writes it.
+/// What the escaping functions work on: what `print` writes, but nothing as actions write it.
 pub(super) fn joined(values: &[Value]) -> String {
-    match values {
-        [Value::Missing | Value::Nil] => "<nil>".to_owned(),
-        values => format::print(values),
-    }
+    let shown = |value: &Value| if value.is_nothing() { Value::text("<no value>") } else { value.clone() };
+    format::print(&values.iter().map(shown).collect::<Vec<_>>())
 }
 
 pub(super) fn html(text: &str) -> String {

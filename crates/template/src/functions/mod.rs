@@ -39,10 +39,12 @@ pub(crate) struct Function {
 /// How a function is run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Run {
-    /// In a time that does not depend on how large its arguments are.
+    /// In a time that does not depend on how large the lists and maps among its arguments are.
     Quick(fn(&[Value]) -> Answer),
     /// Walks through its arguments.
     Walk(fn(&[Value]) -> Answer),
+    /// Walks through its arguments with a regular expression.
+    Expression(fn(&[Value]) -> Answer),
     /// The first argument that is false, or the last one; no more are evaluated.
     And,
     /// The first argument that is true, or the last one; no more are evaluated.
@@ -60,6 +62,10 @@ const fn quick(name: &'static str, least: usize, most: usize, run: fn(&[Value]) 
 
 const fn walk(name: &'static str, least: usize, most: usize, run: fn(&[Value]) -> Answer) -> Function {
     Function { name, least, most, run: Run::Walk(run) }
+}
+
+const fn expression(name: &'static str, least: usize, most: usize, run: fn(&[Value]) -> Answer) -> Function {
+    Function { name, least, most, run: Run::Expression(run) }
 }
 
 const fn family(name: &'static str) -> Function {

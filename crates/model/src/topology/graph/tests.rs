@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::*;
-use crate::topology::{Host, Input, Kinds, read};
+use crate::topology::{Host, Input, Kinds, Templates, read};
 
 struct Everything;
 
@@ -30,6 +30,7 @@ fn graph(text: &str) -> Graph {
         source: None,
         host: &Everything,
         kinds: Kinds::builtin(),
+        templates: Templates::default(),
     };
     let outcome = read(&input);
     Graph::of(&outcome.lab.unwrap_or_else(|| panic!("{:?}", outcome.diagnostics)))

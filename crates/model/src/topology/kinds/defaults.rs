@@ -41,7 +41,7 @@ pub(in crate::topology) fn level(kind: &KindSpec, input: &Input<'_>) -> Spec {
     });
     put("link-apply-mode", apply.map(text));
     // What can be wrong with these was said when the kind was read.
-    let mut cx = Cx { input, report: Report::new(), lab: None };
+    let mut cx = Cx { input, report: Report::new(), lab: None, imported: 0 };
     node::read(&collection(Data::Map(fields)), &Path::Text(OF_KIND), &mut cx)
 }
 

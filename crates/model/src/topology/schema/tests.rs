@@ -7,11 +7,11 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use super::*;
-use crate::topology::Kinds;
 use crate::topology::diagnostic::Report;
 use crate::topology::kinds::OF_KIND;
 use crate::topology::reader::TABLES;
 use crate::topology::tree::{self, Data, Value};
+use crate::topology::{Kinds, Templates};
 
 fn as_json() -> Json {
     serde_json::to_value(schema()).unwrap()
@@ -196,6 +196,7 @@ fn tables() -> BTreeMap<String, BTreeSet<&'static str>> {
         source: None,
         host: &host,
         kinds: Kinds::builtin(),
+        templates: Templates::default(),
     });
     let unknown = outcome
         .diagnostics

@@ -340,20 +340,6 @@ fn many_nodes_under_a_large_default_are_refused() {
 }
 
 #[test]
-fn templates_and_variables_are_said_to_be_missing() {
-    let template = "name: grid\ntopology:\n  nodes:\n{{- range seq 1 4 }}\n    r{{ . }}: {}\n{{- end }}\n";
-    let (code, _, what) = only(template);
-    assert_eq!(code, Code::Template);
-    assert!(what.contains("not supported yet"), "{what}");
-
-    let text = file("{ a: { cmd: \"sh -c 'echo $$HOME $1 ${X}'\", env: { A: \"$B\" } } }", "[]");
-    let found = diagnostics(&text);
-    assert_eq!(found.len(), 1);
-    assert_eq!((found[0].code, found[0].severity), (Code::Substitution, Severity::Warning));
-    assert_eq!(found[0].label.as_deref(), Some("and in 1 more place"));
-}
-
-#[test]
 fn names_are_checked() {
     assert_eq!(only("topology: { nodes: { a: { kind: linux, runtime: namespace } } }").0, Code::Missing);
     assert_eq!(only("name:\ntopology: { nodes: { a: { kind: linux, runtime: namespace } } }").0, Code::Missing);

@@ -186,6 +186,7 @@ fn a_lab_of_another_name_has_other_mac_addresses() {
         source: None,
         host: &host,
         kinds: Kinds::builtin(),
+        templates: Templates::default(),
     };
     let other = read_as(&input, Some(&"other".parse().unwrap())).lab.unwrap();
     assert_eq!(other.name().as_str(), "other");

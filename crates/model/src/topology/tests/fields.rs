@@ -173,6 +173,7 @@ fn a_node_alone_has_no_lab_for_placeholders() {
             source: None,
             host: &host,
             kinds: Kinds::builtin(),
+            templates: Templates::default(),
         };
         crate::topology::read_node(&input, &"a".parse().unwrap())
     };

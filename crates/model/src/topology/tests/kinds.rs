@@ -252,8 +252,14 @@ fn kinds_of_other_files_are_used() {
     let text =
         file("{ r: { kind: acme, image: acme, runtime: docker }, a: }", "[{ endpoints: ['r:port3', 'a:eth1'] }]");
     let host = Paths(BTreeSet::new());
-    let input =
-        Input { text: text.as_bytes(), directory: Path::new("/labs"), source: None, host: &host, kinds: &kinds };
+    let input = Input {
+        text: text.as_bytes(),
+        directory: Path::new("/labs"),
+        source: None,
+        host: &host,
+        kinds: &kinds,
+        templates: Templates::default(),
+    };
     let lab = read(&input).lab.unwrap();
     assert_eq!(ends(&lab)[0], ("r:port3".to_owned(), "eth3".to_owned()));
     assert_eq!(node(&lab, "r").device.shell, ["acmesh"]);

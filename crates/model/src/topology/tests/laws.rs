@@ -123,7 +123,7 @@ proptest! {
         let mut parts = lab(&text).into_parts();
         let node = parts.nodes.values_mut().next().unwrap();
         node.cmd.clone_from(&words);
-        node.exec = vec![words.clone(), vec!["{{{".to_owned(), "\t\r\n'\"".to_owned()]];
+        node.exec = vec![words.clone(), vec!["{{{".to_owned(), "\t\r\n'\"".to_owned(), "$A ${B:-c} $$".to_owned()]];
         node.env = BTreeMap::from([("null".to_owned(), words.concat()), ("A b".to_owned(), "no".to_owned())]);
         node.hostname = "other".to_owned();
         (node.cpu_millis, node.memory_bytes, node.startup_delay) = (Some(1510), Some(64 << 20), 3);

@@ -6,9 +6,12 @@ pub(super) mod document;
 pub(super) mod stage;
 pub(super) mod vars;
 
+use std::collections::BTreeMap;
+
+use super::MAX_INHERITED;
 use super::diagnostic::{Code, Path, cut};
 use super::path::resolve;
-use super::reader::{Cx, Read};
+use super::reader::{At, Cx, Read};
 use super::tree::Value;
 use crate::check::{host_name, is_sysctl, is_variable};
 use crate::lab::{NetworkMode, RestartPolicy, RuntimeKind};
@@ -275,17 +278,12 @@ pub(super) struct EnvValue(pub(super) String);
 impl Read for EnvValue {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
-        if let Path::Key(_, name) = at {
-            if !is_variable(name) {
-                let message = format!("`{}` cannot be the name of a variable", cut(name));
-                cx.invalid(value, at, message, "a name is not empty and has no `=`");
-                return None;
-            }
-            if *name == "__IMPORT_ENVS" {
-                let message = "importing the caller's environment is not supported yet";
-                cx.report.warning(Code::IgnoredField, value.span, at, message);
-                return None;
-            }
+        if let Path::Key(_, name) = at
+            && !is_variable(name)
+        {
+            let message = format!("`{}` cannot be the name of a variable", cut(name));
+            cx.invalid(value, at, message, "a name is not empty and has no `=`");
+            return None;
         }
         if text.contains('\0') {
             cx.invalid(value, at, "a variable cannot hold a NUL character", "");
@@ -296,6 +294,24 @@ impl Read for EnvValue {
 
     fn empty() -> Option<Self> {
         Some(Self(String::new()))
+    }
+
+    /// `__IMPORT_ENVS: "true"` puts the caller's environment under what the map says itself.
+    fn complete(found: &mut BTreeMap<String, At<Self>>, at: &Path<'_>, cx: &mut Cx<'_>) {
+        let Some(import) = found.remove("__IMPORT_ENVS").filter(|import| import.value.0 == "true") else { return };
+        let variables = cx.input.host.variables();
+        let units = variables.iter().map(|(name, value)| 1 + (name.len() + value.len()) as u64 / 64);
+        cx.imported = cx.imported.saturating_add(units.sum());
+        if cx.imported > MAX_INHERITED {
+            let message = "the environments that are imported here are too large together";
+            cx.report.error(Code::TooLarge, import.span, at, message);
+            return;
+        }
+        for (name, value) in variables {
+            if is_variable(&name) && !value.contains('\0') {
+                found.entry(name).or_insert(At { value: Self(value), span: import.span });
+            }
+        }
     }
 }
 
