@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Severity, graph::Graph};
+use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Kinds, Severity, graph::Graph};
 use netloom_model::{Lab, NodeName};
 
 /// A target.
@@ -27,10 +27,14 @@ impl Host for Everything {
     fn home(&self) -> Option<PathBuf> {
         Some("/home/ada".into())
     }
+
+    fn content(&self, _: &Path) -> Result<String, String> {
+        Ok("A=1\n".to_owned())
+    }
 }
 
 fn input(text: &[u8]) -> Input<'_> {
-    Input { text, directory: Path::new("/labs"), source: None, host: &Everything }
+    Input { text, directory: Path::new("/labs"), source: None, host: &Everything, kinds: Kinds::builtin() }
 }
 
 /// A topology file: bytes to lab, with everything that is made of a lab.
