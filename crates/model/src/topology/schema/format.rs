@@ -52,6 +52,9 @@ pub(super) const FILE: &[Line] = &[
 const MGMT: &[Line] = &[
     line("network", Form::Text, "Name of the container network; `clab` unless given."),
     line("bridge", Form::Text, "Name of its Linux bridge."),
+    line("driver", Form::Choice(&["bridge", "macvlan"]), "What it is made of; a bridge unless given."),
+    line("macvlan-parent", Form::Text, "With `driver: macvlan`: the interface of the host below it."),
+    line("macvlan-aux", Form::Text, "With `driver: macvlan`: the host's own address on it, with prefix length."),
     line("ipv4-subnet", Form::Text, "IPv4 subnet, or `auto`; `172.20.20.0/24` unless given."),
     line("ipv4-gw", Form::Text, "IPv4 address of the gateway."),
     line("ipv4-range", Form::Text, "The part of the IPv4 subnet that addresses are taken from."),
@@ -147,6 +150,8 @@ pub(super) const NODE: &[Line] = &[
     line("ports", TEXTS, "Ports of the host that lead to ports of the node: `[address:]host:node[/protocol]`."),
     line("mgmt-ipv4", Form::Text, "IPv4 address on the management network; only at a node."),
     line("mgmt-ipv6", Form::Text, "IPv6 address on the management network; only at a node."),
+    line("mgmt_ipv4", Form::Text, "Old spelling of `mgmt-ipv4`."),
+    line("mgmt_ipv6", Form::Text, "Old spelling of `mgmt-ipv6`."),
     line(
         "env",
         TEXT_BY_KEY,
