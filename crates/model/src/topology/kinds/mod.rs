@@ -188,10 +188,11 @@ impl Read for Named {
         }
         let near = cx.report.nearest(&written, kinds.names());
         let message = format!("there is no kind `{}`", cut(name));
-        cx.report.error(Code::UnknownKind, value.span, at, message).help(match near {
+        let help = match &near {
             Some(near) => format!("did you mean `{near}`? {ADVICE}"),
             None => ADVICE.to_owned(),
-        });
+        };
+        cx.report.error(Code::UnknownKind, value.span, at, message).suggest(near).help(help);
         None
     }
 }

@@ -37,7 +37,7 @@ fn a_file_that_is_one_line_is_shown_around_the_mark() {
      4 | … n499: { kind: bridge }, x: { kind: linus } }
        |                                      ^^^^^
        = at: topology.nodes.x.kind
-       = help: did you mean `linux`?
+       = help: did you mean `linux`? `netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, or in `kinds/` beside the topology, adds one
 
     lab.clab.yml: 1 error
     "#);

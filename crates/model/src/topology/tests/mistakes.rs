@@ -86,7 +86,7 @@ fn mistakes() -> Vec<Mistake> {
             links("{ endpoints: ['a:eth1', 'b:eth1'], ipv4: [10.0.0.1/24, 10.0.0.2/24, 10.0.0.3/24] }"),
             Code::InvalidValue,
             5,
-            &["3 addresses", "2 ends"],
+            &["3 addresses", "takes 2"],
         ),
         ("memory in no unit", file("{ a: { memory: 1GGB } }", "[]"), Code::InvalidValue, 4, &["`1GGB`", "`512MB`"]),
         (
