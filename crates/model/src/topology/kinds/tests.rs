@@ -140,6 +140,7 @@ fn vendor_names_of_interfaces_become_those_of_the_kernel() {
         ("fortinet_fortigate", "port2", "eth1"),
         ("f5_bigip-ve", "1.2", "eth2"),
         ("mikrotik_ros", "ether2", "eth1"),
+        ("ciena_saos10", "1", "eth1"),
         ("cisco_c8000", "FH0_0_0_0", "FH0_0_0_0"),
         ("cisco_c8000", "HundredGigE0/0/0/3", "Hu0_0_0_3"),
     ] {
