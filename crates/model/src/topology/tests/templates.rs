@@ -239,6 +239,9 @@ fn what_is_wrong_with_what_a_template_makes_points_at_the_action() {
     insta::assert_snapshot!(Case::new(wrong).data("n: 2").said(), @r#"
     lab.clab.yml:10:37: error[unknown-node]: there is no node `r4`
         |
+      6 |     r{{ $i }}: {}
+        |     --------- `r1` is defined here
+      …
      10 |     - endpoints: ["r{{ $i }}:eth1", "r{{ add (mul $i 3) 1 }}:eth2"]
         |                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ produces `- endpoints: ["r1:eth1", "r4:eth2"]`
         = at: topology.links[0].endpoints[1]
@@ -246,6 +249,9 @@ fn what_is_wrong_with_what_a_template_makes_points_at_the_action() {
 
     lab.clab.yml:10:37: error[unknown-node]: there is no node `r7`
         |
+      6 |     r{{ $i }}: {}
+        |     --------- `r1` is defined here
+      …
      10 |     - endpoints: ["r{{ $i }}:eth1", "r{{ add (mul $i 3) 1 }}:eth2"]
         |                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ produces `- endpoints: ["r2:eth1", "r7:eth2"]`
         = at: topology.links[1].endpoints[1]
@@ -266,7 +272,7 @@ fn what_is_wrong_with_what_a_template_makes_points_at_the_action() {
      4 | {{ .nodes }}
        | ^^^^^^^^^^^^ produces `r1: { kind: linus }`
        = at: topology.nodes.r1.kind
-       = help: did you mean `linux`?
+       = help: did you mean `linux`? `netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, or in `kinds/` beside the topology, adds one
 
     lab.clab.yml: 1 error
     "#);
@@ -277,7 +283,7 @@ fn what_is_wrong_with_what_a_template_makes_points_at_the_action() {
      4 |     r1: { kind: {{ .kind }}, image: {{ .image }} }
        |                 ^^^^^^^^^^^ produces `r1: { kind: linus, image: <no value> }`
        = at: topology.nodes.r1.kind
-       = help: did you mean `linux`?
+       = help: did you mean `linux`? `netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, or in `kinds/` beside the topology, adds one
 
     lab.clab.yml:4:37: error[invalid-value]: image `<no value>` is not a name of an image
        |
@@ -338,7 +344,7 @@ fn what_is_wrong_with_the_value_of_a_variable_is_shown_where_the_variable_is_wri
      4 |     r1: { kind: $KIND, image: "${IMG:-}", memory: ${MEM}, cpu: x }
        |                 ^^^^^ produces `r1: { kind: linus, image: "", memory: $MEM, cpu: x }`
        = at: topology.nodes.r1.kind
-       = help: did you mean `linux`?
+       = help: did you mean `linux`? `netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, or in `kinds/` beside the topology, adds one
 
     lab.clab.yml:4:31: error[invalid-value]: image `` is not a name of an image
        |
