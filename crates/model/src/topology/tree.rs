@@ -7,6 +7,7 @@
 //! Aliases share the value that they name. Size and depth are counted as if they were copies, so that a file
 //! of nested aliases is refused while it is read.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
@@ -82,6 +83,44 @@ impl Value {
 
 /// Reads the text of one document. Returns nothing after a mistake that leaves no tree.
 pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
+    /// Comments that are set apart: each takes another reading.
+    const MOST: usize = 64;
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MOST {
+        match attempt(&text, report) {
+            // What was said before is said once only.
+            Attempt::Joined(at) => text = Cow::Owned(set_apart(&text, at)),
+            Attempt::Done(root) => return root,
+        }
+    }
+    report.error(
+        Code::Syntax,
+        Span { line: 1, column: 1, start: 0, len: 0 },
+        &Path::Root,
+        "comments need a space before their `#`",
+    );
+    None
+}
+
+/// What came of one reading.
+enum Attempt {
+    Done(Option<Rc<Value>>),
+    /// A comment follows a token without a space, at this byte: YAML does not have it, other readers take it.
+    Joined(usize),
+}
+
+/// The text with the `#` at a byte moved on by one, over the first character of the comment, so that nothing else moves.
+fn set_apart(text: &str, at: usize) -> String {
+    let (before, comment) = text.split_at(at);
+    let mut chars = comment.chars();
+    chars.next();
+    match chars.next().filter(|c| !matches!(c, '\n' | '\r')) {
+        Some(c) => format!("{before} #{:1$}{2}", "", c.len_utf8() - 1, chars.as_str()),
+        None => format!("{before} {}", comment.get(1..).unwrap_or_default()),
+    }
+}
+
+fn attempt(text: &str, report: &mut Report) -> Attempt {
     let options = granit_parser::options! {
         emit_unresolved_aliases: true,
         emit_comments: false,
@@ -90,15 +129,23 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
         Builder { text, report, stack: Vec::new(), anchors: HashMap::new(), root: None, documents: 0, merged: 0 };
     for next in Parser::new_from_str_with_options(text, options) {
         match next {
-            Ok((event, span)) => builder.event(event, convert(&span)).ok()?,
+            Ok((event, span)) => {
+                if builder.event(event, convert(&span)).is_err() {
+                    return Attempt::Done(None);
+                }
+            }
             Err(error) => {
+                let at = error.marker().byte_offset().filter(|at| text[*at..].starts_with('#'));
+                if let (ErrorKind::CommentNotSeparated, Some(at)) = (error.kind(), at) {
+                    return Attempt::Joined(at);
+                }
                 builder.syntax_error(&error);
-                return None;
+                return Attempt::Done(None);
             }
         }
     }
     let nothing = || Rc::new(Value::leaf(Span { line: 1, column: 1, start: 0, len: 0 }, Data::Null));
-    Some(builder.root.unwrap_or_else(nothing))
+    Attempt::Done(Some(builder.root.unwrap_or_else(nothing)))
 }
 
 /// The tree cannot be used; it has been said why.

@@ -78,3 +78,15 @@ fn images_and_runtimes_must_fit() {
     // An image that cannot be read is not a missing one.
     assert_eq!(only("name: t\ntopology: { nodes: { a: { kind: linux, image: [x] } } }").0, Code::WrongType);
 }
+
+#[test]
+fn a_comment_right_behind_a_bracket_is_one_and_moves_nothing() {
+    let text = "name: t\ntopology:\n  nodes:\n    a: {kind: linux, runtime: namespace}#é and ü\n    b: {kind: linux, runtime: namespace}#\n    c: {kind: linux, runtime: namespace, memory: 1GGB}#x\n  links:\n    - endpoints: [\"a:eth1\", \"b:eth1\"]#cable";
+    let found = diagnostics(text);
+    let [mistake] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((mistake.code, mistake.span.line, mistake.span.column), (Code::InvalidValue, 6, 50));
+    assert_eq!(&text[mistake.span.start..][..4], "1GGB");
+    assert_eq!(lab(&text.replace("1GGB", "1GB")).links().len(), 1);
+    let many = "    - endpoints: [\"a:eth1\", \"b:eth1\"]#\n".repeat(1000);
+    assert_eq!(diagnostics(&format!("name: t\ntopology:\n  links:\n{many}")).last().unwrap().code, Code::Syntax);
+}
