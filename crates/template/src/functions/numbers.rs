@@ -26,6 +26,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     quick("math.Pow", 2, 2, power),
     walk("seq", 1, 3, sequence),
     walk("math.Seq", 1, 3, sequence),
+    walk("until", 1, 1, until),
+    walk("untilStep", 3, 3, until),
+    quick("add1", 1, 1, |values| Ok(to_int(&values[0])?.wrapping_add(1).into())),
     quick("math.Abs", 1, 1, absolute),
     quick("math.Ceil", 1, 1, |values| Ok(to_float(&values[0])?.ceil().into())),
     quick("math.Floor", 1, 1, |values| Ok(to_float(&values[0])?.floor().into())),
@@ -115,11 +118,52 @@ fn sequence(values: &[Value]) -> Answer {
     if step == 0 {
         return Ok(Value::list(Vec::new()));
     }
-    let count = (end - start).abs() / step + 1;
+    walked(start, if end < start { -step } else { step }, (end - start).abs() / step + 1)
+}
+
+fn walked(start: i128, step: i128, count: i128) -> Answer {
     if count > MAX_SEQUENCE {
         return Err(Trouble::new(format!("this sequence has {count} numbers; at most {MAX_SEQUENCE} are possible")));
     }
-    let step = if end < start { -step } else { step };
     let number = |index: i128| Value::Int(i64::try_from(start + index * step).unwrap_or(i64::MAX));
     Ok(Value::list((0..count).map(number).collect()))
+}
+
+/// `until end`, `untilStep start end step`, of older files: from 0, or the start, to just before the end; nothing where the
+/// step leads away from it.
+fn until(values: &[Value]) -> Answer {
+    let numbers = values.iter().map(to_int).collect::<Result<Vec<i64>, _>>()?;
+    let (start, end, step) = match numbers.as_slice() {
+        [start, end, step] => (i128::from(*start), i128::from(*end), i128::from(*step)),
+        numbers => {
+            let end = i128::from(numbers.first().copied().unwrap_or(0));
+            (0, end, end.signum())
+        }
+    };
+    if step == 0 || (end - start).signum() != step.signum() {
+        return Ok(Value::list(Vec::new()));
+    }
+    walked(start, step, ((end - start).abs() + step.abs() - 1) / step.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn until_stops_before_the_end() {
+        let given = |values: &[i64]| {
+            let values: Vec<Value> = values.iter().map(|value| Value::Int(*value)).collect();
+            until(&values).unwrap()
+        };
+        let list = |numbers: &[i64]| Value::list(numbers.iter().map(|number| Value::Int(*number)).collect());
+        assert_eq!(given(&[3]), list(&[0, 1, 2]));
+        assert_eq!(given(&[-2]), list(&[0, -1]));
+        assert_eq!(given(&[0]), list(&[]));
+        assert_eq!(given(&[1, 6, 2]), list(&[1, 3, 5]));
+        assert_eq!(given(&[6, 1, -2]), list(&[6, 4, 2]));
+        assert_eq!(given(&[1, 6, -1]), list(&[]));
+        assert_eq!(given(&[1, 6, 0]), list(&[]));
+        assert!(until(&[Value::Int(i64::MAX)]).is_err());
+    }
 }
