@@ -90,7 +90,8 @@ pub struct Certificate {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Component {
-    /// Where it is put, for example `A` or `1`.
+    /// Where it is put, for example `A` or `1`; empty for the only one of a device.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub slot: String,
     /// What it is.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]

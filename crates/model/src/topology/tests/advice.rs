@@ -157,12 +157,6 @@ topology:
         = at: topology.nodes.b.certificate.validity-duration
         = help: write for example `24h`, `90m` or `1h30m`
 
-    lab.clab.yml:24:20: error[missing]: `slot` is missing in `components[0]`
-        |
-     24 |       components: [{ type: cpm-1 }]
-        |                    ^^^^^^^^^^^^^^^
-        = at: topology.nodes.b.components[0]
-
     lab.clab.yml:27:13: error[invalid-value]: here are 3 addresses, and the link takes 2
         |
      27 |       ipv4: [10.0.0.1/24, 10.0.0.2/24, 10.0.0.3/24]
@@ -170,7 +164,7 @@ topology:
         = at: topology.links[0].ipv4
         = help: one address per end, in their order; `""` for an end without
 
-    lab.clab.yml: 18 errors, 2 warnings
+    lab.clab.yml: 17 errors, 2 warnings
     "#);
 }
 

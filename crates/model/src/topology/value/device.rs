@@ -175,7 +175,7 @@ impl Read for Component {
         let env: BTreeMap<String, EnvValue> =
             get(entries, "env").map(|env| Merged::read(env, &at.key("env"), cx).values()).unwrap_or_default();
         Some(Self {
-            slot: required((value, entries), "slot", at, cx)?,
+            slot: optional(entries, "slot", at, cx).unwrap_or_default(),
             card: optional(entries, "type", at, cx),
             env: env.into_iter().map(|(key, value)| (key, value.0)).collect(),
             sfm: optional(entries, "sfm", at, cx),
