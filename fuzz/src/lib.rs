@@ -7,14 +7,16 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use netloom_model::topology::{self, Colour, Diagnostic, Host, Input, Kinds, Severity, graph::Graph};
+use netloom_model::topology::{
+    self, Colour, Diagnostic, Files, Host, Input, Kinds, Severity, TemplateFile, Templates, graph::Graph,
+};
 use netloom_model::{Lab, NodeName};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name.
-pub const TARGETS: [(&str, Target); 2] = [("topology", topology), ("node", node)];
+pub const TARGETS: [(&str, Target); 3] = [("topology", topology), ("node", node), ("template", template)];
 
 /// A host that has every file.
 struct Everything;
@@ -31,10 +33,20 @@ impl Host for Everything {
     fn content(&self, _: &Path) -> Result<String, String> {
         Ok("A=1\n".to_owned())
     }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        match name {
+            "LAB" => Some("lab".to_owned()),
+            "TRAP" => Some("a: b # ${LAB}\n  - {{ $LAB".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
 }
 
 fn input(text: &[u8]) -> Input<'_> {
-    Input { text, directory: Path::new("/labs"), source: None, host: &Everything, kinds: Kinds::builtin() }
+    let (directory, kinds, templates) = (Path::new("/labs"), Kinds::builtin(), Templates::default());
+    Input { text, directory, source: None, host: &Everything, kinds, templates }
 }
 
 /// A topology file: bytes to lab, with everything that is made of a lab.
@@ -51,6 +63,22 @@ pub fn topology(bytes: &[u8]) {
     assert!(made.is_ok(), "a lab of the reader is no lab: {made:?}");
 }
 
+/// A template, its variables replaced: the text that comes of it, and what is said of it.
+pub fn template(bytes: &[u8]) {
+    let data = b"n: 3\nname: lab\nlist: [a, b, 7]\nlab: { spines: 2, f: 1.5, yes: true, none: null }\n";
+    let Ok(data) = topology::read_vars(data) else { return };
+    let files = [TemplateFile {
+        name: "leaf.gotmpl".into(),
+        path: "clab_templates/leaf.gotmpl".into(),
+        text: "leaf{{ .n }}: {}\n".into(),
+    }];
+    let input = Input { templates: Templates { data: Some(&data), files: &files }, ..input(bytes) };
+    let rendered = topology::rendered(&input);
+    check(&rendered.diagnostics, bytes, rendered.text.is_some());
+    let outcome = topology::read(&input);
+    check(&outcome.diagnostics, bytes, outcome.lab.is_some());
+}
+
 /// The fields of one node.
 pub fn node(bytes: &[u8]) {
     let name: NodeName = "n".parse().expect("a name");
@@ -64,7 +92,10 @@ fn check(diagnostics: &[Diagnostic], text: &[u8], result: bool) {
     assert_ne!(result, error, "a result comes exactly when there is no error: {diagnostics:?}");
     let mut said = HashSet::new();
     for found in diagnostics {
-        for span in std::iter::once(found.span).chain(found.notes.iter().map(|note| note.span)) {
+        // What is about a template that is called is about another text.
+        let own = found.file.is_none().then_some(found.span);
+        let notes = found.notes.iter().filter(|note| note.file.is_none()).map(|note| note.span);
+        for span in own.into_iter().chain(notes) {
             // What is missing may be missed behind the last byte.
             assert!(span.start + span.len <= text.len() + 1, "outside of the text: {found:?}");
             assert!(span.line >= 1 && span.column >= 1, "lines and columns count from 1: {found:?}");
@@ -75,7 +106,8 @@ fn check(diagnostics: &[Diagnostic], text: &[u8], result: bool) {
     for colour in [Colour::Never, Colour::Always] {
         let _ = topology::render(diagnostics, "fuzzed.clab.yml", text, colour);
     }
-    for marked in topology::marked(diagnostics, "fuzzed.clab.yml", text) {
+    let files = Files { name: "fuzzed.clab.yml", text, templates: &[] };
+    for marked in topology::marked(diagnostics, &files) {
         assert!(marked.range.start <= marked.range.end, "ends before it begins: {marked:?}");
     }
 }

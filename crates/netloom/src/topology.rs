@@ -128,13 +128,18 @@ impl Reading {
     pub(crate) fn rendered(&self) -> String {
         let colour = if output::coloured() { Colour::Always } else { Colour::Never };
         let name = self.shown.display().to_string();
-        let files = Files { name: &name, text: &self.text, templates: &self.files };
-        topology::render_files(&self.diagnostics, &files, colour)
+        topology::render_files(&self.diagnostics, &self.all(&name), colour)
+    }
+
+    /// The files that the diagnostics are about.
+    fn all<'a>(&'a self, name: &'a str) -> Files<'a> {
+        Files { name, text: &self.text, templates: &self.files }
     }
 
     /// The diagnostics as editors want them.
     pub(crate) fn marked(&self) -> Vec<Marked> {
-        topology::marked(&self.diagnostics, &self.shown.display().to_string(), &self.text)
+        let name = self.shown.display().to_string();
+        topology::marked(&self.diagnostics, &self.all(&name))
     }
 
     /// Takes warnings for errors.

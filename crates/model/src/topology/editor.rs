@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::diagnostic::{Code, Diagnostic, Severity, Span};
+use super::render::Files;
 
 /// A diagnostic for an editor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,18 +62,29 @@ pub struct Position {
     pub character: usize,
 }
 
-/// All diagnostics with their places in `text`, the content that was read from the file of this name.
-pub fn marked(diagnostics: &[Diagnostic], file: &str, text: &[u8]) -> Vec<Marked> {
-    let spans = diagnostics
-        .iter()
-        .flat_map(|found| std::iter::once(found.span).chain(found.notes.iter().map(|note| note.span)));
-    let places = Places::of(text, spans);
+/// All diagnostics, each with its place in the file that it is about: the topology, or a template that it calls.
+pub fn marked(diagnostics: &[Diagnostic], files: &Files<'_>) -> Vec<Marked> {
+    let mut spans: BTreeMap<Option<&str>, Vec<Span>> = BTreeMap::new();
+    for found in diagnostics {
+        spans.entry(found.file.as_deref()).or_default().push(found.span);
+        for note in &found.notes {
+            spans.entry(note.file.as_deref()).or_default().push(note.span);
+        }
+    }
+    let text = |file: Option<&str>| match file {
+        None => files.text,
+        Some(path) => files.templates.iter().find(|own| own.path == path).map_or(&[][..], |own| own.text.as_bytes()),
+    };
+    let places: BTreeMap<Option<&str>, Places> =
+        spans.into_iter().map(|(file, spans)| (file, Places::of(text(file), spans.into_iter()))).collect();
+    let name = |file: &Option<String>| file.as_deref().unwrap_or(files.name).to_owned();
+    let range = |file: &Option<String>, span: Span| places[&file.as_deref()].range(span);
     let one = |found: &Diagnostic| Marked {
-        file: file.to_owned(),
+        file: name(&found.file),
         severity: found.severity,
         code: found.code,
         message: found.message.clone(),
-        range: places.range(found.span),
+        range: range(&found.file, found.span),
         path: found.path.clone(),
         label: found.label.clone(),
         help: found.help.clone(),
@@ -81,9 +93,9 @@ pub fn marked(diagnostics: &[Diagnostic], file: &str, text: &[u8]) -> Vec<Marked
             .notes
             .iter()
             .map(|note| Related {
-                file: file.to_owned(),
+                file: name(&note.file),
                 message: note.message.clone(),
-                range: places.range(note.span),
+                range: range(&note.file, note.span),
             })
             .collect(),
     };

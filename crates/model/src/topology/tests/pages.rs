@@ -69,7 +69,8 @@ fn the_example_for_editors_is_what_is_printed() {
     let found = diagnostics(text);
     let json = PAGE.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
     let documented: serde_json::Value = serde_json::from_str(json).unwrap();
-    let printed = serde_json::to_value(crate::topology::marked(&found, "lab.clab.yml", text.as_bytes())).unwrap();
+    let files = crate::topology::Files { name: "lab.clab.yml", text: text.as_bytes(), templates: &[] };
+    let printed = serde_json::to_value(crate::topology::marked(&found, &files)).unwrap();
     assert_eq!(printed, documented);
     let people = PAGE.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
     assert_eq!(shown(text.as_bytes(), &found), people);

@@ -331,6 +331,11 @@ fn what_is_wrong_in_a_called_template_is_shown_in_its_file() {
     "#);
     let found = case.with(read).diagnostics;
     assert_eq!(found[0].file.as_deref(), Some("clab_templates/leaf.gotmpl"));
+    let files = Files { name: "lab.clab.yml", text: case.text.as_bytes(), templates: &case.files };
+    let marked = crate::topology::marked(&found, &files);
+    let place = |range: crate::topology::Range| (range.start.line, range.start.character);
+    assert_eq!((marked[0].file.as_str(), place(marked[0].range)), ("clab_templates/leaf.gotmpl", (1, 4)));
+    assert_eq!((marked[0].related[0].file.as_str(), place(marked[0].related[0].range)), ("lab.clab.yml", (3, 4)));
 }
 
 #[test]
