@@ -216,9 +216,13 @@ impl Builder<'_> {
                         return Ok(());
                     }
                     // A key is what is written, also `null` and `~`.
-                    let value = Rc::new(Value::leaf(span, Data::Text(text.into_owned())));
-                    self.remember(anchor, &value);
-                    return self.place(value);
+                    let text = text.into_owned();
+                    if anchor != 0 {
+                        self.remember(anchor, &Rc::new(Value::leaf(span, Data::Text(text.clone()))));
+                    }
+                    let key = self.new_key(text, span);
+                    self.put_key(key);
+                    return Ok(());
                 }
                 let data = if is_null { Data::Null } else { Data::Text(text.into_owned()) };
                 let value = Rc::new(Value { quoted: !plain, ..Value::leaf(span, data) });
@@ -290,28 +294,39 @@ impl Builder<'_> {
         self.place(value)
     }
 
-    fn new_key(&mut self, value: &Value) -> Key {
-        let span = value.span;
+    /// The key that an alias, a list or a map in the place of one is.
+    fn key_of(&mut self, value: &Value) -> Key {
         let Data::Text(text) = &value.data else {
             let message = format!("a key must be a text, and this is {}", value.describe());
             if !matches!(value.data, Data::Broken) {
                 let here = self.here(None);
                 self.report
-                    .error(Code::WrongType, span, &Path::Text(&here), message)
+                    .error(Code::WrongType, value.span, &Path::Text(&here), message)
                     .help("if this is meant as a text, put it in quotes");
             }
             return Key::Refused;
         };
+        self.new_key(text.clone(), value.span)
+    }
+
+    fn new_key(&mut self, text: String, span: Span) -> Key {
         let Some(Frame { open: Open::Map { entries, keys, .. }, .. }) = self.stack.last_mut() else {
             return Key::Refused;
         };
-        let Some(first) = keys.find(entries, text) else { return Key::Is(text.clone(), span) };
-        let here = self.here(Some(text));
+        let Some(first) = keys.find(entries, &text) else { return Key::Is(text, span) };
+        let here = self.here(Some(&text));
         self.report
-            .error(Code::DuplicateKey, span, &Path::Text(&here), format!("`{}` is already in this map", cut(text)))
+            .error(Code::DuplicateKey, span, &Path::Text(&here), format!("`{}` is already in this map", cut(&text)))
             .label("the second one")
             .note(first, "the first one");
         Key::Refused
+    }
+
+    /// Puts the key where its value will look for it.
+    fn put_key(&mut self, key: Key) {
+        if let Some(Frame { open: Open::Map { key: slot, .. }, .. }) = self.stack.last_mut() {
+            *slot = key;
+        }
     }
 
     /// The way to the place that is being read.
@@ -331,10 +346,8 @@ impl Builder<'_> {
     fn place(&mut self, value: Rc<Value>) -> Result<(), Stop> {
         let is_key = matches!(self.stack.last(), Some(Frame { open: Open::Map { key: Key::Wanted, .. }, .. }));
         if is_key {
-            let key = self.new_key(&value);
-            if let Some(Frame { open: Open::Map { key: slot, .. }, .. }) = self.stack.last_mut() {
-                *slot = key;
-            }
+            let key = self.key_of(&value);
+            self.put_key(key);
             return Ok(());
         }
         let Some(frame) = self.stack.last_mut() else {
