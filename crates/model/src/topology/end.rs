@@ -1,8 +1,8 @@
 //! Ends of links: `node:interface`, or a map with addresses.
 
 use super::diagnostic::{Code, Path, Span, cut};
+use super::facts::Facts;
 use super::link::Links;
-use super::node::Facts;
 use super::reader::{At, Cx, Field, Merged, Read, Table, get};
 use super::tree::{Data, Entry, Value};
 use super::value::digits;
@@ -11,7 +11,7 @@ use crate::check::RESERVED_INTERFACES;
 use crate::interface::Interface;
 use crate::kind::Shape;
 use crate::lab::{Endpoint, NetworkMode, RuntimeKind, Vars};
-use crate::name::{Invalid, Ipv4Net, Ipv6Net, Kind, Mac, Mtu, NodeName};
+use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
 
 pub(super) const END: Table =
     Table { what: "endpoint", acted: &["node", "interface", "mac", "ipv4", "ipv6", "vars"], later: &[] };
@@ -30,11 +30,17 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn label(&self) -> String {
         let node = self.at.node().map_or("host", NodeName::as_str);
-        format!("{node}:{}", self.interface)
+        [node, ":", self.interface.display()].concat()
     }
 }
 
-impl Links<'_> {
+/// What an end is at, and what is known of the node that it names.
+struct Place<'n> {
+    endpoint: Endpoint,
+    facts: Option<&'n Facts>,
+}
+
+impl<'n> Links<'n> {
     /// `node:interface`, split at the first colon.
     pub(super) fn brief_end(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
         const HELP: &str = "write `node:interface`, for example `r1:eth1`";
@@ -61,8 +67,8 @@ impl Links<'_> {
                 .help(HELP);
             return None;
         }
-        let endpoint = self.endpoint(node, value.span, at, cx)?;
-        self.finish_end(endpoint, interface, value.span, at, cx)
+        let place = self.endpoint(node, value.span, at, cx)?;
+        place.finish(interface, value.span, at, cx)
     }
 
     /// `{ node, interface, mac, ipv4, ipv6 }`.
@@ -93,9 +99,9 @@ impl Links<'_> {
             found.and_then(|value| Some((value, cx.text(value, &at.key(key))?)))
         };
         let (node, interface) = (required("node"), required("interface"));
-        let endpoint = node.and_then(|(value, text)| self.endpoint(text, value.span, &at.key("node"), cx));
+        let place = node.and_then(|(value, text)| self.endpoint(text, value.span, &at.key("node"), cx));
         let (at_interface, (value, text)) = (at.key("interface"), interface?);
-        let mut draft = self.finish_end(endpoint?, text, value.span, &at_interface, cx)?;
+        let mut draft = place?.finish(text, value.span, &at_interface, cx)?;
         if let Some(At { value: mac, span }) = mac {
             if let Some(first) = self.macs.insert(mac, span) {
                 cx.report
@@ -111,9 +117,9 @@ impl Links<'_> {
     }
 
     /// What the name of an end's node stands for.
-    fn endpoint(&mut self, name: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Endpoint> {
+    fn endpoint(&self, name: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Place<'n>> {
         match name {
-            "host" => return Some(Endpoint::Host),
+            "host" => return Some(Place { endpoint: Endpoint::Host, facts: None }),
             "mgmt-net" | "macvlan" => {
                 cx.report
                     .error(Code::UnknownNode, span, at, format!("`{name}` is no node, but a type of links"))
@@ -122,11 +128,11 @@ impl Links<'_> {
             }
             _ => {}
         }
-        let Some(Facts { kind, .. }) = self.nodes.facts.get(name) else {
-            let nearest = cx.report.nearest(name, self.nodes.facts.keys().map(String::as_str));
+        let Some(facts) = self.nodes.facts.get(name) else {
+            let nearest = cx.report.nearest(name, self.nodes.facts.names());
             let error = cx.report.error(Code::UnknownNode, span, at, format!("there is no node `{}`", cut(name)));
-            if let Some((near, Facts { key, .. })) =
-                nearest.as_deref().and_then(|near| self.nodes.facts.get_key_value(near))
+            if let Some(near) = nearest.as_deref()
+                && let Some(Facts { key, .. }) = self.nodes.facts.get(near)
             {
                 error.note(*key, format!("`{}` is defined here", cut(near)));
             }
@@ -134,24 +140,21 @@ impl Links<'_> {
             return None;
         };
         // A name that is wrong was said where the node is.
-        let node: NodeName = name.parse().ok()?;
-        Some(match kind.as_ref().map(Kind::shape) {
+        let node = facts.name.clone()?;
+        let endpoint = match facts.shape() {
             Some(Shape::Host) => Endpoint::Host,
             Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(node),
             Some(Shape::Runs | Shape::External) | None => Endpoint::Node(node),
-        })
+        };
+        Some(Place { endpoint, facts: Some(facts) })
     }
+}
 
-    fn finish_end(
-        &self,
-        endpoint: Endpoint,
-        interface: &str,
-        span: Span,
-        at: &Path<'_>,
-        cx: &mut Cx<'_>,
-    ) -> Option<Draft> {
-        let facts = endpoint.node().and_then(|node| self.nodes.facts.get(node.as_str()));
-        let kind = facts.and_then(|facts| cx.input.kinds.get(facts.kind.as_ref()?));
+impl Place<'_> {
+    /// The end with this interface there.
+    fn finish(self, interface: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+        let Place { endpoint, facts } = self;
+        let kind = facts.and_then(|facts| facts.known.as_deref());
         let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) else {
             return draft(endpoint, interface, span, at, cx);
         };
@@ -159,7 +162,7 @@ impl Links<'_> {
             matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt))
                 && facts.network_mode == NetworkMode::Default
         });
-        let node = endpoint.node().map(NodeName::to_string).unwrap_or_default();
+        let node = endpoint.node().map_or("", NodeName::as_str);
         if interface == kind.management() && managed {
             let message = format!("`{interface}` of node `{node}` is its management interface");
             let help = match kind.interfaces.as_ref().and_then(|rule| rule.example.as_ref()) {

@@ -1,6 +1,6 @@
 //! Links: brief and extended, their ends, and that no two want the same interface or MAC address.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
 
 use super::diagnostic::{Code, Path, Span};
 use super::end::{Draft, draft, vars};
@@ -10,7 +10,7 @@ use super::reader::{At, Cx, Field, Merged, Read, get};
 use super::tree::{Data, Entry, Value};
 use crate::kind::Shape;
 use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, Vars, derived_mac};
-use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NodeName};
+use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
 
 struct DraftLink {
     a: Draft,
@@ -19,6 +19,12 @@ struct DraftLink {
     labels: BTreeMap<String, String>,
     kind: LinkKind,
     vars: Vars,
+}
+
+impl DraftLink {
+    fn ends(&self) -> impl Iterator<Item = &Draft> {
+        std::iter::once(&self.a).chain(&self.b)
+    }
 }
 
 /// A link as it stands in the file.
@@ -245,59 +251,65 @@ impl<'n> Links<'n> {
             Endpoint::Bridge(bridge) => bridge.inner_bridge().and_then(|(_, node)| node.parse().ok()),
             Endpoint::Host | Endpoint::Remote(_) => None,
         };
-        let whose = owner.as_ref().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
-        let interface = draft.interface.kernel().clone();
-        let same = self.nodes.facts.get(interface.as_str()).filter(|_| owner.is_none());
-        if let Some(bridge) = same.filter(|facts| facts.kind.as_ref().map(Kind::shape) == Some(Shape::Bridge)) {
+        let interface = draft.interface.kernel();
+        if owner.is_none()
+            && let Some(bridge) = self.nodes.facts.get(interface.as_str())
+            && bridge.shape() == Some(Shape::Bridge)
+        {
             let message = format!("`{interface}` is a bridge of this lab, so no link can have that name on the host");
             cx.report
                 .error(Code::DuplicateInterface, draft.span, at, message)
                 .note(bridge.key, "the bridge is defined here");
         }
-        if let Some(first) = self.interfaces.get(&(owner.clone(), interface.clone())) {
-            let message = format!("interface `{}` of {whose} has a link already", draft.interface);
-            cx.report
-                .error(Code::DuplicateInterface, draft.span, at, message)
-                .label("the second link")
-                .note(*first, "the first link");
-            return;
+        match self.interfaces.entry((owner, interface.clone())) {
+            hash_map::Entry::Occupied(first) => {
+                let whose =
+                    first.key().0.as_ref().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
+                let message = format!("interface `{}` of {whose} has a link already", draft.interface);
+                cx.report
+                    .error(Code::DuplicateInterface, draft.span, at, message)
+                    .label("the second link")
+                    .note(*first.get(), "the first link");
+            }
+            hash_map::Entry::Vacant(free) => {
+                free.insert(draft.span);
+            }
         }
-        self.interfaces.insert((owner, interface), draft.span);
     }
 
     /// The links with all MAC addresses. Only of a file without errors.
     pub(super) fn finish(self, lab: &LabName) -> Vec<Link> {
-        let mut taken: BTreeSet<Mac> = self.macs.keys().copied().collect();
+        let mut taken: HashSet<Mac> = self.macs.keys().copied().collect();
+        taken.reserve(2 * self.drafts.len());
         // By name, not by position, so that moving a link within the file does not change addresses.
-        let mut labels: Vec<String> = self
+        let mut unnamed: Vec<(String, usize)> = self
             .drafts
             .iter()
-            .flat_map(|link| std::iter::once(&link.a).chain(&link.b))
-            .filter(|end| end.mac.is_none())
-            .map(Draft::label)
+            .flat_map(DraftLink::ends)
+            .enumerate()
+            .filter(|(_, end)| end.mac.is_none())
+            .map(|(index, end)| (end.label(), index))
             .collect();
-        labels.sort_unstable();
-        let derived: HashMap<String, Mac> = labels
+        unnamed.sort_unstable();
+        let mut derived: Vec<(usize, Mac)> = unnamed
             .into_iter()
-            .map(|label| {
+            .map(|(label, index)| {
                 let mut attempts = (0..u32::MAX).map(|attempt| derived_mac(lab, &label, attempt));
                 // 2^24 addresses for fewer than a million ends.
                 let mac = attempts.find(|mac| taken.insert(*mac)).expect("a free one is found long before");
-                (label, mac)
+                (index, mac)
             })
             .collect();
-        let finish = |draft: Draft| {
-            let mac = draft.mac.unwrap_or_else(|| derived[&draft.label()]);
+        derived.sort_unstable_by_key(|(index, _)| *index);
+        let mut derived = derived.into_iter().map(|(_, mac)| mac);
+        let mut finish = |draft: Draft| {
+            let mac = draft.mac.or_else(|| derived.next()).expect("each end without one has been given one");
             let Draft { at, interface, ipv4, ipv6, vars, .. } = draft;
             End { at, interface, mac, ipv4, ipv6, vars }
         };
-        let link = |DraftLink { a, b, mtu, labels, kind, vars }| Link {
-            a: finish(a),
-            b: b.map(finish),
-            mtu,
-            labels,
-            kind,
-            vars,
+        let link = |DraftLink { a, b, mtu, labels, kind, vars }| {
+            let a = finish(a);
+            Link { a, b: b.map(&mut finish), mtu, labels, kind, vars }
         };
         self.drafts.into_iter().map(link).collect()
     }

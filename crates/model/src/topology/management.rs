@@ -1,11 +1,10 @@
 //! `mgmt`: the management network of the lab.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::addresses::Written;
 use super::diagnostic::{Code, Path, Span, cut};
-use super::node::Facts;
+use super::facts::{AllFacts, Facts};
 use super::reader::{At, Cx, Field, Merged, Read, Table, get, optional};
 use super::tree::{Data, Entry, Value};
 use crate::lab::{Family, Management, ManagementDriver, RuntimeKind};
@@ -83,9 +82,9 @@ fn driver(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> ManagementDriver
 }
 
 /// Says it if no node of the lab can be on the network.
-pub(super) fn say_unused(span: Span, facts: &BTreeMap<String, Facts>, cx: &mut Cx<'_>) {
+pub(super) fn say_unused(span: Span, facts: &AllFacts, cx: &mut Cx<'_>) {
     let managed = |facts: &Facts| matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt));
-    if !facts.values().any(managed) {
+    if !facts.iter().any(managed) {
         let message = "the management network needs nodes with `runtime: docker`, and this lab has none";
         cx.report.warning(Code::IgnoredField, span, &Path::Root.key("mgmt"), message).label("has no effect");
     }

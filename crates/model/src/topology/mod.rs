@@ -19,6 +19,7 @@ mod diagnostic;
 mod editor;
 mod end;
 mod env_file;
+mod facts;
 pub mod generate;
 pub mod graph;
 mod kinds;

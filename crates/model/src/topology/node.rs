@@ -11,6 +11,7 @@ use super::addresses::Addresses;
 use super::bind::BindSpec;
 use super::complete::Completion;
 use super::diagnostic::{Code, Path, Span, cut};
+use super::facts::{AllFacts, Facts};
 use super::kinds::{self, KindSpec, Named};
 use super::nearest::edits;
 use super::order::Waits;
@@ -203,17 +204,6 @@ pub(super) fn read_level(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec 
     spec
 }
 
-/// What links have to know of a node, also of one that has mistakes.
-#[derive(Debug, Clone)]
-pub(super) struct Facts {
-    /// Unknown if the file does not say it rightly.
-    pub(super) kind: Option<Kind>,
-    pub(super) runtime: Option<RuntimeKind>,
-    pub(super) network_mode: NetworkMode,
-    /// Where its name stands.
-    pub(super) key: Span,
-}
-
 /// All nodes of a file.
 #[derive(Default)]
 #[expect(clippy::struct_field_names, reason = "the nodes among what is known of them")]
@@ -221,7 +211,7 @@ pub(super) struct Nodes {
     /// The nodes that are right.
     pub(super) nodes: BTreeMap<NodeName, Node>,
     /// All names, right or wrong.
-    pub(super) facts: BTreeMap<String, Facts>,
+    pub(super) facts: AllFacts,
     /// Who waits for whom.
     pub(super) waits: Waits,
     /// Addresses on the management network.
@@ -253,9 +243,8 @@ impl Levels {
         });
         self.inherit(&mut spec, cx);
         self.check_group(&spec, at, cx);
-        let facts = facts(&spec, entry.key_span);
-        let kind = facts.kind.clone();
-        nodes.facts.insert(entry.key.clone(), facts);
+        let kind = spec.kind.get().map(|named| named.kind.clone());
+        nodes.facts.insert(&entry.key, facts(name.as_ref().ok(), &spec, entry.key_span, cx));
         if spec.kind.get().is_none() && !spec.kind.is_broken() {
             cx.report
                 .error(Code::Missing, entry.key_span, at, format!("node `{}` has no kind", cut(&entry.key)))
@@ -383,10 +372,13 @@ fn is_slip(group: &str, defined: &str) -> bool {
     digits(group) == digits(defined) && edits(&letters(group), &letters(defined)) <= 2
 }
 
-fn facts(spec: &Spec, key: Span) -> Facts {
+fn facts(name: Option<&NodeName>, spec: &Spec, key: Span, cx: &Cx<'_>) -> Facts {
     let image = spec.image.get().map(|_| RuntimeKind::Docker);
+    let kind = spec.kind.get().map(|named| named.kind.clone());
     Facts {
-        kind: spec.kind.get().map(|named| named.kind.clone()),
+        name: name.cloned(),
+        known: kind.as_ref().and_then(|kind| cx.input.kinds.shared(kind)),
+        kind,
         runtime: spec.runtime.get().copied().or(image),
         network_mode: spec.network_mode.get().cloned().unwrap_or_default(),
         key,

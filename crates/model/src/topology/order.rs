@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::diagnostic::{Code, Path, Span, cut};
-use super::node::{Facts, Spec};
+use super::facts::AllFacts;
+use super::node::Spec;
 use super::reader::Cx;
 use crate::circle;
 use crate::lab::Stage;
@@ -70,12 +71,12 @@ impl Waits {
     }
 
     /// Says what cannot be.
-    pub(super) fn check(&self, facts: &BTreeMap<String, Facts>, cx: &mut Cx<'_>) {
+    pub(super) fn check(&self, facts: &AllFacts, cx: &mut Cx<'_>) {
         for wait in &self.all {
             let (node, stage) = &wait.what;
-            if !facts.contains_key(&**node) {
+            if facts.get(node).is_none() {
                 let path = wait.path();
-                let nearest = cx.report.nearest(node, facts.keys().map(String::as_str));
+                let nearest = cx.report.nearest(node, facts.names());
                 let message = format!("`{}` waits for `{}`, and there is no such node", wait.who.0, cut(node));
                 cx.report.error(Code::UnknownNode, wait.span, &Path::Text(&path), message).suggest(nearest);
             } else if *stage == Stage::Healthy && !self.checked.contains(&**node) {

@@ -152,6 +152,11 @@ impl Kinds {
         self.specs.get(kind).map(Arc::as_ref)
     }
 
+    /// The kind of this name, to be kept.
+    pub(super) fn shared(&self, kind: &Kind) -> Option<Arc<KindSpec>> {
+        self.specs.get(kind).map(Arc::clone)
+    }
+
     /// All kinds by name.
     pub fn iter(&self) -> impl Iterator<Item = &KindSpec> {
         self.specs.values().map(Arc::as_ref)

@@ -1,0 +1,68 @@
+//! What links and waits have to know of the nodes of a file, also of those that have mistakes.
+//!
+//! Each end of a link looks its node up, so that is by hash; names in order are wanted only for advice.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::diagnostic::Span;
+use super::kinds::KindSpec;
+use crate::kind::Shape;
+use crate::lab::{NetworkMode, RuntimeKind};
+use crate::name::{Kind, NodeName};
+
+/// What is known of one node.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Unless it is wrong.
+    pub(super) name: Option<NodeName>,
+    /// Unknown if the file does not say it rightly.
+    pub(super) kind: Option<Kind>,
+    /// What is known of that kind.
+    pub(super) known: Option<Arc<KindSpec>>,
+    pub(super) runtime: Option<RuntimeKind>,
+    pub(super) network_mode: NetworkMode,
+    /// Where its name stands.
+    pub(super) key: Span,
+}
+
+impl Facts {
+    pub(super) fn shape(&self) -> Option<Shape> {
+        self.kind.as_ref().map(Kind::shape)
+    }
+}
+
+/// What is known of all nodes, by their names in the file, right or wrong.
+#[derive(Default)]
+pub(super) struct AllFacts {
+    by_name: HashMap<String, Facts>,
+    /// The names in order, once somebody asked.
+    sorted: OnceCell<Vec<String>>,
+}
+
+impl AllFacts {
+    pub(super) fn insert(&mut self, name: &str, facts: Facts) {
+        self.sorted.take();
+        self.by_name.insert(name.to_owned(), facts);
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Facts> {
+        self.by_name.get(name)
+    }
+
+    /// In no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Facts> {
+        self.by_name.values()
+    }
+
+    /// In their order, so that the advice that is made of them does not change from run to run.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let sorted = self.sorted.get_or_init(|| {
+            let mut names: Vec<String> = self.by_name.keys().cloned().collect();
+            names.sort_unstable();
+            names
+        });
+        sorted.iter().map(String::as_str)
+    }
+}
