@@ -20,6 +20,7 @@ mod editor;
 mod end;
 mod env_file;
 mod facts;
+mod farther;
 pub mod generate;
 pub mod graph;
 mod kinds;

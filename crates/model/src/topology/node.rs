@@ -12,6 +12,7 @@ use super::bind::BindSpec;
 use super::complete::Completion;
 use super::diagnostic::{Code, Path, Span, cut};
 use super::facts::{AllFacts, Facts};
+use super::farther::{Behind, Farther};
 use super::kinds::{self, KindSpec, Named};
 use super::nearest::edits;
 use super::order::Waits;
@@ -225,8 +226,8 @@ pub(super) struct Levels {
     pub(super) kinds: BTreeMap<String, Spec>,
     pub(super) groups: BTreeMap<String, Spec>,
     completion: Completion,
-    /// What the kinds themselves say, of those that nodes are of: the farthest level.
-    of_kinds: BTreeMap<Kind, Spec>,
+    /// The levels behind nodes, merged; the farthest is what a kind itself says.
+    farther: Farther,
     /// Where the names of groups stand.
     pub(super) group_keys: BTreeMap<String, Span>,
     /// Groups that are not defined, with the defined one that each looks like.
@@ -236,11 +237,14 @@ pub(super) struct Levels {
 impl Levels {
     /// Reads and completes one node.
     pub(super) fn node(&mut self, entry: &Entry, at: &Path<'_>, cx: &mut Cx<'_>, nodes: &mut Nodes) {
-        let own = read(&entry.value, at, cx);
-        let mut spec = own.clone();
+        let mut spec = read(&entry.value, at, cx);
         let name = entry.key.parse::<NodeName>().map_err(|invalid| {
             cx.report.error(Code::InvalidName, entry.key_span, at, invalid.to_string());
         });
+        self.choose_levels(&mut spec, cx);
+        // A node that runs nothing is asked what it says itself: defaults are meant for the nodes that run.
+        let runs = spec.kind.get().is_none_or(|named| named.kind.shape() == Shape::Runs);
+        let own = (!runs).then(|| Box::new(spec.clone()));
         self.inherit(&mut spec, cx);
         self.check_group(&spec, at, cx);
         let kind = spec.kind.get().map(|named| named.kind.clone());
@@ -255,16 +259,14 @@ impl Levels {
         if let Err(why) = bridge_name(&name, &kind) {
             cx.report.error(Code::InvalidName, place.key, at, why);
         }
-        let finished = match kind.shape() {
-            Shape::Runs => self.finish(&place, &spec, cx),
-            Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External => {
-                Some(finish_still(&place, &own, &spec, cx))
-            }
+        let finished = match own {
+            None => self.finish(&place, &spec, cx),
+            Some(own) => Some(finish_still(&place, &own, &spec, cx)),
         };
         if finished.as_ref().is_some_and(|node| node.runtime.is_some()) {
             nodes.waits.note(&name, &spec, at);
         }
-        nodes.addresses.note(&own, at, cx);
+        nodes.addresses.note(&spec, at, cx);
         say_left_out(&place, cx);
         check_reserved(&place, cx);
         if let Some(node) = finished {
@@ -272,42 +274,60 @@ impl Levels {
         }
     }
 
+    fn group_of(&self, spec: &Spec) -> Option<&Spec> {
+        spec.group.get().and_then(|name| self.groups.get(name))
+    }
+
+    /// By the name that the node has for its kind, then by another: `srl` is `nokia_srlinux`.
+    fn of_kind(&self, spec: &Spec, cx: &Cx<'_>) -> Option<&Spec> {
+        let named = spec.kind.get().filter(|_| !self.kinds.is_empty())?;
+        let kind = cx.input.kinds.get(&named.kind)?;
+        let names = [named.written.as_str(), kind.name.as_str()];
+        let mut names = names.into_iter().chain(kind.aliases.iter().map(Kind::as_str));
+        names.find_map(|name| self.kinds.get(name))
+    }
+
     /// node → group → kind → defaults (section 4 of the format): kind and group first, for they say which levels.
-    fn inherit(&mut self, spec: &mut Spec, cx: &Cx<'_>) {
-        let group_of = |spec: &Spec| spec.group.get().and_then(|name| self.groups.get(name));
-        if let Some(group) = group_of(spec) {
+    fn choose_levels(&self, spec: &mut Spec, cx: &Cx<'_>) {
+        if let Some(group) = self.group_of(spec) {
             spec.kind.inherit(&group.kind);
         }
-        if let Some(group) = group_of(&self.defaults) {
+        if let Some(group) = self.group_of(&self.defaults) {
             spec.kind.inherit(&group.kind);
         }
         spec.kind.inherit(&self.defaults.kind);
-        let kind = spec.kind.get().and_then(|named| cx.input.kinds.get(&named.kind));
-        // By the name that the node has for it, then by another: `srl` is `nokia_srlinux`.
-        let of_kind = spec.kind.get().zip(kind).and_then(|(named, kind)| {
-            let names = [named.written.as_str(), kind.name.as_str()];
-            let mut names = names.into_iter().chain(kind.aliases.iter().map(Kind::as_str));
-            names.find_map(|name| self.kinds.get(name))
-        });
-        if let Some(of_kind) = of_kind {
+        if let Some(of_kind) = self.of_kind(spec, cx) {
             spec.group.inherit(&of_kind.group);
         }
         spec.group.inherit(&self.defaults.group);
-        if let Some(group) = group_of(spec) {
-            spec.inherit(group);
-        }
-        if let Some(of_kind) = of_kind {
-            spec.inherit(of_kind);
-        }
-        spec.inherit(&self.defaults);
-        if let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) {
-            let level = self.of_kinds.entry(kind.name.clone()).or_insert_with(|| kinds::level(kind, cx.input));
-            let given = spec.sysctls.0.contains_key(IPV6_OFF);
-            spec.inherit(level);
-            // That runtime sets it by itself.
-            if spec.runtime.get() == Some(&RuntimeKind::Namespace) && !given {
-                spec.sysctls.0.remove(IPV6_OFF);
+    }
+
+    /// Takes over from the levels that were chosen, then from what the kind itself says.
+    fn inherit(&mut self, spec: &mut Spec, cx: &Cx<'_>) {
+        let mut farther = std::mem::take(&mut self.farther);
+        let behind = Behind {
+            group: spec.group.get().map(String::as_str).filter(|group| self.groups.contains_key(*group)),
+            kind: spec.kind.get().map(|named| named.written.as_str()),
+        };
+        let merged = farther.of(behind, || {
+            let mut merged = self.group_of(spec).cloned().unwrap_or_default();
+            if let Some(of_kind) = self.of_kind(spec, cx) {
+                merged.inherit(of_kind);
             }
+            merged.inherit(&self.defaults);
+            let kind = spec.kind.get().and_then(|named| cx.input.kinds.get(&named.kind));
+            if let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) {
+                merged.inherit(&kinds::level(kind, cx.input));
+            }
+            merged
+        });
+        self.farther = farther;
+        spec.inherit(&merged);
+        // That runtime sets it by itself; what is from no line of the file is from the kind.
+        if spec.runtime.get() == Some(&RuntimeKind::Namespace)
+            && spec.sysctls.0.get(IPV6_OFF).is_some_and(|found| found.span.line == 0)
+        {
+            spec.sysctls.0.remove(IPV6_OFF);
         }
     }
 
