@@ -169,7 +169,7 @@ fn check_interface_name(text: &str) -> Result<(), Invalid> {
     if text.len() > 15 {
         return Err(Invalid::new(WHAT, text, format!("has {} bytes; the kernel takes at most 15", text.len())));
     }
-    match text.chars().find(|c| c.is_whitespace() || c.is_control() || "/:%".contains(*c)) {
+    match text.chars().find(|c| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control()) {
         Some(bad) => Err(Invalid::new(WHAT, text, format!("contains `{}`", bad.escape_debug()))),
         None => Ok(()),
     }
