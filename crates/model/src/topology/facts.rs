@@ -2,6 +2,7 @@
 //!
 //! Each end of a link looks its node up, so that is by hash; names in order are wanted only for advice.
 
+use std::borrow::Borrow;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,10 +34,23 @@ impl Facts {
     }
 }
 
+/// A name that is looked for by its text: both hash alike.
+#[derive(PartialEq, Eq, Hash)]
+struct Key(NodeName);
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 /// What is known of all nodes, by their names in the file, right or wrong.
 #[derive(Default)]
 pub(super) struct AllFacts {
-    by_name: HashMap<String, Facts>,
+    /// The key and the name that an end gets are one text in memory.
+    by_name: HashMap<Key, Facts>,
+    /// Those whose names are wrong.
+    misnamed: HashMap<String, Facts>,
     /// The names in order, once somebody asked.
     sorted: OnceCell<Vec<String>>,
 }
@@ -44,22 +58,27 @@ pub(super) struct AllFacts {
 impl AllFacts {
     pub(super) fn insert(&mut self, name: &str, facts: Facts) {
         self.sorted.take();
-        self.by_name.insert(name.to_owned(), facts);
+        match &facts.name {
+            Some(name) => self.by_name.insert(Key(name.clone()), facts),
+            None => self.misnamed.insert(name.to_owned(), facts),
+        };
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Facts> {
-        self.by_name.get(name)
+        self.by_name.get(name).or_else(|| self.misnamed.get(name))
     }
 
     /// In no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Facts> {
-        self.by_name.values()
+        self.by_name.values().chain(self.misnamed.values())
     }
 
     /// In their order, so that the advice that is made of them does not change from run to run.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let sorted = self.sorted.get_or_init(|| {
-            let mut names: Vec<String> = self.by_name.keys().cloned().collect();
+            let right = self.by_name.keys().map(|Key(name)| name.as_str());
+            let mut names: Vec<String> =
+                right.chain(self.misnamed.keys().map(String::as_str)).map(str::to_owned).collect();
             names.sort_unstable();
             names
         });

@@ -51,6 +51,9 @@ impl Waits {
         if spec.healthcheck.get().is_some() {
             self.checked.insert(name.to_string());
         }
+        if spec.stages.stages.is_empty() {
+            return;
+        }
         let who: Rc<str> = name.as_str().into();
         for (stage, rule) in &spec.stages.stages {
             let at_stages = at.key("stages");
