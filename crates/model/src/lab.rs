@@ -16,6 +16,7 @@ use crate::idle::Idle;
 use crate::interface::Interface;
 use crate::kind::{Device, Shape};
 use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NodeName};
+use crate::sort_key::SortKey;
 use crate::topology::nearest::nearest;
 
 mod bind;
@@ -182,7 +183,7 @@ fn unknown_node(name: &NodeName, near: Option<&str>) -> String {
 impl Lab {
     /// Checks how the parts fit together; all violations are found, not only the first.
     pub fn new(mut parts: LabParts) -> Result<Self, Violations> {
-        parts.links.sort_by_cached_key(Link::id);
+        parts.links.sort_by_cached_key(|link| SortKey::from(link.id_text()));
         let violations = check(&parts);
         if violations.is_empty() { Ok(Self { parts, idle: Idle::default() }) } else { Err(Violations(violations)) }
     }
@@ -490,23 +491,35 @@ impl fmt::Display for LinkId {
 impl End {
     /// `node:interface`, the way a person names this end.
     pub fn label(&self) -> String {
+        self.label_parts().concat()
+    }
+
+    fn label_parts(&self) -> [&str; 3] {
         let place = match &self.at {
             Endpoint::Node(node) | Endpoint::Bridge(node) => node.as_str(),
             Endpoint::Host => "host",
             Endpoint::Remote(peer) => peer,
         };
-        [place, ":", self.interface.display()].concat()
+        [place, ":", self.interface.display()]
     }
 }
 
 impl Link {
     /// The link's name.
     pub fn id(&self) -> LinkId {
-        let a = self.a.label();
-        let Some(b) = &self.b else { return LinkId(a.into()) };
-        let b = b.label();
-        let (first, second) = if a <= b { (a, b) } else { (b, a) };
-        LinkId((first + "-" + &second).into())
+        LinkId(self.id_text().into())
+    }
+
+    /// Made at once, without the labels on their own: a lab is sorted by it.
+    fn id_text(&self) -> String {
+        fn bytes(label: [&str; 3]) -> impl Iterator<Item = u8> {
+            label.into_iter().flat_map(str::bytes)
+        }
+        let a = self.a.label_parts();
+        let Some(b) = &self.b else { return a.concat() };
+        let b = b.label_parts();
+        let ([node, colon, interface], second) = if bytes(a).le(bytes(b)) { (a, b) } else { (b, a) };
+        [node, colon, interface, "-", second[0], second[1], second[2]].concat()
     }
 
     /// Its one or two ends.

@@ -10,6 +10,7 @@ mod interface;
 mod kind;
 mod lab;
 mod name;
+mod sort_key;
 mod subnet;
 pub mod topology;
 

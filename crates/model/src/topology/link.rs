@@ -11,6 +11,7 @@ use super::tree::{Data, Entry, Value};
 use crate::kind::Shape;
 use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, Vars, derived_mac};
 use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
+use crate::sort_key::SortKey;
 
 struct DraftLink {
     a: Draft,
@@ -37,11 +38,15 @@ struct Raw<'v> {
 
 /// The ends of a link, each with its place in lists of addresses, and what is between them.
 struct Ends {
-    drafts: Vec<(usize, Draft)>,
+    near: (usize, Draft),
+    far: Option<(usize, Draft)>,
     kind: LinkKind,
     /// The place of an end in brief form that is at no node.
     special: Option<(usize, Span)>,
 }
+
+/// Links that room is made for before they are read.
+const MAX_EXPECTED: usize = 50_000;
 
 /// Reads links one after the other and keeps what they may not share.
 pub(super) struct Links<'n> {
@@ -53,8 +58,10 @@ pub(super) struct Links<'n> {
 }
 
 impl<'n> Links<'n> {
-    pub(super) fn new(nodes: &'n Nodes) -> Self {
-        Self { nodes, drafts: Vec::new(), interfaces: HashMap::new(), macs: HashMap::new() }
+    /// `expected` is how many links there will be; a lab with more takes room as they come.
+    pub(super) fn new(nodes: &'n Nodes, expected: usize) -> Self {
+        let interfaces = HashMap::with_capacity(2 * expected.min(MAX_EXPECTED));
+        Self { nodes, drafts: Vec::new(), interfaces, macs: HashMap::new() }
     }
 
     /// Reads one link. What is wrong with it has been said when this returns.
@@ -72,12 +79,12 @@ impl<'n> Links<'n> {
         let ends = self.ends(raw, at, cx);
         let v4 = read_list::<Ipv4Net>("ipv4", kind.addresses(), entries, at, cx);
         let v6 = read_list::<Ipv6Net>("ipv6", kind.addresses(), entries, at, cx);
-        let Some(Ends { mut drafts, kind: made_of, special }) = ends else { return };
-        if let (Some(needs), Some((_, first))) = (made_of.needs(), drafts.first()) {
+        let Some(Ends { mut near, mut far, kind: made_of, special }) = ends else { return };
+        if let Some(needs) = made_of.needs() {
             let at_type = at.key("type");
             let (span, at) = get(entries, "type")
-                .map_or((special.map_or(first.span, |(_, span)| span), at), |value| (value.span, &at_type));
-            let names: Vec<String> = drafts.iter().map(|(_, draft)| draft.label()).collect();
+                .map_or((special.map_or(near.1.span, |(_, span)| span), at), |value| (value.span, &at_type));
+            let names: Vec<String> = std::iter::once(&near).chain(&far).map(|(_, draft)| draft.label()).collect();
             let message = format!("link `{}` needs {needs}", names.join(" "));
             cx.report.warning(Code::Unsupported, span, at, message).label("this link is left out");
         }
@@ -87,7 +94,7 @@ impl<'n> Links<'n> {
             let message = "an address at the parent of a macvlan has no effect: it is the host's";
             cx.report.warning(Code::NoEffect, span, &at.key("endpoints").index(position), message);
         }
-        for (position, draft) in &mut drafts {
+        for (position, draft) in std::iter::once(&mut near).chain(&mut far) {
             let position = *position;
             let given = (v4.get(position).copied().flatten(), v6.get(position).copied().flatten());
             let (endpoints, endpoint, host) = (at.key("endpoints"), at.key("endpoint"), at.key("host-interface"));
@@ -101,12 +108,9 @@ impl<'n> Links<'n> {
             drop_bridge_address(draft, &at_end, cx);
             self.claim(draft, &at_end, cx);
         }
-        let mut drafts = drafts.into_iter().map(|(_, draft)| draft);
-        if let Some(a) = drafts.next() {
-            let labels = labels.map(|labels| labels.values()).unwrap_or_default();
-            let mtu = mtu.unwrap_or(Mtu::DEFAULT);
-            self.drafts.push(DraftLink { a, b: drafts.next(), mtu, labels, kind: made_of, vars });
-        }
+        let (a, b) = (near.1, far.map(|(_, draft)| draft));
+        let labels = labels.map(|labels| labels.values()).unwrap_or_default();
+        self.drafts.push(DraftLink { a, b, mtu: mtu.unwrap_or(Mtu::DEFAULT), labels, kind: made_of, vars });
     }
 
     fn ends(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Ends> {
@@ -117,20 +121,21 @@ impl<'n> Links<'n> {
             Type::Host => self.host_ends(raw, LinkKind::Plain, at, cx),
             Type::ManagementNet => self.host_ends(raw, LinkKind::ManagementNet, at, cx),
             Type::Dummy => self.one_end(raw, at, cx).map(|draft| Ends {
-                drafts: vec![(0, draft)],
+                near: (0, draft),
+                far: None,
                 kind: LinkKind::Plain,
                 special: None,
             }),
             Type::Macvlan => {
                 let macvlan = link_type::macvlan(fields, at, cx);
                 let draft = self.one_end(raw, at, cx)?;
-                Some(Ends { drafts: vec![(0, draft)], kind: LinkKind::Macvlan(macvlan?), special: None })
+                Some(Ends { near: (0, draft), far: None, kind: LinkKind::Macvlan(macvlan?), special: None })
             }
             Type::Vxlan | Type::VxlanStitch => {
                 let vxlan = link_type::vxlan(fields, at, cx);
                 let draft = self.one_end(raw, at, cx)?;
                 let kind = if raw.kind == Type::Vxlan { LinkKind::Vxlan } else { LinkKind::VxlanStitch };
-                Some(Ends { drafts: vec![(0, draft)], kind: kind(vxlan?), special: None })
+                Some(Ends { near: (0, draft), far: None, kind: kind(vxlan?), special: None })
             }
         }
     }
@@ -153,7 +158,7 @@ impl<'n> Links<'n> {
                 .help(HELP);
         }
         // All ends are read, also of a link that has too many: each mistake is said.
-        let mut found: Vec<Option<Found>> = Vec::new();
+        let mut found = [None, None];
         for (index, end) in ends.iter().enumerate() {
             let at = at.index(index);
             let read = if raw.kind == Type::Brief {
@@ -161,12 +166,17 @@ impl<'n> Links<'n> {
             } else {
                 self.extended_end(end, &at, cx).map(Found::End)
             };
-            found.push(read);
+            if let Some(place) = found.get_mut(index) {
+                *place = read;
+            }
         }
-        let [Some(first), Some(second)] = <[Option<Found>; 2]>::try_from(found).ok()? else { return None };
+        let [Some(first), Some(second)] = found else { return None };
+        if ends.len() != 2 {
+            return None;
+        }
         match (first, second) {
             (Found::End(a), Found::End(b)) => {
-                Some(Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::Plain, special: None })
+                Some(Ends { near: (0, a), far: Some((1, b)), kind: LinkKind::Plain, special: None })
             }
             (Found::Management(a), Found::End(b)) => Some(management(0, a, b)),
             (Found::End(a), Found::Management(b)) => Some(management(1, a, b)),
@@ -212,7 +222,7 @@ impl<'n> Links<'n> {
             }
         };
         let end = self.one_end(raw, at, cx);
-        Some(Ends { drafts: vec![(0, end?), (1, host?)], kind, special: None })
+        Some(Ends { near: (0, end?), far: Some((1, host?)), kind, special: None })
     }
 
     fn one_end(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
@@ -282,28 +292,19 @@ impl<'n> Links<'n> {
         let mut taken: HashSet<Mac> = self.macs.keys().copied().collect();
         taken.reserve(2 * self.drafts.len());
         // By name, not by position, so that moving a link within the file does not change addresses.
-        let mut unnamed: Vec<(String, usize)> = self
-            .drafts
-            .iter()
-            .flat_map(DraftLink::ends)
-            .enumerate()
-            .filter(|(_, end)| end.mac.is_none())
-            .map(|(index, end)| (end.label(), index))
-            .collect();
-        unnamed.sort_unstable();
-        let mut derived: Vec<(usize, Mac)> = unnamed
-            .into_iter()
-            .map(|(label, index)| {
-                let mut attempts = (0..u32::MAX).map(|attempt| derived_mac(lab, &label, attempt));
-                // 2^24 addresses for fewer than a million ends.
-                let mac = attempts.find(|mac| taken.insert(*mac)).expect("a free one is found long before");
-                (index, mac)
-            })
-            .collect();
-        derived.sort_unstable_by_key(|(index, _)| *index);
-        let mut derived = derived.into_iter().map(|(_, mac)| mac);
+        let mut macs: Vec<Option<Mac>> = self.drafts.iter().flat_map(DraftLink::ends).map(|end| end.mac).collect();
+        let ends = self.drafts.iter().flat_map(DraftLink::ends).enumerate();
+        let mut labels: Vec<(SortKey, usize)> =
+            ends.filter(|(_, end)| end.mac.is_none()).map(|(index, end)| (end.label().into(), index)).collect();
+        labels.sort_unstable();
+        for (label, index) in labels {
+            let mut attempts = (0..u32::MAX).map(|attempt| derived_mac(lab, label.as_str(), attempt));
+            // 2^24 addresses for fewer than a million ends.
+            macs[index] = attempts.find(|mac| taken.insert(*mac));
+        }
+        let mut macs = macs.into_iter().flatten();
         let mut finish = |draft: Draft| {
-            let mac = draft.mac.or_else(|| derived.next()).expect("each end without one has been given one");
+            let mac = macs.next().expect("each end has one now: a free one is found long before the last attempt");
             let Draft { at, interface, ipv4, ipv6, vars, .. } = draft;
             End { at, interface, mac, ipv4, ipv6, vars }
         };
@@ -327,14 +328,14 @@ enum Found {
 /// A link to the management network, the host's end at this position.
 fn management(special: usize, a: Draft, b: Draft) -> Ends {
     let span = if special == 0 { a.span } else { b.span };
-    Ends { drafts: vec![(0, a), (1, b)], kind: LinkKind::ManagementNet, special: Some((special, span)) }
+    Ends { near: (0, a), far: Some((1, b)), kind: LinkKind::ManagementNet, special: Some((special, span)) }
 }
 
 /// A macvlan, its parent at this position.
 fn macvlan(special: usize, parent: At<InterfaceName>, end: Draft) -> Ends {
     let At { value: parent, span } = parent;
     let kind = LinkKind::Macvlan(Macvlan { parent, mode: MacvlanMode::default() });
-    Ends { drafts: vec![(1 - special, end)], kind, special: Some((special, span)) }
+    Ends { near: (1 - special, end), far: None, kind, special: Some((special, span)) }
 }
 
 /// A port of a bridge has no addresses.

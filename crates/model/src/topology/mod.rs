@@ -178,7 +178,7 @@ pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
         let entry = Entry { key: name.to_string(), key_span: start(), value: root };
         Levels::default().node(&entry, &Path::Root, &mut cx, &mut nodes);
     }
-    let node = nodes.nodes.remove(name).filter(|_| !cx.report.has_errors());
+    let node = nodes.nodes.remove(name).map(|node| *node).filter(|_| !cx.report.has_errors());
     NodeOutcome { node, diagnostics: cx.report.finish() }
 }
 
@@ -241,12 +241,11 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
         management::say_unused(entry.key_span, &nodes.facts, cx);
     }
     nodes.addresses.check(written, &management, cx);
-    let mut links = Links::new(&nodes);
     let at = at.key("links");
-    if let Some(value) = get(topology_entries, "links") {
-        for (index, link) in cx.list(value, &at).unwrap_or_default().iter().enumerate() {
-            links.read(link, &at.index(index), cx);
-        }
+    let listed = get(topology_entries, "links").and_then(|value| cx.list(value, &at)).unwrap_or_default();
+    let mut links = Links::new(&nodes, listed.len());
+    for (index, link) in listed.iter().enumerate() {
+        links.read(link, &at.index(index), cx);
     }
     let (name, prefix) = (other_name.cloned().or(name)?, prefix?);
     if cx.report.has_errors() {
@@ -254,7 +253,12 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     }
     let links = links.finish(&name);
     let source = cx.input.source.map(|path| path.to_string_lossy().into_owned());
-    Some(LabParts { name, prefix, source, management, settings, nodes: nodes.nodes, links })
+    // In their order, so that none is moved again.
+    let nodes = nodes.nodes.into_iter().fold(BTreeMap::new(), |mut nodes, (name, node)| {
+        nodes.insert(name, *node);
+        nodes
+    });
+    Some(LabParts { name, prefix, source, management, settings, nodes, links })
 }
 
 fn lab_name(entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {

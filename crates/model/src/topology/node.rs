@@ -209,8 +209,8 @@ pub(super) fn read_level(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec 
 #[derive(Default)]
 #[expect(clippy::struct_field_names, reason = "the nodes among what is known of them")]
 pub(super) struct Nodes {
-    /// The nodes that are right.
-    pub(super) nodes: BTreeMap<NodeName, Node>,
+    /// The nodes that are right. Each is large, and maps move what they hold.
+    pub(super) nodes: BTreeMap<NodeName, Box<Node>>,
     /// All names, right or wrong.
     pub(super) facts: AllFacts,
     /// Who waits for whom.
@@ -270,7 +270,7 @@ impl Levels {
         say_left_out(&place, cx);
         check_reserved(&place, cx);
         if let Some(node) = finished {
-            nodes.nodes.insert(name, node);
+            nodes.nodes.insert(name, Box::new(node));
         }
     }
 
