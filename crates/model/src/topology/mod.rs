@@ -72,8 +72,13 @@ use tree::{Data, Entry, Value};
 /// The largest file that is read, in bytes. 10,000 nodes and 20,000 links are 1.2 MB.
 pub const MAX_BYTES: usize = 16 << 20;
 
-/// Values that nodes may inherit together; guards against a large `defaults` under many nodes.
-const MAX_INHERITED: u64 = 20_000_000;
+/// Values that nodes may inherit together; guards against a large `defaults` under many nodes. 10,000 nodes with 100
+/// each inherit 1,000,000. A value with what it stands in takes some 150 bytes.
+const MAX_INHERITED: u64 = 2_000_000;
+
+/// Nodes that a lab has at most, and kinds and groups that they inherit from: each takes a few kilobytes.
+const MAX_NODES: usize = 100_000;
+const MAX_LEVELS: usize = 10_000;
 
 /// A topology file and its surroundings.
 #[derive(Clone, Copy)]
@@ -331,6 +336,11 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         let kinds = cx.input.kinds;
         if kinds.find(&entry.key).is_none() {
             let nearest = cx.report.nearest(&entry.key.to_ascii_lowercase(), kinds.names());
+    if get(entries, "kinds").map_or(0, Value::len) > MAX_LEVELS {
+        let message = format!("these are more than {MAX_LEVELS} kinds");
+        cx.report.error(Code::TooLarge, key_span, &at_kinds, message);
+        return None;
+    }
             let message = format!("there is no kind `{}`", cut(&entry.key));
             cx.report.warning(Code::UnknownKind, entry.key_span, &at, message).suggest(nearest);
         }
@@ -347,6 +357,11 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         let spec = node::read_level(&entry.value, &at_groups.key(&entry.key), cx);
         levels.groups.insert(entry.key.clone(), spec);
         levels.group_keys.insert(entry.key.clone(), entry.key_span);
+    if weights.len() + get(entries, "groups").map_or(0, Value::len) > MAX_LEVELS {
+        let message = format!("these are more than {MAX_LEVELS} kinds and groups");
+        cx.report.error(Code::TooLarge, key_span, &at_groups, message);
+        return None;
+    }
     }
     let at = at.key("nodes");
     let listed = match get(entries, "nodes") {
@@ -368,6 +383,11 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         let message = format!("{} nodes inherit up to {inherited} values each; that is too much", listed.len());
         cx.report.error(Code::TooLarge, key_span, &at, message);
         return None;
+    if listed.len() > MAX_NODES {
+        let message = format!("the topology has {} nodes; at most {MAX_NODES} are read", listed.len());
+        cx.report.error(Code::TooLarge, key_span, &at, message);
+        return None;
+    }
     }
     let mut nodes = Nodes::default();
     for entry in listed {

@@ -2,6 +2,7 @@
 
 mod advice;
 mod bad;
+mod bounds;
 mod docs;
 mod examples;
 mod fields;

@@ -52,7 +52,9 @@ pub(super) struct Entry {
 
 impl Value {
     pub(super) fn leaf(span: Span, data: Data) -> Self {
-        Self { span, data, weight: 1, quoted: false, depth: 0 }
+        // A long text counts as several, so that copies of it are bounded as well.
+        let weight = if let Data::Text(text) = &data { 1 + text.len() as u64 / 64 } else { 1 };
+        Self { span, data, weight, quoted: false, depth: 0 }
     }
 
     pub(super) fn collection(span: Span, data: Data) -> Self {
@@ -67,6 +69,11 @@ impl Value {
             Data::Null | Data::Text(_) | Data::Broken => {}
         }
         Self { span, data, weight, quoted: false, depth }
+    }
+
+    /// How many entries a map has.
+    pub(super) fn len(&self) -> usize {
+        if let Data::Map(entries) = &self.data { entries.len() } else { 0 }
     }
 
     /// What it is, for messages.

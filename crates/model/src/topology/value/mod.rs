@@ -74,6 +74,9 @@ impl Read for EnvFile {
     }
 }
 
+/// The longest command, in bytes: a quarter of the usual stack (fs/exec.c: `bprm_stack_limits`).
+const MAX_COMMAND: usize = 2 << 20;
+
 /// A command split into words as a POSIX shell splits them; nothing is expanded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Words(pub(super) Vec<String>);
@@ -83,6 +86,12 @@ impl Read for Words {
         let text = cx.text(value, at)?;
         if text.contains('\0') {
             cx.invalid(value, at, "a command cannot contain a NUL character", "");
+            return None;
+        }
+        if text.len() > MAX_COMMAND {
+            let message =
+                format!("this command has {} bytes; the kernel starts none of more than {MAX_COMMAND}", text.len());
+            cx.report.error(Code::TooLarge, value.span, at, message).help("put it into a file, and bind that");
             return None;
         }
         let Some(words) = shlex::split(text) else {
