@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::bind::BindSpec;
-use super::diagnostic::{Code, Path, Span, cut};
+use super::diagnostic::{Code, Path, Span};
 use super::env_file;
 use super::node::Spec;
 use super::path;
@@ -112,11 +112,10 @@ impl Completion {
                         .warning(Code::BindSource, *span, &at, message)
                         .help(format!("it is `{source}`; make it before the lab is deployed"));
                 } else {
-                    cx.report.error(Code::BindSource, *span, &at, "the source of this bind does not exist").help(
-                        format!("`{}` is `{source}`; paths are relative to the topology file", {
-                            cut(written.split(':').next().unwrap_or(written))
-                        }),
-                    );
+                    let written = written.split(':').next().unwrap_or(written);
+                    cx.report
+                        .error(Code::BindSource, *span, &at, "the source of this bind does not exist")
+                        .help(path::advice(written, &source));
                 }
             }
             binds.insert(target.clone(), Bind { source, target, access: *access });

@@ -44,10 +44,17 @@ impl<'n> Links<'n> {
     /// `node:interface`, split at the first colon.
     pub(super) fn brief_end(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
         const HELP: &str = "write `node:interface`, for example `r1:eth1`";
-        if let Data::Map(_) = value.data {
+        if let Data::Map(entries) = &value.data {
+            let help = match entries.as_slice() {
+                // `r1: eth1` is a map in YAML.
+                [Entry { key, value, .. }] if let Data::Text(interface) = &value.data => {
+                    format!("write `\"{}:{}\"`, without a space behind the colon", cut(key), cut(interface))
+                }
+                _ => "add `type: veth` to the link to use this form".to_owned(),
+            };
             cx.report
                 .error(Code::WrongType, value.span, at, "an endpoint of a brief link is a text, and this is a map")
-                .help("add `type: veth` to the link to use this form");
+                .help(help);
             return None;
         }
         let Data::Text(text) = &value.data else {

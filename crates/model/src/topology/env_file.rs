@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Code, Path, cut};
+use super::path::advice;
 use super::reader::{At, Cx};
 use crate::check::is_variable;
 
@@ -12,7 +13,7 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 /// The variables of a file. Says it if it is not there, cannot be read, or holds something else.
 pub(super) fn read(path: &str, written: At<&str>, at: &Path<'_>, cx: &mut Cx<'_>) -> BTreeMap<String, String> {
     if !cx.input.host.exists(path.as_ref()) {
-        let help = format!("`{}` is `{path}`; paths are relative to the topology file", cut(written.value));
+        let help = advice(written.value, path);
         cx.report.error(Code::MissingFile, written.span, at, "this file of variables does not exist").help(help);
         return BTreeMap::new();
     }

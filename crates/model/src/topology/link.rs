@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
 use super::diagnostic::{Code, Path, Span};
 use super::end::{Draft, draft, vars};
 use super::link_type::{self, Type};
+use super::management::is_zero;
 use super::node::Nodes;
 use super::reader::{At, Cx, Field, Merged, Read, get};
 use super::tree::{Data, Entry, Value};
@@ -12,6 +13,10 @@ use crate::kind::Shape;
 use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, Vars, derived_mac};
 use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
 use crate::sort_key::SortKey;
+
+/// How the ends of links are written, for messages.
+const BRIEF: &str = "write for example `endpoints: [\"r1:eth1\", \"r2:eth1\"]`";
+const EXTENDED: &str = "write for example `endpoints: [{ node: r1, interface: eth1 }, { node: r2, interface: eth1 }]`";
 
 struct DraftLink {
     a: Draft,
@@ -66,14 +71,26 @@ impl<'n> Links<'n> {
 
     /// Reads one link. What is wrong with it has been said when this returns.
     pub(super) fn read(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) {
-        let Data::Map(entries) = &value.data else {
-            cx.wrong_type(value, at, "a map");
-            return;
+        let entries = match &value.data {
+            Data::Map(entries) => entries,
+            Data::Null => {
+                cx.report
+                    .error(Code::WrongType, value.span, at, "this link is empty")
+                    .help("remove it, or write something behind the `-`");
+                return;
+            }
+            Data::Broken => return,
+            Data::Text(_) | Data::List(_) => {
+                let message = format!("a link is a map, and this is {}", value.describe());
+                cx.report.error(Code::WrongType, value.span, at, message).help(BRIEF);
+                return;
+            }
         };
         let Some(kind) = Type::read(entries, at, cx) else { return };
         let raw = Raw { kind, value, entries };
         cx.fields(value, at, kind.table());
-        let mtu = get(entries, "mtu").and_then(|value| Mtu::read(value, &at.key("mtu"), cx));
+        let mtu =
+            get(entries, "mtu").filter(|value| !is_zero(value)).and_then(|value| Mtu::read(value, &at.key("mtu"), cx));
         let labels = get(entries, "labels").map(|value| Merged::<String>::read(value, &at.key("labels"), cx));
         let vars = vars(entries, at, cx);
         let ends = self.ends(raw, at, cx);
@@ -141,10 +158,12 @@ impl<'n> Links<'n> {
     }
 
     fn two_ends(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Ends> {
-        const HELP: &str = "write for example `endpoints: [\"r1:eth1\", \"r2:eth1\"]`";
         let at = at.key("endpoints");
+        let help = if raw.kind == Type::Brief { BRIEF } else { EXTENDED };
         let Some(value) = get(raw.entries, "endpoints") else {
-            cx.report.error(Code::Missing, raw.value.span, &at, "this link has no `endpoints`").help(HELP);
+            if !cx.is_misspelt(raw.value, "endpoints") {
+                cx.report.error(Code::Missing, raw.value.span, &at, "this link has no `endpoints`").help(help);
+            }
             return None;
         };
         let ends = cx.list(value, &at)?;
@@ -155,7 +174,7 @@ impl<'n> Links<'n> {
             };
             cx.report
                 .error(Code::EndpointCount, value.span, &at, format!("a link has two endpoints, and here is {count}"))
-                .help(HELP);
+                .help(help);
         }
         // All ends are read, also of a link that has too many: each mistake is said.
         let mut found = [None, None];
@@ -184,7 +203,7 @@ impl<'n> Links<'n> {
             (Found::End(end), Found::Macvlan(parent)) => Some(macvlan(1, parent, end)),
             (Found::Management(_) | Found::Macvlan(_), Found::Management(_) | Found::Macvlan(_)) => {
                 let message = "one end of a link has to be at a node";
-                cx.report.error(Code::InvalidValue, value.span, &at, message).help(HELP);
+                cx.report.error(Code::InvalidValue, value.span, &at, message).help(help);
                 None
             }
         }
@@ -228,6 +247,7 @@ impl<'n> Links<'n> {
     fn one_end(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
         let at = at.key("endpoint");
         match get(raw.entries, "endpoint") {
+            None if cx.is_misspelt(raw.value, "endpoint") => None,
             None | Some(Value { data: Data::Null, .. }) => {
                 cx.report
                     .error(Code::Missing, raw.value.span, &at, "this link has no `endpoint`")

@@ -93,6 +93,9 @@ impl Type {
         };
         let at = at.key("type");
         let text = cx.text(value, &at)?;
+        if text.is_empty() {
+            return Some(Self::Brief);
+        }
         if let Some((_, found)) = Self::ALL.iter().find(|(known, _)| known.eq_ignore_ascii_case(text)) {
             return Some(*found);
         }

@@ -90,7 +90,8 @@ pub(super) fn say_unused(span: Span, facts: &AllFacts, cx: &mut Cx<'_>) {
     }
 }
 
-fn is_zero(value: &Value) -> bool {
+/// Whether it is a number that stands for none.
+pub(super) fn is_zero(value: &Value) -> bool {
     matches!(&value.data, Data::Text(text) if text == "0") || matches!(value.data, Data::Null)
 }
 

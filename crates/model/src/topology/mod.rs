@@ -63,7 +63,7 @@ pub use write::write;
 
 use crate::lab::{Lab, LabParts, Node, Prefix};
 use crate::name::{LabName, NodeName};
-use diagnostic::{Path, Report, cut};
+use diagnostic::{Path, cut};
 use link::Links;
 use node::{Levels, Nodes};
 use reader::{Cx, Table, get};
@@ -148,7 +148,7 @@ pub fn read(input: &Input<'_>) -> Outcome {
 /// Reads a topology as a lab of another name than its file gives. Not the same as renaming the lab that [`read`]
 /// gives: MAC addresses are derived from the name, and two labs on one bridge may not share them.
 pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
-    let mut cx = Cx { input, report: Report::new(), lab: None, imported: 0 };
+    let mut cx = Cx::new(input);
     let lab = text::prepare(input, &mut cx.report)
         .and_then(|text| tree::parse(&text, &mut cx.report))
         .and_then(|root| file(&root, name, &mut cx))
@@ -176,7 +176,7 @@ pub struct NodeOutcome {
 
 /// Reads the fields of one node, as they stand below its name in a topology file.
 pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
-    let mut cx = Cx { input, report: Report::new(), lab: None, imported: 0 };
+    let mut cx = Cx::new(input);
     let mut nodes = Nodes::default();
     let root = text::prepare(input, &mut cx.report).and_then(|text| tree::parse(&text, &mut cx.report));
     if let Some(root) = root {
@@ -222,7 +222,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     if nested.is_empty() {
         cx.fields(root, &at, &FILE);
     }
-    let name = lab_name(entries, cx);
+    let name = lab_name(root, entries, cx);
     // A file whose name is wrong has its other mistakes said all the same.
     cx.lab = other_name.or(name.as_ref()).cloned().or_else(|| "lab".parse().ok());
     let settings = settings::read(entries, cx);
@@ -231,7 +231,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     let prefix = get(entries, "prefix").map_or_else(|| Some(Prefix::default()), |value| prefix(value, cx));
     let at = at.key("topology");
     let Some(topology) = get(entries, "topology") else {
-        if nested.is_empty() {
+        if nested.is_empty() && !cx.is_misspelt(root, "topology") {
             cx.report
                 .error(Code::Missing, start(), &at, "the file has no `topology`")
                 .help("add `topology:` with `nodes:` below it");
@@ -240,7 +240,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     };
     let topology_entries = cx.fields(topology, &at, &TOPOLOGY)?;
     let key_span = entries.iter().find(|entry| entry.key == "topology").map_or_else(start, |entry| entry.key_span);
-    let nodes = nodes(topology_entries, key_span, &at, cx)?;
+    let nodes = nodes((topology, topology_entries), key_span, &at, cx)?;
     nodes.waits.check(&nodes.facts, cx);
     if let Some(entry) = entries.iter().find(|entry| entry.key == "mgmt") {
         management::say_unused(entry.key_span, &nodes.facts, cx);
@@ -266,13 +266,15 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     Some(LabParts { name, prefix, source, management, settings, nodes, links })
 }
 
-fn lab_name(entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
+fn lab_name(root: &Value, entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
     let at = Path::Root;
     let at = at.key("name");
     let Some(value) = get(entries, "name").filter(|value| !matches!(value.data, Data::Null)) else {
-        cx.report
-            .error(Code::Missing, start(), &at, "the lab has no name")
-            .help("add `name: my-lab` at the top of the file");
+        if !cx.is_misspelt(root, "name") {
+            cx.report
+                .error(Code::Missing, start(), &at, "the lab has no name")
+                .help("add `name: my-lab` at the top of the file");
+        }
         return None;
     };
     let text = with_git(cx.text(value, &at)?, cx.input);
@@ -323,24 +325,27 @@ fn prefix(value: &Value, cx: &mut Cx<'_>) -> Option<Prefix> {
 }
 
 /// The levels, then the nodes. Nothing if there are none.
-fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Nodes> {
+fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Nodes> {
     let mut levels = Levels::default();
     let mut weights = Vec::new();
     if let Some(value) = get(entries, "defaults") {
         weights.push(value.weight);
         levels.defaults = node::read_level(value, &at.key("defaults"), cx);
     }
+    if ["defaults", "kinds", "groups"].iter().any(|level| cx.is_misspelt(topology, level)) {
+        levels.defaults.give_up(topology.span);
+    }
     let at_kinds = at.key("kinds");
-    for entry in get(entries, "kinds").and_then(|value| cx.map(value, &at_kinds)).unwrap_or_default() {
-        let at = at_kinds.key(&entry.key);
-        let kinds = cx.input.kinds;
-        if kinds.find(&entry.key).is_none() {
-            let nearest = cx.report.nearest(&entry.key.to_ascii_lowercase(), kinds.names());
     if get(entries, "kinds").map_or(0, Value::len) > MAX_LEVELS {
         let message = format!("these are more than {MAX_LEVELS} kinds");
         cx.report.error(Code::TooLarge, key_span, &at_kinds, message);
         return None;
     }
+    for entry in get(entries, "kinds").and_then(|value| cx.map(value, &at_kinds)).unwrap_or_default() {
+        let at = at_kinds.key(&entry.key);
+        let kinds = cx.input.kinds;
+        if kinds.find(&entry.key).is_none() {
+            let nearest = cx.report.nearest(&entry.key.to_ascii_lowercase(), kinds.names());
             let message = format!("there is no kind `{}`", cut(&entry.key));
             cx.report.warning(Code::UnknownKind, entry.key_span, &at, message).suggest(nearest);
         }
@@ -352,27 +357,35 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         }
     }
     let at_groups = at.key("groups");
-    for entry in get(entries, "groups").and_then(|value| cx.map(value, &at_groups)).unwrap_or_default() {
-        weights.push(entry.value.weight);
-        let spec = node::read_level(&entry.value, &at_groups.key(&entry.key), cx);
-        levels.groups.insert(entry.key.clone(), spec);
-        levels.group_keys.insert(entry.key.clone(), entry.key_span);
     if weights.len() + get(entries, "groups").map_or(0, Value::len) > MAX_LEVELS {
         let message = format!("these are more than {MAX_LEVELS} kinds and groups");
         cx.report.error(Code::TooLarge, key_span, &at_groups, message);
         return None;
     }
+    for entry in get(entries, "groups").and_then(|value| cx.map(value, &at_groups)).unwrap_or_default() {
+        weights.push(entry.value.weight);
+        let spec = node::read_level(&entry.value, &at_groups.key(&entry.key), cx);
+        levels.groups.insert(entry.key.clone(), spec);
+        levels.group_keys.insert(entry.key.clone(), entry.key_span);
     }
     let at = at.key("nodes");
     let listed = match get(entries, "nodes") {
         Some(value) => cx.map(value, &at)?,
         None => &[],
     };
+    if listed.is_empty() && cx.is_misspelt(topology, "nodes") {
+        return None;
+    }
     if listed.is_empty() {
         let span = entries.iter().find(|entry| entry.key == "nodes").map_or(key_span, |entry| entry.key_span);
         cx.report
             .error(Code::Missing, span, &at, "the topology has no nodes")
             .help("add at least one, for example `nodes: { r1: { kind: linux, runtime: namespace } }`");
+        return None;
+    }
+    if listed.len() > MAX_NODES {
+        let message = format!("the topology has {} nodes; at most {MAX_NODES} are read", listed.len());
+        cx.report.error(Code::TooLarge, key_span, &at, message);
         return None;
     }
     // Each node has at most the defaults, one kind and one group: the three largest levels.
@@ -383,11 +396,6 @@ fn nodes(entries: &[Entry], key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> O
         let message = format!("{} nodes inherit up to {inherited} values each; that is too much", listed.len());
         cx.report.error(Code::TooLarge, key_span, &at, message);
         return None;
-    if listed.len() > MAX_NODES {
-        let message = format!("the topology has {} nodes; at most {MAX_NODES} are read", listed.len());
-        cx.report.error(Code::TooLarge, key_span, &at, message);
-        return None;
-    }
     }
     let mut nodes = Nodes::default();
     for entry in listed {

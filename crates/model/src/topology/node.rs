@@ -49,6 +49,12 @@ macro_rules! node_fields {
                 }
             }
 
+            /// Takes what every node needs as given wrongly somewhere else: it is not missed where it is not given.
+            pub(super) fn give_up(&mut self, span: Span) {
+                self.kind.give_up(span);
+                self.image.give_up(span);
+            }
+
             /// Takes over from a farther level what each field's rule says.
             fn inherit(&mut self, farther: &Self) {
                 $(self.$field.inherit(&farther.$field);)*
@@ -186,8 +192,20 @@ pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
 /// Reads one level.
 pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
     let mut spec = Spec::default();
-    for entry in cx.fields(value, at, &FIELDS).unwrap_or_default() {
+    let entries = cx.fields(value, at, &FIELDS);
+    for entry in entries.unwrap_or_default() {
         spec.set(&entry.key, &entry.value, &at.key(&entry.key), cx);
+    }
+    // What stands there in a way that cannot be read is not missed as well.
+    let meant = |field| entries.is_none() || cx.is_misspelt(value, field);
+    if meant("kind") {
+        spec.kind.give_up(value.span);
+    }
+    if meant("image") {
+        spec.image.give_up(value.span);
+    }
+    if meant("runtime") {
+        spec.runtime.give_up(value.span);
     }
     spec.credentials.take_over(&spec.username, &spec.password);
     spec.mgmt_ipv4.take_over(&mut spec.old_mgmt_ipv4, ("mgmt_ipv4", "mgmt-ipv4"), at, cx);
@@ -245,7 +263,12 @@ impl Levels {
         // A node that runs nothing is asked what it says itself: defaults are meant for the nodes that run.
         let runs = spec.kind.get().is_none_or(|named| named.kind.shape() == Shape::Runs);
         let own = (!runs).then(|| Box::new(spec.clone()));
+        let takes_no_image = spec.runtime.get() == Some(&RuntimeKind::Namespace) && spec.image.span().is_none();
         self.inherit(&mut spec, cx);
+        if takes_no_image {
+            // The image that its level gives is for the others.
+            spec.image = First::default();
+        }
         self.check_group(&spec, at, cx);
         let kind = spec.kind.get().map(|named| named.kind.clone());
         nodes.facts.insert(&entry.key, facts(name.as_ref().ok(), &spec, entry.key_span, cx));

@@ -35,3 +35,12 @@ pub(super) fn resolve_at(text: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>)
     };
     Some(clean_path(full))
 }
+
+/// What to do about a path that leads nowhere: which one it is, unless that is what is written.
+pub(super) fn advice(written: &str, path: &str) -> String {
+    match written.chars().next() {
+        Some('/') => "make it, or correct the path".to_owned(),
+        Some('~') => format!("`{}` is `{path}`", cut(written)),
+        _ => format!("`{}` is `{path}`; paths are relative to the topology file", cut(written)),
+    }
+}

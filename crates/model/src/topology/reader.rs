@@ -3,7 +3,7 @@
 //! [`Read`] is how one value is read, [`Field`] is how a field that can be inherited is read and merged.
 //! The rule of merging is part of the field's type, so a field is declared in one line (see [`super::node`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use super::Input;
@@ -20,6 +20,8 @@ pub(super) struct Cx<'a> {
     pub(super) lab: Option<LabName>,
     /// What levels have taken over from the caller's environment, in units of inherited values.
     pub(super) imported: u64,
+    /// Fields that stand misspelt in a map: where the map begins, and the field that is meant.
+    misspelt: HashSet<(usize, &'static str)>,
 }
 
 /// The fields that one kind of map has.
@@ -30,6 +32,12 @@ pub(super) struct Table {
     pub(super) acted: &'static [&'static str],
     /// Fields of the format that have no effect yet.
     pub(super) later: &'static [&'static str],
+}
+
+impl<'a> Cx<'a> {
+    pub(super) fn new(input: &'a Input<'a>) -> Self {
+        Self { input, report: Report::new(), lab: None, imported: 0, misspelt: HashSet::new() }
+    }
 }
 
 impl Cx<'_> {
@@ -45,6 +53,20 @@ impl Cx<'_> {
             }
             (Data::Map(entries), "a text") if entries.len() == 1 => {
                 diagnostic.help("if this is meant as a text, put it in quotes: it contains `: `");
+            }
+            (Data::List(_), "a text") => {
+                diagnostic.help("write one text, without `- ` or `[` and `]`");
+            }
+            (Data::Map(_), "a list") => {
+                diagnostic.help("write one entry per line, each after `- `");
+            }
+            (Data::List(_), "a map") => {
+                diagnostic.help("write one `name: value` per line, without `- ` or `[` and `]`");
+            }
+            (Data::Text(text), "a map") if !value.quoted && !text.contains(char::is_whitespace) => {
+                if let Some((field, behind)) = text.split_once(':').filter(|(_, behind)| !behind.is_empty()) {
+                    diagnostic.help(format!("write a space behind the colon: `{}: {}`", cut(field), cut(behind)));
+                }
             }
             _ => {}
         }
@@ -100,12 +122,21 @@ impl Cx<'_> {
                 self.report.ignored(table.what, key, entry.key_span, &at.key(key));
                 continue;
             }
-            let names = table.acted.iter().chain(table.later).copied();
-            let nearest = self.report.nearest(key, names);
+            let names = || table.acted.iter().chain(table.later).copied();
+            let nearest = self.report.nearest(key, names());
+            if let Some(meant) = names().find(|name| nearest.as_deref() == Some(*name)) {
+                self.misspelt.insert((value.span.start, meant));
+            }
             let message = format!("{} has no field `{}`", table.what, cut(key));
             self.report.error(Code::UnknownField, entry.key_span, &at.key(key), message).suggest(nearest);
         }
         Some(entries)
+    }
+
+    /// Whether a map has a field under a name that is almost right: it has been said, and that it is missing needs
+    /// not be.
+    pub(super) fn is_misspelt(&self, map: &Value, field: &'static str) -> bool {
+        self.misspelt.contains(&(map.span.start, field))
     }
 
     /// One of several words.
@@ -210,6 +241,12 @@ pub(super) struct At<T> {
 pub(super) trait Read: Sized + Clone {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self>;
 
+    /// Whether a text says as much as no text: the format has fields of text unset while they are empty, so that
+    /// `image: "${IMAGE:-}"` leaves to the next level what is not given.
+    fn is_unset(text: &str) -> bool {
+        text.is_empty()
+    }
+
     /// What `key:` with nothing behind it means in a map of free keys.
     fn empty() -> Option<Self> {
         None
@@ -230,6 +267,10 @@ impl Read for String {
 }
 
 impl Read for bool {
+    fn is_unset(_text: &str) -> bool {
+        false
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         match text.to_ascii_lowercase().as_str() {
@@ -257,6 +298,10 @@ impl Read for u32 {
 }
 
 impl<T: Read> Read for Vec<T> {
+    fn is_unset(_text: &str) -> bool {
+        false
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let items = cx.list(value, at)?.iter().enumerate();
         Some(items.filter_map(|(index, item)| T::read(item, &at.index(index), cx)).collect())
@@ -306,6 +351,11 @@ impl<T> Default for First<T> {
 }
 
 impl<T> First<T> {
+    /// Takes it as set to something that cannot be used and has been said, unless it is set.
+    pub(super) fn give_up(&mut self, span: Span) {
+        self.span.get_or_insert(span);
+    }
+
     pub(super) fn get(&self) -> Option<&T> {
         self.value.as_ref()
     }
@@ -318,8 +368,9 @@ impl<T> First<T> {
 
 impl<T: Read> Field for First<T> {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
-        match value.data {
+        match &value.data {
             Data::Null => Self::default(),
+            Data::Text(text) if T::is_unset(text) => Self::default(),
             _ => Self { value: T::read(value, at, cx), span: Some(value.span) },
         }
     }

@@ -3,6 +3,7 @@
 mod advice;
 mod bad;
 mod bounds;
+mod cascades;
 mod docs;
 mod examples;
 mod fields;

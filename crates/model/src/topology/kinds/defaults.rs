@@ -6,7 +6,7 @@ use super::KindSpec;
 use super::spec::{CommandLine, Text};
 use crate::lab::{LinkApplyMode, RestartPolicy};
 use crate::topology::Input;
-use crate::topology::diagnostic::{Path, Report, Span};
+use crate::topology::diagnostic::{Path, Span};
 use crate::topology::node::{self, Spec};
 use crate::topology::reader::Cx;
 use crate::topology::tree::{Data, Entry, Value};
@@ -41,7 +41,7 @@ pub(in crate::topology) fn level(kind: &KindSpec, input: &Input<'_>) -> Spec {
     });
     put("link-apply-mode", apply.map(text));
     // What can be wrong with these was said when the kind was read.
-    let mut cx = Cx { input, report: Report::new(), lab: None, imported: 0 };
+    let mut cx = Cx::new(input);
     node::read(&collection(Data::Map(fields)), &Path::Text(OF_KIND), &mut cx)
 }
 

@@ -17,6 +17,10 @@ impl Read for PullPolicy {
 }
 
 impl Read for Privilege {
+    fn is_unset(_text: &str) -> bool {
+        false
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         Some(if bool::read(value, at, cx)? { Self::Full } else { Self::Confined })
     }
@@ -260,6 +264,10 @@ impl Read for IpAddr {
 }
 
 impl Read for Dns {
+    fn is_unset(_text: &str) -> bool {
+        false
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const DNS: Table = Table { what: "`dns`", acted: &["servers", "search", "options"], later: &[] };
         let entries = cx.fields(value, at, &DNS)?;

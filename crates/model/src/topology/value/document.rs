@@ -3,8 +3,8 @@
 use crate::lab::Document;
 use crate::name::NodeName;
 
-use super::super::diagnostic::{Code, Path, Span, cut};
-use super::super::path::{resolve, resolve_at};
+use super::super::diagnostic::{Code, Path, Span};
+use super::super::path::{advice, resolve, resolve_at};
 use super::super::placeholder::{fill, has_placeholder, in_lab_directory};
 use super::super::reader::{At, Cx, Read};
 use super::super::tree::Value;
@@ -75,9 +75,7 @@ pub(in super::super) fn document(
 pub(in super::super) fn exists(path: &str, written: At<&str>, at: &Path<'_>, cx: &mut Cx<'_>) {
     if !cx.input.host.exists(path.as_ref()) {
         let message = format!("the file of `{}` does not exist", at.last());
-        cx.report
-            .error(Code::MissingFile, written.span, at, message)
-            .help(format!("`{}` is `{path}`; paths are relative to the topology file", cut(written.value)));
+        cx.report.error(Code::MissingFile, written.span, at, message).help(advice(written.value, path));
     }
 }
 

@@ -170,6 +170,10 @@ impl Read for User {
 pub(super) struct Seconds(pub(super) u32);
 
 impl Read for Seconds {
+    fn is_unset(_text: &str) -> bool {
+        false
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if let Some(seconds) = digits(text) {
@@ -191,6 +195,11 @@ pub(super) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
 pub(super) struct CpuMillis(pub(super) u32);
 
 impl Read for CpuMillis {
+    /// No limit, as none given.
+    fn is_unset(text: &str) -> bool {
+        text.parse() == Ok(0.0)
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const HELP: &str = "write how many cores it may use, such as `0.5` or `2`";
         let text = cx.text(value, at)?;
@@ -218,6 +227,11 @@ impl Read for CpuMillis {
 pub(super) struct MemoryBytes(pub(super) u64);
 
 impl Read for MemoryBytes {
+    /// No limit, as none given.
+    fn is_unset(text: &str) -> bool {
+        matches!(text, "" | "0")
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         /// Docker's least memory limit.
         const MIN: u64 = 6 << 20;

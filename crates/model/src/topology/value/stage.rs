@@ -157,6 +157,10 @@ impl Read for ExecPhase {
 }
 
 impl Read for Healthcheck {
+    fn is_unset(_text: &str) -> bool {
+        false
+    }
+
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const HEALTH: Table = Table {
             what: "`healthcheck`",

@@ -1,0 +1,158 @@
+//! One mistake is said once, where it is, and with what to write; what follows from it is not said.
+
+use super::*;
+
+/// All that is said of a text, one line for each: line, code, message, advice.
+fn lines(text: &str) -> Vec<String> {
+    let line = |d: &Diagnostic| {
+        let help = d.help.as_deref().unwrap_or_default();
+        format!("{} {} {} ({help})", d.span.line, d.code.as_str(), d.message)
+    };
+    diagnostics(text).iter().map(line).collect()
+}
+
+#[track_caller]
+fn says_only(text: &str, words: &[&str]) {
+    let lines = lines(text);
+    assert_eq!(lines.len(), 1, "{text}\n{lines:#?}");
+    for word in words {
+        assert!(lines[0].contains(word), "`{word}` in {lines:#?}");
+    }
+}
+
+#[test]
+fn a_misspelt_field_is_not_missed_as_well() {
+    for (text, words) in [
+        ("nmae: a\ntopology: { nodes: { n: { kind: linux, image: x } } }", "1 unknown-field|`name`"),
+        ("name: a\ntopolgy: { nodes: { n: { kind: linux, image: x } } }", "2 unknown-field|`topology`"),
+        ("name: a\ntopology: { node: { n: { kind: linux, image: x } } }", "2 unknown-field|`nodes`"),
+        (
+            "name: a\ntopology:\n  default: { kind: linux, image: x }\n  nodes: { n: , m: }",
+            "3 unknown-field|`defaults`",
+        ),
+        ("name: a\ntopology:\n  defaults: { kid: linux, image: x }\n  nodes: { n: , m: }", "3 unknown-field|`kind`"),
+        ("name: a\ntopology:\n  nodes:\n    n:\n      knd: linux\n      image: x", "5 unknown-field|`kind`"),
+        ("name: a\ntopology:\n  nodes:\n    n:\n      kind: linux\n      imge: x", "6 unknown-field|`image`"),
+        (
+            "name: a\ntopology:\n  nodes:\n    n:\n      kind: linux\n      runtme: namespace",
+            "6 unknown-field|`runtime`",
+        ),
+    ] {
+        says_only(text, &words.split('|').collect::<Vec<_>>());
+    }
+    let link = |link: &str| file("{ a: , b: }", &format!("[{link}]"));
+    says_only(&link("{ enpoints: ['a:eth1', 'b:eth1'] }"), &["unknown-field", "did you mean `endpoints`?"]);
+    says_only(&link("{ endpoint: ['a:eth1', 'b:eth1'] }"), &["unknown-field", "did you mean `endpoints`?"]);
+    says_only(
+        &link("{ type: dummy, endpont: { node: a, interface: eth1 } }"),
+        &["unknown-field", "did you mean `endpoint`?"],
+    );
+}
+
+#[test]
+fn a_missing_space_behind_a_colon_is_said_as_that() {
+    says_only(
+        "name: a\ntopology:\n  nodes:\n    n:\n      kind:linux\n",
+        &["5 wrong-type", "write a space behind the colon: `kind: linux`"],
+    );
+}
+
+#[test]
+fn an_endpoint_with_a_space_behind_its_colon_is_said_as_that() {
+    let said = lines(&file("{ a: , b: }", "[{ endpoints: [a: eth1, 'b:eth1'] }]"));
+    assert!(said[0].contains("write `\"a:eth1\"`, without a space behind the colon"), "{said:#?}");
+}
+
+#[test]
+fn what_is_written_as_for_other_tools_is_told_the_form_of_this_one() {
+    for (node, help) in [
+        ("env: [A=1]", "write one `name: value` per line"),
+        ("labels: [a=b]", "write one `name: value` per line"),
+        ("sysctls: [net.ipv4.ip_forward=1]", "write one `name: value` per line"),
+        ("cmd: [sleep, 1d]", "write one text"),
+        ("binds: { /etc: /x }", "each after `- `"),
+    ] {
+        says_only(&file(&format!("{{ a: {{ {node} }} }}"), "[]"), &["wrong-type", help]);
+    }
+    let nodes = "name: a\ntopology:\n  nodes:\n    - name: n\n      kind: linux\n";
+    says_only(nodes, &["`nodes` must be a map", "without `- `"]);
+}
+
+#[test]
+fn links_in_no_form_are_told_the_form() {
+    let link = |link: &str| file("{ a: , b: }", &format!("[{link}]"));
+    says_only(&link("'a:eth1 b:eth1'"), &["a link is a map", "endpoints: [\"r1:eth1\", \"r2:eth1\"]"]);
+    says_only(&link("['a:eth1', 'b:eth1']"), &["a link is a map", "endpoints: [\"r1:eth1\", \"r2:eth1\"]"]);
+    says_only(&link("~"), &["this link is empty"]);
+    // Whoever writes a type is told the form of links with a type.
+    says_only(&link("{ type: veth }"), &["no `endpoints`", "[{ node: r1, interface: eth1 }, { node: r2"]);
+    says_only(
+        &link("{ type: veth, endpoints: [{ node: a, interface: eth1 }] }"),
+        &["two endpoints, and here is 1", "[{ node: r1, interface: eth1 }, { node: r2"],
+    );
+}
+
+#[test]
+fn an_absolute_path_that_leads_nowhere_is_not_explained_with_itself() {
+    let said = lines(&file("{ a: { binds: ['/none:/x'], license: /none } }", "[]"));
+    assert!(said.iter().all(|line| !line.contains("relative to the topology file")), "{said:#?}");
+}
+
+#[test]
+fn an_image_of_the_defaults_is_not_said_to_be_unused_by_a_node_that_needs_none() {
+    let text = "name: a\ntopology:\n  defaults: { kind: linux, image: x }\n  nodes: { n: { runtime: namespace }, m: }";
+    assert_eq!(lines(text), Vec::<String>::new());
+    let text = "name: a\ntopology:\n  defaults: { kind: linux }\n  nodes: { n: { runtime: namespace, image: x } }";
+    says_only(text, &["this image is not used"]);
+}
+
+#[test]
+fn an_empty_text_leaves_a_field_to_the_next_level() {
+    let text = |fields: &str| {
+        format!(
+            "name: a\ntopology:\n  defaults: {{ kind: linux, image: x, group: g, cmd: c }}\n  nodes: {{ n: {{ {fields} }} }}\n"
+        )
+    };
+    let plain = lab(&text(""));
+    for field in [
+        "kind",
+        "runtime",
+        "image",
+        "group",
+        "cmd",
+        "entrypoint",
+        "hostname",
+        "user",
+        "memory",
+        "network-mode",
+        "type",
+        "image-pull-policy",
+        "restart-policy",
+        "pid-mode",
+        "cgroupns-mode",
+        "cpu-set",
+        "shm-size",
+        "license",
+        "startup-config",
+        "mgmt-ipv4",
+        "mgmt-ipv6",
+        "link-apply-mode",
+    ] {
+        let text = text(&format!("{field}: \"\""));
+        assert_eq!(diagnostics(&text), [], "{field}");
+        assert_eq!(lab(&text), plain, "{field}");
+    }
+    for none in ["cpu: 0", "memory: 0"] {
+        assert_eq!(lab(&text(none)), plain, "{none}");
+    }
+    for refused in ["auto-remove: \"\"", "ports: \"\"", "startup-delay: \"\"", "dns: \"\""] {
+        assert!(!diagnostics(&text(refused)).is_empty(), "{refused}");
+    }
+}
+
+#[test]
+fn a_link_of_no_type_and_an_mtu_of_nothing_are_the_default() {
+    let link = |more: &str| lab(&file("{ a: , b: }", &format!("[{{ endpoints: ['a:eth1', 'b:eth1']{more} }}]")));
+    assert_eq!(link(", type: ''"), link(""));
+    assert_eq!(link(", mtu: 0"), link(""));
+}
