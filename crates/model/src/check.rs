@@ -88,7 +88,7 @@ fn check_macs(parts: &LabParts, found: &mut Vec<Violation>) {
     }
 }
 
-/// Whose namespace an end is in. The ports of a bridge live in the namespace that it is in, and share its names.
+/// Whose names an end shares: those of a node, of a bridge in a node, or of the host with its bridges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Owner<'a> {
     Node(&'a str),
@@ -100,7 +100,8 @@ impl<'a> Owner<'a> {
     fn of(at: &'a Endpoint) -> Self {
         match at {
             Endpoint::Node(node) => Self::Node(node.as_str()),
-            Endpoint::Bridge(bridge) => bridge.inner_bridge().map_or(Self::Host, |(_, node)| Self::Node(node)),
+            Endpoint::Bridge(bridge) if bridge.inner_bridge().is_some() => Self::Node(bridge.as_str()),
+            Endpoint::Bridge(_) => Self::Host,
             Endpoint::Host => Self::Host,
             Endpoint::Remote(peer) => Self::Remote(peer),
         }

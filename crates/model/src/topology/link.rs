@@ -277,8 +277,8 @@ impl<'n> Links<'n> {
     fn claim(&mut self, draft: &Draft, at: &Path<'_>, cx: &mut Cx<'_>) {
         let owner = match &draft.at {
             Endpoint::Node(node) => Some(node.clone()),
-            // The ports of a bridge live in the namespace that it is in, and share its names.
-            Endpoint::Bridge(bridge) => bridge.inner_bridge().and_then(|(_, node)| node.parse().ok()),
+            // Ports of a bridge on the host share its names; those of one in a node are told apart by the bridge.
+            Endpoint::Bridge(bridge) => bridge.inner_bridge().is_some().then(|| bridge.clone()),
             Endpoint::Host | Endpoint::Remote(_) => None,
         };
         let interface = draft.interface.kernel();
@@ -296,10 +296,15 @@ impl<'n> Links<'n> {
                 let whose =
                     first.key().0.as_ref().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
                 let message = format!("interface `{}` of {whose} has a link already", draft.interface);
-                cx.report
+                let diagnostic = cx
+                    .report
                     .error(Code::DuplicateInterface, draft.span, at, message)
                     .label("the second link")
                     .note(*first.get(), "the first link");
+                if let (Endpoint::Bridge(bridge), None) = (&draft.at, &first.key().0) {
+                    let help = "the ports of bridges stand on the host; write for example";
+                    diagnostic.help(format!("{help} `{bridge}:{bridge}-p2`"));
+                }
             }
             hash_map::Entry::Vacant(free) => {
                 free.insert(draft.span);

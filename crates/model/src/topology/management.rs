@@ -7,6 +7,7 @@ use super::diagnostic::{Code, Path, Span, cut};
 use super::facts::{AllFacts, Facts};
 use super::reader::{At, Cx, Field, Merged, Read, Table, get, optional};
 use super::tree::{Data, Entry, Value};
+use crate::kind::Shape;
 use crate::lab::{Family, Management, ManagementDriver, RuntimeKind};
 use crate::name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Mtu};
 
@@ -48,7 +49,8 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management
     let driver = driver(entries, at, cx);
     let management = Management {
         driver,
-        network: optional(entries, "network", at, cx).map_or(default.network, |Network(name)| name),
+        network: optional(located(entries, "network").map_or(&[], |_| entries), "network", at, cx)
+            .map_or(default.network, |Network(name)| name),
         bridge: optional::<Bridge>(entries, "bridge", at, cx).and_then(|Bridge(name)| name),
         ipv4,
         ipv6,
@@ -83,7 +85,13 @@ fn driver(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> ManagementDriver
 
 /// Says it if no node of the lab can be on the network.
 pub(super) fn say_unused(span: Span, facts: &AllFacts, cx: &mut Cx<'_>) {
-    let managed = |facts: &Facts| matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt));
+    // What runs and does not say on what is meant for a runtime that has the network, or has a mistake that is said.
+    let runs = |facts: &Facts| facts.shape().is_none_or(|shape| shape == Shape::Runs);
+    let managed = |facts: &Facts| match facts.runtime {
+        Some(RuntimeKind::Docker | RuntimeKind::Libvirt) => true,
+        Some(RuntimeKind::Namespace) => false,
+        None => runs(facts),
+    };
     if !facts.iter().any(managed) {
         let message = "the management network needs nodes with `runtime: docker`, and this lab has none";
         cx.report.warning(Code::IgnoredField, span, &Path::Root.key("mgmt"), message).label("has no effect");
@@ -198,6 +206,14 @@ fn family<V: Version>(
             }
         },
         Some(At { value, .. }) if matches!(&value.data, Data::Text(text) if text.eq_ignore_ascii_case("auto")) => {
+            for (found, field) in [(gateway, V::GATEWAY), (range, V::RANGE)] {
+                if let Some(At { span, .. }) = found {
+                    let message = format!("`{field}` has no effect: the subnet is chosen when the network is made");
+                    cx.report
+                        .warning(Code::NoEffect, span, &at.key(field), message)
+                        .help(format!("write a network as `{}`", V::SUBNET));
+                }
+            }
             return Family::Auto;
         }
         Some(At { value, span }) => {

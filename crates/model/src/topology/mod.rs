@@ -37,6 +37,7 @@ mod reader;
 mod render;
 pub mod schema;
 mod settings;
+mod shared;
 mod substitute;
 mod template;
 #[cfg(test)]
@@ -242,6 +243,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     let key_span = entries.iter().find(|entry| entry.key == "topology").map_or_else(start, |entry| entry.key_span);
     let nodes = nodes((topology, topology_entries), key_span, &at, cx)?;
     nodes.waits.check(&nodes.facts, cx);
+    shared::check(&nodes.facts, cx);
     if let Some(entry) = entries.iter().find(|entry| entry.key == "mgmt") {
         management::say_unused(entry.key_span, &nodes.facts, cx);
     }

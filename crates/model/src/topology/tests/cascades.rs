@@ -156,3 +156,41 @@ fn a_link_of_no_type_and_an_mtu_of_nothing_are_the_default() {
     assert_eq!(link(", type: ''"), link(""));
     assert_eq!(link(", mtu: 0"), link(""));
 }
+
+#[test]
+fn a_network_that_is_shared_in_a_circle_is_refused_once() {
+    let text = |nodes: &str| format!("name: a\ntopology:\n  defaults: {{ kind: linux, image: x }}\n  nodes: {nodes}\n");
+    let shares = |other: &str| format!("{{ network-mode: 'container:{other}' }}");
+    says_only(&text(&format!("{{ a: {} }}", shares("a"))), &["node `a` shares the network"]);
+    let (b, c) = (shares("b"), shares("c"));
+    says_only(&text(&format!("{{ a: {b}, b: {c}, c: {b} }}")), &["node `b` shares the network"]);
+    assert_eq!(lines(&text(&format!("{{ a: {b}, b: {c}, c: }}"))), Vec::<String>::new());
+    assert_eq!(lines(&text(&format!("{{ a: {} }}", shares("elsewhere")))), Vec::<String>::new());
+}
+
+#[test]
+fn a_management_network_is_not_said_to_be_unused_because_of_a_mistake() {
+    let text = |node: &str| format!("name: a\nmgmt: {{ mtu: 1400 }}\ntopology:\n  nodes: {{ n: {node} }}\n");
+    says_only(&text("{ kind: linux }"), &["node `n` has no image"]);
+    says_only(&text("{ kind: linux, imge: x }"), &["`imge`"]);
+    says_only(&text("{ kind: linux, runtime: namespace }"), &["the management network needs"]);
+}
+
+#[test]
+fn a_gateway_of_a_subnet_that_is_chosen_later_is_said_to_have_no_effect() {
+    let text =
+        |mgmt: &str| format!("name: a\nmgmt: {{ {mgmt} }}\ntopology:\n  nodes: {{ n: {{ kind: linux, image: x }} }}\n");
+    says_only(
+        &text("ipv4-subnet: auto, ipv4-gw: 10.0.0.1"),
+        &["no-effect", "`ipv4-gw`", "write a network as `ipv4-subnet`"],
+    );
+    assert_eq!(lab(&text("network: ''")), lab(&text("network: ")));
+}
+
+#[test]
+fn ports_with_a_space_and_ports_of_bridges_with_one_name_get_their_own_advice() {
+    let port = "name: a\ntopology:\n  nodes: { n: { kind: linux, image: x, ports: [80: 80] } }\n";
+    says_only(port, &["a port is one text", "without a space behind the colon"]);
+    let links = "[{ endpoints: ['a:eth1', 'br:p1'] }, { endpoints: ['a:eth2', 'br:p1'] }]";
+    says_only(&file("{ a: , br: { kind: bridge } }", links), &["`p1` of the host", "write for example `br:br-p2`"]);
+}

@@ -7,7 +7,7 @@ use crate::lab::{Access, CgroupNamespace, Dns, PidMode, PortMapping, Privilege, 
 
 use super::super::diagnostic::{Code, Path, cut};
 use super::super::reader::{Cx, Read, Table, Targeted, optional};
-use super::super::tree::Value;
+use super::super::tree::{Data, Value};
 
 impl Read for PullPolicy {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
@@ -56,6 +56,12 @@ pub(super) fn container_name(name: &str, value: &Value, at: &Path<'_>, cx: &mut 
 impl Read for PortMapping {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const HELP: &str = "write `host:node`, for example `8080:80`, `127.0.0.1:8080:80/tcp` or `8000-8005:80-85/udp`";
+        if let Data::Map(_) = value.data {
+            cx.report
+                .error(Code::WrongType, value.span, at, "a port is one text, and this is a map")
+                .help("write for example `8080:80`, without a space behind the colon");
+            return None;
+        }
         match cx.text(value, at)?.parse() {
             Ok(port) => Some(port),
             Err(error) => {
