@@ -124,11 +124,17 @@ impl Cx<'_> {
             }
             let names = || table.acted.iter().chain(table.later).copied();
             let nearest = self.report.nearest(key, names());
-            if let Some(meant) = names().find(|name| nearest.as_deref() == Some(*name)) {
+            if elsewhere(table.what, key).is_none()
+                && let Some(meant) = names().find(|name| nearest.as_deref() == Some(*name))
+            {
                 self.misspelt.insert((value.span.start, meant));
             }
             let message = format!("{} has no field `{}`", table.what, cut(key));
-            self.report.error(Code::UnknownField, entry.key_span, &at.key(key), message).suggest(nearest);
+            let diagnostic = self.report.error(Code::UnknownField, entry.key_span, &at.key(key), message);
+            match elsewhere(table.what, key) {
+                Some(advice) => diagnostic.help(advice),
+                None => diagnostic.suggest(nearest),
+            };
         }
         Some(entries)
     }
@@ -194,6 +200,27 @@ impl Cx<'_> {
             diagnostic.help(help);
         }
     }
+}
+
+/// What to write instead of a field that people bring along from another place, or from another tool.
+fn elsewhere(what: &str, field: &str) -> Option<&'static str> {
+    Some(match (what, field) {
+        ("`topology`", "name" | "prefix" | "mgmt" | "settings" | "debug") => {
+            "it stands at the top of the file, outside of `topology`"
+        }
+        ("node", "wait-for" | "depends_on" | "depends-on") => {
+            "write `stages: { create: { wait-for: [{ node: NAME, stage: healthy }] } }`"
+        }
+        ("node", "copy-to-flash") => "write `extras: { ceos-copy-to-flash: [PATH] }`",
+        ("node", "vars") => "write `config: { vars: { NAME: value } }`",
+        ("node", "command") => "write `cmd`",
+        ("node", "environment") => "write `env: { NAME: value }`",
+        ("node", "publish" | "expose") => "write `ports: [\"8080:80\"]` for ports that the host shall have",
+        ("node", "links" | "interfaces" | "endpoints") => {
+            "links stand at `topology.links`: `- endpoints: [\"r1:eth1\", \"r2:eth1\"]`"
+        }
+        _ => return None,
+    })
 }
 
 /// The way to each map that was read, and the fields that it can have.

@@ -194,3 +194,18 @@ fn ports_with_a_space_and_ports_of_bridges_with_one_name_get_their_own_advice() 
     let links = "[{ endpoints: ['a:eth1', 'br:p1'] }, { endpoints: ['a:eth2', 'br:p1'] }]";
     says_only(&file("{ a: , br: { kind: bridge } }", links), &["`p1` of the host", "write for example `br:br-p2`"]);
 }
+
+#[test]
+fn fields_of_other_places_and_tools_are_told_where_they_belong() {
+    for (field, help) in [
+        ("wait-for: [b]", "`stages: { create: { wait-for:"),
+        ("copy-to-flash: [x]", "`extras: { ceos-copy-to-flash:"),
+        ("environment: { A: 1 }", "`env: { NAME: value }`"),
+        ("command: x", "write `cmd`"),
+        ("links: []", "`topology.links`"),
+    ] {
+        says_only(&file(&format!("{{ a: {{ {field} }} }}"), "[]"), &["unknown-field", help]);
+    }
+    let settings = "name: a\ntopology:\n  settings: { }\n  nodes: { a: { kind: linux, image: x } }\n";
+    says_only(settings, &["`topology` has no field `settings`", "at the top of the file"]);
+}
