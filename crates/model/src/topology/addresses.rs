@@ -1,12 +1,13 @@
 //! Addresses of nodes on the management network: no two may have the same, and the network has to have them.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::diagnostic::{Code, Path, Span};
 use super::node::Spec;
 use super::reader::{Cx, Field};
 use crate::lab::{Family, Management};
+use crate::name::Ipv4Net;
 
 /// The addresses that the nodes of a file have.
 #[derive(Default)]
@@ -44,6 +45,10 @@ impl Addresses {
                         outside.push((address, place, format!("`{address}` is not in the management network {net}")));
                     } else if gateway.is_some_and(|gateway| gateway == *address_v4) {
                         outside.push((address, place, format!("`{address}` is the gateway of the management network")));
+                    } else if is_reserved(*net, *address_v4) {
+                        let message =
+                            format!("no node can have `{address}`: {net} has it for itself or for broadcasts");
+                        outside.push((address, place, message));
                     }
                 }
                 (IpAddr::V6(address_v6), _, Family::Subnet { net, gateway, .. }) if written.ipv6 => {
@@ -62,6 +67,16 @@ impl Addresses {
                 .help("choose a free address of the subnet that `mgmt` gives");
         }
     }
+}
+
+/// Whether it is the first or the last address of a network that is larger than a link between two.
+fn is_reserved(net: Ipv4Net, address: Ipv4Addr) -> bool {
+    if net.prefix > 30 {
+        return false;
+    }
+    let hosts = u32::MAX >> net.prefix;
+    let host = u32::from(address) & hosts;
+    host == 0 || host == hosts
 }
 
 /// Which subnets the file itself gives. A network that is there already may have any.

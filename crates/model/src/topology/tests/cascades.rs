@@ -209,3 +209,16 @@ fn fields_of_other_places_and_tools_are_told_where_they_belong() {
     let settings = "name: a\ntopology:\n  settings: { }\n  nodes: { a: { kind: linux, image: x } }\n";
     says_only(settings, &["`topology` has no field `settings`", "at the top of the file"]);
 }
+
+#[test]
+fn a_node_cannot_have_an_address_that_the_management_network_needs_itself() {
+    let text = |net: &str, address: &str| {
+        format!(
+            "name: a\nmgmt: {{ ipv4-subnet: {net} }}\ntopology:\n  nodes: {{ n: {{ kind: linux, image: x, mgmt-ipv4: {address} }} }}\n"
+        )
+    };
+    says_only(&text("10.0.0.0/24", "10.0.0.0"), &["no node can have `10.0.0.0`"]);
+    says_only(&text("10.0.0.0/24", "10.0.0.255"), &["no node can have `10.0.0.255`"]);
+    assert_eq!(lines(&text("10.0.0.0/23", "10.0.0.255")), Vec::<String>::new());
+    assert_eq!(lines(&text("10.0.0.0/31", "10.0.0.0")), Vec::<String>::new());
+}
