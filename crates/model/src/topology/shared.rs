@@ -1,21 +1,24 @@
 //! Nodes that share the network of another (`network-mode: container:NODE`): one of them has to have one of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use super::diagnostic::{Code, Path};
-use super::node::Facts;
+use super::facts::AllFacts;
 use super::reader::Cx;
 use crate::lab::NetworkMode;
 
 /// Says which nodes share a network in a circle. Every node is walked over once.
-pub(super) fn check(facts: &BTreeMap<String, Facts>, cx: &mut Cx<'_>) {
+pub(super) fn check(facts: &AllFacts, cx: &mut Cx<'_>) {
     let other = |name: &str| match &facts.get(name)?.network_mode {
-        NetworkMode::Container(other) => facts.get_key_value(other).map(|(name, _)| name.as_str()),
+        NetworkMode::Container(other) => facts.get(other).map(|_| other.as_str()),
         NetworkMode::Default | NetworkMode::None | NetworkMode::Host => None,
     };
     let mut walks: HashMap<&str, usize> = HashMap::new();
-    for (walk, start) in facts.keys().enumerate() {
-        let mut at = start.as_str();
+    if !facts.iter().any(|facts| matches!(facts.network_mode, NetworkMode::Container(_))) {
+        return;
+    }
+    for (walk, start) in facts.names().enumerate() {
+        let mut at = start;
         let circle = loop {
             if let Some(before) = walks.insert(at, walk) {
                 walks.insert(at, before);
@@ -26,7 +29,7 @@ pub(super) fn check(facts: &BTreeMap<String, Facts>, cx: &mut Cx<'_>) {
                 None => break None,
             }
         };
-        let Some((name, found)) = circle.and_then(|name| facts.get_key_value(name)) else { continue };
+        let Some((name, found)) = circle.and_then(|name| Some((name, facts.get(name)?))) else { continue };
         let topology = Path::Root.key("topology");
         let nodes = topology.key("nodes");
         let node = nodes.key(name);
