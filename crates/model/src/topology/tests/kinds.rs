@@ -129,14 +129,13 @@ fn what_cannot_be_made_yet_is_said_where_it_stands() {
 }
 
 #[test]
-fn a_bridge_in_a_node_shares_the_names_of_that_node() {
-    let text = file(
-        "{ sw: , n: , 'lan|sw': { kind: bridge }, m: }",
-        "[{ endpoints: ['sw:eth1', 'n:eth1'] }, { endpoints: ['m:eth1', 'lan|sw:eth1'] }]",
-    );
-    let found = diagnostics(&text);
-    let found = found.iter().find(|found| found.severity == Severity::Error).unwrap();
-    assert_eq!(found.message, "interface `eth1` of node `sw` has a link already");
+fn bridges_in_a_node_have_ports_of_their_own_names() {
+    let text = |second: &str| {
+        let nodes = "{ sw: , n: , 'lan|sw': { kind: bridge }, 'dmz|sw': { kind: bridge } }";
+        file(nodes, &format!("[{{ endpoints: ['n:eth1', 'lan|sw:n'] }}, {{ endpoints: ['n:eth2', '{second}:n'] }}]"))
+    };
+    let errors = |text: &str| diagnostics(text).into_iter().filter(|found| found.severity == Severity::Error).count();
+    assert_eq!((errors(&text("dmz|sw")), errors(&text("lan|sw"))), (0, 1));
 }
 
 #[test]
