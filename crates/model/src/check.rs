@@ -101,8 +101,7 @@ impl<'a> Owner<'a> {
         match at {
             Endpoint::Node(node) => Self::Node(node.as_str()),
             Endpoint::Bridge(bridge) if bridge.inner_bridge().is_some() => Self::Node(bridge.as_str()),
-            Endpoint::Bridge(_) => Self::Host,
-            Endpoint::Host => Self::Host,
+            Endpoint::Bridge(_) | Endpoint::Host => Self::Host,
             Endpoint::Remote(peer) => Self::Remote(peer),
         }
     }
