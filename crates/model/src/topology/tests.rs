@@ -29,6 +29,17 @@ use std::path::{Path, PathBuf};
 use super::{Code, Colour, Diagnostic, Host, Input, Kinds, Outcome, Severity, Templates, read, read_as, render};
 use crate::lab::{Lab, Node};
 
+// The format's own examples, where the search for bad inputs begins with them.
+const E1: &str = include_str!("../../../../fuzz/corpus/topology/e1.clab.yml");
+const E2: &str = include_str!("../../../../fuzz/corpus/topology/e2.clab.yml");
+const E3: &str = include_str!("../../../../fuzz/corpus/topology/e3.clab.yml");
+const E4: &str = include_str!("../../../../fuzz/corpus/topology/e4.clab.yml");
+const E5: &str = include_str!("../../../../fuzz/corpus/topology/e5.clab.yml");
+const E6: &str = include_str!("../../../../fuzz/corpus/topology/e6.clab.yml");
+const E7: &str = include_str!("../../../../fuzz/corpus/topology/e7.clab.yml");
+const E8: &str = include_str!("../../../../fuzz/corpus/topology/e8.clab.yml");
+const E9: &str = include_str!("../../../../fuzz/corpus/topology/e9.clab.gotmpl");
+
 /// A host with certain paths.
 struct Paths(BTreeSet<&'static str>);
 

@@ -4,49 +4,6 @@ use super::*;
 use crate::lab::{Endpoint, NetworkMode, RestartPolicy, RuntimeKind};
 use crate::name::{Kind, Mtu};
 
-const E1: &str = r#"
-name: campus-min            # E1: smallest useful file, brief links, YAML null node
-topology:
-  defaults: { kind: linux, image: "alpine:3" }
-  nodes:
-    edge:
-    core:
-      cmd: sleep infinity
-      exec:
-        - ip address add 10.9.0.1/30 dev eth1
-  links:
-    - endpoints: ["edge:eth1", "core:eth1"]
-    - { endpoints: ["core:eth2", "host:core-tap"], mtu: 1500 }
-"#;
-
-const E2: &str = r#"
-name: inherit
-prefix: __lab-name
-topology:
-  defaults:
-    kind: linux
-    env: { REGION: eu, TIER: base }
-    exec: ["echo defaults"]
-    labels: { team: net }
-  kinds:
-    linux:
-      image: alpine:3
-      binds: ["./motd-base:/etc/motd:ro"]
-      memory: 256MB
-  groups:
-    leafs:
-      env: { TIER: leaf }
-      exec: ["echo group"]
-      cpu: 0.5
-  nodes:
-    leaf1:
-      group: leafs
-      env: { ROLE: "1" }
-      exec: ["echo node"]
-      binds: ["./motd-leaf1:/etc/motd:ro"]
-    plain1: { restart-policy: "no" }
-"#;
-
 #[test]
 fn e1_is_a_lab_of_two_containers() {
     let lab = lab(E1);
@@ -224,112 +181,9 @@ fn restricting_keeps_links_with_both_ends_and_the_bridges_of_what_stays() {
 }
 
 /// The examples of the format whose fields have no effect yet.
-const E5_TO_E8: [&str; 4] = [
-    r#"
-name: ${LAB:-envlab}        # E5: environment substitution on raw text
-mgmt:
-  network: ${LAB:-envlab}-oob
-  ipv4-subnet: 10.77.0.0/24
-  ipv4-gw: 10.77.0.1
-  ipv4-range: 10.77.0.128/25
-  ipv6-subnet: "3fff:77::/64"
-  mtu: 1400
-  external-access: false
-  driver-opts: { com.docker.network.bridge.gateway_mode_ipv4: nat }
-topology:
-  nodes:
-    probe:
-      kind: linux
-      image: ${PROBE_IMAGE:=alpine:3}
-      cmd: sh -c 'echo "$$HOME" ; sleep 1d'
-      mgmt-ipv4: 10.77.0.10
-      ports: ["127.0.0.1:8080:80/tcp", "5353:53/udp"]
-      aliases: [probe.lab.example]
-      env-files: [./probe.env]
-      env: { __IMPORT_ENVS: "true" }
-      user: "1000:1000"
-      sysctls: { net.ipv4.ip_forward: 1 }
-      tmpfs: { /scratch: "size=16m" }
-      volumes: ["probe-data:/var/lib/probe"]
-      dns: { servers: [9.9.9.9], search: [lab.example], options: [rotate] }
-"#,
-    r#"
-name: ordered               # E6: stages, wait-for, healthcheck, delays, certificates
-settings:
-  certificate-authority: { key-size: 4096, validity-duration: 720h }
-topology:
-  defaults: { kind: linux, image: "alpine:3" }
-  nodes:
-    db:
-      healthcheck:
-        test: [CMD-SHELL, "test -e /tmp/ready"]
-        interval: 2
-        timeout: 1
-        retries: 10
-        start-period: 1
-      certificate: { issue: true, sans: [db.lab.example] }
-    app:
-      startup-delay: 3
-      stages:
-        create:
-          wait-for:
-            - { node: db, stage: healthy }
-        create-links:
-          exec:
-            - command: logger "links of app are about to be made"
-              target: host
-              phase: on-enter
-        configure:
-          exec:
-            - { command: ip route show, phase: on-exit }
-  links:
-    - endpoints: ["db:eth1", "app:eth1"]
-"#,
-    r#"
-name: shared-ns             # E7: bridge inside a node, shared netns, pre-existing container, OVS
-topology:
-  nodes:
-    sw: { kind: linux, image: "alpine:3" }
-    lan|sw: { kind: bridge, network-mode: "container:sw" }   # bridge "lan" made inside sw
-    sidecar: { kind: linux, image: "alpine:3", network-mode: "container:sw" }
-    island: { kind: linux, image: "alpine:3", network-mode: none }
-    legacy-db: { kind: ext-container, exec: ["ip link set eth9 up"] }  # docker name, not created
-    ovs0: { kind: ovs-bridge }                                # must already exist
-    hv: { kind: host, exec: ["uname -r"] }
-  links:
-    - endpoints: ["island:eth0", "lan|sw:p1"]      # eth0 allowed: network-mode none
-    - endpoints: ["legacy-db:eth9", "lan|sw:p2"]
-    - endpoints: ["island:eth1", "ovs0:p3"]
-"#,
-    r#"
-name: vendors               # E8: generic docker kinds and VM kinds
-topology:
-  kinds:
-    nokia_srlinux: { image: "ghcr.io/nokia/srlinux:25.3", type: ixr-d3l }
-    arista_ceos: { image: "ceos:4.33.1F" }
-  nodes:
-    srl:
-      kind: nokia_srlinux
-      startup-config: |
-        set / system name host-name srl
-    eos: { kind: arista_ceos, startup-config: ./eos.cfg, enforce-startup-config: true }
-    crpd: { kind: juniper_crpd, image: "crpd:24.2", license: ./crpd.lic }
-    csr:
-      kind: cisco_csr1000v
-      image: vrnetlab/cisco_csr1000v:17.03
-      env: { VCPU: 2, RAM: 4096 }
-      credentials: { username: admin, password: admin }
-      image-pull-policy: never
-  links:
-    - endpoints: ["srl:e1-1", "eos:eth1"]
-    - endpoints: ["srl:ethernet-1/2", "crpd:eth1"]
-    - endpoints: ["csr:Gi2", "eos:et2"]          # alias Gi2 -> eth1 inside the VM container
-"#,
-];
-
 #[test]
 fn what_cannot_be_done_yet_is_never_called_unknown() {
-    for text in E5_TO_E8 {
+    for text in [E5, E6, E7, E8] {
         for found in diagnostics(text) {
             let fine = match found.severity {
                 Severity::Warning => {

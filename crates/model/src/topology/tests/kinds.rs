@@ -6,31 +6,6 @@ use crate::lab::Endpoint;
 use crate::lab::LinkApplyMode;
 use crate::name::{Kind, NodeName};
 
-const E8: &str = r#"
-name: vendors
-topology:
-  kinds:
-    nokia_srlinux: { image: "ghcr.io/nokia/srlinux:25.3", type: ixr-d3l }
-    arista_ceos: { image: "ceos:4.33.1F" }
-  nodes:
-    srl:
-      kind: nokia_srlinux
-      startup-config: |
-        set / system name host-name srl
-    eos: { kind: arista_ceos, startup-config: ./eos.cfg, enforce-startup-config: true }
-    crpd: { kind: juniper_crpd, image: "crpd:24.2", license: ./crpd.lic }
-    csr:
-      kind: cisco_csr1000v
-      image: vrnetlab/cisco_csr1000v:17.03
-      env: { VCPU: 2, RAM: 4096 }
-      credentials: { username: admin, password: admin }
-      image-pull-policy: never
-  links:
-    - endpoints: ["srl:e1-1", "eos:eth1"]
-    - endpoints: ["srl:ethernet-1/2", "crpd:eth1"]
-    - endpoints: ["csr:Gi2", "eos:et2"]
-"#;
-
 /// The ends of a lab's links: as the file names them, and the interface in the kernel.
 fn ends(lab: &Lab) -> Vec<(String, String)> {
     let ends = lab.links().iter().flat_map(crate::Link::ends);
@@ -74,23 +49,6 @@ fn e8_reads_vendors_with_their_own_names_of_interfaces() {
     assert_eq!(ends(&again), ends(&lab));
     assert_eq!(again.nodes(), lab.nodes());
 }
-
-const E7: &str = r#"
-name: shared-ns
-topology:
-  nodes:
-    sw: { kind: linux, image: "alpine:3" }
-    lan|sw: { kind: bridge, network-mode: "container:sw" }
-    sidecar: { kind: linux, image: "alpine:3", network-mode: "container:sw" }
-    island: { kind: linux, image: "alpine:3", network-mode: none }
-    legacy-db: { kind: ext-container, exec: ["ip link set eth9 up"] }
-    ovs0: { kind: ovs-bridge }
-    hv: { kind: host, exec: ["uname -r"] }
-  links:
-    - endpoints: ["island:eth0", "lan|sw:p1"]
-    - endpoints: ["legacy-db:eth9", "lan|sw:p2"]
-    - endpoints: ["island:eth1", "ovs0:p3"]
-"#;
 
 #[test]
 fn e7_reads_bridges_in_nodes_foreign_containers_and_open_vswitch() {

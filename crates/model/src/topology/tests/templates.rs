@@ -94,7 +94,7 @@ impl Case {
     }
 }
 
-const E5: &str = r#"
+const ENVLAB: &str = r#"
 name: ${LAB:-envlab}        # E5: environment substitution on raw text
 mgmt:
   network: ${LAB:-envlab}-oob
@@ -111,7 +111,7 @@ topology:
 
 #[test]
 fn e5_takes_its_variables_from_the_environment() {
-    let default = Case::new(E5).set("HOME", "/root").lab();
+    let default = Case::new(ENVLAB).set("HOME", "/root").lab();
     assert_eq!(default.name().as_str(), "envlab");
     let probe = node(&default, "probe");
     assert_eq!(probe.image.as_deref(), Some("alpine:3"));
@@ -119,33 +119,20 @@ fn e5_takes_its_variables_from_the_environment() {
     assert_eq!(probe.sysctls["net.ipv4.ip_forward"], "1");
     assert_eq!(probe.user.as_deref(), Some("1000:1000"));
 
-    let set = Case::new(E5).set("LAB", "mine").set("PROBE_IMAGE", "alpine:4").lab();
+    let set = Case::new(ENVLAB).set("LAB", "mine").set("PROBE_IMAGE", "alpine:4").lab();
     assert_eq!((set.name().as_str(), node(&set, "probe").image.as_deref()), ("mine", Some("alpine:4")));
-    let text = Case::new(E5).set("LAB", "mine").text();
+    let text = Case::new(ENVLAB).set("LAB", "mine").text();
     assert!(text.contains("name: mine  ") && text.contains("network: mine-oob"), "{text}");
 }
 
 #[test]
 fn an_imported_environment_is_under_what_the_level_says_itself() {
-    let lab = Case::new(E5).set("LANG", "C").set("PATH", "/bin").lab();
+    let lab = Case::new(ENVLAB).set("LANG", "C").set("PATH", "/bin").lab();
     let env: Vec<(&str, &str)> = node(&lab, "probe").env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     assert_eq!(env, [("LANG", "own"), ("OWN", "1"), ("PATH", "/bin")]);
-    let off = Case::new(E5.replace("\"true\"", "\"false\"")).set("PATH", "/bin").lab();
+    let off = Case::new(ENVLAB.replace("\"true\"", "\"false\"")).set("PATH", "/bin").lab();
     assert_eq!(node(&off, "probe").env.len(), 2);
 }
-
-const E9: &str = r#"name: grid                   # E9: template + ring; ring of n routers
-topology:
-  defaults: { kind: linux, image: "quay.io/frrouting/frr:10.5.1" }
-  nodes:
-{{- range $i := seq 1 .n }}
-    r{{ $i }}: {}
-{{- end }}
-  links:
-{{- range $i := seq 1 .n }}
-    - endpoints: ["r{{ $i }}:eth1", "r{{ add (rem $i $.n) 1 }}:eth2"]
-{{- end }}
-"#;
 
 #[test]
 fn e9_is_a_ring_of_as_many_routers_as_its_data_says() {
