@@ -1,6 +1,8 @@
 //! How a command ends when it does not end well: an exit code and what to say about it.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The documented exit codes of the command line.
@@ -67,6 +69,11 @@ impl Failure {
         Self { exit: Exit::Ended, text: Some(text.to_string()) }
     }
 
+    /// A file that the input names cannot be read.
+    pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self::input(format_args!("{}: {}", path.display(), plain(error)))
+    }
+
     /// Everything was said already.
     pub(crate) fn said(exit: Exit) -> Self {
         Self { exit, text: None }
@@ -77,7 +84,7 @@ impl Failure {
 pub(crate) type Result<T = ()> = std::result::Result<T, Failure>;
 
 /// "no such file or directory" without Rust's "(os error 2)".
-pub(crate) fn plain(error: &std::io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use netloom_model::topology::{KindSpec, Kinds};
 
-use crate::failure::{Failure, Result, plain};
+use crate::failure::{Failure, Result};
 use crate::host_root;
 
 /// The built-in kinds, with `kinds.d` of the host and `kinds/` of this directory over them. The files of a folder are
@@ -14,10 +14,8 @@ use crate::host_root;
 pub(crate) fn read(directory: &Path) -> Result<Kinds> {
     let mut kinds = Kinds::builtin().clone();
     for folder in [Path::new(&host_root()).join("etc/netloom/kinds.d"), directory.join("kinds")] {
-        let unreadable =
-            |at: &Path, error: &io::Error| Failure::input(format_args!("{}: {}", at.display(), plain(error)));
-        for file in files(&folder).map_err(|error| unreadable(&folder, &error))? {
-            let text = text(&file).map_err(|error| unreadable(&file, &error))?;
+        for file in files(&folder).map_err(|error| Failure::unreadable(&folder, &error))? {
+            let text = text(&file).map_err(|error| Failure::unreadable(&file, &error))?;
             kinds.extend(&file.display().to_string(), &text).map_err(Failure::input)?;
         }
     }

@@ -42,7 +42,7 @@ impl Source {
             Opened::Path(path) => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut content)),
             Opened::StandardInput => io::stdin().lock().take(limit).read_to_end(&mut content),
         };
-        read.map_err(|error| unreadable(&self.shown, &error))?;
+        read.map_err(|error| Failure::unreadable(&self.shown, &error))?;
         Ok(content)
     }
 }
@@ -52,13 +52,13 @@ pub(crate) fn find(path: &Path) -> Result<Source> {
     if path.as_os_str() == "-" {
         return stream(PathBuf::from("<stdin>"), Opened::StandardInput);
     }
-    let kind = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let kind = fs::metadata(path).map_err(|error| Failure::unreadable(path, &error))?;
     let shown = if kind.is_dir() { single(path)? } else { path.to_owned() };
     if !kind.is_dir() && !kind.is_file() {
         // A pipe, for example of `<(…)`: it has no place that another deploy could find again.
         return stream(shown.clone(), Opened::Path(shown));
     }
-    let path = fs::canonicalize(&shown).map_err(|error| unreadable(&shown, &error))?;
+    let path = fs::canonicalize(&shown).map_err(|error| Failure::unreadable(&shown, &error))?;
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
     Ok(Source { opened: Opened::Path(path.clone()), path: Some(path), shown, directory, vars: Vec::new() })
 }
@@ -76,8 +76,8 @@ fn stream(shown: PathBuf, opened: Opened) -> Result<Source> {
 
 fn single(directory: &Path) -> Result<PathBuf> {
     let (mut found, mut others) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(directory).map_err(|error| unreadable(directory, &error))? {
-        let path = entry.map_err(|error| unreadable(directory, &error))?.path();
+    for entry in fs::read_dir(directory).map_err(|error| Failure::unreadable(directory, &error))? {
+        let path = entry.map_err(|error| Failure::unreadable(directory, &error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         // A hidden file is an editor's, not a person's.
         let visible = !name.starts_with('.');
@@ -109,10 +109,6 @@ fn listed(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths.iter().take(SHOWN).map(|path| path.display().to_string()).collect();
     let more = paths.len().saturating_sub(SHOWN);
     names.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::input(format_args!("{}: {}", path.display(), plain(error)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use netloom_model::topology::{self, Colour, TemplateFile, TemplateValue, Templates};
 
-use crate::failure::{Failure, Result, plain};
+use crate::failure::{Failure, Result};
 use crate::locate::Source;
 use crate::output;
 
@@ -51,17 +51,13 @@ impl Surroundings {
     }
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::input(format_args!("{}: {}", path.display(), plain(error)))
-}
-
 /// The content of a file that is not too large to be read.
 pub(crate) fn content(path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     // One byte more than is read: the reader says that it is too much.
     let limit = topology::MAX_BYTES as u64 + 1;
     let file = File::open(path).and_then(|file| file.take(limit).read_to_end(&mut text));
-    file.map_err(|error| unreadable(path, &error))?;
+    file.map_err(|error| Failure::unreadable(path, &error))?;
     Ok(text)
 }
 
@@ -77,8 +73,8 @@ fn read_data(path: &Path) -> Result<TemplateValue> {
 /// The files of a directory that a test on their names holds for, in alphabetical order.
 fn listed(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| unreadable(directory, &error))? {
-        let path = entry.map_err(|error| unreadable(directory, &error))?.path();
+    for entry in fs::read_dir(directory).map_err(|error| Failure::unreadable(directory, &error))? {
+        let path = entry.map_err(|error| Failure::unreadable(directory, &error))?.path();
         if path.file_name().and_then(|name| name.to_str()).is_some_and(&wanted) && path.is_file() {
             found.push(path);
         }

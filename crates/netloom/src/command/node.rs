@@ -13,7 +13,7 @@ use super::each;
 use super::edit::Edit;
 use crate::cli::{LabNode, Node, NodeAdd, NodeTurn};
 use crate::client::{Client, segment};
-use crate::failure::{Failure, Result, plain};
+use crate::failure::{Failure, Result};
 use crate::{output, topology};
 
 /// Returns when it is so.
@@ -35,7 +35,7 @@ fn spec(options: &NodeAdd) -> Result<Spec> {
     let here = std::env::current_dir().map_err(Failure::input)?;
     let name = &options.node.node;
     let Some(from) = &options.from else { return from_options(options, &here, name) };
-    let unreadable = |error: std::io::Error| Failure::input(format_args!("{}: {}", from.display(), plain(&error)));
+    let unreadable = |error: std::io::Error| Failure::unreadable(from, &error);
     let mut text = Vec::new();
     if from.as_os_str() == "-" {
         std::io::stdin().lock().take(MAX).read_to_end(&mut text).map_err(unreadable)?;
