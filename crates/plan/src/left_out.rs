@@ -53,9 +53,9 @@ impl LeftOut {
         Self { nodes, links }
     }
 
-    /// Whether there is nothing.
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.links.is_empty()
+    /// The links of the lab that are made. Most labs leave none out, and then no id is put together.
+    pub fn made<'l>(&self, lab: &'l Lab) -> impl Iterator<Item = &'l Link> {
+        lab.links().iter().filter(|link| self.links.is_empty() || self.link(&link.id()).is_none())
     }
 
     /// Why this node is left out, if it is.

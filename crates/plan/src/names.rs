@@ -13,8 +13,7 @@ pub fn names(lab: &Lab) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let mut first: BTreeMap<&NodeName, (Option<Ipv4Net>, Option<Ipv6Net>)> = BTreeMap::new();
     let left_out = LeftOut::of(lab);
-    let made = |link: &&Link| left_out.is_empty() || left_out.link(&link.id()).is_none();
-    for end in lab.links().iter().filter(made).flat_map(Link::ends) {
+    for end in left_out.made(lab).flat_map(Link::ends) {
         if let Endpoint::Node(node) = &end.at {
             let known = first.entry(node).or_default();
             known.0 = known.0.or(end.ipv4);

@@ -47,11 +47,8 @@ pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
     let Some(lab) = desired.lab else { return Vec::new() };
     let left_out = LeftOut::of(lab);
     let mut found = Vec::new();
-    for link in lab.links() {
+    for link in left_out.made(lab) {
         let id = link.id();
-        if left_out.link(&id).is_some() {
-            continue;
-        }
         for end in link.ends().filter(|end| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_))) {
             if observed.taken.contains(end.interface.kernel()) {
                 found.push(Obstacle::InterfaceTaken { link: id.clone(), interface: end.interface.kernel().clone() });

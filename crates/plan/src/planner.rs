@@ -101,9 +101,9 @@ fn is_begun(node: &ObservedNode) -> bool {
 
 impl<'a> Planner<'a> {
     fn new(desired: &Desired<'a>, observed: &'a Observed) -> Self {
-        let links = desired.lab.map(Lab::links).unwrap_or_default();
         let left_out = desired.lab.map(LeftOut::of).unwrap_or_default();
-        let local = links.iter().map(|link| (link.id(), link)).filter(|(id, _)| left_out.link(id).is_none());
+        let made = desired.lab.into_iter().flat_map(|lab| left_out.made(lab));
+        let wanted = made.map(|link| (link.id(), link)).collect();
         let names_wanted = desired.names();
         let mut planner = Self {
             lab: desired.lab,
@@ -111,7 +111,7 @@ impl<'a> Planner<'a> {
             observed,
             fates: BTreeMap::new(),
             kept: BTreeMap::new(),
-            wanted: local.collect(),
+            wanted,
             made: BTreeSet::new(),
             made_on: BTreeMap::new(),
             kept_on: BTreeMap::new(),

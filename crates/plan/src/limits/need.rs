@@ -44,7 +44,7 @@ impl Need {
                 need.add_node(node.1);
             }
             let left_out = LeftOut::of(lab);
-            for link in lab.links().iter().filter(|link| left_out.is_empty() || left_out.link(&link.id()).is_none()) {
+            for link in left_out.made(lab) {
                 if link.ends().all(|end| !matches!(&end.at, Endpoint::Node(node) if !counts(lab.name(), node))) {
                     need.add_link(link, &mut stations);
                 }

@@ -128,7 +128,7 @@ fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<netloom_model::NodeName, Observ
 
 fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
     let left_out = LeftOut::of(lab);
-    let made = lab.links().iter().filter(|link| left_out.link(&link.id()).is_none());
+    let made = left_out.made(lab);
     let local = made.filter(|link| !link.ends().any(|end| matches!(end.at, Endpoint::Remote(_))));
     let there = local.map(|link| {
         let sides = [Side::A, Side::B].into_iter().take(link.ends().count());
