@@ -2,7 +2,8 @@
 //!
 //! Exit code: the command's own, 128 + n after signal n, 125 when we could not do it, 126 and 127 as a shell has
 //! them. The environment of this process is the command's. TERM, INT and HUP are passed on to its process group; the
-//! second TERM kills it. When nobody holds the other end of standard output any more (the agent is gone), the command is
+//! second TERM kills it. When a command that was asked to end has ended, what it leaves of its group is ended too: TERM, and
+//! two seconds later KILL. When nobody holds the other end of standard output any more (the agent is gone), the command is
 //! ended too: TERM, or HUP if it has a terminal, and two seconds later KILL.
 //!
 //! ```text
@@ -17,12 +18,13 @@
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, chdir, kill_process_group, pidfd_open, umask, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, chdir, kill_process_group, pidfd_open, test_kill_process_group, umask, waitpid,
 };
 use rustix::stdio::stdout;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -96,20 +98,22 @@ fn execute(options: &Options) -> Result<i32, Failure> {
     let own = enter(options).map_err(own_fault)?;
     let own_program = format!("/proc/self/fd/{}", own.as_raw_fd());
     if options.own_program {
-        let child = spawn_own(&own_program, &options.argv)?;
-        return Ok(wait_for(child_pid(&child)?, &mut signals));
+        let child = child_pid(&spawn_own(&own_program, &options.argv)?)?;
+        return Ok(wait_for(child, &mut signals, Stopping::of(child)));
     }
     let user = User::find(&options.user).map_err(own_fault)?;
     let env = environment(&user);
     let launch = Launch { argv: &options.argv, env: &env, user: &user, own_program: &own_program };
     let Some((columns, rows)) = options.terminal else {
-        let child = spawn(&launch, Streams::Inherited)?;
-        return Ok(wait_for(child_pid(&child)?, &mut signals));
+        let child = child_pid(&spawn(&launch, Streams::Inherited)?)?;
+        return Ok(wait_for(child, &mut signals, Stopping::of(child)));
     };
     let (ours, theirs) = relay::terminal(columns, rows).map_err(own_fault)?;
-    let child = spawn(&launch, Streams::Terminal(theirs))?;
-    let child = child_pid(&child)?;
-    Ok(relay::run(&ours, child, &mut signals, &mut Stopping::of(child)))
+    let child = child_pid(&spawn(&launch, Streams::Terminal(theirs))?)?;
+    let mut stopping = Stopping::of(child);
+    let code = relay::run(&ours, child, &mut signals, &mut stopping);
+    stopping.sweep();
+    Ok(code)
 }
 
 fn child_pid(child: &std::process::Child) -> Result<Pid, Failure> {
@@ -158,6 +162,9 @@ fn environment(user: &User) -> Vec<String> {
 
 /// How long a command has to end when nobody is there any more to want it.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How often what is left of a group is looked at.
+const SWEEP: Duration = Duration::from_millis(20);
 
 /// How the command is asked to end.
 pub(crate) struct Stopping {
@@ -210,12 +217,31 @@ impl Stopping {
         }
         Some(Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() })
     }
+
+    /// Ends what a command that was asked to end has left of its group: a process that it forked while the signal was
+    /// under way never got it, or lost it between fork and exec.
+    fn sweep(self) {
+        if !self.asked && !self.is_abandoned() {
+            return;
+        }
+        let give_up = Instant::now() + GRACE;
+        let _ = kill_process_group(self.child, Signal::TERM);
+        // The number of a group is not given away while it has a member, and not within a pause after it had one: that
+        // would take every number there is in between.
+        while test_kill_process_group(self.child).is_ok() {
+            if Instant::now() >= give_up {
+                let _ = kill_process_group(self.child, Signal::KILL);
+                return;
+            }
+            thread::sleep(SWEEP);
+        }
+    }
 }
 
-fn wait_for(child: Pid, signals: &mut Signals) -> i32 {
-    let mut stopping = Stopping::of(child);
+fn wait_for(child: Pid, signals: &mut Signals, mut stopping: Stopping) -> i32 {
     loop {
         if let Some(code) = ended(child) {
+            stopping.sweep();
             return code;
         }
         let due = stopping.due();

@@ -130,7 +130,9 @@ fn a_signal_to_the_command_line_ends_the_command() {
     let Some(host) = Sandbox::with_agent() else { return };
     lab(&host);
     for (by, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
-        let script = "trap 'echo last words; exit 3' TERM; echo ready; sleep 4715 & wait; wait";
+        // One is there when the signal comes, one is born after it, and one does not want to end.
+        let script = "trap 'sleep 4715 & echo last words; exit 3' TERM; echo ready; \
+                      sleep 4715 & sh -c \"trap '' TERM; exec sleep 4715\" & wait; wait";
         let mut exec = host.start(&["exec", "x/a", "--", "sh", "-c", script]);
         let mut out = BufReader::new(exec.stdout.take().unwrap());
         let mut line = String::new();
