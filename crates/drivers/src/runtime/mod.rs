@@ -1,3 +1,6 @@
 //! What nodes run on.
 
+mod fault;
 pub mod namespace;
+mod pool;
+mod turns;

@@ -11,7 +11,7 @@ use netloom_kernel::{Netns, Process, Signal, Surroundings};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
-use super::fault::Fault;
+use super::super::fault::Fault;
 use super::life::Ground;
 use super::observe::Seen;
 use super::{Key, Shared, plain};
@@ -110,9 +110,7 @@ impl Shared {
         }
         point!("node.delete.ended");
         // Who deletes it tells what becomes of it.
-        if let Some(entry) = self.entries().get_mut(key) {
-            entry.watched = None;
-        }
+        self.watched().remove(key);
         self.wait_for_turn(key, deadline).await?;
         let (lab, node) = key.clone();
         let errors = self.files(deadline, move |ground| ground.remove(&lab, &node, deadline)).await?;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use netloom_engine::{CopyError, ErrorClass, ExecInput, ExecOutput, ExecSession, Incoming, Outgoing, task};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::fault;
+use super::BACKEND;
 
 /// Pieces that wait on the way to or from the session, which has a queue of its own.
 const QUEUE: usize = 4;
@@ -52,7 +52,7 @@ impl Copying {
     }
 
     fn failed(&self, why: &str) -> CopyError {
-        fault(self.what, &self.object, why.to_owned(), ErrorClass::Transient).into()
+        BACKEND.fault(self.what, &self.object, why.to_owned(), ErrorClass::Transient).into()
     }
 }
 

@@ -7,7 +7,7 @@ use netloom_engine::{ExecRequest, ExecSession, Terminal};
 use netloom_kernel::{Spawner, Surroundings};
 use netloom_model::{LabName, NodeName};
 
-use super::fault::Fault;
+use super::super::fault::Fault;
 use super::{NamespaceRuntime, PATIENCE, copy, plain, session};
 
 pub(super) fn copying(what: &'static str, lab: &LabName, node: &NodeName) -> copy::Copying {

@@ -13,7 +13,7 @@ use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 use netloom_plan::NodeFingerprint;
 
-use super::fault::Fault;
+use super::super::fault::Fault;
 use super::observe::{self, Seen};
 use super::program::{self, Program};
 use super::record::{self, Record};

@@ -15,7 +15,7 @@ use netloom_engine::{Follow, LogStream};
 use rustix::fs::inotify;
 use tokio::sync::mpsc;
 
-use super::pool::Pool;
+use super::super::pool::Pool;
 use super::spec::{LOG_FILE, LOG_FILE_BEFORE};
 
 /// Pieces that wait for the reader.

@@ -24,12 +24,10 @@ mod calls;
 mod compose;
 mod copy;
 mod ends;
-mod fault;
 mod join;
 mod life;
 mod logs;
 mod observe;
-mod pool;
 mod program;
 mod record;
 mod session;
@@ -38,14 +36,13 @@ mod session;
 mod spec;
 #[cfg(test)]
 mod tests;
-mod turns;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -54,22 +51,25 @@ use netloom_engine::{
     Incoming, Landing, Layout, Links, LogStream, NodeOrder, NodeUsage, Outgoing, Owner, Report, Reporter, Runtime,
     Source,
 };
-use netloom_kernel::{Cgroups, Spawner, prepare_pin_directory};
+use netloom_kernel::{Cgroups, Identity, Spawner, prepare_pin_directory};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::names_hash;
 
 pub use program::INIT;
 
+use super::fault::{Backend, Fault};
+use super::pool::Pool;
+use super::turns::{Key, Turns};
 use crate::demand::Demand;
 use ends::Ends;
-use fault::{Fault, fault};
 use join::copying;
 use life::Ground;
-use pool::Pool;
 use program::Program;
-use turns::Entry;
 
+const BACKEND: Backend = Backend("namespace");
 const SOURCE: Source = Source::Runtime(RuntimeKind::Namespace);
+/// More than there are cores, since they mostly wait: umount(2) and rmdir(2) of cgroups for each other's grace periods.
+const THREADS: usize = 8;
 /// How long a look or the start of a session may take; those have no deadline of their own.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -88,19 +88,19 @@ struct Shared {
     ends: Option<Ends>,
     /// Or why nothing can be started.
     starter: Result<(Spawner, Arc<Program>), String>,
-    nodes: Mutex<HashMap<Key, Entry>>,
+    turns: Arc<Turns>,
+    /// The inits whose end is waited for.
+    watched: Mutex<HashMap<Key, Identity>>,
 }
-
-type Key = (LabName, NodeName);
 
 impl NamespaceRuntime {
     /// Starts the threads of the runtime. Blocks for some milliseconds; call it once, before the async work begins.
     /// `demand` is the fabric's. Without root it starts too, and [`Runtime::check`] says what is missing.
     pub fn start(layout: Layout, reporter: Reporter, demand: Demand) -> Result<Self, DriverError> {
-        let refused = |cause: String| fault("start", "the namespace runtime", cause, ErrorClass::Permanent);
+        let refused = |cause: String| BACKEND.fault("start", "the namespace runtime", cause, ErrorClass::Permanent);
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let cgroups = Cgroups::detect().map_err(|error| refused(format!("cgroups: {}", plain(&error))))?;
-        let pool = Pool::start().map_err(|error| refused(plain(&error)))?;
+        let pool = Pool::start("nl-node", THREADS).map_err(|error| refused(plain(&error)))?;
         let ends = Ends::start(demand).inspect_err(|error| tracing::debug!(%error, "ends of namespaces are not heard"));
         let starter = starter(&layout);
         let ground = Ground { layout, cgroups, boot };
@@ -110,7 +110,15 @@ impl NamespaceRuntime {
         if let Err(fault) = ground.mend_all() {
             tracing::warn!(%fault, "namespaces that somebody unpinned are not all pinned again");
         }
-        let shared = Shared { ground, reporter, pool, ends: ends.ok(), starter, nodes: Mutex::default() };
+        let shared = Shared {
+            ground,
+            reporter,
+            pool,
+            ends: ends.ok(),
+            starter,
+            turns: Arc::default(),
+            watched: Mutex::default(),
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -139,6 +147,26 @@ impl Shared {
         self.pool.run(deadline, move || work(&shared.ground)).await.map_err(Fault::from)
     }
 
+    fn watched(&self) -> MutexGuard<'_, HashMap<Key, Identity>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a call about a node when it is its turn.
+    async fn in_turn<F>(
+        self: &Arc<Self>,
+        what: &'static str,
+        key: Key,
+        context: &Context,
+        call: impl FnOnce(Arc<Self>, Key, Instant) -> F + Send + 'static,
+    ) -> Result<(), DriverError>
+    where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let (object, shared) = (format!("node {}", key.1), Arc::clone(self));
+        let call = move |key, deadline| call(shared, key, deadline);
+        self.turns.run(what, key, context, call).await.map_err(|fault| fault.of(BACKEND, what, &object))
+    }
+
     fn starter(&self) -> Result<(Spawner, Arc<Program>), Fault> {
         self.starter.clone().map_err(Fault::permanent)
     }
@@ -152,7 +180,7 @@ impl Runtime for NamespaceRuntime {
 
     async fn check(&self) -> Result<(), DriverError> {
         let refused = |cause: &str, hint: &str| {
-            let mut error = fault("use", "the namespace runtime", cause.to_owned(), ErrorClass::Permanent);
+            let mut error = BACKEND.fault("use", "the namespace runtime", cause.to_owned(), ErrorClass::Permanent);
             error.hint = Some(hint.to_owned());
             error
         };
@@ -184,8 +212,10 @@ impl Runtime for NamespaceRuntime {
         });
         match check.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err((cause, hint))) => Err(DriverError { hint, ..fault("make", &object, cause, ErrorClass::Permanent) }),
-            Err(fault) => Err(fault.of("check", &object)),
+            Ok(Err((cause, hint))) => {
+                Err(DriverError { hint, ..BACKEND.fault("make", &object, cause, ErrorClass::Permanent) })
+            }
+            Err(fault) => Err(fault.of(BACKEND, "check", &object)),
         }
     }
 
@@ -237,7 +267,7 @@ impl Runtime for NamespaceRuntime {
             None => ground.forget_lab(&lab_name),
         });
         let written = write.await.and_then(|result| result.map_err(Fault::again));
-        written.map_err(|fault| fault.of("write", &format!("the names of lab {lab}")))?;
+        written.map_err(|fault| fault.of(BACKEND, "write", &format!("the names of lab {lab}")))?;
         self.shared.reporter.send(Report::Events(SOURCE, vec![fact]));
         Ok(())
     }
@@ -250,12 +280,12 @@ impl Runtime for NamespaceRuntime {
         let name = lab.clone();
         let look = self.shared.files(Instant::now() + PATIENCE, move |ground| observe::applied(&ground.layout, &name));
         let found = look.await.and_then(|found| found.map_err(|error| Fault::transient(plain(&error))));
-        found.map_err(|fault| fault.of("read the records of", &format!("lab {lab}")))
+        found.map_err(|fault| fault.of(BACKEND, "read the records of", &format!("lab {lab}")))
     }
 
     async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError> {
         let object = format!("node {node}");
-        self.begin_exec(lab, node, request).await.map_err(|fault| fault.of("run a command in", &object))
+        self.begin_exec(lab, node, request).await.map_err(|fault| fault.of(BACKEND, "run a command in", &object))
     }
 
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError> {
@@ -271,14 +301,14 @@ impl Runtime for NamespaceRuntime {
             Ok(Err(why)) => Err(why.again()),
             Err(fault) => Err(fault),
         };
-        opened.map_err(|fault| fault.of("read the output of", &format!("node {node}")))
+        opened.map_err(|fault| fault.of(BACKEND, "read the output of", &format!("node {node}")))
     }
 
     async fn usage(&self, lab: &LabName, context: &Context) -> Result<Vec<NodeUsage>, DriverError> {
         let name = lab.clone();
         let read = self.shared.files(context.deadline, move |ground| ground.usage(&name)).await;
         read.and_then(|usage| usage.map_err(Fault::again))
-            .map_err(|fault| fault.of("read the usage of", &format!("lab {lab}")))
+            .map_err(|fault| fault.of(BACKEND, "read the usage of", &format!("lab {lab}")))
     }
 
     async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError> {
@@ -290,7 +320,7 @@ impl Runtime for NamespaceRuntime {
         let copying = copying("copy files from", lab, node);
         let deadline = Instant::now() + PATIENCE;
         let session = self.begin_copy(lab, node, words, deadline).await;
-        let session = session.map_err(|fault| fault.of(copying.what, &copying.object))?;
+        let session = session.map_err(|fault| fault.of(BACKEND, copying.what, &copying.object))?;
         copy::outgoing(copying, session, deadline).await
     }
 
@@ -305,7 +335,7 @@ impl Runtime for NamespaceRuntime {
         words.push(request.path);
         let copying = copying("copy files to", lab, node);
         let session = self.begin_copy(lab, node, words, Instant::now() + PATIENCE).await;
-        let session = session.map_err(|fault| fault.of(copying.what, &copying.object))?;
+        let session = session.map_err(|fault| fault.of(BACKEND, copying.what, &copying.object))?;
         Ok(copy::incoming(copying, session))
     }
 }

@@ -12,7 +12,7 @@ use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use rustix::fs::FlockOperation;
 
-use super::fault::is_short;
+use super::super::fault::is_short;
 use super::record::{Phase, Record, Status};
 use super::spec::LOG_FILE;
 use super::{Key, plain, program};

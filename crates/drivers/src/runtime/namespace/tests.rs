@@ -38,8 +38,16 @@ impl Stage {
         task::spawn("inventory", writer.run());
         let cgroups = Cgroups::detect().unwrap();
         let ground = Ground { layout: layout.clone(), cgroups, boot: "boot".into() };
-        let (pool, starter) = (Pool::start().unwrap(), Err("nothing is started here".into()));
-        let shared = Arc::new(Shared { ground, reporter, pool, ends: None, starter, nodes: Mutex::default() });
+        let (pool, starter) = (Pool::start("nl-node", THREADS).unwrap(), Err("nothing is started here".into()));
+        let shared = Arc::new(Shared {
+            ground,
+            reporter,
+            pool,
+            ends: None,
+            starter,
+            turns: Arc::default(),
+            watched: Mutex::default(),
+        });
         Self { shared, inventory, layout, _root: root }
     }
 
@@ -118,12 +126,12 @@ async fn a_node_that_was_killed_but_not_removed_in_time_is_not_shown_as_running(
     stage.until(is_running).await;
 
     // In the order of the queue: all threads are busy, the look of the delete, all threads are busy again.
-    let first: Vec<_> = (0..pool::THREADS).map(|_| stage.occupy()).collect();
+    let first: Vec<_> = (0..THREADS).map(|_| stage.occupy()).collect();
     tokio::task::yield_now().await;
     let deadline = Instant::now() + Duration::from_millis(300);
     let delete = task::spawn("delete", Arc::clone(&stage.shared).delete_node(key(), deadline));
     tokio::task::yield_now().await;
-    let second: Vec<_> = (0..pool::THREADS).map(|_| stage.occupy()).collect();
+    let second: Vec<_> = (0..THREADS).map(|_| stage.occupy()).collect();
     tokio::task::yield_now().await;
     drop(first);
     // What was asked before it passed is not begun after it.
@@ -140,21 +148,21 @@ async fn nothing_is_remembered_of_a_node_that_is_gone() {
     let stage = Stage::new();
     let _init = stage.node(RUNNING);
     stage.shared.observe(&key()).await;
-    assert_eq!(stage.shared.entries().len(), 1);
+    assert_eq!(stage.shared.watched().len(), 1);
     let deadline = Instant::now() + Duration::from_secs(10);
     let context = Context { deadline, cancel: tokio_util::sync::CancellationToken::new() };
     // The call as if it were done, while whoever waits for the end of the init still waits for its turn.
     let call = |shared: Arc<Shared>, key: Key, _| async move {
-        let identity = shared.entries().get_mut(&key).unwrap().watched.take().unwrap();
+        let identity = shared.watched().remove(&key).unwrap();
         Process::find(identity).unwrap().unwrap().signal(Signal::KILL).map_err(|e| Fault::transient(plain(&e)))?;
-        while shared.entries()[&key].places < 2 {
+        while shared.turns.in_line(&key) < 2 {
             tokio::task::yield_now().await;
         }
         Ok(())
     };
     stage.shared.in_turn("delete", key(), &context, call).await.unwrap();
     let empty = async {
-        while !stage.shared.entries().is_empty() {
+        while !stage.shared.watched().is_empty() || stage.shared.turns.in_line(&key()) > 0 {
             tokio::task::yield_now().await;
         }
     };
@@ -170,6 +178,7 @@ async fn a_node_whose_last_life_does_not_end_may_be_started_later() {
     let fingerprint = "1.2.3".parse().unwrap();
     let order = NodeOrder { lab, node: key().1, fingerprint, rebuild: 0, restarts: 0 };
     let program = Program::load().unwrap();
-    let error = stage.shared.ground.prepare(&order, &program, Instant::now()).unwrap_err().of("start", "node r1");
+    let error =
+        stage.shared.ground.prepare(&order, &program, Instant::now()).unwrap_err().of(BACKEND, "start", "node r1");
     assert_eq!((error.cause.as_str(), error.class), ("what ran in it before does not end", ErrorClass::Transient));
 }

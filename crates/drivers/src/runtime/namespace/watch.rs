@@ -8,8 +8,8 @@ use netloom_engine::{DriverError, Fact, Report, Source, task};
 use netloom_kernel::{Identity, Process};
 use netloom_plan::names_hash;
 
-use super::fault::Fault;
-use super::{Key, PATIENCE, SOURCE, Shared, observe, plain};
+use super::super::fault::Fault;
+use super::{BACKEND, Key, PATIENCE, SOURCE, Shared, observe, plain};
 
 impl Shared {
     /// Looks at a node, reports what is there, and sees to it that its end will be noticed.
@@ -76,7 +76,7 @@ impl Shared {
                 Ok(())
             }
             Err(fault) => {
-                let error = fault.of("list", "the nodes");
+                let error = fault.of(BACKEND, "list", "the nodes");
                 self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
                 Err(error)
             }
@@ -90,13 +90,13 @@ impl Shared {
     /// Waits for the end of an init, once, and reports it.
     pub(super) fn watch(self: &Arc<Self>, key: Key, process: Process) {
         let identity = process.identity();
-        if self.entries().entry(key.clone()).or_default().watched.replace(identity) == Some(identity) {
+        if self.watched().insert(key.clone(), identity) == Some(identity) {
             return;
         }
         let shared = Arc::clone(self);
         task::spawn(format!("end of {}/{}", key.0, key.1), async move {
             let ended = process.ended().await;
-            let place = shared.place(&key);
+            let place = shared.turns.place(&key);
             if let Err(error) = ended {
                 // The next look waits for it again.
                 shared.unwatch(&key, identity);
@@ -114,6 +114,11 @@ impl Shared {
 
     /// Whether the end of this init was still to be told.
     fn unwatch(&self, key: &Key, identity: Identity) -> bool {
-        self.entries().get_mut(key).is_some_and(|entry| entry.watched.take_if(|of| *of == identity).is_some())
+        let mut watched = self.watched();
+        let is_it = watched.get(key) == Some(&identity);
+        if is_it {
+            watched.remove(key);
+        }
+        is_it
     }
 }

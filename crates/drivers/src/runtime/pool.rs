@@ -1,4 +1,4 @@
-//! The threads that touch files for the runtime, so that no async worker waits for a disk.
+//! The threads that touch files for a runtime, so that no async worker waits for a disk.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,25 +8,23 @@ use std::{io, thread};
 use netloom_engine::ErrorClass;
 use tokio::sync::oneshot;
 
-/// More than there are cores, since they mostly wait: umount(2) and rmdir(2) of cgroups for each other's grace periods.
-pub(super) const THREADS: usize = 8;
 const QUEUE: usize = 1024;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads `nl-node-0` and so on; they end with the last clone.
+/// Threads `<name>-0` and so on; they end with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     work: SyncSender<Work>,
 }
 
 impl Pool {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(name: &'static str, threads: usize) -> io::Result<Self> {
         let (work, queue) = sync_channel::<Work>(QUEUE);
         let queue = Arc::new(Mutex::new(queue));
-        for number in 0..THREADS {
+        for number in 0..threads {
             let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("nl-node-{number}")).spawn(move || serve(&queue))?;
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(&queue))?;
         }
         Ok(Self { work })
     }
@@ -64,7 +62,7 @@ fn serve(queue: &Mutex<Receiver<Work>>) {
         let work = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(work) = work else { return };
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
-            tracing::error!("a piece of work of the namespace runtime panicked");
+            tracing::error!("a piece of work on the files of a runtime panicked");
         }
     }
 }

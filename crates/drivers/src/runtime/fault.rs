@@ -1,4 +1,4 @@
-//! Errors of the runtime on their way out.
+//! Errors of runtimes on their way out.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,9 @@ use netloom_engine::{DriverError, ErrorClass};
 use netloom_kernel::{CgroupError, SpawnError};
 use rustix::io::Errno;
 
-const BACKEND: &str = "namespace";
+/// The name of a runtime in its errors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backend(pub(super) &'static str);
 
 /// What went wrong, before it is known with what.
 #[derive(Debug)]
@@ -50,8 +52,8 @@ impl Fault {
     }
 
     /// With what it went wrong with.
-    pub(super) fn of(self, operation: &str, object: &str) -> DriverError {
-        fault(operation, object, self.cause, self.class)
+    pub(super) fn of(self, backend: Backend, operation: &str, object: &str) -> DriverError {
+        backend.fault(operation, object, self.cause, self.class)
     }
 }
 
@@ -104,10 +106,12 @@ impl From<SpawnError> for Fault {
     }
 }
 
-/// An error of this driver without a hint.
-pub(super) fn fault(operation: &str, object: &str, cause: String, class: ErrorClass) -> DriverError {
-    let (operation, object, backend) = (operation.to_owned(), object.to_owned(), BACKEND.to_owned());
-    DriverError { operation, object, backend, cause, hint: None, class }
+impl Backend {
+    /// An error of the runtime without a hint.
+    pub(super) fn fault(self, operation: &str, object: &str, cause: String, class: ErrorClass) -> DriverError {
+        let (operation, object, backend) = (operation.to_owned(), object.to_owned(), self.0.to_owned());
+        DriverError { operation, object, backend, cause, hint: None, class }
+    }
 }
 
 #[cfg(test)]
