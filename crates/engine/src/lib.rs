@@ -29,6 +29,7 @@ mod rates;
 mod refusal;
 mod sampler;
 mod session;
+mod sources;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;

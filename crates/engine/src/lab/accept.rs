@@ -257,7 +257,7 @@ impl Actor {
             return Err(Refusal::Known(self.name.clone()));
         }
         let snapshot = self.shared.inventory.snapshot();
-        check_complete(&self.shared, &snapshot)?;
+        check_complete(&self.shared.sources, &snapshot)?;
         let facts = snapshot.labs.get(&self.name).ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
         let Adoption { wish, done } = adopt(&self.name, facts, kept, &snapshot)
             .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;

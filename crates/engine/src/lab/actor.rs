@@ -27,6 +27,7 @@ use crate::desired::{Phase, Wish};
 use crate::driver::StoreError;
 use crate::engine::Shared;
 use crate::event::What;
+use crate::fact::Source;
 use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationState};
 use crate::refusal::Refusal;
@@ -265,7 +266,7 @@ impl Actor {
         }
         self.conclude_lingering();
         let snapshot = self.shared.inventory.snapshot();
-        if !snapshot.is_complete(&self.shared.sources) {
+        if !snapshot.is_complete(&self.sources(&snapshot)) {
             return Life::Goes;
         }
         self.note_states(&snapshot);
@@ -330,9 +331,16 @@ impl Actor {
         changed || due
     }
 
+    /// What has to have been seen before anything is concluded about the lab.
+    fn sources(&self, snapshot: &Snapshot) -> BTreeSet<Source> {
+        let before = self.settling.as_ref().and_then(|settling| settling.wish.as_deref());
+        self.shared.sources_of(&self.name, self.wish.as_deref().into_iter().chain(before), snapshot)
+    }
+
     /// Whether the snapshot does not show yet what was done. When that takes too long events are missing, and
     /// everything is looked at once more before anything is done twice.
     fn waits_to_be_shown(&mut self, observed: &Observed, plan: &Plan) -> bool {
+        let sources = self.sources(&self.shared.inventory.snapshot());
         let Some(settling) = &mut self.settling else { return false };
         if !plan.steps.iter().any(|step| settling.is_of_the_past(&step.action, observed)) {
             return false;
@@ -346,7 +354,7 @@ impl Actor {
                 settling.until = Instant::now() + LISTED_WITHIN;
                 true
             }
-            Some(then) => in_time && !self.shared.inventory.is_listed_since(&self.shared.sources, then),
+            Some(then) => in_time && !self.shared.inventory.is_listed_since(&sources, then),
         }
     }
 

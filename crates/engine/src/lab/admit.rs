@@ -16,7 +16,7 @@ use super::step::within;
 use crate::desired::{Phase, Wish};
 use crate::driver::Context;
 use crate::engine::Shared;
-use crate::fact::{PortFact, PortMark};
+use crate::fact::{PortFact, PortMark, Source};
 use crate::inventory::Snapshot;
 use crate::refusal::Refusal;
 
@@ -100,12 +100,10 @@ fn merged(there: Option<&Lab>, request: &DeployRequest) -> Result<Arc<Lab>, Refu
 }
 
 /// Before everything was seen once nothing can be said of what is there.
-pub(super) fn check_complete(shared: &Shared, snapshot: &Snapshot) -> Result<(), Refusal> {
-    if !snapshot.is_complete(&shared.sources) {
-        let missing = shared
-            .sources
-            .iter()
-            .filter(|source| snapshot.sources.get(source).is_none_or(|state| state.listed.is_none()));
+pub(super) fn check_complete(sources: &BTreeSet<Source>, snapshot: &Snapshot) -> Result<(), Refusal> {
+    if !snapshot.is_complete(sources) {
+        let missing =
+            sources.iter().filter(|source| snapshot.sources.get(source).is_none_or(|state| state.listed.is_none()));
         let missing: Vec<String> = missing
             .map(|source| {
                 let why = snapshot.sources.get(source).and_then(|state| state.error.clone());
@@ -120,7 +118,8 @@ pub(super) fn check_complete(shared: &Shared, snapshot: &Snapshot) -> Result<(),
 /// What the snapshot says to a wish before it is accepted: asks no driver, touches nothing.
 pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> Result<(), Refusal> {
     let snapshot = shared.inventory.snapshot();
-    check_complete(shared, &snapshot)?;
+    let sources = shared.sources_of(wish.lab.name(), there.into_iter().chain([wish]), &snapshot);
+    check_complete(&sources, &snapshot)?;
     for (name, node) in wish.lab.nodes() {
         if node.runtime.is_some_and(|kind| !shared.runtimes.contains_key(&kind)) {
             return Err(no_runtime(shared, name, node));
