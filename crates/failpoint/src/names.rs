@@ -81,6 +81,7 @@ pub const ALL: &[&str] = &[
     "netns.pinned",
     "netns.pin.file-there",
     "netns.pin.pinned",
+    "netns.repin.unpinned",
     "netns.unmounted",
     "netns.directory-mounted",
     // Processes.
@@ -107,6 +108,7 @@ pub const ALL: &[&str] = &[
     "link.deleted",
     "link.doomed",
     "link.group-deleted",
+    "link.moved",
     // Links, as the netlink writer sees them.
     "links.before-batch",
     "links.after-batch",

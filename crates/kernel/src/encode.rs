@@ -76,6 +76,12 @@ fn message(request: &Request) -> (RouteNetlinkMessage, u16) {
             link.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(altname.clone())]));
             (M::NewLinkProp(link), CREATE)
         }
+        Request::MoveLink { ifindex, to, state, .. } => {
+            // The rest of the message counts in the new namespace.
+            let mut link = change_message(*ifindex, &LinkChange { state: Some(*state), ..LinkChange::default() });
+            link.attributes.push(LinkAttribute::NetNsFd(to.netns.raw_fd()));
+            (M::SetLink(link), 0)
+        }
         Request::DeleteLink { ifindex, .. } => (M::DelLink(link_message(*ifindex)), 0),
         Request::DeleteGroup { group, .. } => {
             let mut link = link_message(0);
@@ -207,6 +213,7 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
         Request::AddAltname { place, ifindex, altname } => {
             ("add name", format!("`{altname}` to {}", interface(ifindex, place)))
         }
+        Request::MoveLink { place, ifindex, to, .. } => ("move", format!("{} to {to}", interface(ifindex, place))),
         Request::DeleteLink { place, ifindex } => ("delete", interface(ifindex, place)),
         Request::DeleteGroup { place, group } => ("delete", format!("interfaces of group {group} {place}")),
         Request::AddAddress { place, ifindex, address, .. } => {

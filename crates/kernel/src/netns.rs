@@ -110,6 +110,18 @@ impl Netns {
         })?
     }
 
+    /// Pins it at `path` in place of what is pinned there. For a moment nothing is: whoever may open it meanwhile has to
+    /// be kept out. A crash in that moment leaves the file without a namespace.
+    pub fn repin(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        match rustix::mount::unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        point!("netns.repin.unpinned");
+        self.pin(path)
+    }
+
     /// What identifies the namespace for as long as the machine runs (SO_NETNS_COOKIE, Linux 5.14);
     /// unlike its inode it is never used again.
     pub fn cookie(&self) -> io::Result<u64> {

@@ -172,6 +172,19 @@ pub enum Request {
         /// The name.
         altname: String,
     },
+    /// Moves an interface to another namespace (18 to 29 ms, for which RTNL is held): make it in place where that can be
+    /// had. Name, MAC address, MTU, alias, group and other names go along, the ifindex too if it is free there; addresses
+    /// and routes do not.
+    MoveLink {
+        /// Where it is.
+        place: Place,
+        /// Which.
+        ifindex: u32,
+        /// Where it goes.
+        to: Place,
+        /// Whether it is on there.
+        state: AdminState,
+    },
     /// Takes an interface away, and with a veth end its other end.
     DeleteLink {
         /// Where.
@@ -239,6 +252,7 @@ impl Request {
             Self::CreateBridge { place, .. }
             | Self::SetLink { place, .. }
             | Self::AddAltname { place, .. }
+            | Self::MoveLink { place, .. }
             | Self::DeleteLink { place, .. }
             | Self::DeleteGroup { place, .. }
             | Self::AddAddress { place, .. }

@@ -208,6 +208,7 @@ fn find(request: &Request, errno: i32, sockets: &mut Sockets) -> Found {
         }
         Request::SetLink { place, ifindex, .. }
         | Request::AddAltname { place, ifindex, .. }
+        | Request::MoveLink { place, ifindex, .. }
         | Request::DeleteLink { place, ifindex }
         | Request::AddAddress { place, ifindex, .. }
         | Request::DeleteAddress { place, ifindex, .. } => {

@@ -135,6 +135,42 @@ async fn what_is_asked_for_is_what_a_dump_shows() {
 }
 
 #[tokio::test]
+async fn an_interface_that_is_moved_stays_what_it_was() {
+    if !root() {
+        return;
+    }
+    let mut stage = Stage::new();
+    let (old, new, peer) = (stage.node("old"), stage.node("new"), stage.node("peer"));
+    let rtnl = Rtnl::start(stage.host.clone()).unwrap();
+    let a = VethEnd {
+        mac: Some("02:00:00:00:00:01".parse().unwrap()),
+        mtu: Some(9000.try_into().unwrap()),
+        group: 77,
+        ..end(&old, "eth1", 100)
+    };
+    let marked = LinkChange { alias: Some("a mark".into()), state: Some(AdminState::Up), ..LinkChange::default() };
+    let batch = vec![
+        veth(a, end(&peer, "eth7", 200)),
+        Request::SetLink { place: old.clone(), ifindex: 100, change: marked },
+        Request::AddAltname { place: old.clone(), ifindex: 100, altname: "GigabitEthernet0/0/0/7.with.long".into() },
+        up(&peer, 200),
+        Request::MoveLink { place: old.clone(), ifindex: 100, to: new.clone(), state: AdminState::Up },
+    ];
+    for result in rtnl.submit(batch, soon()).await.unwrap() {
+        result.unwrap();
+    }
+    let dumps: Vec<_> = dump(&[old, new, peer]).unwrap().into_iter().map(Result::unwrap).collect();
+    assert!(dumps[0].named("eth1").is_none());
+    let moved = dumps[1].named("GigabitEthernet0/0/0/7.with.long").unwrap();
+    assert_eq!((moved.name.as_str(), moved.ifindex, moved.mtu, moved.group), ("eth1", 100, 9000, 77));
+    assert_eq!(
+        (moved.mac.unwrap().to_string().as_str(), moved.alias.as_deref()),
+        ("02:00:00:00:00:01", Some("a mark"))
+    );
+    assert!(moved.up && moved.lower_up && dumps[2].named("eth7").unwrap().lower_up);
+}
+
+#[tokio::test]
 async fn refusals_read_as_sentences_that_name_object_and_place() {
     if !root() {
         return;

@@ -19,6 +19,8 @@ pub(crate) struct Mirror {
     /// Events since the first of the dumps in flight began.
     replay: Vec<MonitorEvent>,
     dumps_in_flight: usize,
+    /// Places whose interfaces are moving to another namespace: what is known of them stays as it was until they are there.
+    moving: HashSet<Place>,
 }
 
 #[derive(Debug, Default)]
@@ -86,8 +88,36 @@ impl Mirror {
         }
     }
 
+    /// To be called before the interfaces of a place move to another namespace; answered by [`Mirror::moved`] or
+    /// [`Mirror::not_moved`]. Meanwhile neither events nor dumps change what is known of it.
+    pub(crate) fn begin_move(&mut self, place: &Place) {
+        self.moving.insert(place.clone());
+    }
+
+    /// The interfaces of a place are where they go, in a namespace with that id. Those that came through as they were are
+    /// no news.
+    pub(crate) fn moved(&mut self, place: &Place, nsid: Option<i32>, dump: NamespaceDump) -> Touched {
+        self.moving.remove(place);
+        let space = self.spaces.entry(place.clone()).or_default();
+        if let Some(old) = std::mem::replace(&mut space.nsid, nsid) {
+            self.places.remove(&old);
+        }
+        if let Some(nsid) = nsid {
+            self.places.insert(nsid, place.clone());
+        }
+        self.install(place, nsid, dump)
+    }
+
+    /// The move of a place is over; whether nobody said how it went: only a dump tells then.
+    pub(crate) fn not_moved(&mut self, place: &Place) -> bool {
+        self.moving.remove(place)
+    }
+
     /// Takes over a dump of one place, whose namespace has that id.
     pub(crate) fn install(&mut self, place: &Place, nsid: Option<i32>, dump: NamespaceDump) -> Touched {
+        if self.moving.contains(place) {
+            return Touched::default();
+        }
         let mut touched = self.know(place, nsid).unwrap_or_default();
         let space = self.spaces.entry(place.clone()).or_default();
         let before = (std::mem::take(&mut space.links), std::mem::take(&mut space.addresses));
@@ -129,6 +159,9 @@ impl Mirror {
         let nsid = match event {
             MonitorEvent::Link { nsid, .. } | MonitorEvent::Address { nsid, .. } => *nsid,
             MonitorEvent::NamespaceGone { nsid } => {
+                if self.places.get(nsid).is_some_and(|place| self.moving.contains(place)) {
+                    return;
+                }
                 if let Some(place) = self.places.remove(nsid)
                     && self.spaces.get(&place).is_some_and(|space| space.nsid == Some(*nsid))
                 {
@@ -151,6 +184,9 @@ impl Mirror {
                 None => return,
             },
         };
+        if self.moving.contains(&place) {
+            return;
+        }
         let Some(space) = self.spaces.get_mut(&place) else { return };
         let ifindex = match event {
             MonitorEvent::Link { change: Change::New, link, .. } => {

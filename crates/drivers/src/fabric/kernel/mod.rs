@@ -21,6 +21,7 @@ mod create;
 mod mark;
 mod mirror;
 mod places;
+mod rehome;
 mod remove;
 mod wire;
 

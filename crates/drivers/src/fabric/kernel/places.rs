@@ -2,6 +2,7 @@
 //! are file operations, and those block.
 
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -40,6 +41,19 @@ enum Job {
     Open(Vec<Place>, Events, tokio::sync::oneshot::Sender<Opened>),
     Remember(Vec<LinkId>, tokio::sync::oneshot::Sender<io::Result<()>>),
     List(tokio::sync::oneshot::Sender<io::Result<Vec<Place>>>),
+    Settle(Place, Netns, tokio::sync::oneshot::Sender<io::Result<Home>>),
+    Repin(Place, Netns, tokio::sync::oneshot::Sender<io::Result<()>>),
+}
+
+/// Where the ends of a node are, seen from the namespace that it has now.
+#[derive(Debug, Clone)]
+pub(crate) enum Home {
+    /// In that very namespace, which is pinned.
+    Here,
+    /// Nowhere: the node had none, and has this one pinned now.
+    New,
+    /// In the one that is still pinned.
+    Elsewhere(OpenPlace),
 }
 
 /// A handle on the thread, which ends with the last clone.
@@ -64,6 +78,12 @@ impl Places {
                     }
                     Job::List(answer) => {
                         let _ = answer.send(opener.list());
+                    }
+                    Job::Settle(place, netns, answer) => {
+                        let _ = answer.send(opener.settle(place, &netns));
+                    }
+                    Job::Repin(place, netns, answer) => {
+                        let _ = answer.send(netns.repin(opener.pin(&place)));
                     }
                 }
             }
@@ -98,6 +118,25 @@ impl Places {
     pub(crate) async fn list(&self, deadline: Instant) -> Result<io::Result<Vec<Place>>, ErrorClass> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.push(Job::List(answer))?;
+        wait(answered, deadline).await
+    }
+
+    /// Finds out where the ends of a node are; one without a pin gets this namespace pinned.
+    pub(crate) async fn settle(
+        &self,
+        place: Place,
+        to: Netns,
+        deadline: Instant,
+    ) -> Result<io::Result<Home>, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::Settle(place, to, answer))?;
+        wait(answered, deadline).await
+    }
+
+    /// Pins this namespace in place of the one before. Nobody opens the place meanwhile: that is this thread's work too.
+    pub(crate) async fn repin(&self, place: Place, to: Netns, deadline: Instant) -> Result<io::Result<()>, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::Repin(place, to, answer))?;
         wait(answered, deadline).await
     }
 
@@ -142,6 +181,28 @@ impl Opener {
                 };
                 let kernel = netloom_kernel::Place::node(netns, node.as_str());
                 Ok(OpenPlace { place, kernel, nsid })
+            }
+        }
+    }
+
+    /// Where the namespace of a place is pinned; that of the host is nowhere.
+    fn pin(&self, place: &Place) -> PathBuf {
+        match place {
+            Place::Host => PathBuf::new(),
+            Place::Node(lab, node) => self.layout.pin(lab, node),
+        }
+    }
+
+    fn settle(&self, place: Place, netns: &Netns) -> io::Result<Home> {
+        let pin = self.pin(&place);
+        match Netns::find(&pin)? {
+            Some(old) if old.cookie()? == netns.cookie()? => Ok(Home::Here),
+            Some(_) => self.open(place, Events::Unwanted).map(Home::Elsewhere),
+            None => {
+                let parent = pin.parent().unwrap_or(&pin);
+                std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+                netns.repin(&pin)?;
+                Ok(Home::New)
             }
         }
     }

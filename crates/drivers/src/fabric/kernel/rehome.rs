@@ -1,0 +1,161 @@
+//! Ends of links that follow their node into a new namespace.
+//!
+//! The namespace of a container is made anew each time that it starts. Its ends wait in the old one, which stays pinned,
+//! and move into the new one (18 to 29 ms each): the far ends keep their interface, ifindex and addresses and see no more
+//! than their carrier go and come. To the rest of the agent the place is one and the same; while its interfaces are on the
+//! way nothing is told of it.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use netloom_engine::{DriverError, ErrorClass, Place, PortMark, Report, Source};
+use netloom_failpoint::point;
+use netloom_kernel::{AdminState, LinkInfo, NamespaceDump, Netns, Request};
+use netloom_model::{LabName, NodeName};
+
+use super::mark::ADDRESS_PROTOCOL;
+use super::places::{Home, OpenPlace};
+use super::{Dumping, KernelFabric, Shared, cause_of, class_of, class_of_submit, refusal};
+
+type Refused = (ErrorClass, String);
+
+impl KernelFabric {
+    /// Pins the namespace that a node has now, with the ends of its links in it; how many had to move. Doing it again
+    /// changes nothing, and completes what was cut off.
+    pub async fn rehome(
+        &self,
+        lab: &LabName,
+        node: &NodeName,
+        netns: &Netns,
+        deadline: Instant,
+    ) -> Result<usize, DriverError> {
+        self.demand.note();
+        let place = Place::Node(lab.clone(), node.clone());
+        let refused = |(class, cause): Refused| refusal("give", format!("node {node} its links"), cause, class);
+        let home = self.places.settle(place.clone(), netns.clone(), deadline).await.map_err(short).map_err(refused)?;
+        match home.map_err(|error| refused(failed(&error)))? {
+            Home::Here => Ok(0),
+            Home::New => self.arrive(&place, deadline).await.map_err(refused).map(|()| 0),
+            Home::Elsewhere(old) => self.follow(old, netns, deadline).await.map_err(refused),
+        }
+    }
+
+    async fn follow(&self, old: OpenPlace, netns: &Netns, deadline: Instant) -> Result<usize, Refused> {
+        let moving = Moving::begin(&self.shared, &old.place);
+        let Place::Node(_, node) = &old.place else {
+            return Err((ErrorClass::Permanent, "the host stays where it is".into()));
+        };
+        let kernel = netloom_kernel::Place::node(netns.clone(), node.as_str());
+        let new = OpenPlace { place: old.place.clone(), kernel, nsid: None };
+        let moved = self.carry(&old, &new, deadline).await?;
+        point!("link.moved");
+        let pinned = self.places.repin(old.place.clone(), netns.clone(), deadline).await.map_err(short)?;
+        pinned.map_err(|error| failed(&error))?;
+        self.arrive(&old.place, deadline).await?;
+        drop(moving);
+        Ok(moved)
+    }
+
+    /// Moves the ends that carry our mark; how many those are. Addresses stay behind in the kernel's hands, so those that
+    /// came with a link are given again. What else was there went with the process that had put it there.
+    async fn carry(&self, old: &OpenPlace, new: &OpenPlace, deadline: Instant) -> Result<usize, Refused> {
+        let dump = self.dump(old, deadline).await?;
+        let ours = dump.links.iter().filter_map(|link| match self.shared.marks.read(link) {
+            Some(PortMark::Link { switched, .. }) => Some((link, kernel_state(switched))),
+            _ => None,
+        });
+        let ours: Vec<(&LinkInfo, AdminState)> = ours.collect();
+        let moves = ours.iter().map(|(link, state)| Request::MoveLink {
+            place: old.kernel.clone(),
+            ifindex: link.ifindex,
+            to: new.kernel.clone(),
+            state: *state,
+        });
+        self.all_done(moves.collect(), deadline).await?;
+        // One whose ifindex was taken there has another now.
+        let there = self.dump(new, deadline).await?;
+        let index: HashMap<u32, u32> =
+            ours.iter().filter_map(|(link, _)| Some((link.ifindex, there.named(&link.name)?.ifindex))).collect();
+        // Without the mark of who gave it (kernels before 5.18) an address counts as the link's.
+        let given = dump
+            .addresses
+            .iter()
+            .filter(|info| !info.link_local && info.protocol.is_none_or(|protocol| protocol == ADDRESS_PROTOCOL));
+        let adds = given.filter_map(|info| {
+            Some(Request::AddAddress {
+                place: new.kernel.clone(),
+                ifindex: *index.get(&info.ifindex)?,
+                address: info.address,
+                protocol: Some(ADDRESS_PROTOCOL),
+            })
+        });
+        self.all_done(adds.collect(), deadline).await?;
+        Ok(ours.len())
+    }
+
+    async fn all_done(&self, batch: Vec<Request>, deadline: Instant) -> Result<(), Refused> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let answers = self.rtnl.submit(batch, deadline).await.map_err(class_of_submit).map_err(short)?;
+        let refused = answers.into_iter().find_map(Result::err);
+        refused.map_or(Ok(()), |error| Err((class_of(error.kind), error.to_string())))
+    }
+
+    async fn dump(&self, open: &OpenPlace, deadline: Instant) -> Result<NamespaceDump, Refused> {
+        let dumps = self.dumper.dump(vec![open.kernel.clone()], deadline).await;
+        let dump = dumps.map_err(class_of_submit).map_err(short)?.pop();
+        let dump = dump.ok_or_else(|| short(ErrorClass::Transient))?;
+        dump.map_err(|error| (class_of(error.kind), error.to_string()))
+    }
+
+    /// Takes over what is in the namespace that is pinned now, whose events are heard from here on.
+    async fn arrive(&self, place: &Place, deadline: Instant) -> Result<(), Refused> {
+        let _dumping = Dumping::begin(&self.shared);
+        let opened = self.places.open(vec![place.clone()], deadline).await.map_err(short)?.pop();
+        let open = opened.ok_or_else(|| short(ErrorClass::Transient))?.map_err(|error| failed(&error))?;
+        let dump = self.dump(&open, deadline).await?;
+        self.count_on(&dump);
+        let mut mirror = self.shared.mirror();
+        let touched = mirror.moved(place, open.nsid, dump);
+        self.shared.report(&mirror, touched);
+        Ok(())
+    }
+}
+
+fn kernel_state(state: netloom_plan::AdminState) -> AdminState {
+    match state {
+        netloom_plan::AdminState::Up => AdminState::Up,
+        netloom_plan::AdminState::Down => AdminState::Down,
+    }
+}
+
+fn short(class: ErrorClass) -> Refused {
+    (class, cause_of(class).to_owned())
+}
+
+fn failed(error: &std::io::Error) -> Refused {
+    (ErrorClass::Transient, error.to_string())
+}
+
+/// A move under way; what is known of the place stays as it was until this is dropped, also when the call is given up.
+struct Moving<'a> {
+    shared: &'a Shared,
+    place: Place,
+}
+
+impl<'a> Moving<'a> {
+    fn begin(shared: &'a Shared, place: &Place) -> Self {
+        shared.mirror().begin_move(place);
+        Self { shared, place: place.clone() }
+    }
+}
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        if self.shared.mirror().not_moved(&self.place) {
+            // Where its interfaces are is not known any more.
+            self.shared.reporter.send(Report::Lost(Source::Fabric));
+        }
+    }
+}

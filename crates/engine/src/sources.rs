@@ -1,0 +1,37 @@
+//! Which sources have to have been seen before anything is concluded about a lab.
+//!
+//! What is embedded in the agent always has: links, names and namespaces are everyone's. A runtime that is another program
+//! (Docker, libvirt) only where the lab has nodes on it: one that does not answer holds up nobody else.
+
+use std::collections::BTreeSet;
+
+use netloom_model::{Lab, LabName, RuntimeKind};
+
+use crate::desired::Wish;
+use crate::engine::Shared;
+use crate::fact::Source;
+use crate::inventory::Snapshot;
+
+impl Shared {
+    /// The sources that say what there is of a lab: as it is wanted, as it was wanted, and as far as it was seen.
+    pub(crate) fn sources_of<'a>(
+        &self,
+        name: &LabName,
+        wishes: impl IntoIterator<Item = &'a Wish>,
+        snapshot: &Snapshot,
+    ) -> BTreeSet<Source> {
+        let wanted = wishes.into_iter().flat_map(|wish| runtimes(&wish.lab));
+        let seen = snapshot.labs.get(name).into_iter().flat_map(|facts| facts.nodes.values().map(|fact| fact.runtime));
+        let of_lab: BTreeSet<Source> = wanted.chain(seen).map(Source::Runtime).collect();
+        let counts = |source: &&Source| is_embedded(**source) || of_lab.contains(source);
+        self.sources.iter().filter(counts).copied().collect()
+    }
+}
+
+fn runtimes(lab: &Lab) -> impl Iterator<Item = RuntimeKind> {
+    lab.nodes().values().filter_map(|node| node.runtime)
+}
+
+fn is_embedded(source: Source) -> bool {
+    matches!(source, Source::Fabric | Source::Runtime(RuntimeKind::Namespace))
+}
