@@ -57,6 +57,12 @@ impl Fault {
     }
 }
 
+/// "no such file or directory" without Rust's "(os error 2)".
+pub(super) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 /// Whether an error says that something is used up, and nothing about what was asked for.
 pub(super) fn is_short(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;

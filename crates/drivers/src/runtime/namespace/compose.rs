@@ -7,6 +7,7 @@ use netloom_engine::{Layout, NodeOrder};
 use netloom_kernel::Limits;
 use netloom_model::{Access, LabName, Node, NodeName};
 
+use super::super::environment::environment;
 use super::spec::{BindSpec, NodeSpec};
 
 /// Directories of the host that nodes see empty, beside home directories and our own.
@@ -42,16 +43,6 @@ pub(super) fn cgroup(layout: &Layout, lab: &LabName, node: &NodeName) -> std::pa
 /// The limits of a node.
 pub(super) fn limits(node: &Node) -> Limits {
     Limits { cpu_millis: node.cpu_millis, memory_bytes: node.memory_bytes }
-}
-
-/// The environment of everything that runs in a node: its own and its labels. The node's own wins.
-pub(super) fn environment(node: &Node) -> Vec<String> {
-    let labels = node.labels.iter().map(|(name, value)| {
-        let name: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-        format!("CLAB_LABEL_{name}={value}")
-    });
-    labels.chain(node.env.iter().map(|(name, value)| format!("{name}={value}"))).collect()
 }
 
 /// Network settings of a node in the order in which they are to be set, `name=value`; a `-` in front of those that

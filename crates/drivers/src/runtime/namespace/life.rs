@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -13,12 +13,14 @@ use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 use netloom_plan::NodeFingerprint;
 
+use super::super::environment::environment;
 use super::super::fault::Fault;
+use super::super::ip_netns;
 use super::observe::{self, Seen};
 use super::program::{self, Program};
 use super::record::{self, Record};
 use super::spec::{LOG_FILE, STATUS_FILE};
-use super::{compose, plain};
+use super::{compose, key_of, plain};
 
 /// What a step comes to.
 pub(super) type Result<T> = std::result::Result<T, Fault>;
@@ -70,7 +72,7 @@ impl Ground {
         directory(&run, 0o700)?;
         point!("node.create.directory-made");
         let mut record = Record::new(order, self.layout.instance(), &self.boot);
-        record.env = compose::environment(node);
+        record.env = environment(node);
         record.user = node.user.clone().unwrap_or_default();
         // The mark first: what is made after it is found by it.
         let running = adopted.filter(|seen| seen.process.is_some());
@@ -91,7 +93,7 @@ impl Ground {
         point!("node.create.layer-made");
         self.pin(lab, name, &compose::sysctls(node))?;
         point!("node.create.pinned");
-        if let Err(note) = self.link_for_ip(&record) {
+        if let Err(note) = ip_netns::link(&self.layout, &record.container, &key_of(order)) {
             record.notes = vec![note];
             record.write(&run).because(&run)?;
         }
@@ -135,27 +137,9 @@ impl Ground {
             return Ok(false);
         }
         netns.pin(&pin).because(&pin)?;
-        let _ = self.link_for_ip(record);
+        let _ = ip_netns::link(&self.layout, &record.container, &(record.lab.clone(), record.node.clone()));
         point!("node.mend.linked");
         Ok(true)
-    }
-
-    /// Lets `ip netns exec <container>` find the node. A name that somebody else has is left alone, which is the error.
-    fn link_for_ip(&self, record: &Record) -> std::result::Result<(), String> {
-        let Some(link) = self.ip_link(&record.container) else {
-            return Err(format!("`ip netns` cannot show it: `{}` is no file name", record.container));
-        };
-        let pin = self.layout.pin(&record.lab, &record.node);
-        if fs::read_link(&link).is_ok_and(|target| target == pin) {
-            return Ok(());
-        }
-        let made = fs::create_dir_all(self.layout.ip_netns()).and_then(|()| symlink(&pin, &link));
-        made.map_err(|error| format!("`ip netns` cannot show it: {}: {}", link.display(), plain(&error)))
-    }
-
-    fn ip_link(&self, container: &str) -> Option<std::path::PathBuf> {
-        let is_name = !container.is_empty() && !container.contains(['/', '\0']) && !container.starts_with('.');
-        is_name.then(|| self.layout.ip_netns().join(container))
     }
 
     /// Everything up to the start: the namespace and the command to start in it. `None`: it runs already, as wanted.
@@ -183,7 +167,7 @@ impl Ground {
         seen.record.boot.clone_from(&self.boot);
         seen.record.apply(order);
         seen.record.stopped = false;
-        seen.record.env = compose::environment(node);
+        seen.record.env = environment(node);
         seen.record.user = node.user.clone().unwrap_or_default();
         if seen.record != before {
             seen.record.write(&run).because(&run)?;
@@ -396,10 +380,9 @@ impl Ground {
         let mut note = |result: Result<()>| errors.extend(result.err().map(|fault| fault.to_string()));
         let pin = self.layout.pin(lab, node);
         let record = Record::read(&self.layout.node_run(lab, node), self.layout.instance()).ok().flatten();
-        if let Some(link) = record.and_then(|record| self.ip_link(&record.container))
-            && fs::read_link(&link).is_ok_and(|target| target == pin)
-        {
-            note(remove_file(&link));
+        if let Some(record) = record {
+            let key = (lab.clone(), node.clone());
+            note(ip_netns::unlink(&self.layout, &record.container, &key).because(&self.layout.ip_netns()));
         }
         point!("node.delete.unlinked");
         note(unpin(&pin).because(&pin));

@@ -40,7 +40,6 @@ mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -57,7 +56,7 @@ use netloom_plan::names_hash;
 
 pub use program::INIT;
 
-use super::fault::{Backend, Fault};
+use super::fault::{Backend, Fault, plain};
 use super::pool::Pool;
 use super::turns::{Key, Turns};
 use crate::demand::Demand;
@@ -342,10 +341,4 @@ impl Runtime for NamespaceRuntime {
 
 fn key_of(order: &NodeOrder) -> Key {
     (order.lab.name().clone(), order.node.clone())
-}
-
-/// "no such file or directory" without Rust's "(os error 2)".
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
