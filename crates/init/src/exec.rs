@@ -13,6 +13,7 @@
 //!   --user <user[:group]> who the command runs as; root unless given
 //!   --cwd <directory>     where it starts; `/` unless given
 //!   --tty <cols>x<rows>   with a terminal; standard input is then framed (see `relay`)
+//!   --capabilities <mask> the most that it may do, hex (capabilities(7)); what a node may do unless given
 //!   --program own         the words are for this very program, and it is root who runs it
 //! ```
 
@@ -24,7 +25,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, chdir, kill_process_group, pidfd_open, test_kill_process_group, umask, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, chdir, kill_process_group, pidfd_open, test_kill_process_group,
+    umask, waitpid,
 };
 use rustix::stdio::stdout;
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -44,6 +46,7 @@ struct Options {
     user: String,
     cwd: Option<String>,
     terminal: Option<(u16, u16)>,
+    capabilities: Option<u64>,
     own_program: bool,
     argv: Vec<String>,
 }
@@ -78,6 +81,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--cgroup" => options.cgroups.push(value),
             "--user" => options.user = value,
             "--cwd" => options.cwd = Some(value),
+            "--capabilities" => options.capabilities = Some(u64::from_str_radix(&value, 16).map_err(|_| bad())?),
             "--program" if value == "own" => options.own_program = true,
             "--tty" => {
                 let size = value.split_once('x').and_then(|(c, r)| Some((c.parse().ok()?, r.parse().ok()?)));
@@ -146,7 +150,8 @@ fn enter(options: &Options) -> Result<OwnedFd, String> {
     let cwd = options.cwd.as_deref().unwrap_or("/");
     chdir(cwd).because(|| format!("directory {cwd} in the node"))?;
     umask(Mode::from_raw_mode(0o022));
-    capability::drop_dangerous().because(|| "dropping capabilities".into())?;
+    let limited = options.capabilities.map_or_else(capability::drop_dangerous, capability::keep_only);
+    limited.because(|| "dropping capabilities".into())?;
     Ok(own)
 }
 
@@ -233,6 +238,7 @@ impl Stopping {
                 let _ = kill_process_group(self.child, Signal::KILL);
                 return;
             }
+            #[expect(clippy::disallowed_methods, reason = "the end of who is no child of ours has no event")]
             thread::sleep(SWEEP);
         }
     }

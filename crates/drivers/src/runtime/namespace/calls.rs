@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 
 use super::super::fault::Fault;
+use super::super::join::Joiner;
 use super::life::Ground;
 use super::observe::Seen;
 use super::{Key, Shared, plain};
@@ -28,7 +29,7 @@ impl Shared {
         key: Key,
         deadline: Instant,
     ) -> Result<(), Fault> {
-        let (spawner, program) = self.starter()?;
+        let Joiner { spawner, program } = self.joiner()?;
         let prepare = move |ground: &Ground| ground.prepare(&order, &program, deadline);
         let prepared = self.files(deadline, prepare).await??;
         let Some((netns, command)) = prepared else { return self.hear(&key, deadline).await };

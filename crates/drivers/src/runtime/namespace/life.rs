@@ -7,17 +7,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use netloom_engine::{ExecRequest, Layout, NodeOrder, NodeUsage, Terminal};
+use netloom_engine::{Layout, NodeOrder, NodeUsage};
 use netloom_failpoint::{fallible, point};
-use netloom_kernel::{Cgroups, Identity, Netns, Process, unpin};
+use netloom_kernel::{Cgroups, Netns, Process, unpin};
 use netloom_model::{LabName, NodeName};
 use netloom_plan::NodeFingerprint;
 
 use super::super::environment::environment;
 use super::super::fault::Fault;
 use super::super::ip_netns;
+use super::super::join::Inside;
+use super::super::program::{self, Program};
+use super::super::turns::Key;
 use super::observe::{self, Seen};
-use super::program::{self, Program};
 use super::record::{self, Record};
 use super::spec::{LOG_FILE, STATUS_FILE};
 use super::{compose, key_of, plain};
@@ -327,51 +329,18 @@ impl Ground {
         Ok(all)
     }
 
-    /// What joins a running node, with the node's record.
-    fn join_command(&self, lab: &LabName, node: &NodeName, program: &Program) -> Result<(Command, Record)> {
+    /// What whoever joins a running node has to know of it.
+    pub(super) fn inside(&self, (lab, node): &Key) -> Result<Inside> {
         let not = |why: &str| Fault::permanent(why.to_owned());
         let seen = self.look(lab, node)?.ok_or_else(|| not("it is not there"))?;
-        let Identity { pid, start_time } = seen.process.ok_or_else(|| not("it does not run"))?.identity();
-        let mut command = program.command();
-        command.args(["exec", "--pid", &pid.to_string(), "--start-time", &start_time.to_string()]);
-        for file in self.cgroups.files(&compose::cgroup(&self.layout, lab, node)) {
-            command.arg("--cgroup").arg(file);
-        }
-        Ok((command, seen.record))
-    }
-
-    /// What joins a running node and copies files there.
-    pub(super) fn copy_command(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        program: &Program,
-        words: &[String],
-    ) -> Result<Command> {
-        let (mut command, _) = self.join_command(lab, node, program)?;
-        command.args(["--program", "own", "--", "copy"]).args(words);
-        Ok(command)
-    }
-
-    /// What joins a running node and runs a command there.
-    pub(super) fn exec_command(
-        &self,
-        lab: &LabName,
-        node: &NodeName,
-        program: &Program,
-        request: &ExecRequest,
-    ) -> Result<Command> {
-        let (mut command, record) = self.join_command(lab, node, program)?;
-        if !record.user.is_empty() {
-            command.args(["--user", &record.user]);
-        }
-        if let Terminal::Size { columns, rows } = request.terminal {
-            command.args(["--tty", &format!("{columns}x{rows}")]).env("TERM", "xterm-256color");
-        }
-        let env = record.env.iter().chain(&request.env);
-        command.envs(env.filter_map(|pair| pair.split_once('=')));
-        command.arg("--").args(&request.argv);
-        Ok(command)
+        Ok(Inside {
+            process: seen.process.ok_or_else(|| not("it does not run"))?.identity(),
+            cgroups: self.cgroups.files(&compose::cgroup(&self.layout, lab, node)),
+            user: seen.record.user,
+            directory: String::new(),
+            env: seen.record.env,
+            capabilities: None,
+        })
     }
 
     /// Removes everything of a node that does not run. Goes on after an error; returns them all.

@@ -22,15 +22,11 @@
 
 mod calls;
 mod compose;
-mod copy;
 mod ends;
-mod join;
 mod life;
 mod logs;
 mod observe;
-mod program;
 mod record;
-mod session;
 #[path = "../../../../init/src/spec.rs"]
 #[expect(dead_code, unreachable_pub, reason = "shared with the init, which reads what is written here")]
 mod spec;
@@ -40,30 +36,27 @@ mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use netloom_engine::{
     Applied, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow,
-    Incoming, Landing, Layout, Links, LogStream, NodeOrder, NodeUsage, Outgoing, Owner, Report, Reporter, Runtime,
-    Source,
+    Incoming, Layout, LogStream, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime, Source,
 };
-use netloom_kernel::{Cgroups, Identity, Spawner, prepare_pin_directory};
+use netloom_kernel::{Cgroups, Identity};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::names_hash;
 
-pub use program::INIT;
+pub use super::program::INIT;
 
 use super::fault::{Backend, Fault, plain};
+use super::join::{Inside, Joiner};
 use super::pool::Pool;
 use super::turns::{Key, Turns};
 use crate::demand::Demand;
 use ends::Ends;
-use join::copying;
 use life::Ground;
-use program::Program;
 
 const BACKEND: Backend = Backend("namespace");
 const SOURCE: Source = Source::Runtime(RuntimeKind::Namespace);
@@ -86,7 +79,7 @@ struct Shared {
     /// Not without root.
     ends: Option<Ends>,
     /// Or why nothing can be started.
-    starter: Result<(Spawner, Arc<Program>), String>,
+    joiner: Result<Joiner, String>,
     turns: Arc<Turns>,
     /// The inits whose end is waited for.
     watched: Mutex<HashMap<Key, Identity>>,
@@ -101,7 +94,7 @@ impl NamespaceRuntime {
         let cgroups = Cgroups::detect().map_err(|error| refused(format!("cgroups: {}", plain(&error))))?;
         let pool = Pool::start("nl-node", THREADS).map_err(|error| refused(plain(&error)))?;
         let ends = Ends::start(demand).inspect_err(|error| tracing::debug!(%error, "ends of namespaces are not heard"));
-        let starter = starter(&layout);
+        let joiner = Joiner::start(&layout);
         let ground = Ground { layout, cgroups, boot };
         if let Err(error) = ground.sweep() {
             tracing::warn!(%error, "directories of nodes that are gone are left");
@@ -114,26 +107,17 @@ impl NamespaceRuntime {
             reporter,
             pool,
             ends: ends.ok(),
-            starter,
+            joiner,
             turns: Arc::default(),
             watched: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
-}
 
-fn starter(layout: &Layout) -> Result<(Spawner, Arc<Program>), String> {
-    if !rustix::process::geteuid().is_root() {
-        return Err("root is needed".into());
+    /// What joins nodes, also those of other runtimes; or why nothing can be joined.
+    pub fn joiner(&self) -> Result<Joiner, String> {
+        self.shared.joiner.clone()
     }
-    // A mount of its own, and private, before the spawner copies what is mounted.
-    prepare_pin_directory(layout.pins()).map_err(|error| format!("{}: {}", layout.pins().display(), plain(&error)))?;
-    let foreign = ["/run/netns", "/run/docker", "/run/containerd", "/var/lib/docker", "/var/lib/containerd"];
-    let mut hidden: Vec<PathBuf> = foreign.iter().map(PathBuf::from).collect();
-    hidden.extend([layout.pins(), layout.ip_netns()]);
-    let spawner = Spawner::start(&hidden).map_err(|error| error.to_string())?;
-    let program = Program::load().map_err(|error| format!("the init cannot be kept in memory: {}", plain(&error)))?;
-    Ok((spawner, Arc::new(program)))
 }
 
 impl Shared {
@@ -166,8 +150,14 @@ impl Shared {
         self.turns.run(what, key, context, call).await.map_err(|fault| fault.of(BACKEND, what, &object))
     }
 
-    fn starter(&self) -> Result<(Spawner, Arc<Program>), Fault> {
-        self.starter.clone().map_err(Fault::permanent)
+    fn joiner(&self) -> Result<Joiner, Fault> {
+        self.joiner.clone().map_err(Fault::permanent)
+    }
+
+    /// What joins, and the inside of the node that is to be joined.
+    async fn inside(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(Joiner, Inside), Fault> {
+        let (joiner, of) = (self.joiner()?, key.clone());
+        Ok((joiner, self.files(deadline, move |ground| ground.inside(&of)).await??))
     }
 }
 
@@ -183,7 +173,7 @@ impl Runtime for NamespaceRuntime {
             error.hint = Some(hint.to_owned());
             error
         };
-        if let Err(why) = &self.shared.starter {
+        if let Err(why) = &self.shared.joiner {
             return Err(refused(why, "run the agent as root"));
         }
         let known = self.shared.files(Instant::now() + PATIENCE, |_| {
@@ -222,7 +212,7 @@ impl Runtime for NamespaceRuntime {
         let key = key_of(order);
         let order = order.clone();
         let create = |shared: Arc<Shared>, key: Key, deadline| async move {
-            shared.starter()?;
+            shared.joiner()?;
             let made = shared.files(deadline, move |ground| ground.create(&order)).await?;
             shared.observe(&key).await;
             made
@@ -283,8 +273,12 @@ impl Runtime for NamespaceRuntime {
     }
 
     async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError> {
-        let object = format!("node {node}");
-        self.begin_exec(lab, node, request).await.map_err(|fault| fault.of(BACKEND, "run a command in", &object))
+        let (key, deadline) = ((lab.clone(), node.clone()), Instant::now() + PATIENCE);
+        let begin = async {
+            let (joiner, inside) = self.shared.inside(&key, deadline).await?;
+            joiner.exec(&key, &inside, &request, deadline).await
+        };
+        begin.await.map_err(|fault| fault.of(BACKEND, "run a command in", &format!("node {node}")))
     }
 
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError> {
@@ -311,31 +305,17 @@ impl Runtime for NamespaceRuntime {
     }
 
     async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError> {
-        let mut words = vec!["out".to_owned()];
-        if request.links == Links::Followed {
-            words.push("--follow".into());
-        }
-        words.push(request.path);
-        let copying = copying("copy files from", lab, node);
-        let deadline = Instant::now() + PATIENCE;
-        let session = self.begin_copy(lab, node, words, deadline).await;
-        let session = session.map_err(|fault| fault.of(BACKEND, copying.what, &copying.object))?;
-        copy::outgoing(copying, session, deadline).await
+        let (key, deadline) = ((lab.clone(), node.clone()), Instant::now() + PATIENCE);
+        let inside = self.shared.inside(&key, deadline).await;
+        let (joiner, inside) = inside.map_err(|fault| fault.of(BACKEND, "copy files from", &format!("node {node}")))?;
+        joiner.copy_out((BACKEND, &key), &inside, request, deadline).await
     }
 
     async fn copy_in(&self, lab: &LabName, node: &NodeName, request: CopyIn) -> Result<Incoming, CopyError> {
-        let mut words = vec!["in".to_owned()];
-        if request.landing == Landing::Into {
-            words.push("--into".into());
-        }
-        if request.owner == Owner::Kept {
-            words.push("--keep-owners".into());
-        }
-        words.push(request.path);
-        let copying = copying("copy files to", lab, node);
-        let session = self.begin_copy(lab, node, words, Instant::now() + PATIENCE).await;
-        let session = session.map_err(|fault| fault.of(BACKEND, copying.what, &copying.object))?;
-        Ok(copy::incoming(copying, session))
+        let (key, deadline) = ((lab.clone(), node.clone()), Instant::now() + PATIENCE);
+        let inside = self.shared.inside(&key, deadline).await;
+        let (joiner, inside) = inside.map_err(|fault| fault.of(BACKEND, "copy files to", &format!("node {node}")))?;
+        joiner.copy_in((BACKEND, &key), &inside, request, deadline).await
     }
 }
 

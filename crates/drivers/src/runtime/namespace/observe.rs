@@ -13,9 +13,10 @@ use netloom_plan::NodeState;
 use rustix::fs::FlockOperation;
 
 use super::super::fault::is_short;
+use super::super::program;
 use super::record::{Phase, Record, Status};
 use super::spec::LOG_FILE;
-use super::{Key, plain, program};
+use super::{Key, plain};
 
 /// A node as it was found.
 #[derive(Debug)]

@@ -38,20 +38,20 @@ impl Stage {
         task::spawn("inventory", writer.run());
         let cgroups = Cgroups::detect().unwrap();
         let ground = Ground { layout: layout.clone(), cgroups, boot: "boot".into() };
-        let (pool, starter) = (Pool::start("nl-node", THREADS).unwrap(), Err("nothing is started here".into()));
+        let (pool, joiner) = (Pool::start("nl-node", THREADS).unwrap(), Err("nothing is started here".into()));
         let shared = Arc::new(Shared {
             ground,
             reporter,
             pool,
             ends: None,
-            starter,
+            joiner,
             turns: Arc::default(),
             watched: Mutex::default(),
         });
         Self { shared, inventory, layout, _root: root }
     }
 
-    fn run(&self) -> PathBuf {
+    fn run(&self) -> std::path::PathBuf {
         let (lab, node) = key();
         self.layout.node_run(&lab, &node)
     }
@@ -64,11 +64,11 @@ impl Stage {
         fs::create_dir(&scripts).unwrap();
         fs::write(scripts.join("node"), "echo up; read line").unwrap();
         let mut command = Command::new("sh");
-        command.arg0(program::NAME).arg("node").arg(&run).current_dir(scripts);
+        command.arg0(super::super::program::NAME).arg("node").arg(&run).current_dir(scripts);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         // Until it says something its words may not be there yet: a spawn returns in the middle of the exec.
         let mut line = [0; 3];
-        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
         let Identity { pid, start_time } = Process::open(child.id()).unwrap().unwrap().identity();
         let instance = self.layout.instance();
         let record = format!(
@@ -177,7 +177,7 @@ async fn a_node_whose_last_life_does_not_end_may_be_started_later() {
     let lab: Arc<netloom_model::Lab> = Arc::new(serde_json::from_value(lab).unwrap());
     let fingerprint = "1.2.3".parse().unwrap();
     let order = NodeOrder { lab, node: key().1, fingerprint, rebuild: 0, restarts: 0 };
-    let program = Program::load().unwrap();
+    let program = super::super::program::Program::load().unwrap();
     let error =
         stage.shared.ground.prepare(&order, &program, Instant::now()).unwrap_err().of(BACKEND, "start", "node r1");
     assert_eq!((error.cause.as_str(), error.class), ("what ran in it before does not end", ErrorClass::Transient));

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use netloom_engine::{CopyError, ErrorClass, ExecInput, ExecOutput, ExecSession, Incoming, Outgoing, task};
 use tokio::sync::{mpsc, oneshot};
 
-use super::BACKEND;
+use super::fault::Backend;
 
 /// Pieces that wait on the way to or from the session, which has a queue of its own.
 const QUEUE: usize = 4;
@@ -25,6 +25,8 @@ const REFUSED: i32 = 2;
 /// How something is copied, for errors.
 #[derive(Debug, Clone)]
 pub(super) struct Copying {
+    /// The runtime.
+    pub(super) backend: Backend,
     /// `copy files from`, `copy files to`.
     pub(super) what: &'static str,
     /// `lab/node:`, in front of paths in the node.
@@ -52,7 +54,7 @@ impl Copying {
     }
 
     fn failed(&self, why: &str) -> CopyError {
-        BACKEND.fault(self.what, &self.object, why.to_owned(), ErrorClass::Transient).into()
+        self.backend.fault(self.what, &self.object, why.to_owned(), ErrorClass::Transient).into()
     }
 }
 
