@@ -1,0 +1,137 @@
+//! The steps of links: made, set, switched, removed, and what has to be done before.
+
+use std::collections::BTreeSet;
+
+use netloom_model::{Endpoint, InterfaceName, Link, LinkId, NodeName};
+
+use super::{Fate, Place, Planner, Power, place};
+use crate::state::{AdminState, Side};
+use crate::step::{Action, StepId};
+
+impl<'a> Planner<'a> {
+    /// Whether the plan makes this desired link (anew).
+    pub(super) fn link_is_made(&self, id: &LinkId, link: &Link) -> bool {
+        let dies = link
+            .ends()
+            .filter_map(|end| end.at.node())
+            .any(|node| matches!(self.fate(node), Fate::Create | Fate::Recreate));
+        let there = self.observed.links.get(id);
+        dies || there.is_none_or(|there| there.fingerprint.identity != self.desired.link_fingerprint(id, link).identity)
+    }
+
+    /// Whether a link stays when the nodes go that the plan deletes.
+    pub(super) fn outlives_nodes(&self, ends: &[Endpoint]) -> bool {
+        ends.iter().any(|end| match end {
+            Endpoint::Node(node) => !matches!(self.fate(node), Fate::Recreate | Fate::Delete),
+            Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => true,
+        })
+    }
+
+    pub(super) fn links(&mut self) {
+        for (id, there) in &self.observed.links {
+            let reason = match (self.wanted.contains_key(id), self.made.contains(id)) {
+                (false, _) if self.lab.is_none() => "the lab is destroyed",
+                (false, _) => "not in the topology",
+                (true, true) => "its ends changed",
+                (true, false) => continue,
+            };
+            if self.outlives_nodes(&there.ends) {
+                self.add(delete_link(id), reason, Vec::new());
+            }
+        }
+        for (id, link) in self.wanted.clone() {
+            self.wanted_link(&id, link);
+        }
+    }
+
+    fn wanted_link(&mut self, id: &LinkId, link: &'a Link) {
+        let there = self.observed.links.get(id);
+        let mut down = there.map(|there| there.down.clone()).unwrap_or_default();
+        let mut last = None;
+        if self.made.contains(id) {
+            let reason = if there.is_some() { "its ends changed" } else { "not there" };
+            let after = self.before_link(link);
+            last = Some(self.add(Action::CreateLink { link: id.clone() }, reason, after));
+            down = BTreeSet::new();
+        } else if let Some(there) = there
+            && there.fingerprint.config != self.desired.link_fingerprint(id, link).config
+        {
+            let action = Action::UpdateLink { link: id.clone() };
+            last = Some(self.add(action, "MTU or addresses changed", Vec::new()));
+        }
+        for (end, side) in link.ends().zip([Side::A, Side::B]) {
+            let cut = self.desired.down.contains(&(id.clone(), side));
+            let power = self.power(&end.at);
+            let is_down = down.contains(&side);
+            let mut after: Vec<StepId> = last.clone().into_iter().collect();
+            let stop = end.at.node().and_then(|node| self.stop_of(node));
+            let set = |admin| Action::SetLink { link: id.clone(), side, admin };
+            match (cut, power) {
+                (true, _) if !is_down => {
+                    self.add(set(AdminState::Down), "switched off by a person", after);
+                }
+                (false, Power::Off(reason)) if !is_down => {
+                    after.extend(stop);
+                    self.add(set(AdminState::Down), reason, after);
+                }
+                (false, Power::Cycled) if !is_down => {
+                    after.extend(stop);
+                    let down = self.add(set(AdminState::Down), "its node is started again", after);
+                    self.add(set(AdminState::Up), "its node is started again", vec![down]);
+                }
+                (false, Power::Comes) if is_down => {
+                    self.add(set(AdminState::Up), "its node is started", after);
+                }
+                (false, Power::On | Power::Cycled) if is_down => {
+                    self.add(set(AdminState::Up), "no longer switched off", after);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The step that ends what runs in a node; it may not be part of the plan.
+    fn stop_of(&self, node: &NodeName) -> Option<StepId> {
+        let runtime = self.lab?.nodes().get(node)?.runtime?;
+        Some(Action::StopNode { node: node.clone(), runtime }.id())
+    }
+
+    /// What must have happened before a link can be made: its nodes are there, whatever had one of its
+    /// interfaces is gone, its bridges exist.
+    fn before_link(&self, link: &'a Link) -> Vec<StepId> {
+        let mut after = Vec::new();
+        for end in link.ends() {
+            match &end.at {
+                Endpoint::Node(node) if matches!(self.fate(node), Fate::Create | Fate::Recreate) => {
+                    let runtime = self.lab.and_then(|lab| lab.nodes().get(node)).and_then(|node| node.runtime);
+                    after.extend(runtime.map(|runtime| Action::CreateNode { node: node.clone(), runtime }.id()));
+                }
+                Endpoint::Bridge(bridge) => {
+                    if let Ok(bridge) = bridge.as_str().parse::<InterfaceName>()
+                        && self.bridge_is_asked_for(&bridge)
+                    {
+                        after.push(Action::EnsureBridge { bridge }.id());
+                    }
+                }
+                _ => {}
+            }
+        }
+        // An interface's name may pass from one link to another, so removals in the same places go first.
+        for place in link.ends().filter_map(|end| place(&end.at)) {
+            after.extend(self.removed_from(place));
+        }
+        // So may the name of a bridge of the lab that goes.
+        for end in link.ends().filter(|end| place(&end.at) == Some(Place::Host)) {
+            after.push(Action::ReleaseBridge { bridge: end.interface.kernel().clone() }.id());
+        }
+        after
+    }
+
+    pub(super) fn removed_from(&self, place: Place<'a>) -> Vec<StepId> {
+        self.removed_from.get(&place).into_iter().flatten().map(|id| delete_link(id).id()).collect()
+    }
+}
+
+fn delete_link(id: &LinkId) -> Action {
+    Action::DeleteLink { link: id.clone() }
+}

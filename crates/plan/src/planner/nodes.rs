@@ -1,0 +1,153 @@
+//! The steps of nodes: made, started, stopped, updated, removed, and what is run in them once.
+
+use netloom_model::{Endpoint, Node, NodeName, RuntimeKind};
+
+use super::{Fate, Kept, Place, Planner, Power};
+use crate::fingerprint::{Effect, NodeFingerprint};
+use crate::state::{AdminState, NodeState, ObservedNode};
+use crate::step::{Action, StepId};
+
+impl<'a> Planner<'a> {
+    pub(super) fn nodes(&mut self) {
+        for (name, there) in &self.observed.nodes {
+            let reason = match self.fate(name) {
+                Fate::Delete if self.lab.is_none() => "the lab is destroyed",
+                Fate::Delete => "not in the topology",
+                Fate::Recreate => "a field changed that needs a new node",
+                Fate::Keep | Fate::Create => continue,
+            };
+            // A link with an end outside is removed by itself: the kernel tears namespaces down late, and the
+            // host's name would stay taken. All others go with the node's namespace.
+            let first = self.removed_from(Place::Node(name));
+            self.add(Action::DeleteNode { node: name.clone(), runtime: there.runtime }, reason, first);
+        }
+        for (name, node, runtime) in self.running_nodes() {
+            if let Some(kept) = self.kept.get(name) {
+                self.kept_node(name, node, runtime, *kept);
+                continue;
+            }
+            match (self.fate(name), self.observed.nodes.get(name)) {
+                (Fate::Recreate, Some(there)) => {
+                    let delete = Action::DeleteNode { node: name.clone(), runtime: there.runtime }.id();
+                    self.new_node(name, node, runtime, "a field changed that needs a new node", vec![delete]);
+                }
+                (_, there) => {
+                    let reason = if there.is_some() { "only begun" } else { "not there" };
+                    self.new_node(name, node, runtime, reason, Vec::new());
+                }
+            }
+        }
+    }
+
+    fn new_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, after: Vec<StepId>) {
+        let create = self.add(Action::CreateNode { node: name.clone(), runtime }, reason, after);
+        if self.desired.stopped.contains(name) {
+            return;
+        }
+        self.start(name, node, runtime, "its namespace is new", vec![create]);
+    }
+
+    fn kept_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, kept: Kept<'a>) {
+        let Kept { there, change, start } = kept;
+        if let Some(reason) = start {
+            let mut after = Vec::new();
+            if there.state == NodeState::Running {
+                after.push(self.add(Action::StopNode { node: name.clone(), runtime }, reason, Vec::new()));
+            }
+            // What runs in it finds its interfaces switched on.
+            for (link, side) in self.kept_on.get(name).into_iter().flatten() {
+                after.push(Action::SetLink { link: link.clone(), side: *side, admin: AdminState::Up }.id());
+            }
+            self.start(name, node, runtime, reason, after);
+            return;
+        }
+        if change == Some(Effect::Live) {
+            self.add(Action::UpdateNode { node: name.clone(), runtime }, "limits or labels changed", Vec::new());
+        }
+        if self.desired.stopped.contains(name) {
+            if !matches!(there.state, NodeState::Created | NodeState::Stopped) {
+                // One that has ended by itself too: it shows as stopped then.
+                self.add(Action::StopNode { node: name.clone(), runtime }, "stopped by a person", Vec::new());
+            }
+        } else if there.state == NodeState::Running {
+            self.execs(name, node, runtime, there.execs_done, None);
+        }
+    }
+
+    /// Why the plan starts a node that is there, if it does.
+    pub(super) fn start_reason(
+        &self,
+        name: &NodeName,
+        node: &Node,
+        there: &ObservedNode,
+        change: Option<Effect>,
+    ) -> Option<&'static str> {
+        if self.desired.stopped.contains(name) {
+            return None;
+        }
+        if change == Some(Effect::Restart) {
+            let asked_for = self.is_asked_for(name, node, &there.fingerprint);
+            return Some(if asked_for { "a restart was asked for" } else { "a field changed that needs a restart" });
+        }
+        match &there.state {
+            NodeState::Absent
+            | NodeState::Creating
+            | NodeState::Created
+            | NodeState::Starting
+            | NodeState::Stopping
+            | NodeState::Stopped => Some("it does not run"),
+            NodeState::Exited { .. } | NodeState::Failed { .. } => {
+                let due = self.desired.restart_due.contains(name);
+                due.then_some("it ended; its restart policy starts it again")
+            }
+            NodeState::Running => None,
+        }
+    }
+
+    /// Whether the counter of restarts is all that differs from what was applied. A look at the last ones is enough: the
+    /// text of a reason is all that hangs on it.
+    fn is_asked_for(&self, name: &NodeName, node: &Node, applied: &NodeFingerprint) -> bool {
+        let restarts = self.desired.restarts.get(name).copied().unwrap_or_default();
+        let before = (0..restarts).rev().take(8);
+        before
+            .into_iter()
+            .any(|count| NodeFingerprint::of(node, self.desired.rebuild, count).restart == applied.restart)
+    }
+
+    /// What the life of a node means for its ends of links. Its namespace stays, so nothing else would tell a neighbour
+    /// that it is off.
+    pub(super) fn power(&self, end: &Endpoint) -> Power {
+        let Endpoint::Node(name) = end else { return Power::On };
+        if self.desired.stopped.contains(name) {
+            return Power::Off("its node is stopped");
+        }
+        let Some(Kept { there, start, .. }) = self.kept.get(name) else { return Power::On };
+        match (&there.state, start) {
+            (NodeState::Running, Some(_)) => Power::Cycled,
+            (_, Some(_)) => Power::Comes,
+            (NodeState::Exited { .. } | NodeState::Failed { .. }, None) => Power::Off("its node has ended"),
+            (_, None) => Power::On,
+        }
+    }
+
+    fn start(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, mut after: Vec<StepId>) {
+        // Its interfaces exist before its command runs.
+        for link in self.made_on.get(name).into_iter().flatten() {
+            after.push(Action::CreateLink { link: link.clone() }.id());
+        }
+        if self.names_change {
+            after.push(Action::WriteNames.id());
+        }
+        let start = self.add(Action::StartNode { node: name.clone(), runtime }, reason, after);
+        self.execs(name, node, runtime, 0, Some(start));
+    }
+
+    fn execs(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, done: usize, start: Option<StepId>) {
+        let mut before = start;
+        for (index, argv) in node.exec.iter().enumerate().skip(done) {
+            let after = before.into_iter().collect();
+            let action = Action::Exec { node: name.clone(), runtime, index, argv: argv.clone() };
+            before = Some(self.add(action, "once for each start of the node", after));
+        }
+    }
+}
