@@ -300,6 +300,28 @@ pub enum RuntimeKind {
     Libvirt,
 }
 
+/// When the network namespace of a node comes to be, and with it the place for its ends of links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamespaceComes {
+    /// When it is made: what runs in it finds its interfaces.
+    WithCreate,
+    /// When it is started for the first time: its interfaces come to what runs already. From then on it stays, whether the
+    /// node runs or not.
+    WithStart,
+}
+
+impl RuntimeKind {
+    /// When the namespaces of its nodes come to be.
+    pub fn namespace_comes(self) -> NamespaceComes {
+        match self {
+            Self::Namespace | Self::Libvirt => NamespaceComes::WithCreate,
+            // A container could be given a namespace that was there before, but its daemon makes one of its own, and to move
+            // an interface into that takes 18 ms under RTNL where to make it in place takes 0.6 ms.
+            Self::Docker => NamespaceComes::WithStart,
+        }
+    }
+}
+
 /// One node with everything inherited and resolved: paths absolute, words split, defaults in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -29,8 +29,7 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let fingerprint = fingerprint_of(node);
             let made = ObservedNode { runtime: *runtime, state: NodeState::Created, fingerprint, execs_done: 0 };
             let before = observed.nodes.insert(node.clone(), made);
-            let begun = |before: ObservedNode| matches!(before.state, NodeState::Absent | NodeState::Creating);
-            assert!(before.is_none_or(begun), "node {node} is made while it is there");
+            assert!(before.is_none_or(|before| before.is_begun()), "node {node} is made while it is there");
         }
         Action::StartNode { node, .. } => {
             let fingerprint = fingerprint_of(node);
@@ -61,7 +60,10 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let ends: Vec<Endpoint> = wanted.ends().map(|end| end.at.clone()).collect();
             for end in &ends {
                 match end {
-                    Endpoint::Node(node) => assert!(observed.nodes.contains_key(node), "{node} is not there"),
+                    Endpoint::Node(node) => {
+                        let takes = observed.nodes.get(node).is_some_and(ObservedNode::takes_links);
+                        assert!(takes, "{node} has no namespace that the link could end in");
+                    }
                     Endpoint::Bridge(bridge) => {
                         let there = observed.bridges.iter().find(|(name, _)| name.as_str() == bridge.as_str());
                         assert!(there.is_some_and(|(_, there)| there.exists), "bridge {bridge} is not there");

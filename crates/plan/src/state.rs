@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, Lab, Link, LinkId, Node, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, InterfaceName, Lab, Link, LinkId, NamespaceComes, Node, NodeName, RuntimeKind};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
@@ -18,7 +18,7 @@ pub enum NodeState {
     Absent,
     /// Its namespace and directories are being made.
     Creating,
-    /// Its namespace is there and can take links; nothing runs.
+    /// It is made, and has not run yet. If its namespace comes with that ([`netloom_model::NamespaceComes`]), links can end in it.
     Created,
     /// Its process is being started.
     Starting,
@@ -218,6 +218,29 @@ pub struct ObservedNode {
     pub fingerprint: NodeFingerprint,
     /// How many of its `exec` commands were run in this incarnation.
     pub execs_done: usize,
+}
+
+impl ObservedNode {
+    /// Whether it carries our mark and is not made yet.
+    pub(crate) fn is_begun(&self) -> bool {
+        matches!(self.state, NodeState::Absent | NodeState::Creating)
+    }
+
+    /// Whether links can end in it: it has a namespace. One that comes with the first start stays from then on; of one that
+    /// failed to start nobody knows whether that was the first time.
+    pub(crate) fn takes_links(&self) -> bool {
+        match (self.runtime.namespace_comes(), &self.state) {
+            (NamespaceComes::WithCreate, _) => !self.is_begun(),
+            (NamespaceComes::WithStart, state) => match state {
+                NodeState::Running | NodeState::Stopping | NodeState::Stopped | NodeState::Exited { .. } => true,
+                NodeState::Absent
+                | NodeState::Creating
+                | NodeState::Created
+                | NodeState::Starting
+                | NodeState::Failed { .. } => false,
+            },
+        }
+    }
 }
 
 /// What is there of a link.

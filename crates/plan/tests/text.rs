@@ -234,6 +234,68 @@ fn a_node_that_ended_is_off_until_its_policy_starts_it() {
     "#);
 }
 
+/// The lab on another runtime.
+fn on_docker(lab: Lab) -> Lab {
+    let mut parts = lab.into_parts();
+    for node in parts.nodes.values_mut().filter(|node| node.runtime.is_some()) {
+        node.runtime = Some(RuntimeKind::Docker);
+    }
+    Lab::new(parts).unwrap()
+}
+
+#[test]
+fn a_container_takes_its_links_after_its_start_and_its_commands_after_those() {
+    let lab = on_docker(lab(500, 9500));
+    assert_snapshot!(way(Some(&lab), &Observed::default()), @r#"
+    lab lab: 9 steps
+      1. ensure bridge sw              (a node of kind bridge)
+      2. write names of nodes          (the lab's nodes or addresses changed)
+      3. create node r1                (not there)
+      4. create node r2                (not there)
+      5. start node r1                 (it is new)
+      6. start node r2                 (it is new)
+      7. create link r1:eth1-r2:eth1   (not there)
+      8. create link r2:eth2-sw:sw-r2  (not there)
+      9. exec on r1: ip route          (once for each start of the node)
+    "#);
+    // One that has run keeps its namespace.
+    let mut there = made(&lab);
+    there.nodes.get_mut(&"r2".parse().unwrap()).unwrap().state = NodeState::Exited { code: 1 };
+    there.links.clear();
+    assert_snapshot!(way(Some(&lab), &there), @r#"
+    lab lab: 4 steps
+      1. create link r1:eth1-r2:eth1              (not there)
+      2. create link r2:eth2-sw:sw-r2             (not there)
+      3. set end b of link r1:eth1-r2:eth1 down   (its node has ended)
+      4. set end a of link r2:eth2-sw:sw-r2 down  (its node has ended)
+    "#);
+}
+
+#[test]
+fn a_container_that_has_never_run_gets_its_links_when_it_is_started() {
+    let lab = on_docker(lab(500, 9500));
+    let stopped = Hand { stopped: of(&["r2"]), ..Hand::default() };
+    assert_snapshot!(way_with(Some(&lab), &Observed::default(), &stopped), @r#"
+    lab lab: 6 steps
+      1. ensure bridge sw      (a node of kind bridge)
+      2. write names of nodes  (the lab's nodes or addresses changed)
+      3. create node r1        (not there)
+      4. create node r2        (not there)
+      5. start node r1         (it is new)
+      6. exec on r1: ip route  (once for each start of the node)
+    "#);
+    let off = carried_out(&lab, &Observed::default(), &stopped);
+    assert_snapshot!(way_with(Some(&lab), &off, &stopped), @r#"
+    lab lab: nothing to change
+    "#);
+    assert_snapshot!(way(Some(&lab), &off), @r#"
+    lab lab: 3 steps
+      1. start node r2                 (it does not run)
+      2. create link r1:eth1-r2:eth1   (not there)
+      3. create link r2:eth2-sw:sw-r2  (not there)
+    "#);
+}
+
 /// What is on objects since before there were restarts must not look changed.
 #[test]
 fn a_node_that_was_never_restarted_has_the_fingerprint_of_its_fields_alone() {

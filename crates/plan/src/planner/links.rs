@@ -2,15 +2,33 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, InterfaceName, Link, LinkId, NodeName};
+use netloom_model::{Endpoint, InterfaceName, Link, LinkId, NamespaceComes, NodeName};
 
-use super::{Fate, Place, Planner, Power, place};
+use super::{Fate, Place, Planner, Power, Readiness, place};
 use crate::state::{AdminState, Side};
 use crate::step::{Action, StepId};
 
 impl<'a> Planner<'a> {
-    /// Whether the plan makes this desired link (anew).
-    pub(super) fn link_is_made(&self, id: &LinkId, link: &Link) -> bool {
+    /// When links can end in a node of the lab.
+    pub(super) fn readiness(&self, name: &NodeName) -> Readiness {
+        let Some(runtime) = self.lab.and_then(|lab| lab.nodes().get(name)).and_then(|node| node.runtime) else {
+            return Readiness::Now;
+        };
+        let node = || name.clone();
+        match (runtime.namespace_comes(), self.kept.get(name)) {
+            (NamespaceComes::WithCreate, Some(_)) => Readiness::Now,
+            (NamespaceComes::WithCreate, None) => Readiness::After(Action::CreateNode { node: node(), runtime }.id()),
+            // Also when it has one: its ends move into the new one when it starts.
+            (NamespaceComes::WithStart, _) if self.is_started(name) => {
+                Readiness::After(Action::StartNode { node: node(), runtime }.id())
+            }
+            (NamespaceComes::WithStart, Some(kept)) if kept.there.takes_links() => Readiness::Now,
+            (NamespaceComes::WithStart, _) => Readiness::Later,
+        }
+    }
+
+    /// Whether a desired link has to be made (anew).
+    pub(super) fn link_is_missing(&self, id: &LinkId, link: &Link) -> bool {
         let dies = link
             .ends()
             .filter_map(|end| end.at.node())
@@ -29,7 +47,7 @@ impl<'a> Planner<'a> {
 
     pub(super) fn links(&mut self) {
         for (id, there) in &self.observed.links {
-            let reason = match (self.wanted.contains_key(id), self.made.contains(id)) {
+            let reason = match (self.wanted.contains_key(id), self.is_replaced(id)) {
                 (false, _) if self.lab.is_none() => "the lab is destroyed",
                 (false, _) => "not in the topology",
                 (true, true) => "its ends changed",
@@ -45,6 +63,9 @@ impl<'a> Planner<'a> {
     }
 
     fn wanted_link(&mut self, id: &LinkId, link: &'a Link) {
+        if self.put_off.contains(id) {
+            return;
+        }
         let there = self.observed.links.get(id);
         let mut down = there.map(|there| there.down.clone()).unwrap_or_default();
         let mut last = None;
@@ -96,15 +117,16 @@ impl<'a> Planner<'a> {
         Some(Action::StopNode { node: node.clone(), runtime }.id())
     }
 
-    /// What must have happened before a link can be made: its nodes are there, whatever had one of its
+    /// What must have happened before a link can be made: its nodes can take it, whatever had one of its
     /// interfaces is gone, its bridges exist.
     fn before_link(&self, link: &'a Link) -> Vec<StepId> {
         let mut after = Vec::new();
         for end in link.ends() {
             match &end.at {
-                Endpoint::Node(node) if matches!(self.fate(node), Fate::Create | Fate::Recreate) => {
-                    let runtime = self.lab.and_then(|lab| lab.nodes().get(node)).and_then(|node| node.runtime);
-                    after.extend(runtime.map(|runtime| Action::CreateNode { node: node.clone(), runtime }.id()));
+                Endpoint::Node(node) => {
+                    if let Readiness::After(step) = self.readiness(node) {
+                        after.push(step);
+                    }
                 }
                 Endpoint::Bridge(bridge) => {
                     if let Ok(bridge) = bridge.as_str().parse::<InterfaceName>()
@@ -113,7 +135,7 @@ impl<'a> Planner<'a> {
                         after.push(Action::EnsureBridge { bridge }.id());
                     }
                 }
-                _ => {}
+                Endpoint::Host | Endpoint::Remote(_) => {}
             }
         }
         // An interface's name may pass from one link to another, so removals in the same places go first.

@@ -1,7 +1,8 @@
 //! `desired × observed → plan`. Pure: the same inputs give the same plan, byte by byte.
 //!
 //! Order of a deploy: bridges and names, then nodes, then the links between them, then what runs in the
-//! nodes (so that it sees its interfaces), then `exec`. A removal goes the other way.
+//! nodes (so that it sees its interfaces), then `exec`. Nodes whose namespace comes with their start take their links
+//! after that. A removal goes the other way.
 
 mod links;
 mod nodes;
@@ -13,7 +14,7 @@ use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, N
 
 use crate::fingerprint::Effect;
 use crate::left_out::LeftOut;
-use crate::state::{Desired, NodeState, Observed, ObservedNode, Side};
+use crate::state::{Desired, Observed, ObservedNode, Side};
 use crate::step::{Action, Plan, Step, StepId};
 
 /// Makes the plan that leads from `observed` to `desired`.
@@ -70,6 +71,8 @@ struct Planner<'a> {
     wanted: BTreeMap<LinkId, &'a Link>,
     /// Those of them that the plan makes (anew).
     made: BTreeSet<LinkId>,
+    /// Those that are to be made (anew) and cannot be yet: an end has no namespace before its node is started.
+    put_off: BTreeSet<LinkId>,
     /// The links that the plan makes, by the nodes they end on.
     made_on: BTreeMap<&'a NodeName, Vec<LinkId>>,
     /// The ends of the links that it keeps, likewise.
@@ -98,9 +101,15 @@ fn place(end: &Endpoint) -> Option<Place<'_>> {
     }
 }
 
-/// Whether it carries our mark but cannot take links yet.
-fn is_begun(node: &ObservedNode) -> bool {
-    matches!(node.state, NodeState::Absent | NodeState::Creating)
+/// When a node has the namespace that its ends of new links need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Readiness {
+    /// It has it.
+    Now,
+    /// When this step has been done.
+    After(StepId),
+    /// Not by this plan: it has never run, and is not started.
+    Later,
 }
 
 impl<'a> Planner<'a> {
@@ -117,6 +126,7 @@ impl<'a> Planner<'a> {
             kept: BTreeMap::new(),
             wanted,
             made: BTreeSet::new(),
+            put_off: BTreeSet::new(),
             made_on: BTreeMap::new(),
             kept_on: BTreeMap::new(),
             removed_from: BTreeMap::new(),
@@ -131,21 +141,27 @@ impl<'a> Planner<'a> {
 
     fn index_links(&mut self) {
         for (id, link) in &self.wanted {
-            let is_made = self.link_is_made(id, link);
-            if is_made {
+            let is_missing = self.link_is_missing(id, link);
+            if is_missing
+                && link.ends().filter_map(|end| end.at.node()).any(|node| self.readiness(node) == Readiness::Later)
+            {
+                self.put_off.insert(id.clone());
+                continue;
+            }
+            if is_missing {
                 self.made.insert(id.clone());
             }
             for (end, side) in link.ends().zip([Side::A, Side::B]) {
                 match &end.at {
-                    Endpoint::Node(node) if is_made => self.made_on.entry(node).or_default().push(id.clone()),
+                    Endpoint::Node(node) if is_missing => self.made_on.entry(node).or_default().push(id.clone()),
                     Endpoint::Node(node) => self.kept_on.entry(node).or_default().push((id.clone(), side)),
                     Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => {}
                 }
             }
         }
         for (id, there) in &self.observed.links {
-            let goes = !self.wanted.contains_key(id) || self.made.contains(id);
-            if goes && self.outlives_nodes(&there.ends) {
+            let stays = self.wanted.contains_key(id) && !self.is_replaced(id);
+            if !stays && self.outlives_nodes(&there.ends) {
                 for place in there.ends.iter().filter_map(place) {
                     self.removed_from.entry(place).or_default().push(id.clone());
                 }
@@ -160,7 +176,7 @@ impl<'a> Planner<'a> {
                 Some(there) => match there.fingerprint.change_to(&self.desired.fingerprint(name, node)) {
                     Some(Effect::Recreate) => Fate::Recreate,
                     // Its maker died over it: making it completes what is there.
-                    _ if is_begun(there) => Fate::Create,
+                    _ if there.is_begun() => Fate::Create,
                     change => {
                         let start = self.start_reason(name, node, there, change);
                         self.kept.insert(name, Kept { there, change, start });
@@ -179,6 +195,11 @@ impl<'a> Planner<'a> {
     fn running_nodes(&self) -> impl Iterator<Item = (&'a NodeName, &'a Node, RuntimeKind)> + use<'a> {
         let nodes = self.lab.map(Lab::nodes).into_iter().flatten();
         nodes.filter_map(|(name, node)| node.runtime.map(|runtime| (name, node, runtime)))
+    }
+
+    /// Whether a wanted link that is there makes way for itself as it is wanted now.
+    fn is_replaced(&self, link: &LinkId) -> bool {
+        self.made.contains(link) || self.put_off.contains(link)
     }
 
     fn fate(&self, node: &NodeName) -> Fate {

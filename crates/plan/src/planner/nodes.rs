@@ -1,6 +1,6 @@
 //! The steps of nodes: made, started, stopped, updated, removed, and what is run in them once.
 
-use netloom_model::{Endpoint, Node, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, NamespaceComes, Node, NodeName, RuntimeKind};
 
 use super::{Fate, Kept, Place, Planner, Power};
 use crate::fingerprint::{Effect, NodeFingerprint};
@@ -44,7 +44,11 @@ impl<'a> Planner<'a> {
         if self.desired.stopped.contains(name) {
             return;
         }
-        self.start(name, node, runtime, "its namespace is new", vec![create]);
+        let reason = match runtime.namespace_comes() {
+            NamespaceComes::WithCreate => "its namespace is new",
+            NamespaceComes::WithStart => "it is new",
+        };
+        self.start(name, node, runtime, reason, vec![create]);
     }
 
     fn kept_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, kept: Kept<'a>) {
@@ -57,6 +61,13 @@ impl<'a> Planner<'a> {
             // What runs in it finds its interfaces switched on.
             for (link, side) in self.kept_on.get(name).into_iter().flatten() {
                 after.push(Action::SetLink { link: link.clone(), side: *side, admin: AdminState::Up }.id());
+                if runtime.namespace_comes() == NamespaceComes::WithStart {
+                    // Its ends move into the namespace that comes with the start: nothing else is done to them then.
+                    after.push(Action::UpdateLink { link: link.clone() }.id());
+                }
+            }
+            if runtime.namespace_comes() == NamespaceComes::WithStart {
+                after.extend(self.removed_from(Place::Node(name)));
             }
             self.start(name, node, runtime, reason, after);
             return;
@@ -131,9 +142,9 @@ impl<'a> Planner<'a> {
     }
 
     fn start(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, mut after: Vec<StepId>) {
-        // Its interfaces exist before its command runs.
-        for link in self.made_on.get(name).into_iter().flatten() {
-            after.push(Action::CreateLink { link: link.clone() }.id());
+        if runtime.namespace_comes() == NamespaceComes::WithCreate {
+            // Its interfaces exist before its command runs.
+            after.extend(self.made_links_of(name));
         }
         if self.names_change {
             after.push(Action::WriteNames.id());
@@ -142,12 +153,24 @@ impl<'a> Planner<'a> {
         self.execs(name, node, runtime, 0, Some(start));
     }
 
+    fn made_links_of(&self, name: &NodeName) -> impl Iterator<Item = StepId> {
+        self.made_on.get(name).into_iter().flatten().map(|link| Action::CreateLink { link: link.clone() }.id())
+    }
+
+    /// Whether the plan starts it.
+    pub(super) fn is_started(&self, name: &NodeName) -> bool {
+        match self.kept.get(name) {
+            Some(kept) => kept.start.is_some(),
+            None => !self.desired.stopped.contains(name),
+        }
+    }
+
     fn execs(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, done: usize, start: Option<StepId>) {
-        let mut before = start;
+        let mut after: Vec<StepId> = start.into_iter().collect();
+        after.extend(self.made_links_of(name));
         for (index, argv) in node.exec.iter().enumerate().skip(done) {
-            let after = before.into_iter().collect();
             let action = Action::Exec { node: name.clone(), runtime, index, argv: argv.clone() };
-            before = Some(self.add(action, "once for each start of the node", after));
+            after = vec![self.add(action, "once for each start of the node", after)];
         }
     }
 }

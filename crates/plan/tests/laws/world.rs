@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, LinkId};
+use netloom_model::{Endpoint, Lab, LinkId, NamespaceComes, NodeName, RuntimeKind};
 use netloom_plan::{
     Action, LeftOut, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode,
     Plan, Side, Step, StepId, apply, names, names_hash, plan,
@@ -55,10 +55,20 @@ impl World {
         }
     }
 
-    /// What is seen, but for what a node that is to be stopped still has of its last life.
+    /// What is seen, but for what a node that is to be stopped still has of its last life, and for the links that one
+    /// takes only when it is started for the first time.
     pub(crate) fn seen_beside_last_lives(&self, wanted: &Wanted) -> Observed {
         let mut seen = self.seen.clone();
         let desired = wanted.desired();
+        for (link, there) in ideal(wanted).links {
+            let later = |node: &NodeName| {
+                let comes = wanted.lab.as_ref().unwrap().nodes()[node].runtime.map(RuntimeKind::namespace_comes);
+                wanted.stopped.contains(node) && comes == Some(NamespaceComes::WithStart)
+            };
+            if there.ends.iter().filter_map(Endpoint::node).any(later) {
+                seen.links.entry(link).or_insert(there);
+            }
+        }
         for (name, node) in wanted.lab.iter().flat_map(Lab::nodes) {
             let there = seen.nodes.get_mut(name).filter(|_| wanted.stopped.contains(name));
             let Some(there) = there.filter(|there| matches!(there.state, NodeState::Created | NodeState::Stopped))
@@ -114,7 +124,7 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
     }
 }
 
-fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<netloom_model::NodeName, ObservedNode> {
+fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<NodeName, ObservedNode> {
     let running = lab.nodes().iter().filter_map(|(name, node)| {
         let fingerprint = NodeFingerprint::of(node, wanted.rebuild, wanted.restarts[name]);
         let (runtime, stopped) = (node.runtime?, wanted.stopped.contains(name));
