@@ -102,10 +102,26 @@ pub trait Runtime: Send + Sync + 'static {
     /// What stands in the way of one node on this host (a bind whose source is missing); nothing is touched.
     async fn check_node(&self, order: &NodeOrder) -> Result<(), DriverError>;
 
-    /// Makes namespace, directories and limits of a node; afterwards links can be attached. Adopts what is there.
+    /// Makes the namespace in which the ends of a node's links wait until the node is made and started; `create` and `start`
+    /// take it over, and `delete` removes it. Reports the node as `Absent` and reserved. Adopts what is there, and leaves
+    /// alone what is made already. Asked only of runtimes whose namespaces come with the start, of nodes that are made later
+    /// than their neighbours.
+    async fn reserve(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
+        Err(DriverError {
+            operation: "reserve".into(),
+            object: format!("node {}", order.node),
+            backend: format!("{:?}", self.kind()).to_lowercase(),
+            cause: "this runtime makes a node's namespace when it makes the node".into(),
+            hint: None,
+            class: ErrorClass::Permanent,
+        })
+    }
+
+    /// Makes namespace, directories and limits of a node; afterwards links can be attached, unless the namespace comes with the
+    /// start ([`netloom_model::NamespaceComes`]). Adopts what is there.
     async fn create(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
 
-    /// Starts what runs in it and returns when that runs (not when it is ready). One that runs already with the
+    /// Starts what runs in it and returns when that runs (not when it is ready); afterwards links can be attached. One that runs already with the
     /// same fingerprint is left alone.
     async fn start(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
 

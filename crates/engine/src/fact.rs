@@ -91,6 +91,10 @@ pub struct NodeFact {
     pub pid: Option<u32>,
     /// Which life of the node this is: runtime id and start time. What was done once is recorded per incarnation.
     pub incarnation: Option<String>,
+    /// Whether it has a namespace in which its links wait for its first start ([`crate::Runtime::reserve`]). With the
+    /// state `Absent` that is all there is of it.
+    #[serde(default)]
+    pub reserved: bool,
     /// The spec that was applied.
     pub fingerprint: NodeFingerprint,
     /// Its container name.

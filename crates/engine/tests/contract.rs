@@ -8,13 +8,14 @@ use netloom_engine::testing::contract::{
 };
 use netloom_engine::testing::{FakeStore, World};
 use netloom_engine::{Fabric, Place, PortKind, Reporter, Runtime, Store, channel};
+use netloom_model::RuntimeKind;
 
-struct Stage(World);
+struct Stage(World, RuntimeKind);
 
 impl Stage {
-    fn new() -> Self {
+    fn new(kind: RuntimeKind) -> Self {
         let (reporter, _, _) = channel();
-        Self(World::new(reporter))
+        Self(World::new(reporter), kind)
     }
 }
 
@@ -22,7 +23,7 @@ impl Stage {
 impl RuntimeStage for Stage {
     async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime> {
         self.0.report_to(reporter);
-        Arc::new(self.0.runtime())
+        Arc::new(self.0.runtime_of(self.1))
     }
 }
 
@@ -56,13 +57,15 @@ impl StoreStage for SameStore {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_fake_runtime_keeps_the_contract() {
-    runtime_contract(&mut Stage::new()).await;
+async fn the_fake_runtimes_keep_the_contract() {
+    for kind in [RuntimeKind::Namespace, RuntimeKind::Docker] {
+        runtime_contract(&mut Stage::new(kind)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_fake_fabric_keeps_the_contract() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(RuntimeKind::Namespace);
     stage.0.add_node(LAB, "r1");
     stage.0.add_node(LAB, "r2");
     fabric_contract(&mut stage).await;

@@ -25,9 +25,15 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             observed.bridges.remove(bridge);
         }
         Action::WriteNames => observed.names = Some(names_hash(&names(lab()))),
+        Action::ReserveNode { node, runtime } => {
+            let before = observed.nodes.insert(node.clone(), ObservedNode::new(*runtime, NodeState::Absent));
+            assert!(before.is_none_or(|before| before.is_begun()), "node {node} is reserved while it is there");
+            observed.nodes.get_mut(node).expect("just put there").reserved = true;
+        }
         Action::CreateNode { node, runtime } => {
             let fingerprint = fingerprint_of(node);
-            let made = ObservedNode { runtime: *runtime, state: NodeState::Created, fingerprint, execs_done: 0 };
+            let reserved = observed.nodes.get(node).is_some_and(|there| there.reserved);
+            let made = ObservedNode { fingerprint, reserved, ..ObservedNode::new(*runtime, NodeState::Created) };
             let before = observed.nodes.insert(node.clone(), made);
             assert!(before.is_none_or(|before| before.is_begun()), "node {node} is made while it is there");
         }
@@ -38,6 +44,7 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             there.state = NodeState::Running;
             there.fingerprint = fingerprint;
             there.execs_done = 0;
+            there.reserved = false;
         }
         Action::Exec { node, index, .. } => {
             let there = observed.nodes.get_mut(node).expect("a node is there before it executes");

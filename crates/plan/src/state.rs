@@ -218,9 +218,18 @@ pub struct ObservedNode {
     pub fingerprint: NodeFingerprint,
     /// How many of its `exec` commands were run in this incarnation.
     pub execs_done: usize,
+    /// Whether it has a namespace in which its links wait for its first start ([`crate::Action::ReserveNode`]). With the
+    /// state `Absent` that is all there is of it.
+    pub reserved: bool,
 }
 
 impl ObservedNode {
+    /// A node of which no more is there than this.
+    pub fn new(runtime: RuntimeKind, state: NodeState) -> Self {
+        let fingerprint = NodeFingerprint::default();
+        Self { runtime, state, fingerprint, execs_done: 0, reserved: false }
+    }
+
     /// Whether it carries our mark and is not made yet.
     pub(crate) fn is_begun(&self) -> bool {
         matches!(self.state, NodeState::Absent | NodeState::Creating)
@@ -231,6 +240,7 @@ impl ObservedNode {
     pub(crate) fn takes_links(&self) -> bool {
         match (self.runtime.namespace_comes(), &self.state) {
             (NamespaceComes::WithCreate, _) => !self.is_begun(),
+            (NamespaceComes::WithStart, _) if self.reserved => true,
             (NamespaceComes::WithStart, state) => match state {
                 NodeState::Running | NodeState::Stopping | NodeState::Stopped | NodeState::Exited { .. } => true,
                 NodeState::Absent

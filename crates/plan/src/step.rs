@@ -24,7 +24,14 @@ pub enum Action {
     },
     /// Write the file that tells the lab's nodes each other's names.
     WriteNames,
-    /// Make a node's namespace and directories.
+    /// Make the namespace in which the ends of a node's links wait until the node is made.
+    ReserveNode {
+        /// The node.
+        node: NodeName,
+        /// What it will run on.
+        runtime: RuntimeKind,
+    },
+    /// Make a node's namespace and directories; of a container everything but what comes with its start.
     CreateNode {
         /// The node.
         node: NodeName,
@@ -113,7 +120,8 @@ impl Action {
     pub fn owner(&self) -> Owner {
         match self {
             Self::EnsureBridge { .. } | Self::ReleaseBridge { .. } | Self::WriteNames => Owner::Host,
-            Self::CreateNode { runtime, .. }
+            Self::ReserveNode { runtime, .. }
+            | Self::CreateNode { runtime, .. }
             | Self::StartNode { runtime, .. }
             | Self::Exec { runtime, .. }
             | Self::UpdateNode { runtime, .. }
@@ -131,6 +139,7 @@ impl Action {
             Self::EnsureBridge { bridge } => format!("bridge/{bridge}/ensure"),
             Self::ReleaseBridge { bridge } => format!("bridge/{bridge}/release"),
             Self::WriteNames => "names/write".into(),
+            Self::ReserveNode { node, .. } => format!("node/{node}/reserve"),
             Self::CreateNode { node, .. } => format!("node/{node}/create"),
             Self::StartNode { node, .. } => format!("node/{node}/start"),
             Self::Exec { node, index, .. } => format!("node/{node}/exec/{index}"),
@@ -148,7 +157,8 @@ impl Action {
     /// The node that the step acts on, if it acts on one.
     pub fn node(&self) -> Option<&NodeName> {
         match self {
-            Self::CreateNode { node, .. }
+            Self::ReserveNode { node, .. }
+            | Self::CreateNode { node, .. }
             | Self::StartNode { node, .. }
             | Self::Exec { node, .. }
             | Self::UpdateNode { node, .. }
@@ -165,6 +175,7 @@ impl fmt::Display for Action {
             Self::EnsureBridge { bridge } => write!(f, "ensure bridge {bridge}"),
             Self::ReleaseBridge { bridge } => write!(f, "release bridge {bridge}"),
             Self::WriteNames => f.write_str("write names of nodes"),
+            Self::ReserveNode { node, .. } => write!(f, "reserve place of node {node}"),
             Self::CreateNode { node, .. } => write!(f, "create node {node}"),
             Self::StartNode { node, .. } => write!(f, "start node {node}"),
             Self::Exec { node, argv, .. } => write!(f, "exec on {node}: {}", argv.join(" ")),

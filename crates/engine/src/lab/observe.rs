@@ -27,6 +27,7 @@ pub(crate) fn observe(
                 state: fact.state.clone(),
                 fingerprint: fact.fingerprint.clone(),
                 execs_done: done.map_or(0, |done| done.execs),
+                reserved: fact.reserved,
             };
             (fact.node.clone(), observed)
         })

@@ -42,7 +42,8 @@ impl StepContext {
             Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(&self.lab, bridge, context).await,
             Action::ReleaseBridge { bridge } => self.shared.host.release_bridge(&self.lab, bridge, context).await,
             Action::WriteNames => self.write_names(context).await,
-            Action::CreateNode { node, runtime }
+            Action::ReserveNode { node, runtime }
+            | Action::CreateNode { node, runtime }
             | Action::StartNode { node, runtime }
             | Action::UpdateNode { node, runtime }
             | Action::StopNode { node, runtime }
@@ -73,6 +74,7 @@ impl StepContext {
         let _of_all = self.shared.nodes.enter(context.deadline).await.map_err(busy)?;
         let call = async {
             match action {
+                Action::ReserveNode { .. } => runtime.reserve(&self.order(node)?, context).await,
                 Action::CreateNode { .. } => runtime.create(&self.order(node)?, context).await,
                 Action::StartNode { .. } => runtime.start(&self.order(node)?, context).await,
                 Action::UpdateNode { .. } => runtime.update(&self.order(node)?, context).await,

@@ -114,9 +114,11 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
 fn check_end(state: &State, lab: &LabName, end: &End) -> Result<(), String> {
     let name = end.interface.kernel();
     match &end.at {
-        Endpoint::Node(node) if !state.nodes.contains_key(&(lab.clone(), node.clone())) => {
-            return Err(format!("node `{node}` is not there"));
-        }
+        Endpoint::Node(node) => match state.nodes.get(&(lab.clone(), node.clone())) {
+            None => return Err(format!("node `{node}` is not there")),
+            Some(there) if !there.has_namespace => return Err(format!("node `{node}` has no namespace yet")),
+            Some(_) => {}
+        },
         Endpoint::Bridge(bridge) => {
             let there = state.find(&Place::Host, bridge.as_str()).map(|port| state.ports[&port].kind);
             if there != Some(PortKind::Bridge) {

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{NodeState, names_hash};
+use netloom_model::{LabName, NamespaceComes, NodeName, RuntimeKind};
+use netloom_plan::{NodeFingerprint, NodeState, names_hash};
 use tokio::sync::{mpsc, oneshot};
 
-use super::files::Files;
 use super::program::{self, Program};
 use super::trouble::error;
 use super::world::{FakeNode, World};
@@ -27,11 +26,12 @@ use crate::task;
 #[derive(Debug, Clone)]
 pub struct FakeRuntime {
     world: World,
+    kind: RuntimeKind,
 }
 
 impl FakeRuntime {
-    pub(super) fn new(world: World) -> Self {
-        Self { world }
+    pub(super) fn new(world: World, kind: RuntimeKind) -> Self {
+        Self { world, kind }
     }
 
     fn running(&self, lab: &LabName, node: &NodeName, operation: &str) -> Result<(), DriverError> {
@@ -52,6 +52,24 @@ fn key(order: &NodeOrder) -> (LabName, NodeName) {
     (order.lab.name().clone(), order.node.clone())
 }
 
+/// A node of which nothing is there yet.
+fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
+    NodeFact {
+        lab: order.lab.name().clone(),
+        node: order.node.clone(),
+        runtime,
+        state: NodeState::Absent,
+        pid: None,
+        incarnation: None,
+        reserved: false,
+        fingerprint: NodeFingerprint::default(),
+        container: order.lab.container_name(&order.node),
+        last_output: None,
+        note: None,
+        seen: std::time::SystemTime::now(),
+    }
+}
+
 fn object(lab: &LabName, node: &NodeName) -> String {
     format!("{lab}/{node}")
 }
@@ -59,7 +77,7 @@ fn object(lab: &LabName, node: &NodeName) -> String {
 #[async_trait]
 impl Runtime for FakeRuntime {
     fn kind(&self) -> RuntimeKind {
-        RuntimeKind::Namespace
+        self.kind
     }
 
     async fn check(&self) -> Result<(), DriverError> {
@@ -78,25 +96,28 @@ impl Runtime for FakeRuntime {
         }
     }
 
+    async fn reserve(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("reserve", &object(order.lab.name(), &order.node)).await?;
+        let mut state = self.world.lock();
+        let there = state.nodes.entry(key(order)).or_insert_with(|| FakeNode::new(absent(order, self.kind)));
+        if there.fact.state == NodeState::Absent {
+            there.fact.reserved = true;
+            there.has_namespace = true;
+        }
+        state.tell_node(&key(order));
+        Ok(())
+    }
+
     async fn create(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
         self.world.enter("create", &object(order.lab.name(), &order.node)).await?;
         let mut state = self.world.lock();
-        let fact = NodeFact {
-            lab: order.lab.name().clone(),
-            node: order.node.clone(),
-            runtime: RuntimeKind::Namespace,
-            state: NodeState::Created,
-            pid: None,
-            incarnation: None,
-            fingerprint: order.fingerprint.clone(),
-            container: order.lab.container_name(&order.node),
-            last_output: None,
-            note: None,
-            seen: std::time::SystemTime::now(),
-        };
-        let files = Files::default();
-        let made = FakeNode { fact, output: String::new(), files, applied: Applied::of(order) };
-        state.nodes.entry(key(order)).or_insert(made);
+        let there = state.nodes.entry(key(order)).or_insert_with(|| FakeNode::new(absent(order, self.kind)));
+        if there.fact.state == NodeState::Absent {
+            there.fact.state = NodeState::Created;
+            there.fact.fingerprint = order.fingerprint.clone();
+            there.applied = Applied::of(order);
+            there.has_namespace |= self.kind.namespace_comes() == NamespaceComes::WithCreate;
+        }
         state.tell_node(&key(order));
         Ok(())
     }
@@ -115,6 +136,7 @@ impl Runtime for FakeRuntime {
             return Ok(());
         }
         there.applied = Applied::of(order);
+        there.has_namespace = true;
         there.output = program.stdout + &program.stderr;
         there.fact = NodeFact {
             state: NodeState::Running,
@@ -122,6 +144,7 @@ impl Runtime for FakeRuntime {
             incarnation: Some(format!("life-{life}")),
             fingerprint: order.fingerprint.clone(),
             last_output: None,
+            reserved: false,
             ..there.fact.clone()
         };
         state.tell_node(&key(order));
@@ -179,7 +202,8 @@ impl Runtime for FakeRuntime {
     async fn relist(&self) -> Result<(), DriverError> {
         self.world.look("relist", "runtime").await?;
         let answer = self.world.lock().relist(Source::Runtime(self.kind()), |state, seen| {
-            let nodes = state.nodes.values().map(|node| Fact::Node(NodeFact { seen, ..node.fact.clone() }));
+            let ours = state.nodes.values().filter(|node| node.fact.runtime == self.kind);
+            let nodes = ours.map(|node| Fact::Node(NodeFact { seen, ..node.fact.clone() }));
             let names = state.names.iter().map(|(lab, text)| Fact::Names(lab.clone(), Some(names_hash(text))));
             nodes.chain(names).collect()
         });
@@ -189,7 +213,7 @@ impl Runtime for FakeRuntime {
     async fn applied(&self, lab: &LabName) -> Result<BTreeMap<NodeName, Option<Applied>>, DriverError> {
         self.world.look("applied", lab.as_str()).await?;
         let state = self.world.lock();
-        let nodes = state.nodes.iter().filter(|((of, _), _)| of == lab);
+        let nodes = state.nodes.iter().filter(|((of, _), there)| of == lab && there.fact.runtime == self.kind);
         Ok(nodes.map(|((_, node), there)| (node.clone(), there.applied.clone())).collect())
     }
 
@@ -224,7 +248,10 @@ impl Runtime for FakeRuntime {
     async fn usage(&self, lab: &LabName, _context: &Context) -> Result<Vec<NodeUsage>, DriverError> {
         self.world.look("usage", lab.as_str()).await?;
         let state = self.world.lock();
-        let running = state.nodes.values().filter(|node| &node.fact.lab == lab && node.fact.pid.is_some());
+        let running = state
+            .nodes
+            .values()
+            .filter(|node| &node.fact.lab == lab && node.fact.runtime == self.kind && node.fact.pid.is_some());
         let usage = running.map(|node| NodeUsage {
             node: node.fact.node.clone(),
             cpu: Some(Duration::from_secs(1)),

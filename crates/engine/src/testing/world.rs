@@ -16,8 +16,6 @@ use crate::driver::{DriverError, Reporter};
 use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 use crate::rates::Count;
 
-const RUNTIME: Source = Source::Runtime(RuntimeKind::Namespace);
-
 /// Whether drivers tell of what happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventsAre {
@@ -57,6 +55,14 @@ pub(super) struct FakeNode {
     pub(super) output: String,
     pub(super) files: Files,
     pub(super) applied: Option<Applied>,
+    /// Whether links can end in it.
+    pub(super) has_namespace: bool,
+}
+
+impl FakeNode {
+    pub(super) fn new(fact: NodeFact) -> Self {
+        Self { fact, output: String::new(), files: Files::default(), applied: None, has_namespace: false }
+    }
 }
 
 impl World {
@@ -92,7 +98,12 @@ impl World {
 
     /// The runtime `namespace` of this host.
     pub fn runtime(&self) -> FakeRuntime {
-        FakeRuntime::new(self.clone())
+        self.runtime_of(RuntimeKind::Namespace)
+    }
+
+    /// Another runtime of this host.
+    pub fn runtime_of(&self, kind: RuntimeKind) -> FakeRuntime {
+        FakeRuntime::new(self.clone(), kind)
     }
 
     /// The limits of this host.
@@ -233,14 +244,14 @@ impl World {
             state: NodeState::Created,
             pid: None,
             incarnation: None,
+            reserved: false,
             fingerprint: none,
             container: format!("clab-{lab}-{node}"),
             last_output: None,
             note: None,
             seen: SystemTime::now(),
         };
-        let files = Files::default();
-        state.nodes.insert(key.clone(), FakeNode { fact, output: String::new(), files, applied: None });
+        state.nodes.insert(key.clone(), FakeNode { has_namespace: true, ..FakeNode::new(fact) });
         state.tell_node(&key);
     }
 
@@ -356,14 +367,12 @@ impl State {
     }
 
     pub(super) fn remove_node(&mut self, key: &(LabName, NodeName)) {
-        if self.nodes.remove(key).is_none() {
-            return;
-        }
+        let Some(node) = self.nodes.remove(key) else { return };
         let place = Place::Node(key.0.clone(), key.1.clone());
         let inside: Vec<u32> = self.ports.values().filter(|p| p.place == place).map(|p| p.ifindex).collect();
         self.remove_ports(&inside);
         self.send(Source::Fabric, vec![Fact::PlaceGone(place)]);
-        self.send(RUNTIME, vec![Fact::NodeGone(key.0.clone(), key.1.clone())]);
+        self.send(Source::Runtime(node.fact.runtime), vec![Fact::NodeGone(key.0.clone(), key.1.clone())]);
     }
 
     /// Sets what follows from both ends of each link: its carriers.
@@ -393,8 +402,8 @@ impl State {
     pub(super) fn tell_node(&mut self, key: &(LabName, NodeName)) {
         let Some(node) = self.nodes.get_mut(key) else { return };
         node.fact.seen = SystemTime::now();
-        let fact = Fact::Node(node.fact.clone());
-        self.send(RUNTIME, vec![fact]);
+        let (source, fact) = (Source::Runtime(node.fact.runtime), Fact::Node(node.fact.clone()));
+        self.send(source, vec![fact]);
     }
 
     pub(super) fn tell_ports(&mut self, ports: &[u32]) {

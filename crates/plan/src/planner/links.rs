@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use netloom_model::{Endpoint, InterfaceName, Link, LinkId, NamespaceComes, NodeName};
 
 use super::{Fate, Place, Planner, Power, Readiness, place};
-use crate::state::{AdminState, Side};
+use crate::state::{AdminState, ObservedNode, Side};
 use crate::step::{Action, StepId};
 
 impl<'a> Planner<'a> {
@@ -22,9 +22,15 @@ impl<'a> Planner<'a> {
             (NamespaceComes::WithStart, _) if self.is_started(name) => {
                 Readiness::After(Action::StartNode { node: node(), runtime }.id())
             }
-            (NamespaceComes::WithStart, Some(kept)) if kept.there.takes_links() => Readiness::Now,
+            (NamespaceComes::WithStart, _) if self.has_place(name) => Readiness::Now,
             (NamespaceComes::WithStart, _) => Readiness::Later,
         }
+    }
+
+    /// Whether links can end in what is there of a node and stays.
+    fn has_place(&self, name: &NodeName) -> bool {
+        let stays = matches!(self.fate(name), Fate::Keep | Fate::Complete);
+        stays && self.observed.nodes.get(name).is_some_and(ObservedNode::takes_links)
     }
 
     /// Whether a desired link has to be made (anew).

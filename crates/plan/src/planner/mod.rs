@@ -33,6 +33,8 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
 enum Fate {
     Keep,
     Create,
+    /// Its place is reserved, with the links that are in it; all else is made.
+    Complete,
     Recreate,
     Delete,
 }
@@ -170,9 +172,11 @@ impl<'a> Planner<'a> {
     }
 
     fn decide(&mut self) {
-        for (name, node, _) in self.running_nodes() {
+        for (name, node, runtime) in self.running_nodes() {
             let fate = match self.observed.nodes.get(name) {
                 None => Fate::Create,
+                // What it is to be is told when it is made.
+                Some(there) if there.is_begun() && there.reserved && there.runtime == runtime => Fate::Complete,
                 Some(there) => match there.fingerprint.change_to(&self.desired.fingerprint(name, node)) {
                     Some(Effect::Recreate) => Fate::Recreate,
                     // Its maker died over it: making it completes what is there.

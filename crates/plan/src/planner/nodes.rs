@@ -14,7 +14,7 @@ impl<'a> Planner<'a> {
                 Fate::Delete if self.lab.is_none() => "the lab is destroyed",
                 Fate::Delete => "not in the topology",
                 Fate::Recreate => "a field changed that needs a new node",
-                Fate::Keep | Fate::Create => continue,
+                Fate::Keep | Fate::Create | Fate::Complete => continue,
             };
             // A link with an end outside is removed by itself: the kernel tears namespaces down late, and the
             // host's name would stay taken. All others go with the node's namespace.
@@ -31,6 +31,7 @@ impl<'a> Planner<'a> {
                     let delete = Action::DeleteNode { node: name.clone(), runtime: there.runtime }.id();
                     self.new_node(name, node, runtime, "a field changed that needs a new node", vec![delete]);
                 }
+                (Fate::Complete, _) => self.new_node(name, node, runtime, "only its place is reserved", Vec::new()),
                 (_, there) => {
                     let reason = if there.is_some() { "only begun" } else { "not there" };
                     self.new_node(name, node, runtime, reason, Vec::new());

@@ -43,7 +43,7 @@ fn rank(action: &Action) -> u8 {
         Action::ReleaseBridge { .. } => 2,
         Action::EnsureBridge { .. } => 3,
         Action::WriteNames => 4,
-        Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
+        Action::ReserveNode { .. } | Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
         Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
         Action::SetLink { .. } => 7,
         Action::StartNode { .. } => 8,

@@ -130,7 +130,7 @@ fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<NodeName, ObservedNode> {
         let (runtime, stopped) = (node.runtime?, wanted.stopped.contains(name));
         let state = if stopped { NodeState::Stopped } else { NodeState::Running };
         let execs_done = if stopped { 0 } else { node.exec.len() };
-        let there = ObservedNode { runtime, state, fingerprint, execs_done };
+        let there = ObservedNode { fingerprint, execs_done, ..ObservedNode::new(runtime, state) };
         Some((name.clone(), there))
     });
     running.collect()

@@ -71,6 +71,7 @@ impl Seen {
                 let boot: String = self.record.boot.chars().take(8).collect();
                 format!("{boot}-{pid}-{start_time}")
             }),
+            reserved: false,
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),
             // One that failed has written nothing in this life, and why is in its state.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use netloom_model::{Access, Bind, Lab, NodeName, RestartPolicy};
+use netloom_model::{Access, Bind, Lab, NamespaceComes, NodeName, RestartPolicy};
 use netloom_plan::{NodeFingerprint, NodeState, names_hash};
 
 use super::copy::files_come_and_go;
@@ -92,6 +92,9 @@ pub async fn runtime_contract(stage: &mut dyn RuntimeStage) {
 
     checks_touch_nothing(&*runtime, &watch).await;
     let lab = lab();
+    if runtime.kind().namespace_comes() == NamespaceComes::WithStart {
+        places_are_reserved(&*runtime, &watch, &lab).await;
+    }
     nodes_are_made_once(&*runtime, &watch, &lab).await;
     commands_answer(&*runtime, &watch, &lab).await;
     files_come_and_go(&*runtime).await;
@@ -114,6 +117,29 @@ async fn checks_touch_nothing(runtime: &dyn Runtime, watch: &Watch) {
     let refused = runtime.check_node(&order(&lab, "bound")).await.expect_err("the source of its bind is missing");
     assert!(refused.to_string().contains("/missing/file"), "it says what is missing: {refused}");
     assert_eq!(node(&watch.now(), LAB, "bound"), None);
+}
+
+/// Of runtimes whose namespaces come with the start.
+async fn places_are_reserved(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+    let reserved = |all: &Snapshot| in_state(all, "idle", &NodeState::Absent).filter(|fact| fact.reserved);
+    for _ in 0..2 {
+        runtime.reserve(&order(lab, "idle"), &context()).await.expect("its place is reserved");
+        watch.until("its place is reserved", reserved).await;
+    }
+    runtime.relist().await.expect("it can look");
+    watch.until("its place is found again", reserved).await;
+    runtime.create(&order(lab, "idle"), &context()).await.expect("it takes its place");
+    let made = watch.until("it is made", |all| in_state(all, "idle", &NodeState::Created)).await;
+    assert!(made.reserved && made.fingerprint == order(lab, "idle").fingerprint, "{made:?}");
+    runtime.start(&order(lab, "idle"), &context()).await.expect("it starts");
+    watch.until("it runs", |all| in_state(all, "idle", &NodeState::Running).filter(|fact| !fact.reserved)).await;
+    runtime.reserve(&order(lab, "idle"), &context()).await.expect("what runs is left alone");
+    runtime.delete(lab.name(), &name("idle"), &context()).await.expect("it is removed");
+    watch.until("it is gone", |all| node(all, LAB, "idle").is_none().then_some(())).await;
+    runtime.reserve(&order(lab, "idle"), &context()).await.expect("its place is reserved");
+    watch.until("its place is reserved", reserved).await;
+    runtime.delete(lab.name(), &name("idle"), &context()).await.expect("it is given back");
+    watch.until("it is given back", |all| node(all, LAB, "idle").is_none().then_some(())).await;
 }
 
 async fn nodes_are_made_once(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
