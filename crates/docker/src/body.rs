@@ -11,8 +11,8 @@ use hyper::body::{Body, Frame, SizeHint};
 
 /// A stream of bytes, from the daemon or to it, for example a tar archive.
 ///
-/// An error from the daemon's side holds an [`Error`](crate::Error). One that the caller's stream gives ends the call with
-/// [`ErrorKind::Cut`](crate::ErrorKind::Cut).
+/// An error from the daemon's side holds an [`Error`](crate::Error). One that the caller's stream gives ends the call
+/// with [`ErrorKind::Cut`](crate::ErrorKind::Cut).
 pub struct ByteStream(Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>);
 
 impl ByteStream {

@@ -26,10 +26,10 @@ const NEWEST: u16 = 47;
 
 /// A Docker daemon, as a client sees it.
 ///
-/// A clone is cheap and shares all. It belongs to the tokio runtime that it is first used in. Every call has a deadline, which
-/// covers connecting, sending and the whole answer; of a stream it covers the beginning, and its reader decides about the
-/// rest. A future that is dropped closes its connection; the daemon may still do what it was asked for. Source: the Docker
-/// Engine API, <https://docs.docker.com/reference/api/engine/>.
+/// A clone is cheap and shares all. It belongs to the tokio runtime that it is first used in. Every call has a
+/// deadline, which covers connecting, sending and the whole answer; of a stream it covers the beginning, and its reader
+/// decides about the rest. A future that is dropped closes its connection; the daemon may still do what it was asked
+/// for. Source: the Docker Engine API, <https://docs.docker.com/reference/api/engine/>.
 #[derive(Clone, Debug)]
 pub struct Docker {
     pool: Arc<Pool>,

@@ -66,7 +66,8 @@ impl FromStr for Endpoint {
 pub enum EndpointError {
     /// Another transport than a unix socket.
     #[error(
-        "Docker at `{0}` is not supported: only a daemon of this host is, through its unix socket; write unix:///var/run/docker.sock"
+        "Docker at `{0}` is not supported: only a daemon of this host is, through its unix socket; \
+         write unix:///var/run/docker.sock"
     )]
     Remote(String),
     /// A unix socket by a path that depends on where one is.

@@ -77,14 +77,18 @@ impl ErrorKind {
     pub(crate) fn from_status(status: u16, message: String) -> Self {
         match status {
             404 => Self::NotFound(message),
-            // `removal of container … is already in progress`, and `… is marked for removal and cannot be started`.
-            409 if message.contains("removal") => Self::RemovalInProgress(message),
+            409 if is_removal(&message) => Self::RemovalInProgress(message),
             409 => Self::Conflict(message),
             400..=499 => Self::Refused { status, message },
             500..=599 => Self::Daemon { status, message },
             _ => Self::Protocol(format!("HTTP status {status}: {message}")),
         }
     }
+}
+
+/// `removal of container … is already in progress`, or `container is marked for removal and cannot be started`.
+fn is_removal(message: &str) -> bool {
+    message.contains("is already in progress") || message.contains("marked for removal")
 }
 
 fn of(object: &str) -> String {
@@ -111,5 +115,8 @@ mod tests {
         assert!(matches!(ErrorKind::from_status(409, removal.into()), ErrorKind::RemovalInProgress(_)));
         let taken = r#"Conflict. The container name "/r1" is already in use"#;
         assert!(matches!(ErrorKind::from_status(409, taken.into()), ErrorKind::Conflict(_)));
+        let running =
+            "You cannot remove a running container c1. Stop the container before attempting removal or force remove";
+        assert!(matches!(ErrorKind::from_status(409, running.into()), ErrorKind::Conflict(_)));
     }
 }

@@ -1,7 +1,7 @@
 //! What happens at the daemon, as it happens.
 
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use crate::lenient::null;
 use crate::lines::Lines;
 use crate::reply::Reply;
 use crate::target::Target;
+use crate::time::{now, seconds};
 
 /// Something that has happened.
 ///
@@ -54,37 +55,29 @@ pub struct Events {
 impl Events {
     /// The next event; `None` when the daemon has ended the stream, and after an error. Cancel-safe.
     ///
-    /// A line longer than 1 MiB is an error. A daemon at which nothing happens and one that is frozen look the same here: see
-    /// [`Self::heard`].
+    /// A line longer than 1 MiB is an error. A daemon at which nothing happens and one that is frozen look the same
+    /// here: see [`Self::heard`].
     pub async fn next(&mut self) -> Option<Result<Event>> {
         let next = self.lines.next().await?;
         Some(next.map_err(|kind| Error { operation: "read events", object: String::new(), kind }))
     }
 
-    /// When the daemon last sent anything, or the stream began. After a long silence [`Docker::ping`] tells whether it lives.
+    /// When the daemon last sent anything, or the stream began. After a long silence [`Docker::ping`] tells whether it
+    /// lives.
     pub fn heard(&self) -> Instant {
         self.lines.heard()
     }
 }
 
-const SECOND: i64 = 1_000_000_000;
-
-/// In nanoseconds since 1970. The daemon has the same clock: it is on the same host.
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
 impl Docker {
-    /// Listens to what happens, from now on or from a moment (in nanoseconds since 1970, as [`Event::time_nano`]) of which the
-    /// daemon remembers up to 256 events.
+    /// Listens to what happens, from now on or from a moment (in nanoseconds since 1970, as [`Event::time_nano`]) of
+    /// which the daemon remembers up to 256 events.
     ///
-    /// What happens after the call is in the stream, also before it returns. The deadline covers only the beginning. Source:
-    /// `GET /events`.
+    /// What happens after the call is in the stream, also before it returns. The deadline covers only the beginning.
+    /// Source: `GET /events`.
     pub async fn events(&self, filter: &Filters, since: Option<i64>, deadline: Instant) -> Result<Events> {
         // The daemon answers before it listens; with a moment to begin at it looks back for what happened in between.
-        let since = since.unwrap_or_else(now);
-        let since = format!("{}.{:09}", since.div_euclid(SECOND), since.rem_euclid(SECOND));
+        let since = seconds(since.unwrap_or_else(now));
         self.call("listen to events", "", deadline, async {
             let target = Target::at(["events"]).query("since", &since);
             let target = target.query_some("filters", filter.value().as_deref());

@@ -1,19 +1,18 @@
 //! A client of the Docker Engine API over a unix socket.
 //!
 //! For programs that must go on when the daemon does not: each call has a deadline and is told to an [`Observer`], each
-//! answer has a limit, and what is unknown is said to be unknown. Not for building images, swarms, plugins or registries
-//! that want a password, and not for daemons of other hosts.
+//! answer has a limit, and what is unknown is said to be unknown. Not for building images, swarms, plugins or
+//! registries that want a password, and not for daemons of other hosts.
 //!
 //! ```text
 //!   Docker (clones share one pool) ── call: deadline, count ──▶ link ⇄ daemon
 //!                                                                └─ one connection, driven by who waits for it: no task
 //! ```
 //!
-//! The only task is one that closes connections at rest; it ends with them. The version of the API, from 1.41 (Docker 20.10)
-//! to 1.47, is agreed on in the first call, and again after the daemon was lost.
+//! The only task is one that closes connections at rest; it ends with them. The version of the API, from 1.41 (Docker
+//! 20.10) to 1.47, is agreed on in the first call, and again after the daemon was lost.
 
-#![expect(dead_code, reason = "what takes over connections comes next")]
-
+mod archive;
 mod body;
 mod container;
 mod daemon;
@@ -22,15 +21,23 @@ mod endpoint;
 mod error;
 mod events;
 mod filters;
+mod frames;
+mod image;
 mod lenient;
 mod lines;
 mod link;
+mod logs;
 mod network;
 mod observe;
 mod pool;
 mod reply;
+mod session;
+mod stats;
 mod target;
+mod time;
+mod volume;
 
+pub use archive::{PathKind, PathStat, PutOptions};
 pub use body::ByteStream;
 pub use container::{
     BindOptions, Check, Config, Container, ContainerSpec, ContainerSummary, ContainerUpdate, Created, DeviceMapping,
@@ -43,7 +50,13 @@ pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{Actor, Event, Events};
 pub use filters::Filters;
+pub use frames::{Frame, Frames};
+pub use image::{Image, ImageConfig, ImageSummary, Pruned, Pull, PullEvent, RemoveImage, Removed};
+pub use logs::LogOptions;
 pub use network::{
     CreatedNetwork, Disconnect, EndpointAddresses, EndpointSettings, Ipam, Network, NetworkMember, NetworkSpec, Subnet,
 };
 pub use observe::{Observer, Status};
+pub use session::{Attached, Exec, ExecInput, ExecSpec, ExecState, TerminalSize};
+pub use stats::{CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats, Stats};
+pub use volume::Volume;

@@ -1,7 +1,7 @@
 //! One connection to the daemon.
 //!
-//! No task belongs to it: who waits for an answer, or reads one, drives the connection with the same poll. So it ends with
-//! the future or the stream that holds it.
+//! No task belongs to it: who waits for an answer, or reads one, drives the connection with the same poll. So it ends
+//! with the future or the stream that holds it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
@@ -17,6 +17,7 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use crate::body::Payload;
 use crate::error::ErrorKind;
@@ -24,8 +25,8 @@ use crate::error::ErrorKind;
 /// The most that one connection holds of what was read and not yet taken, and the longest head of an answer.
 const BUFFER: usize = 64 * 1024;
 
-/// How soon to try again where the queue of connections that the daemon has not accepted is full. The kernel tells nobody
-/// when there is room in it (unix(7): EAGAIN).
+/// How soon to try again where the queue of connections that the daemon has not accepted is full. The kernel tells
+/// nobody when there is room in it (unix(7): EAGAIN).
 const QUEUE_FULL: Duration = Duration::from_millis(20);
 
 /// A connection that carries one request at a time.

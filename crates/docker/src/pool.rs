@@ -7,9 +7,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::link::Link;
 
@@ -107,7 +108,7 @@ impl Drop for Pool {
 async fn sweep(pool: Weak<Pool>) {
     let mut next = Instant::now() + REST;
     loop {
-        tokio::time::sleep_until(next.into()).await;
+        tokio::time::sleep_until(next).await;
         let Some(later) = pool.upgrade().and_then(|pool| pool.close_old()) else { return };
         next = later;
     }

@@ -34,12 +34,14 @@ pub(crate) struct Reply {
     /// Gone after the end of the body.
     link: Option<Link>,
     pool: Arc<Pool>,
+    /// What was taken and not needed yet.
+    back: Bytes,
 }
 
 impl Reply {
     pub(crate) fn new(response: Response<Incoming>, link: Link, pool: Arc<Pool>) -> Self {
         let (head, body) = response.into_parts();
-        Self { response: Response::from_parts(head, ()), body, link: Some(link), pool }
+        Self { response: Response::from_parts(head, ()), body, link: Some(link), pool, back: Bytes::new() }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -50,7 +52,11 @@ impl Reply {
         self.response.headers().get(name)?.to_str().ok()
     }
 
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ErrorKind>>> {
+    /// The next piece of the body.
+    pub(crate) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ErrorKind>>> {
+        if !self.back.is_empty() {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.back))));
+        }
         let Some(link) = &mut self.link else { return Poll::Ready(None) };
         let piece = ready!(poll_body(link, &mut self.body, context));
         match &piece {
@@ -59,6 +65,11 @@ impl Reply {
             None => self.rest(context),
         }
         Poll::Ready(piece)
+    }
+
+    /// Takes back what was not needed of a piece.
+    pub(crate) fn give_back(&mut self, piece: Bytes) {
+        self.back = piece;
     }
 
     /// The answer was read to its end: its connection can carry another one.

@@ -52,8 +52,8 @@ impl Remove {
 impl Docker {
     /// Makes a container, without starting it.
     ///
-    /// A name that is taken is a `Conflict`; an image that is not there `NotFound`. After `Deadline` or `Cut` it may be there or
-    /// come to be: look for it by its name. Source: `POST /containers/create`.
+    /// A name that is taken is a `Conflict`; an image that is not there `NotFound`. After `Deadline` or `Cut` it may be
+    /// there or come to be: look for it by its name. Source: `POST /containers/create`.
     pub async fn create_container(&self, name: &str, spec: &ContainerSpec, deadline: Instant) -> Result<Created> {
         self.call("create container", name, deadline, async {
             let target = Target::at(["containers", "create"]).query("name", name);
@@ -70,17 +70,19 @@ impl Docker {
         self.command("start container", id, ask, deadline).await
     }
 
-    /// Asks a container to end and kills it after `grace`, which is rounded up to seconds; one that does not run is left as it
-    /// is.
+    /// Asks a container to end and kills it after `grace`, which is rounded up to seconds; one that does not run is
+    /// left as it is.
     ///
-    /// The answer comes when it has ended, so the deadline has to be later than `grace`. Source: `POST /containers/{id}/stop`.
+    /// The answer comes when it has ended, so the deadline has to be later than `grace`. Source: `POST
+    /// /containers/{id}/stop`.
     pub async fn stop_container(&self, id: &str, grace: Duration, deadline: Instant) -> Result<()> {
         let seconds = grace.as_secs() + u64::from(grace.subsec_nanos() > 0);
         let ask = Ask::post(Target::at(["containers", id, "stop"]).query("t", &seconds.to_string()));
         self.command("stop container", id, ask, deadline).await
     }
 
-    /// Sends a signal, for example `SIGHUP`, to the first process of a container; one that does not run is a `Conflict`.
+    /// Sends a signal, for example `SIGHUP`, to the first process of a container; one that does not run is a
+    /// `Conflict`.
     ///
     /// Source: `POST /containers/{id}/kill`.
     pub async fn kill_container(&self, id: &str, signal: &str, deadline: Instant) -> Result<()> {
@@ -90,8 +92,8 @@ impl Docker {
 
     /// Removes a container; one that is not there is fine.
     ///
-    /// One that is being removed already is `RemovalInProgress`, one that runs and is not to be killed a `Conflict`. Source:
-    /// `DELETE /containers/{id}`.
+    /// One that is being removed already is `RemovalInProgress`, one that runs and is not to be killed a `Conflict`.
+    /// Source: `DELETE /containers/{id}`.
     pub async fn remove_container(&self, id: &str, remove: Remove, deadline: Instant) -> Result<()> {
         let target = Target::at(["containers", id]).flag("force", remove.force).flag("v", remove.volumes);
         match self.command("remove container", id, Ask::delete(target), deadline).await {
