@@ -13,6 +13,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
+    /// The socket that the daemon listens on.
+    pub fn socket(&self) -> &Path {
+        let Self::Unix(path) = self;
+        path
+    }
+
     /// What `DOCKER_HOST` says, or Docker's own default where it is not set or empty.
     pub fn from_env() -> Result<Self, EndpointError> {
         match std::env::var("DOCKER_HOST") {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netloom_agent::{Listeners, ServeConfig, ServeError};
+use netloom_docker::Endpoint;
 use netloom_drivers::fabric::kernel::KernelFabric;
 use netloom_drivers::limits::KernelLimits;
+use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_drivers::store::RedbStore;
 use netloom_engine::{Engine, Layout, Parts, channel, task};
@@ -43,14 +45,23 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let host = Netns::host().map_err(|error| Failure::failed(format_args!("the host's network namespace: {error}")))?;
     let store = RedbStore::open(&layout.store()).map_err(Failure::failed)?;
     let fabric = KernelFabric::start(layout.clone(), &host, reporter.clone()).map_err(Failure::failed)?;
-    let namespaces = NamespaceRuntime::start(layout.clone(), reporter, fabric.demand()).map_err(Failure::failed)?;
+    let fabric = Arc::new(fabric);
+    let namespaces =
+        NamespaceRuntime::start(layout.clone(), reporter.clone(), fabric.demand()).map_err(Failure::failed)?;
+    let parts = DockerParts {
+        endpoint: Endpoint::from_env().map_err(Failure::failed)?,
+        observer: Arc::new(()),
+        fabric: fabric.clone(),
+        joiner: namespaces.joiner(),
+    };
+    let docker = DockerRuntime::start(layout.clone(), reporter, parts).map_err(Failure::failed)?;
     point!("agent.start.composed");
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store),
-        runtimes: vec![Arc::new(namespaces)],
-        fabric: Arc::new(fabric),
+        runtimes: vec![Arc::new(namespaces), Arc::new(docker)],
+        fabric,
         limits: Arc::new(limits),
         inventory,
         writer,

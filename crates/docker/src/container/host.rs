@@ -27,6 +27,9 @@ pub struct HostConfig {
     /// Devices by a driver, for example GPUs.
     #[serde(skip_serializing_if = "is_empty")]
     pub device_requests: Vec<DeviceRequest>,
+    /// Rules of the device control group, for example `a *:* rwm`.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub device_cgroup_rules: Vec<String>,
     /// Capabilities beside the default ones, for example `NET_ADMIN`; `ALL`.
     #[serde(skip_serializing_if = "is_empty")]
     pub cap_add: Vec<String>,

@@ -50,7 +50,6 @@ impl Turns {
     }
 
     /// How many work on a node or wait for it.
-    #[cfg(test)]
     pub(super) fn in_line(&self, key: &Key) -> usize {
         self.lines().get(key).map_or(0, |line| line.places)
     }

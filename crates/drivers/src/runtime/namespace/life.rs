@@ -15,11 +15,11 @@ use netloom_plan::NodeFingerprint;
 
 use super::super::environment::environment;
 use super::super::fault::Fault;
-use super::super::ip_netns;
 use super::super::join::Inside;
 use super::super::program::{self, Program};
 use super::super::turns::Key;
-use super::observe::{self, Seen};
+use super::super::{ip_netns, names_in};
+use super::observe::Seen;
 use super::record::{self, Record};
 use super::spec::{LOG_FILE, STATUS_FILE};
 use super::{compose, key_of, plain};
@@ -231,7 +231,7 @@ impl Ground {
         let layout = &self.layout;
         let layers = layout.state().join("layers").join(name);
         // A reboot in the middle of a destroy takes the mark of a node and leaves its layer.
-        for node in observe::names(&layers).because(&layers)? {
+        for node in names_in(&layers).because(&layers)? {
             let run = layout.run().join("nodes").join(name).join(&node);
             if !run.try_exists().because(&run)? {
                 remove_tree(&layers.join(node))?;
@@ -250,9 +250,9 @@ impl Ground {
     /// directory, or before it had written one. Only as long as nothing is made.
     pub(super) fn sweep(&self) -> io::Result<()> {
         let nodes = self.layout.run().join("nodes");
-        for lab in observe::names(&nodes)? {
+        for lab in names_in(&nodes)? {
             let lab = nodes.join(lab);
-            for node in observe::names(&lab)? {
+            for node in names_in(&lab)? {
                 // Not empty: there is a node.
                 let _ = fs::remove_dir(lab.join(node));
             }
@@ -265,9 +265,9 @@ impl Ground {
     /// seem to be gone, and would be made anew.
     pub(super) fn mend_all(&self) -> Result<()> {
         let nodes = self.layout.run().join("nodes");
-        for lab in observe::names(&nodes).because(&nodes)? {
+        for lab in names_in(&nodes).because(&nodes)? {
             let Ok(name) = lab.parse::<LabName>() else { continue };
-            for node in observe::names(&nodes.join(&lab)).because(&nodes)?.iter().filter_map(|node| node.parse().ok()) {
+            for node in names_in(&nodes.join(&lab)).because(&nodes)?.iter().filter_map(|node| node.parse().ok()) {
                 // A look at every node would take as long as the first list does.
                 if matches!(Netns::find(self.layout.pin(&name, &node)), Ok(None))
                     && let Some(seen) = self.look(&name, &node)?
@@ -317,7 +317,7 @@ impl Ground {
     /// What the nodes of a lab use that run, as far as their control groups and /proc say.
     pub(super) fn usage(&self, lab: &LabName) -> Result<Vec<NodeUsage>> {
         let directory = self.layout.run().join("nodes").join(lab.as_str());
-        let nodes = observe::names(&directory).because(&directory)?;
+        let nodes = names_in(&directory).because(&directory)?;
         let mut all = Vec::with_capacity(nodes.len());
         for node in nodes.iter().filter_map(|node| node.parse::<NodeName>().ok()) {
             let usage = self.cgroups.usage(&compose::cgroup(&self.layout, lab, &node));
@@ -379,7 +379,7 @@ impl Ground {
 
 /// Removes a run directory, the mark in it last: as long as anything else is left, the next look finds it.
 fn remove_marked(run: &Path) -> Result<()> {
-    for name in observe::names(run).because(run)?.into_iter().filter(|name| name != record::FILE) {
+    for name in names_in(run).because(run)?.into_iter().filter(|name| name != record::FILE) {
         let path = run.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => remove_tree(&path)?,

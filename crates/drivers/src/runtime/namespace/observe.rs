@@ -13,7 +13,7 @@ use netloom_plan::NodeState;
 use rustix::fs::FlockOperation;
 
 use super::super::fault::is_short;
-use super::super::program;
+use super::super::{names_in, program};
 use super::record::{Phase, Record, Status};
 use super::spec::LOG_FILE;
 use super::{Key, plain};
@@ -124,7 +124,7 @@ fn is_taken(directory: &Path) -> io::Result<bool> {
 /// started it died meanwhile. Rare, so all processes may be looked at.
 fn find_silent_init(directory: &Path) -> io::Result<Option<Process>> {
     let Some(text) = directory.to_str() else { return Ok(None) };
-    for pid in names(Path::new("/proc"))?.iter().filter_map(|name| name.parse().ok()) {
+    for pid in names_in(Path::new("/proc"))?.iter().filter_map(|name| name.parse().ok()) {
         if let Some(process) = Process::open(pid)?
             && process.has_arguments(&[program::NAME, "node", text])?
         {
@@ -152,9 +152,9 @@ pub(super) struct All {
 /// All nodes that carry our mark. What this process is short of is an error of the whole look, not of one node.
 pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<All> {
     let mut all = All::default();
-    for lab in names(&layout.run().join("nodes"))? {
+    for lab in names_in(&layout.run().join("nodes"))? {
         let Ok(lab) = lab.parse::<LabName>() else { continue };
-        for node in names(&layout.run().join("nodes").join(lab.as_str()))? {
+        for node in names_in(&layout.run().join("nodes").join(lab.as_str()))? {
             let Ok(node) = node.parse::<NodeName>() else { continue };
             match Seen::look(layout, boot, &lab, &node) {
                 Ok(seen) => all.seen.extend(seen),
@@ -173,7 +173,7 @@ pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<All> {
 /// What is kept of the nodes of a lab; of those only that carry our mark.
 pub(super) fn applied(layout: &Layout, lab: &LabName) -> io::Result<BTreeMap<NodeName, Option<Applied>>> {
     let mut found = BTreeMap::new();
-    for name in names(&layout.run().join("nodes").join(lab.as_str()))? {
+    for name in names_in(&layout.run().join("nodes").join(lab.as_str()))? {
         let Ok(node) = name.parse::<NodeName>() else { continue };
         if let Some(record) = Record::read(&layout.node_run(lab, &node), layout.instance())? {
             found.insert(node, record.applied());
@@ -184,24 +184,13 @@ pub(super) fn applied(layout: &Layout, lab: &LabName) -> io::Result<BTreeMap<Nod
 
 /// Labs that have a names file, with its content.
 pub(super) fn names_files(layout: &Layout) -> io::Result<Vec<(LabName, String)>> {
-    let labs = names(&layout.run().join("labs"))?;
+    let labs = names_in(&layout.run().join("labs"))?;
     let with_file = labs.iter().filter_map(|lab| {
         let lab: LabName = lab.parse().ok()?;
         let content = fs::read_to_string(layout.lab_run(&lab).join("hosts")).ok()?;
         Some((lab, content))
     });
     Ok(with_file.collect())
-}
-
-/// The names in a directory; none if it is not there. Ours are all UTF-8.
-pub(super) fn names(directory: &Path) -> io::Result<Vec<String>> {
-    match fs::read_dir(directory) {
-        Ok(entries) => {
-            entries.filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose()).collect()
-        }
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
 }
 
 /// The last lines of a node's output: at most ten, at most 2 KiB.

@@ -1,0 +1,89 @@
+//! A container's network namespace: pinned as long as its node is wanted, with the ends of its links in it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use netloom_engine::Layout;
+use netloom_failpoint::point;
+use netloom_kernel::{Netns, Process, unpin};
+
+use super::super::fault::{Fault, plain};
+use super::super::ip_netns;
+use super::super::turns::Key;
+use super::observe::{Known, Network};
+use super::{Shared, record, reserve};
+
+impl Shared {
+    /// Takes note of the first process of a container that runs and, if its network is its own, gives it its links: they
+    /// come from the namespace that its last life left.
+    pub(super) async fn attach(
+        self: &Arc<Self>,
+        key: &Key,
+        known: &mut Known,
+        pid: u32,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        let opened = self.files(deadline, move |_| open(pid)).await?;
+        let opened = opened.map_err(|error| Fault::transient(format!("its namespace: {}", plain(&error))))?;
+        // It has ended since; Docker will say so.
+        let Some((process, netns)) = opened else { return Ok(()) };
+        known.process = Some(process.identity());
+        if known.network == Network::Another {
+            return Ok(());
+        }
+        let moved = self.fabric.rehome(&key.0, &key.1, &netns, deadline).await;
+        let moved = moved.map_err(|error| Fault::transient(error.to_string()))?;
+        if moved > 0 {
+            tracing::info!(lab = %key.0, node = %key.1, links = moved, "links followed their node into a new namespace");
+        }
+        point!("container.attached");
+        let (of, container) = (key.clone(), known.container.clone());
+        let link = move |layout: &Layout| {
+            // From now on the container says that the node is ours.
+            let released = reserve::release(layout, &of);
+            (released, ip_netns::link(layout, &container, &of))
+        };
+        let (released, linked) = self.files(deadline, link).await?;
+        released.map_err(failed)?;
+        if let Err(note) = linked {
+            known.note.get_or_insert(note);
+        }
+        Ok(())
+    }
+}
+
+/// The process with this number and its network namespace. `None`: it has ended.
+fn open(pid: u32) -> io::Result<Option<(Process, Netns)>> {
+    let Some(process) = Process::open(pid)? else { return Ok(None) };
+    let netns = Netns::open(format!("/proc/{pid}/ns/net"));
+    // The number may be another's by now, and an error only says that it ended.
+    if !process.is_alive() {
+        return Ok(None);
+    }
+    Ok(Some((process, netns?)))
+}
+
+/// Takes away the link by which `ip netns` finds a container.
+pub(super) fn unlink(layout: &Layout, container: &str, key: &Key) -> Result<(), Fault> {
+    ip_netns::unlink(layout, container, key).map_err(failed)?;
+    point!("container.unlinked");
+    Ok(())
+}
+
+/// Takes away what is kept of a node whose container is gone: its links go with the namespace.
+pub(super) fn forget(layout: &Layout, key: &Key) -> Result<(), Fault> {
+    let pin = layout.pin(&key.0, &key.1);
+    unpin(&pin).map_err(failed)?;
+    // The lab's own, once its last node is gone.
+    let _ = pin.parent().map(std::fs::remove_dir);
+    point!("container.unpinned");
+    record::forget(layout, key).map_err(failed)?;
+    // The mark last: as long as something is left, the next look finds it.
+    reserve::release(layout, key).map_err(failed)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn failed(error: io::Error) -> Fault {
+    Fault::transient(plain(&error))
+}

@@ -1,0 +1,370 @@
+//! From a node of a lab to the container that Docker is asked for. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_docker::{
+    ContainerSpec, ContainerUpdate, DeviceMapping, Healthcheck, HostConfig, PortBinding, RestartPolicy,
+};
+use netloom_engine::{Layout, NodeOrder};
+use netloom_model::{
+    Access, CgroupNamespace, Lab, NetworkMode, Node, NodeName, PidMode, PortMapping, Privilege, Protocol, Volume,
+    VolumeContent,
+};
+
+use super::super::environment::environment;
+use super::mark;
+use super::privilege::Privileges;
+
+/// Where a node finds the names of its lab.
+const HOSTS: &str = "/etc/hosts";
+/// Nanoseconds in a second.
+const SECOND: u64 = 1_000_000_000;
+
+/// What a container is made from beside its order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) layout: &'a Layout,
+    pub(super) privileges: &'a Privileges,
+}
+
+/// The node that an order is about.
+pub(super) fn node(order: &NodeOrder) -> Result<&Node, String> {
+    order.lab.nodes().get(&order.node).ok_or_else(|| format!("lab {} has no node {}", order.lab.name(), order.node))
+}
+
+/// The container of a node.
+pub(super) fn container(ground: Ground<'_>, order: &NodeOrder) -> Result<ContainerSpec, String> {
+    let node = node(order)?;
+    let image = node.image.clone().ok_or_else(|| format!("node {} has no image", order.node))?;
+    let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    // Docker refuses a host name together with the network of another container.
+    let named = !matches!(node.network_mode, NetworkMode::Container(_));
+    Ok(ContainerSpec {
+        image,
+        hostname: if named { node.hostname.clone() } else { String::new() },
+        user: node.user.clone().unwrap_or_default(),
+        // A shell with an open terminal stays.
+        tty: true,
+        open_stdin: true,
+        attach_stdout: true,
+        attach_stderr: true,
+        env: variables(order, node),
+        cmd: words(&node.cmd),
+        entrypoint: words(&node.entrypoint),
+        labels: mark::labels(order, node, ground.layout.instance()),
+        exposed_ports: node.container.ports.iter().flat_map(exposed).collect(),
+        volumes: node.container.volumes.iter().filter(|volume| is_plain(volume)).map(|v| v.target.clone()).collect(),
+        healthcheck: node.healthcheck.as_ref().map(healthcheck),
+        host_config: host_config(ground, order, node)?,
+        ..ContainerSpec::default()
+    })
+}
+
+/// What can be changed of a container while it runs.
+pub(super) fn update(node: &Node) -> ContainerUpdate {
+    let memory = memory(node);
+    ContainerUpdate {
+        nano_cpus: nano_cpus(node),
+        cpuset_cpus: node.container.cpu_set.clone().unwrap_or_default(),
+        memory,
+        // With the limit alone Docker refuses one that is higher than the limit of memory and swap from before.
+        memory_swap: if memory == 0 { 0 } else { -1 },
+        restart_policy: Some(restart_policy(node)),
+        ..ContainerUpdate::default()
+    }
+}
+
+fn variables(order: &NodeOrder, node: &Node) -> Vec<String> {
+    let ends = order.lab.links().iter().flat_map(netloom_model::Link::ends);
+    let own = ends.filter(|end| end.at.node() == Some(&order.node)).count();
+    let mut variables = environment(node);
+    if !node.env.contains_key("CLAB_INTFS") {
+        variables.push(format!("CLAB_INTFS={own}"));
+    }
+    variables
+}
+
+fn host_config(ground: Ground<'_>, order: &NodeOrder, node: &Node) -> Result<HostConfig, String> {
+    let container = &node.container;
+    let lab = &order.lab;
+    let own_network = matches!(node.network_mode, NetworkMode::Default | NetworkMode::None);
+    let mut host = HostConfig {
+        binds: binds(ground.layout, order, node)?,
+        tmpfs: container.tmpfs.clone(),
+        devices: container.devices.iter().map(|device| mapping(device)).collect::<Result<_, _>>()?,
+        cap_add: container.capabilities.clone(),
+        security_opt: container.security_options.clone(),
+        // Those of a network that is not its own are the affair of whose it is; Docker refuses them.
+        sysctls: node
+            .sysctls
+            .iter()
+            .filter(|(name, _)| own_network || !name.starts_with("net."))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        dns: container.dns.servers.iter().map(ToString::to_string).collect(),
+        dns_search: container.dns.search.clone(),
+        dns_options: container.dns.options.clone(),
+        port_bindings: port_bindings(&container.ports),
+        nano_cpus: nano_cpus(node),
+        cpuset_cpus: container.cpu_set.clone().unwrap_or_default(),
+        memory: memory(node),
+        shm_size: container.shm_bytes.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        cgroup_parent: container.cgroup_parent.clone().unwrap_or_default(),
+        cgroupns_mode: match container.cgroup_namespace {
+            None => String::new(),
+            Some(CgroupNamespace::Host) => "host".into(),
+            Some(CgroupNamespace::Private) => "private".into(),
+        },
+        pid_mode: match &container.pid_mode {
+            PidMode::Own => String::new(),
+            PidMode::Host => "host".into(),
+            PidMode::Container(other) => format!("container:{}", container_of(lab, other)),
+        },
+        network_mode: match &node.network_mode {
+            NetworkMode::Default | NetworkMode::None => "none".into(),
+            NetworkMode::Host => "host".into(),
+            NetworkMode::Container(other) => format!("container:{}", container_of(lab, other)),
+        },
+        restart_policy: (!container.auto_remove).then(|| restart_policy(node)),
+        auto_remove: container.auto_remove,
+        ..HostConfig::default()
+    };
+    if container.privilege == Privilege::Full {
+        ground.privileges.grant(&mut host);
+    }
+    Ok(host)
+}
+
+/// The container that a word of the format means: that of a node of the lab, or one outside.
+pub(super) fn container_of(lab: &Lab, word: &str) -> String {
+    match word.parse::<NodeName>() {
+        Ok(node) if lab.nodes().contains_key(&node) => lab.container_name(&node),
+        _ => word.to_owned(),
+    }
+}
+
+/// Binds and volumes as Docker writes them. One that needs options and has no name is not among them.
+fn binds(layout: &Layout, order: &NodeOrder, node: &Node) -> Result<Vec<String>, String> {
+    let mut binds: Vec<String> = Vec::new();
+    let own_hosts = node.binds.iter().any(|bind| bind.target == HOSTS);
+    if !own_hosts && node.network_mode != NetworkMode::Host {
+        let names = layout.lab_run(order.lab.name()).join("hosts");
+        let names = names.to_str().ok_or_else(|| format!("the path {} is not UTF-8", names.display()))?;
+        binds.push(format!("{names}:{HOSTS}"));
+    }
+    for bind in &node.binds {
+        // Docker has no way to write a colon in a path.
+        if bind.source.contains(':') || bind.target.contains(':') {
+            return Err(format!("bind {} to {}: Docker takes no path with a `:`", bind.source, bind.target));
+        }
+        let mode = if bind.access == Access::ReadOnly { ":ro" } else { "" };
+        binds.push(format!("{}:{}{mode}", bind.source, bind.target));
+    }
+    for volume in node.container.volumes.iter().filter(|volume| !is_plain(volume)) {
+        let mut modes = Vec::new();
+        if volume.access == Access::ReadOnly {
+            modes.push("ro");
+        }
+        if volume.content == VolumeContent::Empty {
+            modes.push("nocopy");
+        }
+        let mode = if modes.is_empty() { String::new() } else { format!(":{}", modes.join(",")) };
+        let name = volume.name.clone().unwrap_or_else(|| own_volume(order, &volume.target));
+        binds.push(format!("{name}:{}{mode}", volume.target));
+    }
+    Ok(binds)
+}
+
+/// Whether a volume is made for the container alone, without any option: Docker names it then.
+fn is_plain(volume: &Volume) -> bool {
+    volume.name.is_none() && volume.access == Access::ReadWrite && volume.content == VolumeContent::Image
+}
+
+/// A volume without a name whose options Docker takes only with one.
+fn own_volume(order: &NodeOrder, target: &str) -> String {
+    let digits = netloom_model::hex(target.as_bytes());
+    format!("{}-{}", order.lab.container_name(&order.node), &digits[..12])
+}
+
+fn mapping(device: &str) -> Result<DeviceMapping, String> {
+    let mut parts = device.split(':');
+    let source = parts.next().unwrap_or_default();
+    if !source.starts_with('/') {
+        return Err(format!("device `{device}` is none of the host's: write `/dev/…`"));
+    }
+    let target = parts.next().unwrap_or(source);
+    let (target, permissions) = match parts.next() {
+        Some(permissions) => (target, permissions),
+        // `source:permissions`
+        None if !target.starts_with('/') => (source, target),
+        None => (target, "rwm"),
+    };
+    Ok(DeviceMapping {
+        path_on_host: source.to_owned(),
+        path_in_container: target.to_owned(),
+        cgroup_permissions: permissions.to_owned(),
+    })
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    }
+}
+
+fn exposed(port: &PortMapping) -> impl Iterator<Item = String> + use<> {
+    let protocol = protocol(port.protocol);
+    (port.node.first..=port.node.last).map(move |number| format!("{number}/{protocol}"))
+}
+
+fn port_bindings(ports: &[PortMapping]) -> BTreeMap<String, Vec<PortBinding>> {
+    let mut bindings: BTreeMap<String, Vec<PortBinding>> = BTreeMap::new();
+    for port in ports {
+        let host_ip = port.address.map(|address| address.to_string()).unwrap_or_default();
+        let is_range = port.node.last > port.node.first;
+        for (at, exposed) in exposed(port).enumerate() {
+            let host_port = match port.host {
+                None => String::new(),
+                Some(host) if is_range => (usize::from(host.first) + at).to_string(),
+                // Of several for one the runtime takes the first that is free.
+                Some(host) => host.to_string(),
+            };
+            bindings.entry(exposed).or_default().push(PortBinding { host_ip: host_ip.clone(), host_port });
+        }
+    }
+    bindings
+}
+
+fn nano_cpus(node: &Node) -> i64 {
+    node.cpu_millis.map_or(0, |millis| i64::from(millis) * 1_000_000)
+}
+
+fn memory(node: &Node) -> i64 {
+    node.memory_bytes.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+fn restart_policy(node: &Node) -> RestartPolicy {
+    use netloom_model::RestartPolicy as Policy;
+    let name = match node.restart_policy {
+        Policy::No => "no",
+        Policy::Always => "always",
+        Policy::OnFailure => "on-failure",
+        Policy::UnlessStopped => "unless-stopped",
+    };
+    RestartPolicy { name: name.to_owned(), maximum_retry_count: 0 }
+}
+
+fn healthcheck(check: &netloom_model::Healthcheck) -> Healthcheck {
+    let nanos = |seconds: Option<u32>| u64::from(seconds.unwrap_or_default()) * SECOND;
+    Healthcheck {
+        test: check.test.clone(),
+        interval: nanos(check.interval),
+        timeout: nanos(check.timeout),
+        start_period: nanos(check.start_period),
+        retries: check.retries.unwrap_or_default(),
+    }
+}
+
+/// The paths of the host that a node wants to see.
+pub(super) fn sources(node: &Node) -> BTreeSet<&str> {
+    node.binds.iter().map(|bind| bind.source.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn order(mut node: Value) -> NodeOrder {
+        for (field, value) in [("kind", "linux"), ("runtime", "docker"), ("image", "frr:8"), ("hostname", "r1")] {
+            node[field] = value.into();
+        }
+        let other = json!({ "kind": "linux", "runtime": "docker", "image": "frr:8", "hostname": "r2" });
+        let end = |node: &str, mac: &str| json!({ "at": { "node": node }, "interface": "eth1", "mac": mac });
+        let links = json!([{ "a": end("r1", "02:00:00:00:00:01"), "b": end("r2", "02:00:00:00:00:02") }]);
+        let lab = json!({ "name": "lab", "nodes": { "r1": node, "r2": other }, "links": links });
+        let (lab, node) = (Arc::new(serde_json::from_value(lab).unwrap()), "r1".parse().unwrap());
+        NodeOrder { lab, node, fingerprint: "1.2.3".parse().unwrap(), rebuild: 0, restarts: 0 }
+    }
+
+    fn made(node: Value) -> Value {
+        let layout = Layout::new("/x").unwrap();
+        let ground = Ground { layout: &layout, privileges: &Privileges::Whole };
+        serde_json::to_value(container(ground, &order(node)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_is_a_shell_that_stays_with_its_links_alone() {
+        let made = made(json!({}));
+        assert_eq!((made["Image"].as_str(), made["Hostname"].as_str()), (Some("frr:8"), Some("r1")));
+        assert_eq!((&made["Tty"], &made["OpenStdin"]), (&json!(true), &json!(true)));
+        assert_eq!(made["Env"], json!(["CLAB_INTFS=1"]));
+        assert_eq!((made.get("Cmd"), made.get("Entrypoint")), (None, None));
+        let host = &made["HostConfig"];
+        assert_eq!((&host["NetworkMode"], &host["Privileged"]), (&json!("none"), &json!(true)));
+        assert_eq!(host["Binds"], json!(["/x/run/netloom/labs/lab/hosts:/etc/hosts"]));
+        assert_eq!(host["RestartPolicy"]["Name"], "always");
+    }
+
+    #[test]
+    fn each_field_of_a_container_is_what_docker_calls_it() {
+        let made = made(json!({
+            "cmd": ["sleep", "1"], "entrypoint": ["/init"], "user": "1000:1000", "env": { "A": "b" },
+            "labels": { "team": "net" }, "cpu_millis": 1500, "memory_bytes": 1_048_576, "restart_policy": "on-failure",
+            "sysctls": { "net.ipv4.ip_forward": "1" },
+            "binds": [{ "source": "/a", "target": "/b", "access": "read-only" }, { "source": "/h", "target": "/etc/hosts" }],
+            "healthcheck": { "test": ["CMD", "true"], "interval": 2, "retries": 3 },
+            "container": {
+                "privilege": "confined", "capabilities": ["NET_ADMIN"], "ports": ["127.0.0.1:8080-8081:80-81", "53/udp"],
+                "volumes": [{ "target": "/v" }, { "name": "n", "target": "/w", "access": "read-only", "content": "empty" }],
+                "tmpfs": { "/t": "size=1m" }, "devices": ["/dev/null", "/dev/zero:/dev/z:r"], "shm_bytes": 4096,
+                "cpu_set": "0", "pid_mode": { "container": "r2" }, "cgroup_namespace": "host",
+                "dns": { "servers": ["192.0.2.1"], "search": ["x"] },
+            },
+        }));
+        assert_eq!((&made["Cmd"], &made["Entrypoint"]), (&json!(["sleep", "1"]), &json!(["/init"])));
+        assert_eq!(made["Env"], json!(["CLAB_LABEL_TEAM=net", "A=b", "CLAB_INTFS=1"]));
+        assert_eq!(
+            made["Healthcheck"],
+            json!({ "Test": ["CMD", "true"], "Interval": 2_000_000_000_u64, "Retries": 3 })
+        );
+        assert_eq!(made["ExposedPorts"], json!({ "80/tcp": {}, "81/tcp": {}, "53/udp": {} }));
+        assert_eq!(made["Volumes"], json!({ "/v": {} }));
+        let host = &made["HostConfig"];
+        assert_eq!(host["Binds"], json!(["/a:/b:ro", "/h:/etc/hosts", "n:/w:ro,nocopy"]));
+        assert_eq!(host["PortBindings"]["81/tcp"], json!([{ "HostIp": "127.0.0.1", "HostPort": "8081" }]));
+        assert_eq!((&host["NanoCpus"], &host["Memory"]), (&json!(1_500_000_000), &json!(1_048_576)));
+        assert_eq!((host.get("Privileged"), &host["CapAdd"]), (None, &json!(["NET_ADMIN"])));
+        assert_eq!(host["Devices"][1]["PathInContainer"], "/dev/z");
+        assert_eq!((&host["PidMode"], &host["CgroupnsMode"]), (&json!("container:clab-lab-r2"), &json!("host")));
+        assert_eq!((&host["Dns"], &host["Sysctls"]), (&json!(["192.0.2.1"]), &json!({ "net.ipv4.ip_forward": "1" })));
+    }
+
+    #[test]
+    fn what_belongs_to_a_network_of_its_own_is_left_out_where_it_has_none() {
+        let sysctls = json!({ "net.ipv4.ip_forward": "1", "kernel.msgmax": "1" });
+        let shared = made(json!({ "network_mode": { "container": "r2" }, "sysctls": sysctls.clone() }));
+        assert_eq!(shared["HostConfig"]["NetworkMode"], "container:clab-lab-r2");
+        assert_eq!(
+            (shared.get("Hostname"), &shared["HostConfig"]["Sysctls"]),
+            (None, &json!({ "kernel.msgmax": "1" }))
+        );
+        let host = made(json!({ "network_mode": "host", "sysctls": sysctls }));
+        assert_eq!((&host["HostConfig"]["NetworkMode"], host["HostConfig"].get("Binds")), (&json!("host"), None));
+    }
+
+    #[test]
+    fn what_docker_cannot_write_is_refused() {
+        let refused = |node: Value| {
+            let layout = Layout::new("/x").unwrap();
+            container(Ground { layout: &layout, privileges: &Privileges::Whole }, &order(node)).unwrap_err()
+        };
+        assert!(refused(json!({ "binds": [{ "source": "/a:b", "target": "/c" }] })).contains("no path with a `:`"));
+        assert!(refused(json!({ "container": { "devices": ["vendor.com/gpu=all"] } })).contains("write `/dev/…`"));
+    }
+}

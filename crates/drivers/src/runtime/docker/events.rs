@@ -1,0 +1,151 @@
+//! What happens at the daemon, heard as it happens; and whether the daemon answers at all.
+//!
+//! ```text
+//!   events (one long answer) ──┐
+//!   a question every five ─────┴─▶ docker-events ──▶ one task a node that something happened to: inspects its
+//!   seconds of silence                │               container in turn, gives it its links, reports
+//!                                     └─▶ Reporter: unreachable, lost (everything is listed again)
+//! ```
+//!
+//! A daemon that is silent is asked; one that does not answer is said to be unreachable, and what is known of its nodes
+//! stays as it was, with its age. When it answers again everything is listed once.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use netloom_docker::{Docker, Event, Events, Filters};
+use netloom_engine::{Layout, Report, task};
+use netloom_kernel::Process;
+
+use super::super::turns::Key;
+use super::mark::{INSTANCE, Mark};
+use super::observe::Known;
+use super::{PATIENCE, SOURCE, Shared};
+
+/// How long a daemon may say nothing before it is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long it may take to answer that, and to begin its events.
+const ANSWER: Duration = Duration::from_secs(3);
+/// How long after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What is to be doubted of a node after an event; the later ones cover those before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Doubt {
+    /// Whether it is there: one that we know of is.
+    WhetherThere,
+    /// Whether it runs: the call that started it has looked at it.
+    WhetherRunning,
+    /// Everything that is known of it. Of a node that is not known there is nothing to doubt: it was removed.
+    Everything,
+}
+
+/// Listens until the runtime is dropped.
+pub(super) async fn listen(runtime: Weak<Shared>) {
+    loop {
+        let Some((docker, filter)) =
+            runtime.upgrade().map(|shared| (shared.docker.clone(), shared.ours().with("type", "container")))
+        else {
+            return;
+        };
+        let why = match docker.events(&filter, None, Instant::now() + ANSWER).await {
+            Ok(events) => {
+                // What happened before was not heard.
+                let Some(shared) = runtime.upgrade() else { return };
+                shared.reporter.send(Report::Lost(SOURCE));
+                drop(shared);
+                follow(&runtime, &docker, events).await
+            }
+            Err(error) => Some(error.kind.to_string()),
+        };
+        let (Some(shared), Some(why)) = (runtime.upgrade(), why) else { return };
+        shared.reporter.send(Report::Unreachable(SOURCE, why));
+        drop(shared);
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Takes events until there are no more, and says why; `None` once the runtime is dropped.
+async fn follow(runtime: &Weak<Shared>, docker: &Docker, mut events: Events) -> Option<String> {
+    let mut answered = Instant::now();
+    loop {
+        let silent = answered.max(events.heard()) + SILENCE;
+        tokio::select! {
+            event = events.next() => match event {
+                Some(Ok(event)) => runtime.upgrade()?.happened(&event),
+                Some(Err(error)) => return Some(error.kind.to_string()),
+                None => return Some("the Docker daemon ended its events".into()),
+            },
+            () = tokio::time::sleep_until(silent.into()) => {
+                runtime.upgrade()?;
+                if let Err(error) = docker.version(Instant::now() + ANSWER).await {
+                    return Some(error.kind.to_string());
+                }
+                answered = Instant::now();
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The containers of this instance.
+    pub(super) fn ours(&self) -> Filters {
+        Filters::new().label(format!("{INSTANCE}={}", self.layout.instance()))
+    }
+
+    fn happened(self: &Arc<Self>, event: &Event) {
+        let Some(mark) = Mark::read(&event.actor.attributes, self.layout.instance()) else { return };
+        // `health_status: healthy`
+        let doubt = match event.action.split(':').next().unwrap_or_default() {
+            "create" => Doubt::WhetherThere,
+            "start" => Doubt::WhetherRunning,
+            "die" | "destroy" | "pause" | "unpause" | "oom" | "rename" | "update" | "health_status" => {
+                Doubt::Everything
+            }
+            _ => return,
+        };
+        self.doubt((mark.lab, mark.node), event.actor.id.clone(), doubt);
+    }
+
+    /// Looks at a node to which something happened, once for all that happens before it is looked at.
+    fn doubt(self: &Arc<Self>, key: Key, id: String, doubt: Doubt) {
+        let before = {
+            let mut doubted = self.doubted();
+            let before = doubted.get(&key).copied();
+            doubted.insert(key.clone(), before.map_or(doubt, |before| before.max(doubt)));
+            before
+        };
+        if before.is_some() {
+            return;
+        }
+        let shared = Arc::clone(self);
+        task::spawn(format!("look at {}/{}", key.0, key.1), async move {
+            let place = shared.turns.place(&key);
+            let _turn = place.turn.lock().await;
+            let doubt = shared.doubted().remove(&key).unwrap_or(doubt);
+            let known = shared.known(&key);
+            let is_known = match (&known, doubt) {
+                (None, doubt) => doubt == Doubt::Everything,
+                (Some(known), Doubt::WhetherThere) => known.id == id,
+                (Some(known), Doubt::WhetherRunning) => known.id == id && shared.lives(known).await,
+                (Some(_), Doubt::Everything) => false,
+            };
+            if is_known {
+                return;
+            }
+            // The name may have passed to another container by now.
+            let id = known.map_or(id, |known| known.id);
+            if let Err(fault) = shared.look(&key, &id, Instant::now() + PATIENCE).await {
+                tracing::warn!(lab = %key.0, node = %key.1, %fault, "a node to which something happened cannot be looked at");
+                shared.reporter.send(Report::Lost(SOURCE));
+            }
+        });
+    }
+
+    /// Whether the process of a container that was seen running lives: that needs no daemon.
+    pub(super) async fn lives(self: &Arc<Self>, known: &Known) -> bool {
+        let Some(identity) = known.process else { return false };
+        let find = move |_: &Layout| Process::find(identity).ok().flatten().is_some_and(|process| process.is_alive());
+        self.files(Instant::now() + PATIENCE, find).await.unwrap_or(false)
+    }
+}

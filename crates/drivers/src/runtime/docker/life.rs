@@ -1,0 +1,275 @@
+//! The calls that take a node through its life, and what each of them asks of Docker.
+//!
+//! A new node costs three calls of the API: create, start, inspect. Whatever Docker answers, what is known of the node
+//! afterwards is what was seen and not what was asked for.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use netloom_docker::{Container, Created, ErrorKind, Remove};
+use netloom_engine::{ErrorClass, NodeOrder};
+use netloom_failpoint::point;
+use netloom_model::PullPolicy;
+use netloom_plan::{Effect, NodeState};
+
+use super::super::fault::Fault;
+use super::super::turns::Key;
+use super::mark::Mark;
+use super::observe::{Known, Network, network, short};
+use super::record::Record;
+use super::{Shared, attach, compose, images, refused, reserve};
+
+/// How long a node has to end after TERM before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a container is gone that is being removed already.
+const REMOVING: Duration = Duration::from_millis(100);
+
+impl Shared {
+    pub(super) async fn create_node(
+        self: Arc<Self>,
+        order: NodeOrder,
+        key: Key,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        let node = compose::node(&order).map_err(Fault::permanent)?;
+        let privileges = self.privileges(deadline).await?;
+        let ground = compose::Ground { layout: &self.layout, privileges: &privileges };
+        let spec = compose::container(ground, &order).map_err(Fault::permanent)?;
+        let name = order.lab.container_name(&order.node);
+        if node.container.pull_policy == PullPolicy::Always {
+            self.pull(&spec.image, deadline).await?;
+        }
+        let _place = self.work(deadline).await?;
+        let mut made = self.docker.create_container(&name, &spec, deadline).await;
+        if let Err(error) = &made
+            && images::is_missing(error)
+            && node.container.pull_policy != PullPolicy::Never
+        {
+            self.pull(&spec.image, deadline).await?;
+            made = self.docker.create_container(&name, &spec, deadline).await;
+        }
+        if let Err(error) = &made
+            && let ErrorKind::Conflict(_) = error.kind
+        {
+            match self.make_way(&name, &order, &key, deadline).await? {
+                Way::Adopted => return Ok(()),
+                Way::Free => made = self.docker.create_container(&name, &spec, deadline).await,
+            }
+        }
+        let Created { id, warnings } = made.map_err(refused)?;
+        point!("container.created");
+        for warning in warnings {
+            tracing::warn!(lab = %key.0, node = %key.1, warning, "Docker warns of a new container");
+        }
+        let mark = Mark::read(&spec.labels, self.layout.instance());
+        let mark = mark.ok_or_else(|| Fault::permanent("its labels cannot be read back".into()))?;
+        self.note(
+            &key,
+            Known {
+                record: Record::new(&id),
+                id,
+                container: name,
+                mark,
+                state: NodeState::Created,
+                started_at: String::new(),
+                process: None,
+                network: network(&spec.host_config.network_mode),
+                reserved: self.has_place(&key, deadline).await?,
+                // What the image adds is seen when it runs.
+                user: spec.user,
+                directory: spec.working_dir,
+                env: spec.env,
+                note: None,
+                last_output: None,
+                seen: SystemTime::now(),
+            },
+        );
+        Ok(())
+    }
+
+    /// What has the name of a new container: the container itself, made by a call that was given up or by another life of
+    /// the agent, or one of this node that has to go. What is not ours is left alone, which is the error.
+    async fn make_way(
+        self: &Arc<Self>,
+        name: &str,
+        order: &NodeOrder,
+        key: &Key,
+        deadline: Instant,
+    ) -> Result<Way, Fault> {
+        let Some(there) = self.inspect(name, deadline).await? else { return Ok(Way::Free) };
+        let mark = Mark::read(&there.config.labels, self.layout.instance());
+        let Some(mark) = mark.filter(|mark| (&mark.lab, &mark.node) == (&key.0, &key.1)) else {
+            return Err(Fault::permanent(format!(
+                "the name `{name}` is taken by a container that is not ours ({}, image {}); remove or rename it, or set \
+                 another `prefix` in the topology",
+                short(&there.id),
+                there.config.image
+            )));
+        };
+        if mark.fingerprint.change_to(&order.fingerprint) < Some(Effect::Recreate) {
+            self.take_over(key, &there, mark, deadline).await?;
+            return Ok(Way::Adopted);
+        }
+        self.docker.remove_container(&there.id, Remove::ALL, deadline).await.map_err(refused)?;
+        Ok(Way::Free)
+    }
+
+    pub(super) async fn start_node(
+        self: Arc<Self>,
+        order: NodeOrder,
+        key: Key,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        // The next plan makes it.
+        let known = self.known(&key).ok_or_else(|| Fault::transient("it is not there".into()))?;
+        let mut record = known.record.clone();
+        record.stopped = false;
+        if known.fingerprint() != &order.fingerprint {
+            record.apply(&order);
+        }
+        if record != known.record {
+            self.write_record(&key, record, deadline).await?;
+        }
+        point!("container.start.recorded");
+        let place = self.work(deadline).await?;
+        let started = self.docker.start_container(&known.id, deadline).await;
+        drop(place);
+        point!("container.started");
+        // Also after an error: it may run all the same.
+        let seen = self.look(&key, &known.id, deadline).await;
+        started.map_err(refused)?;
+        seen
+    }
+
+    pub(super) async fn update_node(
+        self: Arc<Self>,
+        order: NodeOrder,
+        key: Key,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        let known = self.known(&key).ok_or_else(|| Fault::transient("it is not there".into()))?;
+        let update = compose::update(compose::node(&order).map_err(Fault::permanent)?);
+        let place = self.work(deadline).await?;
+        self.docker.update_container(&known.id, &update, deadline).await.map_err(refused)?;
+        drop(place);
+        point!("container.updated");
+        let mut record = known.record;
+        record.apply(&order);
+        self.write_record(&key, record, deadline).await
+    }
+
+    pub(super) async fn stop_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
+        let Some(known) = self.known(&key) else { return Ok(()) };
+        self.write_record(&key, Record { stopped: true, ..known.record }, deadline).await?;
+        point!("container.stop.recorded");
+        let place = self.work(deadline).await?;
+        // Time must be left to kill it.
+        let grace = GRACE.min(deadline.saturating_duration_since(Instant::now()) / 2);
+        self.docker.stop_container(&known.id, grace, deadline).await.map_err(refused)?;
+        drop(place);
+        self.look(&key, &known.id, deadline).await
+    }
+
+    pub(super) async fn delete_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
+        if let Some(known) = self.known(&key) {
+            let _place = self.work(deadline).await?;
+            match self.docker.remove_container(&known.id, Remove::ALL, deadline).await {
+                Err(error) if matches!(error.kind, ErrorKind::RemovalInProgress(_)) => {
+                    self.removed(&known.id, deadline).await?;
+                }
+                other => other.map_err(refused)?,
+            }
+            point!("container.removed");
+            let (container, of) = (known.container, key.clone());
+            self.files(deadline, move |layout| attach::unlink(layout, &container, &of)).await??;
+        }
+        let of = key.clone();
+        self.files(deadline, move |layout| attach::forget(layout, &of)).await??;
+        self.forget(&key);
+        Ok(())
+    }
+
+    /// Waits until a container is gone that somebody is removing.
+    async fn removed(&self, id: &str, deadline: Instant) -> Result<(), Fault> {
+        while self.inspect(id, deadline).await?.is_some() {
+            if Instant::now() + REMOVING >= deadline {
+                return Err(ErrorClass::Deadline.into());
+            }
+            tokio::time::sleep(REMOVING).await;
+        }
+        Ok(())
+    }
+
+    /// Asks Docker for a container. `None`: there is none.
+    pub(super) async fn inspect(&self, id: &str, deadline: Instant) -> Result<Option<Container>, Fault> {
+        let _place = self.reads.enter(deadline).await.map_err(|busy| Fault::transient(busy.to_string()))?;
+        match self.docker.inspect_container(id, deadline).await {
+            Ok(container) => Ok(Some(container)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// Looks at the container of a node and takes over what is there.
+    pub(super) async fn look(self: &Arc<Self>, key: &Key, id: &str, deadline: Instant) -> Result<(), Fault> {
+        match self.inspect(id, deadline).await? {
+            None => self.forget(key),
+            Some(container) => {
+                let mark = Mark::read(&container.config.labels, self.layout.instance());
+                let mark = mark.ok_or_else(|| Fault::permanent("the container is not ours".into()))?;
+                self.take_over(key, &container, mark, deadline).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what was seen of a container; one that runs has its links before it is shown as running.
+    pub(super) async fn take_over(
+        self: &Arc<Self>,
+        key: &Key,
+        container: &Container,
+        mark: Mark,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        let (of, id) = (key.clone(), container.id.clone());
+        let record = self.files(deadline, move |layout| Record::read(layout, &of, &id)).await?;
+        let mut known = Known::of(container, mark, record, SystemTime::now());
+        if matches!(known.state, NodeState::Exited { .. } | NodeState::Failed { .. }) {
+            known.last_output = self.last_output(&known.id, deadline).await;
+        }
+        if known.state == NodeState::Created {
+            known.reserved = self.has_place(key, deadline).await?;
+        } else if !known.is_running() && known.network == Network::Own {
+            // The one of its last life, but after a reboot there is none.
+            let of = key.clone();
+            let made = self.files(deadline, move |layout| reserve::pin(layout, &of)).await?;
+            made.map_err(|error| Fault::transient(format!("a place for its links: {error}")))?;
+        }
+        let attached =
+            if known.is_running() { self.attach(key, &mut known, container.state.pid, deadline).await } else { Ok(()) };
+        self.note(key, known);
+        attached
+    }
+
+    /// Whether the links of a node have a place, from its last life or made for them.
+    async fn has_place(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<bool, Fault> {
+        let of = key.clone();
+        self.files(deadline, move |layout| reserve::is_there(layout, &of)).await
+    }
+
+    async fn write_record(self: &Arc<Self>, key: &Key, record: Record, deadline: Instant) -> Result<(), Fault> {
+        let (of, written) = (key.clone(), record.clone());
+        let write = self.files(deadline, move |layout| written.write(layout, &of)).await?;
+        write.map_err(|error| Fault::transient(format!("what was applied to it cannot be noted: {error}")))?;
+        self.change(key, |known| known.record = record);
+        Ok(())
+    }
+}
+
+/// What has come of a name that was taken.
+enum Way {
+    /// The container is the node's, as wanted.
+    Adopted,
+    /// The name is free now.
+    Free,
+}

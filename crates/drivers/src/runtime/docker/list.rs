@@ -1,0 +1,91 @@
+//! A look at everything: what events have missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use netloom_docker::ContainerSummary;
+use netloom_engine::{DriverError, Fact, Report};
+use netloom_plan::NodeState;
+
+use super::super::turns::Key;
+use super::mark::Mark;
+use super::observe::Known;
+use super::{BACKEND, PATIENCE, SOURCE, Shared, refused};
+
+impl Shared {
+    /// Lists the containers of this instance and reports them. One call, and one more for each that is not as it is known.
+    pub(super) async fn look_at_all(self: &Arc<Self>) -> Result<(), DriverError> {
+        let started = SystemTime::now();
+        let deadline = Instant::now() + PATIENCE;
+        let listed = self.docker.list_containers(&self.ours(), deadline).await.map_err(refused);
+        let listed = listed.map_err(|fault| {
+            let error = fault.of(BACKEND, "list", "the containers");
+            self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
+            error
+        })?;
+        let marked = listed.into_iter().filter_map(|container| {
+            let mark = Mark::read(&container.labels, self.layout.instance())?;
+            Some(((mark.lab.clone(), mark.node.clone()), container))
+        });
+        let listed: BTreeMap<Key, ContainerSummary> = marked.collect();
+        self.retain(|key| listed.contains_key(key) || self.turns.in_line(key) > 0);
+        let mut looks: FuturesUnordered<_> = listed
+            .iter()
+            .map(|(key, container)| async move { (key, self.confirm(key, container, deadline).await) })
+            .collect();
+        let mut unseen = BTreeMap::new();
+        while let Some((key, confirmed)) = looks.next().await {
+            if let Err(why) = confirmed {
+                unseen.insert(key.clone(), why);
+            }
+        }
+        drop(looks);
+        let known: Vec<Known> = self.all();
+        let seen: BTreeSet<Key> = known.iter().map(|known| (known.mark.lab.clone(), known.mark.node.clone())).collect();
+        unseen.retain(|key, _| !seen.contains(key) || listed.contains_key(key));
+        let reserved = self.reserved(deadline).await.map_err(|fault| {
+            let error = fault.of(BACKEND, "list", "the nodes");
+            self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
+            error
+        })?;
+        let facts = known.iter().map(Known::fact).chain(reserved).map(Fact::Node).collect();
+        self.reporter.send(Report::Relist { source: SOURCE, started, facts, unseen });
+        Ok(())
+    }
+
+    /// Sees to it that what is known of a container is what it is.
+    async fn confirm(
+        self: &Arc<Self>,
+        key: &Key,
+        container: &ContainerSummary,
+        deadline: Instant,
+    ) -> Result<(), String> {
+        if let Some(known) = self.known(key) {
+            // A call that works on the node says what comes of it.
+            if self.turns.in_line(key) > 0 {
+                return Ok(());
+            }
+            if known.id == container.id && self.agrees(&known, &container.state).await {
+                self.change(key, |known| known.seen = SystemTime::now());
+                return Ok(());
+            }
+        }
+        let place = self.turns.place(key);
+        let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else { return Ok(()) };
+        self.look(key, &container.id, deadline).await.map_err(|fault| fault.to_string())
+    }
+
+    /// Whether what is known of a container is what a list says in one word.
+    async fn agrees(self: &Arc<Self>, known: &Known, word: &str) -> bool {
+        match &known.state {
+            NodeState::Running => word == "running" && self.lives(known).await,
+            NodeState::Created => word == "created",
+            NodeState::Stopped => word == "exited",
+            NodeState::Exited { .. } => word == "exited" && known.note.is_none(),
+            _ => false,
+        }
+    }
+}

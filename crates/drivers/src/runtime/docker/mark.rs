@@ -1,0 +1,107 @@
+//! Marks: how a container says that it is ours, and of what.
+//!
+//! Docker never lets labels change, so they say what a container was *made* by; what was applied to it since stands in
+//! its [record](super::record). The `clab-…` labels are for other tools and prove nothing.
+
+use std::collections::BTreeMap;
+
+use netloom_engine::{Applied, NodeOrder};
+use netloom_model::{LabName, Node, NodeName};
+use netloom_plan::NodeFingerprint;
+
+/// The agent instance that made it: the one label that makes a container ours.
+pub(super) const INSTANCE: &str = "netloom.instance";
+const LAB: &str = "netloom.lab";
+const NODE: &str = "netloom.node";
+const FINGERPRINT: &str = "netloom.fingerprint";
+const APPLIED: &str = "netloom.applied";
+
+/// What the labels of a container say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) lab: LabName,
+    pub(super) node: NodeName,
+    pub(super) fingerprint: NodeFingerprint,
+    /// As it was written: a version that cannot read it knows the container all the same.
+    pub(super) applied: Option<String>,
+}
+
+impl Mark {
+    /// The mark of this instance on a container; `None` if it carries none.
+    pub(super) fn read(labels: &BTreeMap<String, String>, instance: &str) -> Option<Self> {
+        if labels.get(INSTANCE)? != instance {
+            return None;
+        }
+        Some(Self {
+            lab: labels.get(LAB)?.parse().ok()?,
+            node: labels.get(NODE)?.parse().ok()?,
+            fingerprint: labels.get(FINGERPRINT)?.parse().ok()?,
+            applied: labels.get(APPLIED).cloned(),
+        })
+    }
+}
+
+/// What a node was made or changed by, from how it was written down; `None` if this version cannot read it.
+pub(super) fn applied(of: &Mark, text: &str) -> Option<Applied> {
+    let (lab, node) = (&of.lab, &of.node);
+    serde_json::from_str(text)
+        .inspect_err(|error| tracing::warn!(%lab, %node, %error, "what is kept of a node cannot be understood"))
+        .ok()
+}
+
+/// All labels of a new container: the user's, those that other tools read, and our mark over both.
+pub(super) fn labels(order: &NodeOrder, node: &Node, instance: &str) -> BTreeMap<String, String> {
+    let (lab, name) = (order.lab.name(), &order.node);
+    let mut labels = node.labels.clone();
+    let mut set = |label: &str, value: &str| drop(labels.insert(label.to_owned(), value.to_owned()));
+    set("containerlab", lab.as_str());
+    set("clab-node-name", name.as_str());
+    set("clab-node-longname", &order.lab.container_name(name));
+    set("clab-node-kind", node.kind.as_str());
+    set("clab-node-type", node.variant.as_deref().unwrap_or_default());
+    set("clab-node-group", node.group.as_deref().unwrap_or_default());
+    set("clab-topo-file", order.lab.source().unwrap_or_default());
+    set(INSTANCE, instance);
+    set(LAB, lab.as_str());
+    set(NODE, name.as_str());
+    set(FINGERPRINT, &order.fingerprint.to_string());
+    if let Some(applied) = Applied::of(order).and_then(|applied| serde_json::to_string(&applied).ok()) {
+        set(APPLIED, &applied);
+    }
+    labels
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn order() -> NodeOrder {
+        let nodes = serde_json::json!({ "r1": { "kind": "linux", "runtime": "docker", "image": "x", "hostname": "r1",
+            "labels": { "team": "net", "netloom.instance": "forged", "clab-node-kind": "forged" } } });
+        let lab = serde_json::from_value(serde_json::json!({ "name": "lab", "nodes": nodes })).unwrap();
+        let (node, fingerprint) = ("r1".parse().unwrap(), "1.2.3".parse().unwrap());
+        NodeOrder { lab: Arc::new(lab), node, fingerprint, rebuild: 7, restarts: 0 }
+    }
+
+    #[test]
+    fn a_mark_reads_back_as_it_was_written_whatever_labels_the_user_has() {
+        let order = order();
+        let labels = labels(&order, &order.lab.nodes()[&order.node], "0123456789ab");
+        assert_eq!((labels["team"].as_str(), labels["clab-node-kind"].as_str()), ("net", "linux"));
+        let mark = Mark::read(&labels, "0123456789ab").unwrap();
+        assert_eq!((mark.lab.as_str(), mark.node.as_str()), ("lab", "r1"));
+        assert_eq!(mark.fingerprint, order.fingerprint);
+        assert_eq!(applied(&mark, mark.applied.as_ref().unwrap()), Applied::of(&order));
+    }
+
+    #[test]
+    fn containers_of_others_carry_no_mark() {
+        let order = order();
+        let labels = labels(&order, &order.lab.nodes()[&order.node], "0123456789ab");
+        assert_eq!(Mark::read(&labels, "another"), None);
+        let theirs = BTreeMap::from([("containerlab".to_owned(), "lab".to_owned())]);
+        assert_eq!(Mark::read(&theirs, "0123456789ab"), None);
+    }
+}

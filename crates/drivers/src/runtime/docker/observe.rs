@@ -1,0 +1,181 @@
+//! From what Docker says of a container to what is known of a node. Pure.
+
+use std::time::SystemTime;
+
+use netloom_docker::Container;
+use netloom_engine::{Applied, NodeFact};
+use netloom_kernel::Identity;
+use netloom_model::RuntimeKind;
+use netloom_plan::{NodeFingerprint, NodeState};
+
+use super::mark::{self, Mark};
+use super::record::Record;
+
+/// What is known of a node's container. All of it was said by Docker or the kernel; what was only ordered is not in it.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub(super) id: String,
+    pub(super) container: String,
+    pub(super) mark: Mark,
+    pub(super) record: Record,
+    pub(super) state: NodeState,
+    /// Docker's own text; with the id it tells one life of the container from another.
+    pub(super) started_at: String,
+    /// Its first process, while it runs.
+    pub(super) process: Option<Identity>,
+    pub(super) network: Network,
+    /// Whether its links have a place to wait in until its first start.
+    pub(super) reserved: bool,
+    /// Who commands in it run as, where, and with what: as its image and its node say.
+    pub(super) user: String,
+    pub(super) directory: String,
+    pub(super) env: Vec<String>,
+    pub(super) note: Option<String>,
+    pub(super) last_output: Option<String>,
+    pub(super) seen: SystemTime,
+}
+
+/// Whose network namespace a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Network {
+    /// One of its own: links end in it.
+    Own,
+    /// That of the host or of another container.
+    Another,
+}
+
+impl Known {
+    /// What an inspection says.
+    pub(super) fn of(container: &Container, mark: Mark, record: Record, seen: SystemTime) -> Self {
+        Self {
+            state: state(container, record.stopped),
+            id: container.id.clone(),
+            container: container.plain_name().to_owned(),
+            started_at: container.state.started_at.clone(),
+            process: None,
+            network: network(&container.host_config.network_mode),
+            reserved: false,
+            user: container.config.user.clone(),
+            directory: container.config.working_dir.clone(),
+            env: container.config.env.clone(),
+            note: note(container),
+            last_output: None,
+            mark,
+            record,
+            seen,
+        }
+    }
+
+    /// The spec that was applied last.
+    pub(super) fn fingerprint(&self) -> &NodeFingerprint {
+        self.record.fingerprint.as_ref().unwrap_or(&self.mark.fingerprint)
+    }
+
+    /// What that was, if this version can read it.
+    pub(super) fn applied(&self) -> Option<Applied> {
+        match &self.record.applied {
+            Some(applied) => mark::applied(&self.mark, applied),
+            None => mark::applied(&self.mark, self.mark.applied.as_ref()?),
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.state == NodeState::Running
+    }
+
+    pub(super) fn fact(&self) -> NodeFact {
+        // Docker writes the year 1 for one that was never started.
+        let has_run = !self.started_at.is_empty() && !self.started_at.starts_with("0001-");
+        NodeFact {
+            lab: self.mark.lab.clone(),
+            node: self.mark.node.clone(),
+            runtime: RuntimeKind::Docker,
+            state: self.state.clone(),
+            pid: self.process.map(|process| process.pid),
+            incarnation: has_run.then(|| format!("{}@{}", short(&self.id), self.started_at)),
+            reserved: self.reserved && self.state == NodeState::Created,
+            fingerprint: self.fingerprint().clone(),
+            container: self.container.clone(),
+            last_output: self.last_output.clone(),
+            note: self.note.clone(),
+            seen: self.seen,
+        }
+    }
+}
+
+/// The twelve digits that people see of an id.
+pub(super) fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// Whose network a mode of Docker gives.
+pub(super) fn network(mode: &str) -> Network {
+    if mode == "host" || mode.starts_with("container:") { Network::Another } else { Network::Own }
+}
+
+fn state(container: &Container, stopped: bool) -> NodeState {
+    let state = &container.state;
+    let code = i32::try_from(state.exit_code).unwrap_or(i32::MAX);
+    match state.status.as_str() {
+        // A start that failed leaves it as it was made.
+        "created" => NodeState::Created,
+        "running" | "paused" => NodeState::Running,
+        "removing" => NodeState::Stopping,
+        "dead" => NodeState::Failed { cause: format!("Docker cannot remove it: {}", state.error) },
+        "exited" if stopped => NodeState::Stopped,
+        // Between two lives.
+        "restarting" | "exited" => NodeState::Exited { code },
+        other => NodeState::Failed { cause: format!("Docker says that it is `{other}`") },
+    }
+}
+
+fn note(container: &Container) -> Option<String> {
+    match container.state.status.as_str() {
+        "paused" => Some("it is paused (docker unpause goes on)".to_owned()),
+        "exited" if container.state.oom_killed => Some("the kernel ended it: its memory was used up".to_owned()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(status: &str, exit_code: i64) -> Container {
+        let json = serde_json::json!({ "Id": "0123456789abcdef", "Name": "/clab-lab-r1",
+            "State": { "Status": status, "ExitCode": exit_code, "StartedAt": "2026-01-01T00:00:00Z" } });
+        serde_json::from_value(json).unwrap()
+    }
+
+    #[test]
+    fn each_status_of_docker_is_a_state_of_a_node() {
+        let of = |status, code, stopped| state(&container(status, code), stopped);
+        assert_eq!(of("created", 0, false), NodeState::Created);
+        assert_eq!(of("running", 0, false), NodeState::Running);
+        assert_eq!(of("paused", 0, false), NodeState::Running);
+        assert_eq!(of("exited", 137, false), NodeState::Exited { code: 137 });
+        assert_eq!(of("exited", 137, true), NodeState::Stopped);
+        assert_eq!(of("restarting", 1, false), NodeState::Exited { code: 1 });
+        assert_eq!(of("removing", 0, false), NodeState::Stopping);
+        assert!(matches!(of("dead", 0, false), NodeState::Failed { .. }));
+        assert!(matches!(of("melted", 0, false), NodeState::Failed { .. }));
+    }
+
+    #[test]
+    fn a_life_is_told_by_container_and_start_and_one_that_never_ran_has_none() {
+        let mark = Mark {
+            lab: "lab".parse().unwrap(),
+            node: "r1".parse().unwrap(),
+            fingerprint: "1.2.3".parse().unwrap(),
+            applied: None,
+        };
+        let seen = SystemTime::UNIX_EPOCH;
+        let known = Known::of(&container("running", 0), mark.clone(), Record::new("0123456789abcdef"), seen);
+        assert_eq!(known.fact().incarnation.as_deref(), Some("0123456789ab@2026-01-01T00:00:00Z"));
+        assert_eq!(known.fact().container, "clab-lab-r1");
+        let mut never = container("created", 0);
+        never.state.started_at = "0001-01-01T00:00:00Z".into();
+        let known = Known::of(&never, mark, Record::new("0123456789abcdef"), seen);
+        assert_eq!(known.fact().incarnation, None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Places for the links of nodes that are made later than their neighbours.
+//!
+//! A namespace is pinned where that of the container will be, and the ends wait in it; the first start takes them over, as
+//! every start does. A file beside says that the node is ours as long as there is no container that could.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use netloom_engine::{Fact, Layout, NodeFact, NodeOrder, Report};
+use netloom_failpoint::point;
+use netloom_kernel::{Netns, unpin};
+use netloom_model::RuntimeKind;
+use netloom_plan::{NodeFingerprint, NodeState};
+use serde::{Deserialize, Serialize};
+
+use super::super::fault::{Fault, plain};
+use super::super::turns::Key;
+use super::{SOURCE, Shared};
+
+/// What there is of a node before it has a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reservation {
+    container: String,
+    fingerprint: NodeFingerprint,
+}
+
+impl Shared {
+    pub(super) async fn reserve_node(
+        self: Arc<Self>,
+        order: NodeOrder,
+        key: Key,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
+        if self.known(&key).is_some() {
+            return Ok(());
+        }
+        let container = order.lab.container_name(&order.node);
+        let reservation = Reservation { container, fingerprint: order.fingerprint };
+        let (of, noted) = (key.clone(), reservation.clone());
+        let made = self.files(deadline, move |layout| make(layout, &of, &noted)).await?;
+        made.map_err(|error| Fault::transient(format!("a place for its links: {}", plain(&error))))?;
+        self.reporter.send(Report::Events(SOURCE, vec![Fact::Node(reservation.fact(&key))]));
+        Ok(())
+    }
+
+    /// The nodes that have a place for their links and nothing else.
+    pub(super) async fn reserved(self: &Arc<Self>, deadline: Instant) -> Result<Vec<NodeFact>, Fault> {
+        let all = self.files(deadline, all).await?;
+        let all = all.map_err(|error| Fault::transient(format!("places for links: {}", plain(&error))))?;
+        let alone = all.into_iter().filter(|(key, _)| self.known(key).is_none());
+        Ok(alone.map(|(key, reservation)| reservation.fact(&key)).collect())
+    }
+}
+
+impl Reservation {
+    fn fact(&self, (lab, node): &Key) -> NodeFact {
+        NodeFact {
+            lab: lab.clone(),
+            node: node.clone(),
+            runtime: RuntimeKind::Docker,
+            state: NodeState::Absent,
+            pid: None,
+            incarnation: None,
+            reserved: true,
+            fingerprint: self.fingerprint.clone(),
+            container: self.container.clone(),
+            last_output: None,
+            note: None,
+            seen: SystemTime::now(),
+        }
+    }
+}
+
+fn make(layout: &Layout, key: &Key, reservation: &Reservation) -> io::Result<()> {
+    let path = path(layout, key);
+    directory(path.parent())?;
+    // The mark first: what is made after it is found by it.
+    fs::write(path, serde_json::to_vec(reservation)?)?;
+    point!("container.reserve.noted");
+    pin(layout, key)
+}
+
+/// Sees to it that the links of a node have a namespace to wait in.
+pub(super) fn pin(layout: &Layout, (lab, node): &Key) -> io::Result<()> {
+    let pin = layout.pin(lab, node);
+    directory(pin.parent())?;
+    if Netns::find(&pin)?.is_none() {
+        // A file without a namespace is what a crash leaves.
+        unpin(&pin)?;
+        Netns::create_pinned(&pin)?;
+    }
+    Ok(())
+}
+
+fn directory(path: Option<&Path>) -> io::Result<()> {
+    path.map_or(Ok(()), |path| fs::DirBuilder::new().recursive(true).mode(0o755).create(path))
+}
+
+/// There is a container now, or nothing any more.
+pub(super) fn release(layout: &Layout, key: &Key) -> io::Result<()> {
+    let path = path(layout, key);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    }
+    // Not empty: there are others.
+    let _ = path.parent().map(fs::remove_dir);
+    Ok(())
+}
+
+/// Whether there is a namespace for the links of a node.
+pub(super) fn is_there(layout: &Layout, (lab, node): &Key) -> bool {
+    Netns::find(layout.pin(lab, node)).is_ok_and(|netns| netns.is_some())
+}
+
+fn all(layout: &Layout) -> io::Result<Vec<(Key, Reservation)>> {
+    let mut all = Vec::new();
+    for lab in super::super::names_in(&layout.run().join("reserved"))? {
+        let Ok(lab) = lab.parse::<netloom_model::LabName>() else { continue };
+        for node in super::super::names_in(&layout.run().join("reserved").join(lab.as_str()))? {
+            let Ok(node) = node.parse::<netloom_model::NodeName>() else { continue };
+            let key = (lab.clone(), node);
+            let read = fs::read(path(layout, &key)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            all.extend(read.map(|reservation| (key, reservation)));
+        }
+    }
+    Ok(all)
+}
+
+fn path(layout: &Layout, (lab, node): &Key) -> PathBuf {
+    layout.run().join("reserved").join(lab.as_str()).join(node.as_str())
+}

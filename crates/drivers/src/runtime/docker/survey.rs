@@ -1,0 +1,115 @@
+//! What stands in the way of nodes on this host, seen before anything is touched.
+//!
+//! All nodes of a lab are asked about one after the other; Docker is asked once for all of them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use netloom_docker::Filters;
+use netloom_engine::NodeOrder;
+use netloom_model::{NetworkMode, Node};
+
+use super::super::fault::plain;
+use super::mark::Mark;
+use super::observe::short;
+use super::{PATIENCE, Shared, compose, refused};
+
+/// How long an answer of Docker is good for: as long as the nodes of one lab take.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What is in the way, and what to do about it.
+pub(super) type Obstacle = (String, Option<String>);
+
+/// The containers of this host by name, of whomever.
+#[derive(Debug)]
+pub(super) struct Survey {
+    taken: Instant,
+    containers: BTreeMap<String, There>,
+}
+
+/// A container that has a name.
+#[derive(Debug, Clone)]
+struct There {
+    id: String,
+    image: String,
+    mark: Option<Mark>,
+}
+
+impl Shared {
+    pub(super) async fn check_node(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
+        let node = compose::node(order).map_err(|why| (why, None))?;
+        let ground = compose::Ground { layout: &self.layout, privileges: &super::Privileges::Whole };
+        compose::container(ground, order).map_err(|why| (why, None))?;
+        self.check_files(node.clone()).await?;
+        self.check_name(order).await?;
+        self.check_namespace(order, node).await
+    }
+
+    async fn check_files(self: &Arc<Self>, node: Node) -> Result<(), Obstacle> {
+        let look = self.files(Instant::now() + PATIENCE, move |_| {
+            let mut failed = compose::sources(&node)
+                .into_iter()
+                .filter_map(|source| Some((source.to_owned(), fs::metadata(source).err()?)));
+            failed.next()
+        });
+        match look.await {
+            Ok(Some((source, error))) => {
+                let why = format!("bind source {source} cannot be used: {}", plain(&error));
+                Err((why, Some("make it, or remove the bind".into())))
+            }
+            Ok(None) => Ok(()),
+            Err(fault) => Err((fault.to_string(), None)),
+        }
+    }
+
+    async fn check_name(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
+        let name = order.lab.container_name(&order.node);
+        match self.container_named(&name).await? {
+            Some(There { mark: Some(mark), .. }) if mark.lab == *order.lab.name() && mark.node == order.node => Ok(()),
+            Some(there) => {
+                let of = there.mark.map_or_else(
+                    || "is not ours".to_owned(),
+                    |mark| format!("is node {} of lab {}", mark.node, mark.lab),
+                );
+                let why = format!(
+                    "the name `{name}` is taken by a container that {of} ({}, image {})",
+                    short(&there.id),
+                    there.image
+                );
+                Err((why, Some("remove or rename it, or set another `prefix` in the topology".into())))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The namespace that a node shares has to be there, if it is not one of the lab.
+    async fn check_namespace(self: &Arc<Self>, order: &NodeOrder, node: &Node) -> Result<(), Obstacle> {
+        let NetworkMode::Container(word) = &node.network_mode else { return Ok(()) };
+        let container = compose::container_of(&order.lab, word);
+        if container != *word || self.container_named(word).await?.is_some() {
+            return Ok(());
+        }
+        let why = format!("`network-mode: container:{word}`: there is neither a node nor a container of that name");
+        Err((why, Some("write the name of a node of this lab, or start that container first".into())))
+    }
+
+    async fn container_named(self: &Arc<Self>, name: &str) -> Result<Option<There>, Obstacle> {
+        let mut survey = self.survey.lock().await;
+        if let Some(known) = survey.as_ref().filter(|survey| survey.taken.elapsed() < FRESH) {
+            return Ok(known.containers.get(name).cloned());
+        }
+        let listed = self.docker.list_containers(&Filters::new(), Instant::now() + PATIENCE).await;
+        let listed = listed.map_err(|error| (refused(error).to_string(), None))?;
+        let containers = listed.into_iter().filter_map(|container| {
+            let mark = Mark::read(&container.labels, self.layout.instance());
+            let name = container.plain_name()?.to_owned();
+            Some((name, There { id: container.id, image: container.image, mark }))
+        });
+        let fresh = Survey { taken: Instant::now(), containers: containers.collect() };
+        let found = fresh.containers.get(name).cloned();
+        *survey = Some(fresh);
+        Ok(found)
+    }
+}
