@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, Link, NodeName};
+use netloom_model::{Endpoint, Link, NodeName, Stage};
 
 use crate::fingerprint::LinkFingerprint;
 use crate::names::{names, names_hash};
@@ -50,6 +50,19 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let there = observed.nodes.get_mut(node).expect("a node is there before it executes");
             assert_eq!(there.execs_done, *index, "exec commands run in order");
             there.execs_done += 1;
+        }
+        Action::Await { node, stage, .. } => {
+            // That it comes true is not the plan's doing.
+            if let Some(there) = observed.nodes.get_mut(node)
+                && matches!(stage, Stage::Healthy | Stage::Exit)
+            {
+                there.passed.insert(*stage);
+            }
+        }
+        Action::Enter { node, stage } => {
+            let there = observed.nodes.get_mut(node).expect("a node is there before it enters a stage");
+            assert_eq!(there.state, NodeState::Running, "node {node} enters stages while it runs");
+            there.entered = there.entered.max(Some(*stage));
         }
         Action::UpdateNode { node, .. } => {
             let fingerprint = fingerprint_of(node);

@@ -10,6 +10,7 @@
 //! give equal plans; no step names an object that is neither desired nor marked as ours.
 
 mod apply;
+mod commands;
 mod fingerprint;
 mod left_out;
 mod limits;
@@ -21,6 +22,7 @@ mod state;
 mod step;
 
 pub use apply::apply;
+pub use commands::{Command, Moment, commands};
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable};
 pub use left_out::{LeftOut, Omission};
 pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, shortages};

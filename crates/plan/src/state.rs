@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, Lab, Link, LinkId, NamespaceComes, Node, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, InterfaceName, Lab, Link, LinkId, NamespaceComes, Node, NodeName, RuntimeKind, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
@@ -216,18 +216,23 @@ pub struct ObservedNode {
     pub state: NodeState,
     /// The spec that was applied.
     pub fingerprint: NodeFingerprint,
-    /// How many of its `exec` commands were run in this incarnation.
+    /// How many of its commands ([`crate::commands`]) were run in this incarnation.
     pub execs_done: usize,
     /// Whether it has a namespace in which its links wait for its first start ([`crate::Action::ReserveNode`]). With the
     /// state `Absent` that is all there is of it.
     pub reserved: bool,
+    /// The last of the stages at which it waits that it has entered since it was made.
+    pub entered: Option<Stage>,
+    /// Those of the stages `healthy` and `exit` that it was seen to leave since it was made.
+    pub passed: BTreeSet<Stage>,
 }
 
 impl ObservedNode {
     /// A node of which no more is there than this.
     pub fn new(runtime: RuntimeKind, state: NodeState) -> Self {
         let fingerprint = NodeFingerprint::default();
-        Self { runtime, state, fingerprint, execs_done: 0, reserved: false }
+        let (entered, passed) = (None, BTreeSet::new());
+        Self { runtime, state, fingerprint, execs_done: 0, reserved: false, entered, passed }
     }
 
     /// Whether it carries our mark and is not made yet.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
+use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::left_out::Omission;
@@ -45,16 +45,32 @@ pub enum Action {
         /// What it runs on.
         runtime: RuntimeKind,
     },
-    /// Run one of a node's `exec` commands, once.
+    /// Run one of a node's commands, once.
     Exec {
         /// The node.
         node: NodeName,
         /// What it runs on.
         runtime: RuntimeKind,
-        /// Its place in the node's list, from 0.
+        /// Its place among the node's commands ([`crate::commands`]), from 0.
         index: usize,
         /// The words of the command.
         argv: Vec<String>,
+    },
+    /// Wait until the world says that a node has left a stage: nothing that the plan does leads it through.
+    Await {
+        /// Who waits.
+        waiter: NodeName,
+        /// The node that is waited for.
+        node: NodeName,
+        /// The stage that it has to leave.
+        stage: Stage,
+    },
+    /// Note that a node enters a stage, since all that it waited for is over: it does not wait for it again.
+    Enter {
+        /// The node.
+        node: NodeName,
+        /// The stage.
+        stage: Stage,
     },
     /// Change a running node (limits, labels) without disturbing it.
     UpdateNode {
@@ -111,6 +127,8 @@ pub enum Owner {
     Host,
     /// The links.
     Fabric,
+    /// Nobody: nothing is done but to look and to note.
+    Engine,
     /// A runtime's nodes.
     Runtime(RuntimeKind),
 }
@@ -127,6 +145,7 @@ impl Action {
             | Self::UpdateNode { runtime, .. }
             | Self::StopNode { runtime, .. }
             | Self::DeleteNode { runtime, .. } => Owner::Runtime(*runtime),
+            Self::Await { .. } | Self::Enter { .. } => Owner::Engine,
             Self::CreateLink { .. } | Self::UpdateLink { .. } | Self::SetLink { .. } | Self::DeleteLink { .. } => {
                 Owner::Fabric
             }
@@ -143,6 +162,8 @@ impl Action {
             Self::CreateNode { node, .. } => format!("node/{node}/create"),
             Self::StartNode { node, .. } => format!("node/{node}/start"),
             Self::Exec { node, index, .. } => format!("node/{node}/exec/{index}"),
+            Self::Await { waiter, node, stage } => format!("node/{waiter}/await/{node}/{}", stage.as_str()),
+            Self::Enter { node, stage } => format!("node/{node}/enter/{}", stage.as_str()),
             Self::UpdateNode { node, .. } => format!("node/{node}/update"),
             Self::StopNode { node, .. } => format!("node/{node}/stop"),
             Self::DeleteNode { node, .. } => format!("node/{node}/delete"),
@@ -154,13 +175,15 @@ impl Action {
         })
     }
 
-    /// The node that the step acts on, if it acts on one.
+    /// The node that the step acts on, or that waits, if there is one.
     pub fn node(&self) -> Option<&NodeName> {
         match self {
             Self::ReserveNode { node, .. }
             | Self::CreateNode { node, .. }
             | Self::StartNode { node, .. }
             | Self::Exec { node, .. }
+            | Self::Await { waiter: node, .. }
+            | Self::Enter { node, .. }
             | Self::UpdateNode { node, .. }
             | Self::StopNode { node, .. }
             | Self::DeleteNode { node, .. } => Some(node),
@@ -179,6 +202,17 @@ impl fmt::Display for Action {
             Self::CreateNode { node, .. } => write!(f, "create node {node}"),
             Self::StartNode { node, .. } => write!(f, "start node {node}"),
             Self::Exec { node, argv, .. } => write!(f, "exec on {node}: {}", argv.join(" ")),
+            Self::Await { waiter, node, stage } => {
+                let is = match stage {
+                    Stage::Create => "runs",
+                    Stage::CreateLinks => "has its links",
+                    Stage::Configure => "is configured",
+                    Stage::Healthy => "is healthy",
+                    Stage::Exit => "has ended",
+                };
+                write!(f, "wait on {waiter} until {node} {is}")
+            }
+            Self::Enter { node, stage } => write!(f, "enter stage {} on {node}", stage.as_str()),
             Self::UpdateNode { node, .. } => write!(f, "update node {node}"),
             Self::StopNode { node, .. } => write!(f, "stop node {node}"),
             Self::DeleteNode { node, .. } => write!(f, "delete node {node}"),

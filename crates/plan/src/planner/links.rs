@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, InterfaceName, Link, LinkId, NamespaceComes, NodeName};
+use netloom_model::{Endpoint, InterfaceName, Link, LinkId, NamespaceComes, NodeName, Stage};
 
 use super::{Fate, Place, Planner, Power, Readiness, place};
 use crate::state::{AdminState, ObservedNode, Side};
@@ -27,8 +27,20 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// When one link can end in a node. Where the node comes later than its neighbour, the end waits in its place.
+    fn readiness_for(&self, link: &LinkId, name: &'a NodeName) -> Readiness {
+        if self.turn_of(link) == Some(name) || !self.waits_to_be_made(name) {
+            return self.readiness(name);
+        }
+        let runtime = self.lab.and_then(|lab| lab.nodes().get(name)).and_then(|node| node.runtime);
+        let reserve = runtime
+            .filter(|_| self.is_reserved(name))
+            .map(|runtime| Action::ReserveNode { node: name.clone(), runtime });
+        reserve.map_or(Readiness::Now, |reserve| Readiness::After(reserve.id()))
+    }
+
     /// Whether links can end in what is there of a node and stays.
-    fn has_place(&self, name: &NodeName) -> bool {
+    pub(super) fn has_place(&self, name: &NodeName) -> bool {
         let stays = matches!(self.fate(name), Fate::Keep | Fate::Complete);
         stays && self.observed.nodes.get(name).is_some_and(ObservedNode::takes_links)
     }
@@ -77,7 +89,7 @@ impl<'a> Planner<'a> {
         let mut last = None;
         if self.made.contains(id) {
             let reason = if there.is_some() { "its ends changed" } else { "not there" };
-            let after = self.before_link(link);
+            let after = self.before_link(id, link);
             last = Some(self.add(Action::CreateLink { link: id.clone() }, reason, after));
             down = BTreeSet::new();
         } else if let Some(there) = there
@@ -125,12 +137,13 @@ impl<'a> Planner<'a> {
 
     /// What must have happened before a link can be made: its nodes can take it, whatever had one of its
     /// interfaces is gone, its bridges exist.
-    fn before_link(&self, link: &'a Link) -> Vec<StepId> {
-        let mut after = Vec::new();
+    fn before_link(&self, id: &LinkId, link: &'a Link) -> Vec<StepId> {
+        let turn = self.turn_of(id).map(|node| Action::Enter { node: node.clone(), stage: Stage::CreateLinks }.id());
+        let mut after: Vec<StepId> = turn.into_iter().collect();
         for end in link.ends() {
             match &end.at {
                 Endpoint::Node(node) => {
-                    if let Readiness::After(step) = self.readiness(node) {
+                    if let Readiness::After(step) = self.readiness_for(id, node) {
                         after.push(step);
                     }
                 }

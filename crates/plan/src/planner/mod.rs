@@ -2,16 +2,18 @@
 //!
 //! Order of a deploy: bridges and names, then nodes, then the links between them, then what runs in the
 //! nodes (so that it sees its interfaces), then `exec`. Nodes whose namespace comes with their start take their links
-//! after that. A removal goes the other way.
+//! after that. Nodes that wait for others come in between (`stages`). A removal goes the other way.
 
 mod links;
 mod nodes;
 mod order;
+mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeName, RuntimeKind};
 
+use self::stages::Waits;
 use crate::fingerprint::Effect;
 use crate::left_out::LeftOut;
 use crate::state::{Desired, Observed, ObservedNode, Side};
@@ -83,6 +85,8 @@ struct Planner<'a> {
     removed_from: BTreeMap<Place<'a>, Vec<LinkId>>,
     /// Whether the names file is to be written; found out once, since it takes as long as the lab is large.
     names_change: bool,
+    /// Who waits for whom.
+    waits: Waits<'a>,
     /// What of the lab cannot be made.
     left_out: LeftOut,
     steps: BTreeMap<StepId, Step>,
@@ -133,11 +137,14 @@ impl<'a> Planner<'a> {
             kept_on: BTreeMap::new(),
             removed_from: BTreeMap::new(),
             names_change: names_wanted.is_some() && names_wanted != observed.names,
+            waits: Waits::default(),
             left_out,
             steps: BTreeMap::new(),
         };
         planner.decide();
         planner.index_links();
+        planner.find_waits();
+        planner.find_turns();
         planner
     }
 

@@ -1,8 +1,9 @@
 //! The steps of nodes: made, started, stopped, updated, removed, and what is run in them once.
 
-use netloom_model::{Endpoint, NamespaceComes, Node, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, NamespaceComes, Node, NodeName, RuntimeKind, Stage};
 
 use super::{Fate, Kept, Place, Planner, Power};
+use crate::commands::commands;
 use crate::fingerprint::{Effect, NodeFingerprint};
 use crate::state::{AdminState, NodeState, ObservedNode};
 use crate::step::{Action, StepId};
@@ -40,7 +41,15 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn new_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, after: Vec<StepId>) {
+    fn new_node(&mut self, name: &'a NodeName, node: &'a Node, runtime: RuntimeKind, reason: &str, after: Vec<StepId>) {
+        let mut after = after;
+        if self.is_reserved(name) {
+            let action = Action::ReserveNode { node: name.clone(), runtime };
+            after = vec![self.add(action, "its neighbours come before it", after)];
+        }
+        if runtime.namespace_comes() == NamespaceComes::WithStart {
+            after.extend(self.gate(name, Stage::Create));
+        }
         let create = self.add(Action::CreateNode { node: name.clone(), runtime }, reason, after);
         if self.desired.stopped.contains(name) {
             return;
@@ -52,7 +61,7 @@ impl<'a> Planner<'a> {
         self.start(name, node, runtime, reason, vec![create]);
     }
 
-    fn kept_node(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, kept: Kept<'a>) {
+    fn kept_node(&mut self, name: &'a NodeName, node: &'a Node, runtime: RuntimeKind, kept: Kept<'a>) {
         let Kept { there, change, start } = kept;
         if let Some(reason) = start {
             let mut after = Vec::new();
@@ -82,6 +91,7 @@ impl<'a> Planner<'a> {
                 self.add(Action::StopNode { node: name.clone(), runtime }, "stopped by a person", Vec::new());
             }
         } else if there.state == NodeState::Running {
+            self.enters(name, node, runtime);
             self.execs(name, node, runtime, there.execs_done, None);
         }
     }
@@ -142,19 +152,29 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn start(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, reason: &str, mut after: Vec<StepId>) {
+    fn start(
+        &mut self,
+        name: &'a NodeName,
+        node: &'a Node,
+        runtime: RuntimeKind,
+        reason: &str,
+        mut after: Vec<StepId>,
+    ) {
         if runtime.namespace_comes() == NamespaceComes::WithCreate {
-            // Its interfaces exist before its command runs.
-            after.extend(self.made_links_of(name));
+            // Its interfaces exist before its command runs, but for those whose turn comes after that.
+            let links = self.made_on.get(name).into_iter().flatten().filter(|link| self.turn_of(link).is_none());
+            after.extend(links.map(|link| Action::CreateLink { link: link.clone() }.id()));
+            after.extend(self.gate(name, Stage::Create));
         }
         if self.names_change {
             after.push(Action::WriteNames.id());
         }
         let start = self.add(Action::StartNode { node: name.clone(), runtime }, reason, after);
+        self.enters(name, node, runtime);
         self.execs(name, node, runtime, 0, Some(start));
     }
 
-    fn made_links_of(&self, name: &NodeName) -> impl Iterator<Item = StepId> {
+    pub(super) fn made_links_of(&self, name: &NodeName) -> impl Iterator<Item = StepId> {
         self.made_on.get(name).into_iter().flatten().map(|link| Action::CreateLink { link: link.clone() }.id())
     }
 
@@ -168,9 +188,9 @@ impl<'a> Planner<'a> {
 
     fn execs(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, done: usize, start: Option<StepId>) {
         let mut after: Vec<StepId> = start.into_iter().collect();
-        after.extend(self.made_links_of(name));
-        for (index, argv) in node.exec.iter().enumerate().skip(done) {
-            let action = Action::Exec { node: name.clone(), runtime, index, argv: argv.clone() };
+        for (index, command) in commands(node).iter().enumerate().skip(done) {
+            after.extend(self.before_command(name, node, command));
+            let action = Action::Exec { node: name.clone(), runtime, index, argv: command.argv.to_vec() };
             after = vec![self.add(action, "once for each start of the node", after)];
         }
     }

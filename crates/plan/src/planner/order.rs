@@ -47,6 +47,6 @@ fn rank(action: &Action) -> u8 {
         Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
         Action::SetLink { .. } => 7,
         Action::StartNode { .. } => 8,
-        Action::Exec { .. } => 9,
+        Action::Exec { .. } | Action::Await { .. } | Action::Enter { .. } => 9,
     }
 }

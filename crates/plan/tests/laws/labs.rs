@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, Interface, Kind, Lab, LabParts, Link, LinkId, Mtu, Node, NodeName, RuntimeKind, Shape, derived_mac,
+    End, Endpoint, ExecPhase, ExecTarget, Interface, Kind, Lab, LabParts, Link, LinkId, Mtu, Node, NodeName,
+    RuntimeKind, Shape, Stage, StageExec, Stages, WaitFor, derived_mac,
 };
 use netloom_plan::{Desired, Side};
 use proptest::prelude::*;
@@ -25,6 +26,10 @@ pub(crate) struct NodeSlot {
     cpu: u8,
     stopped: bool,
     restarts: u64,
+    /// At which stage it waits for which node's stage.
+    waits: Vec<(usize, usize, usize)>,
+    /// Commands of stages.
+    staged: Vec<(usize, bool)>,
 }
 
 /// One entry of the pool of links.
@@ -49,9 +54,13 @@ pub(crate) struct Want {
 
 fn node_slot() -> impl Strategy<Value = NodeSlot> {
     let fields = (0..9_u8, 0..3_u8, 0..2_u8, 0..2_u8, 0..3_usize, 0..2_u8);
-    (fields, prop::bool::weighted(0.25), 0..2_u64).prop_map(|(fields, stopped, restarts)| {
+    let waits = prop::collection::vec((0..5_usize, 0..NODES.len(), 0..5_usize), 0..3);
+    let staged = prop::collection::vec((0..5_usize, any::<bool>()), 0..2);
+    // Most labs have no stages.
+    let stages = prop_oneof![Just((Vec::new(), Vec::new())), (waits, staged)];
+    (fields, prop::bool::weighted(0.25), 0..2_u64, stages).prop_map(|(fields, stopped, restarts, (waits, staged))| {
         let (kind, runtime, image, cmd, execs, cpu) = fields;
-        NodeSlot { kind, runtime, image, cmd, execs, cpu, stopped, restarts }
+        NodeSlot { kind, runtime, image, cmd, execs, cpu, stopped, restarts, waits, staged }
     })
 }
 
@@ -93,12 +102,19 @@ fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
         _ => return None,
     };
     let runs = kind == Kind::linux();
+    let mut stages = Stages::new();
+    for (stage, leaves) in slot.staged.iter().filter(|_| runs) {
+        let phase = if *leaves { ExecPhase::OnExit } else { ExecPhase::OnEnter };
+        let exec = StageExec { command: vec!["staged".to_owned()], target: ExecTarget::Container, phase };
+        stages.entry(Stage::ALL[*stage]).or_default().exec.push(exec);
+    }
     Some(Node {
         runtime: runs.then_some(if slot.runtime == 0 { RuntimeKind::Docker } else { RuntimeKind::Namespace }),
         image: (slot.image == 1).then(|| "image".to_owned()),
         cmd: if slot.cmd == 1 { vec!["daemon".to_owned()] } else { Vec::new() },
         exec: (0..if runs { slot.execs } else { 0 }).map(|n| vec!["run".to_owned(), n.to_string()]).collect(),
         cpu_millis: (slot.cpu == 1).then_some(500),
+        stages,
         ..Node::new(kind, name)
     })
 }
@@ -120,6 +136,9 @@ impl Want {
             .filter_map(|(name, slot)| Some((name.parse().unwrap(), node(slot, name)?)))
             .collect();
         let mut parts = LabParts { nodes, ..LabParts::new("lab".parse().unwrap()) };
+        for (name, slot) in NODES.iter().zip(&self.nodes) {
+            Self::add_waits(&mut parts, &name.parse().unwrap(), slot);
+        }
         for slot in self.links.iter().filter(|slot| slot.there) {
             let Some(link) = link(&parts, slot) else { continue };
             parts.links.push(link);
@@ -128,6 +147,19 @@ impl Want {
             }
         }
         Lab::new(parts).unwrap()
+    }
+
+    /// Those that can come true.
+    fn add_waits(parts: &mut LabParts, name: &NodeName, slot: &NodeSlot) {
+        for (stage, other, of) in &slot.waits {
+            let before = parts.clone();
+            let Some(node) = parts.nodes.get_mut(name).filter(|node| node.runtime.is_some()) else { return };
+            let wait = WaitFor { node: NODES[*other].parse().unwrap(), stage: Stage::ALL[*of] };
+            node.stages.entry(Stage::ALL[*stage]).or_default().wait_for.push(wait);
+            if Lab::new(parts.clone()).is_err() {
+                *parts = before;
+            }
+        }
     }
 
     /// The ends that are switched off. Also one of a link that is long gone.

@@ -99,6 +99,17 @@ proptest! {
     }
 
     #[test]
+    fn nobody_enters_a_stage_before_what_it_waits_for(first in want(), seed in any::<u64>()) {
+        let mut wanted = Wanted::of(&first);
+        wanted.stopped.clear();
+        let mut world = World::default();
+        for step in other_order(&world.plan(&wanted), seed) {
+            world.check_waits(&step.action, wanted.lab.as_ref().unwrap());
+            world.step(&step.action, &wanted);
+        }
+    }
+
+    #[test]
     fn fingerprints_that_are_kept_over_an_edit_are_those_of_the_edited_lab((first, second) in edited()) {
         let (first, second) = (Wanted::of(&first), Wanted::of(&second));
         let prints = Prints::of(printed(&first)).then(printed(&first), printed(&second));

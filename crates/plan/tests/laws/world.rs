@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, LinkId, NamespaceComes, NodeName, RuntimeKind};
+use netloom_model::{Endpoint, Lab, Link, LinkId, NamespaceComes, NodeName, RuntimeKind, Stage};
 use netloom_plan::{
     Action, LeftOut, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode,
-    Plan, Side, Step, StepId, apply, names, names_hash, plan,
+    Plan, Side, Step, StepId, apply, commands, names, names_hash, plan,
 };
 
 use super::labs::Wanted;
@@ -59,6 +59,11 @@ impl World {
     /// takes only when it is started for the first time.
     pub(crate) fn seen_beside_last_lives(&self, wanted: &Wanted) -> Observed {
         let mut seen = self.seen.clone();
+        for there in seen.nodes.values_mut() {
+            // How it came to be as it is.
+            there.entered = None;
+            there.passed.clear();
+        }
         let desired = wanted.desired();
         for (link, there) in ideal(wanted).links {
             let later = |node: &NodeName| {
@@ -77,6 +82,7 @@ impl World {
             };
             there.state = NodeState::Stopped;
             there.execs_done = 0;
+            there.reserved = false;
             // Its next start takes over whatever has changed.
             there.fingerprint = desired.fingerprint(name, node);
         }
@@ -87,6 +93,38 @@ impl World {
     pub(crate) fn lose_link(&mut self, link: &LinkId) {
         self.seen.links.remove(link);
         self.interfaces.retain(|_, of| of != link);
+    }
+}
+
+impl World {
+    /// Panics when a step lets a node into a stage before what it waits for is over. Nobody is stopped.
+    pub(crate) fn check_waits(&self, action: &Action, lab: &Lab) {
+        let (name, stage) = match action {
+            Action::CreateNode { node, runtime: RuntimeKind::Docker }
+            | Action::StartNode { node, runtime: RuntimeKind::Namespace } => (node, Stage::Create),
+            Action::Enter { node, stage } => (node, *stage),
+            _ => return,
+        };
+        for wait in lab.nodes()[name].stages.get(&stage).into_iter().flat_map(|rule| &rule.wait_for) {
+            assert!(self.has_left(&wait.node, wait.stage, lab), "{action} before {} left {:?}", wait.node, wait.stage);
+        }
+    }
+
+    fn has_left(&self, name: &NodeName, stage: Stage, lab: &Lab) -> bool {
+        let node = &lab.nodes()[name];
+        if node.runtime.is_none() {
+            return true;
+        }
+        let Some(there) = self.seen.nodes.get(name) else { return false };
+        let left_out = LeftOut::of(lab);
+        let ours = |link: &&Link| link.ends().any(|end| end.at.node() == Some(name));
+        let mut links = left_out.made(lab).filter(ours);
+        let commands = commands(node);
+        let until = commands.iter().filter(|command| command.stage <= stage.min(Stage::Configure)).count();
+        there.state == NodeState::Running
+            && (stage < Stage::CreateLinks || links.all(|link| self.seen.links.contains_key(&link.id())))
+            && there.execs_done >= until
+            && (stage <= Stage::Configure || there.passed.contains(&stage))
     }
 }
 
@@ -129,7 +167,7 @@ fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<NodeName, ObservedNode> {
         let fingerprint = NodeFingerprint::of(node, wanted.rebuild, wanted.restarts[name]);
         let (runtime, stopped) = (node.runtime?, wanted.stopped.contains(name));
         let state = if stopped { NodeState::Stopped } else { NodeState::Running };
-        let execs_done = if stopped { 0 } else { node.exec.len() };
+        let execs_done = if stopped { 0 } else { commands(node).len() };
         let there = ObservedNode { fingerprint, execs_done, ..ObservedNode::new(runtime, state) };
         Some((name.clone(), there))
     });
