@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName};
+use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName, Stage};
 use netloom_plan::{Desired, Live, NodeFingerprint, Printed, Side};
 use serde::{Deserialize, Serialize};
 
@@ -131,13 +131,41 @@ impl Wish {
     }
 }
 
-/// What was done once for a node: how many `exec` commands, in which life of it.
+/// What was done once for a node: how many of its commands in which life of it, and how far it has come.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The life.
     pub incarnation: String,
-    /// How many of the node's `exec` commands were run.
+    /// How many of the node's commands ([`netloom_plan::commands`]) were run.
     pub execs: usize,
+    /// How many there were; older versions noted nothing. When all of them were run, those that are added later are not: they
+    /// are for the next life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<usize>,
+    /// The last of the stages at which it waits that it has entered since it was made, in whichever life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entered: Option<Stage>,
+}
+
+impl Done {
+    /// Nothing was done yet in this life.
+    pub(crate) fn nothing(incarnation: String) -> Self {
+        Self { incarnation, execs: 0, of: None, entered: None }
+    }
+
+    /// How many of the commands count as run in a life of the node, of so many that it has now.
+    pub(crate) fn execs_in(&self, incarnation: Option<&String>, now: usize) -> usize {
+        match self.of {
+            _ if Some(&self.incarnation) != incarnation => 0,
+            Some(of) if self.execs >= of => now.max(self.execs),
+            _ => self.execs,
+        }
+    }
+
+    /// As it is when a life goes on: what was run in another one does not count.
+    pub(crate) fn in_life(self, incarnation: String) -> Self {
+        if self.incarnation == incarnation { self } else { Self { incarnation, execs: 0, of: None, ..self } }
+    }
 }
 
 /// The wishes of all labs, read without waiting; each lab's actor is the only writer of its wish.

@@ -18,8 +18,8 @@ use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, Kept, QUEUE, check_drivers, check_host, next_edit,
-    next_wish, observe, panicked, within,
+    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, Kept, Once, QUEUE, check_drivers, check_host,
+    next_edit, next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
@@ -312,7 +312,8 @@ impl Engine {
         self.ask_drivers(there.clone(), wish.clone()).await?;
         let snapshot = self.shared.inventory.snapshot();
         let done = self.shared.done.of(name);
-        let observed = observe(name, Some(&wish.lab), there.as_deref(), &done, &snapshot);
+        let once = Once { done: &done, passed: &BTreeMap::new() };
+        let observed = observe(name, Some(&wish.lab), there.as_deref(), once, &snapshot);
         let due = BTreeSet::new();
         let mut plan = plan(name, &wish.desired(&due), &observed);
         plan.name_live_edits(&there.map(|there| there.live.clone()).unwrap_or_default());

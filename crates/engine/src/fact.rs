@@ -76,6 +76,29 @@ pub enum Report {
     Lost(Source),
 }
 
+/// What the health check of a node says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// It has not passed yet, and failures do not count yet.
+    Starting,
+    /// It passes.
+    Healthy,
+    /// It failed as often as it may.
+    Unhealthy,
+}
+
+impl Health {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
 /// A node as its runtime sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NodeFact {
@@ -91,6 +114,9 @@ pub struct NodeFact {
     pub pid: Option<u32>,
     /// Which life of the node this is: runtime id and start time. What was done once is recorded per incarnation.
     pub incarnation: Option<String>,
+    /// What its health check says, while it runs and has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// Whether it has a namespace in which its links wait for its first start ([`crate::Runtime::reserve`]). With the
     /// state `Absent` that is all there is of it.
     #[serde(default)]

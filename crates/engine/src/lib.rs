@@ -47,7 +47,7 @@ pub use driver::{
 };
 pub use engine::{Config, Engine, Parts};
 pub use event::{Event, Events, What};
-pub use fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+pub use fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
 pub use lab::{DeployRequest, EditRequest, Rebuild};
 pub use layout::Layout;

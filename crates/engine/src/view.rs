@@ -8,7 +8,7 @@ use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Phase, Wish};
-use crate::fact::{NodeFact, Place, PortFact, PortMark, Source};
+use crate::fact::{Health, NodeFact, Place, PortFact, PortMark, Source};
 use crate::inventory::{SeenLink, Snapshot};
 
 /// What a deploy would do, and what the host would be short of.
@@ -64,7 +64,11 @@ pub struct NodeView {
     pub container: String,
     /// Its state.
     pub state: NodeState,
-    /// Running, with all its links up but those that a person cut and those to nodes that a person stopped.
+    /// What its health check says, while it runs and has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Running, with all its links up but those that a person cut and those to nodes that a person stopped, and healthy if it
+    /// has a health check.
     pub ready: bool,
     /// Whether a person stopped it; nothing but a person starts it again.
     #[serde(default)]
@@ -161,7 +165,8 @@ impl LabView {
                     // It has never run, and does not have to.
                     view.state = NodeState::Stopped;
                 }
-                view.ready = view.state == NodeState::Running && !dark.contains(node.as_str());
+                let healthy = view.health.is_none_or(|health| health == Health::Healthy);
+                view.ready = view.state == NodeState::Running && healthy && !dark.contains(node.as_str());
                 nodes.push(view);
             }
         }
@@ -244,6 +249,7 @@ fn node_view(name: &NodeName, kind: Kind, container: String, fact: Option<&NodeF
         runtime: fact.map(|fact| fact.runtime),
         container,
         state: fact.map_or(NodeState::Absent, |fact| fact.state.clone()),
+        health: fact.and_then(|fact| fact.health),
         ready: false,
         stopped: false,
         pid: fact.and_then(|fact| fact.pid),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use netloom_failpoint::point;
-use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy};
+use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy, Stage};
 use netloom_plan::{Action, Desired, Live, NodeState, Observed, Plan, Prints, Step, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -19,9 +19,10 @@ use super::command::Command;
 use super::edit::Scope;
 use super::execute::{Execution, Summary};
 use super::finish::Closed;
-use super::observe::observe;
+use super::observe::{Once, observe};
 use super::restart::Restarts;
 use super::step::StepContext;
+use super::wait;
 use crate::bulkhead::Bulkhead;
 use crate::desired::{Phase, Wish};
 use crate::driver::StoreError;
@@ -112,6 +113,8 @@ pub(crate) struct Actor {
     /// What the last plan was made from, to skip snapshots that change nothing here.
     pub(super) planned: Option<(u64, u64)>,
     pub(super) states: BTreeMap<NodeName, NodeState>,
+    /// The stages that its nodes were seen to leave, since they were made or the agent started.
+    passed: BTreeMap<NodeName, BTreeSet<Stage>>,
     /// A wish that the store has not confirmed yet; no other command is taken meanwhile.
     pub(super) pending: Option<Pending>,
     /// The last of a lab that is gone: what is forgotten about it. Answers with what went wrong.
@@ -143,6 +146,7 @@ impl Actor {
             settling: None,
             planned: None,
             states: BTreeMap::new(),
+            passed: BTreeMap::new(),
             pending: None,
             closing: None,
             served,
@@ -362,7 +366,11 @@ impl Actor {
         let now = Instant::now();
         for active in self.active.extract_if(.., |active| active.deadline <= now) {
             let text = "its deadline passed; the wish stays and is worked on: `netloom inspect` shows how far it is";
-            active.operation.end(OperationState::Deadline, text, Vec::new());
+            let executions = self.execution.iter().chain(&self.lingering);
+            let waits = executions.flat_map(|(execution, context)| execution.waits(context));
+            let snapshot = self.shared.inventory.snapshot();
+            let waits = waits.filter(|wait| active.scope.has_node(&wait.waiter)).map(|wait| wait.text(&snapshot));
+            active.operation.end(OperationState::Deadline, text, waits.collect());
         }
     }
 
@@ -380,7 +388,8 @@ impl Actor {
         let now = Instant::now();
         let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
         let done = self.shared.done.of(&self.name);
-        let observed = observe(&self.name, lab, wish.map(|wish| &**wish), &done, snapshot);
+        let once = Once { done: &done, passed: &self.passed };
+        let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
         let due = self.restarts.due(now);
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));
         let prints = prints.map(|(_, prints)| prints);
@@ -420,17 +429,24 @@ impl Actor {
 
     /// The steps that do not wait for what lingers. What lingers on a node that is to end is ended.
     fn leave_out_lingering(&self, mut plan: Plan) -> Plan {
-        let busy: BTreeSet<&NodeName> =
-            self.lingering.iter().flat_map(|(execution, _)| execution.lingers_on()).collect();
-        if busy.is_empty() {
+        if self.lingering.is_empty() {
             return plan;
         }
+        let busy: BTreeSet<&NodeName> =
+            self.lingering.iter().flat_map(|(execution, _)| execution.lingers_on()).collect();
+        let planned: BTreeSet<&StepId> = plan.steps.iter().map(|step| &step.id).collect();
+        self.lingering.iter().for_each(|(execution, _)| execution.give_up_waits_beside(&planned));
+        let waits: BTreeSet<&StepId> =
+            self.lingering.iter().flat_map(|(execution, _)| execution.lingering_waits()).collect();
         for step in &plan.steps {
             if let Action::StopNode { node, .. } | Action::DeleteNode { node, .. } = &step.action {
                 self.lingering.iter().for_each(|(execution, _)| execution.give_up(node));
             }
         }
-        leave_out(&mut plan, |step| step.action.node().is_some_and(|node| busy.contains(node)));
+        leave_out(&mut plan, |step| match &step.action {
+            Action::Await { .. } => waits.contains(&step.id),
+            action => action.node().is_some_and(|node| busy.contains(node)),
+        });
         plan
     }
 
@@ -456,7 +472,11 @@ impl Actor {
             self.given_up.extend(summary.permanent);
         }
         self.let_go_of_bridges(&summary.done);
-        let Summary { done, deleted, .. } = summary;
+        let Summary { done, deleted, passed, .. } = summary;
+        self.passed.retain(|node, _| !deleted.contains(node));
+        for (node, stage) in passed {
+            self.passed.entry(node).or_default().insert(stage);
+        }
         let (until, wish) = (Instant::now() + SETTLE, context.wish.clone());
         match &mut self.settling {
             _ if done.is_empty() => {}
@@ -472,6 +492,7 @@ impl Actor {
     fn note_states(&mut self, snapshot: &Snapshot) {
         let Some(facts) = snapshot.labs.get(&self.name) else {
             self.states.clear();
+            self.passed.clear();
             self.restarts.retain(|_| false);
             return;
         };
@@ -480,6 +501,9 @@ impl Actor {
             let spec = self.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
             let policy = spec.map_or(RestartPolicy::No, |spec| spec.restart_policy);
             self.restarts.note(fact, policy, now);
+            if let Some(stage) = wait::passed(fact) {
+                self.passed.entry(node.clone()).or_default().insert(stage);
+            }
             if self.states.get(node) != Some(&fact.state) {
                 self.states.insert(node.clone(), fact.state.clone());
                 let (lab, state) = (self.name.clone(), fact.state.to_string());
@@ -488,6 +512,7 @@ impl Actor {
         }
         self.states.retain(|node, _| facts.nodes.contains_key(node));
         self.restarts.retain(|node| facts.nodes.contains_key(node));
+        self.passed.retain(|node, _| facts.nodes.contains_key(node));
     }
 }
 

@@ -14,11 +14,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use netloom_model::{
-    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeName, Shape,
+    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeName, Shape, Stage,
 };
-use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, plan};
+use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, commands, plan};
 
-use super::observe::{is_switched_off, observe};
+use super::observe::{Once, is_switched_off, observe};
 use crate::applied::Applied;
 use crate::desired::{Done, Wish};
 use crate::fact::{Place, PortFact, PortKind};
@@ -104,7 +104,8 @@ pub(crate) fn adopt(
 /// The proof: nothing is to be done for this wish.
 fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
-    let observed = observe(name, Some(&wish.lab), Some(wish), done, snapshot);
+    let once = Once { done, passed: &BTreeMap::new() };
+    let observed = observe(name, Some(&wish.lab), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);
     // An end goes off with its node, also of one that ended while nobody looked after it.
@@ -117,8 +118,11 @@ fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) 
 fn done(lab: &Lab, facts: &LabFacts) -> BTreeMap<NodeName, Done> {
     let lives = facts.nodes.iter().filter_map(|(node, fact)| {
         let (spec, incarnation) = (lab.nodes().get(node)?, fact.incarnation.clone()?);
-        let execs = spec.exec.len();
-        (execs > 0).then(|| (node.clone(), Done { incarnation, execs }))
+        let execs = commands(spec).len();
+        // It has come as far as it has.
+        let entered = spec.stages.values().any(|rule| !rule.wait_for.is_empty()).then_some(Stage::Exit);
+        let done = Done { execs, of: Some(execs), entered, ..Done::nothing(incarnation) };
+        (execs > 0 || entered.is_some()).then(|| (node.clone(), done))
     });
     lives.collect()
 }

@@ -13,13 +13,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use netloom_model::NodeName;
+use netloom_model::{NodeName, Stage};
 use netloom_plan::{Action, Owner, Plan, Step, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::edit::Scope;
 use super::step::{StepContext, panicked};
+use super::wait::Wait;
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::event::What;
 use crate::operation::{Operation, StepState};
@@ -49,6 +50,8 @@ pub(crate) struct Summary {
     pub done: BTreeSet<StepId>,
     /// The nodes that were removed by them.
     pub deleted: BTreeSet<NodeName>,
+    /// The stages that nodes were seen to leave by those who waited for it.
+    pub passed: BTreeSet<(NodeName, Stage)>,
 }
 
 /// How long a step may take that waits for a person's command or delay.
@@ -231,9 +234,26 @@ impl Execution {
         self.waiters.clear();
     }
 
-    /// The nodes that its lingering steps are about.
+    /// The nodes that its lingering steps are about, but for those that only wait: nothing is done to such a node.
     pub(crate) fn lingers_on(&self) -> impl Iterator<Item = &NodeName> {
-        self.waiting_for_others.keys().filter_map(|id| self.steps[id].action.node())
+        let steps = self.waiting_for_others.keys().map(|id| &self.steps[id].action);
+        steps.filter(|action| !is_wait(action)).filter_map(Action::node)
+    }
+
+    /// Its steps under way that wait for what the world says.
+    pub(crate) fn lingering_waits(&self) -> impl Iterator<Item = &StepId> {
+        self.waiting_for_others.keys().filter(|id| is_wait(&self.steps[*id].action))
+    }
+
+    /// Who waits for whom in it.
+    pub(crate) fn waits(&self, context: &StepContext) -> impl Iterator<Item = Wait> {
+        self.lingering_waits().filter_map(|id| context.wait(&self.steps[id].action))
+    }
+
+    /// Ends the waits that are not among these steps: nobody waits for them any more.
+    pub(crate) fn give_up_waits_beside(&self, planned: &BTreeSet<&StepId>) {
+        let others = self.lingering_waits().filter(|id| !planned.contains(id));
+        others.for_each(|id| self.waiting_for_others[id].1.cancel());
     }
 
     /// Ends its lingering steps on a node.
@@ -310,6 +330,9 @@ impl Execution {
         if let Action::DeleteNode { node, .. } = &self.steps[id].action {
             self.summary.deleted.insert(node.clone());
         }
+        if let Action::Await { node, stage, .. } = &self.steps[id].action {
+            self.summary.passed.insert((node.clone(), *stage));
+        }
         for waiter in self.waiters.remove(id).unwrap_or_default() {
             if let Some(count) = self.waiting.get_mut(&waiter) {
                 *count -= 1;
@@ -337,5 +360,9 @@ fn within(limit: Duration, cancel: CancellationToken) -> Context {
 
 /// Steps that mostly wait (a start-up delay, a command) do not count against the places of the lab.
 fn is_slow(step: &Step) -> bool {
-    matches!(step.action, Action::Exec { .. } | Action::StartNode { .. })
+    is_wait(&step.action) || matches!(step.action, Action::Exec { .. } | Action::StartNode { .. })
+}
+
+fn is_wait(action: &Action) -> bool {
+    matches!(action, Action::Await { .. })
 }

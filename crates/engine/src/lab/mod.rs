@@ -21,6 +21,7 @@ mod finish;
 mod observe;
 mod restart;
 mod step;
+mod wait;
 
 pub(crate) use actor::{Actor, QUEUE};
 pub(crate) use admit::{check_drivers, check_host, next_wish};
@@ -29,5 +30,5 @@ pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub use edit::EditRequest;
 pub(crate) use edit::{Draft, next_edit};
-pub(crate) use observe::observe;
+pub(crate) use observe::{Once, observe};
 pub(crate) use step::{engine_error, panicked, within};

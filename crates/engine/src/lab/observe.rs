@@ -2,31 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName};
-use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode};
+use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName, Stage};
+use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
 
+use super::wait;
 use crate::desired::{Done, Wish};
 use crate::fact::{Place, PortFact, PortKind, PortMark};
 use crate::inventory::{SeenLink, Snapshot, sides};
+
+/// What was done and seen once of a lab's nodes, which shows in nothing that is there now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Once<'a> {
+    pub(crate) done: &'a BTreeMap<NodeName, Done>,
+    /// The stages that nodes were seen to leave.
+    pub(crate) passed: &'a BTreeMap<NodeName, BTreeSet<Stage>>,
+}
 
 /// What is there of a lab.
 pub(crate) fn observe(
     name: &LabName,
     lab: Option<&Lab>,
     wish: Option<&Wish>,
-    done: &BTreeMap<NodeName, Done>,
+    once: Once<'_>,
     snapshot: &Snapshot,
 ) -> Observed {
     let facts = snapshot.labs.get(name);
     let nodes = facts.map(|facts| facts.nodes.values()).into_iter().flatten();
     let nodes = nodes
         .map(|fact| {
-            let done = done.get(&fact.node).filter(|done| Some(&done.incarnation) == fact.incarnation.as_ref());
+            let done = once.done.get(&fact.node);
+            let mut passed = once.passed.get(&fact.node).cloned().unwrap_or_default();
+            passed.extend(wait::passed(fact));
+            let all = lab.and_then(|lab| lab.nodes().get(&fact.node)).map_or(0, |node| commands(node).len());
             let observed = ObservedNode {
                 runtime: fact.runtime,
                 state: fact.state.clone(),
                 fingerprint: fact.fingerprint.clone(),
-                execs_done: done.map_or(0, |done| done.execs),
+                execs_done: done.map_or(0, |done| done.execs_in(fact.incarnation.as_ref(), all)),
+                entered: done.and_then(|done| done.entered),
+                passed,
                 reserved: fact.reserved,
             };
             (fact.node.clone(), observed)

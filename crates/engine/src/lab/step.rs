@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{LabName, NodeName, RuntimeKind};
-use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, names};
+use netloom_model::{LabName, NodeName, RuntimeKind, Stage};
+use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, commands, names};
 use tokio::time::Instant;
 
 use super::execute::Outcome;
+use super::wait::Wait;
 use crate::bulkhead::{Bulkhead, Busy};
 use crate::desired::{Done, Wish, done_key, put};
 use crate::driver::{
@@ -39,6 +40,8 @@ impl StepContext {
             Action::Exec { node, runtime, index, argv } => {
                 return self.exec(node, *runtime, *index, argv, context).await;
             }
+            Action::Await { node, .. } => self.until_over(&step.action, node, context).await,
+            Action::Enter { node, stage } => self.enter(node, *stage, context).await,
             Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(&self.lab, bridge, context).await,
             Action::ReleaseBridge { bridge } => self.shared.host.release_bridge(&self.lab, bridge, context).await,
             Action::WriteNames => self.write_names(context).await,
@@ -75,7 +78,10 @@ impl StepContext {
         let call = async {
             match action {
                 Action::ReserveNode { .. } => runtime.reserve(&self.order(node)?, context).await,
-                Action::CreateNode { .. } => runtime.create(&self.order(node)?, context).await,
+                Action::CreateNode { .. } => {
+                    self.forget_stages(node).await;
+                    runtime.create(&self.order(node)?, context).await
+                }
                 Action::StartNode { .. } => runtime.start(&self.order(node)?, context).await,
                 Action::UpdateNode { .. } => runtime.update(&self.order(node)?, context).await,
                 Action::StopNode { .. } => runtime.stop(&self.lab, node, context).await,
@@ -141,13 +147,9 @@ impl StepContext {
             return Outcome::Failed(answer.expect_err("just seen to be an error"));
         }
         if let Some(incarnation) = incarnation {
-            let done = Done { incarnation, execs: index + 1 };
-            self.shared.done.set(&self.lab, node, done.clone());
-            let note = vec![put(done_key(&self.lab, node), &done)];
-            if let Err(error) = self.shared.ledger.write(note.clone()).await {
-                tracing::warn!(lab = %self.lab, %node, %error, "that a command was run is noted later");
-                self.shared.ledger.owe(note);
-            }
+            let all = self.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node)).map(|node| commands(node).len());
+            let done = Done { execs: index + 1, of: all, ..self.done_in(node, incarnation) };
+            self.note(node, done).await;
             point!("exec.recorded");
         }
         match answer {
@@ -158,6 +160,51 @@ impl StepContext {
                 Outcome::Complained(format!("{object}: exit code {code}{shown}"))
             }
             Err(error) => Outcome::Complained(format!("{object}: {}", error.cause)),
+        }
+    }
+
+    /// What was done once for a node, in the life that it has now.
+    fn done_in(&self, node: &NodeName, incarnation: String) -> Done {
+        match self.shared.done.of(&self.lab).remove(node) {
+            Some(done) => done.in_life(incarnation),
+            None => Done::nothing(incarnation),
+        }
+    }
+
+    async fn note(&self, node: &NodeName, done: Done) {
+        self.shared.done.set(&self.lab, node, done.clone());
+        let note = vec![put(done_key(&self.lab, node), &done)];
+        if let Err(error) = self.shared.ledger.write(note.clone()).await {
+            tracing::warn!(lab = %self.lab, %node, %error, "what was done once is noted later");
+            self.shared.ledger.owe(note);
+        }
+    }
+
+    /// Who waits for whom in a step.
+    pub(crate) fn wait(&self, action: &Action) -> Option<Wait> {
+        let Action::Await { waiter, node, stage } = action else { return None };
+        Some(Wait { lab: self.lab.clone(), waiter: waiter.clone(), node: node.clone(), stage: *stage })
+    }
+
+    async fn until_over(&self, action: &Action, node: &NodeName, context: &Context) -> Result<(), DriverError> {
+        let wanted = self.order(node)?.fingerprint;
+        let wait = self.wait(action).expect("the step is one");
+        wait.is_over(&wanted, &self.shared.inventory, context).await
+    }
+
+    /// Notes that a node enters a stage: after a crash it does not wait again.
+    async fn enter(&self, node: &NodeName, stage: Stage, context: &Context) -> Result<(), DriverError> {
+        let incarnation = self.life(node, context).await?.unwrap_or_default();
+        let done = self.done_in(node, incarnation);
+        self.note(node, Done { entered: done.entered.max(Some(stage)), ..done }).await;
+        Ok(())
+    }
+
+    /// A node that is made anew has entered nothing.
+    async fn forget_stages(&self, node: &NodeName) {
+        let done = self.shared.done.of(&self.lab).remove(node);
+        if let Some(done) = done.filter(|done| done.entered.is_some()) {
+            self.note(node, Done { entered: None, ..done }).await;
         }
     }
 
@@ -295,7 +342,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-fn cancelled(object: &str) -> DriverError {
+pub(super) fn cancelled(object: &str) -> DriverError {
     DriverError { class: ErrorClass::Cancelled, ..engine_error("reach", object, "it is not wanted any more".into()) }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use netloom_model::{LabName, NamespaceComes, NodeName, RuntimeKind};
+use netloom_model::{LabName, NamespaceComes, Node, NodeName, RuntimeKind};
 use netloom_plan::{NodeFingerprint, NodeState, names_hash};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,7 +18,7 @@ use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, NodeOrder,
     Runtime,
 };
-use crate::fact::{Fact, NodeFact, Source};
+use crate::fact::{Fact, Health, NodeFact, Source};
 use crate::rates::NodeUsage;
 use crate::task;
 
@@ -61,6 +61,7 @@ fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
         state: NodeState::Absent,
         pid: None,
         incarnation: None,
+        health: None,
         reserved: false,
         fingerprint: NodeFingerprint::default(),
         container: order.lab.container_name(&order.node),
@@ -68,6 +69,11 @@ fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
         note: None,
         seen: std::time::SystemTime::now(),
     }
+}
+
+fn has_check(spec: &Node) -> bool {
+    let test = spec.healthcheck.as_ref().and_then(|check| check.test.first());
+    test.is_some_and(|word| word != "NONE")
 }
 
 fn object(lab: &LabName, node: &NodeName) -> String {
@@ -144,6 +150,7 @@ impl Runtime for FakeRuntime {
             incarnation: Some(format!("life-{life}")),
             fingerprint: order.fingerprint.clone(),
             last_output: None,
+            health: has_check(spec).then_some(Health::Starting),
             reserved: false,
             ..there.fact.clone()
         };
@@ -152,6 +159,7 @@ impl Runtime for FakeRuntime {
             let there = state.nodes.get_mut(&key(order)).expect("just seen");
             there.fact.state = NodeState::Exited { code };
             there.fact.pid = None;
+            there.fact.health = None;
             there.fact.last_output = Some(there.output.clone());
             state.tell_node(&key(order));
         }
@@ -177,6 +185,7 @@ impl Runtime for FakeRuntime {
         if let Some(there) = state.nodes.get_mut(&key) {
             there.fact.state = NodeState::Stopped;
             there.fact.pid = None;
+            there.fact.health = None;
             state.tell_node(&key);
         }
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use netloom_model::{End, Endpoint, Lab, LabParts, Link, Node, NodeName, Shape, derived_mac};
+use netloom_model::{
+    End, Endpoint, Healthcheck, Lab, LabParts, Link, Node, NodeName, Shape, Stage, WaitFor, derived_mac,
+};
 
 use super::world::name;
 
@@ -34,6 +36,12 @@ impl Sketch {
     #[must_use]
     pub fn node(self, node: &str) -> Self {
         self.add(node, r#"{ "kind": "linux", "runtime": "namespace" }"#)
+    }
+
+    /// A node on the runtime `docker`.
+    #[must_use]
+    pub fn container(self, node: &str) -> Self {
+        self.add(node, r#"{ "kind": "linux", "runtime": "docker", "image": "image" }"#)
     }
 
     /// A bridge on the host.
@@ -72,6 +80,20 @@ impl Sketch {
     #[must_use]
     pub fn execs(self, node: &str, argv: &[&str]) -> Self {
         self.with(node, |node| node.exec.push(words(argv)))
+    }
+
+    /// Has a node wait before it enters a stage until another one has left one.
+    #[must_use]
+    pub fn waits(self, node: &str, stage: Stage, other: &str, of: Stage) -> Self {
+        let wait = WaitFor { node: name(other), stage: of };
+        self.with(node, |node| node.stages.entry(stage).or_default().wait_for.push(wait))
+    }
+
+    /// Gives a node a health check.
+    #[must_use]
+    pub fn checked(self, node: &str) -> Self {
+        let check = Healthcheck { test: words(&["CMD", "true"]), ..Healthcheck::default() };
+        self.with(node, |node| node.healthcheck = Some(check))
     }
 
     /// A link between two `node:interface`; the host is `host`.

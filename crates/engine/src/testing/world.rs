@@ -12,8 +12,8 @@ use super::files::Files;
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeLimits, FakeRuntime};
 use crate::applied::Applied;
-use crate::driver::{DriverError, Reporter};
-use crate::fact::{Fact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+use crate::driver::{DriverError, Reporter, Runtime};
+use crate::fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 use crate::rates::Count;
 
 /// Whether drivers tell of what happens.
@@ -46,6 +46,7 @@ pub(super) struct State {
     reporter: Reporter,
     events: EventsAre,
     unreachable: BTreeMap<Source, String>,
+    kinds: BTreeSet<RuntimeKind>,
     last: u32,
 }
 
@@ -79,6 +80,7 @@ impl World {
             reporter,
             events: EventsAre::Sent,
             unreachable: BTreeMap::new(),
+            kinds: BTreeSet::from([RuntimeKind::Namespace]),
             last: 0,
         };
         let world = Self { state: Arc::new(Mutex::new(state)), limits: FakeLimits::default() };
@@ -104,6 +106,17 @@ impl World {
     /// Another runtime of this host.
     pub fn runtime_of(&self, kind: RuntimeKind) -> FakeRuntime {
         FakeRuntime::new(self.clone(), kind)
+    }
+
+    /// From its next engine on this host has another runtime too.
+    pub fn add_runtime(&self, kind: RuntimeKind) {
+        self.lock().kinds.insert(kind);
+    }
+
+    /// All runtimes of this host.
+    pub fn runtimes(&self) -> Vec<Arc<dyn Runtime>> {
+        let kinds = self.lock().kinds.clone();
+        kinds.into_iter().map(|kind| -> Arc<dyn Runtime> { Arc::new(self.runtime_of(kind)) }).collect()
     }
 
     /// The limits of this host.
@@ -176,6 +189,15 @@ impl World {
         there.fact.state = NodeState::Exited { code };
         there.fact.last_output = Some(there.output.clone());
         there.fact.pid = None;
+        there.fact.health = None;
+        state.tell_node(&key);
+    }
+
+    /// The health check of a node says something.
+    pub fn set_health(&self, lab: &str, node: &str, health: Health) {
+        let mut state = self.lock();
+        let key = (name(lab), name(node));
+        state.nodes.get_mut(&key).expect("the node is there").fact.health = Some(health);
         state.tell_node(&key);
     }
 
@@ -244,6 +266,7 @@ impl World {
             state: NodeState::Created,
             pid: None,
             incarnation: None,
+            health: None,
             reserved: false,
             fingerprint: none,
             container: format!("clab-{lab}-{node}"),

@@ -164,7 +164,7 @@ async fn start(
     let parts = Parts {
         layout: Layout::new("/nowhere").unwrap(),
         store: Arc::new(store.clone()),
-        runtimes: vec![Arc::new(world.runtime())],
+        runtimes: world.runtimes(),
         fabric,
         limits: Arc::new(world.limits()),
         inventory,

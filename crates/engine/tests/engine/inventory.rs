@@ -85,6 +85,7 @@ async fn a_node_that_could_not_be_looked_at_stays_as_it_was_known() {
             lab: "lab".parse().unwrap(),
             node: node.parse().unwrap(),
             runtime: RuntimeKind::Namespace,
+            health: None,
             reserved: false,
             state: NodeState::Running,
             pid: None,

@@ -13,6 +13,7 @@ mod limits;
 mod power;
 mod rates;
 mod shared;
+mod stages;
 mod store;
 mod view;
 mod world;

@@ -71,6 +71,7 @@ impl Seen {
                 let boot: String = self.record.boot.chars().take(8).collect();
                 format!("{boot}-{pid}-{start_time}")
             }),
+            health: None,
             reserved: false,
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),
