@@ -14,8 +14,8 @@ use super::reader::{At, Cx, Field};
 use super::value::document::{at_span, document, exists, is_url};
 use crate::check::clean_path;
 use crate::lab::{
-    Bind, Config, Container, Extras, LinkApplyMode, NetworkMode, Node, NodeManagement, Privilege, RuntimeKind,
-    StageExec, StageRule, Stages, Volume, WaitFor,
+    Bind, Config, Container, ExecPhase, ExecTarget, Extras, LinkApplyMode, NetworkMode, Node, NodeManagement,
+    Privilege, RuntimeKind, Stage, StageExec, StageRule, Stages, Volume, WaitFor,
 };
 use crate::name::NodeName;
 
@@ -59,6 +59,7 @@ impl Completion {
         node.management = management(spec);
         node.config = config(&part, cx);
         node.stages = stages(&part, cx);
+        self.say_commands_left_out(&part, cx);
         if node.runtime == Some(RuntimeKind::Namespace) {
             self.say_beyond_namespaces(&part, cx);
         }
@@ -121,6 +122,25 @@ impl Completion {
             binds.insert(target.clone(), Bind { source, target, access: *access });
         }
         binds.into_values().collect()
+    }
+
+    /// The commands of stages that are never run.
+    fn say_commands_left_out(&mut self, part: &Part<'_>, cx: &mut Cx<'_>) {
+        for (stage, spec) in &part.spec.stages.stages {
+            for At { value, span } in &spec.exec {
+                let why = match (value.target, value.phase, stage) {
+                    (ExecTarget::Host, ..) => "`target: host` is not acted on yet",
+                    (ExecTarget::Container, ExecPhase::OnExit, Stage::Exit) => {
+                        "when a node leaves the stage `exit` nothing can be run in it"
+                    }
+                    _ => continue,
+                };
+                if self.said.insert(span.start) {
+                    let at = part.at.key("stages");
+                    cx.report.warning(Code::IgnoredField, *span, &at.key(stage.as_str()), why).label("is not run");
+                }
+            }
+        }
     }
 
     /// Says which fields mean nothing for a node in namespaces: once for each place, however many nodes share it.

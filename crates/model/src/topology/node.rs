@@ -106,8 +106,8 @@ enum Sort {
     Container,
     /// How the device in its image is set up.
     Device,
-    /// When it starts, and what waits for it.
-    Order,
+    /// How its health is told.
+    Health,
     /// What it has on the management network; nothing that could be inherited.
     Address,
 }
@@ -119,7 +119,7 @@ impl Sort {
             Self::Is | Self::Runs => None,
             Self::Container => Some("`runtime: docker`"),
             Self::Device => Some("a device that reads it, in an image with `runtime: docker`"),
-            Self::Order => Some("a runtime with stages: `runtime: docker`"),
+            Self::Health => Some("a runtime with health checks: `runtime: docker`"),
             Self::Address => Some("the management network: `runtime: docker`"),
         }
     }
@@ -178,8 +178,8 @@ node_fields! {
     config: ConfigSpec = "config", Device;
     components: First<Vec<Component>> = "components", Device;
     extras: First<ExtrasSpec> = "extras", Device;
-    stages: StagesSpec = "stages", Order;
-    healthcheck: First<Healthcheck> = "healthcheck", Order;
+    stages: StagesSpec = "stages", Runs;
+    healthcheck: First<Healthcheck> = "healthcheck", Health;
     link_apply_mode: First<LinkApplyMode> = "link-apply-mode", Container;
 }
 

@@ -8,7 +8,7 @@ use super::facts::AllFacts;
 use super::node::Spec;
 use super::reader::Cx;
 use crate::circle;
-use crate::lab::Stage;
+use crate::lab::{RuntimeKind, Stage};
 use crate::name::NodeName;
 
 /// All `wait-for` of a file.
@@ -17,6 +17,8 @@ pub(super) struct Waits {
     all: Vec<Wait>,
     /// The nodes that have a health check.
     checked: BTreeSet<String>,
+    /// The nodes of a runtime without health checks.
+    unchecked: BTreeSet<String>,
     /// The nodes that have something at the stage `healthy`.
     healthy: Vec<(String, Span, String)>,
 }
@@ -48,7 +50,9 @@ impl Wait {
 impl Waits {
     /// Keeps what a node that runs waits for.
     pub(super) fn note(&mut self, name: &NodeName, spec: &Spec, at: &Path<'_>) {
-        if spec.healthcheck.get().is_some() {
+        if spec.runtime.get() == Some(&RuntimeKind::Namespace) {
+            self.unchecked.insert(name.to_string());
+        } else if spec.healthcheck.get().is_some() {
             self.checked.insert(name.to_string());
         }
         if spec.stages.stages.is_empty() {
@@ -84,22 +88,29 @@ impl Waits {
                 cx.report.error(Code::UnknownNode, wait.span, &Path::Text(&path), message).suggest(nearest);
             } else if *stage == Stage::Healthy && !self.checked.contains(&**node) {
                 let path = wait.path();
-                let message =
-                    format!("`{}` waits until `{node}` is healthy, and the file gives it no health check", wait.who.0);
-                cx.report
-                    .warning(Code::NoEffect, wait.span, &Path::Text(&path), message)
-                    .help(format!("add a `healthcheck` to `{node}`, unless its image has one"));
+                let who = &wait.who.0;
+                let (has, help) = self.lacks_check(node);
+                let message = format!("`{who}` waits until `{node}` is healthy, and {has}");
+                cx.report.warning(Code::NoEffect, wait.span, &Path::Text(&path), message).help(help);
             }
         }
         for (node, span, path) in &self.healthy {
             if !self.checked.contains(node) {
-                let message = format!("`{node}` has a stage `healthy`, and the file gives it no health check");
-                cx.report
-                    .warning(Code::NoEffect, *span, &Path::Text(path), message)
-                    .help("add a `healthcheck`, unless its image has one");
+                let (has, help) = self.lacks_check(node);
+                let message = format!("`{node}` has a stage `healthy`, and {has}");
+                cx.report.warning(Code::NoEffect, *span, &Path::Text(path), message).help(help);
             }
         }
         self.check_circles(cx);
+    }
+
+    /// What a node without a health check has instead, and what to do.
+    fn lacks_check(&self, node: &str) -> (&'static str, String) {
+        if self.unchecked.contains(node) {
+            let help = format!("give `{node}` the `runtime: docker`, or wait for its stage `configure`");
+            return ("a namespace node has no health check", help);
+        }
+        ("the file gives it no health check", format!("add a `healthcheck` to `{node}`, unless its image has one"))
     }
 
     fn check_circles(&self, cx: &mut Cx<'_>) {

@@ -19,6 +19,7 @@ fn a_file_with_every_field_is_read_without_an_error() {
     let said: Vec<(Code, String)> = diagnostics(FULL).into_iter().map(|found| (found.code, found.path)).collect();
     let expected = [
         (Code::IgnoredField, "settings.certificate-authority"),
+        (Code::IgnoredField, "topology.nodes.all.stages.configure"),
         (Code::Unsupported, "topology.links[2]"),
         (Code::Unsupported, "topology.links[3].type"),
         (Code::Unsupported, "topology.links[4]"),
@@ -268,13 +269,7 @@ topology:
        |                                                  ^^^^ has no effect with `runtime: namespace`
        = at: topology.nodes.b.network-mode
 
-    lab.clab.yml:8:18: warning[ignored-field]: `stages` of node `c` needs a runtime with stages: `runtime: docker`
-       |
-     8 |     c: { stages: { configure: { exec: [{ command: ls }] } } }
-       |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ has no effect with `runtime: namespace`
-       = at: topology.nodes.c.stages
-
-    lab.clab.yml: 6 warnings
+    lab.clab.yml: 5 warnings
     "#);
 }
 

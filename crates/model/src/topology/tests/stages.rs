@@ -145,6 +145,12 @@ topology:
         = at: topology.nodes.a.stages.create.wait-for[0]
         = help: write `{ node: b, stage: healthy }`
 
+    lab.clab.yml:16:18: warning[ignored-field]: when a node leaves the stage `exit` nothing can be run in it
+        |
+     16 |           exec: [{ command: ls, target: hots, phase: on-exit }, { target: host }]
+        |                  ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ is not run
+        = at: topology.nodes.a.stages.exit
+
     lab.clab.yml:16:41: error[invalid-value]: `target` cannot be `hots`
         |
      16 |           exec: [{ command: ls, target: hots, phase: on-exit }, { target: host }]
@@ -164,7 +170,7 @@ topology:
         |         ^^^^^
         = at: topology.nodes.a.stages.built
 
-    lab.clab.yml: 6 errors
+    lab.clab.yml: 6 errors, 1 warning
     "#);
 }
 
@@ -176,4 +182,48 @@ fn a_part_of_a_lab_waits_for_nobody_outside() {
     assert_eq!(Lab::new(part.clone().into_parts()).unwrap(), part);
     let stages = &node(&part, "a").stages;
     assert_eq!(stages.keys().map(|stage| stage.as_str()).collect::<Vec<_>>(), ["configure"]);
+}
+
+#[test]
+fn what_of_stages_cannot_be_acted_on_is_said() {
+    let text = "
+name: t
+topology:
+  defaults:
+    kind: linux
+    stages: { create-links: { exec: [{ command: logger up, target: host }] } }
+  nodes:
+    a: { image: x, stages: { exit: { exec: [{ command: ls, phase: on-exit }, { command: ls }] } } }
+    b: { image: x }
+    c: { runtime: namespace, healthcheck: { test: [CMD, ls] } }
+    d: { runtime: namespace, stages: { create: { wait-for: [{ node: c, stage: healthy }, { node: b, stage: exit }] } } }
+";
+    insta::assert_snapshot!(said(text), @r#"
+    lab.clab.yml:6:38: warning[ignored-field]: `target: host` is not acted on yet
+       |
+     6 |     stages: { create-links: { exec: [{ command: logger up, target: host }] } }
+       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ is not run
+       = at: topology.nodes.a.stages.create-links
+
+    lab.clab.yml:8:45: warning[ignored-field]: when a node leaves the stage `exit` nothing can be run in it
+       |
+     8 |     a: { image: x, stages: { exit: { exec: [{ command: ls, phase: on-exit }, { command: ls }] } } }
+       |                                             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ is not run
+       = at: topology.nodes.a.stages.exit
+
+    lab.clab.yml:10:43: warning[ignored-field]: `healthcheck` of node `c` needs a runtime with health checks: `runtime: docker`
+        |
+     10 |     c: { runtime: namespace, healthcheck: { test: [CMD, ls] } }
+        |                                           ^^^^^^^^^^^^^^^^^^^ has no effect with `runtime: namespace`
+        = at: topology.nodes.c.healthcheck
+
+    lab.clab.yml:11:61: warning[no-effect]: `d` waits until `c` is healthy, and a namespace node has no health check
+        |
+     11 | …ace, stages: { create: { wait-for: [{ node: c, stage: healthy }, { node: b, stage: exit }] } } }
+        |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        = at: topology.nodes.d.stages.create.wait-for[0]
+        = help: give `c` the `runtime: docker`, or wait for its stage `configure`
+
+    lab.clab.yml: 4 warnings
+    "#);
 }
