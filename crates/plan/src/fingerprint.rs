@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
-use netloom_model::{Link, LinkKind, Node};
+use netloom_model::{Link, LinkKind, Node, RuntimeKind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -23,8 +23,8 @@ pub enum Effect {
     Recreate,
 }
 
-/// The decision table. Every field that a node has on the wire is in it (a test says so). A field of a part of a node
-/// is named with the part: `container.ports`.
+/// The decision table, as it is for namespace nodes. Every field that a node has on the wire is in it (a test says so). A field
+/// of a part of a node is named with the part: `container.ports`.
 pub const NODE_FIELDS: [(&str, Effect); 51] = [
     ("kind", Effect::Recreate),
     ("runtime", Effect::Recreate),
@@ -83,6 +83,28 @@ pub const NODE_FIELDS: [(&str, Effect); 51] = [
     ("config.vars", Effect::Live),
     ("position", Effect::Live),
 ];
+
+/// What is otherwise for a container. Docker can change limits and the restart policy of one that runs (`docker update`), and
+/// nothing else of one that was ever made: not even its labels, which other tools read `group` from too.
+const OF_CONTAINERS: [(&str, Effect); 10] = [
+    ("binds", Effect::Recreate),
+    ("cmd", Effect::Recreate),
+    ("entrypoint", Effect::Recreate),
+    ("env", Effect::Recreate),
+    ("group", Effect::Recreate),
+    ("hostname", Effect::Recreate),
+    ("labels", Effect::Recreate),
+    ("sysctls", Effect::Recreate),
+    ("user", Effect::Recreate),
+    // What was run stays run; the next start runs them as they are then.
+    ("exec", Effect::Live),
+];
+
+/// What a change of a field means for a node on this runtime; `None` for a field that no node has.
+pub fn effect(field: &str, runtime: Option<RuntimeKind>) -> Option<Effect> {
+    let of_container = OF_CONTAINERS.iter().filter(|_| runtime == Some(RuntimeKind::Docker));
+    of_container.chain(&NODE_FIELDS).find(|(name, _)| *name == field).map(|(_, effect)| *effect)
+}
 
 /// The parts of a node whose fields are in the table one by one.
 const PARTS: [&str; 3] = ["config", "container", "management"];
@@ -144,7 +166,7 @@ impl NodeFingerprint {
         let hash = |effect: Effect| {
             let chosen: BTreeMap<&str, &serde_json::Value> = flat
                 .iter()
-                .filter(|(name, _)| NODE_FIELDS.iter().any(|(field, e)| field == name && *e == effect))
+                .filter(|(name, _)| self::effect(name, node.runtime) == Some(effect))
                 .map(|(name, value)| (name.as_ref(), *value))
                 .collect();
             let text = serde_json::to_string(&chosen).expect("plain values serialise");

@@ -7,9 +7,9 @@ use insta::{assert_json_snapshot, assert_snapshot};
 use netloom_model::{Access, Bind, Device, Kind, Lab, LinkId, NetworkMode, Node, NodeName, RestartPolicy, RuntimeKind};
 use netloom_plan::{
     Desired, Effect, Live, LiveMark, NODE_FIELDS, NodeFingerprint, NodeState, Observed, Obstacle, Plan, Side, apply,
-    obstacles, plan,
+    effect, obstacles, plan,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Two routers, a switch between them and a port of it.
 fn lab(cpu: u32, mtu: u32) -> Lab {
@@ -17,7 +17,7 @@ fn lab(cpu: u32, mtu: u32) -> Lab {
     let mut r1 = linux("r1");
     r1["exec"] = json!([["ip", "route"]]);
     r1["cpu_millis"] = cpu.into();
-    let end = |at: serde_json::Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+    let end = |at: Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
     let links = json!([
         { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "node": "r2" }), "eth1", 2), "mtu": mtu },
         { "a": end(json!({ "node": "r2" }), "eth2", 3), "b": end(json!({ "bridge": "sw" }), "sw-r2", 4) },
@@ -304,7 +304,7 @@ fn a_node_that_was_never_restarted_has_the_fingerprint_of_its_fields_alone() {
     assert_snapshot!(NodeFingerprint::of(node, 0, 0), @"09d0bbe2.65cdd5ad.2090446b");
 }
 
-fn from<T: serde::de::DeserializeOwned>(wire: serde_json::Value) -> T {
+fn from<T: serde::de::DeserializeOwned>(wire: Value) -> T {
     serde_json::from_value(wire).unwrap()
 }
 
@@ -313,7 +313,7 @@ fn from<T: serde::de::DeserializeOwned>(wire: serde_json::Value) -> T {
 fn lab_with_more_than_can_be_made() -> Lab {
     let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
     let still = |kind: &str, name: &str| json!({ "kind": kind, "hostname": name });
-    let end = |at: serde_json::Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+    let end = |at: Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
     let links = json!([
         { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "node": "r2" }), "eth1", 2) },
         { "a": end(json!({ "node": "r1" }), "eth2", 3), "b": end(json!({ "bridge": "ovs0" }), "p1", 4) },
@@ -435,8 +435,20 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
     let table: BTreeSet<String> = NODE_FIELDS.iter().map(|(field, _)| (*field).to_owned()).collect();
     assert_eq!(fields, table);
 
-    // Each field alone, changed on the wire, has the effect that the table says.
-    for (field, effect) in NODE_FIELDS {
+    for runtime in [RuntimeKind::Docker, RuntimeKind::Namespace] {
+        each_field_has_its_effect(&Node { runtime: Some(runtime), ..full.clone() });
+    }
+    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&NodeFingerprint::of(&full, 0, 0)), None);
+    let rebuilt = NodeFingerprint::of(&full, 1, 0);
+    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&rebuilt), Some(Effect::Recreate));
+    let restarted = NodeFingerprint::of(&full, 0, 1);
+    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&restarted), Some(Effect::Restart));
+}
+
+/// Each field alone, changed on the wire, has the effect that the table says.
+fn each_field_has_its_effect(full: &Node) {
+    let wire = serde_json::to_value(full).unwrap();
+    for (field, _) in NODE_FIELDS {
         let mut other = wire.clone();
         let mut place = &mut other;
         for step in field.split('.') {
@@ -468,7 +480,7 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
             "healthcheck" => json!({ "test": ["CMD", "true"] }),
             "link_apply_mode" => json!("restart"),
             "kind" => json!("host"),
-            "runtime" => json!("namespace"),
+            "runtime" => json!("libvirt"),
             "network_mode" => json!("default"),
             "restart_policy" => json!("no"),
             "cpu_millis" | "memory_bytes" | "startup_delay" => json!(1),
@@ -480,14 +492,41 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
             _ => json!("other"),
         };
         let other: Node = serde_json::from_value(other).unwrap();
-        let change = NodeFingerprint::of(&full, 0, 0).change_to(&NodeFingerprint::of(&other, 0, 0));
-        assert_eq!(change, Some(effect), "{field}");
+        let change = NodeFingerprint::of(full, 0, 0).change_to(&NodeFingerprint::of(&other, 0, 0));
+        assert_eq!(change, effect(field, full.runtime), "{field}");
     }
-    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&NodeFingerprint::of(&full, 0, 0)), None);
-    let rebuilt = NodeFingerprint::of(&full, 1, 0);
-    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&rebuilt), Some(Effect::Recreate));
-    let restarted = NodeFingerprint::of(&full, 0, 1);
-    assert_eq!(NodeFingerprint::of(&full, 0, 0).change_to(&restarted), Some(Effect::Restart));
+}
+
+#[test]
+fn a_container_is_made_anew_for_what_docker_cannot_change() {
+    let node = |change: Value| {
+        let mut wire = json!({ "kind": "linux", "runtime": "docker", "image": "frr", "hostname": "r1" });
+        wire.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        from::<Node>(wire)
+    };
+    let change = |to: Value| {
+        let of = |node| NodeFingerprint::of(&node, 0, 0);
+        of(node(json!({}))).change_to(&of(node(to)))
+    };
+    for anew in [
+        json!({ "env": { "A": "b" } }),
+        json!({ "cmd": ["bash"] }),
+        json!({ "image": "frr:10" }),
+        json!({ "binds": [{ "source": "/a", "target": "/b", "access": "read-only" }] }),
+        json!({ "labels": { "site": "a" } }),
+        json!({ "container": { "ports": ["80:80"] } }),
+    ] {
+        assert_eq!(change(anew.clone()), Some(Effect::Recreate), "{anew}");
+    }
+    for live in [
+        json!({ "cpu_millis": 500 }),
+        json!({ "memory_bytes": 1 << 30 }),
+        json!({ "container": { "cpu_set": "0" } }),
+        json!({ "restart_policy": "no" }),
+        json!({ "exec": [["true"]] }),
+    ] {
+        assert_eq!(change(live.clone()), Some(Effect::Live), "{live}");
+    }
 }
 
 #[test]

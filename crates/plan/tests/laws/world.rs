@@ -75,6 +75,10 @@ impl World {
             }
         }
         for (name, node) in wanted.lab.iter().flat_map(Lab::nodes) {
+            if let Some(there) = seen.nodes.get_mut(name) {
+                // What is not wanted any more may have been run.
+                there.execs_done = there.execs_done.min(commands(node).len());
+            }
             let there = seen.nodes.get_mut(name).filter(|_| wanted.stopped.contains(name));
             let Some(there) = there.filter(|there| matches!(there.state, NodeState::Created | NodeState::Stopped))
             else {
