@@ -79,6 +79,7 @@ impl Shared {
                 user: spec.user,
                 directory: spec.working_dir,
                 env: spec.env,
+                health: None,
                 note: None,
                 last_output: None,
                 seen: SystemTime::now(),

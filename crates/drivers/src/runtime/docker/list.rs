@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use netloom_docker::ContainerSummary;
-use netloom_engine::{DriverError, Fact, Report};
+use netloom_engine::{DriverError, Fact, Health, Report};
 use netloom_plan::NodeState;
 
 use super::super::turns::Key;
@@ -68,7 +68,7 @@ impl Shared {
             if self.turns.in_line(key) > 0 {
                 return Ok(());
             }
-            if known.id == container.id && self.agrees(&known, &container.state).await {
+            if known.id == container.id && self.agrees(&known, container).await {
                 self.change(key, |known| known.seen = SystemTime::now());
                 return Ok(());
             }
@@ -78,14 +78,28 @@ impl Shared {
         self.look(key, &container.id, deadline).await.map_err(|fault| fault.to_string())
     }
 
-    /// Whether what is known of a container is what a list says in one word.
-    async fn agrees(self: &Arc<Self>, known: &Known, word: &str) -> bool {
+    /// Whether what is known of a container is what a list says.
+    async fn agrees(self: &Arc<Self>, known: &Known, listed: &ContainerSummary) -> bool {
+        let word = listed.state.as_str();
         match &known.state {
-            NodeState::Running => word == "running" && self.lives(known).await,
+            NodeState::Running => {
+                word == "running" && known.health == health(&listed.status) && self.lives(known).await
+            }
             NodeState::Created => word == "created",
             NodeState::Stopped => word == "exited",
             NodeState::Exited { .. } => word == "exited" && known.note.is_none(),
             _ => false,
         }
+    }
+}
+
+/// The health in a text as `Up 2 minutes (healthy)`.
+fn health(status: &str) -> Option<Health> {
+    let said = status.rsplit_once('(')?.1.trim_end_matches(')');
+    match said {
+        "health: starting" => Some(Health::Starting),
+        "healthy" => Some(Health::Healthy),
+        "unhealthy" => Some(Health::Unhealthy),
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use netloom_docker::Container;
-use netloom_engine::{Applied, NodeFact};
+use netloom_engine::{Applied, Health, NodeFact};
 use netloom_kernel::Identity;
 use netloom_model::RuntimeKind;
 use netloom_plan::{NodeFingerprint, NodeState};
@@ -24,6 +24,8 @@ pub(super) struct Known {
     /// Its first process, while it runs.
     pub(super) process: Option<Identity>,
     pub(super) network: Network,
+    /// What its health check says, if it has one.
+    pub(super) health: Option<Health>,
     /// Whether its links have a place to wait in until its first start.
     pub(super) reserved: bool,
     /// Who commands in it run as, where, and with what: as its image and its node say.
@@ -54,6 +56,7 @@ impl Known {
             started_at: container.state.started_at.clone(),
             process: None,
             network: network(&container.host_config.network_mode),
+            health: container.state.health.as_ref().and_then(health),
             reserved: false,
             user: container.config.user.clone(),
             directory: container.config.working_dir.clone(),
@@ -96,6 +99,7 @@ impl Known {
             reserved: self.reserved && self.state == NodeState::Created,
             fingerprint: self.fingerprint().clone(),
             container: self.container.clone(),
+            health: self.health.filter(|_| self.is_running()),
             last_output: self.last_output.clone(),
             note: self.note.clone(),
             seen: self.seen,
@@ -126,6 +130,16 @@ fn state(container: &Container, stopped: bool) -> NodeState {
         // Between two lives.
         "restarting" | "exited" => NodeState::Exited { code },
         other => NodeState::Failed { cause: format!("Docker says that it is `{other}`") },
+    }
+}
+
+fn health(said: &netloom_docker::Health) -> Option<Health> {
+    match said.status.as_str() {
+        "starting" => Some(Health::Starting),
+        "healthy" => Some(Health::Healthy),
+        "unhealthy" => Some(Health::Unhealthy),
+        // `none`: the check was switched off.
+        _ => None,
     }
 }
 

@@ -68,6 +68,7 @@ impl Reservation {
             reserved: true,
             fingerprint: self.fingerprint.clone(),
             container: self.container.clone(),
+            health: None,
             last_output: None,
             note: None,
             seen: SystemTime::now(),
