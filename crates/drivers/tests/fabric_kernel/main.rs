@@ -1,0 +1,12 @@
+//! The kernel fabric on the running kernel, with a namespace that plays the host.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::needless_pass_by_value,
+    reason = "only tests use the helpers here"
+)]
+
+mod lives;
+mod refusals;
+mod stage;
+mod wiring;
