@@ -1,9 +1,39 @@
-//! The part of the command line around topology files: `render`, `graph`, `generate`.
+//! The part of the command line around topology files: `validate`, `kinds`, `render`, `graph`, `generate`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use netloom_model::LabName;
+
+/// `netloom validate`.
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    /// A topology file, a directory with one *.clab.yml, or `-` for standard input
+    #[arg(default_value = ".", value_name = "FILE|DIR|-")]
+    pub(crate) topology: PathBuf,
+    /// The diagnostics as JSON, as editors want them: ranges count from 0, in UTF-16 code units
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Take warnings for errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// What it is rendered with
+    #[command(flatten)]
+    pub(crate) vars: Vars,
+}
+
+/// `netloom kinds`.
+#[derive(Debug, Args)]
+pub(crate) struct Kinds {
+    /// One kind by any of its names: its file, as TOML
+    pub(crate) name: Option<String>,
+    /// A topology file or a directory: its `kinds/` is looked at too
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR", default_value = ".")]
+    pub(crate) topology: PathBuf,
+    /// The wire types
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// `netloom render`.
 #[derive(Debug, Args)]
