@@ -65,7 +65,7 @@ pub struct Device {
     /// The interface of the management network; `eth0` unless the kind has another.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub management: Option<InterfaceName>,
-    /// What a console runs, as words; `/bin/sh` unless the kind has another.
+    /// The device's own shell, as words; a plain one unless the kind has another.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
     /// How it is seen that the device is up; otherwise it is as soon as it runs.

@@ -12,7 +12,7 @@ use netloom_model::{LabName, NodeName};
 
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
 pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, Operation};
-pub(crate) use session::{Cp, Exec, Target};
+pub(crate) use session::{Cp, Exec, OpenShell, Target};
 pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Validate, Vars};
 
 /// What `netloom --help` says below the list of commands.
@@ -52,11 +52,8 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Run a command in one node, or in all running nodes at once
     Exec(Exec),
-    /// Open a shell in a node
-    Shell {
-        /// The node, as LAB/NODE
-        node: LabNode,
-    },
+    /// Open a shell in a node: the one that its kind has, such as vtysh, or else bash or sh
+    Shell(OpenShell),
     /// Copy files from nodes and to nodes
     Cp(Cp),
     /// Show what a node's command has written

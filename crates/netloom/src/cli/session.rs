@@ -1,4 +1,4 @@
-//! The part of the command line that goes into nodes: `exec`, `cp`.
+//! The part of the command line that goes into nodes: `exec`, `shell`, `cp`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -38,6 +38,17 @@ pub(crate) struct Exec {
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "CMD")]
     rest: Vec<String>,
+}
+
+/// `netloom shell`.
+#[derive(Debug, Args)]
+pub(crate) struct OpenShell {
+    /// The node, as LAB/NODE
+    #[arg(value_name = "LAB/NODE")]
+    pub(crate) node: LabNode,
+    /// bash or sh, also where the node's kind has a shell of its own
+    #[arg(short, long)]
+    pub(crate) plain: bool,
 }
 
 /// `netloom cp`.

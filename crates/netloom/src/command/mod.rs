@@ -62,7 +62,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
             let (target, words) = options.target().map_err(Failure::input)?;
             ours(exec::run(options, target, words, layout).await)
         }
-        Command::Shell { node } => ours(exec::shell(&node, layout).await),
+        Command::Shell(options) => ours(exec::shell(&options, layout).await),
         Command::Cp(options) => cp::run(options, layout).await,
         Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,
         Command::Events { follow, json } => output_of::events(follow, json, layout).await,

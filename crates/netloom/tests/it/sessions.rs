@@ -60,6 +60,35 @@ fn a_shell_has_a_terminal_like_any_other() {
 }
 
 #[test]
+fn a_node_is_opened_with_the_shell_of_its_kind_unless_a_plain_one_is_asked_for() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let kinds = host.labs.path().join("kinds");
+    fs::create_dir(&kinds).unwrap();
+    for (name, shell) in
+        [("acme", "sh -c 'while read line; do echo acme $line $PWD; done; exit 7'"), ("ghost", "ghostsh")]
+    {
+        let text = format!("name = \"{name}\"\nabout = \"{name}\"\nshell = \"{shell}\"\n");
+        fs::write(kinds.join(format!("{name}.toml")), text).unwrap();
+    }
+    let file = host.topology("x", &pair("x", "    r: { kind: acme }\n    g: { kind: ghost }\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let shell = |words: &str| host.sh(&format!("echo hostname | {NETLOOM} shell {words}"));
+
+    assert_eq!(shell("x/r").code(7).out, "acme hostname /root\n");
+    assert_eq!(shell("--plain x/r").code(0).out, "r\n");
+    assert_eq!(shell("x/a").code(0).out, "a\n");
+    shell("x/g").code(127).says("there is no `ghostsh` in x/g").says("`netloom shell --plain x/g`");
+    shell("x/nobody").code(125).says("there is no node `nobody`");
+    shell("y/r").code(125).says("there is no lab `y`");
+
+    let mut terminal = Terminal::with(&host, &["shell", "x/r"]);
+    terminal.types("show version\r");
+    terminal.shows("acme show version /root");
+    terminal.types("\x04");
+    assert_eq!(terminal.ends().0, 7);
+}
+
+#[test]
 fn the_terminal_is_as_it_was_after_every_end() {
     let Some(host) = Sandbox::with_agent() else { return };
     lab(&host);

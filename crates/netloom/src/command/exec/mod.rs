@@ -4,6 +4,7 @@
 
 mod attached;
 mod everywhere;
+mod shell;
 
 use netloom_engine::{ExecRequest, Layout, Terminal};
 
@@ -15,10 +16,7 @@ use crate::term;
 
 pub(super) use attached::Deadly;
 use attached::{Stdin, attached};
-
-/// At home, in bash as the node has it or else in sh; as a login if `$1` says so.
-const SHELL: &str =
-    "cd 2>/dev/null || cd /; SHELL=$(command -v bash || command -v sh) && export SHELL && exec \"$SHELL\" $1";
+pub(crate) use shell::shell;
 
 /// Runs a command in one node, or in all that run.
 pub(crate) async fn run(options: Exec, target: Target, words: Vec<String>, layout: &Layout) -> Result {
@@ -37,18 +35,6 @@ pub(crate) async fn run(options: Exec, target: Target, words: Vec<String>, layou
     };
     let stdin = if options.interactive { Stdin::Passed } else { Stdin::Closed };
     end(attached(&client, &at, &request, stdin).await?)
-}
-
-/// Opens a shell.
-pub(crate) async fn shell(at: &LabNode, layout: &Layout) -> Result {
-    let client = Client::connect(layout).await?;
-    let terminal = if term::is_interactive() { window() } else { Terminal::None };
-    let mut argv = ["/bin/sh", "-c", SHELL, "sh"].map(str::to_owned).to_vec();
-    if terminal != Terminal::None {
-        argv.push("-l".into());
-    }
-    let request = ExecRequest { argv, terminal, env: environment(terminal) };
-    end(attached(&client, at, &request, Stdin::Passed).await?)
 }
 
 /// A program on our terminal has to know what that understands.
