@@ -1,7 +1,7 @@
 //! What the levels behind a node say together, merged once for all nodes of one group and kind.
 //!
 //! The rules of all fields are associative: to take over from the group, then the kind, then the defaults gives what
-//! taking over from the three merged gives.
+//! taking over from the three merged gives (`tests/merging.rs`).
 
 use std::rc::Rc;
 

@@ -56,7 +56,7 @@ macro_rules! node_fields {
             }
 
             /// Takes over from a farther level what each field's rule says.
-            fn inherit(&mut self, farther: &Self) {
+            pub(super) fn inherit(&mut self, farther: &Self) {
                 $(self.$field.inherit(&farther.$field);)*
             }
 

@@ -476,16 +476,7 @@ impl<T> Default for Appended<T> {
 
 impl<T: Read + Ord> Field for Appended<T> {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
-        let mut found = Vec::new();
-        for (index, item) in cx.list(value, at).unwrap_or_default().iter().enumerate() {
-            let at = at.index(index);
-            if matches!(item.data, Data::Null) {
-                cx.invalid(item, &at, "this entry is empty", "remove it, or write something behind the `-`");
-            } else if let Some(value) = T::read(item, &at, cx) {
-                found.push(At { value, span: item.span });
-            }
-        }
-        let mut found = Self(found);
+        let mut found = Self(items(value, at, cx));
         found.drop_duplicates();
         found
     }
@@ -501,6 +492,20 @@ impl<T: Read + Ord> Field for Appended<T> {
     fn span(&self) -> Option<Span> {
         self.0.first().map(|found| found.span)
     }
+}
+
+/// The entries of a list that are right.
+fn items<T: Read>(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<T>> {
+    let mut found = Vec::new();
+    for (index, item) in cx.list(value, at).unwrap_or_default().iter().enumerate() {
+        let at = at.index(index);
+        if matches!(item.data, Data::Null) {
+            cx.invalid(item, &at, "this entry is empty", "remove it, or write something behind the `-`");
+        } else if let Some(value) = T::read(item, &at, cx) {
+            found.push(At { value, span: item.span });
+        }
+    }
+    found
 }
 
 /// What only a node itself can say: other levels have no part in it.
@@ -560,10 +565,10 @@ impl<T> Default for ByTarget<T> {
     }
 }
 
-impl<T: Read + Ord + Targeted> Field for ByTarget<T> {
+impl<T: Read + Targeted> Field for ByTarget<T> {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
-        let listed = Appended::<T>::read(value, at, cx);
-        Self(listed.0.into_iter().map(|found| (found.value.target().to_owned(), found)).collect())
+        // In one list the last of a target counts, also when it is like an earlier one.
+        Self(items::<T>(value, at, cx).into_iter().map(|found| (found.value.target().to_owned(), found)).collect())
     }
 
     fn inherit(&mut self, farther: &Self) {

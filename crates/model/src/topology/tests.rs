@@ -15,6 +15,7 @@ mod laws;
 mod links;
 mod management;
 mod marks;
+mod merging;
 mod mistakes;
 mod pages;
 mod scale;
