@@ -13,7 +13,7 @@ use netloom_model::{LabName, NodeName};
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
 pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, Operation};
 pub(crate) use session::{Cp, Exec, OpenShell, Target};
-pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Validate, Vars};
+pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Schema, Validate, Vars};
 
 /// What `netloom --help` says below the list of commands.
 const AFTER: &str = "\
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     /// Write a topology of a regular shape: a line, ring, star, mesh or Clos network
     Generate(Generate),
     /// Print the JSON schema of topology files, for editors
-    Schema,
+    Schema(Schema),
     /// Write a topology file with its templates rendered and its variables replaced
     Render(Render),
     /// Make what a topology file describes; only the difference is made

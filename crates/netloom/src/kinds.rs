@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use netloom_model::topology::{KindSpec, Kinds};
 
 use crate::failure::{Failure, Result};
-use crate::host_root;
+use crate::{host_root, locate};
 
 /// The built-in kinds, with `kinds.d` of the host and `kinds/` of this directory over them. The files of a folder are
 /// taken by name.
@@ -20,6 +20,11 @@ pub(crate) fn read(directory: &Path) -> Result<Kinds> {
         }
     }
     Ok(kinds)
+}
+
+/// The kinds that a topology can have which is this file, or is in this directory.
+pub(crate) fn around(path: &Path) -> Result<Kinds> {
+    if path.is_dir() { read(path) } else { read(&locate::find(path)?.directory) }
 }
 
 /// The `*.toml` of a folder by name; none of a folder that is not there.

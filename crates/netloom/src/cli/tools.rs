@@ -1,4 +1,5 @@
-//! The part of the command line around topology files: `validate`, `kinds`, `render`, `graph`, `generate`.
+//! The part of the command line around topology files: `validate`, `kinds`, `schema`, `render`, `graph`,
+//! `generate`.
 
 use std::path::PathBuf;
 
@@ -33,6 +34,14 @@ pub(crate) struct Kinds {
     /// The wire types
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `netloom schema`.
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// A topology file or a directory: the schema has the kinds of its `kinds/` too
+    #[arg(default_value = ".", value_name = "FILE|DIR|-")]
+    pub(crate) topology: PathBuf,
 }
 
 /// `netloom render`.

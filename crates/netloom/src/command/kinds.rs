@@ -1,16 +1,12 @@
 //! `netloom kinds`: what nodes can be, and the file of each.
 
-use std::path::Path;
-
 use crate::cli::Kinds;
 use crate::failure::{Failure, Result};
 use crate::{kinds, output, render};
 
 /// All kinds, or the file of one.
 pub(crate) fn run(options: &Kinds) -> Result {
-    let at = &options.topology;
-    let directory = if at.is_dir() { at.as_path() } else { at.parent().unwrap_or(Path::new(".")) };
-    let kinds = kinds::read(directory)?;
+    let kinds = kinds::around(&options.topology)?;
     let Some(name) = &options.name else {
         let all = kinds.iter();
         return if options.json { output::json(&all.collect::<Vec<_>>()) } else { output::result(&render::kinds(all)) };

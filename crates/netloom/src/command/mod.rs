@@ -18,6 +18,7 @@ mod node;
 mod operation;
 mod output_of;
 mod render;
+mod schema;
 mod validate;
 mod version;
 mod watch;
@@ -54,7 +55,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Kinds(options) => kinds::run(&options),
         Command::Graph(options) => graph::run(&options, layout).await,
         Command::Generate(options) => generate::run(options),
-        Command::Schema => output::json(&netloom_model::topology::schema::schema()),
+        Command::Schema(options) => schema::run(&options),
         Command::Render(options) => render::run(&options),
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,

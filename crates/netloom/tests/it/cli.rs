@@ -260,6 +260,29 @@ fn the_schema_is_json_that_says_which_draft_it_is() {
 }
 
 #[test]
+fn the_schema_has_the_kinds_of_the_host_and_those_beside_a_file() {
+    let (root, labs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folders = [("acme", root.path().join("etc/netloom/kinds.d")), ("lab_router", labs.path().join("kinds"))];
+    for (name, folder) in folders {
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("x.toml"), format!("name = \"{name}\"\nabout = \"{name}\"\n")).unwrap();
+    }
+    let file = labs.path().join("x.clab.yml");
+    fs::write(&file, "").unwrap();
+    let kinds = |arguments: &[&str]| {
+        let mut command = Command::new(crate::sandbox::NETLOOM);
+        command.args(arguments).current_dir(root.path()).env("NETLOOM_ROOT", root.path());
+        let schema = Ended::from(&command.output().unwrap()).code(0).json();
+        let words = &schema["$defs"]["node"]["properties"]["kind"]["anyOf"][0]["enum"];
+        ["linux", "acme", "lab_router"].map(|kind| words.as_array().unwrap().contains(&json!(kind)))
+    };
+    assert_eq!(kinds(&["schema"]), [true, true, false]);
+    assert_eq!(kinds(&["schema", file.to_str().unwrap()]), [true, true, true]);
+    assert_eq!(kinds(&["schema", labs.path().to_str().unwrap()]), [true, true, true]);
+    netloom(&["schema", "no-such.clab.yml"]).code(2).says("no-such.clab.yml: no such file");
+}
+
+#[test]
 fn what_cannot_be_deployed_is_not_generated() {
     netloom(&["generate", "ring", "2"]).code(2).says("a ring needs at least 3 nodes");
     netloom(&["generate", "mesh", "4000000000"]).code(2).says("at most 100000 of each");

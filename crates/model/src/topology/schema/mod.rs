@@ -23,7 +23,7 @@ use format::{Form, Line};
 /// A JSON schema, as far as this format needs the language.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Schema {
+pub struct Schema<'k> {
     #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
     dialect: Option<&'static str>,
     #[serde(rename = "$ref", skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ pub struct Schema {
     #[serde(rename = "type", skip_serializing_if = "Vec::is_empty")]
     types: Vec<&'static str>,
     #[serde(rename = "enum", skip_serializing_if = "Vec::is_empty")]
-    words: Vec<&'static str>,
+    words: Vec<&'k str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pattern: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub struct Schema {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     properties: BTreeMap<&'static str, Self>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    additional_properties: Option<Additional>,
+    additional_properties: Option<Additional<'k>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     required: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,9 +55,9 @@ pub struct Schema {
 /// What is said of keys that are not listed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
-enum Additional {
+enum Additional<'k> {
     Refused(False),
-    Like(Box<Schema>),
+    Like(Box<Schema<'k>>),
 }
 
 /// The schema that nothing fulfils.
@@ -70,45 +70,46 @@ impl Serialize for False {
     }
 }
 
-/// The schema of topology files.
-pub fn schema() -> Schema {
-    let mut file = map(&[&super::FILE], format::FILE);
-    file.properties.insert("topology", described(map(&[&super::TOPOLOGY], format::TOPOLOGY), "The nodes and links."));
+/// The schema of topology files whose nodes may be of these kinds.
+pub fn schema(kinds: &Kinds) -> Schema<'_> {
+    let mut file = map(&[&super::FILE], format::FILE, kinds);
+    let topology = map(&[&super::TOPOLOGY], format::TOPOLOGY, kinds);
+    file.properties.insert("topology", described(topology, "The nodes and links."));
     file.types = vec!["object"];
     file.dialect = Some("https://json-schema.org/draft/2020-12/schema");
     file.title = Some("Network topology (*.clab.yml)");
     file.required = vec!["name", "topology"];
     file.definitions = BTreeMap::from([
-        ("node", map(&[&super::node::FIELDS], format::NODE)),
-        ("link", map(&super::link_type::Type::tables(), format::LINK)),
-        ("endpoint", map(&[&super::end::END], format::ENDPOINT)),
+        ("node", map(&[&super::node::FIELDS], format::NODE, kinds)),
+        ("link", map(&super::link_type::Type::tables(), format::LINK, kinds)),
+        ("endpoint", map(&[&super::end::END], format::ENDPOINT, kinds)),
     ]);
     file
 }
 
 /// A map that has the fields of the reader's tables, with the forms and explanations of `lines`.
-fn map(tables: &[&Table], lines: &[Line]) -> Schema {
-    let mut schema = fields(lines);
+fn map<'k>(tables: &[&Table], lines: &[Line], kinds: &'k Kinds) -> Schema<'k> {
+    let mut schema = fields(lines, kinds);
     for key in tables.iter().flat_map(|table| table.acted.iter().chain(table.later)) {
         schema.properties.entry(key).or_default();
     }
     schema
 }
 
-fn fields(lines: &[Line]) -> Schema {
+fn fields<'k>(lines: &[Line], kinds: &'k Kinds) -> Schema<'k> {
     Schema {
         types: vec!["object", "null"],
-        properties: lines.iter().map(|line| (line.key, described(of(&line.form), line.says))).collect(),
+        properties: lines.iter().map(|line| (line.key, described(of(&line.form, kinds), line.says))).collect(),
         additional_properties: Some(Additional::Refused(False)),
         ..Schema::default()
     }
 }
 
-fn described(schema: Schema, says: &str) -> Schema {
+fn described<'k>(schema: Schema<'k>, says: &str) -> Schema<'k> {
     Schema { description: Some(says.to_owned()), ..schema }
 }
 
-fn of(form: &Form) -> Schema {
+fn of<'k>(form: &Form, kinds: &'k Kinds) -> Schema<'k> {
     let typed = |types: &[&'static str]| Schema { types: types.to_vec(), ..Schema::default() };
     match form {
         Form::Any => Schema::default(),
@@ -118,21 +119,24 @@ fn of(form: &Form) -> Schema {
         Form::Choice(words) => choice(words.to_vec()),
         Form::LinkType => choice(super::link_type::Type::names()),
         Form::Kind => Schema {
-            any_of: vec![Schema { words: Kinds::builtin().names().collect(), ..Schema::default() }, of(&Form::Text)],
+            any_of: vec![Schema { words: kinds.names().collect(), ..Schema::default() }, of(&Form::Text, kinds)],
             ..Schema::default()
         },
-        Form::List(form) => Schema { items: Some(Box::new(of(form))), ..typed(&["array", "null"]) },
-        Form::Map(form) => {
-            Schema { additional_properties: Some(Additional::Like(Box::new(of(form)))), ..typed(&["object", "null"]) }
+        Form::List(form) => Schema { items: Some(Box::new(of(form, kinds))), ..typed(&["array", "null"]) },
+        Form::Map(form) => Schema {
+            additional_properties: Some(Additional::Like(Box::new(of(form, kinds)))),
+            ..typed(&["object", "null"])
+        },
+        Form::Fields(lines) => fields(lines, kinds),
+        Form::Either(forms) => {
+            Schema { any_of: forms.iter().map(|form| of(form, kinds)).collect(), ..Schema::default() }
         }
-        Form::Fields(lines) => fields(lines),
-        Form::Either(forms) => Schema { any_of: forms.iter().map(of).collect(), ..Schema::default() },
         Form::Defined(name) => Schema { reference: Some(format!("#/$defs/{name}")), ..Schema::default() },
     }
 }
 
 /// One of several words in any case, or a text that becomes one when its variables are replaced.
-fn choice(words: Vec<&'static str>) -> Schema {
+fn choice(words: Vec<&str>) -> Schema<'_> {
     let any_case: Vec<String> = words.iter().map(|word| word.chars().map(in_any_case).collect()).collect();
     let pattern = Some(format!("^({})$|\\$", any_case.join("|")));
     let mut any_of = vec![

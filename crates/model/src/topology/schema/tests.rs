@@ -14,7 +14,7 @@ use crate::topology::tree::{self, Data, Value};
 use crate::topology::{Kinds, Templates};
 
 fn as_json() -> Json {
-    serde_json::to_value(schema()).unwrap()
+    serde_json::to_value(schema(Kinds::builtin())).unwrap()
 }
 
 /// How an editor takes scalars.
