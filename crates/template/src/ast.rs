@@ -60,6 +60,13 @@ pub(crate) struct Pipe {
     pub(crate) commands: Vec<Command>,
 }
 
+impl Pipe {
+    /// Stands for one that is wrong; never executed.
+    pub(crate) fn nothing(span: Span) -> Self {
+        Self { span, variables: Vec::new(), binding: Binding::Declare, commands: Vec::new() }
+    }
+}
+
 /// What becomes of the variables before a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Binding {

@@ -51,6 +51,37 @@ pub(crate) struct Fault {
     pub(crate) trouble: Trouble,
 }
 
+/// What is wrong with one source, in the order in which it was found.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// More than anyone reads.
+    const MOST: usize = 100;
+
+    /// Takes one more; it is given back when these are enough, to end the search with it.
+    pub(crate) fn push(&mut self, fault: Fault) -> Result<(), Fault> {
+        if self.0.len() >= Self::MOST {
+            return Err(fault);
+        }
+        self.0.push(fault);
+        Ok(())
+    }
+
+    /// Takes one that may only follow from another: it counts if there is none before this place.
+    pub(crate) fn push_if_none_before(&mut self, place: usize, fault: Fault) {
+        if self.0.iter().all(|other| other.span.start >= place) {
+            self.0.push(fault);
+        }
+    }
+
+    /// By their place.
+    pub(crate) fn sorted(mut self) -> Vec<Fault> {
+        self.0.sort_by_key(|fault| fault.span.start);
+        self.0
+    }
+}
+
 /// What is wrong, before it is known where.
 #[derive(Debug)]
 pub(crate) struct Trouble {

@@ -2,8 +2,10 @@
 //!
 //! White space inside of actions is a token, for `.a .b` are two operands and `.a.b` is one. Text that trim markers
 //! take away is in no token; comments are none.
+//!
+//! An action that is no sequence of words ends in a [`Kind::Wrong`]; what follows on it is read all the same.
 
-use crate::error::{Fault, Span, Trouble, cut};
+use crate::error::{Fault, Faults, Span, Trouble, cut};
 
 /// Tokens of one source: 100,000 actions, which take 100 MB. Large labs are written with loops.
 const MAX_TOKENS: usize = 600_000;
@@ -38,6 +40,8 @@ pub(crate) enum Kind {
     Dot,
     /// Another character that can be printed; no rule wants one.
     Other,
+    /// What cannot be read and has been said; the rest of its action is left out.
+    Wrong,
     End,
 }
 
@@ -50,15 +54,28 @@ pub(crate) struct Token {
 /// What Go takes as white space.
 pub(crate) const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// All tokens, the last one is [`Kind::End`].
-pub(crate) fn tokens(source: &str) -> Result<Vec<Token>, Fault> {
-    let mut lexer = Lexer { source, at: 0, tokens: Vec::new(), parentheses: Vec::new() };
+/// All tokens, the last one is [`Kind::End`], and what is wrong. Each [`Kind::Left`] has its [`Kind::Right`].
+pub(crate) fn tokens(source: &str) -> (Vec<Token>, Faults) {
+    let mut faults = Faults::default();
+    let mut lexer = Lexer { source, at: 0, tokens: Vec::new(), parentheses: Vec::new(), place: Place::Outside };
     while lexer.at < source.len() {
-        lexer.outside()?;
+        if let Err(fault) = lexer.outside() {
+            let fault = lexer.recover(fault);
+            if faults.push(fault).is_err() || lexer.tokens.len() >= MAX_TOKENS {
+                break;
+            }
+        }
     }
     let end = Span { start: source.len(), end: source.len() };
     lexer.tokens.push(Token { kind: Kind::End, span: end });
-    Ok(lexer.tokens)
+    (lexer.tokens, faults)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    /// Behind a [`Kind::Left`] at this offset.
+    Action(usize),
 }
 
 struct Lexer<'s> {
@@ -67,6 +84,8 @@ struct Lexer<'s> {
     tokens: Vec<Token>,
     /// Where the open ones of this action are.
     parentheses: Vec<usize>,
+    /// Where the lexer is: what is wrong in an action needs its end.
+    place: Place,
 }
 
 fn is_word(c: char) -> bool {
@@ -119,10 +138,30 @@ impl<'s> Lexer<'s> {
             return self.comment(open);
         }
         self.emit(Kind::Left, open)?;
+        self.place = Place::Action(open);
         self.at += marker;
         self.parentheses.clear();
         while !self.inside(open)? {}
+        self.place = Place::Outside;
         Ok(())
+    }
+
+    /// Goes behind the action that has this fault, or to the next one if it has no end: then that is the fault.
+    fn recover(&mut self, fault: Fault) -> Fault {
+        let rest = self.rest();
+        let next = rest.find("{{").unwrap_or(rest.len());
+        let end = rest.find("}}").map(|end| end + 2).filter(|end| *end <= next);
+        self.at += end.unwrap_or(next);
+        let Place::Action(open) = self.place else { return fault };
+        self.place = Place::Outside;
+        let behind = Span { start: self.at, end: self.at };
+        self.tokens.extend([Token { kind: Kind::Wrong, span: fault.span }, Token { kind: Kind::Right, span: behind }]);
+        if end.is_none() { self.not_closed(open) } else { fault }
+    }
+
+    fn not_closed(&self, open: usize) -> Fault {
+        let end = (open + 2).min(self.source.len());
+        Trouble::new("this action is not closed: `}}` is missing").at(Span { start: open, end })
     }
 
     fn comment(&mut self, open: usize) -> Result<(), Fault> {
@@ -173,10 +212,7 @@ impl<'s> Lexer<'s> {
             return Ok(true);
         }
         let start = self.at;
-        let Some(c) = self.peek() else {
-            self.at = (open + 2).min(self.source.len());
-            return self.fault(open, "this action is not closed: `}}` is missing");
-        };
+        let Some(c) = self.peek().filter(|_| !self.rest().starts_with("{{")) else { return Err(self.not_closed(open)) };
         if SPACES.contains(&c) {
             let spaces = self.rest().len() - self.rest().trim_start_matches(SPACES).len();
             // The last one belongs to a trim marker, if there is one.

@@ -52,17 +52,27 @@ pub struct Source<'a> {
 ///
 /// # Errors
 ///
-/// The first thing that is wrong, with its place.
-pub fn render(sources: &[Source<'_>], data: &Value) -> Result<Rendered, Error> {
-    let mut set = parser::Set::new();
+/// What is wrong with the sources, each by its place; or, if they can be read, the one thing that ended their execution.
+/// Never empty, and not more than a few hundred.
+pub fn render(sources: &[Source<'_>], data: &Value) -> Result<Rendered, Vec<Error>> {
+    /// Errors in several sources; each has a hundred at most.
+    const MOST: usize = 300;
+    let (mut set, mut errors) = (parser::Set::new(), Vec::new());
     for (index, source) in sources.iter().enumerate() {
-        parser::parse(source.name, source.text, index, &mut set).map_err(|fault| placed(index, fault, Vec::new()))?;
+        let faults = parser::parse(source.name, source.text, index, &mut set);
+        errors.extend(faults.into_iter().map(|fault| placed(index, fault, Vec::new())));
+        if errors.len() >= MOST {
+            break;
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
     }
     let Some(main) = sources.first() else { return Ok(Rendered::default()) };
     let mut evaluator = Evaluator::new(sources, &set);
     match evaluator.run(main.name, data) {
         Ok(()) => Ok(evaluator.finish()),
-        Err(fault) => Err(placed(evaluator.source(), fault, evaluator.into_calls())),
+        Err(fault) => Err(vec![placed(evaluator.source(), fault, evaluator.into_calls())]),
     }
 }
 

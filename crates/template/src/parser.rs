@@ -1,20 +1,19 @@
 //! Tokens as templates. The grammar is that of Go's text/template.
+//!
+//! An action that is wrong is left out and what follows is parsed, so that all wrong actions are found at once; where
+//! the blocks themselves are wrong, nothing that follows can be said rightly, and the search ends.
+
+mod pipe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ast::{Binding, Branches, Call, Command, Node, Operand, Pipe, Range, Template, What};
-use crate::error::{Fault, Span, Trouble, cut};
-use crate::functions::{self, Function};
+use crate::ast::{Branches, Call, Node, Pipe, Range, Template};
+use crate::error::{Fault, Faults, Span, Trouble, cut};
 use crate::lexer::{Kind, SPACES, Token, tokens};
-use crate::literal;
-use crate::value::Value;
 
 /// How deep blocks and parentheses may be nested within one template.
 const MAX_DEPTH: usize = 60;
-
-/// Variables that one place sees at most.
-const MAX_VARIABLES: usize = 1_000;
 
 /// The words that begin an action of another sort than a pipeline.
 const KEYWORDS: [&str; 11] =
@@ -23,29 +22,35 @@ const KEYWORDS: [&str; 11] =
 /// Templates by name.
 pub(crate) type Set = BTreeMap<String, Template>;
 
-/// Adds a source and all that it defines to a set; what is there already is replaced by what is not empty.
-pub(crate) fn parse(name: &str, text: &str, source: usize, set: &mut Set) -> Result<(), Fault> {
+/// Adds a source and all that it defines to a set; what is there already is replaced by what is not empty. Gives what is
+/// wrong with the source; a set is of no use then.
+pub(crate) fn parse(name: &str, text: &str, source: usize, set: &mut Set) -> Vec<Fault> {
+    let (tokens, faults) = tokens(text);
     let mut parser = Parser {
         text,
         source,
-        tokens: tokens(text)?,
+        tokens,
         at: 0,
         variables: vec![Arc::from("$")],
         ranges: 0,
         depth: 0,
         found: BTreeMap::new(),
+        faults,
     };
-    let body = parser.top()?;
     let end = Span { start: text.len(), end: text.len() };
-    parser.add(name.to_owned(), body, end)?;
-    let Parser { found, .. } = parser;
+    let parsed = parser.top().and_then(|body| parser.add(name.to_owned(), body, end));
+    let Parser { found, mut faults, .. } = parser;
+    if let Err(fault) = parsed {
+        // A block that seems to have no end may have lost it to an action that is wrong.
+        faults.push_if_none_before(text.len(), fault);
+    }
     for (name, template) in found {
         let replaces = !is_empty(&template.body, text) || !set.contains_key(&name);
         if replaces {
             set.insert(name, template);
         }
     }
-    Ok(())
+    faults.sorted()
 }
 
 /// Whether there is nothing but white space in it.
@@ -64,6 +69,7 @@ struct Parser<'s> {
     ranges: usize,
     depth: usize,
     found: Set,
+    faults: Faults,
 }
 
 /// Why a list of nodes ended.
@@ -126,13 +132,34 @@ impl<'s> Parser<'s> {
         if token.kind == Kind::Right { Ok(token.span) } else { self.unexpected(token, place) }
     }
 
+    /// What stands between here and the end of the action; `fallback` in the place of what is wrong.
+    fn action<T>(&mut self, fallback: T, parse: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        let (begin, depth) = (self.at, self.depth);
+        let fault = match parse(self) {
+            Ok(parsed) => return Ok(parsed),
+            Err(fault) => fault,
+        };
+        let end = self.end_of_action(begin);
+        if self.tokens[begin..end].iter().all(|token| token.kind != Kind::Wrong) {
+            self.faults.push(fault)?;
+        }
+        (self.at, self.depth) = (end + 1, depth);
+        Ok(fallback)
+    }
+
+    /// Where the action ends that `begin` is in.
+    fn end_of_action(&self, begin: usize) -> usize {
+        let end = self.tokens[begin..].iter().position(|token| token.kind == Kind::Right);
+        end.map_or(self.tokens.len(), |end| begin + end)
+    }
+
     fn add(&mut self, name: String, body: Vec<Node>, span: Span) -> Result<(), Fault> {
         let (source, text) = (self.source, self.text);
         if self.found.get(&name).is_some_and(|before| !is_empty(&before.body, text)) {
             if is_empty(&body, text) {
                 return Ok(());
             }
-            return Err(Trouble::new(format!("the template `{}` is defined twice", cut(&name))).at(span));
+            return self.faults.push(Trouble::new(format!("the template `{}` is defined twice", cut(&name))).at(span));
         }
         self.found.insert(name, Template { source, body });
         Ok(())
@@ -154,11 +181,17 @@ impl<'s> Parser<'s> {
             }
             match self.node()? {
                 Ok(node) => body.push(node),
+                // What would have opened the block may be the action that was wrong.
                 Err((Stop::End, span)) => {
-                    return Err(Trouble::new("`end` closes nothing here").at(span));
+                    let fault = Trouble::new("`end` closes nothing here").at(span);
+                    self.faults.push_if_none_before(span.start, fault);
                 }
                 Err((Stop::Else(_), span)) => {
-                    return Err(Trouble::new("`else` belongs to nothing here").at(span));
+                    let fault = Trouble::new("`else` belongs to nothing here").at(span);
+                    self.faults.push_if_none_before(span.start, fault);
+                    if self.peek().kind == Kind::Word {
+                        self.at = self.end_of_action(self.at) + 1;
+                    }
                 }
             }
         }
@@ -166,10 +199,13 @@ impl<'s> Parser<'s> {
     }
 
     fn definition(&mut self, open: Span) -> Result<(), Fault> {
-        let name = self.template_name("behind `define`")?;
-        self.right("behind the name of a template")?;
+        let name = self.action(None, |parser| {
+            let name = parser.template_name("behind `define`")?;
+            parser.right("behind the name of a template")?;
+            Ok(Some(name))
+        })?;
         let body = self.own_scope(open, "define")?;
-        self.add(name, body, open)
+        name.map_or(Ok(()), |name| self.add(name, body, open))
     }
 
     /// The body of a template of its own: no variable of what is around is seen in it.
@@ -219,25 +255,29 @@ impl<'s> Parser<'s> {
             "if" => Node::If(self.branches(open.span, "if")?),
             "with" => Node::With(self.branches(open.span, "with")?),
             "range" => Node::Range(Box::new(self.range(open.span)?)),
-            "template" => Node::Call(self.call(open.span)?),
+            "template" => {
+                let nothing = Call { span: open.span, name: String::new(), dot: None };
+                Node::Call(self.action(nothing, |parser| parser.call(open.span))?)
+            }
             "block" => Node::Call(self.block(open.span)?),
             "break" | "continue" => {
-                let end = self.right("behind `break` and `continue`")?;
-                if self.ranges == 0 {
+                let is_outside = self.ranges == 0;
+                self.action((), |parser| {
+                    let end = parser.right("behind `break` and `continue`")?;
                     let message = format!("`{keyword}` is outside of every `range`");
-                    return Err(Trouble::new(message).at(open.span.to(end)));
-                }
+                    if is_outside { Err(Trouble::new(message).at(open.span.to(end))) } else { Ok(()) }
+                })?;
                 if keyword == "break" { Node::Break } else { Node::Continue }
             }
             "end" => {
-                let end = self.right("behind `end`")?;
+                let end = self.action(word.span, |parser| parser.right("behind `end`"))?;
                 return Ok(Err((Stop::End, open.span.to(end))));
             }
             "else" => {
                 self.skip_space();
                 let next = self.peek();
                 if !self.is_keyword(next, "if") && !self.is_keyword(next, "with") {
-                    self.right("behind `else`")?;
+                    self.action(word.span, |parser| parser.right("behind `else`"))?;
                 }
                 return Ok(Err((Stop::Else(open.span), open.span.to(word.span))));
             }
@@ -247,7 +287,7 @@ impl<'s> Parser<'s> {
             }
             _ => {
                 self.at = begin;
-                let (pipe, end) = self.pipe(Kind::Right, "action")?;
+                let (pipe, end) = self.whole_pipe("action")?;
                 Node::Action(open.span.to(end), pipe)
             }
         };
@@ -259,7 +299,7 @@ impl<'s> Parser<'s> {
         let scope = self.variables.len();
         let (mut branches, mut otherwise) = (Vec::new(), Vec::new());
         loop {
-            let (pipe, _) = self.pipe(Kind::Right, what)?;
+            let (pipe, _) = self.whole_pipe(what)?;
             let (body, stop, _) = self.list(open, what)?;
             branches.push((pipe, body));
             let Stop::Else(span) = stop else { break };
@@ -288,7 +328,7 @@ impl<'s> Parser<'s> {
 
     fn range(&mut self, open: Span) -> Result<Range, Fault> {
         let scope = self.variables.len();
-        let (over, _) = self.pipe(Kind::Right, "range")?;
+        let (over, _) = self.whole_pipe("range")?;
         self.ranges += 1;
         let (body, stop, _) = self.list(open, "range")?;
         self.ranges -= 1;
@@ -319,8 +359,12 @@ impl<'s> Parser<'s> {
 
     /// A template that is defined where it is used.
     fn block(&mut self, open: Span) -> Result<Call, Fault> {
-        let name = self.template_name("behind `block`")?;
-        let (pipe, end) = self.pipe(Kind::Right, "block")?;
+        let nothing = (String::new(), Pipe::nothing(open), open);
+        let (name, pipe, end) = self.action(nothing, |parser| {
+            let name = parser.template_name("behind `block`")?;
+            let (pipe, end) = parser.pipe(Kind::Right, "block")?;
+            Ok((name, pipe, end))
+        })?;
         let body = self.own_scope(open, "block")?;
         self.add(name.clone(), body, open)?;
         Ok(Call { span: open.to(end), name, dot: Some(pipe) })
@@ -333,230 +377,4 @@ impl<'s> Parser<'s> {
         }
         self.unquoted(token)
     }
-
-    fn unquoted(&self, token: Token) -> Result<String, Fault> {
-        literal::unquote(self.text(token)).map_err(|why| Trouble::new(format!("this text has {why}")).at(token.span))
-    }
-
-    /// A pipeline up to `end`; gives also where that is.
-    fn pipe(&mut self, end: Kind, what: &str) -> Result<(Pipe, Span), Fault> {
-        self.skip_space();
-        let begin = self.peek().span;
-        let (variables, binding) = self.declarations(what)?;
-        let mut commands = Vec::new();
-        loop {
-            let token = self.next_word();
-            if token.kind == end {
-                if commands.is_empty() {
-                    let message = if what == "action" {
-                        "this action is empty".to_owned()
-                    } else {
-                        format!("`{what}` needs a value")
-                    };
-                    return Err(Trouble::new(message).at(begin.to(token.span)));
-                }
-                let span = begin.to(Span { start: token.span.start, end: token.span.start });
-                return Ok((Pipe { span, variables, binding, commands }, token.span));
-            }
-            match token.kind {
-                Kind::Word
-                | Kind::Char
-                | Kind::Number
-                | Kind::Dot
-                | Kind::Field
-                | Kind::Quoted
-                | Kind::Raw
-                | Kind::Variable
-                | Kind::Open => {
-                    self.at -= 1;
-                    let command = self.command()?;
-                    let constant = matches!(command.head.what, What::Dot | What::Nil | What::Constant(_));
-                    if !commands.is_empty() && constant {
-                        let trouble = Trouble::new("only a function or a field can take the value of a pipeline");
-                        return Err(trouble.at(command.head.span));
-                    }
-                    commands.push(command);
-                }
-                _ => return self.unexpected(token, &format!("in this {what}")),
-            }
-        }
-    }
-
-    /// `$x :=`, `$x =`, and for `range` also `$i, $x :=`.
-    fn declarations(&mut self, what: &str) -> Result<(Vec<Arc<str>>, Binding), Fault> {
-        let mut names = Vec::new();
-        loop {
-            self.skip_space();
-            let (begin, token) = (self.at, self.peek());
-            if token.kind != Kind::Variable {
-                if names.is_empty() {
-                    return Ok((names, Binding::Declare));
-                }
-                return self.unexpected(token, "where a second variable is declared");
-            }
-            self.next();
-            if self.variables.len() > MAX_VARIABLES {
-                let message = format!("here are more than {MAX_VARIABLES} variables");
-                return Err(Trouble::new(message).at(token.span));
-            }
-            let sign = self.next_word();
-            let name: Arc<str> = Arc::from(self.text(token));
-            match sign.kind {
-                Kind::Declare | Kind::Assign => {
-                    self.variables.push(Arc::clone(&name));
-                    names.push(name);
-                    let binding = if sign.kind == Kind::Assign { Binding::Assign } else { Binding::Declare };
-                    return Ok((names, binding));
-                }
-                Kind::Comma if what == "range" && names.is_empty() => {
-                    self.variables.push(Arc::clone(&name));
-                    names.push(name);
-                }
-                Kind::Comma => {
-                    return Err(Trouble::new(format!("`{what}` declares too many variables")).at(sign.span));
-                }
-                _ if names.is_empty() => {
-                    self.at = begin;
-                    return Ok((names, Binding::Declare));
-                }
-                _ => return self.unexpected(sign, "behind the variables of `range`; `:=` is"),
-            }
-        }
-    }
-
-    /// Operands with space between them.
-    fn command(&mut self) -> Result<Command, Fault> {
-        let mut operands = Vec::new();
-        loop {
-            self.skip_space();
-            if let Some(operand) = self.operand()? {
-                operands.push(operand);
-            }
-            let token = self.next();
-            match token.kind {
-                Kind::Space => continue,
-                Kind::Right | Kind::Close => self.at -= 1,
-                Kind::Pipe => {}
-                _ => return self.unexpected(token, "here; operands have a space between them"),
-            }
-            if operands.is_empty() {
-                return Err(Trouble::new("this command is empty").at(token.span));
-            }
-            let head = operands.remove(0);
-            return Ok(Command { head, arguments: operands });
-        }
-    }
-
-    /// A term and the fields that are read from it.
-    fn operand(&mut self) -> Result<Option<Operand>, Fault> {
-        let Some(mut operand) = self.term()? else { return Ok(None) };
-        let first = self.at;
-        while self.peek().kind == Kind::Field {
-            self.at += 1;
-        }
-        let names: Vec<String> =
-            self.tokens[first..self.at].iter().map(|token| self.text(*token)[1..].to_owned()).collect();
-        if names.is_empty() {
-            if let What::Function(function) = operand.what
-                && function.name.ends_with('.')
-            {
-                let family = function.name;
-                let trouble = Trouble::new(format!("`{}` is a family of functions", &family[..family.len() - 1]));
-                return Err(trouble.hint(family_hint(family)).at(operand.span));
-            }
-            return Ok(Some(operand));
-        }
-        operand.span = operand.span.to(self.tokens[self.at - 1].span);
-        operand.what = match operand.what {
-            What::Field(mut fields) => {
-                fields.extend(names);
-                What::Field(fields)
-            }
-            What::Variable(name, mut fields) => {
-                fields.extend(names);
-                What::Variable(name, fields)
-            }
-            What::Pipe(pipe, _) => What::Pipe(pipe, names),
-            What::Function(family) if family.name.ends_with('.') => {
-                let full = format!("{}{}", family.name, names[0]);
-                let function = find(&full, operand.span, Some(family.name))?;
-                match &names[1..] {
-                    [] => What::Function(function),
-                    fields => What::Chain(function, fields.to_vec()),
-                }
-            }
-            What::Function(function) => What::Chain(function, names),
-            What::Dot | What::Nil | What::Constant(_) | What::Chain(..) => {
-                return Err(Trouble::new("no field can be read from this").at(operand.span));
-            }
-        };
-        Ok(Some(operand))
-    }
-
-    fn term(&mut self) -> Result<Option<Operand>, Fault> {
-        let token = self.next_word();
-        let text = self.text(token);
-        let mut span = token.span;
-        let what = match token.kind {
-            Kind::Word => match text {
-                "true" | "false" => What::Constant(Value::Bool(text == "true")),
-                "nil" => What::Nil,
-                _ if KEYWORDS.contains(&text) => return self.unexpected(token, "here; it begins an action"),
-                _ => What::Function(find(text, span, None)?),
-            },
-            Kind::Dot => What::Dot,
-            Kind::Variable => {
-                if !self.variables.iter().any(|name| **name == *text) {
-                    let trouble = Trouble::new(format!("there is no variable `{}` here", cut(text)));
-                    let names = self.variables.iter().rev().map(|name| &**name);
-                    return Err(trouble.nearest(text, names).at(span));
-                }
-                What::Variable(Arc::from(text), Vec::new())
-            }
-            Kind::Field => What::Field(vec![text[1..].to_owned()]),
-            Kind::Char => {
-                let code = literal::character(text)
-                    .map_err(|why| Trouble::new(format!("this character has {why}")).at(span))?;
-                What::Constant(Value::Int(code))
-            }
-            Kind::Number => {
-                let number =
-                    literal::number(text).map_err(|why| Trouble::new(format!("`{}` {why}", cut(text))).at(span))?;
-                What::Constant(number)
-            }
-            Kind::Quoted | Kind::Raw => What::Constant(Value::from(self.unquoted(token)?)),
-            Kind::Open => {
-                self.enter(span)?;
-                let (pipe, end) = self.pipe(Kind::Close, "parenthesis")?;
-                self.depth -= 1;
-                span = span.to(end);
-                What::Pipe(Box::new(pipe), Vec::new())
-            }
-            _ => {
-                self.at -= 1;
-                return Ok(None);
-            }
-        };
-        Ok(Some(Operand { span, what }))
-    }
-}
-
-fn find(name: &str, span: Span, family: Option<&str>) -> Result<&'static Function, Fault> {
-    functions::find(name).ok_or_else(|| {
-        let trouble = Trouble::new(format!("there is no function `{}`", cut(name)));
-        let keywords = KEYWORDS.into_iter().filter(|_| family.is_none());
-        let near = trouble.nearest(name, functions::names().chain(keywords));
-        match family {
-            Some(family) if near.hint.is_none() => near.hint(family_hint(family)),
-            _ => near,
-        }
-        .at(span)
-    })
-}
-
-/// The functions of a family, for example of `strings.`.
-fn family_hint(family: &str) -> String {
-    let names: Vec<String> =
-        functions::names().filter(|name| name.starts_with(family)).map(|name| format!("`{name}`")).collect();
-    format!("there are {}", names.join(", "))
 }

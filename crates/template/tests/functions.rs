@@ -18,7 +18,7 @@ fn data() -> Value {
 fn made(text: &str) -> String {
     match render(&[Source { name: "main", text }], &data()) {
         Ok(made) => made.text,
-        Err(error) => format!("refused: {error}"),
+        Err(errors) => format!("refused: {}", errors[0]),
     }
 }
 
@@ -220,8 +220,8 @@ fn later_sources_are_called_by_name_and_replace_blocks() {
     assert_eq!(made.text, "bridge <7>");
     assert_eq!(made.runs.iter().map(|run| run.source).collect::<Vec<_>>(), [1, 0, 1, 1, 1]);
     let broken = [Source { name: "main", text: main }, Source { name: "more", text: "\n{{ nosuch }}" }];
-    let error = render(&broken, &Value::Missing).unwrap_err();
-    assert_eq!((error.source, error.range), (1, 4..10));
+    let errors = render(&broken, &Value::Missing).unwrap_err();
+    assert_eq!((errors[0].source, errors[0].range.clone(), errors.len()), (1, 4..10, 1));
     assert_eq!(render(&[], &Value::Missing).unwrap().text, "");
 }
 

@@ -26,7 +26,7 @@ pub struct TemplateFile {
 }
 
 /// Renders a text. The files are the text itself and all that it may call.
-pub(super) fn render(text: &str, input: &Input<'_>) -> (Origin, Result<(), Error>) {
+pub(super) fn render(text: &str, input: &Input<'_>) -> (Origin, Result<(), Vec<Error>>) {
     let name = input.source.and_then(|path| path.file_name()).and_then(|name| name.to_str()).unwrap_or("topology");
     let called = input.templates.files;
     let main = Source { name, text };
@@ -38,7 +38,7 @@ pub(super) fn render(text: &str, input: &Input<'_>) -> (Origin, Result<(), Error
     let mut origin = Origin::new(files);
     let made = match netloom_template::render(&sources, input.templates.data.unwrap_or(&Value::Missing)) {
         Ok(made) => made,
-        Err(error) => return (origin, Err(error)),
+        Err(errors) => return (origin, Err(errors)),
     };
     let pieces = made.runs.into_iter().map(|run| {
         let kind = if run.made == Made::Copied { Kind::Copied } else { Kind::Made };

@@ -19,14 +19,16 @@ pub(super) fn prepare<'a>(input: &Input<'a>, report: &mut Report) -> Option<Cow<
     let mut origin = None;
     if text.contains("{{") {
         let (made, result) = template::render(text, input);
-        if let Err(error) = result {
-            let (file, span) = made.in_file(error.source, &error.range);
-            let diagnostic = report.error(Code::Template, span, &Path::Root, error.message);
-            diagnostic.file = file;
-            diagnostic.help = error.hint;
-            for (source, range) in error.calls {
-                let (file, span) = made.in_file(source, &range);
-                diagnostic.notes.push(Note { message: "called here".to_owned(), span, file });
+        if let Err(errors) = result {
+            for error in errors {
+                let (file, span) = made.in_file(error.source, &error.range);
+                let diagnostic = report.error(Code::Template, span, &Path::Root, error.message);
+                diagnostic.file = file;
+                diagnostic.help = error.hint;
+                for (source, range) in error.calls {
+                    let (file, span) = made.in_file(source, &range);
+                    diagnostic.notes.push(Note { message: "called here".to_owned(), span, file });
+                }
             }
             return None;
         }

@@ -471,3 +471,13 @@ const PIECES: [&str; 30] = [
     "*a",
     "  links:\n",
 ];
+
+#[test]
+fn all_that_is_wrong_with_templates_is_said_at_once() {
+    let text = E9.replace("add (rem", "ad (rem").replacen("seq 1", "sequ 1", 1);
+    let found = Case::new(text).file("leaf.gotmpl", "{{ $spine }}").said();
+    for said in ["no function `sequ`", "no function `ad`", "leaf.gotmpl:1:4: error[template]: there is no variable"] {
+        assert!(found.contains(said), "{found}");
+    }
+    assert_eq!(found.matches("error[").count(), 3, "{found}");
+}
