@@ -32,6 +32,16 @@ impl Draft {
         let node = self.at.node().map_or("host", NodeName::as_str);
         [node, ":", self.interface.display()].concat()
     }
+
+    /// The node in whose network namespace the interface is; nothing for the host's. Ports of a bridge on the host share
+    /// its names; those of one in a node are told apart by the bridge.
+    pub(super) fn namespace(&self) -> Option<&NodeName> {
+        match &self.at {
+            Endpoint::Node(node) => Some(node),
+            Endpoint::Bridge(bridge) => bridge.inner_bridge().map(|_| bridge),
+            Endpoint::Host | Endpoint::Remote(_) => None,
+        }
+    }
 }
 
 /// What an end is at, and what is known of the node that it names.

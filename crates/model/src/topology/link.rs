@@ -50,15 +50,48 @@ struct Ends {
     special: Option<(usize, Span)>,
 }
 
+/// What has an interface.
+#[derive(Clone, Copy)]
+struct Claim {
+    /// The place of the end.
+    span: Span,
+    /// The number of its link among the drafts.
+    link: usize,
+}
+
+/// An end whose interface another one has.
+struct Clash<'d> {
+    position: usize,
+    draft: &'d Draft,
+    first: Claim,
+}
+
 /// Links that room is made for before they are read.
 const MAX_EXPECTED: usize = 50_000;
+
+impl Clash<'_> {
+    fn say(&self, at: &Path<'_>, cx: &mut Cx<'_>) {
+        let Self { draft, first, .. } = self;
+        let whose = draft.namespace().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
+        let message = format!("interface `{}` of {whose} has a link already", draft.interface);
+        let diagnostic = cx
+            .report
+            .error(Code::DuplicateInterface, draft.span, at, message)
+            .label("the second link")
+            .note(first.span, "the first link");
+        if let (Endpoint::Bridge(bridge), None) = (&draft.at, draft.namespace()) {
+            let help = "the ports of bridges stand on the host; write for example";
+            diagnostic.help(format!("{help} `{bridge}:{bridge}-p2`"));
+        }
+    }
+}
 
 /// Reads links one after the other and keeps what they may not share.
 pub(super) struct Links<'n> {
     pub(super) nodes: &'n Nodes,
     drafts: Vec<DraftLink>,
     /// By network namespace (a node's, or the host's) and name in the kernel.
-    interfaces: HashMap<(Option<NodeName>, InterfaceName), Span>,
+    interfaces: HashMap<(Option<NodeName>, InterfaceName), Claim>,
     pub(super) macs: HashMap<Mac, Span>,
 }
 
@@ -111,19 +144,36 @@ impl<'n> Links<'n> {
             let message = "an address at the parent of a macvlan has no effect: it is the host's";
             cx.report.warning(Code::NoEffect, span, &at.key("endpoints").index(position), message);
         }
+        let (endpoints, endpoint, host) = (at.key("endpoints"), at.key("endpoint"), at.key("host-interface"));
+        let at_end = |position: usize| match (kind, position) {
+            (Type::Brief | Type::Veth | Type::VethStitch, _) => endpoints.index(position),
+            (_, 0) => endpoint,
+            (_, _) => host,
+        };
         for (position, draft) in std::iter::once(&mut near).chain(&mut far) {
-            let position = *position;
-            let given = (v4.get(position).copied().flatten(), v6.get(position).copied().flatten());
-            let (endpoints, endpoint, host) = (at.key("endpoints"), at.key("endpoint"), at.key("host-interface"));
-            let at_end = match (kind, position) {
-                (Type::Brief | Type::Veth | Type::VethStitch, _) => endpoints.index(position),
-                (_, 0) => endpoint,
-                (_, _) => host,
-            };
+            let given = (v4.get(*position).copied().flatten(), v6.get(*position).copied().flatten());
             merge_address(&mut draft.ipv4, given.0, "ipv4", at, cx);
             merge_address(&mut draft.ipv6, given.1, "ipv6", at, cx);
-            drop_bridge_address(draft, &at_end, cx);
-            self.claim(draft, &at_end, cx);
+            drop_bridge_address(draft, &at_end(*position), cx);
+        }
+        let mut clashes = Vec::new();
+        for (position, draft) in std::iter::once(&near).chain(&far) {
+            self.check_bridges(draft, &at_end(*position), cx);
+            let first = self.claim(draft);
+            clashes.extend(first.map(|first| Clash { position: *position, draft, first }));
+        }
+        match clashes.as_slice() {
+            [a, b] if a.first.link == b.first.link => {
+                let span = get(entries, "endpoints").map_or(a.draft.span, |ends| ends.span);
+                let first = if a.first.span.start < b.first.span.start { a.first } else { b.first };
+                let message = format!("the link `{} {}` is there already", a.draft.label(), b.draft.label());
+                cx.report
+                    .error(Code::DuplicateInterface, span, at, message)
+                    .label("the second one")
+                    .note(first.span, "the first one")
+                    .help("remove one of the two, or use other interfaces for a second link");
+            }
+            _ => clashes.iter().for_each(|clash| clash.say(&at_end(clash.position), cx)),
         }
         let (a, b) = (near.1, far.map(|(_, draft)| draft));
         let labels = labels.map(|labels| labels.values()).unwrap_or_default();
@@ -273,16 +323,10 @@ impl<'n> Links<'n> {
         }
     }
 
-    /// Says if another end has this interface.
-    fn claim(&mut self, draft: &Draft, at: &Path<'_>, cx: &mut Cx<'_>) {
-        let owner = match &draft.at {
-            Endpoint::Node(node) => Some(node.clone()),
-            // Ports of a bridge on the host share its names; those of one in a node are told apart by the bridge.
-            Endpoint::Bridge(bridge) => bridge.inner_bridge().is_some().then(|| bridge.clone()),
-            Endpoint::Host | Endpoint::Remote(_) => None,
-        };
+    /// Says if an interface on the host has the name of a bridge.
+    fn check_bridges(&self, draft: &Draft, at: &Path<'_>, cx: &mut Cx<'_>) {
         let interface = draft.interface.kernel();
-        if owner.is_none()
+        if draft.namespace().is_none()
             && let Some(bridge) = self.nodes.facts.get(interface.as_str())
             && bridge.shape() == Some(Shape::Bridge)
         {
@@ -291,23 +335,16 @@ impl<'n> Links<'n> {
                 .error(Code::DuplicateInterface, draft.span, at, message)
                 .note(bridge.key, "the bridge is defined here");
         }
-        match self.interfaces.entry((owner, interface.clone())) {
-            hash_map::Entry::Occupied(first) => {
-                let whose =
-                    first.key().0.as_ref().map_or_else(|| "the host".to_owned(), |node| format!("node `{node}`"));
-                let message = format!("interface `{}` of {whose} has a link already", draft.interface);
-                let diagnostic = cx
-                    .report
-                    .error(Code::DuplicateInterface, draft.span, at, message)
-                    .label("the second link")
-                    .note(*first.get(), "the first link");
-                if let (Endpoint::Bridge(bridge), None) = (&draft.at, &first.key().0) {
-                    let help = "the ports of bridges stand on the host; write for example";
-                    diagnostic.help(format!("{help} `{bridge}:{bridge}-p2`"));
-                }
-            }
+    }
+
+    /// Takes the interface of an end, unless another end has it.
+    fn claim(&mut self, draft: &Draft) -> Option<Claim> {
+        let owner = draft.namespace().cloned();
+        match self.interfaces.entry((owner, draft.interface.kernel().clone())) {
+            hash_map::Entry::Occupied(first) => Some(*first.get()),
             hash_map::Entry::Vacant(free) => {
-                free.insert(draft.span);
+                free.insert(Claim { span: draft.span, link: self.drafts.len() });
+                None
             }
         }
     }

@@ -52,6 +52,22 @@ fn mistakes() -> Vec<Mistake> {
             &["`eth1` of node `a`", "the first link", "the second link"],
         ),
         (
+            "the same link twice",
+            links("{ endpoints: ['a:eth1', 'b:eth1'] }, { endpoints: ['b:eth1', 'a:eth1'] }"),
+            Code::DuplicateInterface,
+            5,
+            &["the link `b:eth1 a:eth1` is there already", "the first one", "the second one", "remove one"],
+        ),
+        (
+            "the same link to the host twice",
+            links(
+                "{ endpoints: ['a:eth1', 'host:x'] }, { type: host, endpoint: { node: a, interface: eth1 }, host-interface: x }",
+            ),
+            Code::DuplicateInterface,
+            5,
+            &["the link `a:eth1 host:x` is there already"],
+        ),
+        (
             "unknown kind",
             file("{ a: { kind: linus } }", "[]"),
             Code::UnknownKind,
@@ -159,4 +175,11 @@ fn the_same_mistake_in_two_places_is_said_in_both() {
     let text = file("{ a: &a { memmory: 1G }, b: *a, c: { memmory: 1G }, d: { <<: *a } }", "[]");
     let places: Vec<String> = diagnostics(&text).into_iter().map(|d| d.path).collect();
     assert_eq!(places, ["topology.nodes.a.memmory", "topology.nodes.c.memmory"]);
+}
+
+#[test]
+fn ends_that_two_links_have_already_are_two_mistakes() {
+    let links = "[{ endpoints: ['a:eth1', 'b:eth1'] }, { endpoints: ['a:eth2', 'b:eth2'] }, { endpoints: ['a:eth1', 'b:eth2'] }]";
+    let paths: Vec<String> = diagnostics(&file("{ a: , b: }", links)).into_iter().map(|d| d.path).collect();
+    assert_eq!(paths, ["topology.links[2].endpoints[0]", "topology.links[2].endpoints[1]"]);
 }
