@@ -66,8 +66,8 @@ use crate::lab::{Lab, LabParts, Node, Prefix};
 use crate::name::{LabName, NodeName};
 use diagnostic::{Path, cut};
 use link::Links;
-use node::{Levels, Nodes};
-use reader::{Cx, Table, get};
+use node::{Levels, Nodes, Spec};
+use reader::{Cx, Field, Table, get};
 use tree::{Data, Entry, Value};
 
 /// The largest file that is read, in bytes. 10,000 nodes and 20,000 links are 1.2 MB.
@@ -353,6 +353,7 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
         }
         weights.push(entry.value.weight);
         let spec = node::read_level(&entry.value, &at, cx);
+        say_other_kind(entry, &spec, &at, cx);
         if levels.kinds.insert(entry.key.to_ascii_lowercase(), spec).is_some() {
             let message = format!("kind `{}` is already there in other letters", cut(&entry.key));
             cx.report.error(Code::DuplicateKey, entry.key_span, &at, message);
@@ -404,4 +405,17 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
         levels.node(entry, &at.key(&entry.key), cx, &mut nodes);
     }
     Some(nodes)
+}
+
+/// Says that a level which is for the nodes of one kind cannot make them of another.
+fn say_other_kind(entry: &Entry, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) {
+    let (Some(named), Some(span)) = (spec.kind.get(), spec.kind.span()) else { return };
+    if cx.input.kinds.find(&entry.key).is_none_or(|own| own.name == named.kind) {
+        return;
+    }
+    let (own, other) = (cut(&entry.key), cut(&named.written));
+    let message = format!("`kind` has no effect here: these fields are for nodes that are of kind `{own}` already");
+    cx.report
+        .warning(Code::NoEffect, span, &at.key("kind"), message)
+        .help(format!("write `kind: {other}` at the nodes, at their group, or in `topology.defaults`"));
 }

@@ -68,6 +68,13 @@ fn mistakes() -> Vec<Mistake> {
             &["the link `a:eth1 host:x` is there already"],
         ),
         (
+            "another kind under a kind",
+            file("{ a: }", "[]\n  kinds: { linux: { kind: frr } }"),
+            Code::NoEffect,
+            6,
+            &["`kind` has no effect here", "of kind `linux` already", "write `kind: frr` at the nodes"],
+        ),
+        (
             "unknown kind",
             file("{ a: { kind: linus } }", "[]"),
             Code::UnknownKind,
@@ -182,4 +189,10 @@ fn ends_that_two_links_have_already_are_two_mistakes() {
     let links = "[{ endpoints: ['a:eth1', 'b:eth1'] }, { endpoints: ['a:eth2', 'b:eth2'] }, { endpoints: ['a:eth1', 'b:eth2'] }]";
     let paths: Vec<String> = diagnostics(&file("{ a: , b: }", links)).into_iter().map(|d| d.path).collect();
     assert_eq!(paths, ["topology.links[2].endpoints[0]", "topology.links[2].endpoints[1]"]);
+}
+
+#[test]
+fn a_kind_may_say_its_own_name() {
+    let text = file("{ a: }", "[]\n  kinds: { linux: { kind: Linux }, srl: { kind: nokia_srlinux } }");
+    assert_eq!(diagnostics(&text), []);
 }
