@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::link::Links;
 use super::reader::{At, Cx, Field, Merged, Read, Table, get};
 use super::tree::{Data, Entry, Value};
-use super::value::digits;
+use super::value::number::whole;
 use super::value::vars::Var;
 use crate::check::RESERVED_INTERFACES;
 use crate::interface::Interface;
@@ -243,7 +243,7 @@ pub(super) fn vars(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> Vars {
 /// A port of UDP.
 pub(super) fn port(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<u16> {
     let text = cx.text(value, at)?;
-    let port = digits::<u16>(text).filter(|port| *port > 0);
+    let port = whole::<u16>(value, text, at, cx).filter(|port| *port > 0);
     if port.is_none() {
         cx.invalid(value, at, format!("`{}` is not a port", cut(text)), "write a number from 1 to 65535");
     }
@@ -274,7 +274,7 @@ read_parsed!(Mac, Ipv4Net, Ipv6Net);
 impl Read for Mtu {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
-        let mtu = digits::<u32>(text).and_then(|bytes| Self::try_from(bytes).ok());
+        let mtu = whole::<u32>(value, text, at, cx).and_then(|bytes| Self::try_from(bytes).ok());
         if mtu.is_none() {
             let message = format!("`{}` is not an MTU that a link can have", cut(text));
             cx.invalid(value, at, message, "an MTU is a number of bytes from 68 to 65535");

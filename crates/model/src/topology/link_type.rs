@@ -4,7 +4,7 @@ use super::diagnostic::{Code, Path, cut};
 use super::end::port;
 use super::reader::{At, Cx, Read, Table, get, list, optional};
 use super::tree::{Data, Entry, Value};
-use super::value::digits;
+use super::value::number::whole;
 use crate::lab::{Macvlan, MacvlanMode, Vxlan};
 use crate::name::{InterfaceName, Invalid};
 
@@ -201,7 +201,7 @@ struct Vni(u32);
 impl Read for Vni {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
-        let vni = digits::<u32>(text).filter(|vni| *vni <= Vxlan::MAX_VNI);
+        let vni = whole::<u32>(value, text, at, cx).filter(|vni| *vni <= Vxlan::MAX_VNI);
         if vni.is_none() {
             let message = format!("`{}` is not a VXLAN network identifier", cut(text));
             cx.invalid(value, at, message, "write a number from 1 to 16777215");

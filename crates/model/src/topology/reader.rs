@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::Input;
 use super::diagnostic::{Code, Path, Report, Span, cut};
 use super::tree::{Data, Entry, Value};
-use super::value::digits;
+use super::value::number::whole;
 use crate::name::LabName;
 
 /// What all of the reading shares.
@@ -315,7 +315,7 @@ impl Read for bool {
 impl Read for u32 {
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
-        let number = digits(text).filter(|_| !text.is_empty());
+        let number = whole(value, text, at, cx);
         if number.is_none() {
             let message = format!("`{}` must be a whole number, and this is `{}`", at.last(), cut(text));
             cx.invalid(value, at, message, "");

@@ -68,6 +68,13 @@ fn mistakes() -> Vec<Mistake> {
             &["the link `a:eth1 host:x` is there already"],
         ),
         (
+            "a number that begins with 0",
+            links("{ endpoints: ['a:eth1', 'b:eth1'], mtu: 01500 }"),
+            Code::InvalidValue,
+            5,
+            &["`01500` is 832", "an octal number", "write `1500` if that is meant, else `832` or `0o1500`"],
+        ),
+        (
             "another kind under a kind",
             file("{ a: }", "[]\n  kinds: { linux: { kind: frr } }"),
             Code::NoEffect,
@@ -195,4 +202,17 @@ fn ends_that_two_links_have_already_are_two_mistakes() {
 fn a_kind_may_say_its_own_name() {
     let text = file("{ a: }", "[]\n  kinds: { linux: { kind: Linux }, srl: { kind: nokia_srlinux } }");
     assert_eq!(diagnostics(&text), []);
+}
+
+#[test]
+fn whole_numbers_have_the_bases_of_yaml() {
+    let links = "[{ endpoints: ['a:eth1', 'b:eth1'], mtu: 0x5DC }, { type: vxlan, endpoint: { node: a, interface: x }, \
+                 remote: 192.0.2.1, vni: 0o17, dst-port: 4_789 }]";
+    let text = file("{ a: { startup-delay: 0b11, healthcheck: { retries: 0x10 } }, b: }", links);
+    let lab = read_bytes(text.as_bytes()).lab.unwrap();
+    assert_eq!(lab.links()[0].mtu.bytes(), 1500);
+    let crate::lab::LinkKind::Vxlan(vxlan) = &lab.links()[1].kind else { panic!("{:?}", lab.links()[1]) };
+    assert_eq!((vxlan.vni, vxlan.dst_port), (15, 4789));
+    let a = node(&lab, "a");
+    assert_eq!((a.startup_delay, a.healthcheck.as_ref().unwrap().retries), (3, Some(16)));
 }

@@ -3,6 +3,7 @@
 pub(super) mod container;
 pub(super) mod device;
 pub(super) mod document;
+pub(super) mod number;
 pub(super) mod stage;
 pub(super) mod vars;
 
@@ -176,7 +177,7 @@ impl Read for Seconds {
 
     fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
-        if let Some(seconds) = digits(text) {
+        if let Some(seconds) = number::whole(value, text, at, cx) {
             return Some(Self(seconds));
         }
         let message = format!("`{}` is not a number of seconds", cut(text));
