@@ -205,6 +205,11 @@ fn what_is_misspelt_is_recognised() {
         ("{{ index }}", "`index` takes at least 1 argument, and here are 0"),
         ("{{ eq 1 \"1\" }}", "`conv.ToInt` makes a text a number"),
         ("{{ .node-name }}", "`-` cannot be in a name"),
+        ("{{ image }}", "a value of the data is written `.image`; if this is a template of Jinja"),
+        ("{{ item.image }}", "is written `.item`"),
+        ("{{ image | default 1 }}", "is written `.image`"),
+        ("{{ lookup('env', 'X') }}", "there is no function `lookup`; a value"),
+        ("{{ i }}", "did you mean `if`? a value of the data is written `.i`"),
     ] {
         let error = made(text);
         assert!(error.contains(said), "{text}: {error}");

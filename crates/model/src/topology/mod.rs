@@ -23,6 +23,7 @@ mod facts;
 mod farther;
 pub mod generate;
 pub mod graph;
+mod jinja;
 mod kinds;
 mod link;
 mod link_type;

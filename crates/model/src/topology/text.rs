@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use super::diagnostic::{Code, Diagnostic, Note, Path, Report, Span};
 use super::origin::{File, Origin};
 use super::substitute::{Refused, substitute};
-use super::{Input, MAX_BYTES, start, template};
+use super::{Input, MAX_BYTES, jinja, start, template};
 
 /// The text that is to be parsed. Where its parts come from is told to the report, which points its diagnostics there.
 pub(super) fn prepare<'a>(input: &Input<'a>, report: &mut Report) -> Option<Cow<'a, str>> {
@@ -20,6 +20,10 @@ pub(super) fn prepare<'a>(input: &Input<'a>, report: &mut Report) -> Option<Cow<
     if text.contains("{{") {
         let (made, result) = template::render(text, input);
         if let Err(errors) = result {
+            if let Some(tag) = jinja::first_tag(text) {
+                let (_, span) = made.in_file(0, &tag);
+                report.error(Code::Template, span, &Path::Root, jinja::MESSAGE).help(jinja::HELP);
+            }
             for error in errors {
                 let (file, span) = made.in_file(error.source, &error.range);
                 let diagnostic = report.error(Code::Template, span, &Path::Root, error.message);

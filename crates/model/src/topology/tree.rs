@@ -14,6 +14,7 @@ use std::rc::Rc;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError};
 
 use super::diagnostic::{Code, Path, Report, Span, cut};
+use super::jinja;
 
 /// Values of a file with its aliases written out. A lab of 10,000 nodes and 20,000 links has 150,000.
 const MAX_VALUES: u64 = 2_000_000;
@@ -432,6 +433,8 @@ impl Builder<'_> {
         let diagnostic = self.report.error(code, span, &Path::Text(&here), message);
         if indent.contains('\t') {
             diagnostic.help("indent with spaces; YAML does not allow tabs there");
+        } else if jinja::is_tag(line) {
+            diagnostic.help(jinja::HELP);
         } else if matches!(error.kind(), ErrorKind::MappingValueNotAllowed) {
             diagnostic.help("put a value that contains `: ` in quotes");
         } else if let Some((bracket, span)) = bracket {

@@ -133,6 +133,15 @@ impl Parser<'_> {
         }
     }
 
+    /// Whether the word that was just read has no arguments as Go writes them: `x`, `x.y`, `x | y`, `x(y)`.
+    fn stands_alone(&self) -> bool {
+        let kind = |at: usize| self.tokens.get(at).map(|token| token.kind);
+        match kind(self.at) {
+            Some(Kind::Space) => matches!(kind(self.at + 1), Some(Kind::Right | Kind::Pipe)),
+            next => matches!(next, Some(Kind::Right | Kind::Pipe | Kind::Field | Kind::Open)),
+        }
+    }
+
     /// A term and the fields that are read from it.
     fn operand(&mut self) -> Result<Option<Operand>, Fault> {
         let Some(mut operand) = self.term()? else { return Ok(None) };
@@ -188,7 +197,11 @@ impl Parser<'_> {
                 "true" | "false" => What::Constant(Value::Bool(text == "true")),
                 "nil" => What::Nil,
                 _ if KEYWORDS.contains(&text) => return self.unexpected(token, "here; it begins an action"),
-                _ => What::Function(find(text, span, None)?),
+                _ => match find(text, span, None) {
+                    Ok(function) => What::Function(function),
+                    Err(fault) if self.stands_alone() => return Err(as_value(fault, text)),
+                    Err(fault) => return Err(fault),
+                },
             },
             Kind::Dot => What::Dot,
             Kind::Variable => {
@@ -225,6 +238,17 @@ impl Parser<'_> {
         };
         Ok(Some(Operand { span, what }))
     }
+}
+
+/// A word that is no function and takes nothing, as it would be written in Jinja.
+fn as_value(fault: Fault, word: &str) -> Fault {
+    let Fault { span, trouble } = fault;
+    let near = trouble.hint.as_ref().map(|near| format!("{near} ")).unwrap_or_default();
+    let hint = format!(
+        "{near}a value of the data is written `.{}`; if this is a template of Jinja or Ansible, render it with that first",
+        cut(word)
+    );
+    trouble.hint(hint).at(span)
 }
 
 fn find(name: &str, span: Span, family: Option<&str>) -> Result<&'static Function, Fault> {

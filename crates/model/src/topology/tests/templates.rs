@@ -481,3 +481,30 @@ fn all_that_is_wrong_with_templates_is_said_at_once() {
     }
     assert_eq!(found.matches("error[").count(), 3, "{found}");
 }
+
+#[test]
+fn templates_of_jinja_are_recognised() {
+    let (head, tag) = ("name: t\ntopology:\n  nodes:\n", "tag of Jinja, and the templates of topology files are Go's");
+    for (nodes, all) in [
+        (
+            "    a: { kind: linux, image: {{ image }} }\n",
+            ["4:33: error[template]", "no function `image`", "written `.image`", "of Jinja"],
+        ),
+        (
+            "  {% for n in nodes %}\n    {{ n.name }}: {}\n  {% endfor %}\n",
+            ["4:3: error[template]", tag, "this looks like Jinja: render", "2 errors"],
+        ),
+        (
+            "{% if x %}\n    a: {}\n{% endif %}\n",
+            ["4:2: error[syntax]", "not valid YAML", "this looks like Jinja: render", "1 error"],
+        ),
+    ] {
+        let found = Case::new(format!("{head}{nodes}")).said();
+        for said in all {
+            assert!(found.contains(said), "{said}:\n{found}");
+        }
+    }
+    // In the middle of a text it is that text's own.
+    let text = "name: t\ntopology:\n  nodes:\n    a:\n      kind: linux\n      runtime: namespace\n      env:\n        T: |\n          {% if x %}\n";
+    assert_eq!(node(&lab(text), "a").env["T"], "{% if x %}\n");
+}
