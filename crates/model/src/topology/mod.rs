@@ -245,6 +245,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     let nodes = nodes((topology, topology_entries), key_span, &at, cx)?;
     nodes.waits.check(&nodes.facts, cx);
     shared::check(&nodes.facts, cx);
+    shared::check_bridges(&nodes.facts, cx);
     if let Some(entry) = entries.iter().find(|entry| entry.key == "mgmt") {
         management::say_unused(entry.key_span, &nodes.facts, cx);
     }

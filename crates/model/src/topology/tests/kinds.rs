@@ -97,6 +97,30 @@ fn bridges_in_a_node_have_ports_of_their_own_names() {
 }
 
 #[test]
+fn a_bridge_in_a_node_needs_the_node() {
+    let errors = |nodes: &str| {
+        let found = diagnostics(&file(nodes, "[]"));
+        let errors = found.into_iter().filter(|found| found.severity == Severity::Error);
+        let said = |d: Diagnostic| format!("{}: {}: {} | {}", d.code, d.path, d.message, d.help.unwrap_or_default());
+        errors.map(said).collect::<Vec<_>>()
+    };
+    let near = errors("{ switch: , 'lan|swich': { kind: bridge } }");
+    let said = "unknown-node: topology.nodes.lan|swich: bridge `lan|swich` is in node `swich`, and there is no such node \
+                | did you mean `switch`?";
+    assert_eq!(near, [said]);
+    let none = errors("{ 'lan|elsewhere': { kind: bridge } }");
+    assert!(none[0].contains("`ext-container`"), "{none:?}");
+    let bridge = errors("{ br0: { kind: bridge }, 'lan|br0': { kind: bridge } }");
+    assert!(bridge[0].contains("cannot be in `br0`, a node of kind `bridge`"), "{bridge:?}");
+
+    // The field says the node.
+    assert_eq!(errors("{ a: , 'lan|1': { kind: bridge, network-mode: 'container:a' } }"), [""; 0]);
+    let other = errors("{ a: , 'lan|a': { kind: bridge, network-mode: 'container:b' } }");
+    assert!(other[0].contains("is in node `b`, and there is no such node"), "{other:?}");
+    assert_eq!(errors("{ db: { kind: ext-container }, 'lan|db': { kind: bridge } }"), [""; 0]);
+}
+
+#[test]
 fn only_a_bridge_has_a_name_with_a_bar_and_only_one() {
     let (code, _, what) = only(&file("{ 'a|b': }", "[]"));
     assert_eq!(
