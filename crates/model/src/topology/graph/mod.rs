@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::kind;
-use crate::lab::{End, Endpoint, Lab, Node};
+use crate::lab::{End, Endpoint, Lab, LinkKind, Macvlan, Node, Vxlan};
 
 /// What is drawn of a lab; as JSON it is what `netloom graph --format json` writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +70,8 @@ pub enum Shape {
 pub struct GraphLink {
     /// Its id, as everywhere.
     pub id: String,
-    /// Its two ends, or the one of a link that ends in itself.
+    /// Its two ends, or the one of a link that ends in itself. The far end of a macvlan is the interface of the host that it
+    /// hangs on, that of a VXLAN the other host.
     pub ends: Vec<GraphEnd>,
     /// MTU of its ends in bytes.
     pub mtu: u32,
@@ -83,7 +84,7 @@ pub struct GraphLink {
 pub struct GraphEnd {
     /// The name of the node that it is drawn at.
     pub node: String,
-    /// The interface there, as the file names it.
+    /// The interface there, as the file names it; `vni N` at the other host of a VXLAN.
     pub interface: String,
     /// Its IPv4 address with prefix length.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,23 +104,16 @@ impl Graph {
         let host = host.unwrap_or_else(|| "host".to_owned());
         let mut links = Vec::new();
         for link in lab.links() {
-            let ends: Vec<GraphEnd> = link.ends().map(|end| of_end(end, &host)).collect();
-            for (end, drawn) in link.ends().zip(&ends) {
-                let (shape, kind) = match end.at {
-                    Endpoint::Node(_) | Endpoint::Bridge(_) => continue,
-                    Endpoint::Host => (Shape::Host, "host"),
-                    Endpoint::Remote(_) => (Shape::Remote, "remote"),
-                };
-                nodes.entry(drawn.node.clone()).or_insert_with(|| GraphNode {
-                    name: drawn.node.clone(),
-                    kind: kind.to_owned(),
-                    shape,
-                    group: None,
-                    level: None,
-                    icon: None,
-                    hidden: false,
-                    labels: BTreeMap::new(),
-                });
+            let mut ends: Vec<GraphEnd> = link.ends().map(|end| of_end(end, &host)).collect();
+            let mut shapes: Vec<Option<Shape>> = link.ends().map(|end| beside(&end.at)).collect();
+            if let Some((end, shape)) = far_end(&link.kind) {
+                ends.push(end);
+                shapes.push(Some(shape));
+            }
+            for (end, shape) in ends.iter().zip(shapes) {
+                if let Some(shape) = shape {
+                    nodes.entry(end.node.clone()).or_insert_with(|| no_node(&end.node, shape));
+                }
             }
             links.push(GraphLink {
                 id: link.id().to_string(),
@@ -190,6 +184,43 @@ fn of_node(name: &str, node: &Node) -> GraphNode {
         icon: label("graph-icon").cloned(),
         hidden: label("graph-hide").is_some_and(yes),
         labels: node.labels.clone(),
+    }
+}
+
+/// How an end is drawn that is at no node of the lab.
+fn beside(at: &Endpoint) -> Option<Shape> {
+    match at {
+        Endpoint::Node(_) | Endpoint::Bridge(_) => None,
+        Endpoint::Host => Some(Shape::Host),
+        Endpoint::Remote(_) => Some(Shape::Remote),
+    }
+}
+
+/// What a link leads to that the lab itself has one end of: an interface of the host, or another host. No node has a colon
+/// in its name, so these meet none.
+fn far_end(kind: &LinkKind) -> Option<(GraphEnd, Shape)> {
+    let (node, interface, shape) = match kind {
+        LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet => return None,
+        LinkKind::Macvlan(Macvlan { parent, .. }) => (format!("host:{parent}"), parent.to_string(), Shape::Host),
+        LinkKind::Vxlan(Vxlan { remote, vni, .. }) | LinkKind::VxlanStitch(Vxlan { remote, vni, .. }) => {
+            (format!("remote:{remote}"), format!("vni {vni}"), Shape::Remote)
+        }
+    };
+    Some((GraphEnd { node, interface, ipv4: None, ipv6: None }, shape))
+}
+
+/// What is drawn beside the nodes of the lab.
+fn no_node(name: &str, shape: Shape) -> GraphNode {
+    let kind = if shape == Shape::Host { "host" } else { "remote" };
+    GraphNode {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        shape,
+        group: None,
+        level: None,
+        icon: None,
+        hidden: false,
+        labels: BTreeMap::new(),
     }
 }
 

@@ -195,3 +195,34 @@ fn names_and_labels_stay_texts() {
       n1 ---|"eth2 - x"| n0
     "##);
 }
+
+#[test]
+fn a_macvlan_leads_to_its_parent_and_a_vxlan_to_the_other_host() {
+    let text = r#"
+name: out
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes: { a: , b: }
+  links:
+    - endpoints: ["a:eth1", "macvlan:eno1"]
+    - { type: macvlan, endpoint: { node: b, interface: eth1 }, host-interface: eno1, mode: vepa }
+    - { type: vxlan, endpoint: { node: a, interface: eth2 }, remote: 192.0.2.7, vni: 100 }
+    - { type: vxlan-stitch, endpoint: { node: b, interface: eth2 }, remote: "2001:db8::7", vni: 101 }
+"#;
+    insta::assert_snapshot!(graph(text).dot(), @r##"
+    graph "out" {
+      graph [label="out", labelloc=t, newrank=true, fontname="sans-serif"]
+      node [fontname="sans-serif"]
+      edge [fontname="sans-serif", fontsize=9]
+      "a" [label="a", shape=box, style=rounded]
+      "b" [label="b", shape=box, style=rounded]
+      "host:eno1" [label="host:eno1", shape=box3d]
+      "remote:192.0.2.7" [label="remote:192.0.2.7", shape=ellipse, style=dashed]
+      "remote:2001:db8::7" [label="remote:2001:db8::7", shape=ellipse, style=dashed]
+      "a" -- "host:eno1" [taillabel="eth1", headlabel="eno1"]
+      "a" -- "remote:192.0.2.7" [taillabel="eth2", headlabel="vni 100"]
+      "b" -- "host:eno1" [taillabel="eth1", headlabel="eno1"]
+      "b" -- "remote:2001:db8::7" [taillabel="eth2", headlabel="vni 101"]
+    }
+    "##);
+}
