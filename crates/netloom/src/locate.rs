@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use netloom_model::topology::MAX_BYTES;
+
 use crate::failure::{Failure, Result, plain};
 
 /// How the names of topology files end.
@@ -35,8 +37,10 @@ enum Opened {
 }
 
 impl Source {
-    /// Its content, but no more than `limit` bytes. A stream can be read once.
-    pub(crate) fn content(&self, limit: u64) -> Result<Vec<u8>> {
+    /// Its content. A stream can be read once.
+    pub(crate) fn whole(&self) -> Result<Vec<u8>> {
+        // One byte more than is read: the reader says that it is too much.
+        let limit = MAX_BYTES as u64 + 1;
         let mut content = Vec::new();
         let read = match &self.opened {
             Opened::Path(path) => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut content)),

@@ -89,8 +89,7 @@ pub(crate) fn rendered(source: &Source) -> Result<String> {
 
 /// Reads a file and what belongs to it.
 fn with(source: &Source, read: impl FnOnce(&Input<'_>) -> (Option<Lab>, Vec<Diagnostic>)) -> Result<Reading> {
-    // One byte more than is read: the reader says that it is too much.
-    let text = source.content(topology::MAX_BYTES as u64 + 1)?;
+    let text = source.whole()?;
     let is_template = text.windows(2).any(|pair| pair == b"{{");
     let around =
         if is_template || !source.vars.is_empty() { Surroundings::read(source)? } else { Surroundings::default() };

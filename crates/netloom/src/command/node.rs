@@ -1,8 +1,7 @@
 //! `netloom node`: a node is put in, or taken out with its links; what runs in it is stopped, started, restarted.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use netloom_engine::{Document, LabView, Layout, NodeEntry};
 use netloom_model::{LabName, Node as Spec, NodeName};
@@ -32,23 +31,18 @@ pub(crate) async fn run(command: Node, layout: &Layout) -> Result {
 
 /// The node, read as strictly as a topology file.
 fn spec(options: &NodeAdd) -> Result<Spec> {
-    let here = std::env::current_dir().map_err(Failure::input)?;
     let name = &options.node.node;
-    let Some(from) = &options.from else { return from_options(options, &here, name) };
-    let unreadable = |error: std::io::Error| Failure::unreadable(from, &error);
-    let mut text = Vec::new();
-    if from.as_os_str() == "-" {
-        std::io::stdin().lock().take(MAX).read_to_end(&mut text).map_err(unreadable)?;
-        return topology::read_node(&text, "standard input", &here, name);
+    let Some(from) = &options.from else {
+        return from_options(options, &std::env::current_dir().map_err(Failure::input)?, name);
+    };
+    // What a directory stands for elsewhere is a topology, and no node.
+    if from.is_dir() {
+        let from = from.display();
+        return Err(Failure::input(format_args!("{from} is a directory; name the file with the fields of the node")));
     }
-    let file = std::fs::File::open(from).map_err(unreadable)?;
-    file.take(MAX).read_to_end(&mut text).map_err(unreadable)?;
-    let directory = std::fs::canonicalize(from).map_err(unreadable)?.parent().map(PathBuf::from).unwrap_or(here);
-    topology::read_node(&text, &from.display().to_string(), &directory, name)
+    let source = topology::find(from)?;
+    topology::read_node(&source.whole()?, &source.shown.display().to_string(), &source.directory, name)
 }
-
-/// One byte more than is read of a topology: the reader says that it is too much.
-const MAX: u64 = netloom_model::topology::MAX_BYTES as u64 + 1;
 
 fn from_options(options: &NodeAdd, here: &Path, name: &NodeName) -> Result<Spec> {
     let NodeAdd { kind, runtime, image, cmd, env, bind, exec, .. } = options;

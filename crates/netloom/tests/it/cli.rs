@@ -283,6 +283,20 @@ fn the_schema_has_the_kinds_of_the_host_and_those_beside_a_file() {
 }
 
 #[test]
+fn the_fields_of_a_node_come_in_as_a_topology_does() {
+    let run = |script: &str| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", script, crate::sandbox::NETLOOM]).env("NETLOOM_ROOT", "/nonexistent").env("NO_COLOR", "1");
+        Ended::from(&bash.output().unwrap())
+    };
+    let fields = "printf 'kind: linux\\nmemmory: 1G\\n'";
+    run(&format!("{fields} | \"$0\" node add x/d --from -")).code(2).says("<stdin>:2:1: error").says("`memory`?");
+    run(&format!("\"$0\" node add x/d --from <({fields})")).code(2).says("/dev/fd/").says("`memory`?");
+    netloom(&["node", "add", "x/d", "--from", "/"]).code(2).says("/ is a directory; name the file");
+    netloom(&["node", "add", "x/d", "--from", "no-such.yml"]).code(2).says("no-such.yml: no such file");
+}
+
+#[test]
 fn what_cannot_be_deployed_is_not_generated() {
     netloom(&["generate", "ring", "2"]).code(2).says("a ring needs at least 3 nodes");
     netloom(&["generate", "mesh", "4000000000"]).code(2).says("at most 100000 of each");
