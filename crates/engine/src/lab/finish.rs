@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{InterfaceName, LabName, Link, LinkId, NodeName};
+use netloom_model::{InterfaceName, Lab, LabName, Link, LinkId, NodeName, Stage};
 use netloom_plan::{Action, NodeState, Observed, Plan, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +16,7 @@ use super::step::within;
 use crate::desired::{Phase, Wish, done_key, wish_key};
 use crate::driver::{Context, Write};
 use crate::engine::Shared;
+use crate::fact::NodeFact;
 use crate::inventory::Snapshot;
 use crate::operation::OperationState;
 use crate::task;
@@ -85,7 +86,7 @@ impl Actor {
             let asked_for = |node: &NodeName| scope.has_node(node) && !wish.stopped.contains(node);
             for fact in facts.nodes.values().filter(|fact| asked_for(&fact.node)) {
                 let (NodeState::Exited { .. } | NodeState::Failed { .. }) = &fact.state else { continue };
-                if self.given_up.contains_key(&start_id(fact)) {
+                if self.given_up.contains_key(&start_id(fact)) || has_done_its_work(fact, &wish.lab) {
                     continue;
                 }
                 let again = self.restarts.due_at(&fact.node).map_or("", |_| "; it is tried again");
@@ -204,7 +205,14 @@ async fn close(shared: &Shared, name: &LabName) -> Closed {
     Closed { problems, notices }
 }
 
-fn start_id(fact: &crate::fact::NodeFact) -> StepId {
+/// Whether a node ended well and others wait for that.
+fn has_done_its_work(fact: &NodeFact, lab: &Lab) -> bool {
+    let waits = lab.nodes().values().flat_map(|node| node.stages.values()).flat_map(|rule| &rule.wait_for);
+    fact.state == NodeState::Exited { code: 0 }
+        && waits.into_iter().any(|wait| wait.node == fact.node && wait.stage == Stage::Exit)
+}
+
+fn start_id(fact: &NodeFact) -> StepId {
     Action::StartNode { node: fact.node.clone(), runtime: fact.runtime }.id()
 }
 

@@ -101,11 +101,8 @@ async fn a_node_waits_for_each_of_the_five_stages_of_another_one() {
             if of == Stage::Configure {
                 assert!(at("exec lab/db: echo db") < at("exec lab/app: echo app"), "{calls:?}");
             }
-            let view = end(&deploy).await;
-            // One that has ended is a problem of its own.
-            let wanted = if of == Stage::Exit { OperationState::Failed } else { OperationState::Succeeded };
-            assert_eq!(view.state, wanted, "{runtime:?} {of:?}: {view:#?}");
-            assert!(!view.problems.iter().any(|problem| problem.contains("waits")), "{view:#?}");
+            // Also when the other one has ended: it has done its work.
+            succeeds(&deploy).await;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use netloom_engine::{EndView, LabView, LinkView, NodeView, Phase};
+use netloom_engine::{EndView, Health, LabView, LinkView, NodeView, Phase};
 use netloom_model::{LabName, NodeName};
 use netloom_plan::{Live, LiveMark, NodeState};
 
@@ -135,7 +135,8 @@ fn is_left_out(node: &NodeView) -> bool {
 }
 
 fn is_over(node: &NodeView) -> bool {
-    matches!(node.state, NodeState::Exited { .. } | NodeState::Failed { .. }) && !node.stopped
+    let has_ended = matches!(node.state, NodeState::Exited { .. } | NodeState::Failed { .. });
+    (has_ended || node.health == Some(Health::Unhealthy)) && !node.stopped
 }
 
 fn nodes(views: &[NodeView]) -> String {
@@ -145,10 +146,11 @@ fn nodes(views: &[NodeView]) -> String {
             ("linux", Some(runtime)) => word(&runtime),
             (kind, _) => kind.to_owned(),
         };
-        let state = match &node.state {
-            NodeState::Exited { code } => format!("exited({code})"),
-            NodeState::Absent if is_left_out(node) => "left out".to_owned(),
-            other => other.word().to_owned(),
+        let state = match (&node.state, node.health) {
+            (NodeState::Exited { code }, _) => format!("exited({code})"),
+            (NodeState::Running, Some(health)) => format!("running ({})", health.word()),
+            (NodeState::Absent, _) if is_left_out(node) => "left out".to_owned(),
+            (other, _) => other.word().to_owned(),
         };
         table.add_row(vec![
             node.name.to_string(),
@@ -263,6 +265,18 @@ pub(super) mod tests {
         view.nodes.drain(2..);
         view.nodes.remove(0);
         assert_eq!(state(&view), "stopped");
+    }
+
+    #[test]
+    fn what_the_health_check_of_a_node_says_is_shown() {
+        let mut view = sample();
+        view.nodes.remove(1);
+        view.nodes[0].ready = false;
+        view.nodes[0].health = Some(Health::Starting);
+        assert!(lab(&view).contains("h1    namespace  running (starting)  no"), "{}", lab(&view));
+        assert_eq!(state(&view), "changing");
+        view.nodes[0].health = Some(Health::Unhealthy);
+        assert_eq!(state(&view), "degraded");
     }
 
     #[test]
