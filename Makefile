@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench fuzz build clean packages vm rust
+.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench fuzz build clean packages test-packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,7 +20,7 @@ demo: packages build ## watch a network come up: three routers, OSPF, a link tha
 
 test: test-workspace test-init test-examples test-crash-few test-vm ## run all tests and the checks of the examples
 
-test-workspace: rust
+test-workspace: rust test-packages
 	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
 	$(CARGO) test --package netloom-failpoint --features enabled --locked
 
@@ -33,13 +33,13 @@ test-examples: rust
 
 # Moved aside, so that nobody takes a program with fail points for one that is shipped.
 CRASH = $(CARGO) build --package netloom --package netloom-crash --features netloom/failpoints --locked
-test-crash-few: rust
+test-crash-few: rust test-packages
 	$(CRASH)
 	rm -f $(TARGET)/debug/netloom-failpoints
 	mv $(TARGET)/debug/netloom $(TARGET)/debug/netloom-failpoints
 	$(SUDO) $(TARGET)/debug/netloom-crash few --netloom $(TARGET)/debug/netloom-failpoints --ledger $(TARGET)/crash-ledger-few.jsonl
 
-test-crash: rust ## kill the agent at every place where it changes state, and see what comes of it
+test-crash: rust test-packages ## kill the agent at every place where it changes state, and see what comes of it
 	$(CRASH) --release
 	rm -f $(TARGET)/release/netloom-failpoints
 	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints
@@ -79,6 +79,10 @@ vm:
 
 packages:
 	@scripts/install-packages.sh gcc libc6-dev e2fsprogs iproute2 iputils-ping procps frr
+
+# A daemon for tests; one that is there already is left alone.
+test-packages: packages
+	@scripts/install-packages.sh docker.io busybox-static
 
 rust: packages
 	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: https://rustup.rs" >&2; exit 1; }

@@ -34,6 +34,12 @@ export DEBIAN_FRONTEND=noninteractive
 $as_root apt-get update -qq
 # shellcheck disable=SC2086 # a list of words
 $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
-case " $missing " in
-*" frr "*) ! command -v systemctl >/dev/null || $as_root systemctl --quiet disable frr.service 2>/dev/null || true ;;
-esac
+for package in $missing; do
+    case "$package" in
+    frr) services=frr.service ;;
+    docker.io) services='docker.socket docker.service containerd.service' ;;
+    *) continue ;;
+    esac
+    # shellcheck disable=SC2086 # a list of words
+    ! command -v systemctl >/dev/null || $as_root systemctl --quiet disable $services 2>/dev/null || true
+done

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -16,6 +17,8 @@ use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
@@ -34,6 +37,8 @@ pub(crate) struct Link {
     sender: SendRequest<Payload>,
     connection: Connection<TokioIo<UnixStream>, Payload>,
     ended: bool,
+    /// The same socket, to look at it without the runtime, which may not have noticed yet that it was closed.
+    socket: OwnedFd,
     /// When it was last in use.
     pub(crate) rested: Instant,
 }
@@ -51,17 +56,18 @@ pub(crate) struct Lost {
 impl Link {
     pub(crate) async fn open(path: &Path) -> Result<Self, ErrorKind> {
         let stream = connect(path).await.map_err(|error| unreachable(path, &error))?;
+        let socket = stream.as_fd().try_clone_to_owned().map_err(|error| unreachable(path, &error))?;
         let mut builder = Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| cut(&error))?;
-        Ok(Self { sender, connection, ended: false, rested: Instant::now() })
+        Ok(Self { sender, connection, ended: false, socket, rested: Instant::now() })
     }
 
     /// Whether another request can be sent over it, as far as is known.
     pub(crate) async fn is_fit(&mut self) -> bool {
         poll_fn(|context| {
             self.drive(context);
-            Poll::Ready(!self.ended && self.sender.is_ready())
+            Poll::Ready(!self.ended && self.sender.is_ready() && is_quiet(&self.socket))
         })
         .await
     }
@@ -133,6 +139,11 @@ fn poll_data(body: &mut Incoming, context: &mut Context<'_>) -> Poll<Option<Resu
             None => return Poll::Ready(None),
         }
     }
+}
+
+/// Whether a connection is open and has nothing to say.
+fn is_quiet(socket: &OwnedFd) -> bool {
+    recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).err() == Some(Errno::AGAIN)
 }
 
 async fn connect(path: &Path) -> io::Result<UnixStream> {

@@ -1,0 +1,73 @@
+//! The daemon that all cases share, and an image on it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use netloom_docker::{ByteStream, ContainerSpec, Docker, Endpoint, Event, Events, HostConfig, Remove};
+use netloom_dockerd_fixture::{Dockerd, busybox};
+
+/// The image that is there.
+pub(crate) const IMAGE: &str = "netloom.test/busybox:1";
+
+/// Long enough for a loaded machine.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+/// The daemon that all cases share, and an image on it.
+pub(crate) struct Stage {
+    pub(crate) docker: Docker,
+    daemon: Mutex<Dockerd>,
+}
+
+impl Stage {
+    pub(crate) async fn set(daemon: Dockerd) -> Self {
+        let docker = Docker::new(Endpoint::Unix(daemon.socket()), Arc::new(()));
+        let archive = ByteStream::from(bytes::Bytes::from(busybox(IMAGE)));
+        assert_eq!(docker.load_image(archive, soon()).await.unwrap(), [IMAGE]);
+        Self { docker, daemon: Mutex::new(daemon) }
+    }
+
+    pub(crate) fn daemon(&self) -> MutexGuard<'_, Dockerd> {
+        self.daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Makes a container and starts it.
+    pub(crate) async fn run(&self, name: &str, spec: &ContainerSpec) -> String {
+        let created = self.docker.create_container(name, spec, soon()).await.unwrap();
+        self.docker.start_container(&created.id, soon()).await.unwrap();
+        created.id
+    }
+
+    pub(crate) async fn remove(&self, id: &str) {
+        self.docker.remove_container(id, Remove::ALL, soon()).await.unwrap();
+    }
+}
+
+/// A container without a network that runs this in a shell.
+pub(crate) fn shell(script: &str) -> ContainerSpec {
+    ContainerSpec {
+        image: IMAGE.to_owned(),
+        cmd: Some(["sh", "-c", script].map(str::to_owned).to_vec()),
+        host_config: HostConfig { network_mode: "none".to_owned(), ..HostConfig::default() },
+        ..ContainerSpec::default()
+    }
+}
+
+/// One that does nothing until it is ended, and ends at once when it is asked to.
+pub(crate) fn idle() -> ContainerSpec {
+    shell("trap 'exit 3' TERM; while :; do sleep 3600 & wait $!; done")
+}
+
+/// Waits for the first event that is wanted.
+pub(crate) async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) -> Event {
+    let waiting = async {
+        loop {
+            let event = events.next().await.expect("the stream goes on").unwrap();
+            if wanted(&event) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("what is waited for happens")
+}
