@@ -8,29 +8,36 @@ use anyhow::{Context, Result, bail};
 
 use crate::host::Memory;
 use crate::http::Socket;
-use crate::ring;
+use crate::ring::{self, Nodes};
 
 /// An agent with a root of its own; its labs and it end when this is dropped.
 pub(crate) struct Agent {
     netloom: PathBuf,
     root: Memory,
     listen: &'static str,
+    /// The socket of a daemon.
+    docker: Option<PathBuf>,
 }
 
 impl Agent {
     /// Starts an agent in the background, on the usual port, and returns when it answers.
     pub(crate) fn start(netloom: &Path) -> Result<Self> {
-        Self::start_on(netloom, "127.0.0.1:8001")
+        Self::start_on(netloom, "127.0.0.1:8001", None)
     }
 
     /// As [`Self::start`], on its socket alone: one that may be beside another.
     pub(crate) fn start_quietly(netloom: &Path) -> Result<Self> {
-        Self::start_on(netloom, "none")
+        Self::start_on(netloom, "none", None)
     }
 
-    fn start_on(netloom: &Path, listen: &'static str) -> Result<Self> {
+    /// As [`Self::start_quietly`], with a Docker daemon.
+    pub(crate) fn start_with_docker(netloom: &Path, socket: impl Into<PathBuf>) -> Result<Self> {
+        Self::start_on(netloom, "none", Some(socket.into()))
+    }
+
+    fn start_on(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
         let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
-        let agent = Self { netloom, root: Memory::new()?, listen };
+        let agent = Self { netloom, root: Memory::new()?, listen, docker };
         agent.again()?;
         Ok(agent)
     }
@@ -57,6 +64,9 @@ impl Agent {
         let mut command = Command::new(&self.netloom);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.env("NETLOOM_ROOT", self.root.path()).env("NETLOOM_LISTEN", self.listen);
+        if let Some(socket) = &self.docker {
+            command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
         let output = command.stderr(Stdio::piped()).output()?;
         if !output.status.success() {
             bail!("netloom {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
@@ -66,10 +76,22 @@ impl Agent {
 
     /// Deploys a ring, from return to prompt: then every node runs and every link is up.
     pub(crate) fn deploy(&self, lab: &str, size: usize) -> Result<Duration> {
+        self.deploy_ring(lab, size, Nodes::Namespaces)
+    }
+
+    /// As [`Self::deploy`], of whatever nodes.
+    pub(crate) fn deploy_ring(&self, lab: &str, size: usize, nodes: Nodes) -> Result<Duration> {
         let file = self.root.path().join(format!("{lab}.clab.yml"));
-        std::fs::write(&file, ring::topology(lab, size))?;
+        std::fs::write(&file, ring::topology(lab, size, nodes))?;
         let started = Instant::now();
         self.run(&["deploy", "-t", file.to_str().context("a path in UTF-8")?])?;
+        Ok(started.elapsed())
+    }
+
+    /// Runs the command line, from return to prompt.
+    pub(crate) fn timed(&self, arguments: &[&str]) -> Result<Duration> {
+        let started = Instant::now();
+        self.run(arguments)?;
         Ok(started.elapsed())
     }
 

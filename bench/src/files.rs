@@ -40,7 +40,7 @@ pub(crate) fn measure(netloom: &Path) -> Result<bool> {
     }
     let mut process = Sample::default();
     let file = tempfile::Builder::new().suffix(".clab.yml").tempfile()?;
-    std::fs::write(file.path(), ring::topology("small", 10))?;
+    std::fs::write(file.path(), ring::topology("small", 10, ring::Nodes::Namespaces))?;
     for _ in 0..RUNS {
         let mut command = Command::new(netloom);
         command.arg("validate").arg(file.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -6,6 +6,8 @@
 
 mod agent;
 mod canary;
+mod containers;
+mod counter;
 mod files;
 mod floor;
 mod host;
@@ -66,11 +68,21 @@ enum Part {
     Idle,
     /// Reads a file of 10,000 nodes, and checks one of 10.
     Files,
+    /// Deploys and destroys rings of containers, each time beside the same ring made by bare calls of Docker's API.
+    Containers {
+        /// Sizes of the rings.
+        #[arg(default_values_t = CONTAINERS)]
+        sizes: Vec<usize>,
+        /// Pairs of each size.
+        #[arg(long, default_value_t = PAIRS)]
+        pairs: usize,
+    },
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
 }
 
 const SIZES: [usize; 4] = [10, 100, 500, LARGE];
+const CONTAINERS: [usize; 3] = [10, 50, 100];
 const PAIRS: usize = 5;
 
 fn main() -> Result<ExitCode> {
@@ -93,6 +105,7 @@ fn main() -> Result<ExitCode> {
         Some(Part::Live) => live::measure(&agent()?, &host::Kernel::new()?)?,
         Some(Part::Idle) => idle::watch(&agent()?)?,
         Some(Part::Files) => files::measure(&netloom)?,
+        Some(Part::Containers { sizes, pairs }) => containers::measure(&netloom, &sizes, pairs)?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -111,6 +124,7 @@ fn everything(netloom: &Path) -> Result<bool> {
     drop(agent);
     good &= files::measure(netloom)?;
     good &= reboot::measure(netloom, &host::Kernel::new()?)?;
+    good &= containers::measure(netloom, &CONTAINERS, PAIRS)?;
     Ok(good)
 }
 

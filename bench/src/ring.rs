@@ -23,9 +23,22 @@ pub(crate) fn addresses(link: usize) -> [String; 2] {
     })
 }
 
+/// What the nodes of a ring are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Nodes {
+    /// Namespaces with an init.
+    Namespaces,
+    /// Containers of an image, without a network beside their links.
+    Containers(&'static str),
+}
+
 /// The topology file of a ring.
-pub(crate) fn topology(name: &str, size: usize) -> String {
-    let mut text = format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, runtime: namespace }}\n  nodes:\n");
+pub(crate) fn topology(name: &str, size: usize, nodes: Nodes) -> String {
+    let nodes = match nodes {
+        Nodes::Namespaces => "runtime: namespace".to_owned(),
+        Nodes::Containers(image) => format!("image: \"{image}\", network-mode: none"),
+    };
+    let mut text = format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, {nodes} }}\n  nodes:\n");
     for number in 0..size {
         let _ = writeln!(text, "    {}:", node(number));
     }
