@@ -122,6 +122,11 @@ impl Docker {
 
     /// Sends a request in the version that both sides know; what is not an answer of success is an error.
     pub(crate) async fn ask(&self, ask: Ask) -> std::result::Result<Reply, ErrorKind> {
+        // In a box: it takes kilobytes, and would take them in the future of each kind of call.
+        Box::pin(self.agree_and_ask(ask)).await
+    }
+
+    async fn agree_and_ask(&self, ask: Ask) -> std::result::Result<Reply, ErrorKind> {
         let minor = match self.pool.minor() {
             Some(minor) => minor,
             None => self.negotiate().await?,

@@ -21,7 +21,8 @@ pub struct Error {
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ErrorKind {
-    /// Nobody answers on the socket: it is not there, refuses, or is closed to this user. Nothing was done.
+    /// Nobody answers on the socket: it is not there, refuses, is closed to this user, or hangs up before it was asked.
+    /// Nothing was done.
     #[error("the Docker daemon cannot be reached: {0}")]
     Unreachable(#[source] io::Error),
     /// No whole answer until the deadline. The daemon may still do it.

@@ -213,6 +213,13 @@ mod tests {
     }
 
     #[test]
+    fn the_daemons_own_words_are_an_error() {
+        let mut state = State::Inside(3, 8);
+        let error = state.take(&mut Bytes::from_static(b"no disk\n")).unwrap_err();
+        assert!(matches!(error, ErrorKind::Daemon { message, .. } if message == "no disk"));
+    }
+
+    #[test]
     fn what_is_no_header_is_refused() {
         let mut state = State::Header([0; 8], 0);
         assert!(matches!(state.take(&mut Bytes::from_static(b"/ # echo")), Err(ErrorKind::Protocol(_))));

@@ -11,6 +11,22 @@
 //!
 //! The only task is one that closes connections at rest; it ends with them. The version of the API, from 1.41 (Docker
 //! 20.10) to 1.47, is agreed on in the first call, and again after the daemon was lost.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::{Duration, Instant};
+//!
+//! use netloom_docker::{Docker, Endpoint, Filters};
+//!
+//! # async fn shown() -> Result<(), Box<dyn std::error::Error>> {
+//! let docker = Docker::new(Endpoint::from_env()?, Arc::new(()));
+//! let deadline = Instant::now() + Duration::from_secs(5);
+//! for container in docker.list_containers(&Filters::new().label("netloom.lab=ospf"), deadline).await? {
+//!     println!("{} is {}", container.plain_name().unwrap_or(&container.id), container.state);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod archive;
 mod body;

@@ -35,7 +35,8 @@ const QUEUE_FULL: Duration = Duration::from_millis(20);
 /// A connection that carries one request at a time.
 pub(crate) struct Link {
     sender: SendRequest<Payload>,
-    connection: Connection<TokioIo<UnixStream>, Payload>,
+    /// In a box, as it is large and moves from future to future.
+    connection: Box<Connection<TokioIo<UnixStream>, Payload>>,
     ended: bool,
     /// The same socket, to look at it without the runtime, which may not have noticed yet that it was closed.
     socket: OwnedFd,
@@ -60,14 +61,14 @@ impl Link {
         let mut builder = Builder::new();
         builder.max_buf_size(BUFFER);
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|error| cut(&error))?;
-        Ok(Self { sender, connection, ended: false, socket, rested: Instant::now() })
+        Ok(Self { sender, connection: Box::new(connection), ended: false, socket, rested: Instant::now() })
     }
 
     /// Whether another request can be sent over it, as far as is known.
     pub(crate) async fn is_fit(&mut self) -> bool {
         poll_fn(|context| {
             self.drive(context);
-            Poll::Ready(!self.ended && self.sender.is_ready() && is_quiet(&self.socket))
+            Poll::Ready(self.is_free() && is_quiet(&self.socket))
         })
         .await
     }
@@ -84,7 +85,9 @@ impl Link {
         answered.await.map_err(|mut failed| {
             let unsent = failed.take_message().map(Request::into_body);
             let error = failed.into_error();
-            Lost { kind: cut(&error), unsent, unanswered: !error.is_parse() && !error.is_user() }
+            // What was not sent was not done.
+            let kind = if unsent.is_some() { hung_up(&error) } else { cut(&error) };
+            Lost { kind, unsent, unanswered: !error.is_parse() && !error.is_user() }
         })
     }
 
@@ -95,8 +98,9 @@ impl Link {
         }
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether the last answer, and what was sent for it, are over, and the connection goes on.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.ended && self.sender.is_ready()
     }
 
     /// The bare connection, after an answer that gave it away, and what was read of it already.
@@ -167,8 +171,19 @@ fn unreachable(path: &Path, error: &io::Error) -> ErrorKind {
     ErrorKind::Unreachable(io::Error::new(error.kind(), format!("{}: {text}{advice}", path.display())))
 }
 
+/// A connection that ended before anything was sent.
+fn hung_up(error: &hyper::Error) -> ErrorKind {
+    let text = format!("it hung up before it was asked ({})", chain(error));
+    ErrorKind::Unreachable(io::Error::new(io::ErrorKind::ConnectionAborted, text))
+}
+
 /// A connection that broke, or an answer that is no HTTP.
 fn cut(error: &hyper::Error) -> ErrorKind {
+    if error.is_parse() { ErrorKind::Protocol(chain(error)) } else { ErrorKind::Cut(chain(error)) }
+}
+
+/// An error and its causes.
+fn chain(error: &hyper::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
@@ -178,5 +193,5 @@ fn cut(error: &hyper::Error) -> ErrorKind {
         }
         cause = inner.source();
     }
-    if error.is_parse() { ErrorKind::Protocol(text) } else { ErrorKind::Cut(text) }
+    text
 }

@@ -65,7 +65,7 @@ impl Pool {
     pub(crate) fn put(self: &Arc<Self>, mut link: Link) {
         link.rested = Instant::now();
         let mut resting = lock(&self.resting);
-        if link.has_ended() || resting.len() >= RESTING {
+        if !link.is_free() || resting.len() >= RESTING {
             return;
         }
         resting.push(link);
@@ -79,6 +79,7 @@ impl Pool {
         if sweeper.as_ref().is_some_and(|task| !task.is_finished()) {
             return;
         }
+        // Without a runtime (it is being shut down) the connections go with the pool.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             *sweeper = Some(runtime.spawn(sweep(Arc::downgrade(self))).abort_handle());
         }

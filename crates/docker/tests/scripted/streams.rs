@@ -36,6 +36,21 @@ async fn events_are_lines_wherever_they_are_split() {
 }
 
 #[tokio::test]
+async fn nothing_is_missed_between_the_call_and_the_daemons_listening() {
+    // The daemon answers before it listens, so it is told to look back.
+    let server = Server::answering(|asked| {
+        let (seconds, nanoseconds) = asked.line.split_once("since=").unwrap().1.split_once('.').unwrap();
+        assert_eq!(nanoseconds.len(), 9);
+        chunked(&[&START.replace(":5}", &format!(":{seconds}{nanoseconds}}}")), "\n"])
+    });
+    let now = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos();
+    let before = now();
+    let mut events = server.docker().events(&Filters::new(), None, soon()).await.unwrap();
+    let since = events.next().await.unwrap().unwrap().time_nano;
+    assert!((before..now()).contains(&since.try_into().unwrap()), "{since}");
+}
+
+#[tokio::test]
 async fn a_stream_of_events_that_is_cut_says_so() {
     for half in ["5\r\n{\"Ty", "5\r\n{\"Typ\r\n"] {
         let server = Server::start(move |_, mut peer| {
@@ -79,12 +94,12 @@ async fn silence_can_be_told_from_events() {
         peer.say(format!("{:x}\r\n{START}\n\r\n", START.len() + 1));
         peer.hear_all();
     });
-    // The deadline is for the beginning only.
-    let docker = server.docker();
-    let deadline = std::time::Instant::now() + Duration::from_millis(500);
-    let mut events = docker.events(&Filters::new(), None, deadline).await.unwrap();
+    let mut events = listen(&server.docker()).await;
     let began = events.heard();
-    tokio::time::sleep_until((deadline + Duration::from_millis(1)).into()).await;
+    // The deadline was for the beginning only.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(60)).await;
+    tokio::time::resume();
     assert!(events.next().now_or_never().is_none());
     assert_eq!(events.heard(), began);
     say.send(()).unwrap();
@@ -139,19 +154,24 @@ async fn an_archive_is_streamed_to_the_daemon() {
 }
 
 #[tokio::test]
-async fn a_refusal_comes_through_while_an_archive_is_still_sent() {
-    let server = Server::start(|_, mut peer| {
+async fn a_refusal_comes_through_while_an_archive_is_still_sent_and_ends_it() {
+    let (ended, ends) = mpsc::sync_channel(1);
+    let server = Server::start(move |_, mut peer| {
         // The answer does not wait for the body, which has no end.
         while !peer.hear(1).contains("PUT") {
             peer.say("HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 0\r\n\r\n");
         }
         peer.say(whole("404 Not Found", r#"{"message":"No such container: r1"}"#));
         peer.hear_all();
+        ended.send(()).unwrap();
     });
+    let docker = server.docker();
     let endless = futures::stream::repeat_with(|| Ok(Bytes::from_static(&[0; 4096])));
     let body = ByteStream::new(endless);
-    let error = server.docker().put_archive("r1", "/", body, PutOptions::default(), soon()).await.unwrap_err();
+    let error = docker.put_archive("r1", "/", body, PutOptions::default(), soon()).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
+    // At once, and not when a connection has rested long enough.
+    ends.recv_timeout(Duration::from_secs(5)).unwrap();
 }
 
 #[tokio::test]
