@@ -5,6 +5,8 @@ set -eu
 
 missing=
 for package in "$@"; do
+    # Docker's own packages (docker-ce) would be removed for Debian's.
+    [ "$package" != docker.io ] || ! command -v dockerd >/dev/null || continue
     if ! dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed'; then
         missing="$missing $package"
     fi

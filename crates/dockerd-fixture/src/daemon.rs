@@ -7,9 +7,9 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long the daemon may take to answer. It takes 0.3 s where nothing else runs.
@@ -21,11 +21,26 @@ pub struct Dockerd {
     /// Removed by the keeper; kept here for when that fails.
     directory: TempDir,
     group: String,
-    pid: Pid,
     keeper: Child,
-    /// Its end ends the keeper.
+    talk: Mutex<Talk>,
+}
+
+/// The conversation with the keeper.
+#[derive(Debug)]
+struct Talk {
+    /// Their end ends the keeper.
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+}
+
+impl Talk {
+    /// Has something done; gives the process of the daemon after that.
+    fn order(&mut self, order: &str) -> Option<u32> {
+        writeln!(self.orders.as_mut().unwrap(), "{order}").unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        answer.trim().parse().ok()
+    }
 }
 
 impl Dockerd {
@@ -61,7 +76,7 @@ impl Dockerd {
             .unwrap();
         let orders = keeper.stdin.take();
         let answers = BufReader::new(keeper.stdout.take().unwrap());
-        let mut daemon = Self { directory, group, pid: Pid::INIT, keeper, orders, answers };
+        let daemon = Self { directory, group, keeper, talk: Mutex::new(Talk { orders, answers }) };
         daemon.start_again();
         Some(daemon)
     }
@@ -70,20 +85,17 @@ impl Dockerd {
     ///
     /// # Panics
     /// Where it does not.
-    pub fn start_again(&mut self) {
-        writeln!(self.orders.as_mut().unwrap(), "start").unwrap();
-        let mut pid = String::new();
-        self.answers.read_line(&mut pid).unwrap();
-        self.pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
-        self.wait_until_it_answers();
-    }
-
-    fn wait_until_it_answers(&self) {
+    pub fn start_again(&self) {
+        self.order("start");
         let deadline = Instant::now() + PATIENCE;
         while !matches!(self.ping(), Ok(true)) {
-            assert!(Instant::now() < deadline && self.lives(), "dockerd does not answer; its log:\n{}", self.log());
-            std::thread::yield_now();
+            let lives = self.order("look").is_some();
+            assert!(lives && Instant::now() < deadline, "dockerd does not answer; its log:\n{}", self.log());
         }
+    }
+
+    fn order(&self, order: &str) -> Option<u32> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner).order(order)
     }
 
     /// Whether it answers well. It accepts connections long before it is ready.
@@ -106,9 +118,12 @@ impl Dockerd {
         self.directory.path()
     }
 
-    /// Its process, as seen where it was started by [`Self::start_by`]; `/proc/PID/ns/net` is the network it runs in.
-    pub fn pid(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+    /// Its process, by the number that it has where it was started; `/proc/PID/ns/net` is the network it runs in.
+    ///
+    /// # Panics
+    /// Where it has died.
+    pub fn pid(&self) -> u32 {
+        self.order("look").expect("dockerd lives")
     }
 
     /// The control group, in each hierarchy, that those of its containers are in.
@@ -122,59 +137,24 @@ impl Dockerd {
     }
 
     /// Stops it where it is: it accepts connections and does not answer.
-    ///
-    /// # Panics
-    /// Where it is not there.
     pub fn freeze(&self) {
-        kill_process(self.pid, Signal::STOP).unwrap();
-        let threads = format!("/proc/{}/task", self.pid());
-        let stopped = |path: PathBuf| state(&path.join("stat")).is_none_or(|state| state == 'T');
-        let all = || fs::read_dir(&threads).unwrap().flatten().all(|thread| stopped(thread.path()));
-        wait_until("dockerd stops", all);
+        self.order("freeze");
     }
 
     /// Lets it go on.
-    ///
-    /// # Panics
-    /// Where it is not there.
     pub fn thaw(&self) {
-        kill_process(self.pid, Signal::CONT).unwrap();
+        self.order("thaw");
     }
 
     /// Ends it without a warning; its containers run on.
-    ///
-    /// # Panics
-    /// Where it is not there.
     pub fn kill(&self) {
-        kill_process(self.pid, Signal::KILL).unwrap();
-        // Its first thread may be gone while others still hold the socket.
-        wait_until("dockerd dies", || !self.lives() && UnixStream::connect(self.socket()).is_err());
-    }
-
-    /// Whether its process is there and not dead.
-    fn lives(&self) -> bool {
-        let stat = format!("/proc/{}/stat", self.pid());
-        state(Path::new(&stat)).is_some_and(|state| !['Z', 'X'].contains(&state))
-    }
-}
-
-/// The state of a process or thread (proc(5)), if it is there.
-fn state(stat: &Path) -> Option<char> {
-    // The name before it, in parentheses, may hold anything.
-    fs::read_to_string(stat).ok()?.rsplit(") ").next()?.chars().next()
-}
-
-fn wait_until(what: &str, so: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::yield_now();
+        self.order("kill");
     }
 }
 
 impl Drop for Dockerd {
     fn drop(&mut self) {
-        self.orders = None;
+        self.talk.get_mut().unwrap_or_else(PoisonError::into_inner).orders = None;
         let _ = self.keeper.wait();
     }
 }

@@ -1,6 +1,6 @@
-# Keeps one Docker daemon: "start" on standard input starts it and gives its pid; at the end of the input all of it
-# goes.
-# $1: its directory, $2: the name of its control group.
+# Keeps one Docker daemon: does what its standard input says, a word a line, and answers with a line each; at the end of
+# the input all of it goes.
+# $1: the daemon's directory, $2: the name of its control group.
 directory=$1
 group=$2
 pid=
@@ -8,14 +8,17 @@ pid=
 start() {
     # After one that was killed. Its containerd dies with it, but where nobody reaps orphans its pid stays in use, and
     # the next dockerd would wait for it.
-    [ -z "$pid" ] || wait "$pid"
     rm -f "$directory/pid" "$directory/exec/containerd/containerd.pid"
     dockerd --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
         --host "unix://$directory/docker.sock" --cgroup-parent "/$group" --bridge none --iptables=false \
         --ip6tables=false --ip-masq=false --config-file "$directory/daemon.json" --shutdown-timeout 1 \
-        >>"$directory/log" 2>&1 3>&- </dev/null &
+        >>"$directory/log" 2>&1 </dev/null &
     pid=$!
-    echo "$pid"
+}
+
+# Whether a thread of the daemon has not stopped yet (proc(5): the state stands behind the name).
+moves() {
+    ! cat "/proc/$pid/task/"*/stat 2>/dev/null | sed 's/.*) //' | awk '$1 != "T" { exit 1 }'
 }
 
 # The processes of all containers, in every hierarchy of control groups.
@@ -27,13 +30,13 @@ contained() {
 left() {
     for process in /proc/[0-9]*; do
         [ "${process#/proc/}" != $$ ] || continue
-        case "$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)" in
+        case "$({ tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null)" in
         containerd*"$directory/exec/"* | */containerd*"$directory/exec/"*) echo "${process#/proc/}" ;;
         esac
     done
 }
 
-# Whether the daemon is there and not dead (proc(5): its state stands behind its name).
+# Whether the daemon is there and not dead.
 lives() {
     [ -n "$pid" ] && case "$(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null)" in '' | Z* | X*) return 1 ;; esac
 }
@@ -67,6 +70,20 @@ end() {
 trap 'exit 1' HUP INT TERM
 trap end EXIT
 ip link set lo up
-while read -r word; do
-    case "$word" in start) start ;; esac
+while read -r order; do
+    case "$order" in
+    start) start ;;
+    freeze)
+        kill -STOP "$pid"
+        while moves; do :; done
+        ;;
+    thaw) kill -CONT "$pid" ;;
+    kill)
+        kill -KILL "$pid"
+        # When this returns none of its threads holds the socket any more.
+        wait "$pid" 2>/dev/null
+        pid=
+        ;;
+    esac
+    if lives; then echo "$pid"; else echo none; fi
 done

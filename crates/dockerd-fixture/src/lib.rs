@@ -5,8 +5,8 @@
 //! started it, also after a panic, and when the process that holds it is killed:
 //!
 //! ```text
-//!   Dockerd ──stdin: `start`, end of file──▶ keeper (a shell in the network namespace) ──▶ dockerd ──▶ containerd, shims
-//!           ◀──────stdout: pid of dockerd────┘
+//!   Dockerd ──stdin: orders, end of file──▶ keeper (a shell in the network namespace) ──▶ dockerd ──▶ containerd, shims
+//!           ◀──────stdout: pid of dockerd──────┘
 //! ```
 //!
 //! It needs root and the Debian packages `docker.io` and `busybox-static`.

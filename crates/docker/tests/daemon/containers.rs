@@ -10,7 +10,7 @@ pub(crate) async fn a_container_lives_and_leaves_nothing(stage: &Stage) {
     let docker = &stage.docker;
     assert!(docker.version(soon()).await.unwrap().api_version.starts_with("1."));
     let info = docker.info(soon()).await.unwrap();
-    assert!(info.docker_root_dir.starts_with(stage.daemon().directory().to_str().unwrap()));
+    assert!(info.docker_root_dir.starts_with(stage.daemon.directory().to_str().unwrap()));
     assert!(["1", "2"].contains(&info.cgroup_version.as_str()) && !info.cgroup_driver.is_empty(), "{info:?}");
 
     let id = docker.create_container("life", &idle(), soon()).await.unwrap().id;

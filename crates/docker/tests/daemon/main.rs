@@ -33,7 +33,7 @@ macro_rules! cases {
 }
 
 /// Those that do not get into each other's way.
-const TOGETHER: [Case; 17] = cases![
+const TOGETHER: &[Case] = &cases![
     containers::a_container_lives_and_leaves_nothing,
     containers::what_is_asked_for_is_what_there_is,
     containers::a_name_that_is_taken_is_a_conflict,
@@ -54,8 +54,8 @@ const TOGETHER: [Case; 17] = cases![
 ];
 
 /// Those that need the daemon for themselves.
-const ALONE: [Case; 2] =
-    cases![outages::a_frozen_daemon_is_given_up_at_the_deadline, outages::a_daemon_that_was_killed_comes_back,];
+const ALONE: &[Case] =
+    &cases![outages::a_frozen_daemon_is_given_up_at_the_deadline, outages::a_daemon_that_was_killed_comes_back,];
 
 #[test]
 fn the_client_and_a_real_daemon_understand_each_other() {
@@ -70,12 +70,12 @@ fn the_client_and_a_real_daemon_understand_each_other() {
 /// Runs all cases, and leaves a container to what ends the daemon.
 async fn play(daemon: Dockerd) -> Vec<&'static str> {
     let stage = Arc::new(Stage::set(daemon).await);
-    let mut failed = run(&stage, &TOGETHER).await;
+    let mut failed = run(&stage, TOGETHER).await;
     for case in ALONE {
-        failed.extend(run(&stage, &[case]).await);
+        failed.extend(run(&stage, &[*case]).await);
     }
     if !failed.is_empty() {
-        let log = stage.daemon().log();
+        let log = stage.daemon.log();
         let lines: Vec<&str> = log.lines().collect();
         eprintln!("the end of the daemon's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
     }

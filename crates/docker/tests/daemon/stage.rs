@@ -1,6 +1,6 @@
 //! The daemon that all cases share, and an image on it.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netloom_docker::{ByteStream, ContainerSpec, Docker, Endpoint, Event, Events, HostConfig, Remove};
@@ -17,7 +17,7 @@ pub(crate) fn soon() -> Instant {
 /// The daemon that all cases share, and an image on it.
 pub(crate) struct Stage {
     pub(crate) docker: Docker,
-    daemon: Mutex<Dockerd>,
+    pub(crate) daemon: Dockerd,
 }
 
 impl Stage {
@@ -25,11 +25,7 @@ impl Stage {
         let docker = Docker::new(Endpoint::Unix(daemon.socket()), Arc::new(()));
         let archive = ByteStream::from(bytes::Bytes::from(busybox(IMAGE)));
         assert_eq!(docker.load_image(archive, soon()).await.unwrap(), [IMAGE]);
-        Self { docker, daemon: Mutex::new(daemon) }
-    }
-
-    pub(crate) fn daemon(&self) -> MutexGuard<'_, Dockerd> {
-        self.daemon.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        Self { docker, daemon }
     }
 
     /// Makes a container and starts it.
