@@ -113,8 +113,7 @@ impl Docker {
         work: impl Future<Output = std::result::Result<T, ErrorKind>>,
     ) -> Result<T> {
         let watch = Watch::begin(self.observer.clone(), operation);
-        let outcome =
-            tokio::time::timeout_at(deadline.into(), Box::pin(work)).await.unwrap_or(Err(ErrorKind::Deadline));
+        let outcome = tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(ErrorKind::Deadline));
         let outcome = outcome.map_err(|kind| Error { operation, object: object.to_owned(), kind });
         watch.end(&outcome);
         outcome

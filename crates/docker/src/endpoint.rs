@@ -27,13 +27,6 @@ impl Endpoint {
             _ => Ok(Self::default()),
         }
     }
-
-    /// The path of the socket.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Unix(path) => path,
-        }
-    }
 }
 
 impl Default for Endpoint {
@@ -44,7 +37,7 @@ impl Default for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix://{}", self.path().display())
+        write!(f, "unix://{}", self.socket().display())
     }
 }
 
