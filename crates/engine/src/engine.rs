@@ -281,8 +281,9 @@ impl Engine {
         let (lab, raise) = (request.lab.name().clone(), request.raise_limits);
         let there = self.shared.wishes.get(&lab);
         let wish = next_wish(there.as_deref(), &request)?;
+        // A driver that cannot work says more than that nothing was seen of it.
+        self.ask_drivers(there.clone(), wish.clone()).await?;
         check_host(&self.shared, there.as_deref(), &wish)?;
-        self.ask_drivers(there, wish.clone()).await?;
         let warnings = admit(&self.shared, &wish, raise).await?;
         let left_out = LeftOut::of(&wish.lab).omissions();
         let answer = self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await;
@@ -308,8 +309,8 @@ impl Engine {
         let name = request.lab.name();
         let there = self.shared.wishes.get(name);
         let wish = next_wish(there.as_deref(), request)?;
-        check_host(&self.shared, there.as_deref(), &wish)?;
         self.ask_drivers(there.clone(), wish.clone()).await?;
+        check_host(&self.shared, there.as_deref(), &wish)?;
         let snapshot = self.shared.inventory.snapshot();
         let done = self.shared.done.of(name);
         let once = Once { done: &done, passed: &BTreeMap::new() };

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use netloom_model::{Lab, LabName, RuntimeKind};
 
 use crate::desired::Wish;
-use crate::engine::Shared;
+use crate::engine::{Engine, Shared};
 use crate::fact::Source;
 use crate::inventory::Snapshot;
 
@@ -25,6 +25,16 @@ impl Shared {
         let of_lab: BTreeSet<Source> = wanted.chain(seen).map(Source::Runtime).collect();
         let counts = |source: &&Source| is_embedded(**source) || of_lab.contains(source);
         self.sources.iter().filter(counts).copied().collect()
+    }
+}
+
+impl Engine {
+    /// Whether a source counts for what this agent can do: what is embedded does; a runtime that is another program does
+    /// from when it first answered, and as long as a lab has nodes on it.
+    pub fn counts(&self, source: Source, snapshot: &Snapshot) -> bool {
+        let answered = || snapshot.sources.get(&source).is_some_and(|state| state.listed.is_some());
+        let wanted = |wish: &Wish| runtimes(&wish.lab).any(|runtime| Source::Runtime(runtime) == source);
+        is_embedded(source) || answered() || self.wishes().all().values().any(|wish| wanted(wish))
     }
 }
 

@@ -220,7 +220,9 @@ fn stale(wish: Option<&Wish>, snapshot: &Snapshot) -> Option<String> {
         snapshot.sources.get(source).is_none_or(|state| state.listed.is_none() && state.error.is_none())
     });
     let unlisted = unlisted.map(|source| format!("{source:?} was not looked at yet"));
-    let errors = snapshot.sources.iter().filter_map(|(source, state)| {
+    // Of a lab that nobody wants any source may know something.
+    let of_lab = snapshot.sources.iter().filter(|(source, _)| wish.is_none() || asked.contains(source));
+    let errors = of_lab.filter_map(|(source, state)| {
         state.error.as_ref().map(|error| format!("{source:?} cannot be looked at: {error}"))
     });
     let all: Vec<String> = unlisted.chain(errors).collect();

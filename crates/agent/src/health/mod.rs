@@ -7,6 +7,7 @@ mod acceptor;
 mod pulse;
 mod request;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -121,11 +122,17 @@ impl Health {
     pub(crate) fn ready(&self) -> Readiness {
         let now = SystemTime::now();
         let mut capabilities = vec![self.agent()];
+        let mut unused = BTreeSet::new();
         if let Some(engine) = self.engine.get() {
             let snapshot = engine.inventory().snapshot();
             for source in engine.sources() {
                 let state = snapshot.sources.get(source);
-                capabilities.push(self.source(source_name(*source, engine.fabric()), state, now));
+                let capability = self.source(source_name(*source, engine.fabric()), state, now);
+                // Not on every host is every daemon.
+                if capability.status != Ready::Ok && !engine.counts(*source, &snapshot) {
+                    unused.insert(capability.name.clone());
+                }
+                capabilities.push(capability);
             }
             let trouble = engine.store_trouble();
             capabilities.push(Capability {
@@ -136,7 +143,8 @@ impl Health {
                 last_good: None,
             });
         }
-        let status = capabilities.iter().map(|capability| capability.status).max().unwrap_or(Ready::Down);
+        let counted = capabilities.iter().filter(|capability| !unused.contains(&capability.name));
+        let status = counted.map(|capability| capability.status).max().unwrap_or(Ready::Down);
         Readiness { status, capabilities }
     }
 

@@ -4,7 +4,7 @@
 //! wait for the store: it goes on with what is accepted, and takes no other command meanwhile. When it is not
 //! known whether the store has a wish that was refused, the store is owed the one that holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
 use crate::driver::{StoreError, Write};
 use crate::event::What;
+use crate::fact::{Place, Source};
+use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
 use crate::task::{self, Owned};
@@ -248,6 +250,19 @@ impl Actor {
         Ok(Next::Store(Box::new(wish), Then::Begin("edit", scope)))
     }
 
+    /// What has to have been seen of a lab that nobody wants. Where links end in a node that nobody knows, any source
+    /// that did not answer may: adopted without it, the node would be removed as soon as it is seen.
+    fn sources_of_unknown(&self, snapshot: &Snapshot) -> BTreeSet<Source> {
+        let known = snapshot.labs.get(&self.name);
+        let is_known = |node: &NodeName| known.is_some_and(|facts| facts.nodes.contains_key(node));
+        let ends = snapshot.links(&self.name).into_values().flat_map(|seen| seen.ports);
+        let mut places = ends.map(|port| port.place.clone());
+        if places.any(|place| matches!(place, Place::Node(_, node) if !is_known(&node))) {
+            return self.shared.sources.clone();
+        }
+        self.shared.sources_of(&self.name, [], snapshot)
+    }
+
     /// What runs without a wish is wanted again, just as it is.
     fn adopt(&mut self, kept: &Kept) -> Result<Next, Refusal> {
         if let Some(in_progress) = self.in_progress() {
@@ -257,7 +272,7 @@ impl Actor {
             return Err(Refusal::Known(self.name.clone()));
         }
         let snapshot = self.shared.inventory.snapshot();
-        check_complete(&self.shared.sources, &snapshot)?;
+        check_complete(&self.sources_of_unknown(&snapshot), &snapshot)?;
         let facts = snapshot.labs.get(&self.name).ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
         let Adoption { wish, done } = adopt(&self.name, facts, kept, &snapshot)
             .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;

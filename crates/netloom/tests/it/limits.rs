@@ -35,11 +35,11 @@ fn with_no_space_left_a_deploy_says_so_and_a_destroy_still_works() {
 }
 
 #[test]
-fn an_image_that_no_runtime_here_can_run_is_refused_with_a_way_out() {
+fn an_image_without_a_daemon_is_refused_with_a_way_out() {
     let Some(host) = Sandbox::with_agent() else { return };
     let before = host.traces();
     let file = host.topology("x", &lab("x", "    a: { image: \"alpine:3\" }\n", "    []\n"));
-    host.netloom(&["deploy", "-t", &file]).code(2).says("docker").says("runtime: namespace");
+    host.netloom(&["deploy", "-t", &file]).code(2).says("Docker daemon").says("systemctl start docker");
     before.are_all(&host);
 }
 
