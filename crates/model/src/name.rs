@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+mod interface;
+
+pub use interface::InterfaceName;
+
 /// Why a text is not a valid name, address or size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} `{text}` {why}")]
@@ -98,13 +102,6 @@ text_type!(
     Kind,
     check_kind_name
 );
-text_type!(
-    /// A name that the kernel takes for an interface: 1 to 15 bytes, no `/`, no `:`, no white space
-    /// (`dev_valid_name` in net/core/dev.c), no `%` (`dev_alloc_name` makes a pattern of it).
-    InterfaceName,
-    check_interface_name
-);
-
 /// The longest lab and node name; a node name is a host name (63: RFC 1035 label).
 pub const NAME_MAX: usize = 63;
 
@@ -158,20 +155,6 @@ impl NodeName {
     /// The bridge and the node it is in, for a name of the form `bridge|node`.
     pub fn inner_bridge(&self) -> Option<(&str, &str)> {
         self.as_str().split_once('|')
-    }
-}
-
-fn check_interface_name(text: &str) -> Result<(), Invalid> {
-    const WHAT: &str = "interface name";
-    if text.is_empty() || text == "." || text == ".." {
-        return Err(Invalid::new(WHAT, text, "is not a name that the kernel takes"));
-    }
-    if text.len() > 15 {
-        return Err(Invalid::new(WHAT, text, format!("has {} bytes; the kernel takes at most 15", text.len())));
-    }
-    match text.chars().find(|c| matches!(c, '/' | ':' | '%') || c.is_whitespace() || c.is_control()) {
-        Some(bad) => Err(Invalid::new(WHAT, text, format!("contains `{}`", bad.escape_debug()))),
-        None => Ok(()),
     }
 }
 
