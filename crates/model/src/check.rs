@@ -15,6 +15,23 @@ pub(crate) const RESERVED_NODES: [&str; 3] = ["host", "mgmt-net", "macvlan"];
 pub(crate) const RESERVED_INTERFACES: [&str; 3] = ["lo", "all", "default"];
 
 pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
+    let mut found = check_nodes(parts);
+    found.extend(check_links(parts));
+    found
+}
+
+/// As far as nodes and links are looked at one by one: all but that the ends of links are at nodes which fit, and that
+/// no two share an interface or a MAC address.
+pub(crate) fn check_alone(parts: &LabParts) -> Vec<Violation> {
+    let mut found = check_nodes(parts);
+    for link in &parts.links {
+        found.extend(check_kind(link));
+        found.extend(link.ends().filter_map(|end| check_interface(link, end)));
+    }
+    found
+}
+
+fn check_nodes(parts: &LabParts) -> Vec<Violation> {
     let mut found = Vec::new();
     for (name, node) in &parts.nodes {
         match (node.kind.shape(), node.runtime) {
@@ -38,7 +55,6 @@ pub(crate) fn check(parts: &LabParts) -> Vec<Violation> {
         }
     }
     found.extend(check_circles(parts));
-    found.extend(check_links(parts));
     found
 }
 
@@ -47,14 +63,9 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut interfaces: HashMap<(Owner<'_>, &InterfaceName), &Link> = HashMap::with_capacity(2 * parts.links.len());
     for link in &parts.links {
-        if let Some(why) = check_kind(link) {
-            found.push(Violation::Ends { link: link.id(), why });
-        }
+        found.extend(check_kind(link));
         for end in link.ends() {
-            if RESERVED_INTERFACES.contains(&end.interface.display()) {
-                let why = format!("no link can have an interface named `{}`", end.interface);
-                found.push(Violation::WrongEnd { link: link.id(), why });
-            }
+            found.extend(check_interface(link, end));
             check_end(parts, link, end, &mut found);
             let (owner, interface) = (Owner::of(&end.at), end.interface.kernel());
             if let Some(first) = interfaces.insert((owner, interface), link) {
@@ -71,6 +82,13 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
         }
     }
     found
+}
+
+fn check_interface(link: &Link, end: &End) -> Option<Violation> {
+    RESERVED_INTERFACES.contains(&end.interface.display()).then(|| {
+        let why = format!("no link can have an interface named `{}`", end.interface);
+        Violation::WrongEnd { link: link.id(), why }
+    })
 }
 
 fn check_macs(parts: &LabParts, found: &mut Vec<Violation>) {
@@ -136,8 +154,13 @@ fn check_circles(parts: &LabParts) -> Vec<Violation> {
     circle::circles(&waits).into_iter().filter_map(violation).collect()
 }
 
+/// The ends of a link are those that its kind has.
+fn check_kind(link: &Link) -> Option<Violation> {
+    wrong_ends(link).map(|why| Violation::Ends { link: link.id(), why })
+}
+
 /// Why the ends of a link are not those that its kind has.
-fn check_kind(link: &Link) -> Option<&'static str> {
+fn wrong_ends(link: &Link) -> Option<&'static str> {
     let on_host = link.ends().filter(|end| end.at == Endpoint::Host).count();
     match (&link.kind, &link.b) {
         (LinkKind::Plain, None) => {

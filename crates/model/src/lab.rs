@@ -11,12 +11,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::check::check;
+use crate::check::{check, check_alone};
 use crate::idle::Idle;
 use crate::interface::Interface;
 use crate::kind::{Device, Shape};
 use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NodeName};
-use crate::sort_key::SortKey;
+use crate::text_order::sort_by_text;
 use crate::topology::nearest::nearest;
 
 mod bind;
@@ -24,6 +24,7 @@ mod blank;
 mod config;
 mod container;
 mod link_kind;
+mod mac;
 mod management;
 mod mode;
 mod port;
@@ -36,6 +37,8 @@ pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
 pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
 pub use link_kind::{LinkKind, Macvlan, MacvlanMode, Vxlan};
+pub(crate) use mac::DerivedMacs;
+pub use mac::derived_mac;
 pub use management::{Family, Management, ManagementDriver, NodeManagement};
 pub use mode::{LinkApplyMode, NetworkMode, RestartPolicy};
 pub use port::{PortMapping, PortRange, Protocol};
@@ -94,6 +97,12 @@ pub struct LabParts {
     /// All links; the key is made by [`Link::id`].
     #[serde(default)]
     pub links: Vec<Link>,
+}
+
+impl LabParts {
+    fn sort_links(&mut self) {
+        sort_by_text(&mut self.links, Link::write_id);
+    }
 }
 
 /// Something in a lab that cannot be.
@@ -183,9 +192,20 @@ fn unknown_node(name: &NodeName, near: Option<&str>) -> String {
 impl Lab {
     /// Checks how the parts fit together; all violations are found, not only the first.
     pub fn new(mut parts: LabParts) -> Result<Self, Violations> {
-        parts.links.sort_by_cached_key(|link| SortKey::from(link.id_text()));
+        parts.sort_links();
         let violations = check(&parts);
         if violations.is_empty() { Ok(Self { parts, idle: Idle::default() }) } else { Err(Violations(violations)) }
+    }
+
+    /// The same for parts that a reader made which looks at all ends of links together by itself: it knows that they are
+    /// at nodes of the lab which fit, and that no two have one interface or one MAC address.
+    pub(crate) fn of_reader(mut parts: LabParts) -> Result<Self, Violations> {
+        parts.sort_links();
+        if check_alone(&parts).is_empty() {
+            debug_assert_eq!(check(&parts), [], "the reader knows it");
+            return Ok(Self { parts, idle: Idle::default() });
+        }
+        Err(Violations(check(&parts)))
     }
 
     /// The lab's name.
@@ -516,7 +536,8 @@ impl End {
         self.label_parts().concat()
     }
 
-    fn label_parts(&self) -> [&str; 3] {
+    /// The same in parts.
+    pub(crate) fn label_parts(&self) -> [&str; 3] {
         let place = match &self.at {
             Endpoint::Node(node) | Endpoint::Bridge(node) => node.as_str(),
             Endpoint::Host => "host",
@@ -529,36 +550,27 @@ impl End {
 impl Link {
     /// The link's name.
     pub fn id(&self) -> LinkId {
-        LinkId(self.id_text().into())
+        let mut text = String::new();
+        self.write_id(&mut text);
+        LinkId(text.into())
     }
 
-    /// Made at once, without the labels on their own: a lab is sorted by it.
-    fn id_text(&self) -> String {
+    /// Appends the text of its id. Without the labels on their own: a lab is sorted by it.
+    fn write_id(&self, to: &mut String) {
         fn bytes(label: [&str; 3]) -> impl Iterator<Item = u8> {
             label.into_iter().flat_map(str::bytes)
         }
         let a = self.a.label_parts();
-        let Some(b) = &self.b else { return a.concat() };
+        let Some(b) = &self.b else { return to.extend(a) };
         let b = b.label_parts();
-        let ([node, colon, interface], second) = if bytes(a).le(bytes(b)) { (a, b) } else { (b, a) };
-        [node, colon, interface, "-", second[0], second[1], second[2]].concat()
+        let (first, second) = if bytes(a).le(bytes(b)) { (a, b) } else { (b, a) };
+        to.extend(first.into_iter().chain(["-"]).chain(second));
     }
 
     /// Its one or two ends.
     pub fn ends(&self) -> impl Iterator<Item = &End> {
         std::iter::once(&self.a).chain(&self.b)
     }
-}
-
-/// The MAC address of an end that names none: OUI `aa:c1:ab` and 24 bits of a hash, so that it is the same
-/// at every deploy. `attempt` counts up when the address is taken (24 bits clash in 11 % of labs with 2,000 ends).
-pub fn derived_mac(lab: &LabName, end: &str, attempt: u32) -> Mac {
-    let mut hash = Sha256::new();
-    for part in [lab.as_str(), "\0", end, "\0"] {
-        hash.update(part);
-    }
-    let digest = hash.chain_update(attempt.to_string()).finalize();
-    Mac([0xaa, 0xc1, 0xab, digest[0], digest[1], digest[2]])
 }
 
 /// The SHA-256 of some bytes in hexadecimal.

@@ -10,8 +10,8 @@ mod interface;
 mod kind;
 mod lab;
 mod name;
-mod sort_key;
 mod subnet;
+mod text_order;
 pub mod topology;
 
 pub use duration::GoDuration;

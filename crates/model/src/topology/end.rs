@@ -1,8 +1,9 @@
 //! Ends of links: `node:interface`, or a map with addresses.
 
 use super::diagnostic::{Code, Path, Span, cut};
-use super::facts::Facts;
+use super::facts::{Facts, NodeIndex};
 use super::link::Links;
+use super::mac;
 use super::reader::{At, Cx, Field, Merged, Read, Table, get};
 use super::tree::{Data, Entry, Value};
 use super::value::number::whole;
@@ -10,7 +11,7 @@ use super::value::vars::Var;
 use crate::check::RESERVED_INTERFACES;
 use crate::interface::Interface;
 use crate::kind::Shape;
-use crate::lab::{Endpoint, NetworkMode, RuntimeKind, Vars};
+use crate::lab::{End, Endpoint, NetworkMode, RuntimeKind, Vars};
 use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
 
 pub(super) const END: Table =
@@ -25,6 +26,8 @@ pub(super) struct Draft {
     pub(super) ipv6: Option<Ipv6Net>,
     pub(super) vars: Vars,
     pub(super) span: Span,
+    /// The node that shares the name of the interface with no other; that of the host's is shared by all that is there.
+    pub(super) owner: Option<NodeIndex>,
 }
 
 impl Draft {
@@ -42,12 +45,18 @@ impl Draft {
             Endpoint::Host | Endpoint::Remote(_) => None,
         }
     }
+
+    /// As an end of a link, with a MAC address or [`mac::NONE`].
+    pub(super) fn end(self) -> End {
+        let Self { at, interface, mac, ipv4, ipv6, vars, .. } = self;
+        End { at, interface, mac: mac.unwrap_or(mac::NONE), ipv4, ipv6, vars }
+    }
 }
 
 /// What an end is at, and what is known of the node that it names.
 struct Place<'n> {
     endpoint: Endpoint,
-    facts: Option<&'n Facts>,
+    node: Option<(NodeIndex, &'n Facts)>,
 }
 
 impl<'n> Links<'n> {
@@ -136,7 +145,7 @@ impl<'n> Links<'n> {
     /// What the name of an end's node stands for.
     fn endpoint(&self, name: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Place<'n>> {
         match name {
-            "host" => return Some(Place { endpoint: Endpoint::Host, facts: None }),
+            "host" => return Some(Place { endpoint: Endpoint::Host, node: None }),
             "mgmt-net" | "macvlan" => {
                 cx.report
                     .error(Code::UnknownNode, span, at, format!("`{name}` is no node, but a type of links"))
@@ -145,7 +154,7 @@ impl<'n> Links<'n> {
             }
             _ => {}
         }
-        let Some(facts) = self.nodes.facts.get(name) else {
+        let Some(index) = self.nodes.facts.find(name) else {
             let nearest = cx.report.nearest(name, self.nodes.facts.names());
             let error = cx.report.error(Code::UnknownNode, span, at, format!("there is no node `{}`", cut(name)));
             if let Some(near) = nearest.as_deref()
@@ -156,6 +165,7 @@ impl<'n> Links<'n> {
             error.suggest(nearest);
             return None;
         };
+        let facts = &self.nodes.facts[index];
         // A name that is wrong was said where the node is.
         let node = facts.name.clone()?;
         let endpoint = match facts.shape() {
@@ -163,14 +173,26 @@ impl<'n> Links<'n> {
             Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(node),
             Some(Shape::Runs | Shape::External) | None => Endpoint::Node(node),
         };
-        Some(Place { endpoint, facts: Some(facts) })
+        Some(Place { endpoint, node: Some((index, facts)) })
     }
 }
 
 impl Place<'_> {
     /// The end with this interface there.
     fn finish(self, interface: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
-        let Place { endpoint, facts } = self;
+        let owner = match &self.endpoint {
+            Endpoint::Node(_) => self.node,
+            // Ports of a bridge on the host share its names; those of one in a node are told apart by the bridge.
+            Endpoint::Bridge(bridge) => self.node.filter(|_| bridge.inner_bridge().is_some()),
+            Endpoint::Host | Endpoint::Remote(_) => None,
+        };
+        let owner = owner.map(|(index, _)| index);
+        self.unowned(interface, span, at, cx).map(|draft| Draft { owner, ..draft })
+    }
+
+    fn unowned(self, interface: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+        let Place { endpoint, node: found } = self;
+        let facts = found.map(|(_, facts)| facts);
         let kind = facts.and_then(|facts| facts.known.as_deref());
         let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) else {
             return draft(endpoint, interface, span, at, cx);
@@ -230,7 +252,7 @@ fn checked(at: Endpoint, interface: Interface, span: Span, path: &Path<'_>, cx: 
             .label(format!("is `{}` in the kernel", interface.kernel()))
             .help("the name in the file becomes an altname, which `ip` takes as well; up to 15 bytes without `/`, `:` and `%` stay as they are");
     }
-    Some(Draft { at, interface, mac: None, ipv4: None, ipv6: None, vars: Vars::new(), span })
+    Some(Draft { at, interface, mac: None, ipv4: None, ipv6: None, vars: Vars::new(), span, owner: None })
 }
 
 /// The free data of a link or of an end.

@@ -1,37 +1,23 @@
 //! Links: brief and extended, their ends, and that no two want the same interface or MAC address.
 
-use std::collections::{BTreeMap, HashMap, HashSet, hash_map};
+use std::collections::{HashMap, hash_map};
 
 use super::diagnostic::{Code, Path, Span};
 use super::end::{Draft, draft, vars};
+use super::facts::NodeIndex;
 use super::link_type::{self, Type};
+use super::mac;
 use super::management::is_zero;
 use super::node::Nodes;
 use super::reader::{At, Cx, Field, Merged, Read, get};
 use super::tree::{Data, Entry, Value};
 use crate::kind::Shape;
-use crate::lab::{End, Endpoint, Link, LinkKind, Macvlan, MacvlanMode, Vars, derived_mac};
-use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu, NodeName};
-use crate::sort_key::SortKey;
+use crate::lab::{Endpoint, Link, LinkKind, Macvlan, MacvlanMode};
+use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, LabName, Mac, Mtu};
 
 /// How the ends of links are written, for messages.
 const BRIEF: &str = "write for example `endpoints: [\"r1:eth1\", \"r2:eth1\"]`";
 const EXTENDED: &str = "write for example `endpoints: [{ node: r1, interface: eth1 }, { node: r2, interface: eth1 }]`";
-
-struct DraftLink {
-    a: Draft,
-    b: Option<Draft>,
-    mtu: Mtu,
-    labels: BTreeMap<String, String>,
-    kind: LinkKind,
-    vars: Vars,
-}
-
-impl DraftLink {
-    fn ends(&self) -> impl Iterator<Item = &Draft> {
-        std::iter::once(&self.a).chain(&self.b)
-    }
-}
 
 /// A link as it stands in the file.
 #[derive(Clone, Copy)]
@@ -89,17 +75,19 @@ impl Clash<'_> {
 /// Reads links one after the other and keeps what they may not share.
 pub(super) struct Links<'n> {
     pub(super) nodes: &'n Nodes,
-    drafts: Vec<DraftLink>,
+    /// Ends that name no MAC address have [`mac::NONE`] until all are known that are named.
+    made: Vec<Link>,
     /// By network namespace (a node's, or the host's) and name in the kernel.
-    interfaces: HashMap<(Option<NodeName>, InterfaceName), Claim>,
+    interfaces: HashMap<(Option<NodeIndex>, InterfaceName), Claim>,
     pub(super) macs: HashMap<Mac, Span>,
 }
 
 impl<'n> Links<'n> {
     /// `expected` is how many links there will be; a lab with more takes room as they come.
     pub(super) fn new(nodes: &'n Nodes, expected: usize) -> Self {
-        let interfaces = HashMap::with_capacity(2 * expected.min(MAX_EXPECTED));
-        Self { nodes, drafts: Vec::new(), interfaces, macs: HashMap::new() }
+        let expected = expected.min(MAX_EXPECTED);
+        let interfaces = HashMap::with_capacity(2 * expected);
+        Self { nodes, made: Vec::with_capacity(expected), interfaces, macs: HashMap::new() }
     }
 
     /// Reads one link. What is wrong with it has been said when this returns.
@@ -175,9 +163,9 @@ impl<'n> Links<'n> {
             }
             _ => clashes.iter().for_each(|clash| clash.say(&at_end(clash.position), cx)),
         }
-        let (a, b) = (near.1, far.map(|(_, draft)| draft));
+        let (a, b) = (near.1.end(), far.map(|(_, draft)| draft.end()));
         let labels = labels.map(|labels| labels.values()).unwrap_or_default();
-        self.drafts.push(DraftLink { a, b, mtu: mtu.unwrap_or(Mtu::DEFAULT), labels, kind: made_of, vars });
+        self.made.push(Link { a, b, mtu: mtu.unwrap_or(Mtu::DEFAULT), labels, kind: made_of, vars });
     }
 
     fn ends(&mut self, raw: Raw<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Ends> {
@@ -326,7 +314,7 @@ impl<'n> Links<'n> {
     /// Says if an interface on the host has the name of a bridge.
     fn check_bridges(&self, draft: &Draft, at: &Path<'_>, cx: &mut Cx<'_>) {
         let interface = draft.interface.kernel();
-        if draft.namespace().is_none()
+        if draft.owner.is_none()
             && let Some(bridge) = self.nodes.facts.get(interface.as_str())
             && bridge.shape() == Some(Shape::Bridge)
         {
@@ -339,11 +327,10 @@ impl<'n> Links<'n> {
 
     /// Takes the interface of an end, unless another end has it.
     fn claim(&mut self, draft: &Draft) -> Option<Claim> {
-        let owner = draft.namespace().cloned();
-        match self.interfaces.entry((owner, draft.interface.kernel().clone())) {
+        match self.interfaces.entry((draft.owner, draft.interface.kernel().clone())) {
             hash_map::Entry::Occupied(first) => Some(*first.get()),
             hash_map::Entry::Vacant(free) => {
-                free.insert(Claim { span: draft.span, link: self.drafts.len() });
+                free.insert(Claim { span: draft.span, link: self.made.len() });
                 None
             }
         }
@@ -351,30 +338,9 @@ impl<'n> Links<'n> {
 
     /// The links with all MAC addresses. Only of a file without errors.
     pub(super) fn finish(self, lab: &LabName) -> Vec<Link> {
-        let mut taken: HashSet<Mac> = self.macs.keys().copied().collect();
-        taken.reserve(2 * self.drafts.len());
-        // By name, not by position, so that moving a link within the file does not change addresses.
-        let mut macs: Vec<Option<Mac>> = self.drafts.iter().flat_map(DraftLink::ends).map(|end| end.mac).collect();
-        let ends = self.drafts.iter().flat_map(DraftLink::ends).enumerate();
-        let mut labels: Vec<(SortKey, usize)> =
-            ends.filter(|(_, end)| end.mac.is_none()).map(|(index, end)| (end.label().into(), index)).collect();
-        labels.sort_unstable();
-        for (label, index) in labels {
-            let mut attempts = (0..u32::MAX).map(|attempt| derived_mac(lab, label.as_str(), attempt));
-            // 2^24 addresses for fewer than a million ends.
-            macs[index] = attempts.find(|mac| taken.insert(*mac));
-        }
-        let mut macs = macs.into_iter().flatten();
-        let mut finish = |draft: Draft| {
-            let mac = macs.next().expect("each end has one now: a free one is found long before the last attempt");
-            let Draft { at, interface, ipv4, ipv6, vars, .. } = draft;
-            End { at, interface, mac, ipv4, ipv6, vars }
-        };
-        let link = |DraftLink { a, b, mtu, labels, kind, vars }| {
-            let a = finish(a);
-            Link { a, b: b.map(&mut finish), mtu, labels, kind, vars }
-        };
-        self.drafts.into_iter().map(link).collect()
+        let mut links = self.made;
+        mac::derive(lab, &mut links, self.macs.keys().copied());
+        links
     }
 }
 

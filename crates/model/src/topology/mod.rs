@@ -27,6 +27,7 @@ mod jinja;
 mod kinds;
 mod link;
 mod link_type;
+mod mac;
 mod management;
 pub(crate) mod nearest;
 mod node;
@@ -63,7 +64,7 @@ pub use text::{Rendered, rendered};
 pub use vars::read_vars;
 pub use write::write;
 
-use crate::lab::{Lab, LabParts, Node, Prefix};
+use crate::lab::{Lab, LabParts, Node, Prefix, Violations};
 use crate::name::{LabName, NodeName};
 use diagnostic::{Path, cut};
 use link::Links;
@@ -155,7 +156,7 @@ pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
         .and_then(|text| tree::parse(&text, &mut cx.report))
         .and_then(|root| file(&root, name, &mut cx))
         .filter(|_| !cx.report.has_errors());
-    let lab = lab.and_then(|parts| match Lab::new(parts) {
+    let lab = lab.and_then(|made| match made {
         Ok(lab) => Some(lab),
         Err(violations) => {
             for violation in violations.0 {
@@ -198,7 +199,7 @@ const FILE: Table =
 const TOPOLOGY: Table =
     Table { what: "`topology`", acted: &["defaults", "kinds", "groups", "nodes", "links"], later: &[] };
 
-fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<LabParts> {
+fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<Result<Lab, Violations>> {
     let at = Path::Root;
     let entries = match &root.data {
         Data::Map(entries) => entries.as_slice(),
@@ -262,12 +263,11 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<L
     }
     let links = links.finish(&name);
     let source = cx.input.source.map(|path| path.to_string_lossy().into_owned());
-    // In their order, so that none is moved again.
-    let nodes = nodes.nodes.into_iter().fold(BTreeMap::new(), |mut nodes, (name, node)| {
-        nodes.insert(name, *node);
-        nodes
-    });
-    Some(LabParts { name, prefix, source, management, settings, nodes, links })
+    let is_whole = nodes.facts.len() == nodes.nodes.len();
+    let nodes = nodes.nodes.into_iter().map(|(name, node)| (name, *node)).collect();
+    let parts = LabParts { name, prefix, source, management, settings, nodes, links };
+    // A node that is not there for no reason that was said is not there for its links either.
+    Some(if is_whole { Lab::of_reader(parts) } else { Lab::new(parts) })
 }
 
 fn lab_name(root: &Value, entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
@@ -403,6 +403,7 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
         return None;
     }
     let mut nodes = Nodes::default();
+    nodes.facts.reserve(listed.len());
     for entry in listed {
         levels.node(entry, &at.key(&entry.key), cx, &mut nodes);
     }
