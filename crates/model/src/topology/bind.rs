@@ -26,7 +26,7 @@ impl Targeted for BindSpec {
 }
 
 impl Read for BindSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const FORM: &str = "write `source:target` or `source:target:ro`";
         if let Data::Map(_) = value.data {
             cx.invalid(value, at, "a bind is one text, and this is a map", FORM);
@@ -57,7 +57,7 @@ impl Read for BindSpec {
 }
 
 /// Docker's options of a bind. Only the access has a meaning for every runtime.
-fn bind_options(options: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Access> {
+fn bind_options(options: &str, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Access> {
     const KNOWN: [&str; 14] = [
         "z",
         "Z",

@@ -285,6 +285,12 @@ const MAX_DIAGNOSTICS: usize = 1000;
 /// Names compared in search of suggestions: 10,000 nodes for 100 misspelt names.
 const MAX_COMPARISONS: usize = 1_000_000;
 
+impl AsMut<Self> for Report {
+    fn as_mut(&mut self) -> &mut Self {
+        self
+    }
+}
+
 impl Report {
     pub(super) fn new() -> Self {
         Self {

@@ -61,10 +61,10 @@ struct Place<'n> {
 
 impl<'n> Links<'n> {
     /// `node:interface`, split at the first colon.
-    pub(super) fn brief_end(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+    pub(super) fn brief_end(&mut self, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
         const HELP: &str = "write `node:interface`, for example `r1:eth1`";
         if let Data::Map(entries) = &value.data {
-            let help = match entries.as_slice() {
+            let help = match *entries {
                 // `r1: eth1` is a map in YAML.
                 [Entry { key, value, .. }] if let Data::Text(interface) = &value.data => {
                     format!("write `\"{}:{}\"`, without a space behind the colon", cut(key), cut(interface))
@@ -98,7 +98,7 @@ impl<'n> Links<'n> {
     }
 
     /// `{ node, interface, mac, ipv4, ipv6 }`.
-    pub(super) fn extended_end(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
+    pub(super) fn extended_end(&mut self, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
         const HELP: &str = "write for example `{ node: r1, interface: eth1 }`";
         if let Data::Text(_) | Data::Null = value.data {
             let message = format!("an endpoint of an extended link is a map, and this is {}", value.describe());
@@ -256,14 +256,14 @@ fn checked(at: Endpoint, interface: Interface, span: Span, path: &Path<'_>, cx: 
 }
 
 /// The free data of a link or of an end.
-pub(super) fn vars(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> Vars {
+pub(super) fn vars(entries: &[Entry<'_>], at: &Path<'_>, cx: &mut Cx<'_>) -> Vars {
     let Some(value) = get(entries, "vars") else { return Vars::new() };
     let read = Merged::<Var>::read(value, &at.key("vars"), cx);
     read.values().into_iter().map(|(key, var)| (key, var.0)).collect()
 }
 
 /// A port of UDP.
-pub(super) fn port(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<u16> {
+pub(super) fn port(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<u16> {
     let text = cx.text(value, at)?;
     let port = whole::<u16>(value, text, at, cx).filter(|port| *port > 0);
     if port.is_none() {
@@ -272,7 +272,7 @@ pub(super) fn port(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<u16>
     port
 }
 
-fn read_field<T: Read>(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<At<T>> {
+fn read_field<T: Read>(entries: &[Entry<'_>], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<At<T>> {
     let value = get(entries, key)?;
     if matches!(&value.data, Data::Text(text) if text.is_empty()) {
         return None;
@@ -283,7 +283,7 @@ fn read_field<T: Read>(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: 
 macro_rules! read_parsed {
     ($($type:ty),*) => {
         $(impl Read for $type {
-            fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+            fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
                 let parsed: Result<Self, Invalid> = cx.text(value, at)?.parse();
                 parsed.map_err(|invalid| cx.invalid(value, at, invalid.to_string(), "")).ok()
             }
@@ -294,7 +294,7 @@ macro_rules! read_parsed {
 read_parsed!(Mac, Ipv4Net, Ipv6Net);
 
 impl Read for Mtu {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let mtu = whole::<u32>(value, text, at, cx).and_then(|bytes| Self::try_from(bytes).ok());
         if mtu.is_none() {

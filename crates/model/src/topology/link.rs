@@ -23,8 +23,8 @@ const EXTENDED: &str = "write for example `endpoints: [{ node: r1, interface: et
 #[derive(Clone, Copy)]
 struct Raw<'v> {
     kind: Type,
-    value: &'v Value,
-    entries: &'v [Entry],
+    value: &'v Value<'v>,
+    entries: &'v [Entry<'v>],
 }
 
 /// The ends of a link, each with its place in lists of addresses, and what is between them.
@@ -91,7 +91,7 @@ impl<'n> Links<'n> {
     }
 
     /// Reads one link. What is wrong with it has been said when this returns.
-    pub(super) fn read(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) {
+    pub(super) fn read(&mut self, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) {
         let entries = match &value.data {
             Data::Map(entries) => entries,
             Data::Null => {
@@ -248,7 +248,7 @@ impl<'n> Links<'n> {
     }
 
     /// `node:interface`, or one of the names that stand for something else.
-    fn brief_or_special(&mut self, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Found> {
+    fn brief_or_special(&mut self, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Found> {
         let special = match &value.data {
             Data::Text(text) => text
                 .split_once(':')
@@ -396,14 +396,14 @@ fn merge_address<T: PartialEq + Copy>(
 fn read_list<T: Read>(
     field: &'static str,
     expected: usize,
-    entries: &[Entry],
+    entries: &[Entry<'_>],
     at: &Path<'_>,
     cx: &mut Cx<'_>,
 ) -> Vec<Option<At<T>>> {
     let at = at.key(field);
     let Some(value) = get(entries, field) else { return Vec::new() };
     let Some(items) = cx.list(value, &at) else { return Vec::new() };
-    let empty = |item: &std::rc::Rc<Value>| match &item.data {
+    let empty = |item: &Value<'_>| match &item.data {
         Data::Text(text) => text.is_empty(),
         Data::Null => true,
         _ => false,
@@ -415,8 +415,8 @@ fn read_list<T: Read>(
             .error(Code::InvalidValue, value.span, &at, message)
             .help("one address per end, in their order; `\"\"` for an end without");
     }
-    let read = |(index, item): (usize, &std::rc::Rc<Value>)| match &item.data {
-        Data::Text(text) if text.is_empty() => None,
+    let read = |(index, item): (usize, &Value<'_>)| match &item.data {
+        Data::Text("") => None,
         Data::Null => None,
         _ => T::read(item, &at.index(index), cx).map(|value| At { value, span: item.span }),
     };

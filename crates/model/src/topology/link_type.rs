@@ -87,7 +87,7 @@ impl Type {
     }
 
     /// The link's type; brief when it has none.
-    pub(super) fn read(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    pub(super) fn read(entries: &[Entry<'_>], at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let Some(value) = get(entries, "type").filter(|value| !matches!(value.data, Data::Null)) else {
             return Some(Self::Brief);
         };
@@ -110,7 +110,7 @@ impl Type {
 }
 
 /// The own fields of a macvlan.
-pub(super) fn macvlan((value, entries): (&Value, &[Entry]), at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Macvlan> {
+pub(super) fn macvlan((value, entries): (&Value<'_>, &[Entry<'_>]), at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Macvlan> {
     let mode = match get(entries, "mode").filter(|value| !matches!(value.data, Data::Null)) {
         Some(value) => MacvlanMode::read(value, &at.key("mode"), cx),
         None => Some(MacvlanMode::default()),
@@ -126,7 +126,7 @@ pub(super) fn macvlan((value, entries): (&Value, &[Entry]), at: &Path<'_>, cx: &
 }
 
 impl Read for MacvlanMode {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let choices = [
             ("private", Self::Private),
             ("vepa", Self::Vepa),
@@ -139,14 +139,14 @@ impl Read for MacvlanMode {
 }
 
 impl Read for InterfaceName {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let parsed: Result<Self, Invalid> = cx.text(value, at)?.parse();
         parsed.map_err(|invalid| cx.invalid(value, at, invalid.to_string(), "")).ok()
     }
 }
 
 /// The own fields of a tunnel.
-pub(super) fn vxlan((value, entries): (&Value, &[Entry]), at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Vxlan> {
+pub(super) fn vxlan((value, entries): (&Value<'_>, &[Entry<'_>]), at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Vxlan> {
     let remote = optional::<Remote>(entries, "remote", at, cx);
     let vni = optional::<Vni>(entries, "vni", at, cx);
     for (field, example) in [("remote", "192.0.2.7"), ("vni", "100")] {
@@ -178,7 +178,7 @@ pub(super) fn vxlan((value, entries): (&Value, &[Entry]), at: &Path<'_>, cx: &mu
 struct Remote(String);
 
 impl Read for Remote {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let is_address = text.parse::<std::net::IpAddr>().is_ok();
         let letters = |label: &str| label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
@@ -199,7 +199,7 @@ impl Read for Remote {
 struct Vni(u32);
 
 impl Read for Vni {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let vni = whole::<u32>(value, text, at, cx).filter(|vni| *vni <= Vxlan::MAX_VNI);
         if vni.is_none() {

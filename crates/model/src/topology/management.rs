@@ -36,7 +36,7 @@ const MGMT: Table = Table {
 };
 
 /// Reads the management network, and which subnets the file gives.
-pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management, Written) {
+pub(super) fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management, Written) {
     let Some(entries) = cx.fields(value, at, &MGMT) else { return (Management::default(), Written::default()) };
     let default = Management::default();
     let given = |names: [&str; 2]| names.iter().any(|name| located(entries, name).is_some());
@@ -65,7 +65,7 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> (Management
 }
 
 /// What the network is made of. What only a macvlan has is said of a bridge.
-fn driver(entries: &[Entry], at: &Path<'_>, cx: &mut Cx<'_>) -> ManagementDriver {
+fn driver(entries: &[Entry<'_>], at: &Path<'_>, cx: &mut Cx<'_>) -> ManagementDriver {
     let is_macvlan = located(entries, "driver").is_some_and(|At { value, .. }| {
         cx.choice(value, &at.key("driver"), &[("bridge", false), ("macvlan", true)], &[]).unwrap_or(false)
     });
@@ -99,8 +99,8 @@ pub(super) fn say_unused(span: Span, facts: &AllFacts, cx: &mut Cx<'_>) {
 }
 
 /// Whether it is a number that stands for none.
-pub(super) fn is_zero(value: &Value) -> bool {
-    matches!(&value.data, Data::Text(text) if text == "0") || matches!(value.data, Data::Null)
+pub(super) fn is_zero(value: &Value<'_>) -> bool {
+    matches!(&value.data, Data::Text(text) if *text == "0") || matches!(value.data, Data::Null)
 }
 
 /// The name of a network.
@@ -108,7 +108,7 @@ pub(super) fn is_zero(value: &Value) -> bool {
 struct Network(String);
 
 impl Read for Network {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(good) {
@@ -125,7 +125,7 @@ impl Read for Network {
 struct Bridge(Option<InterfaceName>);
 
 impl Read for Bridge {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if text.is_empty() {
             return Some(Self(None));
@@ -177,7 +177,7 @@ version!(Ipv4, Ipv4Net, Ipv4Addr, "ipv4");
 version!(Ipv6, Ipv6Net, Ipv6Addr, "ipv6");
 
 fn family<V: Version>(
-    entries: &[Entry],
+    entries: &[Entry<'_>],
     default: Family<V::Net, V::Address>,
     at: &Path<'_>,
     cx: &mut Cx<'_>,
@@ -252,12 +252,12 @@ fn family<V: Version>(
     Family::Subnet { net, gateway, range: range.map(V::network) }
 }
 
-fn located<'v>(entries: &'v [Entry], key: &str) -> Option<At<&'v Value>> {
+fn located<'v>(entries: &'v [Entry<'v>], key: &str) -> Option<At<&'v Value<'v>>> {
     let value = get(entries, key)?;
     let empty = matches!(&value.data, Data::Null) || matches!(&value.data, Data::Text(text) if text.is_empty());
     (!empty).then_some(At { value, span: value.span })
 }
 
-fn span_of(found: Option<At<&Value>>) -> Option<Span> {
+fn span_of(found: Option<At<&Value<'_>>>) -> Option<Span> {
     found.map(|found| found.span)
 }

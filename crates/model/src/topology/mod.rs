@@ -153,8 +153,7 @@ pub fn read(input: &Input<'_>) -> Outcome {
 pub fn read_as(input: &Input<'_>, name: Option<&LabName>) -> Outcome {
     let mut cx = Cx::new(input);
     let lab = text::prepare(input, &mut cx.report)
-        .and_then(|text| tree::parse(&text, &mut cx.report))
-        .and_then(|root| file(&root, name, &mut cx))
+        .and_then(|text| tree::parse(&text, &mut cx, |root, cx| file(root, name, cx)).flatten())
         .filter(|_| !cx.report.has_errors());
     let lab = lab.and_then(|made| match made {
         Ok(lab) => Some(lab),
@@ -181,10 +180,11 @@ pub struct NodeOutcome {
 pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
     let mut cx = Cx::new(input);
     let mut nodes = Nodes::default();
-    let root = text::prepare(input, &mut cx.report).and_then(|text| tree::parse(&text, &mut cx.report));
-    if let Some(root) = root {
-        let entry = Entry { key: name.to_string(), key_span: start(), value: root };
-        Levels::default().node(&entry, &Path::Root, &mut cx, &mut nodes);
+    if let Some(text) = text::prepare(input, &mut cx.report) {
+        tree::parse(&text, &mut cx, |root, cx| {
+            let entry = Entry { key: name.as_str(), key_span: start(), value: *root };
+            Levels::default().node(&entry, &Path::Root, cx, &mut nodes);
+        });
     }
     let node = nodes.nodes.remove(name).map(|node| *node).filter(|_| !cx.report.has_errors());
     NodeOutcome { node, diagnostics: cx.report.finish() }
@@ -199,10 +199,10 @@ const FILE: Table =
 const TOPOLOGY: Table =
     Table { what: "`topology`", acted: &["defaults", "kinds", "groups", "nodes", "links"], later: &[] };
 
-fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<Result<Lab, Violations>> {
+fn file(root: &Value<'_>, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<Result<Lab, Violations>> {
     let at = Path::Root;
     let entries = match &root.data {
-        Data::Map(entries) => entries.as_slice(),
+        Data::Map(entries) => *entries,
         Data::Null => {
             cx.report
                 .error(Code::EmptyFile, start(), &at, "the file is empty")
@@ -217,10 +217,10 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<R
             return None;
         }
     };
-    let nested: Vec<&Entry> = entries.iter().filter(|entry| TOPOLOGY.acted.contains(&entry.key.as_str())).collect();
+    let nested: Vec<&Entry<'_>> = entries.iter().filter(|entry| TOPOLOGY.acted.contains(&entry.key)).collect();
     for entry in &nested {
         let message = format!("`{}` belongs under `topology`", entry.key);
-        cx.report.error(Code::UnknownField, entry.key_span, &at.key(&entry.key), message);
+        cx.report.error(Code::UnknownField, entry.key_span, &at.key(entry.key), message);
     }
     if nested.is_empty() {
         cx.fields(root, &at, &FILE);
@@ -270,7 +270,7 @@ fn file(root: &Value, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Option<R
     Some(if is_whole { Lab::of_reader(parts) } else { Lab::new(parts) })
 }
 
-fn lab_name(root: &Value, entries: &[Entry], cx: &mut Cx<'_>) -> Option<LabName> {
+fn lab_name(root: &Value<'_>, entries: &[Entry<'_>], cx: &mut Cx<'_>) -> Option<LabName> {
     let at = Path::Root;
     let at = at.key("name");
     let Some(value) = get(entries, "name").filter(|value| !matches!(value.data, Data::Null)) else {
@@ -307,7 +307,7 @@ fn with_git<'t>(text: &'t str, input: &Input<'_>) -> Cow<'t, str> {
 }
 
 /// The prefix of container names. Absent and empty differ.
-fn prefix(value: &Value, cx: &mut Cx<'_>) -> Option<Prefix> {
+fn prefix(value: &Value<'_>, cx: &mut Cx<'_>) -> Option<Prefix> {
     let at = Path::Root;
     let at = at.key("prefix");
     if matches!(value.data, Data::Null) {
@@ -329,7 +329,12 @@ fn prefix(value: &Value, cx: &mut Cx<'_>) -> Option<Prefix> {
 }
 
 /// The levels, then the nodes. Nothing if there are none.
-fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Nodes> {
+fn nodes(
+    (topology, entries): (&Value<'_>, &[Entry<'_>]),
+    key_span: Span,
+    at: &Path<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<Nodes> {
     let mut levels = Levels::default();
     let mut weights = Vec::new();
     if let Some(value) = get(entries, "defaults") {
@@ -346,18 +351,18 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
         return None;
     }
     for entry in get(entries, "kinds").and_then(|value| cx.map(value, &at_kinds)).unwrap_or_default() {
-        let at = at_kinds.key(&entry.key);
+        let at = at_kinds.key(entry.key);
         let kinds = cx.input.kinds;
-        if kinds.find(&entry.key).is_none() {
+        if kinds.find(entry.key).is_none() {
             let nearest = cx.report.nearest(&entry.key.to_ascii_lowercase(), kinds.names());
-            let message = format!("there is no kind `{}`", cut(&entry.key));
+            let message = format!("there is no kind `{}`", cut(entry.key));
             cx.report.warning(Code::UnknownKind, entry.key_span, &at, message).suggest(nearest);
         }
         weights.push(entry.value.weight);
         let spec = node::read_level(&entry.value, &at, cx);
         say_other_kind(entry, &spec, &at, cx);
         if levels.kinds.insert(entry.key.to_ascii_lowercase(), spec).is_some() {
-            let message = format!("kind `{}` is already there in other letters", cut(&entry.key));
+            let message = format!("kind `{}` is already there in other letters", cut(entry.key));
             cx.report.error(Code::DuplicateKey, entry.key_span, &at, message);
         }
     }
@@ -369,9 +374,9 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
     }
     for entry in get(entries, "groups").and_then(|value| cx.map(value, &at_groups)).unwrap_or_default() {
         weights.push(entry.value.weight);
-        let spec = node::read_level(&entry.value, &at_groups.key(&entry.key), cx);
-        levels.groups.insert(entry.key.clone(), spec);
-        levels.group_keys.insert(entry.key.clone(), entry.key_span);
+        let spec = node::read_level(&entry.value, &at_groups.key(entry.key), cx);
+        levels.groups.insert(entry.key.to_owned(), spec);
+        levels.group_keys.insert(entry.key.to_owned(), entry.key_span);
     }
     let at = at.key("nodes");
     let listed = match get(entries, "nodes") {
@@ -395,7 +400,7 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
     }
     // Each node has at most the defaults, one kind and one group: the three largest levels.
     weights.sort_unstable_by(|a, b| b.cmp(a));
-    let inherited: u64 = weights.iter().take(3).fold(0, |sum: u64, weight| sum.saturating_add(*weight));
+    let inherited: u64 = weights.iter().take(3).fold(0, |sum: u64, weight| sum.saturating_add(u64::from(*weight)));
     let inherited = inherited.saturating_add(cx.imported);
     if inherited.saturating_mul(listed.len() as u64) > MAX_INHERITED {
         let message = format!("{} nodes inherit up to {inherited} values each; that is too much", listed.len());
@@ -405,18 +410,18 @@ fn nodes((topology, entries): (&Value, &[Entry]), key_span: Span, at: &Path<'_>,
     let mut nodes = Nodes::default();
     nodes.facts.reserve(listed.len());
     for entry in listed {
-        levels.node(entry, &at.key(&entry.key), cx, &mut nodes);
+        levels.node(entry, &at.key(entry.key), cx, &mut nodes);
     }
     Some(nodes)
 }
 
 /// Says that a level which is for the nodes of one kind cannot make them of another.
-fn say_other_kind(entry: &Entry, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) {
+fn say_other_kind(entry: &Entry<'_>, spec: &Spec, at: &Path<'_>, cx: &mut Cx<'_>) {
     let (Some(named), Some(span)) = (spec.kind.get(), spec.kind.span()) else { return };
-    if cx.input.kinds.find(&entry.key).is_none_or(|own| own.name == named.kind) {
+    if cx.input.kinds.find(entry.key).is_none_or(|own| own.name == named.kind) {
         return;
     }
-    let (own, other) = (cut(&entry.key), cut(&named.written));
+    let (own, other) = (cut(entry.key), cut(&named.written));
     let message = format!("`kind` has no effect here: these fields are for nodes that are of kind `{own}` already");
     cx.report
         .warning(Code::NoEffect, span, &at.key("kind"), message)

@@ -42,7 +42,7 @@ macro_rules! node_fields {
         pub(super) const FIELDS: Table = Table { what: "node", acted: &[$($key),*], later: &[] };
 
         impl Spec {
-            fn set(&mut self, key: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) {
+            fn set(&mut self, key: &str, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) {
                 match key {
                     $($key => self.$field = Field::read(value, at, cx),)*
                     _ => {}
@@ -190,11 +190,11 @@ pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Reads one level.
-pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
+pub(super) fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
     let mut spec = Spec::default();
     let entries = cx.fields(value, at, &FIELDS);
     for entry in entries.unwrap_or_default() {
-        spec.set(&entry.key, &entry.value, &at.key(&entry.key), cx);
+        spec.set(entry.key, &entry.value, &at.key(entry.key), cx);
     }
     // What stands there in a way that cannot be read is not missed as well.
     let meant = |field| entries.is_none() || cx.is_misspelt(value, field);
@@ -214,7 +214,7 @@ pub(super) fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
 }
 
 /// Reads a level that nodes inherit from.
-pub(super) fn read_level(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
+pub(super) fn read_level(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Spec {
     let spec = read(value, at, cx);
     for (field, span) in spec.of_nodes_only() {
         let message = format!("`{field}` has no effect here: only a node itself can have it");
@@ -254,7 +254,7 @@ pub(super) struct Levels {
 
 impl Levels {
     /// Reads and completes one node.
-    pub(super) fn node(&mut self, entry: &Entry, at: &Path<'_>, cx: &mut Cx<'_>, nodes: &mut Nodes) {
+    pub(super) fn node(&mut self, entry: &Entry<'_>, at: &Path<'_>, cx: &mut Cx<'_>, nodes: &mut Nodes) {
         let mut spec = read(&entry.value, at, cx);
         let name = entry.key.parse::<NodeName>().map_err(|invalid| {
             cx.report.error(Code::InvalidName, entry.key_span, at, invalid.to_string());
@@ -271,10 +271,10 @@ impl Levels {
         }
         self.check_group(&spec, at, cx);
         let kind = spec.kind.get().map(|named| named.kind.clone());
-        nodes.facts.insert(&entry.key, facts(name.as_ref().ok(), &spec, entry.key_span, cx));
+        nodes.facts.insert(entry.key, facts(name.as_ref().ok(), &spec, entry.key_span, cx));
         if spec.kind.get().is_none() && !spec.kind.is_broken() {
             cx.report
-                .error(Code::Missing, entry.key_span, at, format!("node `{}` has no kind", cut(&entry.key)))
+                .error(Code::Missing, entry.key_span, at, format!("node `{}` has no kind", cut(entry.key)))
                 .help("add `kind: linux` to the node or to `topology.defaults`");
         }
         let (Ok(name), Some(kind)) = (name, kind) else { return };

@@ -6,7 +6,7 @@ use super::tree::Value;
 use crate::check::clean_path;
 
 /// The absolute path that is meant, with `.` and `..` taken out. Says it if there is none.
-pub(super) fn resolve(text: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
+pub(super) fn resolve(text: &str, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
     resolve_at(text, value.span, at, cx)
 }
 

@@ -4,7 +4,6 @@
 //! The rule of merging is part of the field's type, so a field is declared in one line (see [`super::node`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::rc::Rc;
 
 use super::Input;
 use super::diagnostic::{Code, Path, Report, Span, cut};
@@ -40,8 +39,14 @@ impl<'a> Cx<'a> {
     }
 }
 
+impl AsMut<Report> for Cx<'_> {
+    fn as_mut(&mut self) -> &mut Report {
+        &mut self.report
+    }
+}
+
 impl Cx<'_> {
-    pub(super) fn wrong_type(&mut self, value: &Value, at: &Path<'_>, wanted: &str) {
+    pub(super) fn wrong_type(&mut self, value: &Value<'_>, at: &Path<'_>, wanted: &str) {
         if matches!(value.data, Data::Broken) {
             return;
         }
@@ -73,7 +78,7 @@ impl Cx<'_> {
     }
 
     /// The entries of a map; none of nothing.
-    pub(super) fn map<'v>(&mut self, value: &'v Value, at: &Path<'_>) -> Option<&'v [Entry]> {
+    pub(super) fn map<'v>(&mut self, value: &'v Value<'v>, at: &Path<'_>) -> Option<&'v [Entry<'v>]> {
         match &value.data {
             Data::Map(entries) => Some(entries),
             Data::Null => Some(&[]),
@@ -85,7 +90,7 @@ impl Cx<'_> {
     }
 
     /// The entries of a list; none of nothing.
-    pub(super) fn list<'v>(&mut self, value: &'v Value, at: &Path<'_>) -> Option<&'v [Rc<Value>]> {
+    pub(super) fn list<'v>(&mut self, value: &'v Value<'v>, at: &Path<'_>) -> Option<&'v [Value<'v>]> {
         match &value.data {
             Data::List(items) => Some(items),
             Data::Null => Some(&[]),
@@ -97,7 +102,7 @@ impl Cx<'_> {
     }
 
     /// The text of a scalar; nothing of nothing.
-    pub(super) fn text<'v>(&mut self, value: &'v Value, at: &Path<'_>) -> Option<&'v str> {
+    pub(super) fn text<'v>(&mut self, value: &'v Value<'v>, at: &Path<'_>) -> Option<&'v str> {
         match &value.data {
             Data::Text(text) => Some(text),
             Data::Null => None,
@@ -109,12 +114,12 @@ impl Cx<'_> {
     }
 
     /// The entries of a map that has only certain fields; says which it should not have.
-    pub(super) fn fields<'v>(&mut self, value: &'v Value, at: &Path<'_>, table: &Table) -> Option<&'v [Entry]> {
+    pub(super) fn fields<'v>(&mut self, value: &'v Value<'v>, at: &Path<'_>, table: &Table) -> Option<&'v [Entry<'v>]> {
         let entries = self.map(value, at)?;
         #[cfg(test)]
         note_table(table, at);
         for entry in entries {
-            let key = entry.key.as_str();
+            let key = entry.key;
             if table.acted.contains(&key) {
                 continue;
             }
@@ -141,14 +146,14 @@ impl Cx<'_> {
 
     /// Whether a map has a field under a name that is almost right: it has been said, and that it is missing needs
     /// not be.
-    pub(super) fn is_misspelt(&self, map: &Value, field: &'static str) -> bool {
+    pub(super) fn is_misspelt(&self, map: &Value<'_>, field: &'static str) -> bool {
         self.misspelt.contains(&(map.span.start, field))
     }
 
     /// One of several words.
     pub(super) fn choice<T: Copy>(
         &mut self,
-        value: &Value,
+        value: &Value<'_>,
         at: &Path<'_>,
         choices: &[(&'static str, T)],
         later: &[&'static str],
@@ -176,7 +181,7 @@ impl Cx<'_> {
     /// One of several words, where the format takes any other for its default: that is said and left out.
     pub(super) fn lenient_choice<T: Copy>(
         &mut self,
-        value: &Value,
+        value: &Value<'_>,
         at: &Path<'_>,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
@@ -194,7 +199,7 @@ impl Cx<'_> {
         None
     }
 
-    pub(super) fn invalid(&mut self, value: &Value, at: &Path<'_>, message: impl Into<String>, help: &str) {
+    pub(super) fn invalid(&mut self, value: &Value<'_>, at: &Path<'_>, message: impl Into<String>, help: &str) {
         let diagnostic = self.report.error(Code::InvalidValue, value.span, at, message);
         if !help.is_empty() {
             diagnostic.help(help);
@@ -253,8 +258,8 @@ pub(super) fn list(names: &[&str]) -> String {
 }
 
 /// The value of a key in a map.
-pub(super) fn get<'v>(entries: &'v [Entry], key: &str) -> Option<&'v Value> {
-    entries.iter().find(|entry| entry.key == key).map(|entry| &*entry.value)
+pub(super) fn get<'v>(entries: &'v [Entry<'v>], key: &str) -> Option<&'v Value<'v>> {
+    entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
 }
 
 /// A value and where it stands.
@@ -266,7 +271,7 @@ pub(super) struct At<T> {
 
 /// How one value is read. Nothing means that there is none, or that it was wrong and that has been said.
 pub(super) trait Read: Sized + Clone {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self>;
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self>;
 
     /// Whether a text says as much as no text: the format has fields of text unset while they are empty, so that
     /// `image: "${IMAGE:-}"` leaves to the next level what is not given.
@@ -284,7 +289,7 @@ pub(super) trait Read: Sized + Clone {
 }
 
 impl Read for String {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         cx.text(value, at).map(str::to_owned)
     }
 
@@ -298,7 +303,7 @@ impl Read for bool {
         false
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         match text.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "y" => Some(true),
@@ -313,7 +318,7 @@ impl Read for bool {
 }
 
 impl Read for u32 {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let number = whole(value, text, at, cx);
         if number.is_none() {
@@ -329,21 +334,21 @@ impl<T: Read> Read for Vec<T> {
         false
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let items = cx.list(value, at)?.iter().enumerate();
         Some(items.filter_map(|(index, item)| T::read(item, &at.index(index), cx)).collect())
     }
 }
 
 /// The value of a field that may be left out.
-pub(super) fn optional<T: Read>(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<T> {
+pub(super) fn optional<T: Read>(entries: &[Entry<'_>], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<T> {
     let value = get(entries, key).filter(|value| !matches!(value.data, Data::Null))?;
     T::read(value, &at.key(key), cx)
 }
 
 /// The value of a field that must be there.
 pub(super) fn required<T: Read>(
-    (map, entries): (&Value, &[Entry]),
+    (map, entries): (&Value<'_>, &[Entry<'_>]),
     key: &'static str,
     at: &Path<'_>,
     cx: &mut Cx<'_>,
@@ -357,7 +362,7 @@ pub(super) fn required<T: Read>(
 
 /// How a field is read at one level and what it takes over from the level behind (the farther one).
 pub(super) trait Field: Default + Clone {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self;
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self;
     fn inherit(&mut self, farther: &Self);
     /// Where it is set first, if it is.
     fn span(&self) -> Option<Span>;
@@ -394,7 +399,7 @@ impl<T> First<T> {
 }
 
 impl<T: Read> Field for First<T> {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         match &value.data {
             Data::Null => Self::default(),
             Data::Text(text) if T::is_unset(text) => Self::default(),
@@ -430,13 +435,13 @@ impl<T: Clone> Merged<T> {
 }
 
 impl<T: Read> Field for Merged<T> {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         let mut found = BTreeMap::new();
         for entry in cx.map(value, at).unwrap_or_default() {
-            let at = at.key(&entry.key);
+            let at = at.key(entry.key);
             let value = match (&entry.value.data, T::empty()) {
                 (Data::Null, None) => {
-                    let message = format!("`{}` has no value", cut(&entry.key));
+                    let message = format!("`{}` has no value", cut(entry.key));
                     cx.report.error(Code::Missing, entry.key_span, &at, message);
                     None
                 }
@@ -444,7 +449,7 @@ impl<T: Read> Field for Merged<T> {
                 _ => T::read(&entry.value, &at, cx),
             };
             if let Some(value) = value {
-                found.insert(entry.key.clone(), At { value, span: entry.key_span });
+                found.insert(entry.key.to_owned(), At { value, span: entry.key_span });
             }
         }
         T::complete(&mut found, at, cx);
@@ -475,7 +480,7 @@ impl<T> Default for Appended<T> {
 }
 
 impl<T: Read + Ord> Field for Appended<T> {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         let mut found = Self(items(value, at, cx));
         found.drop_duplicates();
         found
@@ -495,7 +500,7 @@ impl<T: Read + Ord> Field for Appended<T> {
 }
 
 /// The entries of a list that are right.
-fn items<T: Read>(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<T>> {
+fn items<T: Read>(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<T>> {
     let mut found = Vec::new();
     for (index, item) in cx.list(value, at).unwrap_or_default().iter().enumerate() {
         let at = at.index(index);
@@ -519,7 +524,7 @@ impl<T> Default for Own<T> {
 }
 
 impl<T: Read> Field for Own<T> {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         Self(First::read(value, at, cx))
     }
 
@@ -566,7 +571,7 @@ impl<T> Default for ByTarget<T> {
 }
 
 impl<T: Read + Targeted> Field for ByTarget<T> {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         // In one list the last of a target counts, also when it is like an earlier one.
         Self(items::<T>(value, at, cx).into_iter().map(|found| (found.value.target().to_owned(), found)).collect())
     }

@@ -12,7 +12,7 @@ const AUTHORITY: Table =
     Table { what: "`certificate-authority`", acted: &["cert", "key", "key-size", "validity-duration"], later: &[] };
 
 /// Reads both from the top of a file.
-pub(super) fn read(entries: &[Entry], cx: &mut Cx<'_>) -> Settings {
+pub(super) fn read(entries: &[Entry<'_>], cx: &mut Cx<'_>) -> Settings {
     let root = Path::Root;
     let mut settings =
         Settings { debug: optional(entries, "debug", &root, cx).unwrap_or(false), ..Settings::default() };
@@ -38,7 +38,7 @@ pub(super) fn read(entries: &[Entry], cx: &mut Cx<'_>) -> Settings {
     settings
 }
 
-fn authority(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<CertificateAuthority> {
+fn authority(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<CertificateAuthority> {
     let entries = cx.fields(value, at, &AUTHORITY)?;
     let cert = file(entries, "cert", at, cx);
     let key = file(entries, "key", at, cx);
@@ -59,7 +59,7 @@ fn authority(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Certificat
     }
 }
 
-fn file(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
+fn file(entries: &[Entry<'_>], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
     let at = at.key(key);
     let value = get(entries, key).filter(|value| !matches!(value.data, Data::Null))?;
     let text = cx.text(value, &at)?;
@@ -69,7 +69,7 @@ fn file(entries: &[Entry], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>) ->
 }
 
 impl Read for FabricKind {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let found = cx.choice(value, at, &[("kernel", Self::Kernel), ("ovs", Self::Ovs)], &[])?;
         if found == Self::Ovs {
             cx.report

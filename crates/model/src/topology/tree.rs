@@ -4,72 +4,77 @@
 //! first; and so that a scalar keeps its raw text: the format wants `image: 1.10`, `ports: [22:22]` and
 //! `restart-policy: no` as they are written.
 //!
-//! Aliases share the value that they name. Size and depth are counted as if they were copies, so that a file
-//! of nested aliases is refused while it is read.
+//! A text is a part of the file where it can be, and what cannot be stands in an arena with all lists and maps: a tree
+//! is made without a look back, and gone at once. Aliases share the lists and maps of the value that they name. Size and
+//! depth are counted as if they were copies, so that a file of nested aliases is refused while it is read.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
 
+use bumpalo::Bump;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError};
 
 use super::diagnostic::{Code, Path, Report, Span, cut};
 use super::jinja;
 
 /// Values of a file with its aliases written out. A lab of 10,000 nodes and 20,000 links has 150,000.
-const MAX_VALUES: u64 = 2_000_000;
+const MAX_VALUES: u32 = 2_000_000;
 
 /// How deep lists and maps may be nested; the format needs 9.
 const MAX_DEPTH: u16 = 64;
 
 /// One value.
-pub(super) struct Value {
+#[derive(Clone, Copy)]
+pub(super) struct Value<'t> {
     pub(super) span: Span,
-    pub(super) data: Data,
+    pub(super) data: Data<'t>,
     /// How many values it is with aliases written out.
-    pub(super) weight: u64,
+    pub(super) weight: u32,
+    depth: u16,
     /// Whether it is a scalar with quotes, a block or a tag: what is meant as text, whatever it looks like.
     pub(super) quoted: bool,
-    depth: u16,
+    /// Whether aliases may name it.
+    pub(super) anchored: bool,
 }
 
-pub(super) enum Data {
+#[derive(Clone, Copy)]
+pub(super) enum Data<'t> {
     Null,
     /// Any scalar, as it is written.
-    Text(String),
-    List(Vec<Rc<Value>>),
-    Map(Vec<Entry>),
+    Text(&'t str),
+    List(&'t [Value<'t>]),
+    Map(&'t [Entry<'t>]),
     /// Already reported; to be passed over in silence.
     Broken,
 }
 
 /// One key with its value. Keys are unique within their map.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) key: String,
+#[derive(Clone, Copy)]
+pub(super) struct Entry<'t> {
+    pub(super) key: &'t str,
     pub(super) key_span: Span,
-    pub(super) value: Rc<Value>,
+    pub(super) value: Value<'t>,
 }
 
-impl Value {
-    pub(super) fn leaf(span: Span, data: Data) -> Self {
+impl<'t> Value<'t> {
+    pub(super) fn leaf(span: Span, data: Data<'t>) -> Self {
         // A long text counts as several, so that copies of it are bounded as well.
-        let weight = if let Data::Text(text) = &data { 1 + text.len() as u64 / 64 } else { 1 };
-        Self { span, data, weight, quoted: false, depth: 0 }
+        let weight = if let Data::Text(text) = data { 1 + number(text.len() / 64) } else { 1 };
+        Self { span, data, weight, depth: 0, quoted: false, anchored: false }
     }
 
-    pub(super) fn collection(span: Span, data: Data) -> Self {
-        let (mut weight, mut depth) = (1_u64, 0);
-        let mut count = |child: &Value| {
+    pub(super) fn collection(span: Span, data: Data<'t>) -> Self {
+        let (mut weight, mut depth) = (1_u32, 0);
+        let mut count = |child: &Value<'_>| {
             weight = weight.saturating_add(child.weight);
             depth = depth.max(child.depth + 1);
         };
-        match &data {
-            Data::List(items) => items.iter().for_each(|item| count(item)),
+        match data {
+            Data::List(items) => items.iter().for_each(count),
             Data::Map(entries) => entries.iter().for_each(|entry| count(&entry.value)),
             Data::Null | Data::Text(_) | Data::Broken => {}
         }
-        Self { span, data, weight, quoted: false, depth }
+        Self { span, data, weight, depth, quoted: false, anchored: false }
     }
 
     /// How many entries a map has.
@@ -89,19 +94,24 @@ impl Value {
     }
 }
 
-/// Reads the text of one document. Returns nothing after a mistake that leaves no tree.
-pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
+/// Reads the text of one document and gives what `then` makes of its tree. Nothing after a mistake that leaves none.
+pub(super) fn parse<C: AsMut<Report>, R>(
+    text: &str,
+    cx: &mut C,
+    then: impl FnOnce(&Value<'_>, &mut C) -> R,
+) -> Option<R> {
     /// Comments that are set apart: each takes another reading.
     const MOST: usize = 64;
     let mut text = Cow::Borrowed(text);
     for _ in 0..MOST {
-        match attempt(&text, report) {
+        let arena = Bump::new();
+        match attempt(&text, &arena, cx.as_mut()) {
             // What was said before is said once only.
             Attempt::Joined(at) => text = Cow::Owned(set_apart(&text, at)),
-            Attempt::Done(root) => return root,
+            Attempt::Done(root) => return root.map(|root| then(&root, cx)),
         }
     }
-    report.error(
+    cx.as_mut().error(
         Code::Syntax,
         Span { line: 1, column: 1, start: 0, len: 0 },
         &Path::Root,
@@ -111,8 +121,8 @@ pub(super) fn parse(text: &str, report: &mut Report) -> Option<Rc<Value>> {
 }
 
 /// What came of one reading.
-enum Attempt {
-    Done(Option<Rc<Value>>),
+enum Attempt<'t> {
+    Done(Option<Value<'t>>),
     /// A comment follows a token without a space, at this byte: YAML does not have it, other readers take it.
     Joined(usize),
 }
@@ -128,13 +138,23 @@ fn set_apart(text: &str, at: usize) -> String {
     }
 }
 
-fn attempt(text: &str, report: &mut Report) -> Attempt {
+fn attempt<'t>(text: &'t str, arena: &'t Bump, report: &mut Report) -> Attempt<'t> {
     let options = granit_parser::options! {
         emit_unresolved_aliases: true,
         emit_comments: false,
     };
-    let mut builder =
-        Builder { text, report, stack: Vec::new(), anchors: HashMap::new(), root: None, documents: 0, merged: 0 };
+    let mut builder = Builder {
+        text,
+        arena,
+        report,
+        stack: Vec::new(),
+        items: Vec::new(),
+        entries: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        documents: 0,
+        merged: 0,
+    };
     for next in Parser::new_from_str_with_options(text, options) {
         match next {
             Ok((event, span)) => {
@@ -152,63 +172,70 @@ fn attempt(text: &str, report: &mut Report) -> Attempt {
             }
         }
     }
-    let nothing = || Rc::new(Value::leaf(Span { line: 1, column: 1, start: 0, len: 0 }, Data::Null));
+    let nothing = || Value::leaf(Span { line: 1, column: 1, start: 0, len: 0 }, Data::Null);
     Attempt::Done(Some(builder.root.unwrap_or_else(nothing)))
 }
 
 /// The tree cannot be used; it has been said why.
 struct Stop;
 
-struct Builder<'a> {
-    text: &'a str,
-    report: &'a mut Report,
-    stack: Vec<Frame>,
+struct Builder<'t, 'r> {
+    text: &'t str,
+    arena: &'t Bump,
+    report: &'r mut Report,
+    stack: Vec<Frame<'t>>,
+    /// What is in the lists that are open, those of the innermost last.
+    items: Vec<Value<'t>>,
+    /// What is in the maps that are open, those of the innermost last.
+    entries: Vec<Entry<'t>>,
     /// Anchors by the parser's id; `None` while what they name is still open.
-    anchors: HashMap<usize, Option<Rc<Value>>>,
-    root: Option<Rc<Value>>,
+    anchors: HashMap<usize, Option<Value<'t>>>,
+    root: Option<Value<'t>>,
     documents: usize,
     /// Entries copied by `<<`.
-    merged: u64,
+    merged: u32,
 }
 
-struct Frame {
+struct Frame<'t> {
     span: Span,
     anchor: usize,
-    open: Open,
+    open: Open<'t>,
 }
 
-enum Open {
-    List(Vec<Rc<Value>>),
-    Map { entries: Vec<Entry>, keys: Keys, merges: Vec<Rc<Value>>, key: Key },
+/// A list or a map that is open; what is in it begins at `first` among all that is in open ones.
+enum Open<'t> {
+    List { first: usize },
+    Map { first: usize, keys: Keys<'t>, merges: Vec<Value<'t>>, key: Key<'t> },
 }
 
 /// Where the keys of a map stand: looked for one by one while they are few, as in nearly every map of a lab.
 #[derive(Default)]
-struct Keys(HashMap<String, Span>);
+struct Keys<'t>(HashMap<&'t str, u32>);
 
-impl Keys {
-    fn find(&mut self, entries: &[Entry], key: &str) -> Option<Span> {
+impl<'t> Keys<'t> {
+    fn find(&mut self, entries: &[Entry<'t>], key: &str) -> Option<Span> {
         const FEW: usize = 16;
         if entries.len() <= FEW {
             return entries.iter().find(|entry| entry.key == key).map(|entry| entry.key_span);
         }
         // Keys of a map are unique, so the index holds as many as there were when it was last looked at.
-        let new = &entries[self.0.len()..];
-        self.0.extend(new.iter().map(|entry| (entry.key.clone(), entry.key_span)));
-        self.0.get(key).copied()
+        let known = self.0.len();
+        let new = entries[known..].iter().enumerate();
+        self.0.extend(new.map(|(index, entry)| (entry.key, number(known + index))));
+        self.0.get(key).map(|index| entries[*index as usize].key_span)
     }
 }
 
-enum Key {
+enum Key<'t> {
     Wanted,
-    Is(String, Span),
+    Is(&'t str, Span),
     Merge,
     /// A key that was refused: its value goes nowhere.
     Refused,
 }
 
-impl Builder<'_> {
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+impl<'t> Builder<'t, '_> {
+    fn event(&mut self, event: Event<'t>, span: Span) -> Result<(), Stop> {
         match event {
             Event::DocumentStart(..) => self.documents += 1,
             Event::Scalar(text, style, anchor, tag) => {
@@ -224,37 +251,36 @@ impl Builder<'_> {
                         return Ok(());
                     }
                     // A key is what is written, also `null` and `~`.
-                    let text = text.into_owned();
-                    if anchor != 0 {
-                        self.remember(anchor, &Rc::new(Value::leaf(span, Data::Text(text.clone()))));
-                    }
+                    let text = self.keep(text);
+                    self.remember(anchor, Value::leaf(span, Data::Text(text)));
                     let key = self.new_key(text, span);
                     self.put_key(key);
                     return Ok(());
                 }
-                let data = if is_null { Data::Null } else { Data::Text(text.into_owned()) };
-                let value = Rc::new(Value { quoted: !plain, ..Value::leaf(span, data) });
-                self.remember(anchor, &value);
+                let data = if is_null { Data::Null } else { Data::Text(self.keep(text)) };
+                let value = Value { quoted: !plain, anchored: anchor != 0, ..Value::leaf(span, data) };
+                self.remember(anchor, value);
                 self.place(value)?;
             }
-            Event::SequenceStart(_, anchor, _) => self.open(span, anchor, Open::List(Vec::new())),
+            Event::SequenceStart(_, anchor, _) => self.open(span, anchor, Open::List { first: self.items.len() }),
             Event::MappingStart(_, anchor, _) => {
-                let (entries, keys, merges) = (Vec::new(), Keys::default(), Vec::new());
-                self.open(span, anchor, Open::Map { entries, keys, merges, key: Key::Wanted });
+                let first = self.entries.len();
+                let (keys, merges) = (Keys::default(), Vec::new());
+                self.open(span, anchor, Open::Map { first, keys, merges, key: Key::Wanted });
             }
             Event::SequenceEnd | Event::MappingEnd => return self.close(span),
             Event::Alias(id) => {
-                let value = self.anchors.get(&id).cloned().flatten().unwrap_or_else(|| {
+                let value = self.anchors.get(&id).copied().flatten().unwrap_or_else(|| {
                     let message = "this alias is inside of what it names";
                     self.report.error(Code::Syntax, span, &Path::Root, message);
-                    Rc::new(Value::leaf(span, Data::Broken))
+                    Value::leaf(span, Data::Broken)
                 });
                 self.place(value)?;
             }
             Event::UnresolvedAlias(name) => {
                 let message = format!("there is no anchor `&{}` before this alias", cut(&name));
                 self.report.error(Code::Syntax, span, &Path::Root, message);
-                self.place(Rc::new(Value::leaf(span, Data::Broken)))?;
+                self.place(Value::leaf(span, Data::Broken))?;
             }
             // Streams, ends, and events that are switched off.
             _ => {}
@@ -262,16 +288,24 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn open(&mut self, span: Span, anchor: usize, open: Open) {
+    /// A text that is a part of the file, or one that is made for the tree.
+    fn keep(&self, text: Cow<'t, str>) -> &'t str {
+        match text {
+            Cow::Borrowed(text) => text,
+            Cow::Owned(text) => self.arena.alloc_str(&text),
+        }
+    }
+
+    fn open(&mut self, span: Span, anchor: usize, open: Open<'t>) {
         if anchor != 0 {
             self.anchors.insert(anchor, None);
         }
         self.stack.push(Frame { span, anchor, open });
     }
 
-    fn remember(&mut self, anchor: usize, value: &Rc<Value>) {
+    fn remember(&mut self, anchor: usize, value: Value<'t>) {
         if anchor != 0 {
-            self.anchors.insert(anchor, Some(Rc::clone(value)));
+            self.anchors.insert(anchor, Some(value));
         }
     }
 
@@ -279,13 +313,19 @@ impl Builder<'_> {
         let Some(Frame { mut span, anchor, open }) = self.stack.pop() else { return Ok(()) };
         span.len = (end.start + end.len).saturating_sub(span.start);
         let data = match open {
-            Open::List(items) => Data::List(items),
-            Open::Map { mut entries, merges, .. } => {
-                self.merge(&mut entries, &merges)?;
+            Open::List { first } => {
+                let items = self.arena.alloc_slice_copy(&self.items[first..]);
+                self.items.truncate(first);
+                Data::List(items)
+            }
+            Open::Map { first, merges, .. } => {
+                self.merge(first, &merges)?;
+                let entries = self.arena.alloc_slice_copy(&self.entries[first..]);
+                self.entries.truncate(first);
                 Data::Map(entries)
             }
         };
-        let value = Rc::new(Value::collection(span, data));
+        let value = Value { anchored: anchor != 0, ..Value::collection(span, data) };
         if value.weight.saturating_add(self.merged) > MAX_VALUES {
             let message = format!("this is more than {MAX_VALUES} values, with all aliases written out");
             self.report
@@ -298,13 +338,13 @@ impl Builder<'_> {
             self.report.error(Code::TooLarge, span, &Path::Root, message);
             return Err(Stop);
         }
-        self.remember(anchor, &value);
+        self.remember(anchor, value);
         self.place(value)
     }
 
     /// The key that an alias, a list or a map in the place of one is.
-    fn key_of(&mut self, value: &Value) -> Key {
-        let Data::Text(text) = &value.data else {
+    fn key_of(&mut self, value: Value<'t>) -> Key<'t> {
+        let Data::Text(text) = value.data else {
             let message = format!("a key must be a text, and this is {}", value.describe());
             if !matches!(value.data, Data::Broken) {
                 let here = self.here(None);
@@ -314,24 +354,24 @@ impl Builder<'_> {
             }
             return Key::Refused;
         };
-        self.new_key(text.clone(), value.span)
+        self.new_key(text, value.span)
     }
 
-    fn new_key(&mut self, text: String, span: Span) -> Key {
-        let Some(Frame { open: Open::Map { entries, keys, .. }, .. }) = self.stack.last_mut() else {
+    fn new_key(&mut self, text: &'t str, span: Span) -> Key<'t> {
+        let Some(Frame { open: Open::Map { first, keys, .. }, .. }) = self.stack.last_mut() else {
             return Key::Refused;
         };
-        let Some(first) = keys.find(entries, &text) else { return Key::Is(text, span) };
-        let here = self.here(Some(&text));
+        let Some(first) = keys.find(&self.entries[*first..], text) else { return Key::Is(text, span) };
+        let here = self.here(Some(text));
         self.report
-            .error(Code::DuplicateKey, span, &Path::Text(&here), format!("`{}` is already in this map", cut(&text)))
+            .error(Code::DuplicateKey, span, &Path::Text(&here), format!("`{}` is already in this map", cut(text)))
             .label("the second one")
             .note(first, "the first one");
         Key::Refused
     }
 
     /// Puts the key where its value will look for it.
-    fn put_key(&mut self, key: Key) {
+    fn put_key(&mut self, key: Key<'t>) {
         if let Some(Frame { open: Open::Map { key: slot, .. }, .. }) = self.stack.last_mut() {
             *slot = key;
         }
@@ -339,11 +379,20 @@ impl Builder<'_> {
 
     /// The way to the place that is being read.
     fn here(&self, key: Option<&str>) -> String {
-        let mut way = self.stack.iter().fold(String::new(), |way, frame| match &frame.open {
-            Open::List(items) => Path::Text(&way).index(items.len()).to_string(),
-            Open::Map { key: Key::Is(key, _), .. } => Path::Text(&way).key(key).to_string(),
-            Open::Map { .. } => way,
-        });
+        let mut way = String::new();
+        for (index, frame) in self.stack.iter().enumerate() {
+            match &frame.open {
+                Open::List { first } => {
+                    let inner = self.stack[index + 1..].iter().find_map(|inner| match inner.open {
+                        Open::List { first } => Some(first),
+                        Open::Map { .. } => None,
+                    });
+                    way = Path::Text(&way).index(inner.unwrap_or(self.items.len()) - first).to_string();
+                }
+                Open::Map { key: Key::Is(key, _), .. } => way = Path::Text(&way).key(key).to_string(),
+                Open::Map { .. } => {}
+            }
+        }
         if let Some(key) = key {
             way = Path::Text(&way).key(key).to_string();
         }
@@ -351,10 +400,10 @@ impl Builder<'_> {
     }
 
     /// Puts a finished value where it belongs: into the open list or map, or at the top.
-    fn place(&mut self, value: Rc<Value>) -> Result<(), Stop> {
+    fn place(&mut self, value: Value<'t>) -> Result<(), Stop> {
         let is_key = matches!(self.stack.last(), Some(Frame { open: Open::Map { key: Key::Wanted, .. }, .. }));
         if is_key {
-            let key = self.key_of(&value);
+            let key = self.key_of(value);
             self.put_key(key);
             return Ok(());
         }
@@ -368,9 +417,9 @@ impl Builder<'_> {
             return Ok(());
         };
         match &mut frame.open {
-            Open::List(items) => items.push(value),
-            Open::Map { entries, merges, key, .. } => match std::mem::replace(key, Key::Wanted) {
-                Key::Is(key, key_span) => entries.push(Entry { key, key_span, value }),
+            Open::List { .. } => self.items.push(value),
+            Open::Map { merges, key, .. } => match std::mem::replace(key, Key::Wanted) {
+                Key::Is(key, key_span) => self.entries.push(Entry { key, key_span, value }),
                 Key::Merge => merges.push(value),
                 Key::Refused | Key::Wanted => {}
             },
@@ -379,17 +428,17 @@ impl Builder<'_> {
     }
 
     /// `<<`: what the map says itself wins, then the earlier of several.
-    fn merge(&mut self, entries: &mut Vec<Entry>, merges: &[Rc<Value>]) -> Result<(), Stop> {
+    fn merge(&mut self, first: usize, merges: &[Value<'t>]) -> Result<(), Stop> {
         if merges.is_empty() {
             return Ok(());
         }
-        let mut taken: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
-        let sources = merges.iter().flat_map(|value| match &value.data {
-            Data::List(items) => items.iter().collect(),
-            _ => vec![value],
+        let mut taken: HashSet<&str> = self.entries[first..].iter().map(|entry| entry.key).collect();
+        let sources = merges.iter().flat_map(|value| match value.data {
+            Data::List(items) => items,
+            _ => std::slice::from_ref(value),
         });
         for source in sources {
-            match &source.data {
+            match source.data {
                 Data::Map(found) => {
                     self.merged = self.merged.saturating_add(source.weight);
                     if self.merged > MAX_VALUES {
@@ -397,7 +446,7 @@ impl Builder<'_> {
                         self.report.error(Code::TooLarge, source.span, &Path::Root, message);
                         return Err(Stop);
                     }
-                    entries.extend(found.iter().filter(|entry| taken.insert(entry.key.clone())).cloned());
+                    self.entries.extend(found.iter().filter(|entry| taken.insert(entry.key)));
                 }
                 Data::Null | Data::Broken => {}
                 Data::Text(_) | Data::List(_) => {

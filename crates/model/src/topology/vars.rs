@@ -1,7 +1,6 @@
 //! The data of templates: YAML, and so JSON too, as values with the types that YAML 1.1 gives them.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use netloom_template::Value as Datum;
 
@@ -24,36 +23,49 @@ pub fn read_vars(text: &[u8]) -> Result<Datum, Vec<Diagnostic>> {
 
 fn parse(bytes: &[u8], report: &mut Report) -> Option<Datum> {
     let text = super::text::decode(bytes, report)?;
-    let root = tree::parse(text, report)?;
-    if !matches!(root.data, Data::Map(_) | Data::Null) {
-        let message = format!("the data of templates is a map, and this is {}", root.describe());
-        report.error(Code::WrongType, root.span, &Path::Root, message).help("write `name: value`, one per line");
-        return None;
-    }
-    Some(datum(&root, &mut Shared::new()))
+    let made = tree::parse(text, report, |root, report| {
+        if !matches!(root.data, Data::Map(_) | Data::Null) {
+            let message = format!("the data of templates is a map, and this is {}", root.describe());
+            report.error(Code::WrongType, root.span, &Path::Root, message).help("write `name: value`, one per line");
+            return None;
+        }
+        Some(datum(root, &mut Shared::new()))
+    });
+    made.flatten()
 }
 
-/// Values of the tree that aliases share, with what became of them.
-type Shared = HashMap<*const Value, Datum>;
+/// Values of the tree that aliases share, by where they are in memory, with what became of them.
+type Shared = HashMap<usize, Datum>;
 
 /// The tree counts its depth, so this ends; what is shared there is shared here.
-fn datum(value: &Rc<Value>, shared: &mut Shared) -> Datum {
-    if let Some(before) = shared.get(&Rc::as_ptr(value)) {
+fn datum(value: &Value<'_>, shared: &mut Shared) -> Datum {
+    let place = if value.anchored { place(value) } else { None };
+    if let Some(before) = place.and_then(|place| shared.get(&place)) {
         return before.clone();
     }
-    let made = match &value.data {
+    let made = match value.data {
         Data::Null | Data::Broken => Datum::Nil,
         Data::Text(text) if !value.quoted => scalar(text),
-        Data::Text(text) => Datum::from(text.as_str()),
+        Data::Text(text) => Datum::from(text),
         Data::List(items) => Datum::list(items.iter().map(|item| datum(item, shared)).collect()),
         Data::Map(entries) => {
-            Datum::map(entries.iter().map(|entry| (entry.key.clone(), datum(&entry.value, shared))).collect())
+            Datum::map(entries.iter().map(|entry| (entry.key.to_owned(), datum(&entry.value, shared))).collect())
         }
     };
-    if Rc::strong_count(value) > 1 {
-        shared.insert(Rc::as_ptr(value), made.clone());
+    if let Some(place) = place {
+        shared.insert(place, made.clone());
     }
     made
+}
+
+/// Where what is in a value is in memory; it is there once, and aliases have it from there.
+fn place(value: &Value<'_>) -> Option<usize> {
+    match value.data {
+        Data::Null | Data::Broken => None,
+        Data::Text(text) => Some(text.as_ptr().addr()).filter(|_| !text.is_empty()),
+        Data::List(items) => Some(items.as_ptr().addr()).filter(|_| !items.is_empty()),
+        Data::Map(entries) => Some(entries.as_ptr().addr()).filter(|_| !entries.is_empty()),
+    }
 }
 
 /// What a word without quotes is.

@@ -1,7 +1,5 @@
 //! The defaults of a kind as the farthest level that a node inherits from.
 
-use std::rc::Rc;
-
 use super::KindSpec;
 use super::spec::{CommandLine, Text};
 use crate::lab::{LinkApplyMode, RestartPolicy};
@@ -17,13 +15,13 @@ pub(in crate::topology) const OF_KIND: &str = "(kind)";
 /// What a kind says of the fields of its nodes, read as if it stood in the file. A field that nodes do not have yet is
 /// passed over.
 pub(in crate::topology) fn level(kind: &KindSpec, input: &Input<'_>) -> Spec {
-    let mut fields: Vec<Entry> = Vec::new();
-    let mut put = |key: &str, value: Option<Value>| {
-        fields.extend(value.map(|value| entry(key, value)));
-    };
-    put("env", map(kind.env.iter()));
-    put("sysctls", map(kind.sysctls.iter()));
-    put("cap-add", list(&kind.cap_add));
+    let (env, sysctls) = (entries(kind.env.iter()), entries(kind.sysctls.iter()));
+    let cap_add: Vec<Value<'_>> = kind.cap_add.iter().map(|item| text(item.as_str())).collect();
+    let mut fields: Vec<Entry<'_>> = Vec::new();
+    let mut put = |key, value: Option<_>| fields.extend(value.map(|value| entry(key, value)));
+    put("env", (!env.is_empty()).then(|| collection(Data::Map(&env))));
+    put("sysctls", (!sysctls.is_empty()).then(|| collection(Data::Map(&sysctls))));
+    put("cap-add", (!cap_add.is_empty()).then(|| collection(Data::List(&cap_add))));
     put("privileged", kind.privileged.map(|privileged| text(if privileged { "true" } else { "false" })));
     put("entrypoint", kind.entrypoint.as_ref().map(CommandLine::as_str).map(text));
     put("cmd", kind.cmd.as_ref().map(CommandLine::as_str).map(text));
@@ -42,27 +40,21 @@ pub(in crate::topology) fn level(kind: &KindSpec, input: &Input<'_>) -> Spec {
     put("link-apply-mode", apply.map(text));
     // What can be wrong with these was said when the kind was read.
     let mut cx = Cx::new(input);
-    node::read(&collection(Data::Map(fields)), &Path::Text(OF_KIND), &mut cx)
+    node::read(&collection(Data::Map(&fields)), &Path::Text(OF_KIND), &mut cx)
 }
 
-fn text(text: &str) -> Value {
-    Value::leaf(Span::default(), Data::Text(text.to_owned()))
+fn text(text: &str) -> Value<'_> {
+    Value::leaf(Span::default(), Data::Text(text))
 }
 
-fn collection(data: Data) -> Value {
+fn collection(data: Data<'_>) -> Value<'_> {
     Value::collection(Span::default(), data)
 }
 
-fn entry(key: &str, value: Value) -> Entry {
-    Entry { key: key.to_owned(), key_span: Span::default(), value: Rc::new(value) }
+fn entry<'k>(key: &'k str, value: Value<'k>) -> Entry<'k> {
+    Entry { key, key_span: Span::default(), value }
 }
 
-fn map<'k>(entries: impl Iterator<Item = (&'k String, &'k Text)>) -> Option<Value> {
-    let entries: Vec<Entry> = entries.map(|(key, value)| entry(key, text(value.as_str()))).collect();
-    (!entries.is_empty()).then(|| collection(Data::Map(entries)))
-}
-
-fn list(items: &[Text]) -> Option<Value> {
-    let items: Vec<Rc<Value>> = items.iter().map(|item| Rc::new(text(item.as_str()))).collect();
-    (!items.is_empty()).then(|| collection(Data::List(items)))
+fn entries<'k>(texts: impl Iterator<Item = (&'k String, &'k Text)>) -> Vec<Entry<'k>> {
+    texts.map(|(key, value)| entry(key, text(value.as_str()))).collect()
 }

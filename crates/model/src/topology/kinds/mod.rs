@@ -182,7 +182,7 @@ pub(super) struct Named {
 }
 
 impl Read for Named {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const ADVICE: &str =
             "`netloom kinds` lists all; a file in `/etc/netloom/kinds.d`, or in `kinds/` beside the topology, adds one";
         let name = cx.text(value, at)?;

@@ -26,17 +26,17 @@ enum Scalars {
     Typed,
 }
 
-fn convert(value: &Value, scalars: Scalars) -> Json {
+fn convert(value: &Value<'_>, scalars: Scalars) -> Json {
     match &value.data {
         Data::Null | Data::Broken => Json::Null,
         Data::Text(text) if scalars == Scalars::Texts => json!(text),
-        Data::Text(text) => match text.as_str() {
-            "true" | "false" => json!(text == "true"),
+        Data::Text(text) => match *text {
+            "true" | "false" => json!(*text == "true"),
             _ => text.parse::<f64>().ok().filter(|n| n.is_finite()).map_or_else(|| json!(text), |n| json!(n)),
         },
         Data::List(items) => items.iter().map(|item| convert(item, scalars)).collect(),
         Data::Map(entries) => {
-            Json::Object(entries.iter().map(|entry| (entry.key.clone(), convert(&entry.value, scalars))).collect())
+            Json::Object(entries.iter().map(|entry| (entry.key.to_owned(), convert(&entry.value, scalars))).collect())
         }
     }
 }
@@ -44,8 +44,10 @@ fn convert(value: &Value, scalars: Scalars) -> Json {
 fn mistakes(text: &str) -> Vec<String> {
     let schema = as_json();
     let validator = jsonschema::draft202012::new(&schema).unwrap();
-    let tree = tree::parse(text, &mut Report::new()).unwrap();
-    let both = [Scalars::Texts, Scalars::Typed].map(|scalars| convert(&tree, scalars));
+    let both = tree::parse(text, &mut Report::new(), |tree, _| {
+        [Scalars::Texts, Scalars::Typed].map(|scalars| convert(tree, scalars))
+    });
+    let both = both.unwrap();
     let said = both.iter().flat_map(|json| validator.iter_errors(json));
     said.map(|error| format!("{}: {error}", error.instance_path())).collect()
 }

@@ -102,9 +102,11 @@ fn specs(levels: &[String]) -> Vec<Spec> {
     let input = Input { text: text.as_bytes(), directory, source: None, host: &host, kinds, templates };
     let mut cx = Cx::new(&input);
     let text = crate::topology::text::prepare(&input, &mut cx.report).unwrap();
-    let root = tree::parse(&text, &mut cx.report).unwrap();
-    let Data::Map(entries) = &root.data else { panic!("a map") };
-    entries.iter().map(|entry| node::read(&entry.value, &Way::Root.key(&entry.key), &mut cx)).collect()
+    let specs = tree::parse(&text, &mut cx, |root, cx| {
+        let Data::Map(entries) = &root.data else { panic!("a map") };
+        entries.iter().map(|entry| node::read(&entry.value, &Way::Root.key(entry.key), cx)).collect()
+    });
+    specs.unwrap()
 }
 
 fn merged(closer: &Spec, farther: &Spec) -> Spec {

@@ -10,7 +10,7 @@ use super::super::reader::{Cx, Read, Table, Targeted, optional};
 use super::super::tree::{Data, Value};
 
 impl Read for PullPolicy {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let choices = [("IfNotPresent", Self::IfNotPresent), ("Always", Self::Always), ("Never", Self::Never)];
         cx.lenient_choice(value, at, &choices)
     }
@@ -21,19 +21,19 @@ impl Read for Privilege {
         false
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         Some(if bool::read(value, at, cx)? { Self::Full } else { Self::Confined })
     }
 }
 
 impl Read for CgroupNamespace {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(value, at, &[("host", Self::Host), ("private", Self::Private)], &[])
     }
 }
 
 impl Read for PidMode {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         if let Some(other) = cx.text(value, at)?.strip_prefix("container:") {
             return container_name(other, value, at, cx).map(Self::Container);
         }
@@ -43,7 +43,7 @@ impl Read for PidMode {
 }
 
 /// The name behind `container:`.
-pub(super) fn container_name(name: &str, value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
+pub(super) fn container_name(name: &str, value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.|".contains(c);
     if name.is_empty() || !name.chars().all(good) {
         let message = format!("`container:{}` does not name a container", cut(name));
@@ -54,7 +54,7 @@ pub(super) fn container_name(name: &str, value: &Value, at: &Path<'_>, cx: &mut 
 }
 
 impl Read for PortMapping {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const HELP: &str = "write `host:node`, for example `8080:80`, `127.0.0.1:8080:80/tcp` or `8000-8005:80-85/udp`";
         if let Data::Map(_) = value.data {
             cx.report
@@ -84,7 +84,7 @@ impl Targeted for VolumeSpec {
 }
 
 impl Read for VolumeSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const FORM: &str = "write `target`, `name:target` or `name:target:ro`";
         let text = cx.text(value, at)?;
         let mut parts = text.splitn(3, ':');
@@ -131,7 +131,7 @@ impl Read for VolumeSpec {
 pub(in super::super) struct Device(pub(in super::super) String);
 
 impl Read for Device {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const FORM: &str =
             "write for example `/dev/kvm`, `/dev/sda:/dev/xvda:rwm` or a CDI name such as `vendor.com/gpu=0`";
         let text = cx.text(value, at)?;
@@ -204,7 +204,7 @@ const CAPABILITIES: [&str; 42] = [
 ];
 
 impl Read for Capability {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let upper = text.to_ascii_uppercase();
         let name = upper.strip_prefix("CAP_").unwrap_or(&upper);
@@ -225,7 +225,7 @@ impl Read for Capability {
 pub(in super::super) struct CpuSet(pub(in super::super) String);
 
 impl Read for CpuSet {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
         let part = |part: &str| {
@@ -246,7 +246,7 @@ impl Read for CpuSet {
 pub(in super::super) struct ShmBytes(pub(in super::super) u64);
 
 impl Read for ShmBytes {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let bytes = super::memory_bytes(text).filter(|bytes| *bytes > 0).map(Self);
         if bytes.is_none() {
@@ -258,7 +258,7 @@ impl Read for ShmBytes {
 }
 
 impl Read for IpAddr {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let address = text.parse().ok();
         if address.is_none() {
@@ -274,7 +274,7 @@ impl Read for Dns {
         false
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const DNS: Table = Table { what: "`dns`", acted: &["servers", "search", "options"], later: &[] };
         let entries = cx.fields(value, at, &DNS)?;
         Some(Self {

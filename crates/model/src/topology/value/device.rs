@@ -13,7 +13,7 @@ use super::EnvValue;
 use super::vars::Var;
 
 impl Read for GoDuration {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         match cx.text(value, at)?.parse() {
             Ok(duration) => Some(duration),
             Err(error) => {
@@ -26,7 +26,7 @@ impl Read for GoDuration {
 }
 
 impl Read for LinkApplyMode {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let choices = [("live", Self::Live), ("restart", Self::Restart), ("recreate", Self::Recreate)];
         cx.choice(value, at, &choices, &[])
     }
@@ -42,7 +42,7 @@ pub(in super::super) struct CredentialsSpec {
 }
 
 impl Field for CredentialsSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         const CREDENTIALS: Table =
             Table { what: "`credentials`", acted: &["username", "password", "identity-file"], later: &[] };
         let Some(entries) = cx.fields(value, at, &CREDENTIALS) else { return Self::default() };
@@ -99,13 +99,13 @@ pub(in super::super) struct CertificateSpec {
 }
 
 impl Field for CertificateSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         const CERTIFICATE: Table =
             Table { what: "`certificate`", acted: &["issue", "key-size", "validity-duration", "sans"], later: &[] };
         let mut found = Self { span: Some(value.span), ..Self::default() };
         for entry in cx.fields(value, at, &CERTIFICATE).unwrap_or_default() {
-            let at = at.key(&entry.key);
-            match entry.key.as_str() {
+            let at = at.key(entry.key);
+            match entry.key {
                 "issue" => found.issue = Field::read(&entry.value, &at, cx),
                 "key-size" => found.key_size = Field::read(&entry.value, &at, cx),
                 "validity-duration" => found.validity = Field::read(&entry.value, &at, cx),
@@ -145,7 +145,7 @@ impl CertificateSpec {
 pub(in super::super) struct ConfigSpec(Merged<Var>);
 
 impl Field for ConfigSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         const CONFIG: Table = Table { what: "`config`", acted: &["vars"], later: &[] };
         let entries = cx.fields(value, at, &CONFIG).unwrap_or_default();
         let vars = get(entries, "vars");
@@ -168,7 +168,7 @@ impl ConfigSpec {
 }
 
 impl Read for Component {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const COMPONENT: Table =
             Table { what: "component", acted: &["slot", "type", "env", "sfm", "xiom", "mda"], later: &[] };
         let entries = cx.fields(value, at, &COMPONENT)?;
@@ -186,7 +186,7 @@ impl Read for Component {
 }
 
 impl Read for Xiom {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const XIOM: Table = Table { what: "xiom", acted: &["slot", "type", "mda"], later: &[] };
         let entries = cx.fields(value, at, &XIOM)?;
         Some(Self {
@@ -198,7 +198,7 @@ impl Read for Xiom {
 }
 
 impl Read for Mda {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const MDA: Table = Table { what: "mda", acted: &["slot", "type"], later: &[] };
         let entries = cx.fields(value, at, &MDA)?;
         Some(Self { slot: required((value, entries), "slot", at, cx)?, card: optional(entries, "type", at, cx) })
@@ -215,7 +215,7 @@ pub(in super::super) struct ExtrasSpec {
 }
 
 impl Read for ExtrasSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const EXTRAS: Table = Table {
             what: "`extras`",
             acted: &["srl-agents", "mysocket-proxy", "ceos-copy-to-flash", "k8s_kind"],
@@ -235,7 +235,7 @@ impl Read for ExtrasSpec {
 }
 
 impl Read for K8sDeploy {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const DEPLOY: Table = Table { what: "`deploy`", acted: &["kubeconfig", "wait"], later: &[] };
         let entries = cx.fields(value, at, &DEPLOY)?;
         Some(Self { kubeconfig: optional(entries, "kubeconfig", at, cx), wait: optional(entries, "wait", at, cx) })
@@ -246,7 +246,7 @@ impl Read for K8sDeploy {
 macro_rules! read_address {
     ($($type:ty, $example:literal;)*) => {
         $(impl Read for $type {
-            fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+            fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
                 let text = cx.text(value, at)?;
                 let address = text.parse().ok();
                 if address.is_none() {

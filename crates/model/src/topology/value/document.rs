@@ -19,7 +19,7 @@ pub(in super::super) enum DocumentSpec {
 }
 
 impl Read for DocumentSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if text.contains('\n') {
             return Some(Self::Known(Document::Text(text.to_owned()), String::new()));

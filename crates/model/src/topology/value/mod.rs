@@ -18,7 +18,7 @@ use crate::check::{host_name, is_sysctl, is_variable};
 use crate::lab::{NetworkMode, RestartPolicy, RuntimeKind};
 
 impl Read for RuntimeKind {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let choices = [("namespace", Self::Namespace), ("docker", Self::Docker), ("libvirt", Self::Libvirt)];
         if cx.text(value, at)?.eq_ignore_ascii_case("podman") {
             cx.report
@@ -31,7 +31,7 @@ impl Read for RuntimeKind {
 }
 
 impl Read for RestartPolicy {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let choices = [
             ("no", Self::No),
             ("always", Self::Always),
@@ -43,7 +43,7 @@ impl Read for RestartPolicy {
 }
 
 impl Read for NetworkMode {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         if let Some(other) = cx.text(value, at)?.strip_prefix("container:") {
             return container::container_name(other, value, at, cx).map(Self::Container);
         }
@@ -65,7 +65,7 @@ pub(super) struct EnvFile {
 }
 
 impl Read for EnvFile {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if text.is_empty() {
             cx.invalid(value, at, "this path is empty", "remove it");
@@ -83,7 +83,7 @@ const MAX_COMMAND: usize = 2 << 20;
 pub(super) struct Words(pub(super) Vec<String>);
 
 impl Read for Words {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if text.contains('\0') {
             cx.invalid(value, at, "a command cannot contain a NUL character", "");
@@ -108,7 +108,7 @@ impl Read for Words {
 pub(super) struct Command(pub(super) Vec<String>);
 
 impl Read for Command {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let words = Words::read(value, at, cx)?.0;
         if words.is_empty() {
             cx.invalid(value, at, "this command is empty", "remove it");
@@ -123,7 +123,7 @@ impl Read for Command {
 pub(super) struct Image(pub(super) String);
 
 impl Read for Image {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
             let message = format!("image `{}` is not a name of an image", cut(text));
@@ -139,7 +139,7 @@ impl Read for Image {
 pub(super) struct HostName(pub(super) String);
 
 impl Read for HostName {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let Err(message) = host_name(text) else { return Some(Self(text.to_owned())) };
         cx.invalid(value, at, message, "letters, digits, `-`, `.` and `_` are possible");
@@ -152,7 +152,7 @@ impl Read for HostName {
 pub(super) struct User(pub(super) String);
 
 impl Read for User {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         let good =
             |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._$".contains(c));
@@ -175,7 +175,7 @@ impl Read for Seconds {
         false
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if let Some(seconds) = number::whole(value, text, at, cx) {
             return Some(Self(seconds));
@@ -201,7 +201,7 @@ impl Read for CpuMillis {
         text.parse() == Ok(0.0)
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const HELP: &str = "write how many cores it may use, such as `0.5` or `2`";
         let text = cx.text(value, at)?;
         let Some(cores) = text.parse::<f64>().ok().filter(|cores| cores.is_finite()) else {
@@ -233,7 +233,7 @@ impl Read for MemoryBytes {
         matches!(text, "" | "0")
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         /// Docker's least memory limit.
         const MIN: u64 = 6 << 20;
         const HELP: &str = "write for example `512MB`, `1G` or `256MiB` (1 KB is 1024 bytes)";
@@ -278,7 +278,7 @@ fn memory_bytes(text: &str) -> Option<u64> {
 pub(super) struct Sysctl(pub(super) String);
 
 impl Read for Sysctl {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if let Path::Key(_, name) = at
             && !is_sysctl(name)
@@ -300,7 +300,7 @@ impl Read for Sysctl {
 pub(super) struct EnvValue(pub(super) String);
 
 impl Read for EnvValue {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         let text = cx.text(value, at)?;
         if let Path::Key(_, name) = at
             && !is_variable(name)

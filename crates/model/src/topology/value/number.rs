@@ -16,7 +16,12 @@ enum Reading {
 }
 
 /// The number that a text is, if it is one and fits. That it may be another than it seems is said.
-pub(in super::super) fn whole<T: TryFrom<u64>>(value: &Value, text: &str, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<T> {
+pub(in super::super) fn whole<T: TryFrom<u64>>(
+    value: &Value<'_>,
+    text: &str,
+    at: &Path<'_>,
+    cx: &mut Cx<'_>,
+) -> Option<T> {
     let number = match parse(text)? {
         Reading::Plain(number) => number,
         Reading::Octal(number, decimal) => {

@@ -44,11 +44,11 @@ const STAGES: Table =
 const STAGE: Table = Table { what: "a stage", acted: &["wait-for", "exec"], later: &[] };
 
 impl Field for StagesSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Self {
         let mut found = Self { stages: BTreeMap::new(), span: Some(value.span) };
         for entry in cx.fields(value, at, &STAGES).unwrap_or_default() {
             let Some(stage) = Stage::ALL.into_iter().find(|stage| stage.as_str() == entry.key) else { continue };
-            let at = at.key(&entry.key);
+            let at = at.key(entry.key);
             let Some(entries) = cx.fields(&entry.value, &at, &STAGE) else { continue };
             let waits = get(entries, "wait-for").map(|value| located(value, &at.key("wait-for"), cx));
             let exec = get(entries, "exec").map(|value| execs(value, &at.key("exec"), cx));
@@ -74,7 +74,7 @@ impl Field for StagesSpec {
     }
 }
 
-fn located<T: Read>(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<T>> {
+fn located<T: Read>(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<T>> {
     let mut found = Vec::new();
     for (index, item) in cx.list(value, at).unwrap_or_default().iter().enumerate() {
         if let Some(value) = T::read(item, &at.index(index), cx) {
@@ -85,14 +85,14 @@ fn located<T: Read>(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<T>>
 }
 
 /// The commands of a stage. The format's published schema has a map here, its reader has not.
-fn execs(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<ExecSpec>> {
+fn execs(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<ExecSpec>> {
     let Data::Map(entries) = &value.data else { return located(value, at, cx) };
     let first = entries.iter().find_map(|entry| match &entry.value.data {
         Data::List(items) => items.iter().find_map(|item| match &item.data {
-            Data::Text(text) => Some((text.as_str(), entry.key.as_str())),
+            Data::Text(text) => Some((*text, entry.key)),
             _ => None,
         }),
-        Data::Text(text) => Some((text.as_str(), entry.key.as_str())),
+        Data::Text(text) => Some((*text, entry.key)),
         _ => None,
     });
     let (command, phase) = first.unwrap_or(("ip link show", "on-enter"));
@@ -104,7 +104,7 @@ fn execs(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Vec<At<ExecSpec>> {
 }
 
 impl Read for WaitSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const WAIT: Table = Table { what: "`wait-for`", acted: &["node", "stage"], later: &[] };
         if let Data::Text(text) = &value.data {
             let message = "an entry of `wait-for` is a map, and this is a text";
@@ -120,13 +120,13 @@ impl Read for WaitSpec {
 }
 
 impl Read for Stage {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(value, at, &Self::ALL.map(|stage| (stage.as_str(), stage)), &[])
     }
 }
 
 impl Read for ExecSpec {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const EXEC: Table = Table { what: "a command of a stage", acted: &["command", "target", "phase"], later: &[] };
         if let Data::Text(text) = &value.data {
             let message = "a command of a stage is a map, and this is a text";
@@ -145,13 +145,13 @@ impl Read for ExecSpec {
 }
 
 impl Read for ExecTarget {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(value, at, &[("container", Self::Container), ("host", Self::Host)], &[])
     }
 }
 
 impl Read for ExecPhase {
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         cx.choice(value, at, &[("on-enter", Self::OnEnter), ("on-exit", Self::OnExit)], &[])
     }
 }
@@ -161,7 +161,7 @@ impl Read for Healthcheck {
         false
     }
 
-    fn read(value: &Value, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         const HEALTH: Table = Table {
             what: "`healthcheck`",
             acted: &["test", "interval", "timeout", "retries", "start-period"],

@@ -11,7 +11,7 @@ use super::super::tree::{Data, Value};
 pub(in super::super) struct Var(pub(in super::super) Json);
 
 impl Read for Var {
-    fn read(value: &Value, _at: &Path<'_>, _cx: &mut Cx<'_>) -> Option<Self> {
+    fn read(value: &Value<'_>, _at: &Path<'_>, _cx: &mut Cx<'_>) -> Option<Self> {
         Some(Self(typed(value)))
     }
 
@@ -21,14 +21,14 @@ impl Read for Var {
 }
 
 /// Not deeper than the tree is, which is bounded.
-fn typed(value: &Value) -> Json {
+fn typed(value: &Value<'_>) -> Json {
     match &value.data {
         Data::Null | Data::Broken => Json::Null,
-        Data::Text(text) if value.quoted => Json::String(text.clone()),
+        Data::Text(text) if value.quoted => Json::String((*text).to_owned()),
         Data::Text(text) => scalar(text),
         Data::List(items) => Json::Array(items.iter().map(|item| typed(item)).collect()),
         Data::Map(entries) => {
-            Json::Object(entries.iter().map(|entry| (entry.key.clone(), typed(&entry.value))).collect::<Map<_, _>>())
+            Json::Object(entries.iter().map(|entry| (entry.key.to_owned(), typed(&entry.value))).collect::<Map<_, _>>())
         }
     }
 }
