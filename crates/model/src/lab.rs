@@ -29,6 +29,7 @@ mod management;
 mod mode;
 mod port;
 mod prefix;
+mod rare;
 mod settings;
 mod stage;
 mod vars;
@@ -43,6 +44,7 @@ pub use management::{Family, Management, ManagementDriver, NodeManagement};
 pub use mode::{LinkApplyMode, NetworkMode, RestartPolicy};
 pub use port::{PortMapping, PortRange, Protocol};
 pub use prefix::Prefix;
+pub use rare::{Blank, Rare};
 pub use settings::{CertificateAuthority, FabricKind, Settings};
 pub use stage::{ExecPhase, ExecTarget, Healthcheck, Stage, StageExec, StageRule, Stages, WaitFor};
 pub use vars::Vars;
@@ -406,13 +408,13 @@ pub struct Node {
     pub position: Option<String>,
     /// How its container is made, for runtimes that have containers.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub container: Container,
+    pub container: Rare<Container>,
     /// What it has on the management network.
     #[serde(default, skip_serializing_if = "is_default")]
     pub management: NodeManagement,
     /// What the system in it is configured with.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub config: Config,
+    pub config: Rare<Config>,
     /// The stages that it goes through.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: Stages,
@@ -423,8 +425,8 @@ pub struct Node {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_apply_mode: Option<LinkApplyMode>,
     /// What its kind says of what runs in it.
-    #[serde(default, skip_serializing_if = "Device::is_empty")]
-    pub device: Device,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub device: Rare<Device>,
 }
 
 impl Node {

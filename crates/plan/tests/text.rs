@@ -420,7 +420,7 @@ fn every_field_of_a_node_has_its_effect_in_the_table() {
         stages: from(json!({ "create": { "wait_for": [{ "node": "r2", "stage": "healthy" }] } })),
         healthcheck: from(json!({ "test": ["NONE"] })),
         link_apply_mode: from(json!("live")),
-        device: Device { shell: vec!["vtysh".into()], ..Device::default() },
+        device: Device { shell: vec!["vtysh".into()], ..Device::default() }.into(),
     };
     let wire = serde_json::to_value(&full).unwrap();
     let parts = ["config", "container", "management"];

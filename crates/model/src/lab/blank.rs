@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Config, Container, End, Endpoint, LabParts, Link, LinkKind, Management, NetworkMode, Node, NodeManagement, Prefix,
+    End, Endpoint, LabParts, Link, LinkKind, Management, NetworkMode, Node, NodeManagement, Prefix, Rare,
     RestartPolicy, Settings, Vars,
 };
 use crate::interface::Interface;
-use crate::kind::Device;
 use crate::name::{Kind, LabName, Mac, Mtu};
 
 impl LabParts {
@@ -49,13 +48,13 @@ impl Node {
             network_mode: NetworkMode::default(),
             variant: None,
             position: None,
-            container: Container::default(),
+            container: Rare::default(),
             management: NodeManagement::default(),
-            config: Config::default(),
+            config: Rare::default(),
             stages: BTreeMap::new(),
             healthcheck: None,
             link_apply_mode: None,
-            device: Device::default(),
+            device: Rare::default(),
         }
     }
 }

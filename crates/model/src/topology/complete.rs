@@ -55,9 +55,9 @@ impl Completion {
         node.env = self.env(&part, cx);
         node.exec = exec(&part, cx);
         node.binds = self.binds(&part, cx);
-        node.container = container(&part, cx);
+        node.container = container(&part, cx).into();
         node.management = management(spec);
-        node.config = config(&part, cx);
+        node.config = config(&part, cx).into();
         node.stages = stages(&part, cx);
         self.say_commands_left_out(&part, cx);
         if node.runtime == Some(RuntimeKind::Namespace) {

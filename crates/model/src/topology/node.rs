@@ -401,7 +401,7 @@ impl Levels {
             position: spec.position.get().cloned(),
             healthcheck: spec.healthcheck.get().cloned(),
             link_apply_mode: spec.link_apply_mode.get().copied(),
-            device: known.map(KindSpec::device).unwrap_or_default(),
+            device: known.map(KindSpec::device).unwrap_or_default().into(),
             ..Node::new(kind.clone(), "")
         };
         Some(self.completion.complete(node, name, spec, at, cx))
