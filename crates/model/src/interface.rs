@@ -16,14 +16,13 @@ const WHAT: &str = "interface name";
 #[serde(try_from = "Wire", into = "Wire")]
 pub struct Interface {
     kernel: InterfaceName,
-    given: Given,
+    /// The name in the file, where it is another.
+    given: Option<Box<Given>>,
 }
 
-/// The name in the file.
+/// A name in the file that is not that of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Given {
-    /// That of the kernel.
-    Same,
     /// One that the kernel does not take, but keeps as an altname.
     Altname(String),
     /// The name that the device itself has for it.
@@ -37,7 +36,7 @@ impl Interface {
     /// An interface that the device in the node calls `alias`.
     pub fn aliased(alias: &str, kernel: InterfaceName) -> Result<Self, Invalid> {
         check_given(alias)?;
-        let given = if kernel.as_str() == alias { Given::Same } else { Given::Alias(alias.to_owned()) };
+        let given = (kernel.as_str() != alias).then(|| Box::new(Given::Alias(alias.to_owned())));
         Ok(Self { kernel, given })
     }
 
@@ -48,25 +47,25 @@ impl Interface {
 
     /// The name that the interface also has in the kernel, when the one in the file is none that it takes.
     pub fn altname(&self) -> Option<&str> {
-        match &self.given {
+        match self.given.as_deref()? {
             Given::Altname(name) => Some(name),
-            Given::Same | Given::Alias(_) => None,
+            Given::Alias(_) => None,
         }
     }
 
     /// The name that the device has for it, when the file uses that.
     pub fn alias(&self) -> Option<&str> {
-        match &self.given {
+        match self.given.as_deref()? {
             Given::Alias(name) => Some(name),
-            Given::Same | Given::Altname(_) => None,
+            Given::Altname(_) => None,
         }
     }
 
     /// The name as the file has it.
     pub fn display(&self) -> &str {
-        match &self.given {
-            Given::Same => self.kernel.as_str(),
-            Given::Altname(name) | Given::Alias(name) => name,
+        match self.given.as_deref() {
+            None => self.kernel.as_str(),
+            Some(Given::Altname(name) | Given::Alias(name)) => name,
         }
     }
 }
@@ -89,11 +88,11 @@ impl FromStr for Interface {
     type Err = Invalid;
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if let Ok(kernel) = text.parse() {
-            return Ok(Self { kernel, given: Given::Same });
+            return Ok(Self { kernel, given: None });
         }
         check_given(text)?;
         let kernel = format!("nl{}", &hex(text.as_bytes())[..12]);
-        Ok(Self { kernel: kernel.parse()?, given: Given::Altname(text.to_owned()) })
+        Ok(Self { kernel: kernel.parse()?, given: Some(Box::new(Given::Altname(text.to_owned()))) })
     }
 }
 
@@ -122,10 +121,10 @@ impl TryFrom<Wire> for Interface {
 
 impl From<Interface> for Wire {
     fn from(interface: Interface) -> Self {
-        match interface.given {
-            Given::Same => Self::Name(interface.kernel.into()),
-            Given::Altname(name) => Self::Name(name),
-            Given::Alias(name) => Self::Alias { name, kernel: interface.kernel },
+        match interface.given.map(|given| *given) {
+            None => Self::Name(interface.kernel.into()),
+            Some(Given::Altname(name)) => Self::Name(name),
+            Some(Given::Alias(name)) => Self::Alias { name, kernel: interface.kernel },
         }
     }
 }

@@ -11,7 +11,7 @@ use super::value::vars::Var;
 use crate::check::RESERVED_INTERFACES;
 use crate::interface::Interface;
 use crate::kind::Shape;
-use crate::lab::{End, Endpoint, NetworkMode, RuntimeKind, Vars};
+use crate::lab::{End, Endpoint, RuntimeKind, Vars};
 use crate::name::{Invalid, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
 
 pub(super) const END: Table =
@@ -168,7 +168,7 @@ impl<'n> Links<'n> {
         let facts = &self.nodes.facts[index];
         // A name that is wrong was said where the node is.
         let node = facts.name.clone()?;
-        let endpoint = match facts.shape() {
+        let endpoint = match facts.shape {
             Some(Shape::Host) => Endpoint::Host,
             Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(node),
             Some(Shape::Runs | Shape::External) | None => Endpoint::Node(node),
@@ -194,12 +194,11 @@ impl Place<'_> {
         let Place { endpoint, node: found } = self;
         let facts = found.map(|(_, facts)| facts);
         let kind = facts.and_then(|facts| facts.known.as_deref());
-        let Some(kind) = kind.filter(|kind| kind.name.shape() == Shape::Runs) else {
+        let Some(kind) = kind.filter(|_| facts.is_some_and(|facts| facts.shape == Some(Shape::Runs))) else {
             return draft(endpoint, interface, span, at, cx);
         };
         let managed = facts.is_some_and(|facts| {
-            matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt))
-                && facts.network_mode == NetworkMode::Default
+            matches!(facts.runtime, Some(RuntimeKind::Docker | RuntimeKind::Libvirt)) && facts.network_mode.is_none()
         });
         let node = endpoint.node().map_or("", NodeName::as_str);
         if interface == kind.management() && managed {

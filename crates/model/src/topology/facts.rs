@@ -13,27 +13,22 @@ use super::diagnostic::Span;
 use super::kinds::KindSpec;
 use crate::kind::Shape;
 use crate::lab::{NetworkMode, RuntimeKind};
-use crate::name::{Kind, NodeName};
+use crate::name::NodeName;
 
-/// What is known of one node.
+/// What is known of one node. Kept small: each end of a link looks at one.
 #[derive(Debug)]
 pub(super) struct Facts {
     /// Unless it is wrong.
     pub(super) name: Option<NodeName>,
-    /// Unknown if the file does not say it rightly.
-    pub(super) kind: Option<Kind>,
-    /// What is known of that kind.
+    /// Unknown if the file does not say its kind rightly.
+    pub(super) shape: Option<Shape>,
+    /// What is known of its kind.
     pub(super) known: Option<Arc<KindSpec>>,
     pub(super) runtime: Option<RuntimeKind>,
-    pub(super) network_mode: NetworkMode,
+    /// Nothing for the one that nodes have if nothing is said.
+    pub(super) network_mode: Option<Box<NetworkMode>>,
     /// Where its name stands.
     pub(super) key: Span,
-}
-
-impl Facts {
-    pub(super) fn shape(&self) -> Option<Shape> {
-        self.kind.as_ref().map(Kind::shape)
-    }
 }
 
 /// A name that is looked for by its text: both hash alike.

@@ -41,7 +41,7 @@ struct Ends {
 struct Claim {
     /// The place of the end.
     span: Span,
-    /// The number of its link among the drafts.
+    /// The number of its link.
     link: usize,
 }
 
@@ -77,8 +77,10 @@ pub(super) struct Links<'n> {
     pub(super) nodes: &'n Nodes,
     /// Ends that name no MAC address have [`mac::NONE`] until all are known that are named.
     made: Vec<Link>,
-    /// By network namespace (a node's, or the host's) and name in the kernel.
-    interfaces: HashMap<(Option<NodeIndex>, InterfaceName), Claim>,
+    /// By network namespace (a node's, or the host's) and name in the kernel: which of the claims it is.
+    interfaces: HashMap<(Option<NodeIndex>, InterfaceName), u32>,
+    /// Those that have them.
+    claims: Vec<Claim>,
     pub(super) macs: HashMap<Mac, Span>,
 }
 
@@ -87,7 +89,13 @@ impl<'n> Links<'n> {
     pub(super) fn new(nodes: &'n Nodes, expected: usize) -> Self {
         let expected = expected.min(MAX_EXPECTED);
         let interfaces = HashMap::with_capacity(2 * expected);
-        Self { nodes, made: Vec::with_capacity(expected), interfaces, macs: HashMap::new() }
+        Self {
+            nodes,
+            made: Vec::with_capacity(expected),
+            interfaces,
+            claims: Vec::with_capacity(2 * expected),
+            macs: HashMap::new(),
+        }
     }
 
     /// Reads one link. What is wrong with it has been said when this returns.
@@ -316,7 +324,7 @@ impl<'n> Links<'n> {
         let interface = draft.interface.kernel();
         if draft.owner.is_none()
             && let Some(bridge) = self.nodes.facts.get(interface.as_str())
-            && bridge.shape() == Some(Shape::Bridge)
+            && bridge.shape == Some(Shape::Bridge)
         {
             let message = format!("`{interface}` is a bridge of this lab, so no link can have that name on the host");
             cx.report
@@ -328,9 +336,10 @@ impl<'n> Links<'n> {
     /// Takes the interface of an end, unless another end has it.
     fn claim(&mut self, draft: &Draft) -> Option<Claim> {
         match self.interfaces.entry((draft.owner, draft.interface.kernel().clone())) {
-            hash_map::Entry::Occupied(first) => Some(*first.get()),
+            hash_map::Entry::Occupied(first) => Some(self.claims[*first.get() as usize]),
             hash_map::Entry::Vacant(free) => {
-                free.insert(Claim { span: draft.span, link: self.made.len() });
+                free.insert(u32::try_from(self.claims.len()).expect("a file has fewer ends than bytes"));
+                self.claims.push(Claim { span: draft.span, link: self.made.len() });
                 None
             }
         }
@@ -416,8 +425,7 @@ fn read_list<T: Read>(
             .help("one address per end, in their order; `\"\"` for an end without");
     }
     let read = |(index, item): (usize, &Value<'_>)| match &item.data {
-        Data::Text("") => None,
-        Data::Null => None,
+        Data::Text("") | Data::Null => None,
         _ => T::read(item, &at.index(index), cx).map(|value| At { value, span: item.span }),
     };
     items.iter().enumerate().map(read).collect()

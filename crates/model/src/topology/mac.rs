@@ -17,36 +17,24 @@ pub(super) const NONE: Mac = Mac([0; 6]);
 /// Which end it is, and how many of its addresses it was refused.
 #[derive(Clone, Copy)]
 struct Seeker {
-    link: usize,
-    side: Side,
+    /// Twice the number of its link, and one more for the second end.
+    end: u32,
     attempt: u32,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Side {
-    A,
-    B,
 }
 
 impl Seeker {
     fn end(self, links: &[Link]) -> Option<&End> {
-        let link = links.get(self.link)?;
-        match self.side {
-            Side::A => Some(&link.a),
-            Side::B => link.b.as_ref(),
-        }
+        let link = links.get(self.end as usize / 2)?;
+        if self.end.is_multiple_of(2) { Some(&link.a) } else { link.b.as_ref() }
     }
 
     fn end_mut(self, links: &mut [Link]) -> Option<&mut End> {
-        let link = links.get_mut(self.link)?;
-        match self.side {
-            Side::A => Some(&mut link.a),
-            Side::B => link.b.as_mut(),
-        }
+        let link = links.get_mut(self.end as usize / 2)?;
+        if self.end.is_multiple_of(2) { Some(&mut link.a) } else { link.b.as_mut() }
     }
 
     fn goes_before(self, other: Self, links: &[Link]) -> bool {
-        let key = |seeker: Self| (seeker.end(links).map(End::label), seeker.link, seeker.side);
+        let key = |seeker: Self| (seeker.end(links).map(End::label), seeker.end);
         key(self) < key(other)
     }
 }
@@ -56,12 +44,10 @@ pub(super) fn derive(lab: &LabName, links: &mut [Link], named: impl Iterator<Ite
     let mut macs = DerivedMacs::new(lab);
     let mut held: HashMap<Mac, Option<Seeker>> = HashMap::with_capacity(2 * links.len());
     held.extend(named.map(|mac| (mac, None)));
-    for link in 0..links.len() {
-        for side in [Side::A, Side::B] {
-            let seeker = Seeker { link, side, attempt: 0 };
-            if seeker.end(links).is_some_and(|end| end.mac == NONE) {
-                seek(seeker, links, &mut macs, &mut held);
-            }
+    for end in (0..).take(2 * links.len()) {
+        let seeker = Seeker { end, attempt: 0 };
+        if seeker.end(links).is_some_and(|end| end.mac == NONE) {
+            seek(seeker, links, &mut macs, &mut held);
         }
     }
 }

@@ -86,7 +86,7 @@ fn driver(entries: &[Entry<'_>], at: &Path<'_>, cx: &mut Cx<'_>) -> ManagementDr
 /// Says it if no node of the lab can be on the network.
 pub(super) fn say_unused(span: Span, facts: &AllFacts, cx: &mut Cx<'_>) {
     // What runs and does not say on what is meant for a runtime that has the network, or has a mistake that is said.
-    let runs = |facts: &Facts| facts.shape().is_none_or(|shape| shape == Shape::Runs);
+    let runs = |facts: &Facts| facts.shape.is_none_or(|shape| shape == Shape::Runs);
     let managed = |facts: &Facts| match facts.runtime {
         Some(RuntimeKind::Docker | RuntimeKind::Libvirt) => true,
         Some(RuntimeKind::Namespace) => false,

@@ -183,7 +183,7 @@ pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
     if let Some(text) = text::prepare(input, &mut cx.report) {
         tree::parse(&text, &mut cx, |root, cx| {
             let entry = Entry { key: name.as_str(), key_span: start(), value: *root };
-            Levels::default().node(&entry, &Path::Root, cx, &mut nodes);
+            Levels::default().node(&entry, Some(name.clone()), &Path::Root, cx, &mut nodes);
         });
     }
     let node = nodes.nodes.remove(name).map(|node| *node).filter(|_| !cx.report.has_errors());
@@ -409,8 +409,10 @@ fn nodes(
     }
     let mut nodes = Nodes::default();
     nodes.facts.reserve(listed.len());
-    for entry in listed {
-        levels.node(entry, &at.key(entry.key), cx, &mut nodes);
+    // Made in a row, so that they are side by side in memory: each end of a link looks at one.
+    let names: Vec<Option<NodeName>> = listed.iter().map(|entry| entry.key.parse().ok()).collect();
+    for (entry, name) in listed.iter().zip(names) {
+        levels.node(entry, name, &at.key(entry.key), cx, &mut nodes);
     }
     Some(nodes)
 }

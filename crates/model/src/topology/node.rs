@@ -253,10 +253,17 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Reads and completes one node.
-    pub(super) fn node(&mut self, entry: &Entry<'_>, at: &Path<'_>, cx: &mut Cx<'_>, nodes: &mut Nodes) {
+    /// Reads and completes one node. It has no name if that is wrong.
+    pub(super) fn node(
+        &mut self,
+        entry: &Entry<'_>,
+        name: Option<NodeName>,
+        at: &Path<'_>,
+        cx: &mut Cx<'_>,
+        nodes: &mut Nodes,
+    ) {
         let mut spec = read(&entry.value, at, cx);
-        let name = entry.key.parse::<NodeName>().map_err(|invalid| {
+        let name = name.map_or_else(|| entry.key.parse(), Ok).map_err(|invalid| {
             cx.report.error(Code::InvalidName, entry.key_span, at, invalid.to_string());
         });
         self.choose_levels(&mut spec, cx);
@@ -417,13 +424,13 @@ fn is_slip(group: &str, defined: &str) -> bool {
 
 fn facts(name: Option<&NodeName>, spec: &Spec, key: Span, cx: &Cx<'_>) -> Facts {
     let image = spec.image.get().map(|_| RuntimeKind::Docker);
-    let kind = spec.kind.get().map(|named| named.kind.clone());
+    let kind = spec.kind.get().map(|named| &named.kind);
     Facts {
         name: name.cloned(),
-        known: kind.as_ref().and_then(|kind| cx.input.kinds.shared(kind)),
-        kind,
+        shape: kind.map(Kind::shape),
+        known: kind.and_then(|kind| cx.input.kinds.shared(kind)),
         runtime: spec.runtime.get().copied().or(image),
-        network_mode: spec.network_mode.get().cloned().unwrap_or_default(),
+        network_mode: spec.network_mode.get().filter(|mode| **mode != NetworkMode::Default).cloned().map(Box::new),
         key,
     }
 }

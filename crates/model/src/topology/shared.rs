@@ -11,12 +11,12 @@ use crate::lab::NetworkMode;
 
 /// Says which nodes share a network in a circle. Every node is walked over once.
 pub(super) fn check(facts: &AllFacts, cx: &mut Cx<'_>) {
-    let other = |name: &str| match &facts.get(name)?.network_mode {
+    let other = |name: &str| match facts.get(name)?.network_mode.as_deref()? {
         NetworkMode::Container(other) => facts.get(other).map(|_| other.as_str()),
         NetworkMode::Default | NetworkMode::None | NetworkMode::Host => None,
     };
     let mut walks: HashMap<&str, usize> = HashMap::new();
-    if !facts.iter().any(|facts| matches!(facts.network_mode, NetworkMode::Container(_))) {
+    if !facts.iter().any(|facts| matches!(facts.network_mode.as_deref(), Some(NetworkMode::Container(_)))) {
         return;
     }
     for (walk, start) in facts.names().enumerate() {
@@ -44,14 +44,14 @@ pub(super) fn check(facts: &AllFacts, cx: &mut Cx<'_>) {
 
 /// Says which bridges are in a node that is not there, or has no network that a bridge could be in.
 pub(super) fn check_bridges(facts: &AllFacts, cx: &mut Cx<'_>) {
-    for bridge in facts.iter().filter(|facts| facts.shape() == Some(Shape::Bridge)) {
+    for bridge in facts.iter().filter(|facts| facts.shape == Some(Shape::Bridge)) {
         let Some((name, (_, named))) = bridge.name.as_ref().and_then(|name| Some((name, name.inner_bridge()?))) else {
             continue;
         };
         // What stands behind the bar is only a name where the field says the node.
-        let owner = match &bridge.network_mode {
-            NetworkMode::Container(owner) => owner.as_str(),
-            NetworkMode::Default | NetworkMode::None | NetworkMode::Host => named,
+        let owner = match bridge.network_mode.as_deref() {
+            Some(NetworkMode::Container(owner)) => owner.as_str(),
+            None | Some(NetworkMode::Default | NetworkMode::None | NetworkMode::Host) => named,
         };
         let topology = Path::Root.key("topology");
         let nodes = topology.key("nodes");
@@ -68,7 +68,10 @@ pub(super) fn check_bridges(facts: &AllFacts, cx: &mut Cx<'_>) {
                 }
                 error.suggest(nearest);
             }
-            Some(Facts { key, kind: Some(kind), .. }) if !matches!(kind.shape(), Shape::Runs | Shape::External) => {
+            Some(Facts {
+                key, known: Some(kind), shape: Some(Shape::Bridge | Shape::OvsBridge | Shape::Host), ..
+            }) => {
+                let kind = &kind.name;
                 let message = format!("bridge `{name}` cannot be in `{owner}`, a node of kind `{kind}`");
                 cx.report
                     .error(Code::InvalidValue, bridge.key, &at, message)
