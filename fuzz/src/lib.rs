@@ -97,7 +97,7 @@ fn check(diagnostics: &[Diagnostic], text: &[u8], result: bool) {
         let notes = found.notes.iter().filter(|note| note.file.is_none()).map(|note| note.span);
         for span in own.into_iter().chain(notes) {
             // What is missing may be missed behind the last byte.
-            assert!(span.start + span.len <= text.len() + 1, "outside of the text: {found:?}");
+            assert!(span.range().end <= text.len() + 1, "outside of the text: {found:?}");
             assert!(span.line >= 1 && span.column >= 1, "lines and columns count from 1: {found:?}");
         }
         assert!(said.insert((found.code, found.span.start, &found.message)), "said twice: {found:?}");

@@ -26,12 +26,12 @@ const MAX_FILE_ENV: usize = 64 << 20;
 #[derive(Default)]
 pub(super) struct Completion {
     /// Files that were looked for, by their place in the topology.
-    looked_for: HashSet<(usize, String)>,
+    looked_for: HashSet<(u32, String)>,
     env_files: HashMap<String, Rc<BTreeMap<String, String>>>,
     /// Bytes of variables that came from files.
     env_bytes: usize,
     /// Places whose field was said to mean nothing for a node in namespaces.
-    said: HashSet<usize>,
+    said: HashSet<u32>,
 }
 
 /// One node that is completed.

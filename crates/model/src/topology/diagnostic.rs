@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +123,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// A part of the file.
+/// A part of the file. Its numbers fit: a file has at most [`super::MAX_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Span {
     /// Line, from 1.
@@ -130,9 +131,23 @@ pub struct Span {
     /// Column in characters, from 1.
     pub column: u32,
     /// Offset of the first byte.
-    pub start: usize,
+    pub start: u32,
     /// Length in bytes; may run over several lines.
-    pub len: usize,
+    pub len: u32,
+}
+
+impl Span {
+    pub(super) fn new(line: usize, column: usize, range: Range<usize>) -> Self {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let len = range.end.saturating_sub(range.start);
+        Self { line: number(line), column: number(column), start: number(range.start), len: number(len) }
+    }
+
+    /// The bytes that it is.
+    pub fn range(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start.saturating_add(self.len as usize)
+    }
 }
 
 /// A second place in the file that a diagnostic refers to.
@@ -268,7 +283,7 @@ pub(super) fn cut(text: &str) -> String {
 /// Collects diagnostics. Bounded: a hostile file cannot make it grow without end.
 pub(super) struct Report {
     found: Vec<Diagnostic>,
-    seen: HashSet<(Code, usize, String)>,
+    seen: HashSet<(Code, u32, String)>,
     /// Fields that were said to have no effect: where they were first seen and how often since.
     ignored: BTreeMap<(&'static str, String), (usize, usize)>,
     dropped: usize,

@@ -136,7 +136,8 @@ impl Places {
 }
 
 fn ends(span: Span) -> [usize; 2] {
-    [span.start, span.start.saturating_add(span.len)]
+    let range = span.range();
+    [range.start, range.end]
 }
 
 #[cfg(test)]
@@ -144,6 +145,7 @@ mod tests {
     use super::*;
 
     fn range_of(text: &str, start: usize, len: usize) -> [usize; 4] {
+        let [start, len] = [start, len].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
         let span = Span { start, len, ..Span::default() };
         let Range { start, end } = Places::of(text.as_bytes(), std::iter::once(span)).range(span);
         [start.line, start.character, end.line, end.character]

@@ -66,6 +66,7 @@ pub use write::write;
 
 use crate::lab::{Lab, LabParts, Node, Prefix, Violations};
 use crate::name::{LabName, NodeName};
+use crate::text_order::sort_by_text;
 use diagnostic::{Path, cut};
 use link::Links;
 use node::{Levels, Nodes, Spec};
@@ -186,7 +187,7 @@ pub fn read_node(input: &Input<'_>, name: &NodeName) -> NodeOutcome {
             Levels::default().node(&entry, Some(name.clone()), &Path::Root, cx, &mut nodes);
         });
     }
-    let node = nodes.nodes.remove(name).map(|node| *node).filter(|_| !cx.report.has_errors());
+    let node = nodes.nodes.pop().map(|(_, node)| node).filter(|_| !cx.report.has_errors());
     NodeOutcome { node, diagnostics: cx.report.finish() }
 }
 
@@ -264,7 +265,9 @@ fn file(root: &Value<'_>, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Opti
     let links = links.finish(&name);
     let source = cx.input.source.map(|path| path.to_string_lossy().into_owned());
     let is_whole = nodes.facts.len() == nodes.nodes.len();
-    let nodes = nodes.nodes.into_iter().map(|(name, node)| (name, *node)).collect();
+    let mut nodes = nodes.nodes;
+    sort_by_text(&mut nodes, |(name, _), to| to.push_str(name.as_str()));
+    let nodes = nodes.into_iter().collect();
     let parts = LabParts { name, prefix, source, management, settings, nodes, links };
     // A node that is not there for no reason that was said is not there for its links either.
     Some(if is_whole { Lab::of_reader(parts) } else { Lab::new(parts) })
@@ -409,6 +412,7 @@ fn nodes(
     }
     let mut nodes = Nodes::default();
     nodes.facts.reserve(listed.len());
+    nodes.nodes.reserve(listed.len());
     // Made in a row, so that they are side by side in memory: each end of a link looks at one.
     let names: Vec<Option<NodeName>> = listed.iter().map(|entry| entry.key.parse().ok()).collect();
     for (entry, name) in listed.iter().zip(names) {

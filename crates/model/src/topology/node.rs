@@ -227,8 +227,8 @@ pub(super) fn read_level(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> S
 #[derive(Default)]
 #[expect(clippy::struct_field_names, reason = "the nodes among what is known of them")]
 pub(super) struct Nodes {
-    /// The nodes that are right. Each is large, and maps move what they hold.
-    pub(super) nodes: BTreeMap<NodeName, Box<Node>>,
+    /// The nodes that are right, in the order of the file. Each is large, and maps move what they hold.
+    pub(super) nodes: Vec<(NodeName, Node)>,
     /// All names, right or wrong.
     pub(super) facts: AllFacts,
     /// Who waits for whom.
@@ -300,7 +300,7 @@ impl Levels {
         say_left_out(&place, cx);
         check_reserved(&place, cx);
         if let Some(node) = finished {
-            nodes.nodes.insert(name, Box::new(node));
+            nodes.nodes.push((name, node));
         }
     }
 

@@ -49,9 +49,7 @@ impl File {
         let start = range.start.min(self.text.len());
         let line = lines.partition_point(|begin| *begin <= start).max(1);
         let before = self.text.get(lines[line - 1]..start).unwrap_or_default();
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let len = range.end.min(self.text.len()).saturating_sub(start);
-        Span { line: number(line), column: number(before.chars().count() + 1), start, len }
+        Span::new(line, before.chars().count() + 1, start..range.end.min(self.text.len()))
     }
 }
 
@@ -111,12 +109,12 @@ impl Origin {
     /// Turns a diagnostic about the text into one about the files.
     pub(super) fn settle(&self, diagnostic: &mut Diagnostic) {
         let first_line = self.first_line(diagnostic.span);
-        let place = self.place(diagnostic.span.start..diagnostic.span.start + diagnostic.span.len);
+        let place = self.place(diagnostic.span.range());
         let shown = self.place(first_line);
-        let produced = (shown.kind == Kind::Made).then(|| self.line(diagnostic.span.start));
+        let produced = (shown.kind == Kind::Made).then(|| self.line(diagnostic.span.range().start));
         (diagnostic.file, diagnostic.span) = self.in_file(place.file, &place.range);
         for Note { span, file, .. } in &mut diagnostic.notes {
-            (*file, *span) = self.locate(span.start..span.start + span.len);
+            (*file, *span) = self.locate(span.range());
         }
         if diagnostic.message.contains("<no value>") {
             diagnostic.help("a template writes `<no value>` for what its data does not have");
@@ -132,8 +130,9 @@ impl Origin {
 
     /// The part of a span that is on its first line.
     fn first_line(&self, span: Span) -> Range<usize> {
-        let text = self.made.get(span.start..span.start + span.len).unwrap_or_default();
-        span.start..span.start + text.lines().next().unwrap_or_default().len()
+        let range = span.range();
+        let text = self.made.get(range.clone()).unwrap_or_default();
+        range.start..range.start + text.lines().next().unwrap_or_default().len()
     }
 
     /// The line of the text that an offset is in, without white space around it.

@@ -20,7 +20,7 @@ pub(super) struct Cx<'a> {
     /// What levels have taken over from the caller's environment, in units of inherited values.
     pub(super) imported: u64,
     /// Fields that stand misspelt in a map: where the map begins, and the field that is meant.
-    misspelt: HashSet<(usize, &'static str)>,
+    misspelt: HashSet<(u32, &'static str)>,
 }
 
 /// The fields that one kind of map has.

@@ -234,6 +234,6 @@ impl<'a> Lines<'a> {
         }
         let line = &self.text[start..end];
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        Window::new(line, span.start.saturating_sub(start), span.len)
+        Window::new(line, span.range().start.saturating_sub(start), span.range().len())
     }
 }

@@ -114,8 +114,7 @@ fn place(before: &[u8]) -> Span {
     let text = String::from_utf8_lossy(before);
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Span { line: number(line), column: number(column), start: before.len(), len: 1 }
+    Span::new(line, column, before.len()..before.len() + 1)
 }
 
 /// A file as the text that is parsed.

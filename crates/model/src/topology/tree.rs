@@ -461,7 +461,7 @@ impl<'t> Builder<'t, '_> {
     fn syntax_error(&mut self, error: &ScanError) {
         let marker = error.marker();
         let start = marker.byte_offset().unwrap_or(self.text.len()).min(self.text.len());
-        let span = Span { line: number(marker.line()), column: number(marker.col() + 1), start, len: 1 };
+        let span = Span::new(marker.line(), marker.col() + 1, start..start + 1);
         let line = self.text.lines().nth(marker.line().saturating_sub(1)).unwrap_or_default();
         let indent = &line[..line.len() - line.trim_start().len()];
         let deep = matches!(error.kind(), ErrorKind::RecursionLimitExceeded);
@@ -471,13 +471,13 @@ impl<'t> Builder<'t, '_> {
             (Code::Syntax, format!("this is not valid YAML: {}", error.kind()))
         };
         let open = self.stack.iter().rev().filter_map(|frame| {
-            let first = self.text.get(frame.span.start..)?.chars().next()?;
+            let first = self.text.get(frame.span.range().start..)?.chars().next()?;
             matches!(first, '[' | '{').then_some((first, Span { len: 1, ..frame.span }))
         });
         let bracket = open
             .into_iter()
             .next()
-            .filter(|(_, open)| open.start != start && *error.kind() != ErrorKind::UnclosedQuotedScalar);
+            .filter(|(_, open)| open.range().start != start && *error.kind() != ErrorKind::UnclosedQuotedScalar);
         let here = self.here(None);
         let diagnostic = self.report.error(code, span, &Path::Text(&here), message);
         if indent.contains('\t') {
@@ -495,15 +495,10 @@ impl<'t> Builder<'t, '_> {
 fn convert(span: &granit_parser::Span) -> Span {
     let start = span.start.byte_offset().unwrap_or_default();
     let end = span.end.byte_offset().unwrap_or(start);
-    Span {
-        line: number(span.start.line()),
-        column: number(span.start.col() + 1),
-        start,
-        len: end.saturating_sub(start),
-    }
+    Span::new(span.start.line(), span.start.col() + 1, start..end)
 }
 
-/// Lines and columns fit: files over 16 MiB are refused before they are read.
+/// Numbers of what is in a file fit: it is refused before it is read if it has more than 16 MiB.
 fn number(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

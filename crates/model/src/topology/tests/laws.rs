@@ -154,7 +154,7 @@ proptest! {
         let text: String = bytes.into_iter().collect();
         let outcome = read_bytes(text.as_bytes());
         for diagnostic in &outcome.diagnostics {
-            prop_assert!(diagnostic.span.start + diagnostic.span.len <= text.len() + 1, "{:?}", diagnostic);
+            prop_assert!(diagnostic.span.range().end <= text.len() + 1, "{:?}", diagnostic);
             prop_assert!(diagnostic.span.line >= 1 && diagnostic.span.column >= 1, "{:?}", diagnostic);
         }
         let _ = shown(text.as_bytes(), &outcome.diagnostics);

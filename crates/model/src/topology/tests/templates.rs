@@ -432,7 +432,7 @@ proptest::proptest! {
         let found = case.with(read).diagnostics;
         for diagnostic in &found {
             let text = if diagnostic.file.is_some() { &case.files[0].text } else { &case.text };
-            proptest::prop_assert!(diagnostic.span.start + diagnostic.span.len <= text.len() + 1, "{diagnostic:?}");
+            proptest::prop_assert!(diagnostic.span.range().end <= text.len() + 1, "{diagnostic:?}");
             proptest::prop_assert!(diagnostic.span.line >= 1 && diagnostic.span.column >= 1, "{diagnostic:?}");
         }
         let _ = case.shown(&found);

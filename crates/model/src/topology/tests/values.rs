@@ -83,7 +83,7 @@ fn a_comment_right_behind_a_bracket_is_one_and_moves_nothing() {
     let found = diagnostics(text);
     let [mistake] = &found[..] else { panic!("{found:?}") };
     assert_eq!((mistake.code, mistake.span.line, mistake.span.column), (Code::InvalidValue, 6, 50));
-    assert_eq!(&text[mistake.span.start..][..4], "1GGB");
+    assert_eq!(&text[mistake.span.range().start..][..4], "1GGB");
     assert_eq!(lab(&text.replace("1GGB", "1GB")).links().len(), 1);
     let many = "    - endpoints: [\"a:eth1\", \"b:eth1\"]#\n".repeat(1000);
     assert_eq!(diagnostics(&format!("name: t\ntopology:\n  links:\n{many}")).last().unwrap().code, Code::Syntax);
