@@ -78,7 +78,7 @@ pub const MAX_BYTES: usize = 16 << 20;
 
 /// Values that nodes may inherit together; guards against a large `defaults` under many nodes. 10,000 nodes with 100
 /// each inherit 1,000,000. A value with what it stands in takes some 150 bytes.
-const MAX_INHERITED: u64 = 2_000_000;
+const MAX_INHERITED: u64 = 1_000_000;
 
 /// Nodes that a lab has at most, and kinds and groups that they inherit from: each takes a few kilobytes.
 const MAX_NODES: usize = 100_000;

@@ -20,6 +20,16 @@ use super::jinja;
 /// Values of a file with its aliases written out. A lab of 10,000 nodes and 20,000 links has 150,000.
 const MAX_VALUES: u32 = 2_000_000;
 
+/// Values that aliases copy, and as many that merges (`<<`) copy: each becomes some 150 bytes of a node. 10,000 nodes with
+/// 100 each are 1,000,000.
+const MAX_COPIED: u32 = 1_000_000;
+
+/// What to do instead of copying.
+const SHARE: &str = "write what nodes share once, in `defaults`, `kinds` or `groups`";
+
+/// Keys of one map. Nodes are the most that a map of a lab holds, and there are at most 100,000.
+const MAX_KEYS: usize = 200_000;
+
 /// How deep lists and maps may be nested; the format needs 9.
 const MAX_DEPTH: u16 = 64;
 
@@ -153,6 +163,8 @@ fn attempt<'t>(text: &'t str, arena: &'t Bump, report: &mut Report) -> Attempt<'
         anchors: HashMap::new(),
         root: None,
         documents: 0,
+        placed: 0,
+        aliased: 0,
         merged: 0,
     };
     for next in Parser::new_from_str_with_options(text, options) {
@@ -192,6 +204,10 @@ struct Builder<'t, 'r> {
     anchors: HashMap<usize, Option<Value<'t>>>,
     root: Option<Value<'t>>,
     documents: usize,
+    /// Values that are in a list or a map so far; an alias is one, whatever it copies.
+    placed: u32,
+    /// Values copied by aliases.
+    aliased: u32,
     /// Entries copied by `<<`.
     merged: u32,
 }
@@ -275,6 +291,11 @@ impl<'t> Builder<'t, '_> {
                     self.report.error(Code::Syntax, span, &Path::Root, message);
                     Value::leaf(span, Data::Broken)
                 });
+                self.aliased = self.aliased.saturating_add(value.weight);
+                if self.aliased > MAX_COPIED {
+                    let message = format!("the aliases of this file copy more than {MAX_COPIED} values up to here");
+                    return Err(self.too_large(span, message, SHARE));
+                }
                 self.place(value)?;
             }
             Event::UnresolvedAlias(name) => {
@@ -328,10 +349,7 @@ impl<'t> Builder<'t, '_> {
         let value = Value { anchored: anchor != 0, ..Value::collection(span, data) };
         if value.weight.saturating_add(self.merged) > MAX_VALUES {
             let message = format!("this is more than {MAX_VALUES} values, with all aliases written out");
-            self.report
-                .error(Code::TooLarge, span, &Path::Root, message)
-                .help("no lab needs that many; aliases of aliases grow very fast");
-            return Err(Stop);
+            return Err(self.too_large(span, message, "no lab needs that many; aliases of aliases grow very fast"));
         }
         if value.depth > MAX_DEPTH {
             let message = format!("lists and maps are nested more than {MAX_DEPTH} deep");
@@ -418,11 +436,20 @@ impl<'t> Builder<'t, '_> {
         };
         match &mut frame.open {
             Open::List { .. } => self.items.push(value),
-            Open::Map { merges, key, .. } => match std::mem::replace(key, Key::Wanted) {
+            Open::Map { first, merges, key, .. } => match std::mem::replace(key, Key::Wanted) {
+                Key::Is(_, span) if self.entries.len() - *first >= MAX_KEYS => {
+                    let message = format!("this map has more than {MAX_KEYS} keys up to here");
+                    return Err(self.too_large(span, message, "no lab needs that many in one map"));
+                }
                 Key::Is(key, key_span) => self.entries.push(Entry { key, key_span, value }),
                 Key::Merge => merges.push(value),
                 Key::Refused | Key::Wanted => {}
             },
+        }
+        self.placed += 1;
+        if self.placed > MAX_VALUES {
+            let message = format!("the file has more than {MAX_VALUES} values up to here");
+            return Err(self.too_large(value.span, message, "no lab needs that many; split it into several"));
         }
         Ok(())
     }
@@ -441,10 +468,9 @@ impl<'t> Builder<'t, '_> {
             match source.data {
                 Data::Map(found) => {
                     self.merged = self.merged.saturating_add(source.weight);
-                    if self.merged > MAX_VALUES {
-                        let message = format!("the merges (`<<`) of this file copy more than {MAX_VALUES} values");
-                        self.report.error(Code::TooLarge, source.span, &Path::Root, message);
-                        return Err(Stop);
+                    if self.merged > MAX_COPIED {
+                        let message = format!("the merges (`<<`) of this file copy more than {MAX_COPIED} values");
+                        return Err(self.too_large(source.span, message, SHARE));
                     }
                     self.entries.extend(found.iter().filter(|entry| taken.insert(entry.key)));
                 }
@@ -456,6 +482,12 @@ impl<'t> Builder<'t, '_> {
             }
         }
         Ok(())
+    }
+
+    fn too_large(&mut self, span: Span, message: String, help: &str) -> Stop {
+        let here = self.here(None);
+        self.report.error(Code::TooLarge, span, &Path::Text(&here), message).help(help);
+        Stop
     }
 
     fn syntax_error(&mut self, error: &ScanError) {
