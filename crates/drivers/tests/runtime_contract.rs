@@ -5,11 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use netloom_docker::{ByteStream, Docker, Endpoint};
+use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_drivers::Demand;
+use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_engine::testing::contract::{RuntimeStage, runtime_contract};
 use netloom_engine::{Layout, Reporter, Runtime};
-use netloom_kernel::{Process, Signal};
+use netloom_kernel::{Netns, Process, Signal};
 
 fn root() -> bool {
     if std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t0\t0\t0")) {
@@ -67,6 +71,60 @@ impl RuntimeStage for Below {
     async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime> {
         Arc::new(NamespaceRuntime::start(Layout::new(self.0.path()).unwrap(), reporter, Demand::default()).unwrap())
     }
+}
+
+/// A daemon of the test's own, and an agent's root for its containers.
+struct Dockers {
+    // Ends first, with all that holds what is below the root.
+    daemon: Dockerd,
+    root: Below,
+    keeper: Option<Arc<NamespaceRuntime>>,
+}
+
+const IMAGE: &str = "netloom.test/busybox:1";
+
+impl Dockers {
+    async fn new() -> Option<Self> {
+        let daemon = Dockerd::start()?;
+        let docker = Docker::new(Endpoint::Unix(daemon.socket()), Arc::new(()));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        docker.load_image(ByteStream::from(bytes::Bytes::from(busybox(IMAGE))), deadline).await.unwrap();
+        Some(Self { daemon, root: Below(tempfile::tempdir().unwrap()), keeper: None })
+    }
+}
+
+#[async_trait::async_trait]
+impl RuntimeStage for Dockers {
+    async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime> {
+        self.keeper = None;
+        let layout = Layout::new(self.root.0.path()).unwrap();
+        let host = Netns::open(format!("/proc/{}/ns/net", self.daemon.pid())).unwrap();
+        let fabric = Arc::new(KernelFabric::start(layout.clone(), &host, reporter.clone()).unwrap());
+        let keeper = NamespaceRuntime::start(layout.clone(), reporter.clone(), fabric.demand()).unwrap();
+        let parts = DockerParts {
+            endpoint: Endpoint::Unix(self.daemon.socket()),
+            observer: Arc::new(()),
+            fabric,
+            joiner: keeper.joiner(),
+        };
+        self.keeper = Some(Arc::new(keeper));
+        Arc::new(DockerRuntime::start(layout, reporter, parts).unwrap())
+    }
+
+    fn image(&self) -> Option<String> {
+        Some(IMAGE.to_owned())
+    }
+
+    fn keeper_of_names(&self) -> Option<Arc<dyn Runtime>> {
+        let keeper = self.keeper.as_ref()?;
+        Some(Arc::<NamespaceRuntime>::clone(keeper))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_docker_runtime_keeps_the_contract() {
+    let Some(mut stage) = Dockers::new().await else { return };
+    runtime_contract(&mut stage).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

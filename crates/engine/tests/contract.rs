@@ -25,6 +25,10 @@ impl RuntimeStage for Stage {
         self.0.report_to(reporter);
         Arc::new(self.0.runtime_of(self.1))
     }
+
+    fn image(&self) -> Option<String> {
+        (self.1 == RuntimeKind::Docker).then(|| "image".to_owned())
+    }
 }
 
 #[async_trait]

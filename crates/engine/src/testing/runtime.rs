@@ -143,7 +143,7 @@ impl Runtime for FakeRuntime {
         }
         there.applied = Applied::of(order);
         there.has_namespace = true;
-        there.output = program.stdout + &program.stderr;
+        there.output += &(program.stdout + &program.stderr);
         there.fact = NodeFact {
             state: NodeState::Running,
             pid: Some(10_000 + life),

@@ -24,7 +24,7 @@ use crate::inventory::{Inventory, Snapshot, channel};
 use crate::task;
 
 /// How long a fact may take to be reported.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The lab that the suites work on.
 pub const LAB: &str = "contract";

@@ -9,7 +9,7 @@ use netloom_plan::{NodeFingerprint, NodeState, names_hash};
 use super::copy::files_come_and_go;
 use super::{LAB, PATIENCE, Watch, context};
 use crate::driver::{DriverError, ExecInput, ExecOutput, ExecRequest, Follow, NodeOrder, Reporter, Runtime};
-use crate::fact::NodeFact;
+use crate::fact::{NodeFact, Source};
 use crate::inventory::Snapshot;
 use crate::testing::Sketch;
 use crate::testing::world::name;
@@ -19,6 +19,53 @@ use crate::testing::world::name;
 pub trait RuntimeStage: Send {
     /// Makes it, reporting here. The one that was made before has been dropped, as when an agent ends.
     async fn runtime(&mut self, reporter: Reporter) -> Arc<dyn Runtime>;
+
+    /// The image that its nodes are made from, if they need one: with `sh` and the commands of busybox; unless told
+    /// otherwise it stays up.
+    fn image(&self) -> Option<String> {
+        None
+    }
+
+    /// The runtime that keeps the names of labs on the host of the one that was made last, and tells of them where that
+    /// does; `None` if it does so itself.
+    fn keeper_of_names(&self) -> Option<Arc<dyn Runtime>> {
+        None
+    }
+}
+
+/// What is tried: a runtime, and what belongs to it.
+struct Subject {
+    runtime: Arc<dyn Runtime>,
+    image: Option<String>,
+    names: Option<Arc<dyn Runtime>>,
+}
+
+impl Subject {
+    async fn of(stage: &mut dyn RuntimeStage, reporter: Reporter) -> Self {
+        let runtime = stage.runtime(reporter).await;
+        Self { runtime, image: stage.image(), names: stage.keeper_of_names() }
+    }
+
+    /// A lab of these nodes on the runtime.
+    fn sketch(&self, lab: &str, nodes: &[&str]) -> Sketch {
+        nodes.iter().fold(Sketch::new(lab), |sketch, node| {
+            sketch.node(node).with(node, |node| {
+                node.runtime = Some(self.runtime.kind());
+                node.image.clone_from(&self.image);
+            })
+        })
+    }
+
+    async fn relist(&self) {
+        for runtime in [Some(&self.runtime), self.names.as_ref()].into_iter().flatten() {
+            runtime.relist().await.expect("it can look");
+        }
+    }
+
+    async fn write_names(&self, lab: &Lab, names: Option<&str>) {
+        let keeper = self.names.as_ref().unwrap_or(&self.runtime);
+        keeper.write_names(lab.name(), names, &context()).await.expect("they are written");
+    }
 }
 
 fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
@@ -69,12 +116,13 @@ async fn run(runtime: &dyn Runtime, of: &str, argv: &[&str], input: Vec<ExecInpu
     Ok((text(stdout), text(stderr), code))
 }
 
-fn lab() -> Arc<Lab> {
-    Sketch::new(LAB)
-        .node("idle")
-        .node("lives")
-        .runs("lives", &["sleep", "100000"])
-        .node("ends")
+/// Ends when it is asked to: what a node runs may be the first process of its own world, to which the kernel delivers only
+/// signals that it wants.
+const LIVES: &str = "trap 'exit 0' TERM; sleep 100000 & wait";
+
+fn lab(of: &Subject) -> Arc<Lab> {
+    of.sketch(LAB, &["idle", "lives", "ends"])
+        .runs("lives", &["sh", "-c", LIVES])
         .runs("ends", &["sh", "-c", "echo bye; exit 3"])
         .with("ends", |node| node.restart_policy = RestartPolicy::No)
         .lab()
@@ -85,36 +133,41 @@ fn lab() -> Arc<Lab> {
 /// there and tolerates what is not, and finds everything again when it is made anew.
 pub async fn runtime_contract(stage: &mut dyn RuntimeStage) {
     let (watch, reporter) = Watch::new();
-    let runtime = stage.runtime(reporter).await;
+    let subject = Subject::of(stage, reporter).await;
+    let runtime = &*subject.runtime;
     runtime.check().await.expect("this host can run it");
-    runtime.relist().await.expect("it can look");
-    watch.until("it was looked at everything", |all| (!all.sources.is_empty()).then_some(())).await;
+    subject.relist().await;
+    let sees_all = |all: &Snapshot| all.sources.contains_key(&Source::Runtime(runtime.kind())).then_some(());
+    watch.until("it was looked at everything", sees_all).await;
 
-    checks_touch_nothing(&*runtime, &watch).await;
-    let lab = lab();
+    checks_touch_nothing(&subject, &watch).await;
+    let lab = lab(&subject);
+    // As before the first node of every lab is started.
+    subject.write_names(&lab, Some("127.0.0.1\tlocalhost\n")).await;
     if runtime.kind().namespace_comes() == NamespaceComes::WithStart {
-        places_are_reserved(&*runtime, &watch, &lab).await;
+        places_are_reserved(runtime, &watch, &lab).await;
     }
-    nodes_are_made_once(&*runtime, &watch, &lab).await;
-    commands_answer(&*runtime, &watch, &lab).await;
-    files_come_and_go(&*runtime).await;
-    usage_is_of_what_runs(&*runtime, &lab).await;
-    what_ends_is_told(&*runtime, &watch, &lab).await;
-    updates_disturb_nothing(&*runtime, &watch, &lab).await;
+    nodes_are_made_once(runtime, &watch, &lab).await;
+    commands_answer(runtime).await;
+    names_are_seen(&subject, &watch, &lab).await;
+    files_come_and_go(runtime).await;
+    usage_is_of_what_runs(runtime, &lab).await;
+    what_ends_is_told(runtime, &watch, &lab).await;
+    updates_disturb_nothing(runtime, &watch, &lab).await;
 
     let kept = node(&watch.now(), LAB, "lives").expect("it runs");
-    drop(runtime);
+    drop(subject);
     let (watch, reporter) = Watch::new();
-    let runtime = stage.runtime(reporter).await;
-    everything_is_found_again(&*runtime, &watch, &lab, &kept).await;
-    stopping_is_not_removing(&*runtime, &watch, &lab).await;
-    removal_is_complete_and_only_what_was_asked(&*runtime, &watch, &lab).await;
+    let subject = Subject::of(stage, reporter).await;
+    everything_is_found_again(&subject, &watch, &lab, &kept).await;
+    stopping_is_not_removing(&*subject.runtime, &watch, &lab).await;
+    removal_is_complete_and_only_what_was_asked(&subject, &watch, &lab).await;
 }
 
-async fn checks_touch_nothing(runtime: &dyn Runtime, watch: &Watch) {
+async fn checks_touch_nothing(of: &Subject, watch: &Watch) {
     let bind = Bind { source: "/missing/file".into(), target: "/etc/x".into(), access: Access::default() };
-    let lab = Sketch::new(LAB).node("bound").with("bound", |node| node.binds.push(bind)).lab();
-    let refused = runtime.check_node(&order(&lab, "bound")).await.expect_err("the source of its bind is missing");
+    let lab = of.sketch(LAB, &["bound"]).with("bound", |node| node.binds.push(bind)).lab();
+    let refused = of.runtime.check_node(&order(&lab, "bound")).await.expect_err("the source of its bind is missing");
     assert!(refused.to_string().contains("/missing/file"), "it says what is missing: {refused}");
     assert_eq!(node(&watch.now(), LAB, "bound"), None);
 }
@@ -161,7 +214,7 @@ async fn nodes_are_made_once(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab
     }
 }
 
-async fn commands_answer(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
+async fn commands_answer(runtime: &dyn Runtime) {
     let ok = |stdout: &str, stderr: &str, code| Ok((stdout.to_owned(), stderr.to_owned(), code));
     assert_eq!(run(runtime, "lives", &["echo", "hello"], Vec::new()).await, ok("hello\n", "", 0));
     assert_eq!(run(runtime, "idle", &["sh", "-c", "exit 7"], Vec::new()).await, ok("", "", 7));
@@ -174,14 +227,16 @@ async fn commands_answer(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
     assert!([143, 137].contains(&code), "{code}");
     let absent = run(runtime, "absent", &["true"], Vec::new()).await.expect_err("there is no such node");
     assert!(absent.to_string().contains("absent"), "it says which node: {absent}");
+}
 
+async fn names_are_seen(of: &Subject, watch: &Watch, lab: &Arc<Lab>) {
     let names = "127.0.0.1\tlocalhost\n10.0.0.1\tidle\n";
-    runtime.write_names(lab.name(), Some(names), &context()).await.expect("it is written");
+    of.write_names(lab, Some(names)).await;
     let hash = names_hash(names);
     let shown = |all: &Snapshot| all.labs.get(lab.name())?.names.clone().filter(|there| there == &hash);
     watch.until("the names are there", shown).await;
-    let seen = run(runtime, "lives", &["cat", "/etc/hosts"], Vec::new()).await;
-    assert_eq!(seen, ok(names, "", 0), "running nodes see it at once");
+    let seen = run(&*of.runtime, "lives", &["cat", "/etc/hosts"], Vec::new()).await;
+    assert_eq!(seen, Ok((names.to_owned(), String::new(), 0)), "running nodes see it at once");
 }
 
 async fn usage_is_of_what_runs(runtime: &dyn Runtime, lab: &Arc<Lab>) {
@@ -202,25 +257,32 @@ async fn what_ends_is_told(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>)
     runtime.start(&order(lab, "ends"), &context()).await.expect("that it ends is no error of starting it");
     let ended = watch.until("it ended", |all| in_state(all, "ends", &NodeState::Exited { code: 3 })).await;
     assert!(ended.last_output.as_deref().is_some_and(|output| output.contains("bye")), "{ended:?}");
-    let mut logs = runtime.logs(lab.name(), &name("ends"), Follow::No).await.expect("its output stays");
-    let mut output = Vec::new();
-    while let Some(chunk) = tokio::time::timeout(PATIENCE, logs.chunks.recv()).await.expect("the stream ends") {
-        output.extend_from_slice(&chunk);
-    }
-    assert!(String::from_utf8_lossy(&output).contains("bye"), "{output:?}");
+    assert_eq!(said(runtime, lab, "ends").await.matches("bye").count(), 1);
     assert!(runtime.logs(lab.name(), &name("absent"), Follow::No).await.is_err());
     // It can be started again, in a new life.
     runtime.start(&order(lab, "ends"), &context()).await.expect("it starts again");
     let again = |all: &Snapshot| in_state(all, "ends", &NodeState::Exited { code: 3 });
     let other = |all: &Snapshot| again(all).filter(|fact| fact.incarnation != ended.incarnation);
     watch.until("it ended again", other).await;
+    assert_eq!(said(runtime, lab, "ends").await.matches("bye").count(), 2, "the output of all its lives stays");
+}
+
+/// All that a node has written.
+async fn said(runtime: &dyn Runtime, lab: &Lab, of: &str) -> String {
+    let mut logs = runtime.logs(lab.name(), &name(of), Follow::No).await.expect("its output stays");
+    let mut output = Vec::new();
+    while let Some(chunk) = tokio::time::timeout(PATIENCE, logs.chunks.recv()).await.expect("the stream ends") {
+        output.extend_from_slice(&chunk);
+    }
+    String::from_utf8_lossy(&output).into_owned()
 }
 
 async fn updates_disturb_nothing(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
     let before = node(&watch.now(), LAB, "lives").expect("it runs");
     let mut parts = (**lab).clone().into_parts();
-    parts.nodes.get_mut(&name("lives")).expect("it is there").labels.insert("site".into(), "lab".into());
-    let edited = Arc::new(Lab::new(parts).expect("a label changes nothing else"));
+    // Every runtime can change limits of what runs.
+    parts.nodes.get_mut(&name("lives")).expect("it is there").memory_bytes = Some(64 << 20);
+    let edited = Arc::new(Lab::new(parts).expect("a limit changes nothing else"));
     let order = order(&edited, "lives");
     assert_ne!(order.fingerprint, before.fingerprint);
     runtime.update(&order, &context()).await.expect("it is updated");
@@ -229,14 +291,16 @@ async fn updates_disturb_nothing(runtime: &dyn Runtime, watch: &Watch, lab: &Arc
     assert_eq!((after.pid, after.incarnation), (before.pid, before.incarnation));
 }
 
-async fn everything_is_found_again(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>, kept: &NodeFact) {
-    runtime.relist().await.expect("it can look");
-    let found = watch.until("it is found", |all| in_state(all, "lives", &NodeState::Running)).await;
+async fn everything_is_found_again(of: &Subject, watch: &Watch, lab: &Arc<Lab>, kept: &NodeFact) {
+    let runtime = &*of.runtime;
+    of.relist().await;
+    let with_names = |all: &Snapshot| all.labs.get(lab.name())?.names.as_ref().map(drop);
+    let is_found = |all: &Snapshot| with_names(all).and_then(|()| in_state(all, "lives", &NodeState::Running));
+    let found = watch.until("it is found, and the names", is_found).await;
     assert_eq!((found.pid, &found.incarnation), (kept.pid, &kept.incarnation));
     assert_eq!(found.fingerprint, kept.fingerprint);
     let facts = watch.now().labs[lab.name()].clone();
     assert_eq!(facts.nodes.len(), 3, "a relist is complete");
-    assert!(facts.names.is_some(), "so it is with names");
     assert_eq!(facts.nodes[&name::<NodeName>("ends")].state, NodeState::Exited { code: 3 });
     let applied = runtime.applied(lab.name()).await.expect("it can look");
     assert_eq!(applied.keys().map(NodeName::as_str).collect::<Vec<_>>(), ["ends", "idle", "lives"]);
@@ -269,25 +333,28 @@ async fn stopping_is_not_removing(runtime: &dyn Runtime, watch: &Watch, lab: &Ar
     assert_ne!(after.incarnation, before.incarnation, "each start is another life");
 }
 
-async fn removal_is_complete_and_only_what_was_asked(runtime: &dyn Runtime, watch: &Watch, lab: &Arc<Lab>) {
-    let other = Sketch::new("contract2").node("lives").lab();
+async fn removal_is_complete_and_only_what_was_asked(of: &Subject, watch: &Watch, lab: &Arc<Lab>) {
+    let runtime = &*of.runtime;
+    let other = of.sketch("contract2", &["lives"]).lab();
+    of.write_names(&other, Some("127.0.0.1\tlocalhost\n")).await;
     runtime.create(&order(&other, "lives"), &context()).await.expect("it is made");
     runtime.start(&order(&other, "lives"), &context()).await.expect("it starts");
     let running = |all: &Snapshot| node(all, "contract2", "lives").filter(|fact| fact.state == NodeState::Running);
     let others = watch.until("it runs", running).await;
-    for of in ["lives", "ends", "idle"] {
-        runtime.delete(lab.name(), &name(of), &context()).await.expect("it is removed");
-        watch.until("it is gone", |all| node(all, LAB, of).is_none().then_some(())).await;
-        runtime.delete(lab.name(), &name(of), &context()).await.expect("absence is tolerated");
+    for gone in ["lives", "ends", "idle"] {
+        runtime.delete(lab.name(), &name(gone), &context()).await.expect("it is removed");
+        watch.until("it is gone", |all| node(all, LAB, gone).is_none().then_some(())).await;
+        runtime.delete(lab.name(), &name(gone), &context()).await.expect("absence is tolerated");
     }
     runtime.delete(lab.name(), &name("never"), &context()).await.expect("absence is tolerated");
-    runtime.write_names(lab.name(), None, &context()).await.expect("it is removed");
-    runtime.write_names(lab.name(), None, &context()).await.expect("absence is tolerated");
+    for _ in 0..2 {
+        of.write_names(lab, None).await;
+    }
     watch.until("nothing of the lab is left", |all| (!all.labs.contains_key(lab.name())).then_some(())).await;
-    runtime.relist().await.expect("it can look");
+    of.relist().await;
     let still = watch.until("the other lab runs", running).await;
     assert_eq!((still.pid, still.incarnation), (others.pid, others.incarnation), "the other lab was left alone");
     runtime.delete(other.name(), &name("lives"), &context()).await.expect("it is removed");
-    runtime.write_names(other.name(), None, &context()).await.expect("absence is tolerated");
+    of.write_names(&other, None).await;
     watch.until("nothing is left", |all| all.labs.is_empty().then_some(())).await;
 }
