@@ -8,5 +8,6 @@
 
 mod lives;
 mod refusals;
+mod rehome;
 mod stage;
 mod wiring;

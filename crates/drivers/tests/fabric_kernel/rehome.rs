@@ -1,0 +1,200 @@
+//! Ends of links that follow their node into the namespace of its next life.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_engine::Inventory;
+use netloom_kernel::{AddressInfo, AdminState, LinkInfo, NamespaceDump, Netns, Request, unpin};
+use netloom_model::{Lab, LinkId};
+use netloom_plan::Side;
+use serde_json::json;
+
+use crate::stage::{Stage, apply, bulk, context, create, end, lab, node, ports, root, set, until, update};
+
+const LONG: &str = "uplink-to-the-core-router";
+
+/// Two links between `r1` and `r2`: one with addresses, one with long names.
+fn two() -> Arc<Lab> {
+    lab(json!([
+        {
+            "a": end(node("r1"), "eth1", 1, Some("10.0.0.1/24"), Some("2001:db8::1/64")),
+            "b": end(node("r2"), "eth1", 2, Some("10.0.0.2/24"), Some("2001:db8::2/64")),
+            "mtu": 1400,
+        },
+        { "a": end(node("r1"), LONG, 3, None, None), "b": end(node("r2"), LONG, 4, None, None) },
+    ]))
+}
+
+/// The namespace of a node's next life, which is not pinned for it yet.
+struct Next(Netns, std::path::PathBuf);
+
+impl Next {
+    fn of(stage: &Stage) -> Self {
+        let path = stage.layout.pins().join("next");
+        Self(Netns::create_pinned(&path).unwrap(), path)
+    }
+
+    fn place(&self) -> netloom_kernel::Place {
+        netloom_kernel::Place::node(self.0.clone(), "r1")
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        unpin(&self.1).unwrap();
+    }
+}
+
+async fn rehome(fabric: &KernelFabric, next: &Next) -> usize {
+    let (lab, node) = ("lab".parse().unwrap(), "r1".parse().unwrap());
+    fabric.rehome(&lab, &node, &next.0, context().deadline).await.unwrap()
+}
+
+/// What a life of a node must not change of its ends; the carrier is the other end's.
+fn lasting(dump: &NamespaceDump) -> Vec<LinkInfo> {
+    let links = dump.links.iter().filter(|link| link.name != "lo");
+    // The id of the other namespace is this namespace's own.
+    links.map(|link| LinkInfo { lower_up: true, peer_nsid: None, ..link.clone() }).collect()
+}
+
+fn given(dump: &NamespaceDump) -> Vec<AddressInfo> {
+    let mut given: Vec<_> = dump.addresses.iter().filter(|info| !info.link_local).copied().collect();
+    given.retain(|info| !info.address.to_string().starts_with("127.") && info.address.to_string() != "::1/128");
+    given.sort();
+    given
+}
+
+/// Waits until all ends of both links are seen, with a carrier if they are to have one.
+async fn whole(inventory: &Inventory, ids: &[LinkId]) {
+    until(inventory, |snapshot| {
+        let whole = |id: &LinkId| {
+            let ports = ports(snapshot, id);
+            ports.len() == 2 && ports.iter().all(|port| port.carrier)
+        };
+        ids.iter().all(whole).then_some(())
+    })
+    .await;
+}
+
+/// Looks without a pause whether an end is missing in what is known, until told to stop.
+fn watch(inventory: &Inventory, ids: &[LinkId]) -> impl FnOnce() -> bool + use<> {
+    let (stop, inventory, ids) = (Arc::new(AtomicBool::new(false)), inventory.clone(), ids.to_vec());
+    let stopped = Arc::clone(&stop);
+    let watcher = thread::spawn(move || {
+        let mut missed = false;
+        while !stopped.load(Ordering::Acquire) {
+            let snapshot = inventory.snapshot();
+            missed |= ids.iter().any(|id| ports(&snapshot, id).len() < 2);
+            thread::yield_now();
+        }
+        missed
+    });
+    move || {
+        stop.store(true, Ordering::Release);
+        watcher.join().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ends_follow_their_node_and_the_other_ends_see_only_their_carrier() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = two();
+    let ids: Vec<LinkId> = lab.links().iter().map(netloom_model::Link::id).collect();
+    for at in [0, 1] {
+        apply(&fabric, create(&lab, at)).await.unwrap();
+    }
+    whole(&inventory, &ids).await;
+    let (near, far) = (stage.dump("r1"), stage.dump("r2"));
+    assert!(near.named(LONG).is_some_and(|link| link.altnames == [LONG]) && near.links.len() == 3, "{near:?}");
+
+    let next = Next::of(&stage);
+    let missed = watch(&inventory, &ids);
+    assert_eq!(rehome(&fabric, &next).await, 2);
+    whole(&inventory, &ids).await;
+    assert!(!missed(), "an end was said to be gone while it moved");
+    assert_eq!(stage.netns("r1").cookie().unwrap(), next.0.cookie().unwrap(), "what is pinned is the new one");
+    let moved = (stage.dump("r1"), stage.dump("r2"));
+    assert_eq!((lasting(&moved.0), given(&moved.0)), (lasting(&near), given(&near)));
+    assert_eq!((lasting(&moved.1), given(&moved.1)), (lasting(&far), given(&far)));
+    assert_eq!(given(&near).len(), 2);
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "10.0.0.2");
+    bulk(&stage.netns("r2"), &stage.netns("r1"), "2001:db8::1");
+
+    // Again nothing moves, and nothing is to be done.
+    assert_eq!(rehome(&fabric, &next).await, 0);
+    for at in [0, 1] {
+        apply(&fabric, create(&lab, at)).await.unwrap();
+    }
+    assert_eq!((lasting(&stage.dump("r1")), lasting(&stage.dump("r2"))), (lasting(&near), lasting(&far)));
+
+    // What happens there from now on is heard.
+    let ifindex = stage.link("r1", "eth1").unwrap().ifindex;
+    stage.change(Request::DeleteLink { place: stage.place("r1"), ifindex }).await;
+    until(&inventory, |snapshot| ports(snapshot, &ids[0]).is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_switched_off_stays_off_in_the_next_life() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = two();
+    let id = lab.links()[0].id();
+    apply(&fabric, create(&lab, 0)).await.unwrap();
+    apply(&fabric, set(&lab, 0, Side::A, netloom_plan::AdminState::Down)).await.unwrap();
+    let next = Next::of(&stage);
+    assert_eq!(rehome(&fabric, &next).await, 1);
+    assert!(!stage.link("r1", "eth1").unwrap().up);
+    apply(&fabric, set(&lab, 0, Side::A, netloom_plan::AdminState::Up)).await.unwrap();
+    whole(&inventory, std::slice::from_ref(&id)).await;
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "10.0.0.2");
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "2001:db8::2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_was_cut_off_is_completed_by_the_next() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = two();
+    let ids: Vec<LinkId> = lab.links().iter().map(netloom_model::Link::id).collect();
+    for at in [0, 1] {
+        apply(&fabric, create(&lab, at)).await.unwrap();
+    }
+    whole(&inventory, &ids).await;
+    let near = stage.dump("r1");
+    let next = Next::of(&stage);
+    // One end is there already, and its addresses are nowhere.
+    let moved = near.named("eth1").unwrap();
+    let (place, to, state) = (stage.place("r1"), next.place(), AdminState::Up);
+    stage.change(Request::MoveLink { place, ifindex: moved.ifindex, to, state }).await;
+    assert_eq!(rehome(&fabric, &next).await, 1);
+    whole(&inventory, &ids).await;
+    assert_eq!(lasting(&stage.dump("r1")), lasting(&near));
+    apply(&fabric, update(&lab, 0)).await.unwrap();
+    assert_eq!(given(&stage.dump("r1")), given(&near), "what is missing is seen, and given again");
+
+    // All were moved and nothing was pinned; and the other way round: nothing is pinned at all.
+    let last = Next(Netns::create_pinned(stage.layout.pins().join("last")).unwrap(), stage.layout.pins().join("last"));
+    for link in stage.dump("r1").links.iter().filter(|link| link.name != "lo") {
+        let (place, to) = (stage.place("r1"), last.place());
+        stage.change(Request::MoveLink { place, ifindex: link.ifindex, to, state: AdminState::Up }).await;
+    }
+    assert_eq!(rehome(&fabric, &last).await, 0);
+    whole(&inventory, &ids).await;
+    assert_eq!(lasting(&stage.dump("r1")), lasting(&near));
+    unpin(stage.pin("r1")).unwrap();
+    assert_eq!(rehome(&fabric, &last).await, 0);
+    whole(&inventory, &ids).await;
+    assert_eq!(lasting(&stage.dump("r1")), lasting(&near));
+}
