@@ -199,7 +199,7 @@ impl Ground {
     /// A node's `/etc/hosts` is the names file, so there must be one.
     fn names_file_for_start(&self, lab: &LabName) -> Result<()> {
         let file = self.layout.lab_run(lab).join("hosts");
-        if file.exists() {
+        if file.is_file() {
             return Ok(());
         }
         self.write_names(lab, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
@@ -211,6 +211,10 @@ impl Ground {
         directory(&parent, 0o755)?;
         point!("names.directory-made");
         let path = parent.join("hosts");
+        if path.is_dir() {
+            // Docker made it, where it started a container before there was a file to mount.
+            fs::remove_dir(&path).because(&path)?;
+        }
         let write = || {
             use std::io::Write;
             let mut file = fs::File::options().write(true).create(true).truncate(false).open(&path)?;
@@ -225,7 +229,12 @@ impl Ground {
     /// Removes the names file, what nodes have written that are not there any more, and the directories of a lab, as far
     /// as they are empty.
     pub(super) fn forget_lab(&self, lab: &LabName) -> Result<()> {
-        remove_file(&self.layout.lab_run(lab).join("hosts"))?;
+        let path = self.layout.lab_run(lab).join("hosts");
+        if path.is_dir() {
+            fs::remove_dir(&path).because(&path)?;
+        } else {
+            remove_file(&path)?;
+        }
         point!("names.removed");
         let name = lab.as_str();
         let layout = &self.layout;
