@@ -57,8 +57,10 @@ impl Shared {
 fn open(pid: u32) -> io::Result<Option<(Process, Netns)>> {
     let Some(process) = Process::open(pid)? else { return Ok(None) };
     let netns = Netns::open(format!("/proc/{pid}/ns/net"));
+    // A process that ends gives up its namespaces before it is seen to have ended.
+    let has_none = netns.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
     // The number may be another's by now, and an error only says that it ended.
-    if !process.is_alive() {
+    if has_none || !process.is_alive() {
         return Ok(None);
     }
     Ok(Some((process, netns?)))
