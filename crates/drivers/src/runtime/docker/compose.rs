@@ -37,6 +37,7 @@ pub(super) fn container(ground: Ground<'_>, order: &NodeOrder) -> Result<Contain
     let node = node(order)?;
     let image = node.image.clone().ok_or_else(|| format!("node {} has no image", order.node))?;
     let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
+    check_name(&order.lab.container_name(&order.node))?;
     // Docker refuses a host name together with the network of another container.
     let named = !matches!(node.network_mode, NetworkMode::Container(_));
     Ok(ContainerSpec {
@@ -58,6 +59,18 @@ pub(super) fn container(ground: Ground<'_>, order: &NodeOrder) -> Result<Contain
         host_config: host_config(ground, order, node)?,
         ..ContainerSpec::default()
     })
+}
+
+/// What Docker takes as the name of a container.
+fn check_name(name: &str) -> Result<(), String> {
+    let of = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    if name.len() >= 2 && name.bytes().all(of) && name.as_bytes()[0].is_ascii_alphanumeric() {
+        return Ok(());
+    }
+    Err(format!(
+        "Docker takes no container of the name `{name}`: a name has at least two of `a-z`, `A-Z`, `0-9`, `_`, `.` and `-`, the \
+         first a letter or a digit; write another `prefix` or another name"
+    ))
 }
 
 /// What can be changed of a container while it runs.
@@ -366,5 +379,9 @@ mod tests {
         };
         assert!(refused(json!({ "binds": [{ "source": "/a:b", "target": "/c" }] })).contains("no path with a `:`"));
         assert!(refused(json!({ "container": { "devices": ["vendor.com/gpu=all"] } })).contains("write `/dev/…`"));
+        for name in ["a", "", "-a", "_a", "a b", "ä1"] {
+            assert!(check_name(name).unwrap_err().contains("another `prefix`"), "{name}");
+        }
+        assert_eq!(check_name("r1.site_2-x"), Ok(()));
     }
 }
