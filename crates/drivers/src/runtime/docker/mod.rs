@@ -239,11 +239,14 @@ impl Shared {
     }
 }
 
-/// What the process behind a socket may do. Blocks for as long as it takes to connect.
+/// What the process behind a socket may do. Of one that cannot be seen (it is a proxy in another world of processes) as much
+/// is supposed as we may do ourselves. Blocks for as long as it takes to connect.
 fn daemon_privileges(socket: &std::path::Path) -> io::Result<Privileges> {
     let stream = UnixStream::connect(socket)?;
-    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", peer.pid.as_raw_nonzero()))?;
+    let status = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(io::Error::from);
+    let peer = peer.and_then(|peer| status(&peer.pid.as_raw_nonzero().to_string()));
+    let status = peer.or_else(|_| status("self"))?;
     let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?;
     Ok(Privileges::of(&status, last.trim().parse().unwrap_or(0)))
 }
@@ -279,6 +282,7 @@ impl Runtime for DockerRuntime {
     }
 
     async fn check(&self) -> Result<(), DriverError> {
+        self.shared.survey_anew().await;
         let answer = self.shared.docker.version(Instant::now() + PATIENCE).await;
         answer.map(drop).map_err(|error| {
             let hint = match &error.kind {

@@ -38,6 +38,11 @@ struct There {
 }
 
 impl Shared {
+    /// Forgets what was seen for another lab: its containers may have been made meanwhile, or what stood in the way removed.
+    pub(super) async fn survey_anew(&self) {
+        *self.survey.lock().await = None;
+    }
+
     pub(super) async fn check_node(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
         let node = compose::node(order).map_err(|why| (why, None))?;
         let ground = compose::Ground { layout: &self.layout, privileges: &super::Privileges::Whole };
@@ -66,8 +71,10 @@ impl Shared {
 
     async fn check_name(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
         let name = order.lab.container_name(&order.node);
-        match self.container_named(&name).await? {
-            Some(There { mark: Some(mark), .. }) if mark.lab == *order.lab.name() && mark.node == order.node => Ok(()),
+        let is_foreign = |there: &There| {
+            !there.mark.as_ref().is_some_and(|mark| mark.lab == *order.lab.name() && mark.node == order.node)
+        };
+        match self.container_named(&name).await?.filter(is_foreign) {
             Some(there) => {
                 let of = there.mark.map_or_else(
                     || "is not ours".to_owned(),
