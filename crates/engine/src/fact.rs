@@ -17,6 +17,18 @@ pub enum Source {
     Fabric,
 }
 
+impl Source {
+    /// Its name, as people know it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Runtime(RuntimeKind::Namespace) => "namespace",
+            Self::Runtime(RuntimeKind::Docker) => "docker",
+            Self::Runtime(RuntimeKind::Libvirt) => "libvirt",
+            Self::Fabric => "fabric",
+        }
+    }
+}
+
 /// Where an interface is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -191,7 +191,7 @@ impl LabView {
             nodes,
             links,
             live: wish.map(|wish| wish.live.clone()).unwrap_or_default(),
-            stale: stale(wish, snapshot),
+            stale: stale(name, wish, snapshot),
         })
     }
 }
@@ -213,17 +213,20 @@ fn nodes_in_the_dark<'a>(links: &'a [LinkView], wish: &Wish) -> BTreeSet<&'a str
 }
 
 /// What is shown may be older, or less, than what is there: a source cannot be looked at, or was not yet.
-fn stale(wish: Option<&Wish>, snapshot: &Snapshot) -> Option<String> {
+fn stale(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<String> {
     let kinds = wish.into_iter().flat_map(|wish| wish.lab.nodes().values().filter_map(|node| node.runtime));
-    let asked: BTreeSet<Source> = kinds.map(Source::Runtime).chain([Source::Fabric]).collect();
+    let seen = snapshot.labs.get(name).into_iter().flat_map(|facts| facts.nodes.values().map(|fact| fact.runtime));
+    // Of others nothing is shown.
+    let asked: BTreeSet<Source> = kinds.chain(seen).map(Source::Runtime).chain([Source::Fabric]).collect();
     let unlisted = asked.iter().filter(|source| {
         snapshot.sources.get(source).is_none_or(|state| state.listed.is_none() && state.error.is_none())
     });
-    let unlisted = unlisted.map(|source| format!("{source:?} was not looked at yet"));
+    let unlisted = unlisted.map(|source| format!("{} was not looked at yet", source.word()));
     // Of a lab that nobody wants any source may know something.
     let of_lab = snapshot.sources.iter().filter(|(source, _)| wish.is_none() || asked.contains(source));
     let errors = of_lab.filter_map(|(source, state)| {
-        state.error.as_ref().map(|error| format!("{source:?} cannot be looked at: {error}"))
+        let (error, since) = (state.error.as_ref()?, humantime::format_rfc3339_seconds(state.since));
+        Some(format!("{} cannot be looked at since {since}: {error}", source.word()))
     });
     let all: Vec<String> = unlisted.chain(errors).collect();
     (!all.is_empty()).then(|| all.join("; "))

@@ -107,7 +107,7 @@ pub(super) fn check_complete(sources: &BTreeSet<Source>, snapshot: &Snapshot) ->
         let missing: Vec<String> = missing
             .map(|source| {
                 let why = snapshot.sources.get(source).and_then(|state| state.error.clone());
-                why.map_or_else(|| format!("{source:?}"), |why| format!("{source:?}: {why}"))
+                why.map_or_else(|| source.word().to_owned(), |why| format!("{}: {why}", source.word()))
             })
             .collect();
         return Err(Refusal::NotReady(missing.join(", ")));
@@ -137,17 +137,22 @@ pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &
         Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
     let mut unable = Vec::new();
     let mut kinds = BTreeSet::new();
+    let rebuilds = there.is_some_and(|there| there.rebuild != wish.rebuild);
     for (name, node) in wish.lab.nodes() {
         let Some(kind) = node.runtime else { continue };
         let Some(runtime) = shared.runtimes.get(&kind) else {
             return Err(no_runtime(shared, name, node));
         };
+        let same = there.is_some_and(|there| there.lab.nodes().get(name) == Some(node));
+        // What stays as it is needs nobody: its daemon may be down.
+        if same && !rebuilds {
+            continue;
+        }
         if kinds.insert(kind)
             && let Err(error) = within(&context, &format!("runtime {kind:?}"), runtime.check()).await
         {
             unable.push(error);
         }
-        let same = there.is_some_and(|there| there.lab.nodes().get(name) == Some(node));
         if same {
             continue;
         }

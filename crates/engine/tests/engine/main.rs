@@ -13,6 +13,7 @@ mod limits;
 mod power;
 mod rates;
 mod shared;
+mod sources;
 mod stages;
 mod store;
 mod view;
