@@ -7,6 +7,7 @@
 mod links;
 mod nodes;
 mod order;
+mod shared;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,8 @@ struct Planner<'a> {
     desired: Desired<'a>,
     observed: &'a Observed,
     fates: BTreeMap<&'a NodeName, Fate>,
+    /// Made anew for the sake of another one alone.
+    followers: BTreeSet<&'a NodeName>,
     /// Of the nodes whose fate is to be kept.
     kept: BTreeMap<&'a NodeName, Kept<'a>>,
     /// The desired links that are made on this host.
@@ -129,6 +132,7 @@ impl<'a> Planner<'a> {
             desired: *desired,
             observed,
             fates: BTreeMap::new(),
+            followers: BTreeSet::new(),
             kept: BTreeMap::new(),
             wanted,
             made: BTreeSet::new(),
@@ -200,6 +204,7 @@ impl<'a> Planner<'a> {
         for name in self.observed.nodes.keys() {
             self.fates.entry(name).or_insert(Fate::Delete);
         }
+        self.follow();
     }
 
     /// The desired nodes that run something, with what they run on.

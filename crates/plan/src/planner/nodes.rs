@@ -14,7 +14,7 @@ impl<'a> Planner<'a> {
             let reason = match self.fate(name) {
                 Fate::Delete if self.lab.is_none() => "the lab is destroyed",
                 Fate::Delete => "not in the topology",
-                Fate::Recreate => "a field changed that needs a new node",
+                Fate::Recreate => self.why_anew(name),
                 Fate::Keep | Fate::Create | Fate::Complete => continue,
             };
             // A link with an end outside is removed by itself: the kernel tears namespaces down late, and the
@@ -30,7 +30,7 @@ impl<'a> Planner<'a> {
             match (self.fate(name), self.observed.nodes.get(name)) {
                 (Fate::Recreate, Some(there)) => {
                     let delete = Action::DeleteNode { node: name.clone(), runtime: there.runtime }.id();
-                    self.new_node(name, node, runtime, "a field changed that needs a new node", vec![delete]);
+                    self.new_node(name, node, runtime, self.why_anew(name), vec![delete]);
                 }
                 (Fate::Complete, _) => self.new_node(name, node, runtime, "only its place is reserved", Vec::new()),
                 (_, there) => {
@@ -49,6 +49,7 @@ impl<'a> Planner<'a> {
         }
         if runtime.namespace_comes() == NamespaceComes::WithStart {
             after.extend(self.gate(name, Stage::Create));
+            after.extend(self.starts_of_owners(name, node));
         }
         let create = self.add(Action::CreateNode { node: name.clone(), runtime }, reason, after);
         if self.desired.stopped.contains(name) {
@@ -78,6 +79,7 @@ impl<'a> Planner<'a> {
             }
             if runtime.namespace_comes() == NamespaceComes::WithStart {
                 after.extend(self.removed_from(Place::Node(name)));
+                after.extend(self.starts_of_owners(name, node));
             }
             self.start(name, node, runtime, reason, after);
             return;
