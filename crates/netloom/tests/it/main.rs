@@ -7,6 +7,7 @@ mod ask;
 mod bad_days;
 mod cli;
 mod cp;
+mod docker;
 mod edit;
 mod edit_bad_days;
 mod full_disks;

@@ -79,6 +79,8 @@ pub(crate) struct Sandbox {
     pub(crate) root: TempDir,
     /// Where topology files go.
     pub(crate) labs: TempDir,
+    /// What commands get in their environment beside that.
+    pub(crate) environment: Vec<(&'static str, String)>,
     machine: Machine,
 }
 
@@ -108,7 +110,7 @@ impl Sandbox {
             return None;
         }
         let (root, labs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        Some(Self { root, labs, machine: Machine::boot() })
+        Some(Self { root, labs, environment: Vec::new(), machine: Machine::boot() })
     }
 
     /// The power is cut and comes back: all processes, namespaces, mounts and cgroups are gone, and it is another
@@ -157,6 +159,7 @@ impl Sandbox {
         let mut command = Command::new("nsenter");
         command.args(["--target", &self.machine.pid, "--mount", "--net", "--pid", "--", program]);
         command.env("NETLOOM_ROOT", self.root.path()).env("NO_COLOR", "1").stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -227,10 +230,10 @@ impl Sandbox {
         "#;
         let mut traces: Vec<String> = self.sh(script).out.lines().map(str::to_owned).collect();
         // What the agent has for itself, as soon as it has needed it once.
-        let run =
-            ["", "/agent.lock", "/agent.sock", "/labs", "/netns", "/nodes"].map(|path| format!("./run/netloom{path}"));
-        let state =
-            ["", "/agent.log", "/layers", "/state.redb", "/token"].map(|path| format!("./var/lib/netloom{path}"));
+        let run = ["", "/agent.lock", "/agent.sock", "/labs", "/netns", "/nodes", "/reserved"]
+            .map(|path| format!("./run/netloom{path}"));
+        let state = ["", "/agent.log", "/containers", "/layers", "/state.redb", "/token"]
+            .map(|path| format!("./var/lib/netloom{path}"));
         let own: Vec<String> = run.into_iter().chain(state).chain(["./run/netns".to_owned()]).collect();
         // A reboot's.
         traces.retain(|trace| trace != "mount /proc/sys/kernel/random/boot_id");

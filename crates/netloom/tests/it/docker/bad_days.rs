@@ -1,0 +1,85 @@
+//! What can be wrong with a container, said clearly, and gone without a trace.
+
+use std::fs;
+
+use super::host::{DockerHost, IMAGE};
+use crate::sandbox::Ended;
+
+fn lab(name: &str, nodes: &str) -> String {
+    format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\" }}\n  nodes:\n{nodes}")
+}
+
+/// Deploys what does not work out, and destroys it.
+#[track_caller]
+fn fails(host: &DockerHost, nodes: &str) -> Ended {
+    let file = host.topology("x", &lab("x", nodes));
+    let ended = host.netloom(&["deploy", "-t", &file]);
+    assert!([1, 2].contains(&ended.code), "{ended:?}");
+    if ended.code == 1 {
+        host.netloom(&["destroy", "--name", "x"]).code(0);
+    }
+    ended
+}
+
+#[test]
+fn a_container_that_cannot_be_is_said_with_its_reason_and_leaves_nothing() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    fails(&host, "    a: { image: \"nowhere.invalid/no:1\" }\n    b:\n").says("nowhere.invalid/no:1");
+    before.are_all(&host);
+    fails(&host, "    a: { image: \"netloom.test/never:1\", image-pull-policy: never }\n").says("netloom.test/never:1");
+    before.are_all(&host);
+    fails(&host, "    a: { cmd: no-such-command }\n    b:\n").says("no-such-command").says("node a");
+    before.are_all(&host);
+    let ended =
+        fails(&host, "    a: { cmd: \"sh -c 'echo bye; exit 3'\", restart-policy: \"no\" }\n").says("exited(3)");
+    assert!(ended.err.contains("bye") && !ended.err.contains("namespace"), "{}", ended.err);
+    before.are_all(&host);
+    fails(&host, "    a: { memory: 1MB }\n    b:\n").code(2).says("`1MB` of memory is too little");
+    before.are_all(&host);
+    fails(&host, "    a: { binds: [\"/missing/source:/x\"] }\n    b:\n").code(2).says("/missing/source");
+    before.are_all(&host);
+    fails(&host, "    a: { network-mode: \"container:nobody\" }\n").code(2).says("nobody");
+    before.are_all(&host);
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_and_who_has_it_is_left_alone() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let id = host.docker(&format!("run -d --name clab-x-a --network none {IMAGE} sleep 100000"));
+    fails(&host, "    a:\n    b:\n").code(2).says("the name `clab-x-a` is taken").says("not ours");
+    assert_eq!(host.docker("ps -q --no-trunc"), id);
+    host.docker("rm -f clab-x-a");
+    let file = host.topology("x", &lab("x", "    a:\n    b:\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("2 of 2 nodes running");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+    let short = host.topology("y", &format!("prefix: \"\"\n{}", lab("y", "    a:\n")));
+    host.netloom(&["deploy", "-t", &short]).code(2).says("no container of the name `a`").says("another `prefix`");
+    before.are_all(&host);
+
+    // Two labs may have nodes of the same name, but not containers of the same name.
+    let same = host.topology("y", &lab("y", "    a:\n    b:\n"));
+    let clash = host.topology("z", &format!("prefix: \"\"\n{}", lab("z", "    clab-x-a:\n")));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    host.netloom(&["deploy", "-t", &same]).code(0);
+    host.netloom(&["deploy", "-t", &clash]).code(2).says("is node a of lab x");
+    host.netloom(&["destroy", "--name", "y"]).code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+
+    // One of another agent is as foreign as any.
+    let other = host.labs.path().join("other");
+    fs::create_dir_all(other.join("etc/netloom")).unwrap();
+    fs::write(other.join("etc/netloom/netloom.toml"), "listen = \"none\"\n").unwrap();
+    let with = |words: &str| host.sh(&format!("NETLOOM_ROOT={} {} {words}", other.display(), crate::sandbox::NETLOOM));
+    with("agent --background").code(0);
+    host.wait("it has seen the daemon", |_| !with(&format!("deploy -t {file}")).err.contains("ready"));
+    with(&format!("deploy -t {file}")).code(2).says("the name `clab-x-a` is taken");
+    with("destroy --all --yes").code(0);
+    with("agent stop").code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    fs::remove_dir_all(other).unwrap();
+    before.are_all(&host);
+}

@@ -1,0 +1,153 @@
+//! Containers that end and begin again, by whomever, and what their neighbours see of it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+
+use super::host::{DockerHost, IMAGE};
+use crate::lab::node;
+use crate::sandbox::signal;
+
+fn pair() -> String {
+    format!(
+        "name: x
+topology:
+  defaults: {{ kind: linux, image: \"{IMAGE}\" }}
+  nodes:
+    a:
+    b: {{ cmd: \"sh -c 'trap exit TERM; echo begun; sleep 100000 & wait'\", exec: [\"ip route add 10.9.0.0/24 via 10.0.0.1\"] }}
+    over: {{ cmd: \"sleep 100000\", restart-policy: \"no\" }}
+  links:
+    - {{ endpoints: [\"a:eth1\", \"b:eth1\"], ipv4: [10.0.0.1/24, 10.0.0.2/24] }}
+    - {{ endpoints: [\"a:eth2\", \"over:eth1\"] }}
+"
+    )
+}
+
+/// What nothing may change of an end: ifindex, MAC address, addresses.
+fn end(host: &DockerHost, of: &str, interface: &str) -> String {
+    host.inside(
+        of,
+        &format!(
+            "cd /sys/class/net/{interface}; cat ifindex address mtu; ip -o -4 addr show {interface} | awk '{{ print $4 }}'"
+        ),
+    )
+}
+
+/// Pings without a pause from `a`; each answer has its time.
+fn pings(host: &DockerHost) -> Child {
+    let pin = host.root.path().join("run/netloom/netns/x/a");
+    let mut ping = host.command("nsenter");
+    ping.arg(format!("--net={}", pin.display())).args(["ping", "-D", "-i", "0.02", "10.0.0.2"]);
+    ping.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// How long it took from the start of container `b` to the first answer after it, in seconds.
+fn time_to_answer(host: &DockerHost, answers: &mut impl Iterator<Item = String>) -> f64 {
+    let started = host.docker("inspect -f '{{.State.StartedAt}}' clab-x-b");
+    let started: f64 = host.sh(&format!("date -d {started} +%s.%N")).code(0).out.trim().parse().unwrap();
+    let times = answers.filter(|line| line.contains("bytes from"));
+    let mut times = times.map(|line| line[1..].split(']').next().unwrap().parse::<f64>().unwrap());
+    times.find(|time| *time > started).unwrap() - started
+}
+
+#[test]
+fn a_container_that_docker_restarts_has_its_links_within_a_second_and_its_neighbour_keeps_its_own() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let file = host.topology("x", &pair());
+    host.netloom(&["deploy", "-t", &file]).code(0).says("3 of 3 nodes running");
+    let was = [end(&host, "a", "eth1"), end(&host, "b", "eth1")];
+    let mut ping = pings(&host);
+    let mut answers = BufReader::new(ping.stdout.take().unwrap()).lines().map(Result::unwrap);
+    answers.find(|line| line.contains("bytes from")).unwrap();
+    let mut best = f64::MAX;
+    for _ in 0..3 {
+        host.docker("restart -t 0 clab-x-b");
+        best = best.min(time_to_answer(&host, &mut answers));
+        assert_eq!(end(&host, "a", "eth1"), was[0]);
+        host.wait("its commands were run in its new life", |host| host.inside("b", "ip route").contains("10.9.0.0/24"));
+        assert_eq!(end(&host, "b", "eth1"), was[1]);
+        host.sh("nsenter --net=$NETLOOM_ROOT/run/netns/clab-x-b ip link show eth1").code(0);
+    }
+    // A machine may be busy for a second, but not each time.
+    assert!(best < 1.0, "after {best} s");
+
+    // It ends by itself, and Docker starts it as its policy says.
+    let pid = node(&host.lab("x"), "b")["pid"].clone();
+    host.sh(&format!("kill -KILL {pid}")).code(0);
+    host.wait("it is back", |host| {
+        let lab = host.lab("x");
+        node(&lab, "b")["ready"] == true && node(&lab, "b")["pid"] != pid
+    });
+    assert!(host.pings("a", "10.0.0.2"));
+    assert_eq!([end(&host, "a", "eth1"), end(&host, "b", "eth1")], was);
+    let logs = host.netloom(&["logs", "x/b"]).code(0).out;
+    assert_eq!(logs.matches("begun").count(), 5, "{logs}");
+    signal(&ping, Signal::KILL);
+    ping.wait().unwrap();
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn a_container_that_somebody_removes_comes_back_with_its_links() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let file = host.topology("x", &pair());
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let id = host.docker("inspect -f '{{.Id}}' clab-x-b");
+    host.docker("rm -f clab-x-b");
+    host.wait("it is back", |host| {
+        node(&host.lab("x"), "b")["ready"] == true && host.netloom(&["inspect"]).out.contains("3/3    2/2")
+    });
+    assert_ne!(host.docker("inspect -f '{{.Id}}' clab-x-b"), id);
+    assert!(host.pings("a", "10.0.0.2") && host.pings("b", "10.0.0.1"));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+
+    // What ends for good stays so, and says with what.
+    host.docker("kill clab-x-over");
+    host.wait("it has ended", |host| node(&host.lab("x"), "over")["state"]["code"] == 137);
+    host.netloom(&["inspect", "--name", "x"]).code(0).says("exited(137)").says("2 of 3 nodes running");
+    // With its policy one that was killed by hand runs again.
+    host.docker("kill clab-x-b");
+    host.wait("it is back", |host| node(&host.lab("x"), "b")["ready"] == true && host.pings("a", "10.0.0.2"));
+    // The agent does not run when it happens.
+    host.netloom(&["agent", "stop"]).code(0);
+    host.docker("rm -f clab-x-b");
+    host.netloom(&["agent", "--background"]).code(0);
+    host.wait("it is back", |host| node(&host.lab("x"), "b")["ready"] == true && host.pings("a", "10.0.0.2"));
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
+fn a_container_is_stopped_started_and_restarted_by_its_name() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let file = host.topology("x", &pair());
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let (was, id) = (end(&host, "a", "eth1"), host.docker("inspect -f '{{.Id}}' clab-x-b"));
+    assert_eq!(host.netloom(&["node", "stop", "x/b"]).code(0).out, "lab x: node b is stopped\n");
+    assert_eq!(host.docker("inspect -f '{{.State.Status}}' clab-x-b"), "exited");
+    assert_eq!(host.inside("a", "cat /sys/class/net/eth1/carrier"), "0\n", "its neighbour sees that it is off");
+    assert_eq!(end(&host, "a", "eth1"), was);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change; stopped until");
+    host.netloom(&["exec", "x/b", "--", "true"]).code(125).says("is stopped");
+    // It stays so, also for another life of the agent.
+    host.netloom(&["agent", "stop"]).code(0);
+    host.netloom(&["agent", "--background"]).code(0);
+    host.wait("all of it is seen", |host| host.netloom(&["inspect"]).out.contains("ready  2/3"));
+    host.netloom(&["node", "start", "x/b"]).code(0);
+    host.wait("traffic passes", |host| host.pings("a", "10.0.0.2"));
+    assert_eq!(end(&host, "a", "eth1"), was);
+    let pid = node(&host.lab("x"), "b")["pid"].clone();
+    host.netloom(&["node", "restart", "x/b"]).code(0);
+    host.wait("traffic passes", |host| host.pings("a", "10.0.0.2"));
+    assert_ne!(node(&host.lab("x"), "b")["pid"], pid);
+    assert_eq!(host.docker("inspect -f '{{.Id}}' clab-x-b"), id, "it is the same container all the time");
+    assert!(host.inside("b", "ip route").contains("10.9.0.0/24"), "its commands were run in each life");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}

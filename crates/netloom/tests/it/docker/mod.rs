@@ -1,0 +1,8 @@
+//! Labs of containers, with a daemon of the test's own.
+
+mod bad_days;
+mod host;
+mod labs;
+mod lives;
+mod outages;
+mod stages;
