@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use netloom_engine::testing::{Sketch, Trouble};
+use netloom_engine::testing::{FakeStore, Sketch, Trouble};
 use netloom_engine::{OperationState, Refusal, Source};
 use netloom_model::{Lab, RuntimeKind};
 use netloom_plan::NodeState;
@@ -73,6 +73,29 @@ async fn containers_of_a_daemon_that_is_not_seen_at_the_start_are_left_alone_unt
     until("they are seen", running).await;
     pass(61).await;
     assert_eq!(bench.world.calls(), [""; 0], "they are as they were");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_that_the_store_has_lost_is_adopted_without_a_daemon_that_it_has_no_nodes_on() {
+    let bench = Bench::prepared(config(), |world, _| world.add_runtime(RuntimeKind::Docker)).await;
+    bench.made(&pair()).await;
+    let mixed = Sketch::new("mixed").node("n1").container("c1").link("n1:eth1", "c1:eth1").lab();
+    bench.made(&mixed).await;
+    bench.world.make_unreachable(DOCKER, "no daemon");
+    let Bench { engine, world, .. } = bench;
+    let bench = Bench { engine, world, store: FakeStore::default() }.restart().await;
+    others_are_seen(&bench).await;
+    let adopted = bench.engine.adopt(&lab_name("lab")).await.unwrap().view();
+    assert_eq!(adopted.state, OperationState::Succeeded, "{adopted:#?}");
+    let refused = bench.engine.adopt(&lab_name("mixed")).await.unwrap_err();
+    assert!(matches!(&refused, Refusal::NotReady(why) if why.contains("no daemon")), "{refused:?}");
+    let refused = bench.engine.adopt(&lab_name("never")).await.unwrap_err();
+    assert!(matches!(&refused, Refusal::NoLab(_)), "{refused:?}");
+    bench.world.calm();
+    bench.ready().await;
+    let adopted = bench.engine.adopt(&lab_name("mixed")).await.unwrap().view();
+    assert_eq!(adopted.state, OperationState::Succeeded, "{adopted:#?}");
+    assert_eq!(bench.world.calls(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
