@@ -34,10 +34,18 @@ pub(crate) enum Scenario {
     Undo,
     /// The agent is asked to stop.
     Stop,
+    /// A lab of containers is deployed on a host that has had no agent yet.
+    DockerDeploy,
+    /// A running lab of containers is deployed in another shape.
+    DockerChange,
+    /// A container is started again, and its links follow it into its new namespace.
+    DockerRestart,
+    /// A running lab of containers is destroyed.
+    DockerDestroy,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Deploy,
         Self::Change,
         Self::Link,
@@ -51,6 +59,10 @@ impl Scenario {
         Self::Mend,
         Self::Undo,
         Self::Stop,
+        Self::DockerDeploy,
+        Self::DockerChange,
+        Self::DockerRestart,
+        Self::DockerDestroy,
     ];
 
     /// The point at which the agent dies before the scenario begins, where it begins with a crash.
@@ -68,8 +80,22 @@ impl Scenario {
             | Self::Destroy
             | Self::Adopt
             | Self::Repin
-            | Self::Stop => None,
+            | Self::Stop
+            | Self::DockerDeploy
+            | Self::DockerChange
+            | Self::DockerRestart
+            | Self::DockerDestroy => None,
         }
+    }
+
+    /// Whether lab `x` is one of containers, and the host has a daemon for them.
+    pub(crate) fn has_docker(self) -> bool {
+        matches!(self, Self::DockerDeploy | Self::DockerChange | Self::DockerRestart | Self::DockerDestroy)
+    }
+
+    /// Whether it begins on a host that has had no agent yet.
+    pub(crate) fn is_first(self) -> bool {
+        matches!(self, Self::Deploy | Self::DockerDeploy)
     }
 
     /// Whether it is the start of an agent, which is at work when the command has ended.
@@ -99,6 +125,10 @@ impl fmt::Display for Scenario {
             Self::Mend => "mend",
             Self::Undo => "undo",
             Self::Stop => "stop",
+            Self::DockerDeploy => "docker-deploy",
+            Self::DockerChange => "docker-change",
+            Self::DockerRestart => "docker-restart",
+            Self::DockerDestroy => "docker-destroy",
         };
         f.pad(text)
     }

@@ -8,9 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_engine::{LabView, Layout, Store};
 use netloom_kernel::{Process, Signal};
 
+use crate::topology::IMAGE;
 use crate::traces::{cgroups, group_of, processes};
 
 /// How often something is looked at that cannot be waited for.
@@ -24,6 +26,8 @@ pub(crate) struct Host {
     pub(crate) layout: Layout,
     /// What belongs to the case and not to the host: topology files, what fail points write.
     scratch: tempfile::TempDir,
+    /// Where the case is about containers.
+    daemon: Option<Dockerd>,
 }
 
 /// What a command came to.
@@ -48,7 +52,36 @@ impl Host {
         let tmpfs = Command::new("mount").args(["-t", "tmpfs", "crash"]).arg(root).status()?;
         let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
         ensure!(tmpfs.success() && loopback.success(), "the sandbox cannot be prepared");
-        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()? })
+        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None })
+    }
+
+    /// From now on there is a Docker daemon, with one image.
+    pub(crate) fn start_docker(&mut self) -> Result<()> {
+        let daemon = Dockerd::start_by(&mut Command::new("env")).context("a Docker daemon is needed (`docker.io`)")?;
+        let archive = self.scratch.path().join("image.tar");
+        fs::write(&archive, busybox(IMAGE))?;
+        self.daemon = Some(daemon);
+        self.docker(&["load", "-q", "-i", &archive.display().to_string()])?;
+        Ok(())
+    }
+
+    /// What the daemon has of these: its answer's lines.
+    fn docker(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let Some(daemon) = &self.daemon else { return Ok(Vec::new()) };
+        let host = format!("unix://{}", daemon.socket().display());
+        let output = Command::new("docker").args(["-H", &host]).args(arguments).output().context("docker")?;
+        ensure!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    }
+
+    /// The names of all containers.
+    pub(crate) fn containers(&self) -> Result<Vec<String>> {
+        self.docker(&["ps", "-a", "--format", "{{.Names}}"])
+    }
+
+    /// The names of all volumes.
+    pub(crate) fn volumes(&self) -> Result<Vec<String>> {
+        self.docker(&["volume", "ls", "-q"])
     }
 
     /// From now on the program is one that can be replaced.
@@ -76,6 +109,9 @@ impl Host {
     pub(crate) fn command(&self, orders: &Orders, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.netloom);
         command.args(arguments).env("NETLOOM_ROOT", self.layout.root()).env("NO_COLOR", "1").stdin(Stdio::null());
+        if let Some(daemon) = &self.daemon {
+            command.env("DOCKER_HOST", format!("unix://{}", daemon.socket().display()));
+        }
         if let Some([log, trace, armed]) = &orders.files {
             command.env("NETLOOM_FAILPOINT", &orders.failpoint);
             command.env("NETLOOM_FAILPOINT_LOG", log).env("NETLOOM_FAILPOINT_TRACE", trace);

@@ -14,7 +14,10 @@ use netloom_plan::NodeState;
 use crate::case::{Case, Event, Random, Scenario};
 use crate::host::{Host, Orders, pause, until};
 use crate::ledger::Entry;
-use crate::topology::{AFTER, BEFORE, BRIDGE, CUT, HOST_AFTER, HOST_BEFORE, ONCE, RUNNING, STEADY, TURNED, UNTOUCHED};
+use crate::topology::{
+    AFTER, BEFORE, BRIDGE, CUT, DOCKER_AFTER, DOCKER_BEFORE, HOST_AFTER, HOST_BEFORE, ONCE, RUNNING, STEADY, TURNED,
+    UNTOUCHED,
+};
 use crate::traces::{Traces, nodes_with_traces, on_host};
 use crate::traffic::{Tally, Traffic};
 use crate::wanted::{Edit, Shape, Wanted, all_nodes_are_made, doubt, incomplete};
@@ -25,6 +28,8 @@ const CONVERGES: Duration = Duration::from_secs(10);
 const DIES: Duration = Duration::from_secs(5);
 /// How long is looked for more than it may take, to know how long it does.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many times longer all of it may take where it is Docker's work.
+const DOCKER: u32 = 3;
 /// How long the traffic flows at least where nothing is killed.
 const WHILE: Duration = Duration::from_secs(2);
 
@@ -34,6 +39,9 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
     let result = Host::new(netloom, root).and_then(|mut host| {
         if case.event == Event::Upgrade {
             host.take_binary_along()?;
+        }
+        if case.scenario.has_docker() {
+            host.start_docker()?;
         }
         let result = Run::new(case, &host).and_then(|mut run| run.all(&mut entry));
         if result.is_err() || !entry.problems.is_empty() {
@@ -113,7 +121,8 @@ impl<'a> Run<'a> {
         }
         let wanted = self.wanted(&trace)?;
         let mut why = String::new();
-        let converged = until(PATIENCE, || {
+        let times = if self.case.scenario.has_docker() { DOCKER } else { 1 };
+        let converged = until(PATIENCE * times, || {
             why = self.differs(wanted)?;
             Ok(why.is_empty())
         })?;
@@ -121,7 +130,7 @@ impl<'a> Run<'a> {
         entry.converged_ms = converged.then(|| u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         if !converged {
             entry.problems.push(format!("never as desired ({wanted:?}): {why}"));
-        } else if took > CONVERGES {
+        } else if took > CONVERGES * times {
             entry.problems.push(format!("as desired only after {took:?}"));
         }
         if !entry.problems.is_empty() {
@@ -151,7 +160,7 @@ impl<'a> Run<'a> {
     /// Everything up to the moment in which the case begins. What an agent was told that died meanwhile.
     fn prepare(&mut self, orders: &Orders) -> Result<Option<Orders>> {
         let scenario = self.case.scenario;
-        if scenario == Scenario::Deploy {
+        if scenario.is_first() {
             return Ok(None);
         }
         let mut first = scenario.first_crash().map(|point| self.host.orders("first", point.to_owned()));
@@ -191,8 +200,21 @@ impl<'a> Run<'a> {
             Scenario::Change => &["u1", "u2", "a"],
             Scenario::Restart | Scenario::Halt | Scenario::Wake => &["u1", "u2", "a", "c", "gone"],
             Scenario::Link | Scenario::Adopt | Scenario::Repin | Scenario::Stop => &["u1", "u2", "a", "b", "c", "gone"],
-            Scenario::Deploy | Scenario::Destroy | Scenario::Recover | Scenario::Mend | Scenario::Undo => &[],
+            Scenario::Deploy
+            | Scenario::Destroy
+            | Scenario::Recover
+            | Scenario::Mend
+            | Scenario::Undo
+            | Scenario::DockerDeploy
+            | Scenario::DockerChange
+            | Scenario::DockerRestart
+            | Scenario::DockerDestroy => &[],
         };
+        if scenario.has_docker() {
+            let labs = self.host.labs()?;
+            let nodes = labs.iter().filter(|lab| lab.name.as_str() == "x").flat_map(|lab| &lab.nodes);
+            self.turned = nodes.filter(|node| node.name.as_str() == TURNED).find_map(|node| node.pid);
+        }
         if !untouched.is_empty() {
             self.begin_traffic("x", UNTOUCHED, "10.8.0.2")?;
             self.remember("x", untouched)?;
@@ -234,15 +256,21 @@ impl<'a> Run<'a> {
             | Scenario::Recover
             | Scenario::Mend
             | Scenario::Undo
-            | Scenario::Stop => Ok(()),
+            | Scenario::Stop
+            | Scenario::DockerDeploy
+            | Scenario::DockerChange
+            | Scenario::DockerRestart
+            | Scenario::DockerDestroy => Ok(()),
         }
     }
 
     /// The file of lab `x`: one path, whatever is in it.
     fn file(&self, shape: Shape) -> Result<String> {
-        let text = match shape {
-            Shape::Before => BEFORE,
-            Shape::After => AFTER,
+        let text = match (shape, self.case.scenario.has_docker()) {
+            (Shape::Before, false) => BEFORE,
+            (Shape::After, false) => AFTER,
+            (Shape::Before, true) => DOCKER_BEFORE,
+            (Shape::After, true) => DOCKER_AFTER,
         };
         self.host.file("x", text)
     }
@@ -277,19 +305,22 @@ impl<'a> Run<'a> {
 
     /// The command, and what happens in the middle of it. Whether it came to the kill.
     fn disturb(&mut self, orders: &Orders, entry: &mut Entry) -> Result<bool> {
-        let shape = if self.case.scenario == Scenario::Change { Shape::After } else { Shape::Before };
+        let changes = matches!(self.case.scenario, Scenario::Change | Scenario::DockerChange);
+        let shape = if changes { Shape::After } else { Shape::Before };
         let file = self.file(shape)?;
         let node = format!("x/{TURNED}");
         if self.case.event == Event::Upgrade {
             self.host.replace_binary()?;
         }
         let arguments: &[&str] = match self.case.scenario {
-            Scenario::Deploy | Scenario::Change => &["deploy", "-t", &file],
+            Scenario::Deploy | Scenario::Change | Scenario::DockerDeploy | Scenario::DockerChange => {
+                &["deploy", "-t", &file]
+            }
             Scenario::Link => &["link", "down", "x", CUT],
-            Scenario::Restart => &["node", "restart", &node],
+            Scenario::Restart | Scenario::DockerRestart => &["node", "restart", &node],
             Scenario::Halt => &["node", "stop", &node],
             Scenario::Wake => &["node", "start", &node],
-            Scenario::Destroy => &["destroy", "--name", "x"],
+            Scenario::Destroy | Scenario::DockerDestroy => &["destroy", "--name", "x"],
             Scenario::Adopt => &["adopt", "x"],
             Scenario::Repin | Scenario::Recover | Scenario::Mend | Scenario::Undo => &["agent", "--background"],
             Scenario::Stop => &["agent", "stop"],
@@ -361,13 +392,13 @@ impl<'a> Run<'a> {
     fn wanted(&self, trace: &[String]) -> Result<Wanted> {
         let before = |edit| Wanted::Lab(Shape::Before, edit);
         let (without, with) = match self.case.scenario {
-            Scenario::Deploy => (Wanted::Nothing, before(Edit::None)),
-            Scenario::Change => (before(Edit::None), Wanted::Lab(Shape::After, Edit::None)),
+            Scenario::Deploy | Scenario::DockerDeploy => (Wanted::Nothing, before(Edit::None)),
+            Scenario::Change | Scenario::DockerChange => (before(Edit::None), Wanted::Lab(Shape::After, Edit::None)),
             Scenario::Link => (before(Edit::None), before(Edit::Cut)),
-            Scenario::Restart => (before(Edit::Unturned), before(Edit::Turned)),
+            Scenario::Restart | Scenario::DockerRestart => (before(Edit::Unturned), before(Edit::Turned)),
             Scenario::Halt => (before(Edit::Unturned), before(Edit::Halted)),
             Scenario::Wake => (before(Edit::Halted), before(Edit::Turned)),
-            Scenario::Destroy => (before(Edit::None), Wanted::Nothing),
+            Scenario::Destroy | Scenario::DockerDestroy => (before(Edit::None), Wanted::Nothing),
             Scenario::Adopt => (Wanted::Unknown, before(Edit::Unturned)),
             Scenario::Repin => return Ok(before(Edit::Unturned)),
             // Stored before the first crash.
@@ -392,7 +423,7 @@ impl<'a> Run<'a> {
     fn differs(&self, wanted: Wanted) -> Result<String> {
         let labs = self.host.labs()?;
         let find = |name: &str| labs.iter().find(|lab| lab.name.as_str() == name);
-        if self.case.scenario != Scenario::Deploy {
+        if !self.case.scenario.is_first() {
             let Some(steady) = find("steady") else { return Ok("lab steady is not there".into()) };
             let why = incomplete(steady, Edit::None);
             if !why.is_empty() {
@@ -421,7 +452,11 @@ impl<'a> Run<'a> {
                     return Ok(format!("still to do: {}", planned.text));
                 }
                 let nodes = lab.nodes.iter().filter(|node| node.runtime.is_some()).map(|node| node.name.as_str());
-                let interfaces: &[&str] = if shape == Shape::After { &HOST_AFTER } else { &HOST_BEFORE };
+                let interfaces: &[&str] = match shape {
+                    _ if self.case.scenario.has_docker() => &[],
+                    Shape::Before => &HOST_BEFORE,
+                    Shape::After => &HOST_AFTER,
+                };
                 self.astray(&nodes.collect::<Vec<_>>(), interfaces)
             }
         }
@@ -444,7 +479,9 @@ impl<'a> Run<'a> {
     fn astray(&self, nodes: &[&str], interfaces: &[&str]) -> Result<String> {
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
         let (nodes, interfaces) = (set(nodes), set(interfaces));
-        let (has_nodes, has_interfaces) = (nodes_with_traces(&self.host.layout, "x")?, on_host()?);
+        let (mut has_nodes, has_interfaces) = (nodes_with_traces(&self.host.layout, "x")?, on_host()?);
+        let containers = self.host.containers()?;
+        has_nodes.extend(containers.into_iter().map(|name| name.trim_start_matches("clab-x-").to_owned()));
         let mut why = String::new();
         if nodes != has_nodes {
             why = format!("there are traces of nodes {has_nodes:?}, not of {nodes:?}");
@@ -495,7 +532,13 @@ impl<'a> Run<'a> {
             stranger.kill()?;
             stranger.wait()?;
         }
-        entry.leftovers = Traces::look(&self.host.layout)?.since(&self.clean);
+        // What the daemon has for a container ends some time after it.
+        until(PATIENCE, || {
+            entry.leftovers = Traces::look(&self.host.layout)?.since(&self.clean);
+            Ok(entry.leftovers.is_empty() || !self.case.scenario.has_docker())
+        })?;
+        entry.leftovers.extend(self.host.containers()?.into_iter().map(|name| format!("container {name}")));
+        entry.leftovers.extend(self.host.volumes()?.into_iter().map(|name| format!("volume {name}")));
         entry.leftovers.extend(self.host.keys()?.into_iter().map(|key| format!("store {key}")));
         Ok(())
     }

@@ -64,6 +64,37 @@ topology:
     xbr0: { kind: bridge }
 ";
 
+/// The lab of containers before the change: one waits for another, so that its neighbour's link has to wait in its place.
+pub(crate) const DOCKER_BEFORE: &str = r#"name: x
+topology:
+  defaults: { kind: linux, image: "netloom.test/busybox:1" }
+  nodes:
+    a: { memory: 64MB, exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: "sh -c 'trap exit TERM; sleep 100000 & wait'", env: { SHAPE: before } }
+    late: { stages: { create: { wait-for: [{ node: a, stage: configure }] } } }
+    gone:
+  links:
+    - { endpoints: ["a:eth1", "b:eth1"], ipv4: ["10.0.1.1/24", "10.0.1.2/24"] }
+    - { endpoints: ["a:eth2", "late:eth1"] }
+    - { endpoints: ["b:eth2", "gone:eth1"] }
+"#;
+
+/// And after it: `a` gets another limit (live), `b` another environment (another container), `gone` goes.
+pub(crate) const DOCKER_AFTER: &str = r#"name: x
+topology:
+  defaults: { kind: linux, image: "netloom.test/busybox:1" }
+  nodes:
+    a: { memory: 48MB, exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: "sh -c 'trap exit TERM; sleep 100000 & wait'", env: { SHAPE: after } }
+    late: { stages: { create: { wait-for: [{ node: a, stage: configure }] } } }
+  links:
+    - { endpoints: ["a:eth1", "b:eth1"], ipv4: ["10.0.1.1/24", "10.0.1.3/24"] }
+    - { endpoints: ["a:eth2", "late:eth1"] }
+"#;
+
+/// The image of containers, which is loaded and never pulled.
+pub(crate) const IMAGE: &str = "netloom.test/busybox:1";
+
 /// How many nodes of the lab before the change run something.
 pub(crate) const RUNNING: usize = 6;
 /// The interfaces that the host has of the lab before the change, and of the one after it.

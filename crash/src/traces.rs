@@ -13,7 +13,7 @@ use netloom_engine::Layout;
 pub(crate) struct Traces(BTreeMap<String, usize>);
 
 /// What the agent has for itself, below its root.
-const OWN: [&str; 12] = [
+const OWN: [&str; 14] = [
     "run",
     "run/netloom",
     "run/netloom/agent.lock",
@@ -21,8 +21,10 @@ const OWN: [&str; 12] = [
     "run/netloom/long-links",
     "run/netloom/netns",
     "run/netloom/nodes",
+    "run/netloom/reserved",
     "run/netns",
     "var/lib/netloom",
+    "var/lib/netloom/containers",
     "var/lib/netloom/layers",
     "var/lib/netloom/state.redb",
     "var/lib/netloom/token",
@@ -90,6 +92,12 @@ pub(crate) fn nodes_with_traces(layout: &Layout, lab: &str) -> Result<BTreeSet<S
                 if *of == lab =>
             {
                 nodes.insert((*node).to_owned());
+            }
+            ["run", "netloom", "reserved", of, node] if *of == lab => {
+                nodes.insert((*node).to_owned());
+            }
+            ["var", "lib", "netloom", "containers", of, record] if *of == lab => {
+                nodes.insert(record.split('.').next().unwrap_or(record).to_owned());
             }
             ["run", "netns", name] => nodes.extend(name.strip_prefix(&container).map(str::to_owned)),
             _ => {}
