@@ -293,7 +293,7 @@ pub(crate) fn impossible() -> Vec<(Scenario, &'static str)> {
 /// Twenty cases of all kinds.
 pub(crate) fn few(seed: u64) -> Vec<Case> {
     let points: [(Scenario, &str, usize); 15] = [
-        (DockerDeploy, "container.started", 2),
+        (DockerDeploy, "container.reserve.noted", 1),
         (Deploy, "store.after-commit", 1),
         (DockerDestroy, "container.removed", 2),
         (Deploy, "node.create.recorded", 3),

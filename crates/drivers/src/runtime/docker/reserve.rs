@@ -52,7 +52,7 @@ impl Shared {
         let all = self.files(deadline, all).await?;
         let all = all.map_err(|error| Fault::transient(format!("places for links: {}", plain(&error))))?;
         let alone = all.into_iter().filter(|(key, _)| self.known(key).is_none());
-        Ok(alone.map(|(key, reservation)| reservation.fact(&key)).collect())
+        Ok(alone.map(|(_, fact)| fact).collect())
     }
 }
 
@@ -118,15 +118,18 @@ pub(super) fn is_there(layout: &Layout, (lab, node): &Key) -> bool {
     Netns::find(layout.pin(lab, node)).is_ok_and(|netns| netns.is_some())
 }
 
-fn all(layout: &Layout) -> io::Result<Vec<(Key, Reservation)>> {
+fn all(layout: &Layout) -> io::Result<Vec<(Key, NodeFact)>> {
     let mut all = Vec::new();
     for lab in super::super::names_in(&layout.run().join("reserved"))? {
         let Ok(lab) = lab.parse::<netloom_model::LabName>() else { continue };
         for node in super::super::names_in(&layout.run().join("reserved").join(lab.as_str()))? {
             let Ok(node) = node.parse::<netloom_model::NodeName>() else { continue };
             let key = (lab.clone(), node);
-            let read = fs::read(path(layout, &key)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            all.extend(read.map(|reservation| (key, reservation)));
+            let read = fs::read(path(layout, &key)).ok();
+            let read = read.and_then(|bytes| serde_json::from_slice::<Reservation>(&bytes).ok());
+            // Only noted, as a crash leaves it, it is no place yet.
+            let fact = read.map(|read| NodeFact { reserved: is_there(layout, &key), ..read.fact(&key) });
+            all.extend(fact.map(|fact| (key, fact)));
         }
     }
     Ok(all)
@@ -134,4 +137,23 @@ fn all(layout: &Layout) -> io::Result<Vec<(Key, Reservation)>> {
 
 fn path(layout: &Layout, (lab, node): &Key) -> PathBuf {
     layout.run().join("reserved").join(lab.as_str()).join(node.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_was_only_noted_is_none_yet() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path()).unwrap();
+        let key: Key = ("lab".parse().unwrap(), "r1".parse().unwrap());
+        let noted = Reservation { container: "clab-lab-r1".into(), fingerprint: "1.2.3".parse().unwrap() };
+        fs::create_dir_all(path(&layout, &key).parent().unwrap()).unwrap();
+        fs::write(path(&layout, &key), serde_json::to_vec(&noted).unwrap()).unwrap();
+        let found = all(&layout).unwrap();
+        assert_eq!(found.iter().map(|(key, fact)| (key, fact.reserved)).collect::<Vec<_>>(), [(&key, false)]);
+        release(&layout, &key).unwrap();
+        assert_eq!(all(&layout).unwrap(), []);
+    }
 }
