@@ -61,4 +61,5 @@ mod token;
 pub mod wire;
 
 pub use listen::{Listeners, ServeConfig, ServeError};
+pub use metrics::DockerCalls;
 pub use token::TokenError;

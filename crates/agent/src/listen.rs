@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::Keys;
 use crate::health::{self, Acceptor, Health, Limits};
+use crate::metrics::DockerCalls;
 use crate::serve;
 use crate::token::{self, TokenError};
 
@@ -49,6 +50,8 @@ pub struct ServeConfig {
     pub connections: usize,
     /// How long requests under way may take when the agent stops.
     pub drain: Duration,
+    /// What calls of the Docker daemon are counted in.
+    pub docker_calls: DockerCalls,
 }
 
 impl ServeConfig {
@@ -63,6 +66,7 @@ impl ServeConfig {
             head_limit: Duration::from_secs(30),
             connections: 1024,
             drain: Duration::from_secs(5),
+            docker_calls: DockerCalls::default(),
         }
     }
 

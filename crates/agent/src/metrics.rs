@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use netloom_engine::LabView;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
@@ -25,6 +26,28 @@ type Number = Gauge<f64, AtomicU64>;
 type Numbers = Family<Labels, Number>;
 type Counts = Family<Labels, Counter>;
 
+/// The upper ends of the buckets of calls, in seconds: a quick read takes milliseconds, a start 0.3 s to 3 s.
+const CALLS: [f64; 12] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+
+/// How long calls of the Docker daemon took, by operation and by how they ended. Counts from the start of the agent;
+/// clones are the same.
+#[derive(Debug, Clone)]
+pub struct DockerCalls(Family<Labels, Histogram, fn() -> Histogram>);
+
+impl Default for DockerCalls {
+    fn default() -> Self {
+        Self(Family::new_with_constructor(|| Histogram::new(CALLS)))
+    }
+}
+
+impl DockerCalls {
+    /// A call has ended. Both texts are of a few dozen.
+    pub fn ended(&self, operation: &'static str, status: &'static str, took: Duration) {
+        let labels = vec![("operation", operation.to_owned()), ("status", status.to_owned())];
+        self.0.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+}
+
 /// The metrics in OpenMetrics text.
 pub(crate) fn text(app: &App) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("netloom");
@@ -34,6 +57,8 @@ pub(crate) fn text(app: &App) -> Result<String, fmt::Error> {
     work(&mut registry, app);
     labs(&mut registry, app);
     sources(&mut registry, app);
+    let calls = app.config.docker_calls.0.clone();
+    registry.register("docker_seconds", "How long calls of the Docker daemon took", calls);
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)

@@ -100,8 +100,7 @@ impl Ask {
 impl Docker {
     /// A client of the daemon there. It connects when it is first used.
     pub fn new(endpoint: Endpoint, observer: Arc<dyn Observer>) -> Self {
-        let Endpoint::Unix(path) = endpoint;
-        Self { pool: Arc::new(Pool::new(path)), observer }
+        Self { pool: Arc::new(Pool::new(endpoint)), observer }
     }
 
     /// Makes a call: counts it, ends it at its deadline, and says what it was about when it fails.
@@ -165,7 +164,7 @@ impl Docker {
             }
             self.pool.forget();
         }
-        let mut link = Link::open(&self.pool.path).await.map_err(|kind| self.lost(kind))?;
+        let mut link = Link::open(self.pool.socket()?).await.map_err(|kind| self.lost(kind))?;
         let response = link.exchange(ask.request(prefix, payload)?).await;
         Ok(Reply::new(response.map_err(|lost| self.lost(lost.kind))?, link, self.pool.clone()))
     }

@@ -10,13 +10,17 @@ use std::str::FromStr;
 pub enum Endpoint {
     /// On this unix socket.
     Unix(PathBuf),
+    /// Nowhere that can be talked to: each call says why. So whoever has other things to do than Docker can do them.
+    Nowhere(EndpointError),
 }
 
 impl Endpoint {
     /// The socket that the daemon listens on.
-    pub fn socket(&self) -> &Path {
-        let Self::Unix(path) = self;
-        path
+    pub fn socket(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => Some(path),
+            Self::Nowhere(_) => None,
+        }
     }
 
     /// What `DOCKER_HOST` says, or Docker's own default where it is not set or empty.
@@ -37,7 +41,10 @@ impl Default for Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unix://{}", self.socket().display())
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Nowhere(error) => error.fmt(f),
+        }
     }
 }
 
@@ -61,7 +68,7 @@ impl FromStr for Endpoint {
 }
 
 /// Why a text is no place where a daemon can be talked to.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum EndpointError {
     /// Another transport than a unix socket.
     #[error(

@@ -4,7 +4,8 @@
 //!   call ──take──▶ link … reply read to its end ──put──▶ pool ◀──sweep── one task, while there is something to close
 //! ```
 
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
+use crate::error::ErrorKind;
 use crate::link::Link;
 
 /// How many connections may rest. More calls at once have connections that are closed after them.
@@ -23,7 +26,7 @@ pub(crate) const REST: Duration = Duration::from_secs(10);
 /// The way to one daemon.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    pub(crate) path: PathBuf,
+    endpoint: Endpoint,
     resting: Mutex<Vec<Link>>,
     sweeper: Mutex<Option<AbortHandle>>,
     /// The minor version of API 1.x that is spoken; 0 while that is unknown.
@@ -31,8 +34,16 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, resting: Mutex::default(), sweeper: Mutex::default(), minor: AtomicU16::new(0) }
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, resting: Mutex::default(), sweeper: Mutex::default(), minor: AtomicU16::new(0) }
+    }
+
+    /// The socket to connect to.
+    pub(crate) fn socket(&self) -> Result<&Path, ErrorKind> {
+        match &self.endpoint {
+            Endpoint::Unix(path) => Ok(path),
+            Endpoint::Nowhere(error) => Err(ErrorKind::Unreachable(io::Error::other(format!("DOCKER_HOST: {error}")))),
+        }
     }
 
     /// The version that was agreed on.

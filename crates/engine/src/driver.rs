@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::applied::Applied;
+use crate::bulkhead::Bulkhead;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::fact::Report;
 use crate::rates::{NodeUsage, PortCounters};
@@ -95,6 +96,11 @@ pub enum LinkOrder {
 pub trait Runtime: Send + Sync + 'static {
     /// Which runtime this is.
     fn kind(&self) -> RuntimeKind;
+
+    /// Its own limits on what is done at once, for metrics.
+    fn bulkheads(&self) -> Vec<&Bulkhead> {
+        Vec::new()
+    }
 
     /// Whether this host can run it at all: `Err` says why not and what to do. Cheap; called before a plan is accepted.
     async fn check(&self) -> Result<(), DriverError>;

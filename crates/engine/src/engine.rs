@@ -254,9 +254,10 @@ impl Engine {
         &self.shared.sources
     }
 
-    /// The bulkheads, for metrics.
-    pub fn bulkheads(&self) -> [&Bulkhead; 2] {
-        [&self.shared.nodes, &self.shared.sessions]
+    /// The bulkheads, those of the runtimes too, for metrics.
+    pub fn bulkheads(&self) -> Vec<&Bulkhead> {
+        let own = [&self.shared.nodes, &self.shared.sessions];
+        own.into_iter().chain(self.shared.runtimes.values().flat_map(|runtime| runtime.bulkheads())).collect()
     }
 
     /// What is wrong with the store, if anything; never waits.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netloom_agent::{Listeners, ServeConfig, ServeError};
-use netloom_docker::Endpoint;
+use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError};
+use netloom_docker::{Endpoint, Observer, Status};
 use netloom_drivers::fabric::kernel::KernelFabric;
 use netloom_drivers::limits::KernelLimits;
 use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
@@ -23,6 +23,16 @@ use crate::failure::{Failure, Result, plain};
 /// How long steps under way may take when the agent stops.
 const DRAIN: Duration = Duration::from_secs(20);
 
+/// Calls of the Docker daemon on their way to the metrics.
+#[derive(Debug)]
+struct Counted(DockerCalls);
+
+impl Observer for Counted {
+    fn called(&self, operation: &'static str, status: Status, took: Duration) {
+        self.0.ended(operation, status.label(), took);
+    }
+}
+
 /// An agent that answers.
 pub(crate) struct Running {
     engine: Engine,
@@ -38,6 +48,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let mut serve = ServeConfig::new(layout.clone());
     serve.listen = config.listen;
     serve.secret.clone_from(&config.secret);
+    let docker_calls = serve.docker_calls.clone();
     let listeners = runtime.block_on(Listeners::bind(serve)).map_err(Failure::failed)?;
 
     point!("agent.start.listening");
@@ -49,8 +60,9 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let namespaces =
         NamespaceRuntime::start(layout.clone(), reporter.clone(), fabric.demand()).map_err(Failure::failed)?;
     let parts = DockerParts {
-        endpoint: Endpoint::from_env().map_err(Failure::failed)?,
-        observer: Arc::new(()),
+        // What cannot be used is a capability that is down, with this reason: other runtimes do without.
+        endpoint: Endpoint::from_env().unwrap_or_else(Endpoint::Nowhere),
+        observer: Arc::new(Counted(docker_calls)),
         fabric: fabric.clone(),
         joiner: namespaces.joiner(),
     };

@@ -41,6 +41,15 @@ async fn a_daemon_that_does_not_even_accept_is_given_up_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_cannot_be_talked_to_is_unreachable_and_each_call_says_why() {
+    let remote: Result<Endpoint, _> = "tcp://10.0.0.1:2375".parse();
+    let docker = Docker::new(Endpoint::Nowhere(remote.unwrap_err()), Arc::new(()));
+    let error = docker.info(Instant::now() + LIMIT).await.unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains("DOCKER_HOST: Docker at `tcp://10.0.0.1:2375` is not supported"), "{error}");
+}
+
+#[tokio::test]
 async fn a_daemon_whose_queue_is_full_is_given_up_at_the_deadline() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("docker.sock");

@@ -35,7 +35,7 @@ mod survey;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -94,7 +94,8 @@ pub struct DockerRuntime {
 #[derive(Debug)]
 struct Shared {
     docker: Docker,
-    socket: PathBuf,
+    /// Of a daemon that can be talked to.
+    socket: Option<PathBuf>,
     layout: Layout,
     reporter: Reporter,
     fabric: Arc<KernelFabric>,
@@ -123,7 +124,7 @@ impl DockerRuntime {
         let refused =
             |error: io::Error| BACKEND.fault("start", "the Docker runtime", plain(&error), ErrorClass::Permanent);
         let shared = Shared {
-            socket: endpoint.socket().to_owned(),
+            socket: endpoint.socket().map(Path::to_owned),
             docker: Docker::new(endpoint, observer),
             layout,
             reporter,
@@ -143,11 +144,6 @@ impl DockerRuntime {
             listening: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
-    }
-
-    /// The bulkheads, for metrics.
-    pub fn bulkheads(&self) -> [&Bulkhead; 2] {
-        [&self.shared.work, &self.shared.reads]
     }
 }
 
@@ -217,7 +213,8 @@ impl Shared {
     async fn privileges(self: &Arc<Self>, deadline: Instant) -> Result<Privileges, Fault> {
         let find = async {
             let socket = self.socket.clone();
-            self.files(deadline, move |_| daemon_privileges(&socket).unwrap_or(Privileges::Whole)).await
+            let read = move |_: &Layout| daemon_privileges(socket.as_deref()?).ok();
+            Ok::<_, Fault>(self.files(deadline, read).await?.unwrap_or(Privileges::Whole))
         };
         self.privileges.get_or_try_init(|| find).await.cloned()
     }
@@ -241,7 +238,7 @@ impl Shared {
 
 /// What the process behind a socket may do. Of one that cannot be seen (it is a proxy in another world of processes) as much
 /// is supposed as we may do ourselves. Blocks for as long as it takes to connect.
-fn daemon_privileges(socket: &std::path::Path) -> io::Result<Privileges> {
+fn daemon_privileges(socket: &Path) -> io::Result<Privileges> {
     let stream = UnixStream::connect(socket)?;
     let status = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/status"));
     let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(io::Error::from);
@@ -281,6 +278,10 @@ impl Runtime for DockerRuntime {
         RuntimeKind::Docker
     }
 
+    fn bulkheads(&self) -> Vec<&Bulkhead> {
+        vec![&self.shared.work, &self.shared.reads]
+    }
+
     async fn check(&self) -> Result<(), DriverError> {
         self.shared.survey_anew().await;
         let answer = self.shared.docker.version(Instant::now() + PATIENCE).await;
@@ -289,10 +290,15 @@ impl Runtime for DockerRuntime {
                 ErrorKind::Unreachable(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
                     "run the agent as root, or as a user of the group `docker`".to_owned()
                 }
-                ErrorKind::Unreachable(_) => format!(
-                    "start it (`systemctl start docker`), or set DOCKER_HOST if its socket is not {}",
-                    self.shared.socket.display()
-                ),
+                ErrorKind::Unreachable(_) => match &self.shared.socket {
+                    Some(socket) => format!(
+                        "start it (`systemctl start docker`), or set DOCKER_HOST if its socket is not {}",
+                        socket.display()
+                    ),
+                    None => {
+                        "set DOCKER_HOST in the environment of the agent, or leave it out, and restart the agent".into()
+                    }
+                },
                 _ => "look at the daemon (`systemctl status docker`)".to_owned(),
             };
             DriverError { hint: Some(hint), ..refused(error).of(BACKEND, "use", "the Docker runtime") }
