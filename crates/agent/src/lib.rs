@@ -20,6 +20,12 @@
 //! | `PUT /labs/{lab}/nodes/{node}/archive?path=P` (`&into=true`, `&owners=true`) | body: tar; 204 |
 //! | `GET /labs/{lab}/rates` (`?every=1s`) | server-sent events `rates`, data `Rates`: the first without rates; `gone` `{"lab"}` at the end of the lab. Counters are looked at only while somebody listens |
 //! | `GET /rates` (`?every=1s`) | the same for all labs at once, data: list of `Rates` |
+//! | `GET /images` | `ImagesView`: the images of this host as last seen, with the labs that need them |
+//! | `GET /images/{ref}` | `ImageView`, by name or id; a name of one word that is a route here is written with its tag |
+//! | `POST /images/pull` | body [`wire::PullImage`]; 202 [`wire::Accepted`]: an operation of no lab, whose step has `progress` |
+//! | `POST /images/load` | body: tar as `docker save` writes it, streamed; 200 [`wire::ImagesLoaded`] |
+//! | `DELETE /images/{ref}` | 200 `ImagesRemoved`; 409 `image-needed` by labs, or `image-used` by something else |
+//! | `POST /images/prune` (`?all=true`) | 200 `ImagesRemoved`: those without a name, or all, that no lab needs |
 //! | `GET /operations` | list of `OperationView`, oldest first |
 //! | `GET /operations/{id}` (`?wait=30`) | `OperationView`, at once or when it has ended, at most that many seconds later |
 //! | `GET /operations/{id}/watch` | server-sent events: `snapshot` (`OperationView`), then `step` and `operation` (`Event`); ends with the operation; another `snapshot` after falling behind |

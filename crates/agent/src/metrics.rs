@@ -161,7 +161,8 @@ fn by_state(registry: &mut Registry, name: &str, help: &str, states: BTreeMap<St
 fn sources(registry: &mut Registry, app: &App) {
     let snapshot = app.engine.inventory().snapshot();
     let (listed, up, mended) = (Numbers::default(), Numbers::default(), Counts::default());
-    for source in app.engine.sources() {
+    let images = snapshot.sources.keys().filter(|source| matches!(source, netloom_engine::Source::Images(_)));
+    for source in app.engine.sources().iter().chain(images) {
         let labels = vec![("source", source_name(*source, app.engine.fabric()))];
         let state = snapshot.sources.get(source);
         let answers = state.is_some_and(|state| state.error.is_none() && state.listed.is_some());

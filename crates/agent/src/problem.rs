@@ -102,6 +102,11 @@ impl From<Refusal> for Problem {
                 Self { reasons, ..new(422, "unable", "This host cannot run a node") }
             }
             Refusal::Unfit(..) => new(422, "unfit", "The chosen nodes do not fit the lab"),
+            Refusal::NoImages => new(501, "no-images", "No runtime has images"),
+            Refusal::NoImage(_) => new(404, "no-image", "No such image"),
+            Refusal::BadReference(_) => new(400, "bad-request", "The request cannot be understood"),
+            Refusal::ImageNeeded { .. } => new(409, "image-needed", "A lab needs the image"),
+            Refusal::ImageUsed(_) => new(409, "image-used", "The image is in use"),
             Refusal::NoRuntime { .. } => new(422, "no-runtime", "No such runtime on this host"),
             Refusal::NotReady(_) => busy("not-ready"),
             Refusal::Busy(_) | Refusal::Store(StoreError::Busy) => busy("busy"),

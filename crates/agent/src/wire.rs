@@ -55,6 +55,21 @@ pub struct Accepted {
     pub operation: OperationView,
 }
 
+/// The body of `POST /images/pull`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PullImage {
+    /// The image, as `docker pull` takes it.
+    pub image: String,
+}
+
+/// The answer to `POST /images/load`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesLoaded {
+    /// The references of what was loaded, or ids where there are none.
+    pub loaded: Vec<String>,
+}
+
 /// The answer to `GET /info`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Info {

@@ -24,6 +24,7 @@ use crate::applied::Applied;
 use crate::bulkhead::Bulkhead;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::fact::Report;
+use crate::image::Images;
 use crate::rates::{NodeUsage, PortCounters};
 
 /// What a call may take and who may end it.
@@ -100,6 +101,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// Its own limits on what is done at once, for metrics.
     fn bulkheads(&self) -> Vec<&Bulkhead> {
         Vec::new()
+    }
+
+    /// Its images, if its nodes are made from such. [`Self::relist`] sees to it that they are listed too.
+    fn images(&self) -> Option<&dyn Images> {
+        None
     }
 
     /// Whether this host can run it at all: `Err` says why not and what to do. Cheap; called before a plan is accepted.

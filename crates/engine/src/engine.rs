@@ -18,7 +18,7 @@ use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, Kept, Once, QUEUE, check_drivers, check_host,
+    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, Fetched, Kept, Once, QUEUE, check_drivers, check_host,
     next_edit, next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
@@ -63,6 +63,8 @@ pub struct Config {
     pub store_limit: Duration,
     /// How many nodes are made, started or removed at once.
     pub nodes_at_once: usize,
+    /// How many images are pulled at once.
+    pub pulls_at_once: usize,
     /// How many sessions (exec, logs) run at once.
     pub sessions: usize,
 }
@@ -75,6 +77,7 @@ impl Default for Config {
             step_limit: Duration::from_secs(60),
             store_limit: Duration::from_secs(5),
             nodes_at_once: 64,
+            pulls_at_once: 2,
             sessions: 256,
         }
     }
@@ -96,12 +99,15 @@ pub(crate) struct Shared {
     pub(crate) beats: Beats,
     pub(crate) host: Host,
     pub(crate) nodes: Bulkhead,
+    pub(crate) pulls: Bulkhead,
     pub(crate) sessions: Bulkhead,
     pub(crate) samplers: Samplers,
     pub(crate) sources: BTreeSet<Source>,
+    /// The runtimes that have images.
+    pub(crate) shelves: BTreeSet<RuntimeKind>,
     pub(crate) config: Config,
     pub(crate) stopping: CancellationToken,
-    tasks: TaskTracker,
+    pub(crate) tasks: TaskTracker,
     labs: Mutex<BTreeMap<LabName, mpsc::Sender<Command>>>,
 }
 
@@ -163,9 +169,13 @@ impl Engine {
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
         let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();
         sources.insert(Source::Fabric);
+        let shelves =
+            runtimes.values().filter(|runtime| runtime.images().is_some()).map(|runtime| runtime.kind()).collect();
         let shared = Arc::new(Shared {
             journal: Journal::new(events.clone()),
             nodes: Bulkhead::new("nodes", config.nodes_at_once),
+            pulls: Bulkhead::new("pulls", config.pulls_at_once),
+            shelves,
             sessions: Bulkhead::new("sessions", config.sessions),
             samplers: Samplers::default(),
             layout,
@@ -256,7 +266,7 @@ impl Engine {
 
     /// The bulkheads, those of the runtimes too, for metrics.
     pub fn bulkheads(&self) -> Vec<&Bulkhead> {
-        let own = [&self.shared.nodes, &self.shared.sessions];
+        let own = [&self.shared.nodes, &self.shared.pulls, &self.shared.sessions];
         own.into_iter().chain(self.shared.runtimes.values().flat_map(|runtime| runtime.bulkheads())).collect()
     }
 
@@ -314,7 +324,8 @@ impl Engine {
         check_host(&self.shared, there.as_deref(), &wish)?;
         let snapshot = self.shared.inventory.snapshot();
         let done = self.shared.done.of(name);
-        let once = Once { done: &done, passed: &BTreeMap::new() };
+        let nothing = Fetched::new();
+        let once = Once { done: &done, passed: &BTreeMap::new(), stock: self.shared.stock(&nothing) };
         let observed = observe(name, Some(&wish.lab), there.as_deref(), once, &snapshot);
         let due = BTreeSet::new();
         let mut plan = plan(name, &wish.desired(&due), &observed);
@@ -386,7 +397,11 @@ impl Engine {
             return Ok(operation);
         }
         let id = id.clone();
-        self.ask(operation.lab(), move |reply| Command::Cancel { operation: id.clone(), reply }).await
+        let Some(lab) = operation.lab() else {
+            operation.cancelled().cancel();
+            return Ok(operation);
+        };
+        self.ask(lab, move |reply| Command::Cancel { operation: id.clone(), reply }).await
     }
 
     /// Sends a command to the lab's actor, which is started if there is none.
@@ -446,7 +461,7 @@ impl Engine {
             let text = format!("the reconciler of lab {lab} failed and was started anew; please report its log");
             self.shared.events.publish(What::Notice { lab: Some(lab.clone()), text: text.clone() });
             let all = self.shared.journal.all();
-            for operation in all.iter().filter(|operation| operation.lab() == lab) {
+            for operation in all.iter().filter(|operation| operation.lab() == Some(lab)) {
                 operation.end(OperationState::Failed, text.clone(), vec![text.clone()]);
             }
             // What panics each time must not spin. A command starts the next actor at once.

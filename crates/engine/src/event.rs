@@ -8,6 +8,7 @@ use netloom_model::{LabName, NodeName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use crate::image::PullProgress;
 use crate::operation::{OperationId, OperationState, StepState};
 
 /// How many events are kept and how far a follower may fall behind.
@@ -34,8 +35,8 @@ pub enum What {
     Operation {
         /// Which one.
         operation: OperationId,
-        /// Its lab.
-        lab: LabName,
+        /// Its lab; none if it is about an image.
+        lab: Option<LabName>,
         /// `deploy`, `destroy`, …
         kind: String,
         /// Its state.
@@ -47,8 +48,8 @@ pub enum What {
     Step {
         /// The operation, if one waits for it; a repair belongs to none.
         operation: Option<OperationId>,
-        /// The lab.
-        lab: LabName,
+        /// The lab; none if it is about an image.
+        lab: Option<LabName>,
         /// The step, as in the plan.
         step: String,
         /// What it does, for people.
@@ -57,6 +58,9 @@ pub enum What {
         state: StepState,
         /// Why it failed.
         error: Option<String>,
+        /// How far it is, while an image is pulled; at most once a second.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        progress: Option<PullProgress>,
     },
     /// A node changed its state.
     Node {

@@ -7,6 +7,8 @@ use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, NodeName
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, NodeState};
 use serde::{Deserialize, Serialize};
 
+use crate::image::ImageFact;
+
 /// Who saw a fact; each source is relisted by itself and may go stale by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,6 +17,8 @@ pub enum Source {
     Runtime(RuntimeKind),
     /// The fabric: interfaces.
     Fabric,
+    /// The images of a runtime. They are listed by themselves: that may take seconds, and nodes do not wait for it.
+    Images(RuntimeKind),
 }
 
 impl Source {
@@ -64,6 +68,8 @@ pub enum Fact {
     PortGone(Place, u32),
     /// A namespace is gone with all its interfaces.
     PlaceGone(Place),
+    /// An image as it is now. Images are only reported as a whole ([`Report::Relist`]).
+    Image(ImageFact),
 }
 
 /// A batch of facts on its way to the inventory.
@@ -137,6 +143,9 @@ pub struct NodeFact {
     pub fingerprint: NodeFingerprint,
     /// Its container name.
     pub container: String,
+    /// The reference of the image that it was made from, if it was made from one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// The last lines of its output, once it has ended or failed.
     pub last_output: Option<String>,
     /// Something that a person should know, for example "its writable layer is in memory".

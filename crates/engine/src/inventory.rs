@@ -15,13 +15,14 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
-use netloom_model::{InterfaceName, LabName, LinkId, NodeName};
+use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{LinkFingerprint, Side};
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::Reporter;
 use crate::fact::{Fact, NodeFact, Place, PortFact, PortMark, Report, Source};
+use crate::image::ImageFact;
 
 /// How many batches of facts may wait; more become [`Report::Lost`].
 const QUEUE: usize = 1024;
@@ -38,6 +39,10 @@ pub struct Snapshot {
     pub host: OrdMap<u32, Arc<PortFact>>,
     /// The version of the snapshot that changed the host's interfaces last.
     pub host_changed: u64,
+    /// The images of each runtime that was seen to have any, by id.
+    pub images: BTreeMap<RuntimeKind, Arc<BTreeMap<String, ImageFact>>>,
+    /// The version of the snapshot that changed them last.
+    pub images_changed: u64,
     /// How well each source answers.
     pub sources: BTreeMap<Source, SourceState>,
 }
@@ -229,7 +234,7 @@ impl Departed {
             Fact::PlaceGone(place) => {
                 self.ports.insert((place.clone(), None), now);
             }
-            Fact::Node(_) | Fact::Names(..) | Fact::Port(_) => {}
+            Fact::Node(_) | Fact::Names(..) | Fact::Port(_) | Fact::Image(_) => {}
         }
     }
 
@@ -386,6 +391,23 @@ impl Snapshot {
                 }
             }
             Fact::PlaceGone(Place::Host) => {}
+            Fact::Image(image) => {
+                self.images_changed = self.version;
+                Arc::make_mut(self.images.entry(image.runtime).or_default()).insert(image.id.clone(), image);
+            }
+        }
+    }
+
+    /// All images of a runtime are these. Whoever lists them does so one list after the other.
+    fn replace_images(&mut self, runtime: RuntimeKind, facts: Vec<Fact>) {
+        let images = facts.into_iter().filter_map(|fact| match fact {
+            Fact::Image(image) => Some((image.id.clone(), image)),
+            _ => None,
+        });
+        let images: BTreeMap<String, ImageFact> = images.collect();
+        if self.images.get(&runtime).is_none_or(|there| **there != images) {
+            self.images_changed = self.version;
+            self.images.insert(runtime, Arc::new(images));
         }
     }
 
@@ -398,6 +420,10 @@ impl Snapshot {
         unseen: BTreeSet<(LabName, NodeName)>,
         departed: &Departed,
     ) -> u64 {
+        if let Source::Images(runtime) = look.source {
+            self.replace_images(runtime, facts);
+            return 0;
+        }
         let mut mended = 0;
         let mut nodes = unseen;
         let mut ports = BTreeSet::new();
@@ -464,6 +490,7 @@ impl Snapshot {
                     let unseen = old.filter(|port| !ports.contains(&(port.place.clone(), port.ifindex)));
                     gone.extend(unseen.map(|port| Fact::PortGone(port.place.clone(), port.ifindex)));
                 }
+                Source::Images(_) => {}
             }
         }
         if look.source == Source::Fabric {

@@ -19,6 +19,7 @@ mod engine;
 mod event;
 mod fact;
 mod host;
+mod image;
 mod inventory;
 mod lab;
 mod layout;
@@ -48,6 +49,9 @@ pub use driver::{
 pub use engine::{Config, Engine, Parts};
 pub use event::{Event, Events, What};
 pub use fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+pub use image::{
+    ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
+};
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
 pub use lab::{DeployRequest, EditRequest, Rebuild};
 pub use layout::Layout;

@@ -9,8 +9,10 @@ use netloom_model::LabName;
 use netloom_plan::{Omission, Shortage, Step, StepId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Events, What};
+use crate::image::PullProgress;
 
 /// How many ended operations are kept.
 const KEPT: usize = 256;
@@ -86,6 +88,9 @@ pub struct StepRecord {
     pub ended: Option<SystemTime>,
     /// Why it failed: operation, object, cause, what to do.
     pub error: Option<String>,
+    /// How far it is, or came, if it pulls an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<PullProgress>,
 }
 
 /// An operation as it stands.
@@ -93,10 +98,11 @@ pub struct StepRecord {
 pub struct OperationView {
     /// Its number.
     pub id: OperationId,
-    /// `deploy`, `destroy`, `edit`.
+    /// `deploy`, `destroy`, `edit`, `adopt`, `pull`.
     pub kind: String,
-    /// Its lab.
-    pub lab: LabName,
+    /// Its lab; none if it is about an image.
+    #[serde(default)]
+    pub lab: Option<LabName>,
     /// How it stands.
     pub state: OperationState,
     /// When it was accepted.
@@ -124,7 +130,8 @@ pub struct OperationView {
 pub struct Operation {
     id: OperationId,
     kind: &'static str,
-    lab: LabName,
+    lab: Option<LabName>,
+    cancelled: CancellationToken,
     inner: Mutex<OperationView>,
     index: Mutex<BTreeMap<StepId, usize>>,
     state: watch::Sender<OperationState>,
@@ -137,12 +144,17 @@ impl Operation {
         &self.id
     }
 
-    /// Its lab.
-    pub fn lab(&self) -> &LabName {
-        &self.lab
+    /// Its lab, if it is about one.
+    pub fn lab(&self) -> Option<&LabName> {
+        self.lab.as_ref()
     }
 
-    /// `deploy`, `destroy`, `edit`.
+    /// Cancelled when somebody ends it that is about no lab; those of labs are ended by their reconcilers.
+    pub(crate) fn cancelled(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    /// `deploy`, `destroy`, `edit`, `adopt`, `pull`.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
@@ -186,7 +198,16 @@ impl Operation {
                 started: None,
                 ended: None,
                 error: None,
+                progress: None,
             });
+        }
+    }
+
+    /// Notes how far a step is that pulls an image.
+    pub(crate) fn set_progress(&self, id: &StepId, progress: &PullProgress) {
+        let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        if let Some(at) = at {
+            self.lock().steps[at].progress = Some(progress.clone());
         }
     }
 
@@ -267,14 +288,14 @@ impl Journal {
         Self { shared: Arc::new(Mutex::new(Kept { started, ..Kept::default() })), events }
     }
 
-    pub(crate) fn begin(&self, kind: &'static str, lab: &LabName) -> Arc<Operation> {
+    pub(crate) fn begin(&self, kind: &'static str, lab: Option<&LabName>) -> Arc<Operation> {
         let mut kept = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         kept.count += 1;
         let id = OperationId(format!("{:x}-{}", kept.started, kept.count));
         let view = OperationView {
             id: id.clone(),
             kind: kind.to_owned(),
-            lab: lab.clone(),
+            lab: lab.cloned(),
             state: OperationState::Running,
             created: SystemTime::now(),
             ended: None,
@@ -287,7 +308,8 @@ impl Journal {
         let operation = Arc::new(Operation {
             id,
             kind,
-            lab: lab.clone(),
+            lab: lab.cloned(),
+            cancelled: CancellationToken::new(),
             inner: Mutex::new(view),
             index: Mutex::default(),
             state: watch::Sender::new(OperationState::Running),

@@ -136,6 +136,32 @@ pub enum Refusal {
         /// Its state.
         state: String,
     },
+    /// No runtime of this agent has images.
+    #[error("no runtime of this agent has images")]
+    NoImages,
+    /// There is no such image on this host.
+    #[error(
+        "there is no image `{0}` on this host; `netloom image ls` lists those that are, `netloom image pull {0}` fetches it"
+    )]
+    NoImage(String),
+    /// A text that no image is called by.
+    #[error("`{0}` is no name of an image; write for example `alpine:3.20` or `quay.io/frrouting/frr:10.1.1`")]
+    BadReference(String),
+    /// A lab needs the image.
+    #[error(
+        "image `{image}` stays: {} of it; destroy or change {} first",
+        if .labs.len() == 1 { format!("lab `{}` has nodes", .labs[0]) } else { format!("the labs {} have nodes", names(.labs)) },
+        if .labs.len() == 1 { "that lab" } else { "those labs" }
+    )]
+    ImageNeeded {
+        /// The image, as it was asked for.
+        image: String,
+        /// The labs.
+        labs: Vec<LabName>,
+    },
+    /// Something that is no node of ours was made from the image, or it has other names.
+    #[error(transparent)]
+    ImageUsed(DriverError),
     /// The agent is still looking at what there is on this host.
     #[error("the agent has not seen the whole host yet ({0}); try again in a moment")]
     NotReady(String),
@@ -154,6 +180,10 @@ pub enum Refusal {
     /// The agent is shutting down.
     #[error("the agent is stopping; what runs goes on, and the next start of the agent takes it over")]
     Stopping,
+}
+
+fn names(labs: &[LabName]) -> String {
+    labs.iter().map(|lab| format!("`{lab}`")).collect::<Vec<_>>().join(", ")
 }
 
 impl From<CopyError> for Refusal {

@@ -1,6 +1,7 @@
 //! The command line as clap reads it.
 
 mod edit;
+mod images;
 mod labs;
 mod session;
 mod tools;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use netloom_model::{LabName, NodeName};
 
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
+pub(crate) use images::Image;
 pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, Operation};
 pub(crate) use session::{Cp, Exec, OpenShell, Target};
 pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Schema, Validate, Vars};
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// Add, remove, stop, start and restart nodes while the lab runs
     #[command(subcommand)]
     Node(Node),
+    /// List, pull, load and remove images of this host
+    #[command(subcommand)]
+    Image(Image),
     /// Write the lab as it is wanted now, live edits included, as a topology file
     Export {
         /// The lab

@@ -6,7 +6,7 @@ use netloom_model::{Endpoint, Link, NodeName, Stage};
 
 use crate::fingerprint::LinkFingerprint;
 use crate::names::{names, names_hash};
-use crate::state::{AdminState, Desired, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode};
+use crate::state::{AdminState, Desired, ImageStock, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode};
 use crate::step::Action;
 
 /// Applies one action of a plan for `desired` to `observed`.
@@ -23,6 +23,10 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
         }
         Action::ReleaseBridge { bridge } => {
             observed.bridges.remove(bridge);
+        }
+        Action::PullImage { image, runtime } => {
+            let before = observed.images.insert((*runtime, image.clone()), ImageStock::Fetched);
+            assert!(before.is_some_and(|before| before != ImageStock::Fetched), "image {image} is fetched twice");
         }
         Action::WriteNames => observed.names = Some(names_hash(&names(lab()))),
         Action::ReserveNode { node, runtime } => {

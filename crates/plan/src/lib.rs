@@ -27,10 +27,11 @@ pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unr
 pub use left_out::{LeftOut, Omission};
 pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, shortages};
 pub use names::{names, names_hash};
-pub use obstacle::{Obstacle, obstacles};
+pub use obstacle::{Obstacle, UnfetchedImage, obstacles};
 pub use planner::plan;
 pub use prints::{Printed, Prints};
 pub use state::{
-    AdminState, Desired, Live, LiveMark, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode, Side,
+    AdminState, Desired, ImageStock, Live, LiveMark, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode,
+    Side,
 };
 pub use step::{Action, Owner, Plan, Step, StepId};

@@ -1,12 +1,14 @@
 //! What stands in the way of a plan, found before anything is touched.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, LinkId};
+use netloom_model::{Endpoint, InterfaceName, Lab, LinkId, NodeName, PullPolicy};
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::Effect;
 use crate::left_out::LeftOut;
-use crate::state::{Desired, Observed};
+use crate::state::{Desired, ImageStock, Observed};
 
 /// A reason why a desired lab cannot be made on this host as it is now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,20 @@ pub enum Obstacle {
         /// The name.
         bridge: InterfaceName,
     },
+    /// Images are not on the host, and are not to be fetched either.
+    ImagesMissing {
+        /// All of them.
+        images: Vec<UnfetchedImage>,
+    },
+}
+
+/// An image that is missing, with the nodes whose pull policy is `never`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnfetchedImage {
+    /// Its reference.
+    pub image: String,
+    /// The nodes that are to be made from it.
+    pub nodes: Vec<NodeName>,
 }
 
 impl fmt::Display for Obstacle {
@@ -38,7 +54,31 @@ impl fmt::Display for Obstacle {
                 f,
                 "bridge {bridge}: the host has an interface of that name that is not a bridge; choose another name"
             ),
+            Self::ImagesMissing { images } => {
+                let (are, them) = if images.len() == 1 { ("image is", "it") } else { ("images are", "them") };
+                write!(
+                    f,
+                    "{} {are} not on this host, and `image-pull-policy: never` forbids to pull {them}: ",
+                    images.len()
+                )?;
+                let named: Vec<String> = images.iter().map(ToString::to_string).collect();
+                let first = images.first().map_or("", |first| &first.image);
+                write!(
+                    f,
+                    "{}; load {them} (`netloom image load FILE`) or pull {them} (`netloom image pull {first}`), or write \
+                     `image-pull-policy: if-not-present`",
+                    named.join(", ")
+                )
+            }
         }
+    }
+}
+
+impl fmt::Display for UnfetchedImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<&str> = self.nodes.iter().map(NodeName::as_str).collect();
+        let node = if nodes.len() == 1 { "node" } else { "nodes" };
+        write!(f, "`{}` ({node} {})", self.image, nodes.join(", "))
     }
 }
 
@@ -63,5 +103,28 @@ pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
             found.push(Obstacle::BridgeTaken { bridge });
         }
     }
+    let images = unfetched_images(lab, desired, observed);
+    if !images.is_empty() {
+        found.push(Obstacle::ImagesMissing { images });
+    }
     found
+}
+
+/// Images that nodes are to be made from, and that nobody may fetch. A node that is made needs its image no longer.
+fn unfetched_images(lab: &Lab, desired: &Desired<'_>, observed: &Observed) -> Vec<UnfetchedImage> {
+    let mut missing: BTreeMap<&str, Vec<NodeName>> = BTreeMap::new();
+    for (name, node) in lab.nodes() {
+        let (Some(runtime), Some(image)) = (node.runtime, node.image.as_deref()) else { continue };
+        let is_missing = || observed.images.get(&(runtime, image.to_owned())) == Some(&ImageStock::Missing);
+        let is_made = || {
+            observed.nodes.get(name).is_some_and(|there| {
+                let change = there.fingerprint.change_to(&desired.fingerprint(name, node));
+                !there.is_begun() && change < Some(Effect::Recreate)
+            })
+        };
+        if node.container.pull_policy == PullPolicy::Never && is_missing() && !is_made() {
+            missing.entry(image).or_default().push(name.clone());
+        }
+    }
+    missing.into_iter().map(|(image, nodes)| UnfetchedImage { image: image.to_owned(), nodes }).collect()
 }

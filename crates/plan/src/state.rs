@@ -205,6 +205,21 @@ pub struct Observed {
     pub names: Option<String>,
     /// Names of interfaces in the host's namespace that are not of this lab.
     pub taken: BTreeSet<InterfaceName>,
+    /// The images that nodes of the lab are made from, by what those run on; only of runtimes that have images.
+    pub images: BTreeMap<(RuntimeKind, String), ImageStock>,
+}
+
+/// What is known of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageStock {
+    /// Nothing: nobody has looked yet.
+    Unknown,
+    /// It is not on this host.
+    Missing,
+    /// It is on this host.
+    There,
+    /// It was fetched for what is to be made now.
+    Fetched,
 }
 
 /// What is there of a node.

@@ -22,6 +22,13 @@ pub enum Action {
         /// Its name.
         bridge: InterfaceName,
     },
+    /// Fetch an image from its registry, once for all nodes that are made from it.
+    PullImage {
+        /// Its reference, as the nodes have it.
+        image: String,
+        /// What the nodes run on.
+        runtime: RuntimeKind,
+    },
     /// Write the file that tells the lab's nodes each other's names.
     WriteNames,
     /// Make the namespace in which the ends of a node's links wait until the node is made.
@@ -138,7 +145,8 @@ impl Action {
     pub fn owner(&self) -> Owner {
         match self {
             Self::EnsureBridge { .. } | Self::ReleaseBridge { .. } | Self::WriteNames => Owner::Host,
-            Self::ReserveNode { runtime, .. }
+            Self::PullImage { runtime, .. }
+            | Self::ReserveNode { runtime, .. }
             | Self::CreateNode { runtime, .. }
             | Self::StartNode { runtime, .. }
             | Self::Exec { runtime, .. }
@@ -157,6 +165,7 @@ impl Action {
         StepId(match self {
             Self::EnsureBridge { bridge } => format!("bridge/{bridge}/ensure"),
             Self::ReleaseBridge { bridge } => format!("bridge/{bridge}/release"),
+            Self::PullImage { image, .. } => format!("image/{image}/pull"),
             Self::WriteNames => "names/write".into(),
             Self::ReserveNode { node, .. } => format!("node/{node}/reserve"),
             Self::CreateNode { node, .. } => format!("node/{node}/create"),
@@ -197,6 +206,7 @@ impl fmt::Display for Action {
         match self {
             Self::EnsureBridge { bridge } => write!(f, "ensure bridge {bridge}"),
             Self::ReleaseBridge { bridge } => write!(f, "release bridge {bridge}"),
+            Self::PullImage { image, .. } => write!(f, "pull image {image}"),
             Self::WriteNames => f.write_str("write names of nodes"),
             Self::ReserveNode { node, .. } => write!(f, "reserve place of node {node}"),
             Self::CreateNode { node, .. } => write!(f, "create node {node}"),

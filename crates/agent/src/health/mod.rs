@@ -217,6 +217,7 @@ pub(crate) fn source_name(source: Source, fabric: &str) -> String {
         Source::Runtime(RuntimeKind::Docker) => "docker".into(),
         Source::Runtime(RuntimeKind::Libvirt) => "libvirt".into(),
         Source::Fabric => fabric.into(),
+        Source::Images(kind) => format!("{}-images", source_name(Source::Runtime(kind), fabric)),
     }
 }
 

@@ -167,7 +167,7 @@ async fn copy(app: &App, lab: &str, node: &str, query: InQuery, body: &mut BodyD
 
 /// Reads what a client still sends while it is answered already: closed in its face, the connection would be reset, and
 /// the answer with it.
-fn read_off(app: &App, mut body: BodyDataStream) {
+pub(super) fn read_off(app: &App, mut body: BodyDataStream) {
     let stop = app.stop.clone();
     let rest = async move {
         let rest = async { while let Some(Ok(_)) = body.next().await {} };
@@ -179,7 +179,7 @@ fn read_off(app: &App, mut body: BodyDataStream) {
     task::spawn("rest of an archive", app.tasks.track_future(rest));
 }
 
-fn broken_off() -> Problem {
+pub(super) fn broken_off() -> Problem {
     let detail = "the runtime ended the session without saying why; the node may have gone";
     Problem::new(502, "driver", "The session broke off", detail)
 }

@@ -79,8 +79,10 @@ impl Follower {
     fn wants(&self, event: &Event) -> bool {
         let Some(lab) = &self.lab else { return true };
         match &event.what {
-            What::Operation { lab: of, .. } | What::Step { lab: of, .. } | What::Node { lab: of, .. } => of == lab,
-            What::Notice { lab: of, .. } => of.as_ref() == Some(lab),
+            What::Operation { lab: of, .. } | What::Step { lab: of, .. } | What::Notice { lab: of, .. } => {
+                of.as_ref() == Some(lab)
+            }
+            What::Node { lab: of, .. } => of == lab,
         }
     }
 

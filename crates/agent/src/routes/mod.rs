@@ -3,6 +3,7 @@
 mod archive;
 mod events;
 mod exec;
+mod images;
 mod info;
 mod labs;
 mod nodes;
@@ -46,6 +47,11 @@ pub(crate) fn for_unix(app: Shared) -> Router {
             "/labs/{lab}/nodes/{node}/archive",
             get(archive::get).put(archive::put).layer(DefaultBodyLimit::disable()),
         )
+        .route("/images", get(images::list))
+        .route("/images/{*reference}", get(images::one).delete(images::remove))
+        .route("/images/pull", post(images::pull))
+        .route("/images/load", post(images::load).layer(DefaultBodyLimit::disable()))
+        .route("/images/prune", post(images::prune))
         .route("/operations", get(operations::list))
         .route("/operations/{id}", get(operations::one).delete(operations::cancel))
         .route("/operations/{id}/watch", get(operations::watch))

@@ -131,6 +131,13 @@ pub struct Pruned {
     pub space: u64,
 }
 
+/// How much of the disk is used.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Usage {
+    layers_size: Option<i64>,
+}
+
 impl Docker {
     /// All images that the filter lets pass, the newest first, without layers between.
     ///
@@ -160,6 +167,19 @@ impl Docker {
         self.call("remove image", reference, deadline, async {
             let target = Target::at(["images", reference]).flag("force", how == RemoveImage::Forced);
             self.ask(Ask::delete(target)).await?.json(ONE).await
+        })
+        .await
+    }
+
+    /// How much all images take together, in bytes, each layer once; `None` where the daemon does not say.
+    ///
+    /// Daemons before API 1.42 measure containers and volumes for it too, which may take seconds. Source: `LayersSize` in the
+    /// answer of `GET /system/df`.
+    pub async fn image_space(&self, deadline: Instant) -> Result<Option<u64>> {
+        self.call("measure images", "", deadline, async {
+            let target = Target::at(["system", "df"]).query("type", "image");
+            let usage: Usage = self.ask(Ask::get(target)).await?.json(LIST).await?;
+            Ok(usage.layers_size.and_then(|size| u64::try_from(size).ok()))
         })
         .await
     }

@@ -288,7 +288,7 @@ impl Actor {
             self.shared.done.set(&self.name, &node, done);
         }
         self.accept(wish);
-        let operation = self.shared.journal.begin("adopt", &self.name);
+        let operation = self.shared.journal.begin("adopt", Some(&self.name));
         let mut text = format!("lab {}: {nodes} nodes, {links} links, wanted again as they run", self.name);
         if execs > 0 {
             let _ = write!(text, "; the {execs} `exec` commands of what runs count as run");
@@ -348,7 +348,7 @@ impl Actor {
     }
 
     pub(super) fn begin(&mut self, kind: &'static str, scope: Scope) -> Arc<Operation> {
-        let operation = self.shared.journal.begin(kind, &self.name);
+        let operation = self.shared.journal.begin(kind, Some(&self.name));
         let deadline = Instant::now() + self.shared.config.operation_limit;
         // What failed for good is tried again where it was asked for.
         self.given_up.retain(|step, _| !scope.has_step(step));

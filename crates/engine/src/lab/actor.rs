@@ -20,6 +20,7 @@ use super::edit::Scope;
 use super::execute::{Execution, Summary};
 use super::finish::Closed;
 use super::observe::{Once, observe};
+use super::pull::Fetched;
 use super::restart::Restarts;
 use super::step::StepContext;
 use super::wait;
@@ -115,6 +116,8 @@ pub(crate) struct Actor {
     pub(super) states: BTreeMap<NodeName, NodeState>,
     /// The stages that its nodes were seen to leave, since they were made or the agent started.
     passed: BTreeMap<NodeName, BTreeSet<Stage>>,
+    /// The images that were fetched for what is to be made now.
+    pub(super) fetched: Fetched,
     /// A wish that the store has not confirmed yet; no other command is taken meanwhile.
     pub(super) pending: Option<Pending>,
     /// The last of a lab that is gone: what is forgotten about it. Answers with what went wrong.
@@ -147,6 +150,7 @@ impl Actor {
             planned: None,
             states: BTreeMap::new(),
             passed: BTreeMap::new(),
+            fetched: Fetched::new(),
             pending: None,
             closing: None,
             served,
@@ -324,7 +328,7 @@ impl Actor {
     /// Whether there is a reason to plan: the lab's facts or the host's changed, a timer is due, or a plan just ended.
     fn is_stale(&mut self, snapshot: &Snapshot) -> bool {
         let facts = snapshot.labs.get(&self.name).map_or(0, |facts| facts.changed);
-        let basis = (facts, snapshot.host_changed);
+        let basis = (facts, snapshot.host_changed.max(snapshot.images_changed));
         let now = Instant::now();
         let timer = [self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
         let due = timer.into_iter().flatten().any(|at| at <= now)
@@ -388,7 +392,7 @@ impl Actor {
         let now = Instant::now();
         let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
         let done = self.shared.done.of(&self.name);
-        let once = Once { done: &done, passed: &self.passed };
+        let once = Once { done: &done, passed: &self.passed, stock: self.shared.stock(&self.fetched) };
         let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
         let due = self.restarts.due(now);
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));
@@ -444,7 +448,7 @@ impl Actor {
             }
         }
         leave_out(&mut plan, |step| match &step.action {
-            Action::Await { .. } => waits.contains(&step.id),
+            Action::Await { .. } | Action::PullImage { .. } => waits.contains(&step.id),
             action => action.node().is_some_and(|node| busy.contains(node)),
         });
         plan
@@ -472,7 +476,12 @@ impl Actor {
             self.given_up.extend(summary.permanent);
         }
         self.let_go_of_bridges(&summary.done);
-        let Summary { done, deleted, passed, .. } = summary;
+        if !summary.transient.is_empty() {
+            // One may have gone since.
+            self.fetched.clear();
+        }
+        let Summary { done, deleted, passed, fetched, .. } = summary;
+        self.fetched.extend(fetched);
         self.passed.retain(|node, _| !deleted.contains(node));
         for (node, stage) in passed {
             self.passed.entry(node).or_default().insert(stage);

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use netloom_model::{Lab, LabName, LabParts, NodeName};
-use netloom_plan::{Live, obstacles};
+use netloom_plan::{Live, Observed, obstacles};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::command::{DeployRequest, Rebuild};
-use super::observe::observe_host;
+use super::observe::{observe_host, observe_nodes};
+use super::pull::Fetched;
 use super::step::within;
 use crate::desired::{Phase, Wish};
 use crate::driver::Context;
@@ -125,9 +126,25 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
             return Err(no_runtime(shared, name, node));
         }
     }
-    let observed = observe_host(wish.lab.name(), Some(&wish.lab), there, &snapshot);
+    check_images_seen(shared, wish, &snapshot)?;
+    let nothing = Fetched::new();
+    let observed = Observed {
+        nodes: observe_nodes(wish.lab.name(), &snapshot),
+        images: shared.stock(&nothing).of(&wish.lab, &snapshot),
+        ..observe_host(wish.lab.name(), Some(&wish.lab), there, &snapshot)
+    };
     let found = obstacles(&wish.desired(&BTreeSet::new()), &observed);
     if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }
+}
+
+/// Before images were listed once, or it is known that they cannot be, nobody can say which are missing.
+fn check_images_seen(shared: &Shared, wish: &Wish, snapshot: &Snapshot) -> Result<(), Refusal> {
+    let made_from = wish.lab.nodes().values().filter(|node| node.image.is_some()).filter_map(|node| node.runtime);
+    let sources = made_from.filter(|kind| shared.shelves.contains(kind)).map(Source::Images);
+    match sources.into_iter().find(|source| !snapshot.sources.contains_key(source)) {
+        Some(source) => Err(Refusal::NotReady(format!("{source:?}"))),
+        None => Ok(()),
+    }
 }
 
 /// What the drivers say to a wish before it is accepted. Nothing is touched. The asker waits for this, not the

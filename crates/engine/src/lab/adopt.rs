@@ -19,6 +19,7 @@ use netloom_model::{
 use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, commands, plan};
 
 use super::observe::{Once, is_switched_off, observe};
+use super::pull::Stock;
 use crate::applied::Applied;
 use crate::desired::{Done, Wish};
 use crate::fact::{Place, PortFact, PortKind};
@@ -104,7 +105,7 @@ pub(crate) fn adopt(
 /// The proof: nothing is to be done for this wish.
 fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
-    let once = Once { done, passed: &BTreeMap::new() };
+    let once = Once { done, passed: &BTreeMap::new(), stock: Stock::NONE };
     let observed = observe(name, Some(&wish.lab), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);

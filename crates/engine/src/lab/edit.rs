@@ -46,8 +46,8 @@ pub(crate) struct Edited {
 pub(crate) enum Scope {
     /// The whole lab.
     Lab,
-    /// Some nodes with their links, some links, and what all nodes share.
-    Some { nodes: BTreeSet<NodeName>, links: BTreeSet<LinkId> },
+    /// Some nodes with their links and images, some links, and what all nodes share.
+    Some { nodes: BTreeSet<NodeName>, links: BTreeSet<LinkId>, images: BTreeSet<String> },
 }
 
 impl Scope {
@@ -67,7 +67,7 @@ impl Scope {
 
     /// Whether a step of a plan is part of it. Bridges and names are everybody's.
     pub(crate) fn has_step(&self, step: &StepId) -> bool {
-        let Self::Some { nodes, links } = self else { return true };
+        let Self::Some { nodes, links, images } = self else { return true };
         let of = |object: &str, name: &str| {
             let rest = step.as_str().strip_prefix(object).and_then(|rest| rest.strip_prefix(name));
             rest.is_some_and(|rest| rest.starts_with('/'))
@@ -75,6 +75,7 @@ impl Scope {
         match step.as_str().split('/').next() {
             Some("node") => nodes.iter().any(|node| of("node/", node.as_str())),
             Some("link") => links.iter().any(|link| of("link/", link.as_str())),
+            Some("image") => images.iter().any(|image| of("image/", image)),
             _ => true,
         }
     }
@@ -296,7 +297,9 @@ impl<'a> Change<'a> {
         let (nodes, mut named) = (self.nodes_named, self.links_named);
         let of_named = |link: &Link| link.ends().filter_map(|end| end.at.node()).any(|node| nodes.contains(node));
         named.extend(links.into_iter().filter(|(_, link)| of_named(link)).map(|(id, _)| id));
-        Ok(Edited { wish, scope: Scope::Some { nodes, links: named } })
+        let image = |node: &NodeName| wish.lab.nodes().get(node).and_then(|node| node.image.clone());
+        let images = nodes.iter().filter_map(image).collect();
+        Ok(Edited { wish, scope: Scope::Some { nodes, links: named, images } })
     }
 }
 

@@ -19,10 +19,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::edit::Scope;
+use super::pull::{Fetched, PULL_LIMIT, Pull};
 use super::step::{StepContext, panicked};
 use super::wait::Wait;
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::event::What;
+use crate::image::Progressing;
 use crate::operation::{Operation, StepState};
 use crate::task;
 
@@ -50,6 +52,8 @@ pub(crate) struct Summary {
     pub done: BTreeSet<StepId>,
     /// The nodes that were removed by them.
     pub deleted: BTreeSet<NodeName>,
+    /// The images that were fetched.
+    pub fetched: Fetched,
     /// The stages that nodes were seen to leave by those who waited for it.
     pub passed: BTreeSet<(NodeName, Stage)>,
 }
@@ -144,7 +148,12 @@ impl Execution {
         for id in std::mem::take(&mut self.slow) {
             let cancel = self.cancel.child_token();
             self.waiting_for_others.insert(id.clone(), (Instant::now(), cancel.clone()));
-            self.start(&id, SLOW_LIMIT, cancel, context);
+            if let Action::PullImage { image, runtime } = &self.steps[&id].action {
+                let pull = Pull { image: image.clone(), runtime: *runtime };
+                self.start_pull(&id, pull, cancel, context);
+            } else {
+                self.start(&id, SLOW_LIMIT, cancel, context);
+            }
         }
         while self.quick < context.shared.nodes.limit()
             && let Some(id) = self.ready.pop_front()
@@ -171,6 +180,23 @@ impl Execution {
         self.launch(vec![step.id.clone()], async move {
             let outcome = context.run(&step, &limits).await;
             vec![(step.id, outcome)]
+        });
+    }
+
+    fn start_pull(&self, id: &StepId, pull: Pull, cancel: CancellationToken, context: &Arc<StepContext>) {
+        let step = &self.steps[id];
+        self.begin(step);
+        let told = Progressing {
+            operations: self.followers_of(id).cloned().collect(),
+            events: context.shared.events.clone(),
+            lab: Some(context.lab.clone()),
+            step: id.clone(),
+            text: step.action.to_string(),
+        };
+        let (id, context, limits) = (id.clone(), context.clone(), within(PULL_LIMIT, cancel));
+        self.launch(vec![id.clone()], async move {
+            let pulled = context.pull(&pull, &told, &limits).await;
+            vec![(id, pulled.map_or_else(Outcome::Failed, |()| Outcome::Done))]
         });
     }
 
@@ -234,13 +260,13 @@ impl Execution {
         self.waiters.clear();
     }
 
-    /// The nodes that its lingering steps are about, but for those that only wait: nothing is done to such a node.
+    /// The nodes that its lingering steps are about, but for those that only wait: nothing is done to a node by such.
     pub(crate) fn lingers_on(&self) -> impl Iterator<Item = &NodeName> {
         let steps = self.waiting_for_others.keys().map(|id| &self.steps[id].action);
         steps.filter(|action| !is_wait(action)).filter_map(Action::node)
     }
 
-    /// Its steps under way that wait for what the world says.
+    /// Its steps under way that wait for what the world says, or for a registry.
     pub(crate) fn lingering_waits(&self) -> impl Iterator<Item = &StepId> {
         self.waiting_for_others.keys().filter(|id| is_wait(&self.steps[*id].action))
     }
@@ -309,11 +335,12 @@ impl Execution {
         }
         let step = |operation: Option<&Arc<Operation>>| What::Step {
             operation: operation.map(|operation| operation.id().clone()),
-            lab: context.lab.clone(),
+            lab: Some(context.lab.clone()),
             step: id.to_string(),
             text: self.steps[id].action.to_string(),
             state,
             error: error.map(str::to_owned),
+            progress: None,
         };
         // Each operation is followed by itself.
         let mut followers = self.followers_of(id).peekable();
@@ -326,7 +353,12 @@ impl Execution {
     }
 
     fn release(&mut self, id: &StepId) {
-        self.summary.done.insert(id.clone());
+        if let Action::PullImage { image, runtime } = &self.steps[id].action {
+            // That is no change that anybody waits to be shown: one may be fetched that was there.
+            self.summary.fetched.insert((*runtime, image.clone()));
+        } else {
+            self.summary.done.insert(id.clone());
+        }
         if let Action::DeleteNode { node, .. } = &self.steps[id].action {
             self.summary.deleted.insert(node.clone());
         }
@@ -364,5 +396,5 @@ fn is_slow(step: &Step) -> bool {
 }
 
 fn is_wait(action: &Action) -> bool {
-    matches!(action, Action::Await { .. })
+    matches!(action, Action::Await { .. } | Action::PullImage { .. })
 }

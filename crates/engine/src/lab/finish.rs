@@ -28,6 +28,7 @@ impl Actor {
     /// Nothing is left to do: end what waits for that.
     pub(super) fn rest(&mut self, snapshot: &Snapshot, observed: &Observed) -> Life {
         self.settling = None;
+        self.fetched.clear();
         if self.wish.as_ref().is_none_or(|wish| wish.phase == Phase::Destroy) {
             return self.finish_destroy(observed);
         }

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName, Stage};
 use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
 
+use super::pull::Stock;
 use super::wait;
 use crate::desired::{Done, Wish};
-use crate::fact::{Place, PortFact, PortKind, PortMark};
+use crate::fact::{NodeFact, Place, PortFact, PortKind, PortMark};
 use crate::inventory::{SeenLink, Snapshot, sides};
 
 /// What was done and seen once of a lab's nodes, which shows in nothing that is there now.
@@ -16,6 +17,8 @@ pub(crate) struct Once<'a> {
     pub(crate) done: &'a BTreeMap<NodeName, Done>,
     /// The stages that nodes were seen to leave.
     pub(crate) passed: &'a BTreeMap<NodeName, BTreeSet<Stage>>,
+    /// What is known of images beside the snapshot.
+    pub(crate) stock: Stock<'a>,
 }
 
 /// What is there of a lab.
@@ -50,8 +53,19 @@ pub(crate) fn observe(
         nodes,
         links: links(name, lab, wish, snapshot),
         names: facts.and_then(|facts| facts.names.clone()),
+        images: lab.map(|lab| once.stock.of(lab, snapshot)).unwrap_or_default(),
         ..observe_host(name, lab, wish, snapshot)
     }
+}
+
+/// The nodes that are there of a lab, without what was done and seen once of them.
+pub(crate) fn observe_nodes(name: &LabName, snapshot: &Snapshot) -> BTreeMap<NodeName, ObservedNode> {
+    let nodes = snapshot.labs.get(name).map(|facts| facts.nodes.values()).into_iter().flatten();
+    let observed = |fact: &NodeFact| ObservedNode {
+        fingerprint: fact.fingerprint.clone(),
+        ..ObservedNode::new(fact.runtime, fact.state.clone())
+    };
+    nodes.map(|fact| (fact.node.clone(), observed(fact))).collect()
 }
 
 /// What is there of the host that a lab meets, without anything of the lab itself.

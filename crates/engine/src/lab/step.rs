@@ -57,6 +57,7 @@ impl StepContext {
             | Action::DeleteLink { .. } => {
                 unreachable!("links go out in batches")
             }
+            Action::PullImage { .. } => unreachable!("who follows it is told how far it is"),
         };
         answer.map_or_else(Outcome::Failed, |()| Outcome::Done)
     }
@@ -342,7 +343,7 @@ pub(crate) async fn within<T>(
     }
 }
 
-pub(super) fn cancelled(object: &str) -> DriverError {
+pub(crate) fn cancelled(object: &str) -> DriverError {
     DriverError { class: ErrorClass::Cancelled, ..engine_error("reach", object, "it is not wanted any more".into()) }
 }
 

@@ -16,6 +16,7 @@
 pub mod contract;
 mod fabric;
 mod files;
+mod images;
 mod limits;
 mod program;
 mod runtime;

@@ -19,14 +19,15 @@ use crate::driver::{
     Runtime,
 };
 use crate::fact::{Fact, Health, NodeFact, Source};
+use crate::image::Images;
 use crate::rates::NodeUsage;
 use crate::task;
 
 /// The runtime of a [`World`].
 #[derive(Debug, Clone)]
 pub struct FakeRuntime {
-    world: World,
-    kind: RuntimeKind,
+    pub(super) world: World,
+    pub(super) kind: RuntimeKind,
 }
 
 impl FakeRuntime {
@@ -65,6 +66,7 @@ fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
         reserved: false,
         fingerprint: NodeFingerprint::default(),
         container: order.lab.container_name(&order.node),
+        image: None,
         last_output: None,
         note: None,
         seen: std::time::SystemTime::now(),
@@ -84,6 +86,10 @@ fn object(lab: &LabName, node: &NodeName) -> String {
 impl Runtime for FakeRuntime {
     fn kind(&self) -> RuntimeKind {
         self.kind
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        self.has_images().then_some(self)
     }
 
     async fn check(&self) -> Result<(), DriverError> {
@@ -116,11 +122,13 @@ impl Runtime for FakeRuntime {
 
     async fn create(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
         self.world.enter("create", &object(order.lab.name(), &order.node)).await?;
+        self.check_image(order)?;
         let mut state = self.world.lock();
         let there = state.nodes.entry(key(order)).or_insert_with(|| FakeNode::new(absent(order, self.kind)));
         if there.fact.state == NodeState::Absent {
             there.fact.state = NodeState::Created;
             there.fact.fingerprint = order.fingerprint.clone();
+            there.fact.image.clone_from(&order.lab.nodes()[&order.node].image);
             there.applied = Applied::of(order);
             there.has_namespace |= self.kind.namespace_comes() == NamespaceComes::WithCreate;
         }
@@ -216,6 +224,7 @@ impl Runtime for FakeRuntime {
             let names = state.names.iter().map(|(lab, text)| Fact::Names(lab.clone(), Some(names_hash(text))));
             nodes.chain(names).collect()
         });
+        self.report_images();
         answer.map_err(|why| error("list", "nodes", &why, ErrorClass::Transient))
     }
 

@@ -9,6 +9,7 @@ use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 
 use super::files::Files;
+use super::images::Shelf;
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeLimits, FakeRuntime};
 use crate::applied::Applied;
@@ -42,6 +43,8 @@ pub(super) struct State {
     /// The other end of a veth pair.
     pub(super) peers: BTreeMap<u32, u32>,
     pub(super) troubles: Troubles,
+    /// What the runtime that has images has; `None`: none has.
+    pub(super) images: Option<Shelf>,
     calls: Vec<String>,
     reporter: Reporter,
     events: EventsAre,
@@ -76,6 +79,7 @@ impl World {
             sent: BTreeMap::new(),
             peers: BTreeMap::new(),
             troubles: Troubles::default(),
+            images: None,
             calls: Vec::new(),
             reporter,
             events: EventsAre::Sent,
@@ -270,6 +274,7 @@ impl World {
             reserved: false,
             fingerprint: none,
             container: format!("clab-{lab}-{node}"),
+            image: None,
             last_output: None,
             note: None,
             seen: SystemTime::now(),

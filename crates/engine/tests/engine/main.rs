@@ -6,6 +6,7 @@ mod bench;
 mod deploy;
 mod edit;
 mod failure;
+mod images;
 mod inventory;
 mod kinds;
 mod lifecycle;

@@ -5,13 +5,14 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use futures::stream::unfold;
 use http_body_util::StreamBody;
-use hyper::Request;
 use hyper::body::Frame;
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use netloom_agent::wire::ARCHIVE;
 use netloom_engine::{CopyIn, CopyOut, Landing, Links, Owner, task};
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::{Body, Client, failure, segment};
@@ -30,6 +31,22 @@ impl Client {
     pub(crate) async fn copy_in(&self, at: &LabNode, request: &CopyIn, pieces: mpsc::Receiver<Bytes>) -> Result {
         let into = if request.landing == Landing::Into { "&into=true" } else { "" };
         let owners = if request.owner == Owner::Kept { "&owners=true" } else { "" };
+        let uri = format!("{}{into}{owners}", path(at, &request.path));
+        self.send_at_length(&Method::PUT, &uri, pieces).await.map(drop)
+    }
+
+    /// Loads an archive of images; returns when all is there.
+    pub(crate) async fn load_images<T: DeserializeOwned>(&self, pieces: mpsc::Receiver<Bytes>) -> Result<T> {
+        understood(&self.send_at_length(&Method::POST, "/images/load", pieces).await?)
+    }
+
+    /// Asks for what may take long.
+    pub(crate) async fn ask_at_length<T: DeserializeOwned>(&self, method: &Method, path: &str) -> Result<T> {
+        let (_, nothing) = mpsc::channel(1);
+        understood(&self.send_at_length(method, path, nothing).await?)
+    }
+
+    async fn send_at_length(&self, method: &Method, uri: &str, pieces: mpsc::Receiver<Bytes>) -> Result<Bytes> {
         let io = TokioIo::new(self.stream().await?);
         let broken = |error: hyper::Error| self.broken(&error.to_string());
         let (mut sender, connection) = http1::handshake(io).await.map_err(broken)?;
@@ -38,14 +55,20 @@ impl Client {
             let piece = pieces.recv().await?;
             Some((Ok::<_, Infallible>(Frame::data(piece)), pieces))
         });
-        let uri = format!("{}{into}{owners}", path(at, &request.path));
-        let request = Request::put(uri).header(HOST, "localhost").header(CONTENT_TYPE, ARCHIVE);
+        let request =
+            Request::builder().method(method).uri(uri).header(HOST, "localhost").header(CONTENT_TYPE, ARCHIVE);
         let request = request.body(StreamBody::new(frames)).map_err(Failure::failed)?;
         // As long as it takes: an agent that goes away is noticed.
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
-        if status.is_success() { Ok(()) } else { Err(failure(status, &self.whole(response).await?)) }
+        let answer = self.whole(response).await?;
+        if status.is_success() { Ok(answer) } else { Err(failure(status, &answer)) }
     }
+}
+
+fn understood<T: DeserializeOwned>(answer: &[u8]) -> Result<T> {
+    serde_json::from_slice(answer)
+        .map_err(|error| Failure::failed(format_args!("the agent's answer is not understood ({error})")))
 }
 
 fn path(at: &LabNode, path: &str) -> String {

@@ -99,7 +99,9 @@ impl Following<'_> {
             if self.shown == Shown::Json {
                 output::json_line(&event)?;
             }
-            if let What::Step { step, text, state, error, .. } = &event.what {
+            if let What::Step { step, progress: Some(far), .. } = &event.what {
+                progress.far(step, far);
+            } else if let What::Step { step, text, state, error, .. } = &event.what {
                 if progress.step(step, text, *state, event.time) == Known::No {
                     // The plan is there now: its other steps are wanted for the count.
                     progress.view(&self.client.get(&path).await?);

@@ -11,6 +11,7 @@ mod export;
 mod follow;
 mod generate;
 mod graph;
+mod image;
 mod inspect;
 mod kinds;
 mod link;
@@ -72,6 +73,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Link(command) => link::run(command, layout).await,
         Command::Adopt(options) => adopt::run(options, layout).await,
         Command::Destroy(options) => destroy::run(options, layout).await,
+        Command::Image(command) => image::run(command, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,
         Command::Agent(options) => agent_process::run(&options, layout).await,
         Command::Version { json } => version::run(json, layout).await,

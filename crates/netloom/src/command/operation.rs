@@ -33,10 +33,12 @@ async fn cancel(client: &Client, id: &str) -> Result {
         Following { client, title: format!("operation {id}"), shown: Shown::Late, timeout: None, go_on: String::new() };
     let ended = following.to_the_end(accepted.operation).await?;
     let verdict = match ended.state {
-        OperationState::Cancelled => format!(
-            "operation {id} was cancelled; lab {} is held as it is until the next deploy or destroy\n",
-            ended.lab
-        ),
+        OperationState::Cancelled => match &ended.lab {
+            Some(lab) => {
+                format!("operation {id} was cancelled; lab {lab} is held as it is until the next deploy or destroy\n")
+            }
+            None => format!("operation {id} was cancelled\n"),
+        },
         state => format!("operation {id} had ended already: {}\n", render::state(state)),
     };
     output::result(&verdict)

@@ -11,15 +11,16 @@ pub(crate) fn event(event: &Event) -> String {
                 Some(message) => format!("{kind} {operation} {state}: {message}"),
                 None => format!("{kind} {operation} {state}"),
             };
-            (Some(lab), text)
+            (lab.as_ref(), text)
         }
-        What::Step { lab, text, state, error, .. } => {
+        What::Step { lab, text, state, error, progress, .. } => {
             let state = super::operation::step_state(*state);
-            let text = match error {
-                Some(error) => format!("{text}: {state}: {error}"),
-                None => format!("{text}: {state}"),
+            let text = match (error, progress) {
+                (Some(error), _) => format!("{text}: {state}: {error}"),
+                (None, Some(progress)) => format!("{text}: {state}: {progress}"),
+                (None, None) => format!("{text}: {state}"),
             };
-            (Some(lab), text)
+            (lab.as_ref(), text)
         }
         What::Node { lab, node, state } => (Some(lab), format!("node {node} is {state}")),
         What::Notice { lab, text } => (lab.as_ref(), text.clone()),
@@ -45,18 +46,19 @@ mod tests {
         let whats = [
             What::Operation {
                 operation: OperationId("6a-1".into()),
-                lab: lab(),
+                lab: Some(lab()),
                 kind: "deploy".into(),
                 state: OperationState::Running,
                 message: None,
             },
             What::Step {
                 operation: None,
-                lab: lab(),
+                lab: Some(lab()),
                 step: "node/r1/start".into(),
                 text: "start node r1".into(),
                 state: StepState::Failed,
                 error: Some("no such file".into()),
+                progress: None,
             },
             What::Node { lab: lab(), node: "r1".parse().unwrap(), state: "exited(1)".into() },
             What::Notice { lab: None, text: "events were lost".into() },

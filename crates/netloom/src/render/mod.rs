@@ -1,6 +1,7 @@
 //! Values of the wire as text for people.
 
 mod events;
+mod images;
 mod kinds;
 mod operation;
 mod progress;
@@ -8,6 +9,7 @@ mod rates;
 mod tables;
 
 pub(crate) use events::event;
+pub(crate) use images::{images, removed};
 pub(crate) use kinds::kinds;
 pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};

@@ -46,7 +46,8 @@ pub(crate) fn between(started: Option<SystemTime>, ended: Option<SystemTime>) ->
 
 /// One operation with its steps.
 pub(crate) fn operation(view: &OperationView) -> String {
-    let mut out = format!("{} of lab {}: {}", view.kind, view.lab, state(view.state));
+    let of = view.lab.as_ref().map(|lab| format!(" of lab {lab}")).unwrap_or_default();
+    let mut out = format!("{}{of}: {}", view.kind, state(view.state));
     if let Some(took) = between(Some(view.created), view.ended) {
         let _ = write!(out, " after {}", duration(took));
     }
@@ -89,7 +90,7 @@ pub(crate) fn operations(views: &[OperationView]) -> String {
         table.add_row(vec![
             view.id.to_string(),
             view.kind.clone(),
-            view.lab.to_string(),
+            view.lab.as_ref().map(ToString::to_string).unwrap_or_default(),
             state(view.state).to_owned(),
             humantime::format_rfc3339_seconds(view.created).to_string(),
             format!("{done}/{}", view.steps.len()),
@@ -117,6 +118,7 @@ pub(super) mod tests {
             started: (state != StepState::Skipped).then(|| at(5)),
             ended: (state != StepState::Skipped).then(|| at(17)),
             error: None,
+            progress: None,
         }
     }
 
@@ -124,7 +126,7 @@ pub(super) mod tests {
         OperationView {
             id: OperationId("6a-1".into()),
             kind: "deploy".into(),
-            lab: "ospf".parse().unwrap(),
+            lab: Some("ospf".parse().unwrap()),
             state: OperationState::Failed,
             created: at(0),
             ended: Some(at(1234)),

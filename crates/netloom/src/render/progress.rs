@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use netloom_engine::{OperationView, StepState};
+use netloom_engine::{OperationView, PullProgress, StepState};
 
 use super::operation::duration;
 use crate::output;
@@ -31,6 +31,10 @@ struct Step {
     started: Option<SystemTime>,
     took: Option<Duration>,
     error: Option<String>,
+    /// How far it is, if it is a long one.
+    far: Option<PullProgress>,
+    /// How many layers of it were told of.
+    layers_told: usize,
     told: bool,
 }
 
@@ -57,6 +61,7 @@ impl Progress {
             step.started = record.started;
             step.took = super::operation::between(record.started, record.ended);
             step.error.clone_from(&record.error);
+            step.far.clone_from(&record.progress);
         }
     }
 
@@ -83,6 +88,19 @@ impl Progress {
         }
     }
 
+    /// Takes how far a step is that is known.
+    pub(crate) fn far(&mut self, id: &str, far: &PullProgress) {
+        if let Some(at) = self.index.get(id) {
+            self.steps[*at].far = Some(far.clone());
+        }
+    }
+
+    /// How far images have come, each time that another layer is there: for where no bar shows it.
+    pub(crate) fn layers(&mut self) -> Vec<String> {
+        let running = self.steps.iter_mut().filter(|step| step.state == StepState::Running);
+        running.filter_map(Step::another_layer).collect()
+    }
+
     fn add(&mut self, id: String, text: &str) -> usize {
         let at = self.steps.len();
         self.steps.push(Step {
@@ -92,6 +110,8 @@ impl Progress {
             started: None,
             took: None,
             error: None,
+            far: None,
+            layers_told: 0,
             told: false,
         });
         self.index.insert(id, at);
@@ -104,9 +124,9 @@ impl Progress {
     }
 
     /// The steps under way.
-    pub(crate) fn under_way(&self) -> Vec<&str> {
+    pub(crate) fn under_way(&self) -> Vec<String> {
         let running = self.steps.iter().filter(|step| step.state == StepState::Running);
-        running.map(|step| step.text.as_str()).collect()
+        running.map(Step::so_far).collect()
     }
 
     /// What has come to its end since this was last asked.
@@ -160,6 +180,22 @@ impl Progress {
 }
 
 impl Step {
+    fn so_far(&self) -> String {
+        match &self.far {
+            Some(far) => format!("{}: {far}", self.text),
+            None => self.text.clone(),
+        }
+    }
+
+    fn another_layer(&mut self) -> Option<String> {
+        let done = self.far.as_ref()?.layers.iter().filter(|layer| layer.is_done).count();
+        if done <= self.layers_told {
+            return None;
+        }
+        self.layers_told = done;
+        Some(format!("  {}", self.so_far()))
+    }
+
     fn ended(&self) -> Option<SystemTime> {
         self.started?.checked_add(self.took?)
     }
@@ -187,7 +223,7 @@ fn is_over(state: StepState) -> bool {
 fn kind(id: &str, text: &str) -> String {
     let mut parts = id.split('/');
     match (parts.next(), id.rsplit('/').next()) {
-        (Some(object @ ("node" | "link" | "bridge")), Some(verb)) => match verb {
+        (Some(object @ ("node" | "link" | "bridge" | "image")), Some(verb)) => match verb {
             "up-a" | "up-b" | "down-a" | "down-b" => "set link".to_owned(),
             verb if verb.parse::<usize>().is_ok() => format!("exec on {object}"),
             verb => format!("{verb} {object}"),
@@ -233,6 +269,9 @@ impl Display {
         for line in progress.lines() {
             self.line(&line);
         }
+        if self.bar.is_none() {
+            progress.layers().iter().for_each(|line| self.line(line));
+        }
         if let Some(bar) = &self.bar {
             let (done, all) = progress.done();
             bar.set_length(all as u64);
@@ -269,6 +308,8 @@ impl Display {
 
 #[cfg(test)]
 mod tests {
+    use netloom_engine::LayerProgress;
+
     use super::*;
 
     fn at(millis: u64) -> SystemTime {
@@ -308,6 +349,19 @@ mod tests {
         assert_eq!(progress.lines(), ["  create node ×60 (159 ms)"]);
         progress.step("link/n7:eth1-x:e/create", "create link n7:eth1-x:e", StepState::Failed, at(200));
         assert_eq!(progress.lines(), ["  create link n7:eth1-x:e: failed (193 ms)"]);
+    }
+
+    #[test]
+    fn an_image_is_told_of_with_each_layer() {
+        let mut progress = Progress::default();
+        progress.step("image/frr/pull", "pull image frr", StepState::Running, at(0));
+        let layer = |is_done| LayerProgress { is_done, ..LayerProgress::default() };
+        progress.far("image/frr/pull", &PullProgress { layers: vec![layer(false), layer(false)] });
+        assert!(progress.layers().is_empty());
+        assert_eq!(progress.under_way(), ["pull image frr: 0 of 2 layers"]);
+        progress.far("image/frr/pull", &PullProgress { layers: vec![layer(true), layer(false)] });
+        assert_eq!(progress.layers(), ["  pull image frr: 1 of 2 layers"]);
+        assert!(progress.layers().is_empty());
     }
 
     #[test]

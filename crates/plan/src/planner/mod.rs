@@ -2,8 +2,10 @@
 //!
 //! Order of a deploy: bridges and names, then nodes, then the links between them, then what runs in the
 //! nodes (so that it sees its interfaces), then `exec`. Nodes whose namespace comes with their start take their links
-//! after that. Nodes that wait for others come in between (`stages`). A removal goes the other way.
+//! after that. Nodes that wait for others come in between (`stages`). Images that are missing are fetched before all of it. A
+//! removal goes the other way.
 
+mod images;
 mod links;
 mod nodes;
 mod order;
@@ -27,6 +29,7 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
     planner.links();
     planner.names();
     planner.bridges();
+    planner.images();
     let left_out = planner.left_out.omissions();
     Plan { lab: name.clone(), steps: order::ordered(planner.steps), left_out }
 }

@@ -35,10 +35,10 @@ pub(super) fn ordered(mut steps: BTreeMap<StepId, Step>) -> Vec<Step> {
     ordered
 }
 
-/// Removals read better first, then what is made in the order of its making.
+/// What everything else waits for, then removals, which read better first, then what is made in the order of its making.
 fn rank(action: &Action) -> u8 {
     match action {
-        Action::DeleteLink { .. } => 0,
+        Action::PullImage { .. } | Action::DeleteLink { .. } => 0,
         Action::StopNode { .. } | Action::DeleteNode { .. } => 1,
         Action::ReleaseBridge { .. } => 2,
         Action::EnsureBridge { .. } => 3,

@@ -153,6 +153,7 @@ pub(crate) fn other_order(plan: &Plan, mut seed: u64) -> Vec<Step> {
 pub(crate) fn ideal(wanted: &Wanted) -> Observed {
     let Some(lab) = &wanted.lab else { return Observed::default() };
     Observed {
+        images: BTreeMap::new(),
         nodes: nodes(lab, wanted),
         links: links(lab, wanted),
         bridges: lab

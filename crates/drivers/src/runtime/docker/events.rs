@@ -1,7 +1,7 @@
 //! What happens at the daemon, heard as it happens; and whether the daemon answers at all.
 //!
 //! ```text
-//!   events (one long answer) ──┐
+//!   events (one long answer) ──┐                    ┌──▶ docker-images: lists them
 //!   a question every five ─────┴─▶ docker-events ──▶ one task a node that something happened to: inspects its
 //!   seconds of silence                │               container in turn, gives it its links, reports
 //!                                     └─▶ Reporter: unreachable, lost (everything is listed again)
@@ -13,7 +13,7 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use netloom_docker::{Docker, Event, Events, Filters};
+use netloom_docker::{Docker, Error, Event, Events, Filters};
 use netloom_engine::{Layout, Report, task};
 use netloom_kernel::Process;
 
@@ -40,25 +40,64 @@ pub(super) enum Doubt {
     Everything,
 }
 
+/// What is listened to. Images carry no label of ours, so one filter does not fit both.
+struct Streams {
+    containers: Events,
+    images: Events,
+}
+
+impl Streams {
+    async fn open(docker: &Docker, ours: Filters) -> Result<Self, Error> {
+        let deadline = Instant::now() + ANSWER;
+        let containers = docker.events(&ours.with("type", "container"), None, deadline).await?;
+        let images = docker.events(&Filters::new().with("type", "image"), None, deadline).await?;
+        Ok(Self { containers, images })
+    }
+
+    /// The next event; why there is none any more. Cancel-safe.
+    async fn next(&mut self) -> Result<Event, String> {
+        let event = tokio::select! {
+            event = self.containers.next() => event,
+            event = self.images.next() => event,
+        };
+        match event {
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => Err(error.kind.to_string()),
+            None => Err("the Docker daemon ended its events".into()),
+        }
+    }
+
+    fn heard(&self) -> Instant {
+        self.containers.heard().max(self.images.heard())
+    }
+}
+
 /// Listens until the runtime is dropped.
 pub(super) async fn listen(runtime: Weak<Shared>) {
+    let Some(doubted) = runtime.upgrade().map(|shared| shared.images_doubted.clone()) else { return };
+    listen_until_dropped(&runtime).await;
+    // Who lists images ends too.
+    doubted.notify_one();
+}
+
+async fn listen_until_dropped(runtime: &Weak<Shared>) {
     loop {
-        let Some((docker, filter)) =
-            runtime.upgrade().map(|shared| (shared.docker.clone(), shared.ours().with("type", "container")))
-        else {
+        let Some((docker, ours)) = runtime.upgrade().map(|shared| (shared.docker.clone(), shared.ours())) else {
             return;
         };
-        let why = match docker.events(&filter, None, Instant::now() + ANSWER).await {
+        let why = match Streams::open(&docker, ours).await {
             Ok(events) => {
                 // What happened before was not heard.
                 let Some(shared) = runtime.upgrade() else { return };
                 shared.reporter.send(Report::Lost(SOURCE));
+                shared.doubt_images();
                 drop(shared);
-                follow(&runtime, &docker, events).await
+                follow(runtime, &docker, events).await
             }
             Err(error) => Some(error.kind.to_string()),
         };
         let (Some(shared), Some(why)) = (runtime.upgrade(), why) else { return };
+        shared.images_unreachable(&why);
         shared.reporter.send(Report::Unreachable(SOURCE, why));
         drop(shared);
         tokio::time::sleep(RETRY).await;
@@ -66,15 +105,14 @@ pub(super) async fn listen(runtime: Weak<Shared>) {
 }
 
 /// Takes events until there are no more, and says why; `None` once the runtime is dropped.
-async fn follow(runtime: &Weak<Shared>, docker: &Docker, mut events: Events) -> Option<String> {
+async fn follow(runtime: &Weak<Shared>, docker: &Docker, mut events: Streams) -> Option<String> {
     let mut answered = Instant::now();
     loop {
         let silent = answered.max(events.heard()) + SILENCE;
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(event)) => runtime.upgrade()?.happened(&event),
-                Some(Err(error)) => return Some(error.kind.to_string()),
-                None => return Some("the Docker daemon ended its events".into()),
+                Ok(event) => runtime.upgrade()?.happened(&event),
+                Err(why) => return Some(why),
             },
             () = tokio::time::sleep_until(silent.into()) => {
                 runtime.upgrade()?;
@@ -94,6 +132,12 @@ impl Shared {
     }
 
     fn happened(self: &Arc<Self>, event: &Event) {
+        if event.kind == "image" {
+            if ["pull", "load", "import", "tag", "untag", "delete"].contains(&event.action.as_str()) {
+                self.doubt_images();
+            }
+            return;
+        }
         let Some(mark) = Mark::read(&event.actor.attributes, self.layout.instance()) else { return };
         // `health_status: healthy`
         let doubt = match event.action.split(':').next().unwrap_or_default() {

@@ -36,17 +36,13 @@ impl Shared {
         let ground = compose::Ground { layout: &self.layout, privileges: &privileges };
         let spec = compose::container(ground, &order).map_err(Fault::permanent)?;
         let name = order.lab.container_name(&order.node);
-        if node.container.pull_policy == PullPolicy::Always {
-            self.pull(&spec.image, deadline).await?;
-        }
         let _place = self.work(deadline).await?;
         let mut made = self.docker.create_container(&name, &spec, deadline).await;
         if let Err(error) = &made
             && images::is_missing(error)
-            && node.container.pull_policy != PullPolicy::Never
         {
-            self.pull(&spec.image, deadline).await?;
-            made = self.docker.create_container(&name, &spec, deadline).await;
+            self.doubt_images();
+            return Err(no_image(&spec.image, node.container.pull_policy));
         }
         if let Err(error) = &made
             && let ErrorKind::Conflict(_) = error.kind
@@ -69,6 +65,7 @@ impl Shared {
                 record: Record::new(&id),
                 id,
                 container: name,
+                image: spec.image,
                 mark,
                 state: NodeState::Created,
                 started_at: String::new(),
@@ -264,6 +261,20 @@ impl Shared {
         write.map_err(|error| Fault::transient(format!("what was applied to it cannot be noted: {error}")))?;
         self.change(key, |known| known.record = record);
         Ok(())
+    }
+}
+
+/// The image was there, as far as anybody knew.
+fn no_image(image: &str, policy: PullPolicy) -> Fault {
+    match policy {
+        PullPolicy::Never => Fault::permanent(format!(
+            "the image `{image}` is not on this host, and `image-pull-policy: never` forbids to pull it; load it (`netloom image \
+             load FILE`) or pull it (`netloom image pull {image}`)"
+        )),
+        // The next plan pulls it.
+        PullPolicy::IfNotPresent | PullPolicy::Always => {
+            Fault::transient(format!("the image `{image}` is not on this host any more"))
+        }
     }
 }
 

@@ -28,6 +28,7 @@ mod logs;
 mod mark;
 mod observe;
 mod privilege;
+mod pull;
 mod record;
 mod reserve;
 mod survey;
@@ -44,11 +45,12 @@ use async_trait::async_trait;
 use netloom_docker::{Docker, Endpoint, ErrorKind, Observer};
 use netloom_engine::{
     Applied, Bulkhead, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact,
-    Follow, Incoming, Layout, LogStream, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime, Source, task,
+    Follow, Images, Incoming, Layout, LogStream, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime, Source,
+    task,
 };
 use netloom_kernel::Cgroups;
 use netloom_model::{LabName, NodeName, RuntimeKind};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::fault::{Backend, Fault, plain};
 use super::join::Joiner;
@@ -110,6 +112,10 @@ struct Shared {
     doubted: Mutex<BTreeMap<Key, Doubt>>,
     survey: tokio::sync::Mutex<Option<Survey>>,
     pulls: Mutex<Pulls>,
+    /// Has the images listed.
+    images_doubted: Arc<Notify>,
+    /// One list of images after the other.
+    images_listed: tokio::sync::Mutex<()>,
     /// Says that something is known that was not.
     changed: watch::Sender<()>,
     privileges: tokio::sync::OnceCell<Privileges>,
@@ -139,6 +145,8 @@ impl DockerRuntime {
             doubted: Mutex::default(),
             survey: tokio::sync::Mutex::default(),
             pulls: Mutex::default(),
+            images_doubted: Arc::default(),
+            images_listed: tokio::sync::Mutex::default(),
             changed: watch::Sender::default(),
             privileges: tokio::sync::OnceCell::new(),
             listening: AtomicBool::new(false),
@@ -278,6 +286,10 @@ impl Runtime for DockerRuntime {
         RuntimeKind::Docker
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
     fn bulkheads(&self) -> Vec<&Bulkhead> {
         vec![&self.shared.work, &self.shared.reads]
     }
@@ -353,6 +365,8 @@ impl Runtime for DockerRuntime {
     async fn relist(&self) -> Result<(), DriverError> {
         if !self.shared.listening.swap(true, Ordering::AcqRel) {
             task::spawn("docker-events", events::listen(Arc::downgrade(&self.shared)));
+            let listing = images::list_when_doubted(Arc::downgrade(&self.shared), self.shared.images_doubted.clone());
+            task::spawn("docker-images", listing);
         }
         self.shared.look_at_all().await
     }

@@ -16,6 +16,8 @@ use super::record::Record;
 pub(super) struct Known {
     pub(super) id: String,
     pub(super) container: String,
+    /// The reference of its image, as it was made by.
+    pub(super) image: String,
     pub(super) mark: Mark,
     pub(super) record: Record,
     pub(super) state: NodeState,
@@ -53,6 +55,7 @@ impl Known {
             state: state(container, record.stopped),
             id: container.id.clone(),
             container: container.plain_name().to_owned(),
+            image: container.config.image.clone(),
             started_at: container.state.started_at.clone(),
             process: None,
             network: network(&container.host_config.network_mode),
@@ -99,6 +102,7 @@ impl Known {
             reserved: self.reserved && self.state == NodeState::Created,
             fingerprint: self.fingerprint().clone(),
             container: self.container.clone(),
+            image: Some(self.image.clone()),
             health: self.health.filter(|_| self.is_running()),
             last_output: self.last_output.clone(),
             note: self.note.clone(),

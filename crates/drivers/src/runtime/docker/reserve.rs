@@ -68,6 +68,7 @@ impl Reservation {
             reserved: true,
             fingerprint: self.fingerprint.clone(),
             container: self.container.clone(),
+            image: None,
             health: None,
             last_output: None,
             note: None,

@@ -75,6 +75,7 @@ impl Seen {
             reserved: false,
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),
+            image: None,
             // One that failed has written nothing in this life, and why is in its state.
             last_output: if exited { tail(&directory).filter(|text| !text.is_empty()) } else { None },
             note: (!notes.is_empty()).then(|| notes.join("; ")),

@@ -1,0 +1,87 @@
+//! Images of this host: read from the snapshot; pulled, loaded and removed with regard to what labs need.
+
+use std::pin::pin;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures::StreamExt as _;
+use netloom_engine::{ImageLoad, Prune, Refusal};
+use serde::Deserialize;
+
+use super::archive::{broken_off, read_off};
+use super::{Answer, Shared, outcome};
+use crate::problem::{JsonBody, Params, bad_request, json, switch};
+use crate::serve::App;
+use crate::wire::{ImagesLoaded, Problem, PullImage};
+
+/// `GET /images`
+pub(super) async fn list(State(app): State<Shared>) -> Response {
+    json(StatusCode::OK, &app.engine.images())
+}
+
+/// `GET /images/{ref}`
+pub(super) async fn one(State(app): State<Shared>, Path(reference): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &app.engine.image(&reference)?))
+}
+
+/// `POST /images/pull`
+pub(super) async fn pull(State(app): State<Shared>, JsonBody(body): JsonBody<PullImage>) -> Answer {
+    outcome(app.engine.pull_image(&body.image))
+}
+
+/// `DELETE /images/{ref}`
+pub(super) async fn remove(State(app): State<Shared>, Path(reference): Path<String>) -> Answer {
+    Ok(json(StatusCode::OK, &app.engine.remove_image(&reference).await?))
+}
+
+/// The query of `POST /images/prune`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PruneQuery {
+    all: Option<String>,
+}
+
+/// `POST /images/prune`
+pub(super) async fn prune(State(app): State<Shared>, Params(query): Params<PruneQuery>) -> Answer {
+    let all = switch(query.all.as_deref(), "all")?.unwrap_or(false);
+    let which = if all { Prune::All } else { Prune::Untagged };
+    Ok(json(StatusCode::OK, &app.engine.prune_images(which).await?))
+}
+
+/// `POST /images/load`
+pub(super) async fn load(State(app): State<Shared>, body: Body) -> Answer {
+    let mut body = body.into_data_stream();
+    let loaded = feed(&app, &mut body).await;
+    read_off(&app, body);
+    Ok(json(StatusCode::OK, &ImagesLoaded { loaded: loaded? }))
+}
+
+async fn feed(app: &App, body: &mut axum::body::BodyDataStream) -> Result<Vec<String>, Problem> {
+    let (ImageLoad { pieces, mut done }, _place) = app.engine.load_images().await?;
+    let feed = async move {
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|_| bad_request("the body could not be read to its end"))?;
+            if pieces.send(piece).await.is_err() {
+                // It has ended at the runtime, and that says how.
+                break;
+            }
+        }
+        Ok::<_, Problem>(())
+    };
+    let mut feed = pin!(feed);
+    let mut fed = false;
+    loop {
+        tokio::select! {
+            done = &mut done => {
+                return Ok(done.map_err(|_| broken_off())?.map_err(Refusal::from)?);
+            }
+            end = &mut feed, if !fed => {
+                end?;
+                fed = true;
+            }
+            () = app.stop.cancelled() => return Err(Refusal::Stopping.into()),
+        }
+    }
+}
