@@ -86,7 +86,7 @@ fn missing_images_are_fetched_once_each_and_before_anything_is_made() {
       12. start node d               (it is new)
     ");
     for step in plan.steps.iter().filter(|step| !step.id.as_str().starts_with("image/")) {
-        let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
+        let after: Vec<&str> = step.after.iter().map(netloom_plan::StepId::as_str).collect();
         assert!(["image/frr/pull", "image/web/pull"].iter().all(|pull| after.contains(pull)), "{}: {after:?}", step.id);
     }
 }

@@ -85,6 +85,6 @@ pub(crate) async fn follow(
 async fn news(progress: &mut watch::Receiver<PullProgress>, next: Instant) {
     tokio::time::sleep_until(next).await;
     if progress.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

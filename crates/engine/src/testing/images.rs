@@ -46,7 +46,9 @@ impl World {
     /// From its next engine on the runtime `docker` of this host has images: these are there, and those can be pulled.
     pub fn set_images(&self, there: &[&str], registry: &[&str]) {
         let mut shelf = Shelf::default();
-        there.iter().for_each(|reference| shelf.add(reference));
+        for reference in there {
+            shelf.add(reference);
+        }
         shelf.registry = registry.iter().map(|reference| (*reference).to_owned()).collect();
         self.lock().images = Some(shelf);
         self.runtime_of(RuntimeKind::Docker).report_images();

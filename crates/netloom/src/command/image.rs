@@ -81,7 +81,9 @@ async fn load(client: &Client, file: &Path, json: bool) -> Result {
     if json {
         return output::json(&loaded);
     }
-    output::result(&loaded.loaded.iter().map(|name| format!("loaded {name}\n")).collect::<String>())
+    let mut out = String::new();
+    out.extend(loaded.loaded.iter().map(|name| format!("loaded {name}\n")));
+    output::result(&out)
 }
 
 /// Pieces of an archive, and how the reading of it ended.

@@ -42,7 +42,8 @@ pub(crate) fn images(view: &ImagesView) -> String {
 
 /// What was removed.
 pub(crate) fn removed(removed: &ImagesRemoved) -> String {
-    let mut out: String = removed.removed.iter().map(|name| format!("removed {name}\n")).collect();
+    let mut out = String::new();
+    out.extend(removed.removed.iter().map(|name| format!("removed {name}\n")));
     out.extend(removed.kept.iter().map(|why| format!("kept {why}\n")));
     let many = count(removed.removed.len(), "image");
     let _ = match removed.freed_bytes {

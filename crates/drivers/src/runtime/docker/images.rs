@@ -242,7 +242,9 @@ pub(super) fn class(error: &Error) -> ErrorClass {
 
 /// Whether a registry means what it says: it will not say anything else the next time.
 fn is_final(message: &str) -> bool {
-    ["denied", "unauthorized", "invalid reference", "no matching manifest"].iter().any(|words| message.contains(words))
+    let words =
+        ["denied", "unauthorized", "invalid reference", "manifest unknown", "not found", "no matching manifest"];
+    words.iter().any(|words| message.contains(words))
 }
 
 #[cfg(test)]
@@ -274,5 +276,6 @@ mod tests {
         let denied =
             "Head \"https://quay.io/v2/a/b\": unauthorized: access to the requested resource is not authorized";
         assert_eq!(class(&error(denied)), ErrorClass::Permanent);
+        assert_eq!(class(&error("manifest unknown")), ErrorClass::Permanent);
     }
 }

@@ -1,0 +1,146 @@
+//! Images: pulled before anything is made, loaded, listed, and kept while labs need them.
+
+use std::fs;
+use std::process::Stdio;
+
+use netloom_dockerd_fixture::{Dockerd, busybox};
+use serde_json::{Value, json};
+
+use crate::registry::Registry;
+use crate::sandbox::{Ended, NETLOOM, Sandbox};
+
+/// A host with a Docker daemon, and an agent that knows it.
+struct Host {
+    // Ends before the host does.
+    daemon: Dockerd,
+    sandbox: Sandbox,
+}
+
+impl Host {
+    fn new() -> Option<Self> {
+        let sandbox = Sandbox::new()?;
+        let daemon = Dockerd::start_by(&mut sandbox.command("env"))?;
+        let host = Self { daemon, sandbox };
+        host.netloom(&["agent", "--background"]).code(0);
+        Some(host)
+    }
+
+    fn netloom(&self, arguments: &[&str]) -> Ended {
+        self.netloom_reading(arguments, Stdio::null())
+    }
+
+    fn netloom_reading(&self, arguments: &[&str], input: Stdio) -> Ended {
+        let mut command = self.sandbox.command(NETLOOM);
+        command.env("DOCKER_HOST", format!("unix://{}", self.daemon.socket().display()));
+        Ended::from(&command.args(arguments).stdin(input).output().unwrap())
+    }
+
+    /// A file with an image.
+    fn archive(&self, reference: &str) -> String {
+        let path = self.sandbox.labs.path().join("image.tar");
+        fs::write(&path, busybox(reference)).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A topology of containers with these images.
+    fn topology(&self, nodes: &[(&str, &str)], more: &str) -> String {
+        let nodes: Vec<String> = nodes
+            .iter()
+            .map(|(node, image)| format!("    {node}: {{ kind: linux, image: \"{image}\"{more} }}"))
+            .collect();
+        self.sandbox.topology("lab", &format!("name: lab\ntopology:\n  nodes:\n{}\n", nodes.join("\n")))
+    }
+
+    fn images(&self) -> Vec<String> {
+        let view = self.netloom(&["image", "ls", "--json"]).code(0).json();
+        let all = view["images"].as_array().unwrap().iter();
+        all.flat_map(|image| image["references"].as_array().unwrap().clone()).map(|name| text(&name)).collect()
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn images_are_loaded_and_kept_as_long_as_a_lab_needs_them() {
+    let Some(host) = Host::new() else { return };
+    let archive = host.archive("bb:1");
+    host.netloom(&["image", "load", &archive]).code(0).says("loaded bb:1");
+    let other = netloom_dockerd_fixture::archive("old:1", &json!({ "Cmd": ["/bin/true"] }), &[]);
+    fs::write(&archive, other).unwrap();
+    host.netloom_reading(&["image", "load", "-"], fs::File::open(&archive).unwrap().into()).code(0);
+    assert_eq!(host.images().len(), 2);
+    fs::write(&archive, "no archive").unwrap();
+    host.netloom(&["image", "load", &archive]).code(1).says("docker save");
+    let topology = host.topology(&[("a", "bb:1"), ("b", "docker.io/library/bb:1")], "");
+    host.netloom(&["deploy", "-t", &topology]).code(0);
+    host.netloom(&["image", "ls"]).code(0).says("bb:1").says("lab");
+    let refused = host.netloom(&["image", "rm", "bb:1"]).code(2);
+    refused.says("lab `lab` has nodes of it");
+    host.netloom(&["image", "prune", "--all"]).code(0).says("removed old:1").says("1 image removed");
+    assert_eq!(host.images(), ["bb:1"]);
+    host.netloom(&["destroy", "--name", "lab"]).code(0);
+    host.netloom(&["image", "rm", "bb:1"]).code(0).says("removed bb:1").says("freed");
+    assert!(host.images().is_empty());
+    host.netloom(&["image", "rm", "bb:1"]).code(2).says("there is no image `bb:1`");
+}
+
+#[test]
+fn missing_images_are_pulled_with_progress_and_one_that_is_nowhere_stops_all() {
+    let Some(host) = Host::new() else { return };
+    let registry = Registry::start(&host.sandbox.netns());
+    registry.add("good");
+    let (good, bad, worse) = (registry.name("good"), registry.name("bad"), registry.name("worse"));
+    let nowhere = host.topology(&[("a", &good), ("b", &bad), ("c", &worse)], "");
+    let ended = host.netloom(&["deploy", "-t", &nowhere]).code(1);
+    let ended = ended.says(&format!("pull image {bad} (node b)")).says(&format!("pull image {worse} (node c)"));
+    ended.says("manifest unknown").says("netloom image load");
+    let nodes = host.sandbox.lab("lab")["nodes"].as_array().unwrap().clone();
+    assert!(nodes.iter().all(|node| node["state"]["phase"] == "absent"), "{nodes:?}");
+    host.netloom(&["destroy", "--name", "lab"]).code(0);
+    host.netloom(&["image", "rm", &good]).code(0);
+
+    let topology = host.topology(&[("a", &good), ("b", &good)], "");
+    host.netloom(&["deploy", "-t", &topology]).code(0).says(&format!("pull image {good} ("));
+    assert_eq!(registry.pulls("good"), 2, "once for each deploy that lacked it");
+    let operations = host.netloom(&["operation", "list", "--json"]).code(0).json();
+    let deploy = operations.as_array().unwrap().last().unwrap();
+    let layers = deploy["steps"][0]["progress"]["layers"].as_array().unwrap();
+    assert!(layers.len() == 1 && layers[0]["is_done"] == true, "{deploy}");
+    host.netloom(&["deploy", "-t", &topology]).code(0).says("nothing to change");
+
+    let never = host.topology(&[("a", &bad), ("b", &worse)], ", image-pull-policy: never");
+    let refused = host.netloom(&["deploy", "-t", &never, "--name", "other"]).code(2);
+    refused.says(&format!("`{bad}` (node a), `{worse}` (node b)"));
+    host.netloom(&["image", "pull", &bad]).code(1).says("manifest unknown");
+    host.netloom(&["image", "pull", &good]).code(0);
+    host.netloom(&["destroy", "--name", "lab"]).code(0);
+}
+
+#[test]
+fn a_daemon_that_cannot_be_talked_to_keeps_nothing_else_from_working() {
+    let Some(sandbox) = Sandbox::new() else { return };
+    let mut agent = sandbox.command(NETLOOM);
+    agent.env("DOCKER_HOST", "tcp://10.0.0.1:2375").args(["agent", "--background"]);
+    Ended::from(&agent.output().unwrap()).code(0);
+    let topology =
+        sandbox.topology("lab", "name: lab\ntopology: { nodes: { a: { kind: linux, runtime: namespace } } }");
+    sandbox.netloom(&["deploy", "-t", &topology]).code(0);
+    let docker = sandbox.topology("two", "name: two\ntopology: { nodes: { a: { kind: linux, image: bb } } }");
+    let refused = sandbox.netloom(&["deploy", "-t", &docker]);
+    assert_ne!(refused.code, 0);
+    refused.says("DOCKER_HOST: Docker at `tcp://10.0.0.1:2375` is not supported");
+    let ready: Value = serde_json::from_str(&sandbox.ask("GET /readyz").body).unwrap();
+    let down = |capability: &Value| capability["name"] == "docker" && capability["status"] == "down";
+    let docker = ready["capabilities"].as_array().unwrap().iter().find(|there| down(there)).unwrap();
+    assert!(docker["reason"].as_str().unwrap().contains("DOCKER_HOST"), "{docker}");
+    let metrics = sandbox.ask("GET /metrics").body;
+    assert!(
+        metrics.contains("netloom_docker_seconds_count{operation=\"listen to events\",status=\"unreachable\"}"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("netloom_bulkhead_limit{bulkhead=\"docker-work\"} 4"), "{metrics}");
+    sandbox.netloom(&["image", "ls"]).code(0).says("DOCKER_HOST");
+    sandbox.netloom(&["destroy", "--name", "lab"]).code(0);
+}
