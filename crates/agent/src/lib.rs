@@ -23,7 +23,7 @@
 //! | `GET /images` | `ImagesView`: the images of this host as last seen, with the labs that need them |
 //! | `GET /images/{ref}` | `ImageView`, by name or id; a name of one word that is a route here is written with its tag |
 //! | `POST /images/pull` | body [`wire::PullImage`]; 202 [`wire::Accepted`]: an operation of no lab, whose step has `progress` |
-//! | `POST /images/load` | body: tar as `docker save` writes it, streamed; 200 [`wire::ImagesLoaded`] |
+//! | `POST /images/load` | body: tar as `docker save` writes it, streamed; 200 [`wire::ImagesLoaded`]; 422 `archive` |
 //! | `DELETE /images/{ref}` | 200 `ImagesRemoved`; 409 `image-needed` by labs, or `image-used` by something else |
 //! | `POST /images/prune` (`?all=true`) | 200 `ImagesRemoved`: those without a name, or all, that no lab needs |
 //! | `GET /operations` | list of `OperationView`, oldest first |

@@ -223,7 +223,8 @@ fn stale(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Str
     });
     let unlisted = unlisted.map(|source| format!("{} was not looked at yet", source.word()));
     // Of a lab that nobody wants any source may know something.
-    let of_lab = snapshot.sources.iter().filter(|(source, _)| wish.is_none() || asked.contains(source));
+    let tells_of_labs = |source: &Source| wish.is_none() && !matches!(source, Source::Images(_));
+    let of_lab = snapshot.sources.iter().filter(|(source, _)| tells_of_labs(source) || asked.contains(source));
     let errors = of_lab.filter_map(|(source, state)| {
         let (error, since) = (state.error.as_ref()?, humantime::format_rfc3339_seconds(state.since));
         Some(format!("{} cannot be looked at since {since}: {error}", source.word()))

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures::StreamExt as _;
-use netloom_engine::{ImageLoad, Prune, Refusal};
+use netloom_engine::{DriverError, ErrorClass, ImageLoad, Prune, Refusal};
 use serde::Deserialize;
 
 use super::archive::{broken_off, read_off};
@@ -58,6 +58,14 @@ pub(super) async fn load(State(app): State<Shared>, body: Body) -> Answer {
     Ok(json(StatusCode::OK, &ImagesLoaded { loaded: loaded? }))
 }
 
+/// The archive is wrong, or the runtime could not take it.
+fn not_loaded(error: DriverError) -> Problem {
+    match error.class {
+        ErrorClass::Permanent => Problem::new(422, "archive", "The archive cannot be loaded", error.to_string()),
+        _ => Refusal::from(error).into(),
+    }
+}
+
 async fn feed(app: &App, body: &mut axum::body::BodyDataStream) -> Result<Vec<String>, Problem> {
     let (ImageLoad { pieces, mut done }, _place) = app.engine.load_images().await?;
     let feed = async move {
@@ -75,7 +83,7 @@ async fn feed(app: &App, body: &mut axum::body::BodyDataStream) -> Result<Vec<St
     loop {
         tokio::select! {
             done = &mut done => {
-                return Ok(done.map_err(|_| broken_off())?.map_err(Refusal::from)?);
+                return done.map_err(|_| broken_off())?.map_err(not_loaded);
             }
             end = &mut feed, if !fed => {
                 end?;

@@ -38,12 +38,18 @@ pub(crate) struct Bench {
 
 /// An engine on a new fake world.
 pub(crate) async fn engine(layout: &Layout) -> (Engine, World, FakeStore) {
+    engine_on(layout, |_| {}).await
+}
+
+/// As [`engine`], on a prepared world.
+async fn engine_on(layout: &Layout, prepare: impl FnOnce(&World)) -> (Engine, World, FakeStore) {
     let (reporter, inventory, writer) = channel();
     let (world, store) = (World::new(reporter), FakeStore::default());
+    prepare(&world);
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store.clone()),
-        runtimes: vec![Arc::new(world.runtime())],
+        runtimes: world.runtimes(),
         fabric: Arc::new(world.fabric()),
         limits: Arc::new(world.limits()),
         inventory,
@@ -71,12 +77,17 @@ impl Bench {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut ServeConfig)) -> Self {
+        Self::on(change, |_| {}).await
+    }
+
+    /// On a prepared world.
+    pub(crate) async fn on(change: impl FnOnce(&mut ServeConfig), prepare: impl FnOnce(&World)) -> Self {
         let (root, mut config) = config();
         change(&mut config);
         let layout = config.layout.clone();
         let listeners = Listeners::bind(config).await.unwrap();
         let tcp = listeners.tcp().unwrap();
-        let (engine, world, store) = engine(&layout).await;
+        let (engine, world, store) = engine_on(&layout, prepare).await;
         let shutdown = CancellationToken::new();
         let served = task::spawn("serve", listeners.serve(engine.clone(), shutdown.clone()));
         let bench = Self { engine, world, store, layout, tcp, shutdown, served, _root: root };

@@ -6,5 +6,6 @@ mod bench;
 mod copy;
 mod doors;
 mod health;
+mod images;
 mod labs;
 mod streams;

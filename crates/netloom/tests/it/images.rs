@@ -72,7 +72,7 @@ fn images_are_loaded_and_kept_as_long_as_a_lab_needs_them() {
     host.netloom_reading(&["image", "load", "-"], fs::File::open(&archive).unwrap().into()).code(0);
     assert_eq!(host.images().len(), 2);
     fs::write(&archive, "no archive").unwrap();
-    host.netloom(&["image", "load", &archive]).code(1).says("docker save");
+    host.netloom(&["image", "load", &archive]).code(2).says("docker save");
     let topology = host.topology(&[("a", "bb:1"), ("b", "docker.io/library/bb:1")], "");
     host.netloom(&["deploy", "-t", &topology]).code(0);
     host.netloom(&["image", "ls"]).code(0).says("bb:1").says("lab");
