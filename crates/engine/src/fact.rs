@@ -28,6 +28,9 @@ impl Source {
             Self::Runtime(RuntimeKind::Namespace) => "namespace",
             Self::Runtime(RuntimeKind::Docker) => "docker",
             Self::Runtime(RuntimeKind::Libvirt) => "libvirt",
+            Self::Images(RuntimeKind::Namespace) => "namespace-images",
+            Self::Images(RuntimeKind::Docker) => "docker-images",
+            Self::Images(RuntimeKind::Libvirt) => "libvirt-images",
             Self::Fabric => "fabric",
         }
     }

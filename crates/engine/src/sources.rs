@@ -33,7 +33,8 @@ impl Engine {
     /// from when it first answered, and as long as a lab has nodes on it.
     pub fn counts(&self, source: Source, snapshot: &Snapshot) -> bool {
         let answered = || snapshot.sources.get(&source).is_some_and(|state| state.listed.is_some());
-        let wanted = |wish: &Wish| runtimes(&wish.lab).any(|runtime| Source::Runtime(runtime) == source);
+        let of = |runtime| source == Source::Runtime(runtime) || source == Source::Images(runtime);
+        let wanted = |wish: &Wish| runtimes(&wish.lab).any(of);
         is_embedded(source) || answered() || self.wishes().all().values().any(|wish| wanted(wish))
     }
 }

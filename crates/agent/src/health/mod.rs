@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_engine::{Engine, Source, SourceState};
-use netloom_model::RuntimeKind;
 
 pub(crate) use acceptor::{Acceptor, Limits, start};
 pub(crate) use pulse::Pulse;
@@ -212,13 +211,7 @@ fn is_verbose(query: &str) -> bool {
 
 /// The name of a source as people know it: the runtime's, or the fabric's.
 pub(crate) fn source_name(source: Source, fabric: &str) -> String {
-    match source {
-        Source::Runtime(RuntimeKind::Namespace) => "namespace".into(),
-        Source::Runtime(RuntimeKind::Docker) => "docker".into(),
-        Source::Runtime(RuntimeKind::Libvirt) => "libvirt".into(),
-        Source::Fabric => fabric.into(),
-        Source::Images(kind) => format!("{}-images", source_name(Source::Runtime(kind), fabric)),
-    }
+    if source == Source::Fabric { fabric } else { source.word() }.to_owned()
 }
 
 #[cfg(test)]
