@@ -78,6 +78,11 @@ impl Layout {
         self.state().join("state.redb")
     }
 
+    /// The program that containers wait with for their interfaces. Not below `/run`, from which many hosts execute nothing.
+    pub fn hold_program(&self) -> PathBuf {
+        self.state().join("netloom-init")
+    }
+
     /// The writable layer of a namespace node.
     pub fn layer(&self, lab: &LabName, node: &NodeName) -> PathBuf {
         self.state().join("layers").join(lab.as_str()).join(node.as_str())

@@ -97,6 +97,9 @@ pub const ALL: &[&str] = &[
     "container.attached",
     "container.unlinked",
     "container.unpinned",
+    // The program that waits for the interfaces of a container.
+    "hold.program.opened",
+    "hold.program.written",
     // Processes.
     "spawn.before",
     "spawn.after",

@@ -33,7 +33,7 @@ impl Failure {
         Self { code: 127, message: format!("command `{name}` does not exist in the node"), errno: 0 }
     }
 
-    fn of(name: &str, program: &str, error: &std::io::Error) -> Self {
+    pub(crate) fn of(name: &str, program: &str, error: &std::io::Error) -> Self {
         match error.kind() {
             // The file was there a moment ago, so it is the interpreter or the loader that is missing.
             std::io::ErrorKind::NotFound if fs::exists(program).unwrap_or(false) => Self {
@@ -257,7 +257,7 @@ fn fail(report: Option<File>, failure: &Failure) -> i32 {
     failure.code
 }
 
-fn find_program(name: &str, path: &str) -> Result<String, Failure> {
+pub(crate) fn find_program(name: &str, path: &str) -> Result<String, Failure> {
     let mut found_but = None;
     let candidates: Vec<String> = if name.contains('/') {
         vec![name.to_owned()]

@@ -4,6 +4,7 @@
 //!   netloom-init node <run dir>             PID 1 of a node (its spec on standard input): makes its
 //!                                           root, runs its command, reaps, keeps its output
 //!   netloom-init exec --pid N … -- <words>  joins the namespaces of a node and runs a command there
+//!   netloom-init hold … -- <words>          the entrypoint of a container whose command must find its interfaces
 //!   netloom-init copy …                     (internal) packs or unpacks files, in a node
 //!   netloom-init launch …                   (internal) sets user, groups and terminal, then becomes the command
 //! ```
@@ -15,6 +16,7 @@ mod archive;
 mod capability;
 mod copy;
 mod exec;
+mod hold;
 mod launch;
 mod mounts;
 mod node;
@@ -37,13 +39,18 @@ use archive::plain;
 fn main() {
     let mut arguments = std::env::args();
     arguments.next();
-    limit_descriptors();
-    let code = match arguments.next().as_deref() {
+    let what = arguments.next();
+    // What a container may have open is its daemon's to say.
+    if what.as_deref() != Some("hold") {
+        limit_descriptors();
+    }
+    let code = match what.as_deref() {
         Some("node") => match (arguments.next(), arguments.next()) {
             (Some(directory), None) => node::run(&directory),
             _ => usage(),
         },
         Some("exec") => exec::run(arguments),
+        Some("hold") => hold::run(arguments),
         Some("copy") => copy::run(arguments),
         Some("launch") => launch::run(arguments),
         _ => usage(),
@@ -62,7 +69,8 @@ fn limit_descriptors() {
 
 fn usage() -> i32 {
     complain(
-        "usage: netloom-init node <run dir> | exec --pid <pid> [options] -- <command>… | copy out|in [options] <path>",
+        "usage: netloom-init node <run dir> | exec --pid <pid> [options] -- <command>… | hold [options] -- <command>… \
+         | copy out|in [options] <path>",
     );
     125
 }

@@ -76,6 +76,8 @@ impl Shared {
         let started = SystemTime::now();
         match self.docker.list_images(&Filters::new(), Instant::now() + LISTED_WITHIN).await {
             Ok(images) => {
+                // A name may mean another image now.
+                self.commands.forget();
                 let facts = images.into_iter().map(|image| Fact::Image(fact(image))).collect();
                 self.reporter.send(Report::Relist { source: IMAGES, started, facts, unseen: BTreeMap::new() });
                 Ok(())

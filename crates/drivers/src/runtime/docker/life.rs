@@ -17,7 +17,7 @@ use super::super::turns::Key;
 use super::mark::Mark;
 use super::observe::{Known, Network, network, short};
 use super::record::Record;
-use super::{Shared, attach, compose, images, refused, reserve};
+use super::{Shared, attach, compose, hold, images, refused, reserve};
 
 /// How long a node has to end after TERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -34,8 +34,12 @@ impl Shared {
         let node = compose::node(&order).map_err(Fault::permanent)?;
         let privileges = self.privileges(deadline).await?;
         let ground = compose::Ground { layout: &self.layout, privileges: &privileges };
-        let spec = compose::container(ground, &order).map_err(Fault::permanent)?;
+        let mut spec = compose::container(ground, &order).map_err(Fault::permanent)?;
         let name = order.lab.container_name(&order.node);
+        let awaited = hold::awaited(&order, node);
+        if !awaited.is_empty() {
+            self.hold(&mut spec, &awaited, node.container.pull_policy, deadline).await?;
+        }
         let _place = self.work(deadline).await?;
         let mut made = self.docker.create_container(&name, &spec, deadline).await;
         if let Err(error) = &made
@@ -265,7 +269,7 @@ impl Shared {
 }
 
 /// The image was there, as far as anybody knew.
-fn no_image(image: &str, policy: PullPolicy) -> Fault {
+pub(super) fn no_image(image: &str, policy: PullPolicy) -> Fault {
     match policy {
         PullPolicy::Never => Fault::permanent(format!(
             "the image `{image}` is not on this host, and `image-pull-policy: never` forbids to pull it; load it (`netloom image \

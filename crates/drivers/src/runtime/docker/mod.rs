@@ -14,12 +14,14 @@
 //! ```text
 //!   labels of the container            whose it is, and what it was made by (mark)
 //!   /var/lib/netloom/containers/<lab>/<node>.json   what was applied to it since (record); most nodes have none
+//!   /var/lib/netloom/netloom-init      what waits for interfaces before the command of a container, mounted into some
 //!   /run/netloom/netns/<lab>/<node>    its network namespace, pinned across its lives; /run/netns/<container> links to it
 //! ```
 
 mod attach;
 mod compose;
 mod events;
+mod hold;
 mod images;
 mod inside;
 mod life;
@@ -116,6 +118,7 @@ struct Shared {
     images_doubted: Arc<Notify>,
     /// One list of images after the other.
     images_listed: tokio::sync::Mutex<()>,
+    commands: hold::Commands,
     /// Says that something is known that was not.
     changed: watch::Sender<()>,
     privileges: tokio::sync::OnceCell<Privileges>,
@@ -147,6 +150,7 @@ impl DockerRuntime {
             pulls: Mutex::default(),
             images_doubted: Arc::default(),
             images_listed: tokio::sync::Mutex::default(),
+            commands: hold::Commands::default(),
             changed: watch::Sender::default(),
             privileges: tokio::sync::OnceCell::new(),
             listening: AtomicBool::new(false),
