@@ -1,5 +1,8 @@
 //! Requests as netlink messages, and refusals as sentences. Pure.
 
+mod device;
+mod redirect;
+
 use std::net::IpAddr;
 
 use netlink_packet_core::{
@@ -70,6 +73,10 @@ fn message(request: &Request) -> (RouteNetlinkMessage, u16) {
             link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
             (M::NewLink(link), CREATE)
         }
+        Request::CreateMacvlan { end, parent, mode, .. } => (M::NewLink(device::macvlan(end, *parent, *mode)), CREATE),
+        Request::CreateVxlan { end, tunnel } => (M::NewLink(device::vxlan(end, tunnel)), CREATE),
+        Request::AddIngress { ifindex, .. } => (M::NewQueueDiscipline(redirect::ingress(*ifindex)), CREATE),
+        Request::Redirect { from, to, .. } => (M::NewTrafficFilter(redirect::redirect(*from, *to)), CREATE),
         Request::SetLink { ifindex, change, .. } => (M::SetLink(change_message(*ifindex, change)), 0),
         Request::AddAltname { ifindex, altname, .. } => {
             let mut link = link_message(*ifindex);
@@ -200,6 +207,10 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
         }
         Request::CreateBridge { place, name, .. } => ("create bridge", format!("`{name}` {place}")),
         Request::CreateDummy { end } => ("create dummy", format!("`{}` {}", end.name, end.place)),
+        Request::CreateMacvlan { end, .. } => ("create macvlan", format!("`{}` {}", end.name, end.place)),
+        Request::CreateVxlan { end, .. } => ("create vxlan", format!("`{}` {}", end.name, end.place)),
+        Request::AddIngress { place, ifindex } => ("take what comes in at", interface(ifindex, place)),
+        Request::Redirect { place, from, .. } => ("redirect what comes in at", interface(from, place)),
         Request::SetLink { place, ifindex, change } => (
             match (change.state, change.master) {
                 (Some(AdminState::Up), _) => "bring up",
@@ -243,9 +254,15 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         Request::CreateVeth { a, .. } => Some(("veth", &a.name, &a.place)),
         Request::CreateBridge { place, name, .. } => Some(("bridge", name, place)),
         Request::CreateDummy { end } => Some(("dummy", &end.name, &end.place)),
+        Request::CreateMacvlan { end, .. } => Some(("macvlan", &end.name, &end.place)),
+        Request::CreateVxlan { end, .. } => Some(("vxlan", &end.name, &end.place)),
         _ => None,
     };
     let kind = match (kind(errno), created) {
+        // The parent is a port of a bridge, or another macvlan has it for itself.
+        (KernelErrorKind::Busy, Some(("macvlan", ..))) => KernelErrorKind::Busy,
+        // It is not about a name: another tunnel of the host has the same identifier and port.
+        (KernelErrorKind::AlreadyExists, Some(("vxlan", ..))) if detail.contains("VNI") => KernelErrorKind::Busy,
         // dev_index_reserve() says EBUSY for an ifindex that is taken; the look-up before it says EEXIST for one
         // that is taken where the main end is, and then no interface of that name is to be found.
         (KernelErrorKind::Busy, Some(_)) => KernelErrorKind::IfindexTaken,
@@ -262,6 +279,15 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         (KernelErrorKind::Unsupported, Some((module, ..)), _) => format!(
             "the kernel has no `{module}` interfaces (module {module}): {cause}; load it with `modprobe {module}` or \
              run this on a kernel that has it"
+        ),
+        (KernelErrorKind::Unsupported | KernelErrorKind::NotFound, _, Request::AddIngress { .. }) => format!(
+            "cannot {operation} {object}: {cause}; the kernel needs the modules sch_ingress, cls_u32 and act_mirred for it"
+        ),
+        (KernelErrorKind::Unsupported | KernelErrorKind::NotFound, _, Request::Redirect { .. }) => {
+            format!("cannot {operation} {object}: {cause}; the kernel needs the modules cls_u32 and act_mirred for it")
+        }
+        (KernelErrorKind::Busy, Some(("macvlan", ..)), _) => format!(
+            "cannot {operation} {object}: {cause}: its parent is a port of a bridge, or belongs to another macvlan alone"
         ),
         (KernelErrorKind::IfindexTaken, _, _) => format!("cannot {operation} {object}: its ifindex is taken"),
         (KernelErrorKind::AlreadyExists, Some((_, name, place)), request) => match (&found.a, &found.b, request) {

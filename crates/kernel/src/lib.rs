@@ -42,6 +42,6 @@ pub use netns::{Netns, prepare_pin_directory, unpin};
 pub use parse::{AddressInfo, Counters, LinkInfo};
 pub use process::{Identity, Process, Signal};
 pub use ready::readable;
-pub use request::{Address, AdminState, LinkChange, Place, Request, VethEnd};
+pub use request::{Address, AdminState, LinkChange, Place, Request, Tunnel, VethEnd};
 pub use rtnl::Rtnl;
 pub use spawn::{SpawnError, Spawned, Spawner, Surroundings};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netloom_model::{InterfaceName, Ipv4Net, Ipv6Net, Mac, Mtu};
+use netloom_model::{InterfaceName, Ipv4Net, Ipv6Net, Mac, MacvlanMode, Mtu};
 
 use crate::netns::Netns;
 
@@ -101,6 +101,23 @@ pub struct VethEnd {
     pub group: u32,
 }
 
+/// Where a VXLAN interface sends its packets, and from where.
+#[derive(Debug, Clone)]
+pub struct Tunnel {
+    /// The namespace whose addresses and routes it uses. The interface need not be there.
+    pub place: Place,
+    /// The network identifier (24 bits). A namespace has one tunnel of an identifier and port.
+    pub vni: u32,
+    /// The other end.
+    pub remote: IpAddr,
+    /// The UDP port of the other end, and the one that is listened on.
+    pub dst_port: u16,
+    /// The UDP port that is sent from; one for each flow if `None`.
+    pub src_port: Option<u16>,
+    /// The interface (ifindex in `place`) that it sends from; the route decides if `None`.
+    pub parent: Option<u32>,
+}
+
 /// What to change of an interface; `None` leaves a field alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkChange {
@@ -153,6 +170,40 @@ pub enum Request {
     CreateDummy {
         /// The interface; all fields are as in a veth pair.
         end: VethEnd,
+    },
+    /// Makes a macvlan interface, down (module `macvlan`).
+    CreateMacvlan {
+        /// The interface; all fields are as in a veth pair. Without an MTU it has that of its parent.
+        end: VethEnd,
+        /// Where its parent is.
+        place: Place,
+        /// The ifindex of the parent there.
+        parent: u32,
+        /// Whom it hears.
+        mode: MacvlanMode,
+    },
+    /// Makes a VXLAN interface, down (module `vxlan`, RFC 7348).
+    CreateVxlan {
+        /// The interface; all fields are as in a veth pair.
+        end: VethEnd,
+        /// Where it leads.
+        tunnel: Tunnel,
+    },
+    /// Makes an interface take [`Request::Redirect`] (module `sch_ingress`).
+    AddIngress {
+        /// Where.
+        place: Place,
+        /// Which.
+        ifindex: u32,
+    },
+    /// Sends what comes in at an interface out at another one (modules `cls_u32`, `act_mirred`). It ends with either.
+    Redirect {
+        /// Where both are.
+        place: Place,
+        /// The one that it comes in at.
+        from: u32,
+        /// The one that it goes out at.
+        to: u32,
     },
     /// Changes an interface.
     SetLink {
@@ -249,7 +300,11 @@ impl Request {
     pub(crate) fn place(&self) -> &Place {
         match self {
             Self::CreateVeth { a: end, .. } | Self::CreateDummy { end } => &end.place,
+            Self::CreateVxlan { tunnel, .. } => &tunnel.place,
             Self::CreateBridge { place, .. }
+            | Self::CreateMacvlan { place, .. }
+            | Self::AddIngress { place, .. }
+            | Self::Redirect { place, .. }
             | Self::SetLink { place, .. }
             | Self::AddAltname { place, .. }
             | Self::MoveLink { place, .. }

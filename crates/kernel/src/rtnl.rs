@@ -200,13 +200,17 @@ fn find(request: &Request, errno: i32, sockets: &mut Sockets) -> Found {
         Request::CreateVeth { a, b, .. } if errno == libc::EEXIST => {
             Found { a: by_name(&a.place, a.name.as_str()), b: by_name(&b.place, b.name.as_str()) }
         }
-        Request::CreateDummy { end } if errno == libc::EEXIST => {
+        Request::CreateDummy { end } | Request::CreateMacvlan { end, .. } | Request::CreateVxlan { end, .. }
+            if errno == libc::EEXIST =>
+        {
             Found { a: by_name(&end.place, end.name.as_str()), b: None }
         }
         Request::CreateBridge { place, name, .. } if errno == libc::EEXIST => {
             Found { a: by_name(place, name.as_str()), b: None }
         }
         Request::SetLink { place, ifindex, .. }
+        | Request::AddIngress { place, ifindex }
+        | Request::Redirect { place, from: ifindex, .. }
         | Request::AddAltname { place, ifindex, .. }
         | Request::MoveLink { place, ifindex, .. }
         | Request::DeleteLink { place, ifindex }
