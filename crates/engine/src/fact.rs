@@ -181,6 +181,9 @@ pub struct PortFact {
     pub ifindex: u32,
     /// Its name.
     pub name: InterfaceName,
+    /// Its other names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub altnames: Vec<String>,
     /// What it is.
     pub kind: PortKind,
     /// IFF_UP.

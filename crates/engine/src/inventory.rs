@@ -123,11 +123,15 @@ impl Snapshot {
         self.host.values().map(|port| &**port).find(|port| &port.name == name)
     }
 
-    /// Names of host interfaces that are not ends of links of `lab`; bridges too, whoever made them.
+    /// Names of host interfaces that are not ends of links of `lab`, also second names; bridges too, whoever made them.
     pub fn taken(&self, lab: &LabName) -> BTreeSet<InterfaceName> {
         let ours = |port: &PortFact| matches!(&port.mark, Some(PortMark::Link { lab: of, .. }) if of == lab);
         let foreign = self.host.values().filter(|port| !ours(port));
-        foreign.map(|port| port.name.clone()).collect()
+        let names = |port: &Arc<PortFact>| {
+            let others: Vec<InterfaceName> = port.altnames.iter().filter_map(|name| name.parse().ok()).collect();
+            std::iter::once(port.name.clone()).chain(others)
+        };
+        foreign.flat_map(names).collect()
     }
 }
 

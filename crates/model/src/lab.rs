@@ -37,7 +37,7 @@ mod vars;
 pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
 pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
-pub use link_kind::{LinkKind, Macvlan, MacvlanMode, Vxlan};
+pub use link_kind::{LinkKind, Macvlan, MacvlanMode, Stitch, Vxlan};
 pub(crate) use mac::DerivedMacs;
 pub use mac::derived_mac;
 pub use management::{Family, Management, ManagementDriver, NodeManagement};
@@ -567,6 +567,11 @@ impl Link {
         let b = b.label_parts();
         let (first, second) = if bytes(a).le(bytes(b)) { (a, b) } else { (b, a) };
         to.extend(first.into_iter().chain(["-"]).chain(second));
+    }
+
+    /// What of it is on the host beside its ends, if it is stitched to a tunnel.
+    pub fn stitch(&self) -> Option<Stitch> {
+        matches!(self.kind, LinkKind::VxlanStitch(_)).then(|| Stitch::of(&self.a))
     }
 
     /// Its one or two ends.

@@ -22,7 +22,7 @@ pub use lab::{
     Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck, K8sDeploy, Lab,
     LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management, ManagementDriver, Mda,
     NamespaceComes, NetworkMode, Node, NodeManagement, PidMode, PortMapping, PortRange, Prefix, Privilege, Protocol,
-    PullPolicy, Rare, RestartPolicy, RuntimeKind, Settings, Stage, StageExec, StageRule, Stages, UnknownNodes, Vars,
-    Violation, Violations, Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
+    PullPolicy, Rare, RestartPolicy, RuntimeKind, Settings, Stage, StageExec, StageRule, Stages, Stitch, UnknownNodes,
+    Vars, Violation, Violations, Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NAME_MAX, NodeName};

@@ -20,6 +20,7 @@ mod git;
 mod kinds;
 mod locate;
 mod output;
+mod remote;
 mod render;
 mod save;
 mod streams;

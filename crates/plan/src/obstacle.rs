@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use netloom_model::{Endpoint, InterfaceName, Lab, LinkId, NodeName, PullPolicy};
+use netloom_model::{End, Endpoint, InterfaceName, Lab, Link, LinkId, NodeName, PullPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Effect;
@@ -20,6 +20,13 @@ pub enum Obstacle {
         link: LinkId,
         /// The name.
         interface: InterfaceName,
+    },
+    /// A link hangs on an interface that the host does not have.
+    ParentMissing {
+        /// The link.
+        link: LinkId,
+        /// The name.
+        parent: InterfaceName,
     },
     /// A bridge wants the name of an interface that is no bridge of the lab's.
     BridgeTaken {
@@ -49,6 +56,11 @@ impl fmt::Display for Obstacle {
                 f,
                 "link {link}: the host already has an interface `{interface}` that is not of this lab; \
                  choose another name, or remove it (`ip link show {interface}`)"
+            ),
+            Self::ParentMissing { link, parent } => write!(
+                f,
+                "link {link}: the host has no interface `{parent}`, which it hangs on; write the name of one that \
+                 `ip link` shows"
             ),
             Self::BridgeTaken { bridge } => write!(
                 f,
@@ -89,10 +101,18 @@ pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
     let mut found = Vec::new();
     for link in left_out.made(lab) {
         let id = link.id();
-        for end in link.ends().filter(|end| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_))) {
-            if observed.taken.contains(end.interface.kernel()) {
-                found.push(Obstacle::InterfaceTaken { link: id.clone(), interface: end.interface.kernel().clone() });
-            }
+        let ends = link.ends().filter(|end| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_)));
+        let seams = link.stitch().into_iter().flat_map(|stitch| [stitch.veth, stitch.vxlan]);
+        let mut wanted: Vec<InterfaceName> = ends.map(|end| end.interface.kernel().clone()).collect();
+        wanted.extend(seams.map(|interface| interface.kernel().clone()));
+        for interface in wanted.into_iter().filter(|name| observed.taken.contains(name)) {
+            found.push(Obstacle::InterfaceTaken { link: id.clone(), interface });
+        }
+        if let Some(parent) = link.kind.parent()
+            && !observed.taken.contains(parent)
+            && !comes_with(lab, parent)
+        {
+            found.push(Obstacle::ParentMissing { link: id, parent: parent.clone() });
         }
     }
     for (name, node) in lab.nodes() {
@@ -127,4 +147,12 @@ fn unfetched_images(lab: &Lab, desired: &Desired<'_>, observed: &Observed) -> Ve
         }
     }
     missing.into_iter().map(|(image, nodes)| UnfetchedImage { image: image.to_owned(), nodes }).collect()
+}
+
+/// Whether an interface of the host is one of the lab.
+fn comes_with(lab: &Lab, name: &InterfaceName) -> bool {
+    let on_host = |end: &End| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_));
+    let mut ends = lab.links().iter().flat_map(Link::ends).filter(|end| on_host(end));
+    ends.any(|end| end.interface.kernel() == name)
+        || lab.nodes().iter().any(|(node, of)| of.host_bridge(node).as_ref() == Some(name))
 }

@@ -543,12 +543,13 @@ fn links_that_cannot_be_made_are_left_out_with_the_reason() {
     let mut parts = lab(500, 9500).into_parts();
     parts.links.push(from(json!({
         "a": { "at": { "node": "r1" }, "interface": "eth5", "mac": "02:00:00:00:00:05" },
-        "kind": { "macvlan": { "parent": "eno1" } },
+        "b": { "at": "host", "interface": "r1-oob", "mac": "02:00:00:00:00:06" },
+        "kind": "management-net",
     })));
     let with = Lab::new(parts).unwrap();
     let plan = way(Some(&with), &Observed::default());
     let said: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
-    assert_snapshot!(said.join("\n"), @"link r1:eth5 is left out: it needs macvlan interfaces, which the kernel fabric does not make yet");
+    assert_snapshot!(said.join("\n"), @"link host:r1-oob-r1:eth5 is left out: it needs the management network, which is not made yet");
     assert_eq!(plan.steps, way(Some(&lab(500, 9500)), &Observed::default()).steps);
 }
 
@@ -569,4 +570,27 @@ fn a_name_that_something_foreign_has_is_an_obstacle() {
     let there = netloom_plan::ObservedBridge { exists: true, held: false };
     observed.bridges.insert("sw".parse().unwrap(), there);
     assert_eq!(obstacles(&desired, &observed).len(), 1);
+}
+
+#[test]
+fn what_a_link_hangs_on_has_to_be_there_or_to_come_with_the_lab() {
+    let mut parts = lab(500, 9500).into_parts();
+    for (interface, kind) in [
+        ("eth5", json!({ "macvlan": { "parent": "eno1" } })),
+        ("eth6", json!({ "macvlan": { "parent": "sw" } })),
+        ("eth7", json!({ "vxlan-stitch": { "remote": "192.0.2.7", "vni": 7, "dst_port": 4789, "parent": "eno2" } })),
+    ] {
+        let mac = format!("02:00:00:00:00:a{}", &interface[3..]);
+        let end = json!({ "at": { "node": "r1" }, "interface": interface, "mac": mac });
+        parts.links.push(from(json!({ "a": end, "kind": kind })));
+    }
+    let lab = Lab::new(parts).unwrap();
+    let hand = Hand::default();
+    let taken = ["eno2", "vx-r1_eth7"].map(|name| name.parse().unwrap());
+    let observed = Observed { taken: taken.into(), ..Observed::default() };
+    let found: Vec<String> = obstacles(&hand.desired(Some(&lab)), &observed).iter().map(Obstacle::to_string).collect();
+    assert_snapshot!(found.join("\n"), @"
+    link r1:eth5: the host has no interface `eno1`, which it hangs on; write the name of one that `ip link` shows
+    link r1:eth7: the host already has an interface `vx-r1_eth7` that is not of this lab; choose another name, or remove it (`ip link show vx-r1_eth7`)
+    ");
 }

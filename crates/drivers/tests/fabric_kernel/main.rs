@@ -6,6 +6,7 @@
     reason = "only tests use the helpers here"
 )]
 
+mod hanging;
 mod lives;
 mod refusals;
 mod rehome;

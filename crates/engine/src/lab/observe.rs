@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName, Stage};
+use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName, Stage, Stitch};
 use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
 
 use super::pull::Stock;
@@ -88,7 +88,7 @@ fn links(
         .collect()
 }
 
-/// A link of which an end is missing, or is no port of its bridge, is not there: making it replaces what is left.
+/// A link of which an end is missing, or is no port of its bridge, or that is not joined to its tunnel, is not there: making it replaces what is left.
 fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &Snapshot) -> Option<ObservedLink> {
     let Some(link) = link else {
         // Left over from a wish that is no longer known: only good to be removed.
@@ -110,6 +110,12 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
         }
         if is_switched_off(port) {
             down.insert(side);
+        }
+    }
+    if let Some(Stitch { veth, vxlan }) = link.stitch() {
+        // They get their marks when they are joined.
+        for seam in [veth, vxlan] {
+            seen.port(&Place::Host, seam.kernel())?;
         }
     }
     let ends = link.ends().map(|end| end.at.clone()).collect();

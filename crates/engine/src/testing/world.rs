@@ -364,6 +364,7 @@ impl State {
             place,
             ifindex,
             name,
+            altnames: Vec::new(),
             kind,
             admin_up: true,
             carrier: true,

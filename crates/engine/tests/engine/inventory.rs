@@ -18,6 +18,7 @@ fn port(ifindex: u32, seen: SystemTime) -> PortFact {
         place: Place::Host,
         ifindex,
         name: format!("p{ifindex}").parse().unwrap(),
+        altnames: Vec::new(),
         kind: PortKind::Other,
         admin_up: true,
         carrier: true,

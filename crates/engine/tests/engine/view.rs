@@ -37,6 +37,7 @@ async fn ring(size: u16) -> (Wish, Arc<Snapshot>) {
             place: Place::Node(lab_name("lab"), format!("r{}", ifindex / 2).parse().unwrap()),
             ifindex,
             name: format!("eth{}", ifindex % 2 + 1).parse().unwrap(),
+            altnames: Vec::new(),
             kind: PortKind::Veth,
             admin_up: true,
             carrier: true,

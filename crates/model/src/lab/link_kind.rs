@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::InterfaceName;
+use super::{End, hex};
+use crate::interface::Interface;
+use crate::name::{InterfaceName, NodeName};
 
 /// What a link is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,10 +87,79 @@ impl LinkKind {
     /// Why no fabric of this version makes such a link: what it needs. Nothing if it is made.
     pub fn needs(&self) -> Option<&'static str> {
         match self {
-            Self::Plain | Self::VethStitch => None,
             Self::ManagementNet => Some("the management network, which is not made yet"),
-            Self::Macvlan(_) => Some("macvlan interfaces, which the kernel fabric does not make yet"),
-            Self::Vxlan(_) | Self::VxlanStitch(_) => Some("VXLAN tunnels, which the kernel fabric does not make yet"),
+            Self::Plain | Self::VethStitch | Self::Macvlan(_) | Self::Vxlan(_) | Self::VxlanStitch(_) => None,
         }
+    }
+
+    /// The interface of the host that it hangs on, if it names one.
+    pub fn parent(&self) -> Option<&InterfaceName> {
+        match self {
+            Self::Macvlan(macvlan) => Some(&macvlan.parent),
+            Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => tunnel.parent.as_ref(),
+            Self::Plain | Self::VethStitch | Self::ManagementNet => None,
+        }
+    }
+
+    /// The tunnel that it is or leads to.
+    pub fn tunnel(&self) -> Option<&Vxlan> {
+        match self {
+            Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Macvlan(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn tunnel_mut(&mut self) -> Option<&mut Vxlan> {
+        match self {
+            Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Macvlan(_) => None,
+        }
+    }
+}
+
+/// The two interfaces on the host by which a link is joined to a tunnel. Both carry its mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stitch {
+    /// The far end of the veth pair: `ve-<node>_<interface>`.
+    pub veth: Interface,
+    /// The VXLAN interface: `vx-<node>_<interface>`.
+    pub vxlan: Interface,
+}
+
+impl Stitch {
+    /// Those of the link with this end.
+    pub(super) fn of(end: &End) -> Self {
+        let node = end.at.node().map_or("host", NodeName::as_str);
+        let seam = format!("{node}_{}", end.interface.display().replace(['/', ' '], "-"));
+        let named = |prefix: &str| {
+            let whole = format!("{prefix}-{seam}").parse();
+            // Longer than even a second name may be.
+            whole.or_else(|_| format!("{prefix}-{}", &hex(seam.as_bytes())[..12]).parse())
+        };
+        let named = |prefix| named(prefix).expect("15 characters that the kernel takes");
+        Self { veth: named("ve"), vxlan: named("vx") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::lab::Lab;
+
+    #[test]
+    fn a_stitch_is_named_after_its_end_and_keeps_long_names_as_second_ones() {
+        let lab: Lab = serde_json::from_str(
+            r#"{ "name": "t", "nodes": { "r1": { "kind": "linux", "runtime": "namespace", "hostname": "r1" } }, "links": [
+                { "a": { "at": { "node": "r1" }, "interface": "eth1", "mac": "02:00:00:00:00:01" },
+                  "kind": { "vxlan-stitch": { "remote": "192.0.2.7", "vni": 7, "dst_port": 4789 } } },
+                { "a": { "at": { "node": "r1" }, "interface": "ethernet-1/1", "mac": "02:00:00:00:00:02" },
+                  "kind": { "vxlan-stitch": { "remote": "192.0.2.7", "vni": 8, "dst_port": 4789 } } } ] }"#,
+        )
+        .unwrap();
+        let [short, long] = [0, 1].map(|at| lab.links()[at].stitch().unwrap());
+        assert_eq!((short.veth.to_string(), short.vxlan.to_string()), ("ve-r1_eth1".into(), "vx-r1_eth1".into()));
+        assert_eq!(short.vxlan.altname(), None);
+        assert_eq!(long.vxlan.altname(), Some("vx-r1_ethernet-1-1"));
+        assert!(long.vxlan.kernel().as_str().starts_with("nl"));
     }
 }

@@ -12,12 +12,12 @@ use super::follow::{Following, Shown};
 use crate::cli::Deploy;
 use crate::client::{Client, segment};
 use crate::failure::{Failure, Result};
-use crate::{output, render, topology};
+use crate::{output, remote, render, topology};
 
 /// Exit code 0 when all of it is there.
 pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
     let source = topology::find_with(&options.topology, &options.vars.files)?;
-    let lab = topology::read(&source, options.name.as_ref())?.into_lab()?;
+    let lab = remote::resolved(topology::read(&source, options.name.as_ref())?.into_lab()?)?;
     let name = lab.name().clone();
     let only = (!options.node_filter.is_empty()).then(|| options.node_filter.iter().cloned().collect::<BTreeSet<_>>());
     if let Some(only) = &only {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use netloom_engine::{Context, DriverError, ErrorClass, LinkOrder, Place};
 use netloom_kernel::{KernelErrorKind, NamespaceDump, Request};
-use netloom_model::{LabName, LinkId};
+use netloom_model::{LabName, LinkId, Mtu};
 use netloom_plan::AdminState;
 
 use super::places::{OpenPlace, is_gone};
@@ -100,7 +100,8 @@ impl Call<'_> {
                 }
                 LinkOrder::Set { lab, link, side, admin } => {
                     let end = end_of(lab, link, *side).ok_or_else(|| "the lab has no such end".to_owned());
-                    let port = end.and_then(|end| Port::new(lab.name(), &end));
+                    let mtu = lab.link(link).map_or(Mtu::DEFAULT, |link| link.mtu);
+                    let port = end.and_then(|end| Port::new(lab.name(), &end, mtu));
                     port.map_err(|why| refused_link("switch", link, why, ErrorClass::Permanent)).map(|port| {
                         let state = *admin;
                         switches.push(Switch { order, lab: lab.name().clone(), id: link.clone(), port, state });
@@ -118,6 +119,9 @@ impl Call<'_> {
         let wires = creates.iter().chain(&updates);
         let ports = wires.flat_map(Wire::ports).chain(switches.iter().map(|switch| &switch.port));
         let mut places: BTreeSet<Place> = ports.map(|port| port.place.clone()).collect();
+        if creates.iter().chain(&updates).any(Wire::hangs) {
+            places.insert(Place::Host);
+        }
         places.extend(self.places_of(&removals).await);
         if let Err(class) = self.open(places).await {
             self.give_up(class);
@@ -131,6 +135,7 @@ impl Call<'_> {
         }
         self.remove(removals).await;
         self.create(creates).await;
+        let updates = self.ground(updates).await;
         self.update(updates).await;
         self.switch(switches).await;
     }

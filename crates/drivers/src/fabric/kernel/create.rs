@@ -17,6 +17,7 @@ const ATTEMPTS: u32 = 8;
 
 impl Call<'_> {
     pub(super) async fn create(&mut self, wires: Vec<Wire>) {
+        let wires = self.ground(wires).await;
         let masters = match self.masters(&wires).await {
             Ok(masters) => masters,
             Err((class, cause)) => {
@@ -36,7 +37,13 @@ impl Call<'_> {
                 pending.push(wire);
             }
         }
-        let (mut made, mut adopted) = (Vec::new(), Vec::new());
+        // What hangs on something is looked for before: the kernel says of one that is there what stands in the way of a
+        // second one (of a VXLAN its identifier) and not that its name is taken.
+        let (hanging, simple) = pending.into_iter().partition(Wire::hangs);
+        pending = simple;
+        let (mut adopted, freed) = self.settle(hanging, &masters).await;
+        pending.extend(freed);
+        let mut made = Vec::new();
         for attempt in 0..ATTEMPTS {
             if pending.is_empty() {
                 break;
@@ -76,6 +83,7 @@ impl Call<'_> {
                 self.refuse(wire.order, "no free ifindex was found for it", ErrorClass::Transient);
             }
         }
+        let made = self.stitch(made).await;
         self.finish(made, &masters).await;
         self.update(adopted.clone()).await;
         self.bring_up(adopted).await;
@@ -102,14 +110,15 @@ impl Call<'_> {
         if clashes.is_empty() {
             return (Vec::new(), Vec::new());
         }
-        let places: Vec<Place> = clashes.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
+        let places: Vec<Place> = clashes.iter().flat_map(Wire::pieces).map(|port| port.place).collect();
         if let Err((class, cause)) = self.look(places).await {
             self.refuse_all(clashes.iter().map(|wire| wire.order), &cause, class);
             return (Vec::new(), Vec::new());
         }
         let (mut adopted, mut freed, mut work) = (Vec::new(), Vec::new(), Work::default());
         for mut wire in clashes {
-            let found = wire.ports().map(|port| self.in_the_way(&wire, port)).collect::<Result<Vec<_>, _>>();
+            let pieces = wire.pieces();
+            let found = pieces.iter().map(|port| self.in_the_way(&wire, port)).collect::<Result<Vec<_>, _>>();
             let found = match found {
                 Ok(found) => found,
                 Err((class, cause)) => {
@@ -124,7 +133,7 @@ impl Call<'_> {
                 adopted.push(wire);
                 continue;
             }
-            for (port, link) in wire.ports().zip(found) {
+            for (port, link) in pieces.iter().zip(found) {
                 let Some(link) = link else { continue };
                 let request = Request::DeleteLink { place: self.kernel[&port.place].clone(), ifindex: link.ifindex };
                 work.add(&port.place, wire.order, [request]);
@@ -139,7 +148,7 @@ impl Call<'_> {
     }
 
     /// What has the name of a port: nothing, or something of this very link. Anything else is an error.
-    fn in_the_way(&self, wire: &Wire, port: &Port) -> Result<Option<LinkInfo>, (ErrorClass, String)> {
+    pub(super) fn in_the_way(&self, wire: &Wire, port: &Port) -> Result<Option<LinkInfo>, (ErrorClass, String)> {
         let Some(dump) = self.dumps.get(&port.place) else { return Ok(None) };
         let Some(found) = dump.named(port.name().as_str()) else { return Ok(None) };
         let marks = &self.fabric.shared.marks;
@@ -184,7 +193,10 @@ impl Call<'_> {
         };
         match found {
             [Some(a)] => same(a),
-            [Some(a), Some(b)] => same(a) && same(b) && a.peer == Some(b.ifindex) && b.peer == Some(a.ifindex),
+            [Some(a), Some(b)] => same(a) && same(b) && is_pair(a, b),
+            [Some(a), Some(b), Some(tunnel)] | [Some(a), Some(b), Some(tunnel), None] => {
+                [a, b, tunnel].into_iter().all(same) && is_pair(a, b)
+            }
             _ => false,
         }
     }
@@ -204,17 +216,14 @@ impl Call<'_> {
         }
         self.carry_out(work).await;
         point!("link.finished");
-        let failed = made.iter().filter(|wire| matches!(self.answers[wire.order], Some(Err(_))));
-        let undo = |wire: &Wire| Request::DeleteLink {
-            place: self.kernel[&wire.main.place].clone(),
-            ifindex: wire.main.ifindex,
-        };
-        let batch: Vec<Request> = failed.map(undo).collect();
-        if !batch.is_empty()
-            && let Err(class) = self.fabric.rtnl.submit(batch, self.context.deadline).await
-        {
-            // They carry the group, so the next create of the same link takes them away.
-            tracing::warn!(?class, "links that could not be completed stay behind for now");
+        for wire in &made {
+            if matches!(self.answers[wire.order], Some(Err(_))) {
+                self.undo(wire).await;
+            }
         }
     }
+}
+
+fn is_pair(a: &LinkInfo, b: &LinkInfo) -> bool {
+    a.peer == Some(b.ifindex) && b.peer == Some(a.ifindex)
 }

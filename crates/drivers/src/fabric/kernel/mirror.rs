@@ -273,6 +273,7 @@ fn port(
         ifindex: link.ifindex,
         // The kernel's rules for names are the model's, so this fails for none.
         name: link.name.parse().ok()?,
+        altnames: link.altnames.clone(),
         kind,
         admin_up: link.up,
         carrier: link.lower_up,

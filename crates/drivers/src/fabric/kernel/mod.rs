@@ -1,4 +1,4 @@
-//! The kernel fabric: links of veth pairs and dummies, bridges of the host, all over netlink.
+//! The kernel fabric: links of veth pairs, dummies, macvlans and tunnels, bridges of the host, all over netlink.
 //!
 //! It keeps no desired state. What exists is read from the kernel before anything of it is changed, what carries no
 //! mark of ours ([`mark`]) is never touched, and what the kernel says happened goes to the engine as facts.
@@ -14,6 +14,7 @@
 //! as long as it takes to put facts together, and never across an await.
 
 mod apply;
+mod body;
 mod bridge;
 mod change;
 mod counters;
@@ -23,6 +24,7 @@ mod mirror;
 mod places;
 mod rehome;
 mod remove;
+mod stitch;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

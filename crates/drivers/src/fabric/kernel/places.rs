@@ -2,6 +2,7 @@
 //! are file operations, and those block.
 
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +43,7 @@ enum Job {
     Remember(Vec<LinkId>, tokio::sync::oneshot::Sender<io::Result<()>>),
     List(tokio::sync::oneshot::Sender<io::Result<Vec<Place>>>),
     Settle(Place, Netns, tokio::sync::oneshot::Sender<io::Result<Home>>),
+    Source(IpAddr, tokio::sync::oneshot::Sender<io::Result<IpAddr>>),
     Repin(Place, Netns, tokio::sync::oneshot::Sender<io::Result<()>>),
 }
 
@@ -81,6 +83,9 @@ impl Places {
                     }
                     Job::Settle(place, netns, answer) => {
                         let _ = answer.send(opener.settle(place, &netns));
+                    }
+                    Job::Source(remote, answer) => {
+                        let _ = answer.send(opener.source(remote));
                     }
                     Job::Repin(place, netns, answer) => {
                         let _ = answer.send(netns.repin(opener.pin(&place)));
@@ -130,6 +135,13 @@ impl Places {
     ) -> Result<io::Result<Home>, ErrorClass> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.push(Job::Settle(place, to, answer))?;
+        wait(answered, deadline).await
+    }
+
+    /// The address of the host that packets to `remote` are sent from.
+    pub(crate) async fn source(&self, remote: IpAddr, deadline: Instant) -> Result<io::Result<IpAddr>, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::Source(remote, answer))?;
         wait(answered, deadline).await
     }
 
@@ -205,6 +217,17 @@ impl Opener {
                 Ok(Home::New)
             }
         }
+    }
+
+    fn source(&self, remote: IpAddr) -> io::Result<IpAddr> {
+        self.host.run(|| {
+            let any: IpAddr =
+                if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((any, 0))?;
+            // Sends nothing; the port is of no matter.
+            socket.connect((remote, 9))?;
+            Ok(socket.local_addr()?.ip())
+        })?
     }
 
     fn remember(&self, links: &[LinkId]) -> io::Result<()> {

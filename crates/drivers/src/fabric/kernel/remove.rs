@@ -130,7 +130,8 @@ impl Victim {
 /// Deals links out to the places that hold most of them; those that are alone in their place are returned apart.
 fn deal(victims: Vec<Victim>) -> (BTreeMap<Place, Vec<Victim>>, Vec<Victim>) {
     let mut by_place: BTreeMap<Place, Vec<usize>> = BTreeMap::new();
-    for (at, victim) in victims.iter().enumerate() {
+    // Of more than two interfaces one does not take all others along.
+    for (at, victim) in victims.iter().enumerate().filter(|(_, victim)| victim.ends.len() <= 2) {
         let places: BTreeSet<&Place> = victim.ends.iter().map(|(place, _)| place).collect();
         for place in places {
             by_place.entry(place.clone()).or_default().push(at);

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use netloom_engine::{DriverError, ErrorClass};
 use netloom_engine::{Place, PortMark};
 use netloom_kernel::{Address, AdminState, LinkChange, LinkInfo, NamespaceDump, Request, VethEnd};
-use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, LinkId, Mtu};
+use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, LinkId, Mac, Mtu};
 use netloom_plan::{LinkFingerprint, Side};
 
+use super::body::Body;
 use super::mark::{ADDRESS_PROTOCOL, Marks};
 use super::refused_link;
 
@@ -23,8 +24,11 @@ pub(crate) struct Wire {
     /// The end that the creating message is about: the one on the host if there is one, since only that one can become
     /// a bridge port in the same message.
     pub(crate) main: Port,
-    /// The other end; none of a dummy.
+    /// The other end; none of a dummy, a macvlan and a tunnel.
     pub(crate) other: Option<Port>,
+    pub(crate) body: Body,
+    /// The interface of the host that it hangs on, if one is named.
+    pub(crate) parent: Option<InterfaceName>,
 }
 
 /// An interface of a wire.
@@ -34,12 +38,16 @@ pub(crate) struct Port {
     pub(crate) end: End,
     /// The bridge that it is a port of.
     pub(crate) bridge: Option<InterfaceName>,
+    /// Its MTU; what the kernel gives it if `None`.
+    pub(crate) mtu: Option<Mtu>,
+    /// Its MAC address; what the kernel gives it if `None`.
+    pub(crate) mac: Option<Mac>,
     /// The ifindex that it was given, or has.
     pub(crate) ifindex: u32,
 }
 
 impl Port {
-    pub(crate) fn new(lab: &LabName, end: &End) -> Result<Self, String> {
+    pub(crate) fn new(lab: &LabName, end: &End, mtu: Mtu) -> Result<Self, String> {
         let (place, bridge) = match &end.at {
             Endpoint::Node(node) => (Place::Node(lab.clone(), node.clone()), None),
             Endpoint::Host => (Place::Host, None),
@@ -49,7 +57,7 @@ impl Port {
             }
             Endpoint::Remote(host) => return Err(format!("the kernel fabric has no links to other hosts ({host})")),
         };
-        Ok(Self { place, end: end.clone(), bridge, ifindex: 0 })
+        Ok(Self { place, end: end.clone(), bridge, mtu: Some(mtu), mac: Some(end.mac), ifindex: 0 })
     }
 
     pub(crate) fn name(&self) -> &InterfaceName {
@@ -83,8 +91,7 @@ impl Wire {
     ) -> Result<Self, DriverError> {
         let refuse = |cause: String| refused_link(operation, id, cause, ErrorClass::Permanent);
         let link = lab.link(id).ok_or_else(|| refuse(format!("lab {} has no such link", lab.name())))?;
-        let a = Port::new(lab.name(), &link.a).map_err(refuse)?;
-        let b = link.b.as_ref().map(|end| Port::new(lab.name(), end)).transpose().map_err(refuse)?;
+        let (body, a, b) = Body::of(link, |end| Port::new(lab.name(), end, link.mtu)).map_err(refuse)?;
         let (main, other) = match b {
             Some(b) if b.bridge.is_some() || (b.place == Place::Host && a.bridge.is_none()) => (b, Some(a)),
             b => (a, b),
@@ -97,15 +104,32 @@ impl Wire {
             mtu: link.mtu,
             main,
             other,
+            body,
+            parent: link.kind.parent().cloned(),
         })
     }
 
+    /// The interfaces that it has when it is whole: its main end, the other one, the tunnel that it is stitched to.
     pub(crate) fn ports(&self) -> impl Iterator<Item = &Port> {
-        std::iter::once(&self.main).chain(&self.other)
+        let tunnel = match &self.body {
+            Body::Stitch(_, tunnel) => Some(&**tunnel),
+            Body::Ends | Body::Macvlan(..) | Body::Vxlan(_) => None,
+        };
+        std::iter::once(&self.main).chain(&self.other).chain(tunnel)
     }
 
     pub(crate) fn ports_mut(&mut self) -> impl Iterator<Item = &mut Port> {
-        std::iter::once(&mut self.main).chain(&mut self.other)
+        let tunnel = match &mut self.body {
+            Body::Stitch(_, tunnel) => Some(&mut **tunnel),
+            Body::Ends | Body::Macvlan(..) | Body::Vxlan(_) => None,
+        };
+        std::iter::once(&mut self.main).chain(&mut self.other).chain(tunnel)
+    }
+
+    /// Wherever there may be something of it: its ports, and its tunnel where that is made.
+    pub(crate) fn pieces(&self) -> Vec<Port> {
+        let unmoved = self.made_at().filter(|tunnel| tunnel.place != Place::Host);
+        self.ports().cloned().chain(unmoved).collect()
     }
 
     /// The message that makes it, down. `masters` are the ifindexes of the bridges.
@@ -120,13 +144,21 @@ impl Wire {
             place: places[&port.place].clone(),
             name: port.name().clone(),
             ifindex: Some(port.ifindex),
-            mac: Some(port.end.mac),
-            mtu: Some(self.mtu),
+            mac: port.mac,
+            mtu: port.mtu,
             group,
         };
-        match &self.other {
-            None => Request::CreateDummy { end: end(&self.main) },
-            Some(other) => Request::CreateVeth {
+        let host = || places[&Place::Host].clone();
+        match (&self.body, &self.other) {
+            (Body::Macvlan(mode, parent), _) => Request::CreateMacvlan {
+                end: end(&self.main),
+                place: host(),
+                parent: parent.unwrap_or_default(),
+                mode: *mode,
+            },
+            (Body::Vxlan(way), _) => Request::CreateVxlan { end: end(&self.main), tunnel: way.tunnel(host()) },
+            (Body::Ends | Body::Stitch(..), None) => Request::CreateDummy { end: end(&self.main) },
+            (Body::Ends | Body::Stitch(..), Some(other)) => Request::CreateVeth {
                 a: end(&self.main),
                 a_state: AdminState::Down,
                 a_master: self.main.bridge.as_ref().map(|bridge| masters[bridge]),
@@ -143,7 +175,8 @@ impl Wire {
         place: &netloom_kernel::Place,
         masters: &HashMap<InterfaceName, u32>,
     ) -> Vec<Request> {
-        let is_main = port.ifindex == self.main.ifindex && port.place == self.main.place;
+        // Only the message that makes a pair can make a port of its main end.
+        let is_main = self.other.is_some() && port.ifindex == self.main.ifindex && port.place == self.main.place;
         let change = LinkChange {
             state: Some(AdminState::Up),
             alias: Some(marks.link_alias(&self.lab, &self.id, &self.fingerprint, netloom_plan::AdminState::Up)),
@@ -171,7 +204,7 @@ impl Wire {
     ) -> Vec<Request> {
         let ifindex = link.ifindex;
         let mut requests = Vec::new();
-        let mtu = (link.mtu != self.mtu.bytes()).then_some(self.mtu);
+        let mtu = port.mtu.filter(|mtu| link.mtu != mtu.bytes());
         if mtu.is_some() {
             let change = LinkChange { mtu, ..LinkChange::default() };
             requests.push(Request::SetLink { place: place.clone(), ifindex, change });

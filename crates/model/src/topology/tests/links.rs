@@ -20,7 +20,6 @@ fn links_are_checked() {
         ("{ endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[1]"),
         ("{ endpoints: ['a:eth1', 'bb:eth1'] }", Code::UnknownNode, ".endpoints[1]"),
         ("{ endpoints: ['a:eth1', 'mgmt-net:x'] }", Code::Unsupported, ""),
-        ("{ endpoints: ['a:eth1', 'macvlan:x'] }", Code::Unsupported, ""),
         ("{ endpoints: ['a:eth1', 'mgmt-net:x'], ipv4: ['', 10.0.0.1/24] }", Code::Unsupported, ""),
         ("{ endpoints: ['a:eth1', 'macvlan:a b'] }", Code::InvalidName, ".endpoints[1]"),
         ("{ endpoints: ['mgmt-net:x', 'macvlan:y'] }", Code::InvalidValue, ".endpoints"),
@@ -135,23 +134,11 @@ fn links_that_are_not_made_are_said_where_they_are_written() {
        |                             ^^^^^^^^^^^^^^^^ this link is left out
        = at: topology.links[0]
 
-    lab.clab.yml:7:19: warning[unsupported]: link `a:eth2` needs macvlan interfaces, which the kernel fabric does not make yet
-       |
-     7 |     - endpoints: ['macvlan:eno1', 'a:eth2']
-       |                   ^^^^^^^^^^^^^^ this link is left out
-       = at: topology.links[1]
-
     lab.clab.yml:7:19: warning[no-effect]: an address at the parent of a macvlan has no effect: it is the host's
        |
      7 |     - endpoints: ['macvlan:eno1', 'a:eth2']
        |                   ^^^^^^^^^^^^^^
        = at: topology.links[1].endpoints[0]
-
-    lab.clab.yml:9:15: warning[unsupported]: link `b:eth1` needs VXLAN tunnels, which the kernel fabric does not make yet
-       |
-     9 |     - { type: vxlan, remote: 192.0.2.7, vni: 7, udp-port: 4789, endpoint: { node: b, interface: eth1 } }
-       |               ^^^^^ this link is left out
-       = at: topology.links[2].type
 
     lab.clab.yml:9:59: warning[old-name]: `udp-port` is an old name of this field
        |
@@ -160,7 +147,7 @@ fn links_that_are_not_made_are_said_where_they_are_written() {
        = at: topology.links[2].udp-port
        = help: write `dst-port`
 
-    lab.clab.yml: 5 warnings
+    lab.clab.yml: 3 warnings
     "#);
     assert_eq!(lab(&text).links().len(), 4);
 }
