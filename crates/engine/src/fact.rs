@@ -32,6 +32,7 @@ impl Source {
             Self::Images(RuntimeKind::Docker) => "docker-images",
             Self::Images(RuntimeKind::Libvirt) => "libvirt-images",
             Self::Fabric => "fabric",
+            Self::Images(_) => "images",
         }
     }
 }
