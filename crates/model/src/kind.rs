@@ -110,6 +110,18 @@ pub struct DeviceConfig {
     /// A command in the node, as words, that writes the running configuration to its output.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extract: Vec<String>,
+    /// The name of the file that what it writes is saved in, if the kind has one for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_as: Option<String>,
+}
+
+impl DeviceConfig {
+    /// The name of the file that the running configuration is saved in: the kind's own, or that of the startup
+    /// configuration.
+    pub fn file_name(&self) -> &str {
+        let startup = || self.path.as_deref().and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty());
+        self.save_as.as_deref().or_else(startup).unwrap_or("running.cfg")
+    }
 }
 
 /// What a device cannot do without.
@@ -191,6 +203,18 @@ mod tests {
         assert_eq!((kind.shape(), serde_json::to_string(&kind).unwrap().as_str()), (Shape::Runs, r#""nokia_srlinux""#));
         assert!(serde_json::from_str::<Kind>(r#""no kind""#).is_err());
         assert!(serde_json::from_str::<Kind>(r#""Linux""#).is_err());
+    }
+
+    #[test]
+    fn a_running_configuration_is_saved_under_the_name_of_the_startup_configuration_unless_the_kind_has_another() {
+        let name = |path: Option<&str>, save_as: Option<&str>| {
+            let [path, save_as] = [path, save_as].map(|text| text.map(str::to_owned));
+            DeviceConfig { path, extract: Vec::new(), save_as }.file_name().to_owned()
+        };
+        assert_eq!(name(Some("/mnt/flash/startup-config"), None), "startup-config");
+        assert_eq!(name(Some("/etc/config.json"), Some("config.cli")), "config.cli");
+        assert_eq!(name(Some("/etc/"), None), "running.cfg");
+        assert_eq!(name(None, None), "running.cfg");
     }
 
     #[test]

@@ -19,7 +19,8 @@
 //! interfaces = { pattern = "eth[1-9]", example = "eth1", aliases = [
 //!     { pattern = "port(?<port>[0-9]+)", kernel = "eth{port}", offset = 1, ports-per-slot = 0 } ] }
 //! readiness = { log = ["login:"], command = "true", timeout = 300 }
-//! config = { path = "/config/startup.cfg", extract = "acme-cli show" }
+//! config = { path = "/config/startup.cfg", extract = "acme-cli show", save-as = "running.cfg" }
+//! ansible = { network-os = "acme.router.router" }     # variables in the Ansible inventory, without `ansible_`
 //! needs = { kvm = true, vcpu = 2, memory-mib = 4096, interfaces-first = true }
 //! ```
 
@@ -95,6 +96,9 @@ pub struct KindSpec {
     /// What it cannot do without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::topology) needs: Option<NeedsSpec>,
+    /// Variables of its group in an Ansible inventory, without the `ansible_` in front.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::topology) ansible: BTreeMap<String, Text>,
 }
 
 /// In what form a kind comes.
@@ -142,7 +146,7 @@ pub(in crate::topology) struct ReadinessSpec {
 
 /// Where the configuration of a kind goes and comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(in crate::topology) struct ConfigSpec {
     /// Absolute path in the node.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,6 +154,9 @@ pub(in crate::topology) struct ConfigSpec {
     /// A command in the node that writes the running configuration to its output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extract: Option<CommandLine>,
+    /// The name of the file that what it writes is saved in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub save_as: Option<Text>,
 }
 
 /// What a kind cannot do without.
@@ -279,11 +286,12 @@ impl KindSpec {
             readiness: None,
             config: None,
             needs: None,
+            ansible: BTreeMap::new(),
         }
     }
 
-    /// Goes on with a later file: what that says replaces what was said; `aliases` and `cap-add` are added, `env` and
-    /// `sysctls` go over by key, `interfaces`, `readiness`, `config` and `needs` by what is in them.
+    /// Goes on with a later file: what that says replaces what was said; `aliases` and `cap-add` are added, `env`,
+    /// `sysctls` and `ansible` go over by key, `interfaces`, `readiness`, `config` and `needs` by what is in them.
     pub fn extend(&mut self, later: Self) {
         let Self {
             name: _,
@@ -305,6 +313,7 @@ impl KindSpec {
             readiness,
             config,
             needs,
+            ansible,
         } = later;
         add(&mut self.aliases, aliases);
         add(&mut self.cap_add, cap_add);
@@ -320,6 +329,7 @@ impl KindSpec {
         over(&mut self.shell, shell);
         self.env.extend(env);
         self.sysctls.extend(sysctls);
+        self.ansible.extend(ansible);
         if let Some(later) = interfaces {
             self.interfaces.get_or_insert_default().extend(later);
         }
@@ -335,6 +345,7 @@ impl KindSpec {
             let own = self.config.get_or_insert_default();
             over(&mut own.path, later.path);
             over(&mut own.extract, later.extract);
+            over(&mut own.save_as, later.save_as);
         }
         if let Some(later) = needs {
             let own = self.needs.get_or_insert_default();
@@ -385,12 +396,29 @@ impl KindSpec {
         if let Some(path) = path.filter(|path| !path.as_str().starts_with('/')) {
             return Err(("path", format!("`{path}` is not an absolute path in the node")));
         }
+        let name = self.config.as_ref().and_then(|config| config.save_as.as_ref());
+        if let Some(name) = name.filter(|name| !is_file_name(name.as_str())) {
+            return Err(("save-as", format!("`{name}` is not the name of a file; write for example `running.cfg`")));
+        }
+        let word = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if let Some(bad) = self.ansible.keys().find(|name| name.is_empty() || !word(name)) {
+            let bad = bad.escape_debug();
+            return Err((
+                "ansible",
+                format!("`{bad}` cannot be the name of a variable; write for example `network-os`"),
+            ));
+        }
         self.interfaces.as_ref().map_or(Ok(()), InterfaceRule::check)
     }
 
     /// What it is, in one line.
     pub fn about(&self) -> &str {
         self.about.as_ref().map_or("", Text::as_str)
+    }
+
+    /// Variables of its nodes in an Ansible inventory: `network-os` is `ansible_network_os`.
+    pub fn ansible(&self) -> impl Iterator<Item = (String, &str)> {
+        self.ansible.iter().map(|(name, value)| (format!("ansible_{}", name.replace('-', "_")), value.as_str()))
     }
 
     /// The interface of this name. `Err` says why a node of this kind has none, and what to write.
@@ -423,6 +451,7 @@ impl KindSpec {
         let config = self.config.as_ref().map(|config| DeviceConfig {
             path: config.path.as_ref().map(Text::to_string),
             extract: words(config.extract.as_ref()),
+            save_as: config.save_as.as_ref().map(Text::to_string),
         });
         let needs = self.needs.clone().unwrap_or_default();
         Device {
@@ -455,6 +484,11 @@ const DEFAULT_MANAGEMENT: &str = "eth0";
 
 /// Seconds after which a device is said to be late, when its kind names none.
 const DEFAULT_TIMEOUT: u32 = 120;
+
+/// Whether a file can have this name, in the directory that is meant.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
 
 fn add<T: PartialEq>(own: &mut Vec<T>, later: Vec<T>) {
     for item in later {

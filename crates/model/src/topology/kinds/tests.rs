@@ -176,6 +176,11 @@ fn a_kind_gives_its_nodes_what_its_file_says() {
     assert_eq!((srl.shell, srl.needs.kvm), (vec!["sr_cli".to_owned()], false));
     assert_eq!(srl.config.unwrap().extract, ["sr_cli", "-d", "info flat"]);
     assert_eq!(srl.readiness.unwrap().log[0], "System is ready");
+    let of = |kind: &str| builtin(kind).device().config.unwrap().file_name().to_owned();
+    assert_eq!((of("srl"), of("ceos")), ("config.cli".to_owned(), "startup-config".to_owned()));
+    let ansible: Vec<(String, &str)> = builtin("ceos").ansible().collect();
+    let wanted = [("ansible_connection", "ansible.netcommon.network_cli"), ("ansible_network_os", "arista.eos.eos")];
+    assert_eq!(ansible, wanted.map(|(name, value)| (name.to_owned(), value)));
     let csr = builtin("vr-csr").device();
     assert_eq!((csr.needs.kvm, csr.needs.interfaces_first), (true, true));
     assert_eq!(builtin("arista_ceos").link_apply_mode, Some(LinkApplyMode::Restart));
@@ -185,8 +190,9 @@ fn a_kind_gives_its_nodes_what_its_file_says() {
 #[test]
 fn a_later_file_adds_a_kind_or_goes_over_one() {
     let acme = "name = \"acme_router\"\naliases = [\"acme\"]\nabout = \"ACME router\"\nshell = \"acmesh -l\"\n\
-        env = { BOOT = 1 }\n[interfaces]\npattern = \"port[0-9]+\"\nexample = \"port1\"\n";
-    let over = "name = \"acme_router\"\naliases = [\"acme2\"]\nenv = { MORE = true }\n[needs]\nkvm = true\n";
+        env = { BOOT = 1 }\nansible = { user = \"me\", port = 22 }\n[interfaces]\npattern = \"port[0-9]+\"\nexample = \"port1\"\n";
+    let over = "name = \"acme_router\"\naliases = [\"acme2\"]\nenv = { MORE = true }\n[needs]\nkvm = true\n\
+        [ansible]\nuser = \"you\"\n";
     let kinds = extended(&[acme, over]).unwrap();
     let kind = kinds.find("ACME2").unwrap();
     assert_eq!((kind.name.as_str(), kind.about()), ("acme_router", "ACME router"));
@@ -194,6 +200,8 @@ fn a_later_file_adds_a_kind_or_goes_over_one() {
     assert!(kind.device().needs.kvm);
     let env: Vec<(&str, &str)> = kind.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(env, [("BOOT", "1"), ("MORE", "true")]);
+    let ansible: Vec<(String, &str)> = kind.ansible().collect();
+    assert_eq!(ansible, [("ansible_port".to_owned(), "22"), ("ansible_user".to_owned(), "you")]);
     assert_eq!(kinds.find("acme"), kinds.find("acme_router"));
 
     let kinds = extended(&["name = \"nokia_srlinux\"\nenv = { SRLINUX = \"2\" }\n"]).unwrap();
@@ -242,6 +250,11 @@ fn a_file_that_is_no_kind_is_explained_with_its_line() {
             "name = \"acme\"\nabout = \"A\"\n[config]\npath = \"etc\"\n",
             "kinds/acme.toml:4: `etc` is not an absolute path",
         ),
+        (
+            "name = \"acme\"\nabout = \"A\"\n[config]\nsave-as = \"../x\"\n",
+            "kinds/acme.toml:4: `../x` is not the name of a file",
+        ),
+        ("name = \"acme\"\nabout = \"A\"\nansible = { \"a b\" = 1 }\n", "kinds/acme.toml:3: `a b` cannot be the name"),
         ("name = \"acme\n", "kinds/acme.toml:1: "),
         (
             "name = \"acme\"\nabout = \"A\"\n[interfaces]\npattern = \"(x{1000}){1000}\"\n",
