@@ -40,6 +40,8 @@ pub(crate) async fn start(layout: &Layout) -> Result {
         .args(["agent", "--detached"])
         .current_dir("/")
         .env("NETLOOM_ROOT", layout.root())
+        // It is a flag for this process, and contradicts those of the other.
+        .env_remove("NETLOOM_AGENT_BACKGROUND")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

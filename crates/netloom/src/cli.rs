@@ -5,10 +5,11 @@ mod images;
 mod labs;
 mod session;
 mod tools;
+mod variables;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use netloom_model::{LabName, NodeName};
 
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
@@ -22,6 +23,9 @@ const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 the input is wrong and nothing was touched, 3 no agent can be reached,
 4 deadline passed or cancelled. `exec` and `shell` pass the command's own code and use 125 for ours.
 
+Every flag can also be set by a variable of the environment, named NETLOOM, the command and the flag:
+NETLOOM_DEPLOY_TIMEOUT=30s, NETLOOM_INSPECT_JSON=1. A flag that is written wins.
+
 NETLOOM_ROOT moves everything that an agent has on its host (socket, state, configuration) below a directory.";
 
 /// Network labs on a Linux host.
@@ -31,6 +35,29 @@ pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// What clap knows of it, variables of the environment included.
+    pub(crate) fn definition() -> clap::Command {
+        variables::with_variables(Self::command())
+    }
+
+    /// What to add to an error of [`Self::read`]: it may be about a flag that nobody wrote.
+    pub(crate) fn hint(error: &clap::Error) -> Option<String> {
+        let text = error.to_string();
+        let blamed = variables::that_are_set(&Self::definition()).into_iter().filter(|(flag, _)| text.contains(flag));
+        let said: Vec<String> =
+            blamed.map(|(flag, variable)| format!("note: {variable} is set and counts as {flag}")).collect();
+        (!said.is_empty()).then(|| said.join("\n"))
+    }
+
+    /// Reads the arguments of this process, and the environment.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        let mut definition = Self::definition();
+        let mut matches = definition.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut definition))
+    }
 }
 
 /// What can be done.
@@ -147,13 +174,11 @@ impl std::str::FromStr for LabNode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Config {
             config.set(key, &text).map_err(|why| format!("{name}: {why}"))?;
         }
         for key in KEYS {
-            let variable = format!("NETLOOM_{}", key.to_uppercase().replace('-', "_"));
+            let variable = variable(key);
             if let Some(text) = environment(&variable).filter(|text| !text.is_empty()) {
                 config.set(key, &text).map_err(|why| format!("{variable}: {why}"))?;
             }
@@ -87,6 +87,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// The variable of a key.
+fn variable(key: &str) -> String {
+    format!("NETLOOM_{}", key.to_uppercase().replace('-', "_"))
+}
+
+/// The variables of all keys.
+#[cfg(test)]
+pub(crate) fn variables() -> impl Iterator<Item = String> {
+    KEYS.into_iter().map(variable)
 }
 
 fn unknown(key: &str) -> String {

@@ -32,19 +32,21 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 use netloom_engine::Layout;
 
 use cli::{Agent, Cli, Command, Shell};
 use failure::{Failure, Result};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and versions are results; everything else is wrong input: exit code 2.
             let wrong = !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             let _ = error.print();
+            if let Some(hint) = Some(&error).filter(|_| wrong).and_then(Cli::hint) {
+                output::say(&hint);
+            }
             return if wrong { failure::Exit::Input.into() } else { ExitCode::SUCCESS };
         }
     };
@@ -83,7 +85,7 @@ fn host_root() -> OsString {
 }
 
 fn completions(shell: Shell) -> Result {
-    let mut command = Cli::command();
+    let mut command = Cli::definition();
     let mut text = Vec::new();
     let shell = match shell {
         Shell::Bash => clap_complete::Shell::Bash,

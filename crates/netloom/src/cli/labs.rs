@@ -79,8 +79,8 @@ pub(crate) struct Inspect {
     /// Show what flows and what is used, again and again until `q` or ctrl-C; with --json one line each time
     #[arg(short, long)]
     pub(crate) watch: bool,
-    /// How often, for example 500ms; from 200ms to 1m
-    #[arg(long, default_value = "1s", requires = "watch", value_parser = humantime::parse_duration)]
+    /// How often with --watch, for example 500ms; from 200ms to 1m
+    #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) every: Duration,
 }
 
