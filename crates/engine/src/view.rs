@@ -62,6 +62,9 @@ pub struct NodeView {
     pub runtime: Option<RuntimeKind>,
     /// Its container name.
     pub container: String,
+    /// What its runtime calls what runs in it, once it has run: the first 12 digits of a container's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Its state.
     pub state: NodeState,
     /// What its health check says, while it runs and has one.
@@ -254,6 +257,9 @@ fn node_view(name: &NodeName, kind: Kind, container: String, fact: Option<&NodeF
         kind,
         runtime: fact.map(|fact| fact.runtime),
         container,
+        id: fact
+            .and_then(|fact| fact.incarnation.as_deref())
+            .map(|life| life.split('@').next().unwrap_or(life).to_owned()),
         state: fact.map_or(NodeState::Absent, |fact| fact.state.clone()),
         health: fact.and_then(|fact| fact.health),
         ready: false,

@@ -14,8 +14,8 @@ use netloom_model::{LabName, NodeName};
 
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
 pub(crate) use images::Image;
-pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, Operation};
-pub(crate) use session::{Cp, Exec, OpenShell, Target};
+pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, InspectFormat, Operation, Save};
+pub(crate) use session::{Cp, Exec, ExecFormat, OpenShell, Target};
 pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Schema, Validate, Vars};
 
 /// What `netloom --help` says below the list of commands.
@@ -119,6 +119,8 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Save the running configurations of nodes into clab-LAB beside the topology
+    Save(Save),
     /// Take labs back that run but that the agent does not know any more: its state file was lost or damaged
     Adopt(Adopt),
     /// Remove labs with everything of theirs
@@ -169,6 +171,28 @@ impl std::str::FromStr for LabNode {
         let lab = lab.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
         let node = node.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
         Ok(Self { lab, node })
+    }
+}
+
+/// `LAB` or `LAB/NODE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LabOrNode {
+    /// The lab.
+    pub(crate) lab: LabName,
+    /// The node, if only one is meant.
+    pub(crate) node: Option<NodeName>,
+}
+
+impl std::str::FromStr for LabOrNode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('/') {
+            let LabNode { lab, node } = text.parse()?;
+            return Ok(Self { lab, node: Some(node) });
+        }
+        let lab = text.parse().map_err(|error: netloom_model::Invalid| error.to_string())?;
+        Ok(Self { lab, node: None })
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod agent;
 mod background;
+mod clab;
 mod cli;
 mod client;
 mod command;
@@ -18,6 +19,7 @@ mod config;
 mod failure;
 mod git;
 mod kinds;
+mod labdir;
 mod locate;
 mod output;
 mod remote;

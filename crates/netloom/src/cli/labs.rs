@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use netloom_model::{LabName, NodeName};
 
-use super::Vars;
+use super::{LabOrNode, Vars};
 
 /// `netloom deploy`.
 #[derive(Debug, Args)]
@@ -73,7 +73,10 @@ pub(crate) struct Inspect {
     /// Which; all labs when nothing is said
     #[command(flatten)]
     pub(crate) labs: LabsChoice,
-    /// The wire type
+    /// In which form
+    #[arg(short, long, value_enum, default_value_t = InspectFormat::Text)]
+    pub(crate) format: InspectFormat,
+    /// The wire type: the same as --format json
     #[arg(long)]
     pub(crate) json: bool,
     /// Show what flows and what is used, again and again until `q` or ctrl-C; with --json one line each time
@@ -82,6 +85,41 @@ pub(crate) struct Inspect {
     /// How often with --watch, for example 500ms; from 200ms to 1m
     #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
     pub(crate) every: Duration,
+}
+
+impl Inspect {
+    /// The form that is wanted.
+    pub(crate) fn form(&self) -> InspectFormat {
+        if self.json { InspectFormat::Json } else { self.format }
+    }
+}
+
+/// The form that labs are shown in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum InspectFormat {
+    /// Tables
+    Text,
+    /// The wire type
+    Json,
+    /// As `containerlab inspect --format json`: a list of containers for each lab
+    ClabJson,
+}
+
+/// `netloom save`.
+#[derive(Debug, Args)]
+pub(crate) struct Save {
+    /// The lab, or one node of it; the lab of the only topology in this directory when nothing is said
+    #[arg(value_name = "LAB[/NODE]")]
+    pub(crate) from: Option<LabOrNode>,
+    /// The file, or its directory, that the lab was deployed from
+    #[arg(short = 't', long = "topo", value_name = "FILE|DIR", conflicts_with = "from")]
+    pub(crate) topology: Option<PathBuf>,
+    /// Show what would be saved, and save nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// What became of each node, as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `netloom adopt`.
@@ -104,6 +142,9 @@ pub(crate) struct Destroy {
     /// Which
     #[command(flatten)]
     pub(crate) labs: LabsChoice,
+    /// Remove the directory clab-LAB beside the topology too, with what was saved in it
+    #[arg(long, short)]
+    pub(crate) cleanup: bool,
     /// One event per line and the operation at the end
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use netloom_model::{LabName, NodeName};
 
 use super::LabNode;
@@ -32,12 +32,24 @@ pub(crate) struct Exec {
     /// Set a variable of the command's environment; without a value: as it is here
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
+    /// In which form
+    #[arg(short, long, value_enum, default_value_t = ExecFormat::Text)]
+    pub(crate) format: ExecFormat,
     /// The node, unless --name or --topo says the lab
     #[arg(value_name = "LAB/NODE")]
     first: Option<String>,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "CMD")]
     rest: Vec<String>,
+}
+
+/// The form of what commands write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecFormat {
+    /// As it comes; of several nodes each line begins with its node
+    Text,
+    /// As `containerlab exec --format json`, when all have ended: exit code and output by container
+    ClabJson,
 }
 
 /// `netloom shell`.
@@ -92,6 +104,9 @@ impl Exec {
         }
         if (named && self.node.is_none()) && (self.interactive || self.tty) {
             return Err("-i and -t need one node: add --node NODE, or write LAB/NODE instead of the lab".into());
+        }
+        if self.format == ExecFormat::ClabJson && (self.interactive || self.tty) {
+            return Err("-i and -t do not go with --format clab-json: what is written is shown at the end".into());
         }
         let (target, words): (_, Vec<String>) = match &self.first {
             _ if named => (Target::Lab(self.node.clone()), self.first.iter().chain(&self.rest).cloned().collect()),
@@ -170,6 +185,7 @@ mod tests {
         assert!(why(&["-it", "x/r1"]).contains("netloom shell x/r1"));
         assert!(why(&["--name", "x"]).contains("say what to run"));
         assert!(why(&["--name", "x", "-i", "--", "cat"]).contains("need one node"));
+        assert!(why(&["-f", "clab-json", "-i", "x/r1", "cat"]).contains("clab-json"));
         assert!(why(&["--node", "r1", "--", "cat"]).contains("--name LAB"));
         assert!(why(&["-t", "/etc/hostname", "--", "cat"]).contains("--topo FILE"));
     }

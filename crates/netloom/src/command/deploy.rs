@@ -12,7 +12,7 @@ use super::follow::{Following, Shown};
 use crate::cli::Deploy;
 use crate::client::{Client, segment};
 use crate::failure::{Failure, Result};
-use crate::{output, remote, render, topology};
+use crate::{labdir, output, remote, render, topology};
 
 /// Exit code 0 when all of it is there.
 pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
@@ -47,14 +47,18 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
         ),
     };
     let ended = following.to_the_end(accepted.operation).await?;
+    // After a failure it is wanted most: what stands and what does not.
+    let view = client.get::<LabView>(&path).await.ok();
+    if let Some(view) = &view {
+        labdir::report(view, &client).await;
+    }
     if !options.json {
         if ended.state == OperationState::Succeeded && ended.steps.is_empty() {
             let message = ended.message.as_deref().unwrap_or("nothing to change");
             return output::result(&format!("lab {name}: {message}\n"));
         }
-        // After a failure it is wanted most: what stands and what does not.
-        if let Ok(view) = client.get::<LabView>(&path).await {
-            output::result(&render::lab(&view))?;
+        if let Some(view) = &view {
+            output::result(&render::lab(view))?;
         }
     }
     following.judge(&ended)

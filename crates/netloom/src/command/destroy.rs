@@ -1,4 +1,7 @@
-//! `netloom destroy`: nothing of a lab remains, whatever its file says now.
+//! `netloom destroy`: nothing of a lab remains, whatever its file says now. What is beside that file stays unless its
+//! removal is asked for: it may hold configurations that were saved.
+
+use std::path::{Path, PathBuf};
 
 use hyper::Method;
 use netloom_agent::wire::Accepted;
@@ -9,12 +12,12 @@ use super::follow::{Following, Shown};
 use super::{each, lab_name};
 use crate::cli::Destroy;
 use crate::client::{Client, segment};
-use crate::failure::{Failure, Result};
-use crate::output;
+use crate::failure::{Failure, Result, plain};
+use crate::{labdir, output};
 
 /// Removes the labs one after the other; one that fails does not stop the others.
 pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
-    let Destroy { labs, json, yes: _ } = options;
+    let Destroy { labs, cleanup, json, yes: _ } = options;
     if !labs.all && labs.name().is_none() && labs.topology.is_none() {
         return Err(Failure::input("say what to destroy: LAB, -t FILE or --all"));
     }
@@ -28,10 +31,20 @@ pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
     if names.is_empty() && !json {
         return output::result("there is no lab\n");
     }
-    each(names, async |name| one(&client, &name, json).await).await
+    let files = if cleanup { Files::Removed } else { Files::Kept };
+    each(names, async |name| one(&client, &name, files, json).await).await
 }
 
-async fn one(client: &Client, name: &LabName, json: bool) -> Result {
+/// What becomes of a lab's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Kept,
+    Removed,
+}
+
+async fn one(client: &Client, name: &LabName, files: Files, json: bool) -> Result {
+    // Afterwards nobody knows where they are.
+    let directory = if files == Files::Removed { directory_of(client, name).await? } else { None };
     let accepted: Accepted = client.ask(&Method::DELETE, &format!("/labs/{}", segment(name)), None::<&()>).await?;
     let following = Following {
         client,
@@ -42,5 +55,15 @@ async fn one(client: &Client, name: &LabName, json: bool) -> Result {
     };
     let ended = following.to_the_end(accepted.operation).await?;
     following.judge(&ended)?;
+    if let Some(directory) = directory {
+        labdir::remove(&directory)
+            .map_err(|error| Failure::failed(format_args!("{}: {}", directory.display(), plain(&error))))?;
+    }
     if json { Ok(()) } else { output::result(&format!("lab {name}: destroyed\n")) }
+}
+
+/// The directory beside the file that a lab was deployed from.
+async fn directory_of(client: &Client, name: &LabName) -> Result<Option<PathBuf>> {
+    let view: LabView = client.get(&format!("/labs/{}", segment(name))).await?;
+    Ok(view.source.map(|source| labdir::beside(Path::new(&source), name)))
 }

@@ -19,6 +19,7 @@ mod node;
 mod operation;
 mod output_of;
 mod render;
+mod save;
 mod schema;
 mod validate;
 mod version;
@@ -34,6 +35,8 @@ use crate::client::Client;
 use crate::failure::{Exit, Failure, Result};
 use crate::topology::Source;
 use crate::{output, topology};
+
+pub(crate) use save::{Outcome, Saved};
 
 /// One after the other; one that fails does not stop the others. Each failure is said, the last one by the caller.
 async fn each<T>(all: impl IntoIterator<Item = T>, mut one: impl AsyncFnMut(T) -> Result) -> Result {
@@ -70,6 +73,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Events { follow, json } => output_of::events(follow, json, layout).await,
         Command::Node(command) => node::run(command, layout).await,
         Command::Export { lab, output } => export::run(&lab, output.as_deref(), layout).await,
+        Command::Save(options) => save::run(options, layout).await,
         Command::Link(command) => link::run(command, layout).await,
         Command::Adopt(options) => adopt::run(options, layout).await,
         Command::Destroy(options) => destroy::run(options, layout).await,

@@ -6,6 +6,7 @@ mod kinds;
 mod operation;
 mod progress;
 mod rates;
+mod saved;
 mod tables;
 
 pub(crate) use events::event;
@@ -14,6 +15,7 @@ pub(crate) use kinds::kinds;
 pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};
 pub(crate) use rates::{all_rates, rates};
+pub(crate) use saved::saved;
 pub(crate) use tables::{lab, labs, stopped};
 
 use comfy_table::presets::NOTHING;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "what all tests share is no test function to clippy")]
 
 mod agent;
+mod around;
 mod ask;
 mod bad_days;
 mod cli;

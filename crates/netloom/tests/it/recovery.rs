@@ -134,7 +134,7 @@ fn what_was_changed_by_hand_is_not_adopted_and_the_reason_is_said() {
 fn lasting(lab: &Value) -> Value {
     let mut lasting = fixed(lab);
     for node in lasting["nodes"].as_array_mut().unwrap() {
-        node.as_object_mut().unwrap().retain(|key, _| key != "pid" && key != "last_output");
+        node.as_object_mut().unwrap().retain(|key, _| !["id", "pid", "last_output"].contains(&key.as_str()));
     }
     for end in lasting["links"].as_array_mut().unwrap().iter_mut().flat_map(|link| link["ends"].as_array_mut().unwrap())
     {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use netloom_engine::{ExecInput, ExecOutput, ExecRequest, LabView};
-use netloom_model::{Kind, LabName, NodeName, Shape};
+use netloom_engine::{ExecInput, ExecOutput, ExecRequest, LabView, NodeView};
+use netloom_model::{LabName, NodeName, Shape};
 use netloom_plan::NodeState;
 
 use super::end;
@@ -15,18 +15,12 @@ use crate::failure::{Failure, Result};
 use crate::output;
 
 /// How many nodes run a command at once.
-const AT_ONCE: usize = 64;
+pub(super) const AT_ONCE: usize = 64;
 
 /// Runs a command in all nodes that run; each line of output begins with its node. The exit code is that of the
 /// first node, by name, whose command failed.
 pub(super) async fn run(client: &Client, lab: &LabName, request: ExecRequest) -> Result {
-    let view: LabView = client.get(&format!("/labs/{}", segment(lab))).await?;
-    let runs = |kind: &Kind, state: &NodeState| kind.shape() == Shape::Runs && *state == NodeState::Running;
-    let nodes: Vec<NodeName> =
-        view.nodes.into_iter().filter(|node| runs(&node.kind, &node.state)).map(|node| node.name).collect();
-    if nodes.is_empty() {
-        return Err(Failure::failed(format_args!("no node of lab {lab} is running")));
-    }
+    let nodes: Vec<NodeName> = running(client, lab).await?.into_iter().map(|node| node.name).collect();
     let width = nodes.iter().map(|node| node.as_str().len()).max().unwrap_or(0);
     let next = AtomicUsize::new(0);
     let worker = || async {
@@ -53,6 +47,17 @@ pub(super) async fn run(client: &Client, lab: &LabName, request: ExecRequest) ->
     }
     codes.sort();
     end(codes.into_iter().map(|(_, code)| code).find(|code| *code != 0).unwrap_or(0))
+}
+
+/// The nodes of a lab that run, at least one.
+pub(super) async fn running(client: &Client, lab: &LabName) -> Result<Vec<NodeView>> {
+    let view: LabView = client.get(&format!("/labs/{}", segment(lab))).await?;
+    let runs = |node: &NodeView| node.kind.shape() == Shape::Runs && node.state == NodeState::Running;
+    let nodes: Vec<NodeView> = view.nodes.into_iter().filter(runs).collect();
+    if nodes.is_empty() {
+        return Err(Failure::failed(format_args!("no node of lab {lab} is running")));
+    }
+    Ok(nodes)
 }
 
 async fn prefixed(client: &Client, lab: &LabName, node: &NodeName, request: &ExecRequest, prefix: &str) -> Result<i32> {

@@ -3,19 +3,22 @@
 //! A session that ends early, in whatever way, ends its command.
 
 mod attached;
+mod capture;
+mod collected;
 mod everywhere;
 mod shell;
 
 use netloom_engine::{ExecRequest, Layout, Terminal};
 
 use super::lab_name;
-use crate::cli::{Exec, LabNode, Target};
+use crate::cli::{Exec, ExecFormat, LabNode, Target};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, Result};
 use crate::term;
 
 pub(super) use attached::Deadly;
 use attached::{Stdin, attached};
+pub(super) use capture::capture;
 pub(crate) use shell::shell;
 
 /// Runs a command in one node, or in all that run.
@@ -25,14 +28,15 @@ pub(crate) async fn run(options: Exec, target: Target, words: Vec<String>, layou
     let mut env = environment(terminal);
     env.extend(options.env.iter().filter_map(|variable| given(variable)));
     let request = ExecRequest { argv: words, terminal, env };
-    let at = match target {
-        Target::Node(at) => at,
-        Target::Lab(node) => {
-            let lab = lab_name(options.name, options.topology.as_deref(), &client).await?;
-            let Some(node) = node else { return everywhere::run(&client, &lab, request).await };
-            LabNode { lab, node }
-        }
+    let (lab, node) = match target {
+        Target::Node(LabNode { lab, node }) => (lab, Some(node)),
+        Target::Lab(node) => (lab_name(options.name, options.topology.as_deref(), &client).await?, node),
     };
+    if options.format == ExecFormat::ClabJson {
+        return collected::run(&client, &lab, node.as_ref(), &request).await;
+    }
+    let Some(node) = node else { return everywhere::run(&client, &lab, request).await };
+    let at = LabNode { lab, node };
     let stdin = if options.interactive { Stdin::Passed } else { Stdin::Closed };
     end(attached(&client, &at, &request, stdin).await?)
 }
