@@ -67,7 +67,7 @@ fn open(pid: u32) -> io::Result<Option<(Process, Netns)>> {
 }
 
 /// Takes away the link by which `ip netns` finds a container.
-pub(super) fn unlink(layout: &Layout, container: &str, key: &Key) -> Result<(), Fault> {
+fn unlink(layout: &Layout, container: &str, key: &Key) -> Result<(), Fault> {
     ip_netns::unlink(layout, container, key).map_err(failed)?;
     point!("container.unlinked");
     Ok(())
@@ -75,6 +75,9 @@ pub(super) fn unlink(layout: &Layout, container: &str, key: &Key) -> Result<(), 
 
 /// Takes away what is kept of a node whose container is gone: its links go with the namespace.
 pub(super) fn forget(layout: &Layout, key: &Key) -> Result<(), Fault> {
+    if let Some(container) = reserve::container(layout, key) {
+        unlink(layout, &container, key)?;
+    }
     let pin = layout.pin(&key.0, &key.1);
     unpin(&pin).map_err(failed)?;
     // The lab's own, once its last node is gone.

@@ -17,6 +17,7 @@ use super::super::turns::Key;
 use super::mark::Mark;
 use super::observe::{Known, Network, network, short};
 use super::record::Record;
+use super::reserve::Reservation;
 use super::{Shared, attach, compose, hold, images, refused, reserve};
 
 /// How long a node has to end after TERM before it is killed.
@@ -174,6 +175,10 @@ impl Shared {
 
     pub(super) async fn delete_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
         if let Some(known) = self.known(&key) {
+            // What it leaves is found by that, should the agent end before it is gone too.
+            let (of, left) = (key.clone(), Reservation::of(&known));
+            let noted = self.files(deadline, move |layout| reserve::note(layout, &of, &left)).await?;
+            noted.map_err(|error| Fault::transient(format!("its removal cannot be noted: {error}")))?;
             let _place = self.work(deadline).await?;
             match self.docker.remove_container(&known.id, Remove::ALL, deadline).await {
                 Err(error) if matches!(error.kind, ErrorKind::RemovalInProgress(_)) => {
@@ -182,8 +187,6 @@ impl Shared {
                 other => other.map_err(refused)?,
             }
             point!("container.removed");
-            let (container, of) = (known.container, key.clone());
-            self.files(deadline, move |layout| attach::unlink(layout, &container, &of)).await??;
         }
         let of = key.clone();
         self.files(deadline, move |layout| attach::forget(layout, &of)).await??;

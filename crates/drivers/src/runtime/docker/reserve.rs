@@ -1,7 +1,8 @@
 //! Places for the links of nodes that are made later than their neighbours.
 //!
 //! A namespace is pinned where that of the container will be, and the ends wait in it; the first start takes them over, as
-//! every start does. A file beside says that the node is ours as long as there is no container that could.
+//! every start does. A file beside says that the node is ours as long as there is no container that could: before it is made,
+//! and after it was removed, until nothing is left of it.
 
 use std::fs;
 use std::io;
@@ -19,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::fault::{Fault, plain};
 use super::super::turns::Key;
+use super::observe::Known;
 use super::{SOURCE, Shared};
 
-/// What there is of a node before it has a container.
+/// What there is of a node that has no container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reservation {
     container: String,
@@ -57,6 +59,16 @@ impl Shared {
 }
 
 impl Reservation {
+    /// What stays of a node when its container goes.
+    pub(super) fn of(known: &Known) -> Self {
+        Self { container: known.container.clone(), fingerprint: known.fingerprint().clone() }
+    }
+
+    /// The one that is noted of a node.
+    fn read(layout: &Layout, key: &Key) -> Option<Self> {
+        fs::read(path(layout, key)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
     fn fact(&self, (lab, node): &Key) -> NodeFact {
         NodeFact {
             lab: lab.clone(),
@@ -78,12 +90,22 @@ impl Reservation {
 }
 
 fn make(layout: &Layout, key: &Key, reservation: &Reservation) -> io::Result<()> {
-    let path = path(layout, key);
-    directory(path.parent())?;
     // The mark first: what is made after it is found by it.
-    fs::write(path, serde_json::to_vec(reservation)?)?;
+    note(layout, key, reservation)?;
     point!("container.reserve.noted");
     pin(layout, key)
+}
+
+/// Says that a node is ours that has no container.
+pub(super) fn note(layout: &Layout, key: &Key, reservation: &Reservation) -> io::Result<()> {
+    let path = path(layout, key);
+    directory(path.parent())?;
+    fs::write(path, serde_json::to_vec(reservation)?)
+}
+
+/// The name of the container that a node is to have, or had.
+pub(super) fn container(layout: &Layout, key: &Key) -> Option<String> {
+    Reservation::read(layout, key).map(|reservation| reservation.container)
 }
 
 /// Sees to it that the links of a node have a namespace to wait in.
@@ -126,8 +148,7 @@ fn all(layout: &Layout) -> io::Result<Vec<(Key, NodeFact)>> {
         for node in super::super::names_in(&layout.run().join("reserved").join(lab.as_str()))? {
             let Ok(node) = node.parse::<netloom_model::NodeName>() else { continue };
             let key = (lab.clone(), node);
-            let read = fs::read(path(layout, &key)).ok();
-            let read = read.and_then(|bytes| serde_json::from_slice::<Reservation>(&bytes).ok());
+            let read = Reservation::read(layout, &key);
             // Only noted, as a crash leaves it, it is no place yet.
             let fact = read.map(|read| NodeFact { reserved: is_there(layout, &key), ..read.fact(&key) });
             all.extend(fact.map(|fact| (key, fact)));
@@ -150,8 +171,8 @@ mod tests {
         let layout = Layout::new(root.path()).unwrap();
         let key: Key = ("lab".parse().unwrap(), "r1".parse().unwrap());
         let noted = Reservation { container: "clab-lab-r1".into(), fingerprint: "1.2.3".parse().unwrap() };
-        fs::create_dir_all(path(&layout, &key).parent().unwrap()).unwrap();
-        fs::write(path(&layout, &key), serde_json::to_vec(&noted).unwrap()).unwrap();
+        note(&layout, &key, &noted).unwrap();
+        assert_eq!(container(&layout, &key).as_deref(), Some("clab-lab-r1"));
         let found = all(&layout).unwrap();
         assert_eq!(found.iter().map(|(key, fact)| (key, fact.reserved)).collect::<Vec<_>>(), [(&key, false)]);
         release(&layout, &key).unwrap();
