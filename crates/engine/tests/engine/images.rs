@@ -95,6 +95,20 @@ async fn a_lab_is_made_by_itself_once_its_image_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pull_whose_image_comes_otherwise_is_done() {
+    let bench = bench(&[], &["frr:1"]).await;
+    bench.world.trouble("pull frr:1", .., Trouble::Hangs);
+    let deploy = bench.begin(&lab(&[("a", "frr:1")])).await.unwrap();
+    pass(10).await;
+    let (load, _place) = bench.engine.load_images().await.unwrap();
+    load.pieces.send("frr:1".into()).await.unwrap();
+    drop(load.pieces);
+    let view = end(&deploy).await;
+    assert!(view.state == OperationState::Succeeded && view.problems.is_empty(), "{view:#?}");
+    assert!(view.steps.iter().all(|step| step.state == StepState::Done), "{view:#?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_images_that_may_not_be_pulled_are_refused_in_one_message() {
     let bench = bench(&["here"], &["frr", "web"]).await;
     let nodes = [("a", "frr"), ("b", "frr"), ("c", "web"), ("d", "here")];
