@@ -32,7 +32,6 @@ impl Source {
             Self::Images(RuntimeKind::Docker) => "docker-images",
             Self::Images(RuntimeKind::Libvirt) => "libvirt-images",
             Self::Fabric => "fabric",
-            Self::Images(_) => "images",
         }
     }
 }
