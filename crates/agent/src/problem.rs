@@ -97,6 +97,9 @@ impl From<Refusal> for Problem {
                 let reasons = shortages.iter().map(ToString::to_string).collect();
                 Self { reasons, ..new(422, "short", "This host has too little for the lab") }
             }
+            Refusal::Network { why, .. } => {
+                Self { reasons: why, ..new(422, "network", "The management network cannot take the lab's nodes") }
+            }
             Refusal::Unable(errors) => {
                 let reasons = errors.iter().map(ToString::to_string).collect();
                 Self { reasons, ..new(422, "unable", "This host cannot run a node") }

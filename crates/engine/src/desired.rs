@@ -1,11 +1,11 @@
 //! Desired state: what is wanted of each lab, as the store has it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName, Stage};
+use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName, OnNetwork, Stage};
 use netloom_plan::{Desired, Live, NodeFingerprint, Printed, Side};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,13 @@ pub struct Wish {
     /// for, so that a crash leaves none behind.
     #[serde(default)]
     pub bridges: BTreeSet<InterfaceName>,
+    /// The management network and the addresses that its nodes have on it: chosen once, and kept as long as the lab is
+    /// wanted. None if no node is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_network: Option<OnNetwork>,
+    /// The networks that the lab asks for, and those it has not given back yet, as for `bridges`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub networks: BTreeSet<String>,
     /// Why nothing is done for it, when a person has cancelled; a deploy or destroy clears it.
     #[serde(default)]
     pub held: Option<String>,
@@ -66,6 +73,26 @@ pub struct Wish {
     /// When it was first deployed.
     #[serde(with = "crate::time")]
     pub created: SystemTime,
+    /// What [`Wish::whole`] has put together.
+    #[serde(skip)]
+    pub(crate) whole: Whole,
+}
+
+/// A lab that is put together when it is first asked for. Not part of what is wished: what follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Whole(OnceLock<Arc<Lab>>);
+
+impl Clone for Whole {
+    fn clone(&self) -> Self {
+        // A wish is cloned to be changed.
+        Self::default()
+    }
+}
+
+impl PartialEq for Whole {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Wish {
@@ -73,6 +100,8 @@ impl Wish {
     pub(crate) fn first(lab: Arc<Lab>) -> Self {
         Self {
             bridges: Self::bridges_of(&lab),
+            on_network: None,
+            networks: BTreeSet::new(),
             lab,
             authority: Authority::Local,
             phase: Phase::Run,
@@ -84,7 +113,16 @@ impl Wish {
             live: Live::default(),
             held: None,
             created: SystemTime::now(),
+            whole: Whole::default(),
         }
+    }
+
+    /// The lab with its nodes on the management network: what is made on this host.
+    pub fn whole(&self) -> &Arc<Lab> {
+        self.whole.0.get_or_init(|| match &self.on_network {
+            Some(on) => Arc::new(self.lab.on_network(on)),
+            None => self.lab.clone(),
+        })
     }
 
     /// How often a restart of a node was asked for.
@@ -95,14 +133,15 @@ impl Wish {
     /// The order that makes a node what is wanted of it; `None` if it is not in the lab.
     pub(crate) fn order(&self, node: &NodeName) -> Option<NodeOrder> {
         let (rebuild, restarts) = (self.rebuild, self.restarts_of(node));
-        let fingerprint = NodeFingerprint::of(self.lab.nodes().get(node)?, rebuild, restarts);
-        Some(NodeOrder { lab: self.lab.clone(), node: node.clone(), fingerprint, rebuild, restarts })
+        let fingerprint = NodeFingerprint::of(self.whole().nodes().get(node)?, rebuild, restarts);
+        Some(NodeOrder { lab: self.whole().clone(), node: node.clone(), fingerprint, rebuild, restarts })
     }
 
     /// What it means to the planner. `restart_due` are the nodes that ended and are to be started again now.
     pub fn desired<'a>(&'a self, restart_due: &'a BTreeSet<NodeName>) -> Desired<'a> {
         Desired {
-            lab: (self.phase == Phase::Run).then_some(&*self.lab),
+            lab: (self.phase == Phase::Run).then(|| &**self.whole()),
+            network: self.network().filter(|_| self.phase == Phase::Run),
             rebuild: self.rebuild,
             down: &self.down,
             stopped: &self.stopped,
@@ -114,7 +153,7 @@ impl Wish {
 
     /// What its fingerprints are made of.
     pub(crate) fn printed(&self) -> Printed<'_> {
-        Printed { lab: &self.lab, rebuild: self.rebuild, restarts: &self.restarts }
+        Printed { lab: self.whole(), rebuild: self.rebuild, restarts: &self.restarts }
     }
 
     /// Forgets what a person asked of nodes that are not there any more, or run nothing.
@@ -123,6 +162,11 @@ impl Wish {
         let runs = |name: &NodeName| lab.nodes().get(name).is_some_and(|node| node.runtime.is_some());
         self.stopped.retain(runs);
         self.restarts.retain(|name, _| runs(name));
+    }
+
+    /// The name of the management network that the lab is on.
+    pub fn network(&self) -> Option<&str> {
+        self.on_network.as_ref().map(|on| on.network.network.as_str())
     }
 
     /// The names of the lab's bridges on the host.

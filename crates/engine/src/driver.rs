@@ -9,12 +9,13 @@
 //! ever touched.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use netloom_model::{Lab, LabName, LinkId, NodeName, RuntimeKind};
+use netloom_model::{Lab, LabName, LinkId, Management, NodeName, OnNetwork, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, Side};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -170,8 +171,38 @@ pub trait Runtime: Send + Sync + 'static {
     /// read.
     async fn copy_out(&self, lab: &LabName, node: &NodeName, request: CopyOut) -> Result<Outgoing, CopyError>;
 
+    /// The management networks that its nodes can be on; none if it knows none.
+    fn networks(&self) -> Option<&dyn Networks> {
+        None
+    }
+
     /// Begins to copy files into a running node.
     async fn copy_in(&self, lab: &LabName, node: &NodeName, request: CopyIn) -> Result<Incoming, CopyError>;
+}
+
+/// Who keeps management networks: each a bridge of the host, with subnets, that nodes of several labs and others are on.
+#[async_trait]
+pub trait Networks: Send + Sync {
+    /// What the management network of a lab is on this host, or will be when it is made, without nodes of ours. An error
+    /// says what is in its way (a network of that name that is another, a subnet that something else has). Nothing is
+    /// touched.
+    async fn survey(&self, wanted: &Management, context: &Context) -> Result<Surveyed, DriverError>;
+
+    /// Makes a network that was surveyed, marks it if it made it, and brings its bridge up; one that is there is used as it
+    /// is, and gets its bridge back if that was taken away.
+    async fn ensure(&self, on: &OnNetwork, context: &Context) -> Result<(), DriverError>;
+
+    /// Removes a network if it is marked as ours and nobody is on it; any other is left alone.
+    async fn remove(&self, network: &str, context: &Context) -> Result<(), DriverError>;
+}
+
+/// What a management network is on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surveyed {
+    /// The network, without nodes.
+    pub on: OnNetwork,
+    /// The addresses that somebody has on it, by the names of their containers.
+    pub taken: BTreeMap<IpAddr, String>,
 }
 
 /// What a link is made of.

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wish, Wishes};
-use crate::driver::{DriverError, Fabric, Runtime, Store, StoreError};
+use crate::driver::{DriverError, Fabric, Runtime, Store, StoreError, Surveyed};
 use crate::event::{Events, What};
 use crate::fact::Source;
 use crate::host::Host;
@@ -24,6 +24,7 @@ use crate::lab::{
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
 use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
+use crate::network::{Addresses, survey};
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
 use crate::sampler::Samplers;
@@ -98,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) beats: Beats,
     pub(crate) host: Host,
+    pub(crate) addresses: Addresses,
     pub(crate) nodes: Bulkhead,
     pub(crate) pulls: Bulkhead,
     pub(crate) sessions: Bulkhead,
@@ -165,7 +167,8 @@ impl Engine {
             records,
             sessions: config.sessions,
         });
-        let (host, host_task) = Host::new(fabric.clone(), wishes.clone());
+        let (host, host_task) = Host::new(fabric.clone(), runtimes.clone(), wishes.clone());
+        let wishes_too = wishes.clone();
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
         let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();
         sources.insert(Source::Fabric);
@@ -190,6 +193,7 @@ impl Engine {
             events,
             beats: Beats::default(),
             host,
+            addresses: Addresses::new(wishes_too),
             sources,
             config,
             stopping: CancellationToken::new(),
@@ -291,13 +295,16 @@ impl Engine {
     async fn accept(&self, request: DeployRequest) -> Accepted {
         let (lab, raise) = (request.lab.name().clone(), request.raise_limits);
         let there = self.shared.wishes.get(&lab);
-        let wish = next_wish(there.as_deref(), &request)?;
+        let mut wish = next_wish(there.as_deref(), &request)?;
         // A driver that cannot work says more than that nothing was seen of it.
         self.ask_drivers(there.clone(), wish.clone()).await?;
         check_host(&self.shared, there.as_deref(), &wish)?;
+        let found = self.survey(there, &wish).await?;
+        self.shared.addresses.propose(&mut wish, found.as_deref())?;
         let warnings = admit(&self.shared, &wish, raise).await?;
-        let left_out = LeftOut::of(&wish.lab).omissions();
-        let answer = self.ask(&lab, move |reply| Command::Deploy { request: request.clone(), reply }).await;
+        let left_out = LeftOut::of(wish.whole()).omissions();
+        let deploy = move |reply| Command::Deploy { request: request.clone(), found: found.clone(), reply };
+        let answer = self.ask(&lab, deploy).await;
         match &answer {
             Ok(operation) => operation.warn(warnings, left_out),
             Err(_) if raise == RaiseLimits::Yes => {
@@ -315,18 +322,29 @@ impl Engine {
         asked.await.unwrap_or_else(|panic| Err(panicked(&format!("lab {lab}"), &panic).into()))
     }
 
+    /// Asks what the management network of a wish is, if that has to be known, in a task of its own.
+    async fn survey(&self, there: Option<Arc<Wish>>, wish: &Wish) -> Result<Option<Box<Surveyed>>, Refusal> {
+        let (shared, wish) = (self.shared.clone(), wish.clone());
+        let lab = wish.lab.name().clone();
+        let asked = task::own("survey", async move { survey(&shared, there.as_deref(), &wish).await });
+        let found = asked.await.unwrap_or_else(|panic| Err(panicked(&format!("lab {lab}"), &panic)));
+        found.map(|found| found.map(Box::new)).map_err(|error| Refusal::Unable(vec![error]))
+    }
+
     /// What a deploy would do, and what the host would be short of; nothing is changed.
     pub async fn plan(&self, request: &DeployRequest) -> Result<Preview, Refusal> {
         let name = request.lab.name();
         let there = self.shared.wishes.get(name);
-        let wish = next_wish(there.as_deref(), request)?;
+        let mut wish = next_wish(there.as_deref(), request)?;
         self.ask_drivers(there.clone(), wish.clone()).await?;
         check_host(&self.shared, there.as_deref(), &wish)?;
+        let found = self.survey(there.clone(), &wish).await?;
+        self.shared.addresses.propose(&mut wish, found.as_deref())?;
         let snapshot = self.shared.inventory.snapshot();
         let done = self.shared.done.of(name);
         let nothing = Fetched::new();
         let once = Once { done: &done, passed: &BTreeMap::new(), stock: self.shared.stock(&nothing) };
-        let observed = observe(name, Some(&wish.lab), there.as_deref(), once, &snapshot);
+        let observed = observe(name, Some(wish.whole()), there.as_deref(), once, &snapshot);
         let due = BTreeSet::new();
         let mut plan = plan(name, &wish.desired(&due), &observed);
         plan.name_live_edits(&there.map(|there| there.live.clone()).unwrap_or_default());
@@ -378,13 +396,18 @@ impl Engine {
         {
             self.ask_drivers(Some(there.clone()), draft.edited.wish.clone()).await?;
         }
+        let found = match &draft {
+            Some(draft) => self.survey(Some(there.clone()), &draft.edited.wish).await?,
+            None => None,
+        };
         let more = draft.as_ref().filter(|draft| draft.edited.wish.lab != there.lab);
         let warnings = match more {
             Some(draft) => admit(&self.shared, &draft.edited.wish, RaiseLimits::No).await?,
             None => Vec::new(),
         };
         let left_out = draft.as_ref().map(|draft| LeftOut::of(&draft.edited.wish.lab).omissions()).unwrap_or_default();
-        let edit = move |reply| Command::Edit { request: request.clone(), draft: draft.clone(), reply };
+        let edit =
+            move |reply| Command::Edit { request: request.clone(), draft: draft.clone(), found: found.clone(), reply };
         let operation = self.ask(lab, edit).await?;
         operation.warn(warnings, left_out);
         Ok(operation)

@@ -1,20 +1,22 @@
-//! What the labs of a host share: bridges. One reconciler, so that two labs never make or remove one at once.
+//! What the labs of a host share: bridges and management networks. One reconciler, so that two labs never make or remove
+//! one at once.
 //!
-//! A bridge is made when the first lab asks for it and there is none; it is removed with the last lab that
-//! wants it, and only if it carries our mark. What hangs or panics for one bridge holds no other.
+//! A thing is made when the first lab asks for it and there is none; it is removed with the last lab that
+//! wants it, and only if it carries our mark. What hangs or panics for one holds no other.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use netloom_failpoint::point;
-use netloom_model::{InterfaceName, LabName};
+use netloom_model::{InterfaceName, LabName, OnNetwork};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::desired::{Phase, Wish, Wishes};
-use crate::driver::{Context, DriverError, ErrorClass, Fabric};
+use crate::driver::{Context, DriverError, ErrorClass, Fabric, Networks, Runtime};
 use crate::lab::{engine_error, panicked, within};
 use crate::task;
 
@@ -23,16 +25,54 @@ const QUEUE: usize = 64;
 
 type Reply = oneshot::Sender<Result<(), DriverError>>;
 
+/// Something that labs share.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Bridge(InterfaceName),
+    Network(String),
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge(bridge) => write!(f, "bridge {bridge}"),
+            Self::Network(network) => write!(f, "network {network}"),
+        }
+    }
+}
+
+impl Thing {
+    /// Whether a lab wants it.
+    fn is_wanted_by(&self, wish: &Wish) -> bool {
+        match self {
+            Self::Bridge(bridge) => Wish::bridges_of(&wish.lab).contains(bridge),
+            Self::Network(network) => wish.network() == Some(network),
+        }
+    }
+}
+
 enum Request {
-    Ensure { bridge: InterfaceName, context: Context, reply: Reply },
-    Release { lab: LabName, bridge: InterfaceName, context: Context, reply: Reply },
+    EnsureBridge { bridge: InterfaceName, context: Context, reply: Reply },
+    EnsureNetwork { on: Box<OnNetwork>, context: Context, reply: Reply },
+    Release { lab: LabName, thing: Thing, context: Context, reply: Reply },
 }
 
 impl Request {
-    fn bridge(&self) -> &InterfaceName {
-        let (Self::Ensure { bridge, .. } | Self::Release { bridge, .. }) = self;
-        bridge
+    fn thing(&self) -> Thing {
+        match self {
+            Self::EnsureBridge { bridge, .. } => Thing::Bridge(bridge.clone()),
+            Self::EnsureNetwork { on, .. } => Thing::Network(on.network.network.clone()),
+            Self::Release { thing, .. } => thing.clone(),
+        }
     }
+}
+
+/// The drivers of what is shared.
+#[derive(Clone)]
+struct Drivers {
+    fabric: Arc<dyn Fabric>,
+    /// Whichever of them has networks.
+    runtimes: Vec<Arc<dyn Runtime>>,
 }
 
 /// Asks the host reconciler.
@@ -43,19 +83,18 @@ pub(crate) struct Host {
 
 impl Host {
     /// Makes the handle and the reconciler's future.
-    pub(crate) fn new(fabric: Arc<dyn Fabric>, wishes: Wishes) -> (Self, impl Future<Output = ()>) {
+    pub(crate) fn new(
+        fabric: Arc<dyn Fabric>,
+        runtimes: Vec<Arc<dyn Runtime>>,
+        wishes: Wishes,
+    ) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
-        (Self { requests }, serve(queue, fabric, wishes))
+        (Self { requests }, serve(queue, Drivers { fabric, runtimes }, wishes))
     }
 
-    pub(crate) async fn ensure_bridge(
-        &self,
-        _lab: &LabName,
-        bridge: &InterfaceName,
-        context: &Context,
-    ) -> Result<(), DriverError> {
+    pub(crate) async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Ensure { bridge: bridge.clone(), context: context.clone(), reply }, answer).await
+        self.ask(Request::EnsureBridge { bridge: bridge.clone(), context: context.clone(), reply }, answer).await
     }
 
     pub(crate) async fn release_bridge(
@@ -64,9 +103,26 @@ impl Host {
         bridge: &InterfaceName,
         context: &Context,
     ) -> Result<(), DriverError> {
+        self.release(lab, Thing::Bridge(bridge.clone()), context).await
+    }
+
+    pub(crate) async fn ensure_network(&self, on: &OnNetwork, context: &Context) -> Result<(), DriverError> {
         let (reply, answer) = oneshot::channel();
-        let (lab, bridge, context) = (lab.clone(), bridge.clone(), context.clone());
-        self.ask(Request::Release { lab, bridge, context, reply }, answer).await
+        self.ask(Request::EnsureNetwork { on: Box::new(on.clone()), context: context.clone(), reply }, answer).await
+    }
+
+    pub(crate) async fn release_network(
+        &self,
+        lab: &LabName,
+        network: &str,
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        self.release(lab, Thing::Network(network.to_owned()), context).await
+    }
+
+    async fn release(&self, lab: &LabName, thing: Thing, context: &Context) -> Result<(), DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Release { lab: lab.clone(), thing, context: context.clone(), reply }, answer).await
     }
 
     async fn ask(
@@ -74,72 +130,107 @@ impl Host {
         request: Request,
         answer: oneshot::Receiver<Result<(), DriverError>>,
     ) -> Result<(), DriverError> {
+        const OBJECT: &str = "the host's bridges and networks";
         if self.requests.try_send(request).is_err() {
-            let mut busy = engine_error("reach", "the host's bridges", "too many requests wait".into());
+            let mut busy = engine_error("reach", OBJECT, "too many requests wait".into());
             busy.class = ErrorClass::Busy;
             return Err(busy);
         }
-        answer.await.unwrap_or_else(|_| {
-            Err(engine_error("reach", "the host's bridges", "the host reconciler was started anew".into()))
-        })
+        answer
+            .await
+            .unwrap_or_else(|_| Err(engine_error("reach", OBJECT, "the host reconciler was started anew".into())))
     }
 }
 
-/// Carries out requests: one after the other for each bridge, those of different bridges at once.
-async fn serve(mut queue: mpsc::Receiver<Request>, fabric: Arc<dyn Fabric>, wishes: Wishes) {
-    let mut waiting: BTreeMap<InterfaceName, VecDeque<Request>> = BTreeMap::new();
+/// Carries out requests: one after the other for each thing, those about different things at once.
+async fn serve(mut queue: mpsc::Receiver<Request>, drivers: Drivers, wishes: Wishes) {
+    let mut waiting: BTreeMap<Thing, VecDeque<Request>> = BTreeMap::new();
     let mut under_way = FuturesUnordered::new();
     loop {
         let count: usize = waiting.values().map(VecDeque::len).sum();
         tokio::select! {
             request = queue.recv(), if count < QUEUE => {
                 let Some(request) = request else { return };
-                match waiting.entry(request.bridge().clone()) {
+                match waiting.entry(request.thing()) {
                     Entry::Occupied(mut line) => line.get_mut().push_back(request),
                     Entry::Vacant(line) => {
                         line.insert(VecDeque::new());
-                        under_way.push(carry_out(request, fabric.clone(), &wishes));
+                        under_way.push(carry_out(request, drivers.clone(), &wishes));
                     }
                 }
             }
-            Some(bridge) = under_way.next() => match waiting.get_mut(&bridge).and_then(VecDeque::pop_front) {
-                Some(request) => under_way.push(carry_out(request, fabric.clone(), &wishes)),
+            Some(thing) = under_way.next() => match waiting.get_mut(&thing).and_then(VecDeque::pop_front) {
+                Some(request) => under_way.push(carry_out(request, drivers.clone(), &wishes)),
                 None => {
-                    waiting.remove(&bridge);
+                    waiting.remove(&thing);
                 }
             },
         }
     }
 }
 
-async fn carry_out(request: Request, fabric: Arc<dyn Fabric>, wishes: &Wishes) -> InterfaceName {
-    let (answer, reply, bridge) = match request {
-        Request::Ensure { bridge, context, reply } => {
+async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing {
+    let thing = request.thing();
+    let (answer, reply) = match request {
+        Request::EnsureBridge { bridge, context, reply } => {
             point!("bridge.before-ensure");
-            let (object, name) = (format!("bridge {bridge}"), bridge.clone());
-            let call = async move { within(&context, &object, fabric.ensure_bridge(&name, &context)).await };
-            (drive(&bridge, call).await, reply, bridge)
+            let limit = context.clone();
+            let call = async move { drivers.fabric.ensure_bridge(&bridge, &context).await };
+            (drive(&thing, &limit, call).await, reply)
         }
-        Request::Release { lab, bridge, context, reply } => {
+        Request::EnsureNetwork { on, context, reply } => {
+            point!("network.before-ensure");
+            let limit = context.clone();
+            let call = async move { drivers.networks()?.ensure(&on, &context).await };
+            (drive(&thing, &limit, call).await, reply)
+        }
+        Request::Release { lab, thing, context, reply } => {
             let all = wishes.all();
-            let wants = |wish: &Wish| wish.phase == Phase::Run && Wish::bridges_of(&wish.lab).contains(&bridge);
+            let wants = |wish: &Wish| wish.phase == Phase::Run && thing.is_wanted_by(wish);
             let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
-            point!("bridge.before-release");
-            let (object, name) = (format!("bridge {bridge}"), bridge.clone());
-            let call = async move { within(&context, &object, fabric.remove_bridge(&name, &context)).await };
-            (if wanted { Ok(()) } else { drive(&bridge, call).await }, reply, bridge)
+            let (gone, limit) = (thing.clone(), context.clone());
+            let call = async move { drivers.remove(&gone, &context).await };
+            (if wanted { Ok(()) } else { drive(&thing, &limit, call).await }, reply)
         }
     };
     // The asker may have gone.
     let _ = reply.send(answer);
-    bridge
+    thing
+}
+
+impl Drivers {
+    fn networks(&self) -> Result<&dyn Networks, DriverError> {
+        let none =
+            || engine_error("reach", "the management network", "this agent has no runtime that keeps one".into());
+        self.runtimes.iter().find_map(|runtime| runtime.networks()).ok_or_else(none)
+    }
+
+    async fn remove(&self, thing: &Thing, context: &Context) -> Result<(), DriverError> {
+        match thing {
+            Thing::Bridge(bridge) => {
+                point!("bridge.before-release");
+                self.fabric.remove_bridge(bridge, context).await
+            }
+            Thing::Network(network) => {
+                point!("network.before-release");
+                match self.networks() {
+                    Ok(networks) => networks.remove(network, context).await,
+                    // Whoever kept it is not part of this agent.
+                    Err(_) => Ok(()),
+                }
+            }
+        }
+    }
 }
 
 /// A driver's call in a task of its own.
 async fn drive(
-    bridge: &InterfaceName,
+    thing: &Thing,
+    context: &Context,
     call: impl Future<Output = Result<(), DriverError>> + Send + 'static,
 ) -> Result<(), DriverError> {
-    let object = format!("bridge {bridge}");
+    let (object, context) = (thing.to_string(), context.clone());
+    let of = object.clone();
+    let call = async move { within(&context, &of, call).await };
     task::own(object.clone(), call).await.unwrap_or_else(|panic| Err(panicked(&object, &panic)))
 }

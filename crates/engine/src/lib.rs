@@ -25,6 +25,7 @@ mod lab;
 mod layout;
 mod ledger;
 mod limits;
+mod network;
 mod operation;
 mod rates;
 mod refusal;
@@ -44,7 +45,7 @@ pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, LinkOrder,
-    LogStream, NodeOrder, Reporter, Runtime, Store, StoreError, Terminal, Write,
+    LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Terminal, Write,
 };
 pub use engine::{Config, Engine, Parts};
 pub use event::{Event, Events, What};
@@ -61,4 +62,4 @@ pub use operation::{Journal, Operation, OperationId, OperationState, OperationVi
 pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
-pub use view::{EndView, LabView, LinkView, NodeView, Preview};
+pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview};

@@ -92,6 +92,14 @@ pub enum Refusal {
         /// The file of the request.
         ours: String,
     },
+    /// The management network cannot take the lab's nodes.
+    #[error("lab `{lab}`: {}", .why.join("; "))]
+    Network {
+        /// The lab.
+        lab: LabName,
+        /// Everything that is wrong.
+        why: Vec<String>,
+    },
     /// A person has another version of the lab in mind than there is.
     #[error("lab `{lab}` has changed meanwhile: it is at generation {current}, the request was made for {expected}")]
     Changed {

@@ -1,9 +1,12 @@
 //! Labs as people and programs see them: what is wanted beside what is there, in one value.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
-use netloom_model::{End, Kind, LabName, Lacking, Link, LinkId, Node, NodeName, RuntimeKind, Shape};
+use netloom_model::{
+    End, Kind, LabName, Lacking, Link, LinkId, LinkKind, Node, NodeAddresses, NodeName, RuntimeKind, Shape,
+};
 use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +83,9 @@ pub struct NodeView {
     pub pid: Option<u32>,
     /// The addresses of its interfaces, with prefix length; without link-local and loopback.
     pub addresses: Vec<String>,
+    /// What it has on the management network, if it is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub management: Option<ManagementView>,
     /// The last lines of its output, once it has ended or failed.
     pub last_output: Option<String>,
     /// Something that a person should know.
@@ -90,6 +96,21 @@ pub struct NodeView {
     /// When it was last confirmed.
     #[serde(default, with = "crate::time::option")]
     pub seen: Option<SystemTime>,
+}
+
+/// What a node has on the management network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagementView {
+    /// The name of the network.
+    pub network: String,
+    /// The node's interface on it.
+    pub interface: String,
+    /// Its address there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv4: Option<Ipv4Addr>,
+    /// Likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6: Option<Ipv6Addr>,
 }
 
 /// A link.
@@ -139,7 +160,7 @@ impl LabView {
             return None;
         }
         let seen = snapshot.links(name);
-        let left_out = wish.map(|wish| LeftOut::of(&wish.lab)).unwrap_or_default();
+        let left_out = wish.map(|wish| LeftOut::of(wish.whole())).unwrap_or_default();
         let mut links: Vec<LinkView> = wish
             .map(|wish| wish.lab.links().iter().map(|link| link_view(name, wish, link, seen.get(&link.id()))).collect())
             .unwrap_or_default();
@@ -149,7 +170,9 @@ impl LabView {
                 link.left_out = Some(why.to_owned());
             }
         }
-        let dark = wish.map(|wish| nodes_in_the_dark(&links, wish)).unwrap_or_default();
+        let attachments = wish.map(|wish| attachments(name, wish, &seen)).unwrap_or_default();
+        let mut dark = wish.map(|wish| nodes_in_the_dark(&links, wish)).unwrap_or_default();
+        dark.extend(wish.into_iter().flat_map(|wish| nodes_in_the_dark(&attachments, wish)));
         let mut nodes: Vec<NodeView> = Vec::new();
         if let Some(wish) = wish {
             for (node, spec) in wish.lab.nodes() {
@@ -159,6 +182,7 @@ impl LabView {
                 if let Some(there) = is_there(node, spec, snapshot) {
                     view.state = if there { NodeState::Running } else { NodeState::Absent };
                 }
+                view.management = management(node, spec, wish);
                 view.left_out = left_out.node(node);
                 if let Some(needs) = view.left_out {
                     view.note = Some(format!("left out: it needs {needs}"));
@@ -197,6 +221,22 @@ impl LabView {
             stale: stale(name, wish, snapshot),
         })
     }
+}
+
+/// The links to the management network that are not in the file: they show in their nodes.
+fn attachments(lab: &LabName, wish: &Wish, seen: &BTreeMap<LinkId, SeenLink>) -> Vec<LinkView> {
+    if wish.on_network.is_none() {
+        return Vec::new();
+    }
+    let links = wish.whole().links().iter().filter(|link| matches!(link.kind, LinkKind::Attachment(_)));
+    links.map(|link| link_view(lab, wish, link, seen.get(&link.id()))).collect()
+}
+
+fn management(name: &NodeName, node: &Node, wish: &Wish) -> Option<ManagementView> {
+    let on = wish.on_network.as_ref()?;
+    let NodeAddresses { ipv4, ipv6 } = *on.nodes.get(name)?;
+    let interface = node.management_interface().to_string();
+    Some(ManagementView { network: on.network.network.clone(), interface, ipv4, ipv6 })
 }
 
 /// The state of a link that no plan makes.
@@ -266,6 +306,7 @@ fn node_view(name: &NodeName, kind: Kind, container: String, fact: Option<&NodeF
         stopped: false,
         pid: fact.and_then(|fact| fact.pid),
         addresses: Vec::new(),
+        management: None,
         last_output: fact.and_then(|fact| fact.last_output.clone()),
         note: fact.and_then(|fact| fact.note.clone()),
         left_out: None,

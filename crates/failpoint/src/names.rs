@@ -139,4 +139,11 @@ pub const ALL: &[&str] = &[
     "bridge.before-ensure",
     "bridge.before-release",
     "bridge.let-go",
+    // Management networks.
+    "network.before-ensure",
+    "network.created",
+    "network.bridge-restored",
+    "network.before-release",
+    "network.removed",
+    "network.let-go",
 ];

@@ -168,7 +168,7 @@ fn wrong_ends(link: &Link) -> Option<&'static str> {
         }
         (LinkKind::Plain | LinkKind::VethStitch, Some(_)) => None,
         (LinkKind::VethStitch, None) => Some("a veth pair has two ends"),
-        (LinkKind::ManagementNet, _) => {
+        (LinkKind::ManagementNet | LinkKind::Attachment(_), _) => {
             let fits = link.b.is_some() && on_host == 1;
             (!fits).then_some("a link to the management network has one end on the host and one at a node")
         }

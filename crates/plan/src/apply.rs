@@ -28,6 +28,12 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let before = observed.images.insert((*runtime, image.clone()), ImageStock::Fetched);
             assert!(before.is_some_and(|before| before != ImageStock::Fetched), "image {image} is fetched twice");
         }
+        Action::EnsureNetwork { network } => {
+            observed.networks.insert(network.clone(), ObservedBridge { exists: true, held: true });
+        }
+        Action::ReleaseNetwork { network } => {
+            observed.networks.remove(network);
+        }
         Action::WriteNames => observed.names = Some(names_hash(&names(lab()))),
         Action::ReserveNode { node, runtime } => {
             let before = observed.nodes.insert(node.clone(), ObservedNode::new(*runtime, NodeState::Absent));

@@ -154,6 +154,8 @@ pub struct Desired<'a> {
     pub restart_due: &'a BTreeSet<NodeName>,
     /// The lab's fingerprints, if they have been reckoned already.
     pub prints: Option<&'a Prints>,
+    /// The management network that the lab is on.
+    pub network: Option<&'a str>,
 }
 
 static NO_ENDS: BTreeSet<(LinkId, Side)> = BTreeSet::new();
@@ -170,6 +172,7 @@ impl Desired<'_> {
         restarts: &NO_RESTARTS,
         restart_due: &NO_NODES,
         prints: None,
+        network: None,
     };
 
     /// The fingerprint of a node of the lab as it is wanted.
@@ -201,6 +204,8 @@ pub struct Observed {
     pub links: BTreeMap<LinkId, ObservedLink>,
     /// Bridges on the host that this lab asked for before, or that have the name of one it asks for now.
     pub bridges: BTreeMap<InterfaceName, ObservedBridge>,
+    /// Management networks, likewise.
+    pub networks: BTreeMap<String, ObservedBridge>,
     /// Hash of the names file of the lab (see [`crate::names`]), if there is one.
     pub names: Option<String>,
     /// Names of interfaces in the host's namespace that are not of this lab.
@@ -284,7 +289,7 @@ pub struct ObservedLink {
     pub down: BTreeSet<Side>,
 }
 
-/// What is there of a bridge.
+/// What is there of a bridge, or of a management network, which shows as its bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObservedBridge {
     /// Whether the interface exists.

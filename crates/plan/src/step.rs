@@ -29,6 +29,16 @@ pub enum Action {
         /// What the nodes run on.
         runtime: RuntimeKind,
     },
+    /// Ask the host for a management network; it is made if it is not there.
+    EnsureNetwork {
+        /// Its name.
+        network: String,
+    },
+    /// Tell the host that the lab is on a management network no longer; the last lab's word removes one that we made.
+    ReleaseNetwork {
+        /// Its name.
+        network: String,
+    },
     /// Write the file that tells the lab's nodes each other's names.
     WriteNames,
     /// Make the namespace in which the ends of a node's links wait until the node is made.
@@ -144,7 +154,11 @@ impl Action {
     /// Who carries it out.
     pub fn owner(&self) -> Owner {
         match self {
-            Self::EnsureBridge { .. } | Self::ReleaseBridge { .. } | Self::WriteNames => Owner::Host,
+            Self::EnsureBridge { .. }
+            | Self::ReleaseBridge { .. }
+            | Self::EnsureNetwork { .. }
+            | Self::ReleaseNetwork { .. }
+            | Self::WriteNames => Owner::Host,
             Self::PullImage { runtime, .. }
             | Self::ReserveNode { runtime, .. }
             | Self::CreateNode { runtime, .. }
@@ -166,6 +180,8 @@ impl Action {
             Self::EnsureBridge { bridge } => format!("bridge/{bridge}/ensure"),
             Self::ReleaseBridge { bridge } => format!("bridge/{bridge}/release"),
             Self::PullImage { image, .. } => format!("image/{image}/pull"),
+            Self::EnsureNetwork { network } => format!("network/{network}/ensure"),
+            Self::ReleaseNetwork { network } => format!("network/{network}/release"),
             Self::WriteNames => "names/write".into(),
             Self::ReserveNode { node, .. } => format!("node/{node}/reserve"),
             Self::CreateNode { node, .. } => format!("node/{node}/create"),
@@ -207,6 +223,8 @@ impl fmt::Display for Action {
             Self::EnsureBridge { bridge } => write!(f, "ensure bridge {bridge}"),
             Self::ReleaseBridge { bridge } => write!(f, "release bridge {bridge}"),
             Self::PullImage { image, .. } => write!(f, "pull image {image}"),
+            Self::EnsureNetwork { network } => write!(f, "ensure network {network}"),
+            Self::ReleaseNetwork { network } => write!(f, "release network {network}"),
             Self::WriteNames => f.write_str("write names of nodes"),
             Self::ReserveNode { node, .. } => write!(f, "reserve place of node {node}"),
             Self::CreateNode { node, .. } => write!(f, "create node {node}"),

@@ -35,6 +35,7 @@ fn with_desired<T>(lab: &Lab, rebuild: u64, work: impl FnOnce(&Desired<'_>) -> T
         restarts: &restarts,
         restart_due: &nodes,
         prints: None,
+        network: None,
     })
 }
 

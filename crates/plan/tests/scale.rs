@@ -64,6 +64,7 @@ fn with_desired<T>(lab: &Lab, work: impl FnOnce(&Desired) -> T) -> T {
         restarts: &restarts,
         restart_due: &due,
         prints: None,
+        network: None,
     };
     work(&desired)
 }

@@ -28,6 +28,7 @@ fn with_desired<T>(lab: &Lab, restarts: &[(&str, u64)], work: impl FnOnce(&Desir
         restarts: &restarts,
         restart_due: &due,
         prints: None,
+        network: None,
     };
     work(&desired)
 }

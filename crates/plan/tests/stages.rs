@@ -44,6 +44,7 @@ fn with_desired<T>(lab: &Lab, stopped: &[&str], work: impl FnOnce(&Desired<'_>) 
         restarts: &restarts,
         restart_due: &due,
         prints: None,
+        network: None,
     };
     work(&desired)
 }

@@ -42,7 +42,7 @@ struct Hand {
 impl Hand {
     fn desired<'a>(&'a self, lab: Option<&'a Lab>) -> Desired<'a> {
         let Self { stopped, restarts, due, down } = self;
-        Desired { lab, rebuild: 0, down, stopped, restarts, restart_due: due, prints: None }
+        Desired { lab, rebuild: 0, down, stopped, restarts, restart_due: due, prints: None, network: None }
     }
 }
 

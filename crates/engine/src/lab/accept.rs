@@ -19,7 +19,7 @@ use super::adopt::{Adoption, Kept, adopt};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
-use crate::driver::{StoreError, Write};
+use crate::driver::{StoreError, Surveyed, Write};
 use crate::event::What;
 use crate::fact::{Place, Source};
 use crate::inventory::Snapshot;
@@ -69,12 +69,15 @@ impl Actor {
     pub(super) fn handle(&mut self, command: Command) {
         self.served = true;
         let (next, reply) = match command {
-            Command::Deploy { request, reply } => (self.deploy(&request), reply),
+            Command::Deploy { request, found, reply } => (self.deploy(&request, found.as_deref()), reply),
             Command::Destroy { reply } => (self.destroy(), reply),
-            Command::Edit { request, draft, reply } => (self.edit(&request, draft), reply),
+            Command::Edit { request, draft, found, reply } => (self.edit(&request, draft, found.as_deref()), reply),
             Command::Adopt { kept, reply } => (self.adopt(&kept), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
         };
+        if !matches!(next, Ok(Next::Store(..))) {
+            self.shared.addresses.settle(&self.name);
+        }
         // A reply that nobody waits for any more is fine: a client that hangs up cancels nothing.
         let _ = match next {
             Ok(Next::Store(wish, then)) => return self.propose(wish, then, reply),
@@ -146,6 +149,7 @@ impl Actor {
         if touched {
             self.owe_wish();
         }
+        self.shared.addresses.settle(&self.name);
         // Whatever it was, there is a reason to look again.
         self.planned = None;
         let _ = reply.send(answer);
@@ -193,8 +197,9 @@ impl Actor {
         Some(Refusal::InProgress { lab: self.name.clone(), kind, operation: id })
     }
 
-    fn deploy(&mut self, request: &DeployRequest) -> Result<Next, Refusal> {
-        let wish = next_wish(self.wish.as_deref(), request)?;
+    fn deploy(&mut self, request: &DeployRequest, found: Option<&Surveyed>) -> Result<Next, Refusal> {
+        let mut wish = next_wish(self.wish.as_deref(), request)?;
+        self.shared.addresses.claim(&mut wish, found)?;
         if let Some(active) = self.active.first() {
             let same = active.operation.kind() == "deploy"
                 && request.rebuild == Rebuild::No
@@ -233,12 +238,19 @@ impl Actor {
         Ok(Next::Store(Box::new(no_more_than(&self.name, &snapshot)), Then::Destroy))
     }
 
-    fn edit(&mut self, request: &EditRequest, draft: Option<Box<Draft>>) -> Result<Next, Refusal> {
+    fn edit(
+        &mut self,
+        request: &EditRequest,
+        draft: Option<Box<Draft>>,
+        found: Option<&Surveyed>,
+    ) -> Result<Next, Refusal> {
         let there = self.wish.clone().ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
-        let Edited { wish, scope } = match draft {
+        let Edited { mut wish, mut scope } = match draft {
             Some(draft) if Arc::ptr_eq(&draft.of, &there) => draft.edited,
             _ => next_edit(&there, request)?,
         };
+        self.shared.addresses.claim(&mut wish, found)?;
+        scope.extend_to(wish.whole());
         // Edits may follow each other quickly; each ends when what it named is as it should be.
         if self.active.iter().any(|active| active.scope == Scope::Lab) {
             return Err(self.in_progress().expect("one is under way"));

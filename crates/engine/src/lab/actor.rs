@@ -390,7 +390,7 @@ impl Actor {
 
     fn plan(&self, wish: Option<&Arc<Wish>>, snapshot: &Snapshot) -> (Observed, Plan) {
         let now = Instant::now();
-        let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
+        let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
         let done = self.shared.done.of(&self.name);
         let once = Once { done: &done, passed: &self.passed, stock: self.shared.stock(&self.fetched) };
         let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
@@ -480,6 +480,7 @@ impl Actor {
             // One may have gone since.
             self.fetched.clear();
         }
+        self.let_go_of_networks(&summary.done);
         let Summary { done, deleted, passed, fetched, .. } = summary;
         self.fetched.extend(fetched);
         self.passed.retain(|node, _| !deleted.contains(node));

@@ -14,7 +14,7 @@ use super::command::{DeployRequest, Rebuild};
 use super::observe::{observe_host, observe_nodes};
 use super::pull::Fetched;
 use super::step::within;
-use crate::desired::{Phase, Wish};
+use crate::desired::{Phase, Whole, Wish};
 use crate::driver::Context;
 use crate::engine::Shared;
 use crate::fact::{PortFact, PortMark, Source};
@@ -50,11 +50,14 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
         stopped: there.stopped.clone(),
         restarts: there.restarts.clone(),
         bridges: there.bridges.union(&Wish::bridges_of(&lab)).cloned().collect(),
+        on_network: there.on_network.clone(),
+        networks: there.networks.clone(),
         held: None,
         lab,
         live: still_live(&there.live, request.only.as_ref()),
         authority: there.authority.clone(),
         created: there.created,
+        whole: Whole::default(),
     };
     wish.drop_orders_of_missing_nodes();
     Ok(wish)
@@ -131,7 +134,7 @@ pub(crate) fn check_host(shared: &Shared, there: Option<&Wish>, wish: &Wish) -> 
     let observed = Observed {
         nodes: observe_nodes(wish.lab.name(), &snapshot),
         images: shared.stock(&nothing).of(&wish.lab, &snapshot),
-        ..observe_host(wish.lab.name(), Some(&wish.lab), there, &snapshot)
+        ..observe_host(wish.lab.name(), Some(wish.whole()), there, &snapshot)
     };
     let found = obstacles(&wish.desired(&BTreeSet::new()), &observed);
     if found.is_empty() { Ok(()) } else { Err(Refusal::Obstacles(found)) }

@@ -106,7 +106,7 @@ pub(crate) fn adopt(
 fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
     let once = Once { done, passed: &BTreeMap::new(), stock: Stock::NONE };
-    let observed = observe(name, Some(&wish.lab), Some(wish), once, snapshot);
+    let observed = observe(name, Some(wish.whole()), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);
     // An end goes off with its node, also of one that ended while nobody looked after it.

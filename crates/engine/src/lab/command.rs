@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::adopt::Kept;
 use super::edit::{Draft, EditRequest};
+use crate::driver::Surveyed;
 use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
 use crate::refusal::Refusal;
@@ -46,6 +47,8 @@ pub(crate) type Accepted = Result<Arc<Operation>, Refusal>;
 pub(crate) enum Command {
     Deploy {
         request: DeployRequest,
+        /// What its management network is, if that had to be asked.
+        found: Option<Box<Surveyed>>,
         reply: oneshot::Sender<Accepted>,
     },
     Destroy {
@@ -55,6 +58,8 @@ pub(crate) enum Command {
     Edit {
         request: EditRequest,
         draft: Option<Box<Draft>>,
+        /// As for `Deploy`.
+        found: Option<Box<Surveyed>>,
         reply: oneshot::Sender<Accepted>,
     },
     Adopt {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use netloom_model::{Lab, LabParts, Link, LinkId, Mac, NodeName, Violation};
+use netloom_model::{Lab, LabParts, Link, LinkId, LinkKind, Mac, NodeName, Violation};
 use netloom_plan::{AdminState, LiveMark, Side, StepId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -51,6 +51,15 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
+    /// Names the links that its nodes have beside those of the file, too.
+    pub(crate) fn extend_to(&mut self, whole: &Lab) {
+        let Self::Some { nodes, links, .. } = self else { return };
+        let attached = whole.links().iter().filter(|link| matches!(link.kind, LinkKind::Attachment(_)));
+        let named =
+            attached.filter(|link| link.ends().filter_map(|end| end.at.node()).any(|node| nodes.contains(node)));
+        links.extend(named.map(Link::id));
+    }
+
     pub(crate) fn has_node(&self, node: &NodeName) -> bool {
         match self {
             Self::Lab => true,

@@ -132,6 +132,17 @@ impl Actor {
         self.amend(|wish| wish.bridges.retain(kept));
     }
 
+    /// Likewise the networks.
+    pub(super) fn let_go_of_networks(&mut self, done: &BTreeSet<StepId>) {
+        let Some(wish) = self.wish.clone() else { return };
+        let held = |network: &String| !done.contains(&Action::ReleaseNetwork { network: network.clone() }.id());
+        if wish.networks.iter().all(held) {
+            return;
+        }
+        point!("network.let-go");
+        self.amend(|wish| wish.networks.retain(held));
+    }
+
     pub(super) fn finish_destroy(&mut self, observed: &Observed) -> Life {
         let given_up: Vec<String> = self.given_up.values().cloned().collect();
         if !given_up.is_empty() {
@@ -221,7 +232,7 @@ fn start_id(fact: &NodeFact) -> StepId {
 /// router itself) darkens its link on purpose.
 fn links_without_carrier(name: &LabName, wish: &Wish, snapshot: &Snapshot) -> Vec<LinkId> {
     let seen = snapshot.links(name);
-    let links = wish.lab.links().iter().filter(|link| link.b.is_some()).map(Link::id);
+    let links = wish.whole().links().iter().filter(|link| link.b.is_some()).map(Link::id);
     let is_dark = |link: &LinkId| {
         let Some(seen) = seen.get(link) else { return false };
         seen.ports.iter().all(|port| port.admin_up) && !seen.has_carrier()

@@ -31,6 +31,8 @@ pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
 pub use edit::EditRequest;
 pub(crate) use edit::{Draft, next_edit};
+#[cfg(feature = "testing")]
+pub(crate) use observe::bridge_of;
 pub(crate) use observe::{Once, observe};
 pub(crate) use pull::{Fetched, PULL_LIMIT};
 pub(crate) use step::{cancelled, engine_error, panicked, within};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, LabName, Link, LinkId, NodeName, Stage, Stitch};
+use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, NodeName, Stage, Stitch};
 use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
 
 use super::pull::Stock;
@@ -70,7 +70,12 @@ pub(crate) fn observe_nodes(name: &LabName, snapshot: &Snapshot) -> BTreeMap<Nod
 
 /// What is there of the host that a lab meets, without anything of the lab itself.
 pub(crate) fn observe_host(name: &LabName, lab: Option<&Lab>, wish: Option<&Wish>, snapshot: &Snapshot) -> Observed {
-    Observed { bridges: bridges(lab, wish, snapshot), taken: snapshot.taken(name), ..Observed::default() }
+    Observed {
+        bridges: bridges(lab, wish, snapshot),
+        networks: networks(wish, snapshot),
+        taken: snapshot.taken(name),
+        ..Observed::default()
+    }
 }
 
 fn links(
@@ -80,7 +85,7 @@ fn links(
     snapshot: &Snapshot,
 ) -> BTreeMap<LinkId, ObservedLink> {
     let mut known: BTreeMap<LinkId, &Link> = BTreeMap::new();
-    for lab in [wish.map(|wish| &*wish.lab), lab].into_iter().flatten() {
+    for lab in [wish.map(|wish| &**wish.whole()), lab].into_iter().flatten() {
         known.extend(lab.links().iter().map(|link| (link.id(), link)));
     }
     let seen = snapshot.links(name).into_iter();
@@ -102,8 +107,8 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
     let mut down = BTreeSet::new();
     for ((side, place, name), end) in sides(lab, link).into_iter().zip(link.ends()) {
         let port = seen.port(&place, &name)?;
-        if let Endpoint::Bridge(bridge) = &end.at {
-            let bridge = bridge.as_str().parse().ok().and_then(|bridge| snapshot.host_port(&bridge))?;
+        if let Some(bridge) = bridge_of(link, end) {
+            let bridge = snapshot.host_port(&bridge.parse().ok()?)?;
             if port.master != Some(bridge.ifindex) {
                 return None;
             }
@@ -122,16 +127,33 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
     Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down })
 }
 
+/// The name of the bridge that an end is a port of, if it is one.
+pub(crate) fn bridge_of<'a>(link: &'a Link, end: &'a End) -> Option<&'a str> {
+    match (&end.at, &link.kind) {
+        (Endpoint::Bridge(bridge), _) => Some(bridge.as_str()),
+        (Endpoint::Host, LinkKind::Attachment(attachment)) => Some(attachment.bridge.as_str()),
+        (Endpoint::Node(_) | Endpoint::Host | Endpoint::Remote(_), _) => None,
+    }
+}
+
 /// Switched off through us, and still off.
 pub(super) fn is_switched_off(port: &PortFact) -> bool {
     !port.admin_up && matches!(port.mark, Some(PortMark::Link { switched: AdminState::Down, .. }))
 }
 
-fn bridges(
-    lab: Option<&Lab>,
-    wish: Option<&Wish>,
-    snapshot: &Snapshot,
-) -> BTreeMap<netloom_model::InterfaceName, ObservedBridge> {
+/// A network shows as its bridge, which its owner removes with it.
+fn networks(wish: Option<&Wish>, snapshot: &Snapshot) -> BTreeMap<String, ObservedBridge> {
+    let Some(wish) = wish else { return BTreeMap::new() };
+    let bridge = |network: &str| {
+        let on = wish.on_network.as_ref().filter(|on| on.network.network == network);
+        on.and_then(|on| on.network.bridge.as_ref())
+    };
+    let exists = |network: &str| bridge(network).is_some_and(|bridge| snapshot.host_port(bridge).is_some());
+    // Those noted are asked for, or will be: to ask once more does no harm, and never to ask leaves no bridge.
+    wish.networks.iter().map(|name| (name.clone(), ObservedBridge { exists: exists(name), held: true })).collect()
+}
+
+fn bridges(lab: Option<&Lab>, wish: Option<&Wish>, snapshot: &Snapshot) -> BTreeMap<InterfaceName, ObservedBridge> {
     let held = wish.map(|wish| wish.bridges.clone()).unwrap_or_default();
     let wanted = lab.map(Wish::bridges_of).unwrap_or_default();
     let names: BTreeSet<_> = held.union(&wanted).cloned().collect();

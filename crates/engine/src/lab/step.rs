@@ -42,8 +42,10 @@ impl StepContext {
             }
             Action::Await { node, .. } => self.until_over(&step.action, node, context).await,
             Action::Enter { node, stage } => self.enter(node, *stage, context).await,
-            Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(&self.lab, bridge, context).await,
+            Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(bridge, context).await,
             Action::ReleaseBridge { bridge } => self.shared.host.release_bridge(&self.lab, bridge, context).await,
+            Action::EnsureNetwork { .. } => self.ensure_network(context).await,
+            Action::ReleaseNetwork { network } => self.shared.host.release_network(&self.lab, network, context).await,
             Action::WriteNames => self.write_names(context).await,
             Action::ReserveNode { node, runtime }
             | Action::CreateNode { node, runtime }
@@ -118,9 +120,14 @@ impl StepContext {
         wish.order(node).ok_or_else(|| cancelled(&format!("node {node}")))
     }
 
+    async fn ensure_network(&self, context: &Context) -> Result<(), DriverError> {
+        let on = self.wish.as_ref().and_then(|wish| wish.on_network.as_ref()).ok_or_else(|| cancelled("network"))?;
+        self.shared.host.ensure_network(on, context).await
+    }
+
     async fn write_names(&self, context: &Context) -> Result<(), DriverError> {
         let Some(wish) = &self.wish else { return Ok(()) };
-        let content = names(&wish.lab);
+        let content = names(wish.whole());
         for runtime in self.shared.runtimes.values() {
             within(context, "names", runtime.write_names(&self.lab, Some(&content), context)).await?;
         }
@@ -304,7 +311,7 @@ impl StepContext {
             return Ok(LinkOrder::Delete { lab: self.lab.clone(), link: link.clone() });
         }
         let wish = self.wish.as_ref().ok_or_else(|| cancelled("link"))?;
-        let lab = wish.lab.clone();
+        let lab = wish.whole().clone();
         let print = |id: &netloom_model::LinkId| {
             let link = lab.link(id).ok_or_else(|| cancelled("link"))?;
             Ok::<_, DriverError>(LinkFingerprint::of(link, wish.rebuild))

@@ -82,7 +82,7 @@ fn judge(shared: &Shared, wish: &Wish, mut host: HostLimits) -> Vec<Shortage> {
     let (snapshot, all) = (shared.inventory.snapshot(), shared.wishes.all());
     let sessions = shared.config.sessions;
     let others = all.iter().filter(|(name, other)| *name != wish.lab.name() && other.phase == Phase::Run);
-    let labs = others.map(|(_, other)| &*other.lab).chain([&*wish.lab]);
+    let labs = others.map(|(_, other)| &**other.whole()).chain([&**wish.whole()]);
     let wanted = Need::of(labs, |_, _| true, sessions);
     let is_there =
         |lab: &LabName, node: &NodeName| snapshot.labs.get(lab).is_some_and(|facts| facts.nodes.contains_key(node));
@@ -272,7 +272,7 @@ impl Task {
     /// Puts back what nobody needs any more; what is worth saying about it.
     async fn put_back(&mut self) -> Vec<String> {
         let wishes = self.wishes.all();
-        let labs = wishes.values().filter(|wish| wish.phase == Phase::Run).map(|wish| &*wish.lab);
+        let labs = wishes.values().filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
         let need = Need::of(labs, |_, _| true, self.sessions);
         let unneeded: Vec<Limit> =
             self.records.iter().filter(|(limit, record)| record.is_unneeded(**limit, &need)).map(|(l, _)| *l).collect();

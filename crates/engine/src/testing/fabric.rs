@@ -9,6 +9,7 @@ use super::world::{State, World};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric, LinkOrder};
 use crate::fact::{Fact, Place, PortFact, PortKind, PortMark, Source};
 use crate::inventory::sides;
+use crate::lab::bridge_of;
 use crate::rates::PortCounters;
 
 /// The fabric of a [`World`].
@@ -77,9 +78,9 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     let ours = state.marked(lab.name(), id);
     let same = |port: &u32| matches!(&state.ports[port].mark, Some(PortMark::Link { fingerprint: f, .. }) if f.identity == fingerprint.identity);
     let attached = sides(lab.name(), link).iter().zip(link.ends()).all(|((_, place, name), end)| {
-        let Endpoint::Bridge(bridge) = &end.at else { return true };
+        let Some(bridge) = bridge_of(link, end) else { return true };
         let port = state.find(place, name.as_str());
-        port.is_some_and(|port| state.ports[&port].master == state.find(&Place::Host, bridge.as_str()))
+        port.is_some_and(|port| state.ports[&port].master == state.find(&Place::Host, bridge))
     });
     if ours.len() == link.ends().count() && ours.iter().all(same) && attached {
         configure(state, lab, link, fingerprint, &ours);
@@ -89,15 +90,15 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     // What is left of an earlier one makes way.
     state.remove_ports(&ours);
     for end in link.ends() {
-        check_end(state, lab.name(), end)?;
+        check_end(state, lab.name(), link, end)?;
     }
     let mut ports = Vec::new();
     for end in link.ends() {
         let kind = if link.b.is_some() { PortKind::Veth } else { PortKind::Dummy };
         let mark = mark(lab, id, fingerprint, AdminState::Up);
         let port = state.new_port(place(lab.name(), end), end.interface.kernel().clone(), kind, Some(mark));
-        if let Endpoint::Bridge(bridge) = &end.at {
-            let master = state.find(&Place::Host, bridge.as_str());
+        if let Some(bridge) = bridge_of(link, end) {
+            let master = state.find(&Place::Host, bridge);
             state.ports.get_mut(&port).expect("just made").master = master;
         }
         ports.push(port);
@@ -111,21 +112,20 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     Ok(())
 }
 
-fn check_end(state: &State, lab: &LabName, end: &End) -> Result<(), String> {
+fn check_end(state: &State, lab: &LabName, link: &Link, end: &End) -> Result<(), String> {
     let name = end.interface.kernel();
-    match &end.at {
-        Endpoint::Node(node) => match state.nodes.get(&(lab.clone(), node.clone())) {
+    if let Endpoint::Node(node) = &end.at {
+        match state.nodes.get(&(lab.clone(), node.clone())) {
             None => return Err(format!("node `{node}` is not there")),
             Some(there) if !there.has_namespace => return Err(format!("node `{node}` has no namespace yet")),
             Some(_) => {}
-        },
-        Endpoint::Bridge(bridge) => {
-            let there = state.find(&Place::Host, bridge.as_str()).map(|port| state.ports[&port].kind);
-            if there != Some(PortKind::Bridge) {
-                return Err(format!("bridge `{bridge}` is not there"));
-            }
         }
-        _ => {}
+    }
+    if let Some(bridge) = bridge_of(link, end) {
+        let there = state.find(&Place::Host, bridge).map(|port| state.ports[&port].kind);
+        if there != Some(PortKind::Bridge) {
+            return Err(format!("bridge `{bridge}` is not there"));
+        }
     }
     let taken = state.find(&place(lab, end), name.as_str()).is_some();
     if taken { Err(format!("interface `{name}` already exists")) } else { Ok(()) }

@@ -18,6 +18,7 @@ mod fabric;
 mod files;
 mod images;
 mod limits;
+mod networks;
 mod program;
 mod runtime;
 mod sketch;

@@ -15,8 +15,8 @@ use super::world::{FakeNode, World};
 use crate::applied::Applied;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::driver::{
-    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, NodeOrder,
-    Runtime,
+    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, Networks,
+    NodeOrder, Runtime,
 };
 use crate::fact::{Fact, Health, NodeFact, Source};
 use crate::image::Images;
@@ -33,6 +33,10 @@ pub struct FakeRuntime {
 impl FakeRuntime {
     pub(super) fn new(world: World, kind: RuntimeKind) -> Self {
         Self { world, kind }
+    }
+
+    pub(super) fn world(&self) -> &World {
+        &self.world
     }
 
     fn running(&self, lab: &LabName, node: &NodeName, operation: &str) -> Result<(), DriverError> {
@@ -203,6 +207,11 @@ impl Runtime for FakeRuntime {
         self.world.enter("delete", &object(lab, node)).await?;
         self.world.lock().remove_node(&(lab.clone(), node.clone()));
         Ok(())
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        let keeps = self.kind == RuntimeKind::Docker && self.world.lock().networks.is_some();
+        keeps.then_some(self)
     }
 
     async fn write_names(&self, lab: &LabName, content: Option<&str>, _context: &Context) -> Result<(), DriverError> {

@@ -10,6 +10,7 @@ use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 
 use super::files::Files;
 use super::images::Shelf;
+use super::networks::FakeNetwork;
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeLimits, FakeRuntime};
 use crate::applied::Applied;
@@ -51,6 +52,8 @@ pub(super) struct State {
     unreachable: BTreeMap<Source, String>,
     kinds: BTreeSet<RuntimeKind>,
     last: u32,
+    /// The networks by name, if containers can be on any.
+    pub(super) networks: Option<BTreeMap<String, FakeNetwork>>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +89,7 @@ impl World {
             unreachable: BTreeMap::new(),
             kinds: BTreeSet::from([RuntimeKind::Namespace]),
             last: 0,
+            networks: None,
         };
         let world = Self { state: Arc::new(Mutex::new(state)), limits: FakeLimits::default() };
         world.add_foreign("lo", PortKind::Other);
@@ -115,6 +119,26 @@ impl World {
     /// From its next engine on this host has another runtime too.
     pub fn add_runtime(&self, kind: RuntimeKind) {
         self.lock().kinds.insert(kind);
+    }
+
+    /// From its next engine on this host has containers that can be on networks, of which there are none yet.
+    pub fn add_networks(&self) {
+        self.add_runtime(RuntimeKind::Docker);
+        self.lock().networks = Some(BTreeMap::new());
+    }
+
+    /// The networks as `name: bridge`.
+    pub fn networks(&self) -> Vec<String> {
+        let state = self.lock();
+        let all = state.networks.iter().flatten();
+        all.map(|(name, network)| format!("{name}: {}", network.bridge)).collect()
+    }
+
+    /// A network that is not ours comes to the host, with a bridge and somebody on it who has this address.
+    pub fn add_foreign_network(&self, network: &str, bridge: &str, address: std::net::IpAddr) {
+        self.add_foreign(bridge, PortKind::Bridge);
+        let foreign = FakeNetwork { bridge: name(bridge), ours: false, taken: Some(address) };
+        self.lock().networks.get_or_insert_default().insert(network.to_owned(), foreign);
     }
 
     /// All runtimes of this host.

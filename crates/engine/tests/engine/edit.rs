@@ -372,7 +372,7 @@ async fn a_link_that_is_left_out_is_shown_with_the_reason_and_holds_up_nothing()
     let view = LabView::of(&lab_name("lab"), Some(&wish), &bench.engine.inventory().snapshot()).unwrap();
     let said: Vec<(&str, Option<&str>)> =
         view.links.iter().map(|link| (link.id.as_str(), link.left_out.as_deref())).collect();
-    let needs = "it needs the management network, which is not made yet";
+    let needs = "it needs the management network, which Docker keeps, and there is no Docker here";
     assert_eq!(said, [("host:oob-r1:eth2", Some(needs)), ("r1:eth1-r2:eth1", None)]);
     assert!(view.nodes.iter().all(|node| node.ready), "{:?}", view.nodes);
 }

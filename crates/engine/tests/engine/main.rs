@@ -11,6 +11,7 @@ mod inventory;
 mod kinds;
 mod lifecycle;
 mod limits;
+mod networks;
 mod power;
 mod rates;
 mod shared;

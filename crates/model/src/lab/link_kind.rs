@@ -1,5 +1,7 @@
 //! What a link is made of, where its ends do not say it.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{End, hex};
@@ -17,12 +19,25 @@ pub enum LinkKind {
     VethStitch,
     /// A veth pair whose end on the host is a port of the management bridge.
     ManagementNet,
+    /// The same, when it is known what network that is on the host: no file has it ([`super::Lab::on_network`]).
+    Attachment(Attachment),
     /// A macvlan interface in the node.
     Macvlan(Macvlan),
     /// A VXLAN interface in the node.
     Vxlan(Vxlan),
     /// A veth pair that is joined on the host to a VXLAN interface.
     VxlanStitch(Vxlan),
+}
+
+/// A veth pair to the management network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// The bridge that the end on the host is a port of.
+    pub bridge: InterfaceName,
+    /// The default gateways of the node, by the addresses of its end; none of a link that only leads to the network.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gateways: Vec<IpAddr>,
 }
 
 /// A macvlan interface.
@@ -87,8 +102,13 @@ impl LinkKind {
     /// Why no fabric of this version makes such a link: what it needs. Nothing if it is made.
     pub fn needs(&self) -> Option<&'static str> {
         match self {
-            Self::ManagementNet => Some("the management network, which is not made yet"),
-            Self::Plain | Self::VethStitch | Self::Macvlan(_) | Self::Vxlan(_) | Self::VxlanStitch(_) => None,
+            Self::ManagementNet => Some("the management network, which Docker keeps, and there is no Docker here"),
+            Self::Plain
+            | Self::VethStitch
+            | Self::Attachment(_)
+            | Self::Macvlan(_)
+            | Self::Vxlan(_)
+            | Self::VxlanStitch(_) => None,
         }
     }
 
@@ -97,7 +117,7 @@ impl LinkKind {
         match self {
             Self::Macvlan(macvlan) => Some(&macvlan.parent),
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => tunnel.parent.as_ref(),
-            Self::Plain | Self::VethStitch | Self::ManagementNet => None,
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) => None,
         }
     }
 
@@ -105,7 +125,7 @@ impl LinkKind {
     pub fn tunnel(&self) -> Option<&Vxlan> {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Macvlan(_) => None,
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
         }
     }
 
@@ -113,7 +133,7 @@ impl LinkKind {
     pub fn tunnel_mut(&mut self) -> Option<&mut Vxlan> {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Macvlan(_) => None,
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
         }
     }
 }

@@ -126,7 +126,8 @@ impl<'n> Links<'n> {
         let v4 = read_list::<Ipv4Net>("ipv4", kind.addresses(), entries, at, cx);
         let v6 = read_list::<Ipv6Net>("ipv6", kind.addresses(), entries, at, cx);
         let Some(Ends { mut near, mut far, kind: made_of, special }) = ends else { return };
-        if let Some(needs) = made_of.needs() {
+        // Whether there is a management network is known where the lab is made.
+        if let Some(needs) = made_of.needs().filter(|_| made_of != LinkKind::ManagementNet) {
             let at_type = at.key("type");
             let (span, at) = get(entries, "type")
                 .map_or((special.map_or(near.1.span, |(_, span)| span), at), |value| (value.span, &at_type));

@@ -157,6 +157,7 @@ impl<'a> Planner<'a> {
                 Endpoint::Host | Endpoint::Remote(_) => {}
             }
         }
+        after.extend(self.before_attachment(link));
         // An interface's name may pass from one link to another, so removals in the same places go first.
         for place in link.ends().filter_map(|end| place(&end.at)) {
             after.extend(self.removed_from(place));

@@ -7,6 +7,7 @@
 
 mod images;
 mod links;
+mod networks;
 mod nodes;
 mod order;
 mod shared;
@@ -30,6 +31,7 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
     planner.names();
     planner.bridges();
     planner.images();
+    planner.networks();
     let left_out = planner.left_out.omissions();
     Plan { lab: name.clone(), steps: order::ordered(planner.steps), left_out }
 }
@@ -238,6 +240,12 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// The steps that remove something.
+    fn leaving(&self) -> Vec<StepId> {
+        let leaves = |step: &&Step| matches!(step.action, Action::DeleteLink { .. } | Action::DeleteNode { .. });
+        self.steps.values().filter(leaves).map(|step| step.id.clone()).collect()
+    }
+
     fn desired_bridges(&self) -> BTreeSet<InterfaceName> {
         let nodes = self.lab.map(Lab::nodes).into_iter().flatten();
         nodes.filter_map(|(name, node)| node.host_bridge(name)).collect()
@@ -256,12 +264,7 @@ impl<'a> Planner<'a> {
                 self.add(Action::EnsureBridge { bridge: bridge.clone() }, "a node of kind bridge", after);
             }
         }
-        let leaving: Vec<StepId> = self
-            .steps
-            .values()
-            .filter(|step| matches!(step.action, Action::DeleteLink { .. } | Action::DeleteNode { .. }))
-            .map(|step| step.id.clone())
-            .collect();
+        let leaving = self.leaving();
         for (bridge, there) in &self.observed.bridges {
             if there.held && !wanted.contains(bridge) {
                 let action = Action::ReleaseBridge { bridge: bridge.clone() };

@@ -51,6 +51,7 @@ impl<'a> Planner<'a> {
             after.extend(self.gate(name, Stage::Create));
             after.extend(self.starts_of_owners(name, node));
         }
+        after.extend(self.before_connected(node));
         let create = self.add(Action::CreateNode { node: name.clone(), runtime }, reason, after);
         if self.desired.stopped.contains(name) {
             return;
@@ -171,6 +172,7 @@ impl<'a> Planner<'a> {
         if self.names_change {
             after.push(Action::WriteNames.id());
         }
+        after.extend(self.before_connected(node));
         let start = self.add(Action::StartNode { node: name.clone(), runtime }, reason, after);
         self.enters(name, node, runtime);
         self.execs(name, node, runtime, 0, Some(start));

@@ -40,8 +40,8 @@ fn rank(action: &Action) -> u8 {
     match action {
         Action::PullImage { .. } | Action::DeleteLink { .. } => 0,
         Action::StopNode { .. } | Action::DeleteNode { .. } => 1,
-        Action::ReleaseBridge { .. } => 2,
-        Action::EnsureBridge { .. } => 3,
+        Action::ReleaseBridge { .. } | Action::ReleaseNetwork { .. } => 2,
+        Action::EnsureBridge { .. } | Action::EnsureNetwork { .. } => 3,
         Action::WriteNames => 4,
         Action::ReserveNode { .. } | Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
         Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,

@@ -246,6 +246,15 @@ impl Wanted {
 
     pub(crate) fn desired(&self) -> Desired<'_> {
         let Self { lab, down, rebuild, stopped, restarts, due } = self;
-        Desired { lab: lab.as_ref(), rebuild: *rebuild, down, stopped, restarts, restart_due: due, prints: None }
+        Desired {
+            lab: lab.as_ref(),
+            rebuild: *rebuild,
+            down,
+            stopped,
+            restarts,
+            restart_due: due,
+            prints: None,
+            network: None,
+        }
     }
 }

@@ -154,6 +154,7 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
     let Some(lab) = &wanted.lab else { return Observed::default() };
     Observed {
         images: BTreeMap::new(),
+        networks: BTreeMap::new(),
         nodes: nodes(lab, wanted),
         links: links(lab, wanted),
         bridges: lab

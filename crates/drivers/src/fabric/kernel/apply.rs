@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use netloom_engine::{Context, DriverError, ErrorClass, LinkOrder, Place};
 use netloom_kernel::{KernelErrorKind, NamespaceDump, Request};
-use netloom_model::{LabName, LinkId, Mtu};
+use netloom_model::{LabName, LinkId};
 use netloom_plan::AdminState;
 
 use super::places::{OpenPlace, is_gone};
-use super::wire::{Port, Wire, end_of};
+use super::wire::{Port, Wire, port_of};
 use super::{KernelFabric, OPEN_AT_ONCE, cause_of, class_of, refused_link};
 
 /// One end to be switched.
@@ -99,9 +99,7 @@ impl Call<'_> {
                     Wire::new("update", order, lab, link, fingerprint).map(|wire| updates.push(wire))
                 }
                 LinkOrder::Set { lab, link, side, admin } => {
-                    let end = end_of(lab, link, *side).ok_or_else(|| "the lab has no such end".to_owned());
-                    let mtu = lab.link(link).map_or(Mtu::DEFAULT, |link| link.mtu);
-                    let port = end.and_then(|end| Port::new(lab.name(), &end, mtu));
+                    let port = port_of(lab, link, *side);
                     port.map_err(|why| refused_link("switch", link, why, ErrorClass::Permanent)).map(|port| {
                         let state = *admin;
                         switches.push(Switch { order, lab: lab.name().clone(), id: link.clone(), port, state });
@@ -268,7 +266,8 @@ impl Work {
 fn tolerates(request: &Request) -> Option<KernelErrorKind> {
     match request {
         Request::DeleteLink { .. } | Request::DeleteAddress { .. } => Some(KernelErrorKind::NotFound),
-        Request::AddAddress { .. } => Some(KernelErrorKind::AlreadyExists),
+        // A default route that is there is another's, who came first.
+        Request::AddAddress { .. } | Request::AddRoute { .. } => Some(KernelErrorKind::AlreadyExists),
         _ => None,
     }
 }

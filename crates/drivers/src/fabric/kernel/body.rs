@@ -81,7 +81,7 @@ impl Body {
     ) -> Result<(Self, Port, Option<Port>), String> {
         let a = new(&link.a)?;
         Ok(match &link.kind {
-            LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet => {
+            LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_) => {
                 (Self::Ends, a, link.b.as_ref().map(&new).transpose()?)
             }
             // It has the MTU of its parent.

@@ -3,7 +3,7 @@
 use netloom_engine::{Context, DriverError, ErrorClass};
 use netloom_engine::{Place, PortMark};
 use netloom_failpoint::point;
-use netloom_kernel::{AdminState, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Request};
+use netloom_kernel::{Address, AdminState, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Request};
 use netloom_model::InterfaceName;
 
 use super::mark::is_half_made;
@@ -41,6 +41,32 @@ pub(crate) async fn ensure(fabric: &KernelFabric, name: &InterfaceName, context:
         }
     }
     Err(refuse("no free ifindex was found for it".to_owned(), ErrorClass::Transient))
+}
+
+/// Makes a bridge that was somebody's and is gone, with its addresses; one that is there is left as it is.
+pub(crate) async fn restore(
+    fabric: &KernelFabric,
+    name: &InterfaceName,
+    addresses: &[Address],
+    context: &Context,
+) -> Result<(), DriverError> {
+    let refuse = |cause: String, class| refusal("restore", format!("bridge {name}"), cause, class);
+    ensure(fabric, name, context).await?;
+    let (host, dump) = look(fabric, context).await.map_err(|(class, cause)| refuse(cause, class))?;
+    let Some(found) = dump.named(name.as_str()) else {
+        return Err(refuse("it is gone again".to_owned(), ErrorClass::Transient));
+    };
+    if fabric.shared.marks.read(found) != Some(PortMark::Bridge) {
+        return Ok(());
+    }
+    for address in addresses {
+        let (place, ifindex) = (host.kernel.clone(), found.ifindex);
+        match one(fabric, Request::AddAddress { place, ifindex, address: *address, protocol: None }, context).await {
+            Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {}
+            Err((class, _, cause)) => return Err(refuse(cause, class)),
+        }
+    }
+    Ok(())
 }
 
 /// Brings up what is ours; leaves what is somebody else's as it is, if it is a bridge.

@@ -106,7 +106,7 @@ impl Call<'_> {
                     AdminState::Up => netloom_kernel::AdminState::Up,
                     AdminState::Down => netloom_kernel::AdminState::Down,
                 }),
-                alias: Some(self.fabric.shared.marks.link_alias(&lab, &id, &fingerprint, state)),
+                alias: Some(port.alias(&self.fabric.shared.marks, &lab, &id, &fingerprint, state)),
                 ..LinkChange::default()
             };
             let mut requests = vec![Request::SetLink { place: place.clone(), ifindex: link.ifindex, change }];

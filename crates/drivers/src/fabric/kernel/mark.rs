@@ -10,10 +10,14 @@
 //! netloom/<instance>/bridge                                a bridge
 //! ```
 //!
+//! The end of a link that its node's default routes lead through has ` via` and the gateways at its end: an interface that
+//! moves to another namespace, or is off for a while, loses its routes.
+//!
 //! The kernel takes 255 bytes. An id that may not fit is written as `#` and 16 hex digits of its hash; which id is behind
 //! a hash is kept in memory and in a file beside the pins (see [`super::places`]).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +32,10 @@ const ALIAS_MAX: usize = 255;
 const FINGERPRINT: usize = 17;
 /// What follows the fingerprint of an end that was switched off through us.
 const DOWN: &str = "/down";
+/// What the gateways follow.
+const VIA: &str = " via";
+/// The gateways at their longest: one of each family.
+const GATEWAYS: usize = 4 + 16 + 40;
 
 /// IFA_PROTO of the addresses that links are given; the kernel's own are 1 to 3.
 pub(crate) const ADDRESS_PROTOCOL: u8 = 0x4e;
@@ -87,9 +95,24 @@ impl Marks {
         format!("netloom/{}/{lab}/{id}/{fingerprint}{suffix}", self.instance)
     }
 
+    /// The alias of an end that default routes lead through.
+    pub(crate) fn with_gateways(alias: String, gateways: &[IpAddr]) -> String {
+        if gateways.is_empty() {
+            return alias;
+        }
+        gateways.iter().fold(alias + VIA, |alias, gateway| format!("{alias} {gateway}"))
+    }
+
+    /// The gateways that an alias says.
+    pub(crate) fn gateways(interface: &LinkInfo) -> Vec<IpAddr> {
+        let said = interface.alias.as_deref().and_then(|alias| alias.rsplit_once(VIA));
+        said.map(|(_, gateways)| gateways.split_whitespace().filter_map(|text| text.parse().ok()).collect())
+            .unwrap_or_default()
+    }
+
     /// Whether the id is written as a hash: whatever the rest of the alias is, so that it is always written the same way.
     pub(crate) fn is_long(&self, lab: &LabName, link: &LinkId) -> bool {
-        let rest = format!("netloom/{}/{lab}///{DOWN}", self.instance).len() + FINGERPRINT;
+        let rest = format!("netloom/{}/{lab}///{DOWN}", self.instance).len() + FINGERPRINT + GATEWAYS;
         rest + link.as_str().len() > ALIAS_MAX
     }
 
@@ -111,6 +134,8 @@ impl Marks {
         if text == "bridge" {
             return Some(PortMark::Bridge);
         }
+        // No name of an interface has a space in it.
+        let text = text.split_once(VIA).map_or(text, |(text, _)| text);
         let (text, switched) = match text.strip_suffix(DOWN) {
             Some(text) => (text, AdminState::Down),
             None => (text, AdminState::Up),
@@ -177,6 +202,19 @@ mod tests {
             }
         }
         assert_eq!(marks.read(&interface(&marks.bridge_alias())), Some(PortMark::Bridge));
+    }
+
+    #[test]
+    fn gateways_stand_behind_a_mark_that_reads_as_without_them() {
+        let marks = Marks::new("0123456789ab");
+        let PortMark::Link { lab, link, fingerprint, .. } = mark("host:mg01-r1:eth0", AdminState::Down) else {
+            unreachable!()
+        };
+        let alias = marks.link_alias(&lab, &link, &fingerprint, AdminState::Down);
+        let gateways: Vec<IpAddr> = ["172.20.20.1", "3fff:172:20:20::1"].map(|text| text.parse().unwrap()).into();
+        let alias = Marks::with_gateways(alias, &gateways);
+        assert_eq!(marks.read(&interface(&alias)), Some(mark("host:mg01-r1:eth0", AdminState::Down)));
+        assert_eq!(Marks::gateways(&interface(&alias)), gateways);
     }
 
     #[test]

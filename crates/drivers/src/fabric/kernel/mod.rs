@@ -38,7 +38,8 @@ use netloom_engine::Layout;
 use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, PortCounters, Reporter};
 use netloom_engine::{Place, Report, Source};
 use netloom_kernel::{
-    Dumper, KernelError, KernelErrorKind, Monitor, MonitorEvent, NamespaceDump, Netns, Request, Rtnl, SubmitError,
+    Address, Dumper, KernelError, KernelErrorKind, Monitor, MonitorEvent, NamespaceDump, Netns, Request, Rtnl,
+    SubmitError,
 };
 use netloom_model::{InterfaceName, LabName, LinkId};
 
@@ -137,6 +138,17 @@ impl KernelFabric {
     /// Whether links are being changed.
     pub fn demand(&self) -> Demand {
         self.demand.clone()
+    }
+
+    /// Makes a bridge of the host that is gone and that others count on, with its addresses, and marks it. One that is
+    /// there is left as it is.
+    pub async fn restore_bridge(
+        &self,
+        bridge: &InterfaceName,
+        addresses: &[Address],
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        bridge::restore(self, bridge, addresses, context).await
     }
 
     /// A new pair of ifindexes, different as the ends of a veth pair must be.

@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use netloom_engine::{DriverError, ErrorClass, Place, PortMark, Report, Source};
 use netloom_failpoint::point;
-use netloom_kernel::{AdminState, LinkInfo, NamespaceDump, Netns, Request};
+use netloom_kernel::{AdminState, KernelError, KernelErrorKind, LinkInfo, NamespaceDump, Netns, Request};
 use netloom_model::{LabName, NodeName};
 
-use super::mark::ADDRESS_PROTOCOL;
+use super::mark::{ADDRESS_PROTOCOL, Marks};
 use super::places::{Home, OpenPlace};
+use super::wire::default_route;
 use super::{Dumping, KernelFabric, Shared, cause_of, class_of, class_of_submit, refusal};
 
 type Refused = (ErrorClass, String);
@@ -90,6 +91,14 @@ impl KernelFabric {
             })
         });
         self.all_done(adds.collect(), deadline).await?;
+        // One that is off gets its routes when it is switched on.
+        let on = ours.iter().filter(|(_, state)| *state == AdminState::Up);
+        let routes = on.filter_map(|(link, _)| {
+            let ifindex = *index.get(&link.ifindex)?;
+            let routes = Marks::gateways(link).into_iter();
+            Some(routes.map(move |gateway| default_route(&new.kernel, ifindex, gateway)))
+        });
+        self.all_done(routes.flatten().collect(), deadline).await?;
         Ok(ours.len())
     }
 
@@ -98,7 +107,8 @@ impl KernelFabric {
             return Ok(());
         }
         let answers = self.rtnl.submit(batch, deadline).await.map_err(class_of_submit).map_err(short)?;
-        let refused = answers.into_iter().find_map(Result::err);
+        let is_there = |error: &KernelError| error.kind == KernelErrorKind::AlreadyExists;
+        let refused = answers.into_iter().filter_map(Result::err).find(|error| !is_there(error));
         refused.map_or(Ok(()), |error| Err((class_of(error.kind), error.to_string())))
     }
 

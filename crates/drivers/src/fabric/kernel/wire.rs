@@ -1,12 +1,13 @@
 //! A link as the kernel needs it: which interface where, under which master; and the requests that make it. Pure.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netloom_engine::{DriverError, ErrorClass};
 use netloom_engine::{Place, PortMark};
 use netloom_kernel::{Address, AdminState, LinkChange, LinkInfo, NamespaceDump, Request, VethEnd};
-use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, LinkId, Mac, Mtu};
-use netloom_plan::{LinkFingerprint, Side};
+use netloom_model::{End, Endpoint, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, Link, LinkId, LinkKind, Mac, Mtu};
+use netloom_plan::{AdminState as Switched, LinkFingerprint, Side};
 
 use super::body::Body;
 use super::mark::{ADDRESS_PROTOCOL, Marks};
@@ -42,22 +43,30 @@ pub(crate) struct Port {
     pub(crate) mtu: Option<Mtu>,
     /// Its MAC address; what the kernel gives it if `None`.
     pub(crate) mac: Option<Mac>,
+    /// The gateways of the node's default routes, if they lead through it.
+    pub(crate) gateways: Vec<IpAddr>,
     /// The ifindex that it was given, or has.
     pub(crate) ifindex: u32,
 }
 
 impl Port {
-    pub(crate) fn new(lab: &LabName, end: &End, mtu: Mtu) -> Result<Self, String> {
+    pub(crate) fn new(lab: &LabName, link: &Link, end: &End) -> Result<Self, String> {
+        let attachment = match &link.kind {
+            LinkKind::Attachment(attachment) => Some(attachment),
+            _ => None,
+        };
         let (place, bridge) = match &end.at {
             Endpoint::Node(node) => (Place::Node(lab.clone(), node.clone()), None),
-            Endpoint::Host => (Place::Host, None),
+            Endpoint::Host => (Place::Host, attachment.map(|attachment| attachment.bridge.clone())),
             Endpoint::Bridge(node) => {
                 let bridge = node.as_str().parse().map_err(|error| format!("no bridge can have that name: {error}"))?;
                 (Place::Host, Some(bridge))
             }
             Endpoint::Remote(host) => return Err(format!("the kernel fabric has no links to other hosts ({host})")),
         };
-        Ok(Self { place, end: end.clone(), bridge, mtu: Some(mtu), mac: Some(end.mac), ifindex: 0 })
+        let gateways = attachment.filter(|_| place != Place::Host).map(|attachment| attachment.gateways.clone());
+        let gateways = gateways.unwrap_or_default();
+        Ok(Self { place, end: end.clone(), bridge, mtu: Some(link.mtu), mac: Some(end.mac), gateways, ifindex: 0 })
     }
 
     pub(crate) fn name(&self) -> &InterfaceName {
@@ -68,7 +77,19 @@ impl Port {
         self.end.ipv4.map(Address::V4).into_iter().chain(self.end.ipv6.map(Address::V6))
     }
 
-    /// Adds its addresses; one that is there already is refused as such.
+    /// Its mark.
+    pub(crate) fn alias(
+        &self,
+        marks: &Marks,
+        lab: &LabName,
+        id: &LinkId,
+        applied: &LinkFingerprint,
+        switched: Switched,
+    ) -> String {
+        Marks::with_gateways(marks.link_alias(lab, id, applied, switched), &self.gateways)
+    }
+
+    /// Adds its addresses, and the routes through it once it is up; what is there already is refused as such.
     pub(crate) fn add_addresses(&self, place: &netloom_kernel::Place) -> Vec<Request> {
         let add = |address| Request::AddAddress {
             place: place.clone(),
@@ -76,7 +97,8 @@ impl Port {
             address,
             protocol: Some(ADDRESS_PROTOCOL),
         };
-        self.addresses().map(add).collect()
+        let routes = self.gateways.iter().map(|gateway| default_route(place, self.ifindex, *gateway));
+        self.addresses().map(add).chain(routes).collect()
     }
 }
 
@@ -91,7 +113,7 @@ impl Wire {
     ) -> Result<Self, DriverError> {
         let refuse = |cause: String| refused_link(operation, id, cause, ErrorClass::Permanent);
         let link = lab.link(id).ok_or_else(|| refuse(format!("lab {} has no such link", lab.name())))?;
-        let (body, a, b) = Body::of(link, |end| Port::new(lab.name(), end, link.mtu)).map_err(refuse)?;
+        let (body, a, b) = Body::of(link, |end| Port::new(lab.name(), link, end)).map_err(refuse)?;
         let (main, other) = match b {
             Some(b) if b.bridge.is_some() || (b.place == Place::Host && a.bridge.is_none()) => (b, Some(a)),
             b => (a, b),
@@ -179,7 +201,7 @@ impl Wire {
         let is_main = self.other.is_some() && port.ifindex == self.main.ifindex && port.place == self.main.place;
         let change = LinkChange {
             state: Some(AdminState::Up),
-            alias: Some(marks.link_alias(&self.lab, &self.id, &self.fingerprint, netloom_plan::AdminState::Up)),
+            alias: Some(port.alias(marks, &self.lab, &self.id, &self.fingerprint, Switched::Up)),
             master: port.bridge.as_ref().filter(|_| !is_main).map(|bridge| masters[bridge]),
             ..LinkChange::default()
         };
@@ -233,9 +255,9 @@ impl Wire {
         // Last, so that the mark says what was applied and not what was tried.
         let switched = match marks.read(link) {
             Some(PortMark::Link { switched, .. }) => switched,
-            _ => netloom_plan::AdminState::Up,
+            _ => Switched::Up,
         };
-        let alias = marks.link_alias(&self.lab, &self.id, &self.fingerprint, switched);
+        let alias = port.alias(marks, &self.lab, &self.id, &self.fingerprint, switched);
         if link.alias.as_ref() != Some(&alias) {
             let change = LinkChange { alias: Some(alias), ..LinkChange::default() };
             requests.push(Request::SetLink { place: place.clone(), ifindex, change });
@@ -244,11 +266,22 @@ impl Wire {
     }
 }
 
-/// The end of a link on one side.
-pub(crate) fn end_of(lab: &Lab, id: &LinkId, side: Side) -> Option<End> {
-    let link = lab.link(id)?;
-    match side {
-        Side::A => Some(link.a.clone()),
-        Side::B => link.b.clone(),
-    }
+/// The default route by a gateway on the link.
+pub(crate) fn default_route(place: &netloom_kernel::Place, ifindex: u32, gateway: IpAddr) -> Request {
+    let to = match gateway {
+        IpAddr::V4(_) => Address::V4(Ipv4Net { address: Ipv4Addr::UNSPECIFIED, prefix: 0 }),
+        IpAddr::V6(_) => Address::V6(Ipv6Net { address: Ipv6Addr::UNSPECIFIED, prefix: 0 }),
+    };
+    Request::AddRoute { place: place.clone(), to, via: Some(gateway), ifindex: Some(ifindex) }
+}
+
+/// The port at the end of a link on one side.
+pub(crate) fn port_of(lab: &Lab, id: &LinkId, side: Side) -> Result<Port, String> {
+    let link = lab.link(id);
+    let end = link.and_then(|link| match side {
+        Side::A => Some(&link.a),
+        Side::B => link.b.as_ref(),
+    });
+    let (link, end) = link.zip(end).ok_or("the lab has no such end")?;
+    Port::new(lab.name(), link, end)
 }

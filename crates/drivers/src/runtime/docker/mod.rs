@@ -28,6 +28,7 @@ mod life;
 mod list;
 mod logs;
 mod mark;
+mod networks;
 mod observe;
 mod privilege;
 mod pull;
@@ -47,8 +48,8 @@ use async_trait::async_trait;
 use netloom_docker::{Docker, Endpoint, ErrorKind, Observer};
 use netloom_engine::{
     Applied, Bulkhead, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact,
-    Follow, Images, Incoming, Layout, LogStream, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime, Source,
-    task,
+    Follow, Images, Incoming, Layout, LogStream, Networks, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime,
+    Source, task,
 };
 use netloom_kernel::Cgroups;
 use netloom_model::{LabName, NodeName, RuntimeKind};
@@ -359,6 +360,10 @@ impl Runtime for DockerRuntime {
 
     async fn delete(&self, lab: &LabName, node: &NodeName, context: &Context) -> Result<(), DriverError> {
         self.shared.in_turn("delete", (lab.clone(), node.clone()), context, Shared::delete_node).await
+    }
+
+    fn networks(&self) -> Option<&dyn Networks> {
+        Some(self)
     }
 
     async fn write_names(&self, _: &LabName, _: Option<&str>, _: &Context) -> Result<(), DriverError> {

@@ -200,7 +200,7 @@ fn beside(at: &Endpoint) -> Option<Shape> {
 /// in its name, so these meet none.
 fn far_end(kind: &LinkKind) -> Option<(GraphEnd, Shape)> {
     let (node, interface, shape) = match kind {
-        LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet => return None,
+        LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_) => return None,
         LinkKind::Macvlan(Macvlan { parent, .. }) => (format!("host:{parent}"), parent.to_string(), Shape::Host),
         LinkKind::Vxlan(Vxlan { remote, vni, .. }) | LinkKind::VxlanStitch(Vxlan { remote, vni, .. }) => {
             (format!("remote:{remote}"), format!("vni {vni}"), Shape::Remote)

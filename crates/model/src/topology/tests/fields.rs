@@ -20,8 +20,6 @@ fn a_file_with_every_field_is_read_without_an_error() {
     let expected = [
         (Code::IgnoredField, "settings.certificate-authority"),
         (Code::IgnoredField, "topology.nodes.all.stages.configure"),
-        (Code::Unsupported, "topology.links[2]"),
-        (Code::Unsupported, "topology.links[3].type"),
         (Code::OldName, "topology.links[8].udp-port"),
     ];
     assert_eq!(said, expected.map(|(code, path)| (code, path.to_owned())));

@@ -19,8 +19,6 @@ fn links_are_checked() {
         ("{ endpoints: [':eth1', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
         ("{ endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[1]"),
         ("{ endpoints: ['a:eth1', 'bb:eth1'] }", Code::UnknownNode, ".endpoints[1]"),
-        ("{ endpoints: ['a:eth1', 'mgmt-net:x'] }", Code::Unsupported, ""),
-        ("{ endpoints: ['a:eth1', 'mgmt-net:x'], ipv4: ['', 10.0.0.1/24] }", Code::Unsupported, ""),
         ("{ endpoints: ['a:eth1', 'macvlan:a b'] }", Code::InvalidName, ".endpoints[1]"),
         ("{ endpoints: ['mgmt-net:x', 'macvlan:y'] }", Code::InvalidValue, ".endpoints"),
         ("{ endpoints: ['a:eth1', 'b:eth1'], deploymentstate: 1 }", Code::IgnoredField, ".deploymentstate"),
@@ -128,11 +126,6 @@ fn links_that_are_not_made_are_said_where_they_are_written() {
     - { type: veth-stitch, endpoints: [{ node: a, interface: eth3 }, { node: b, interface: eth3 }] }",
     );
     insta::assert_snapshot!(said(&text), @r#"
-    lab.clab.yml:6:29: warning[unsupported]: link `a:eth1 host:a-oob` needs the management network, which is not made yet
-       |
-     6 |     - endpoints: ['a:eth1', 'mgmt-net:a-oob']
-       |                             ^^^^^^^^^^^^^^^^ this link is left out
-       = at: topology.links[0]
 
     lab.clab.yml:7:19: warning[no-effect]: an address at the parent of a macvlan has no effect: it is the host's
        |
@@ -147,7 +140,7 @@ fn links_that_are_not_made_are_said_where_they_are_written() {
        = at: topology.links[2].udp-port
        = help: write `dst-port`
 
-    lab.clab.yml: 3 warnings
+    lab.clab.yml: 2 warnings
     "#);
     assert_eq!(lab(&text).links().len(), 4);
 }

@@ -27,7 +27,7 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
                 let _ = writeln!(out, "        - {}", end_map(end, derived(end)));
             }
         }
-        (LinkKind::ManagementNet, Some(b)) => management(out, lab, link, b),
+        (LinkKind::ManagementNet | LinkKind::Attachment(_), Some(b)) => management(out, lab, link, b),
         (LinkKind::Macvlan(macvlan), _) => {
             one_end(out, "macvlan", &link.a, derived(&link.a));
             let _ = writeln!(out, "      host-interface: {}", quoted(macvlan.parent.as_str()));
@@ -50,7 +50,7 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
             one_end(out, "vxlan-stitch", &link.a, derived(&link.a));
             vxlan(out, tunnel);
         }
-        (LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet, None) => {
+        (LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_), None) => {
             one_end(out, "dummy", &link.a, derived(&link.a));
         }
     }
