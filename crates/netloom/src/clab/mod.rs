@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netloom_engine::NodeView;
-use netloom_model::{Family, Lab, NodeName, RuntimeKind, Shape};
+use netloom_model::{Family, Lab, NodeName, Shape};
 
 pub(crate) use ansible::inventory;
 pub(crate) use exec::{Executed, Executions};
@@ -39,16 +39,15 @@ impl<Address: Display> Display for Placed<Address> {
 }
 
 impl OnManagement {
-    /// The only place that says where a node is reached: by the addresses that its topology gives it on that network.
+    /// The only place that says where a node is reached: by its addresses on that network.
     fn of(node: &NodeView, lab: &Lab) -> Self {
-        let given = lab.nodes().get(&node.name).filter(|_| node.runtime == Some(RuntimeKind::Docker));
-        let Some(given) = given.map(|node| &node.management) else { return Self::default() };
+        let Some(on) = &node.management else { return Self::default() };
         let (network, or) = (lab.management(), |known: Option<u8>, usual| known.unwrap_or(usual));
         let of_ipv4 = subnet(&network.ipv4).map(|net| net.prefix);
         let of_ipv6 = subnet(&network.ipv6).map(|net| net.prefix);
         Self {
-            ipv4: given.ipv4.map(|address| Placed { address, prefix: or(of_ipv4, 24) }),
-            ipv6: given.ipv6.map(|address| Placed { address, prefix: or(of_ipv6, 64) }),
+            ipv4: on.ipv4.map(|address| Placed { address, prefix: or(of_ipv4, 24) }),
+            ipv6: on.ipv6.map(|address| Placed { address, prefix: or(of_ipv6, 64) }),
         }
     }
 }
@@ -112,7 +111,8 @@ topology:
             json!({
                 "name": name, "kind": node.kind, "runtime": node.runtime, "container": lab.container_name(name),
                 "id": node.runtime.map(|_| "0123456789ab"), "state": { "phase": "running" }, "ready": true, "pid": 4711,
-                "addresses": [], "last_output": null, "note": null, "seen": null
+                "addresses": [], "last_output": null, "note": null, "seen": null,
+                "management": node.management.ipv4.map(|ipv4| json!({ "network": "clab", "interface": "eth0", "ipv4": ipv4 })),
             })
         };
         let nodes: Vec<serde_json::Value> = lab.nodes().iter().map(node).collect();
