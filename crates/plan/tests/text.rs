@@ -549,7 +549,7 @@ fn links_that_cannot_be_made_are_left_out_with_the_reason() {
     let with = Lab::new(parts).unwrap();
     let plan = way(Some(&with), &Observed::default());
     let said: Vec<String> = plan.left_out.iter().map(ToString::to_string).collect();
-    assert_snapshot!(said.join("\n"), @"link host:r1-oob-r1:eth5 is left out: it needs the management network, which is not made yet");
+    assert_snapshot!(said.join("\n"), @"link host:r1-oob-r1:eth5 is left out: it needs the management network, which Docker keeps, and there is no Docker here");
     assert_eq!(plan.steps, way(Some(&lab(500, 9500)), &Observed::default()).steps);
 }
 
