@@ -67,7 +67,7 @@ topology:
 /// The lab of containers before the change: one waits for another, so that its neighbour's link has to wait in its place.
 pub(crate) const DOCKER_BEFORE: &str = r#"name: x
 topology:
-  defaults: { kind: linux, image: "netloom.test/busybox:1" }
+  defaults: { kind: linux, image: "netloom.test/busybox:1", network-mode: none }
   nodes:
     a: { memory: 64MB, exec: ["sh -c 'echo done >>/done'"] }
     b: { cmd: "sh -c 'trap exit TERM; sleep 100000 & wait'", env: { SHAPE: before } }
@@ -82,7 +82,7 @@ topology:
 /// And after it: `a` gets another limit (live), `b` another environment (another container), `gone` goes.
 pub(crate) const DOCKER_AFTER: &str = r#"name: x
 topology:
-  defaults: { kind: linux, image: "netloom.test/busybox:1" }
+  defaults: { kind: linux, image: "netloom.test/busybox:1", network-mode: none }
   nodes:
     a: { memory: 48MB, exec: ["sh -c 'echo done >>/done'"] }
     b: { cmd: "sh -c 'trap exit TERM; sleep 100000 & wait'", env: { SHAPE: after } }
