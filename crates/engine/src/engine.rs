@@ -528,6 +528,7 @@ where
 {
     // It owes nothing while it waits for a driver: a restart of the agent would not mend what hangs there.
     let mut lost = shared.inventory.lost();
+    let mut failures = 0_u32;
     loop {
         lost.mark_unchanged();
         let limit = shared.config.step_limit;
@@ -548,12 +549,18 @@ where
                 true
             }
         };
-        let again = if failed { RELIST_AFTER_FAILURE } else { shared.config.relist };
+        failures = if failed { failures.saturating_add(1) } else { 0 };
+        // 1, 2, 4 … s: what is not there at all is not asked for every second. Its driver says when it comes back.
+        let doubled = RELIST_AFTER_FAILURE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        let again = if failed { doubled.min(shared.config.relist) } else { shared.config.relist };
         let wake = async {
             tokio::select! {
                 () = tokio::time::sleep(again) => {}
                 // What is lost may go on being lost: a pause keeps this from adding to the flood.
-                Ok(()) = lost.changed() => tokio::time::sleep(RELIST_AFTER_LOSS).await,
+                Ok(()) = lost.changed() => {
+                    failures = 0;
+                    tokio::time::sleep(RELIST_AFTER_LOSS).await;
+                }
             }
         };
         tokio::select! {
@@ -563,7 +570,7 @@ where
     }
 }
 
-/// How long after a relist that failed the next one is tried.
+/// How long after a relist that failed the next one is tried; after each one more twice as long.
 const RELIST_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long after a loss of events everything is looked at.
 const RELIST_AFTER_LOSS: Duration = Duration::from_millis(200);

@@ -28,6 +28,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(3);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The same where no daemon has answered yet: there may be none on this host.
+const LOOK_OUT: Duration = Duration::from_secs(5);
 
 /// What is to be doubted of a node after an event; the later ones cover those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,12 +83,14 @@ pub(super) async fn listen(runtime: Weak<Shared>) {
 }
 
 async fn listen_until_dropped(runtime: &Weak<Shared>) {
+    let mut answered = false;
     loop {
         let Some((docker, ours)) = runtime.upgrade().map(|shared| (shared.docker.clone(), shared.ours())) else {
             return;
         };
         let why = match Streams::open(&docker, ours).await {
             Ok(events) => {
+                answered = true;
                 // What happened before was not heard.
                 let Some(shared) = runtime.upgrade() else { return };
                 shared.reporter.send(Report::Lost(SOURCE));
@@ -100,7 +104,7 @@ async fn listen_until_dropped(runtime: &Weak<Shared>) {
         shared.images_unreachable(&why);
         shared.reporter.send(Report::Unreachable(SOURCE, why));
         drop(shared);
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(if answered { RETRY } else { LOOK_OUT }).await;
     }
 }
 

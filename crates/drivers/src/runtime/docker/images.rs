@@ -29,7 +29,7 @@ const IMAGES: Source = Source::Images(RuntimeKind::Docker);
 /// How long the daemon may take to list its images: it adds up their layers, and is slow at that with many.
 const LISTED_WITHIN: Duration = Duration::from_secs(60);
 /// How long after a list that failed the next one is tried.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(30);
 /// How long an archive may take to be loaded.
 const LOADED_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// How long the daemon may take to say how much its images take. Old ones add up volumes for that too.
@@ -53,7 +53,8 @@ pub(super) async fn list_when_doubted(runtime: Weak<Shared>, doubted: Arc<Notify
         let listed = shared.look_at_images().await;
         drop(shared);
         if listed.is_err() {
-            tokio::time::sleep(RETRY).await;
+            // A daemon that comes back is a reason at once.
+            let _ = tokio::time::timeout(RETRY, doubted.notified()).await;
             doubted.notify_one();
         }
     }

@@ -7,7 +7,7 @@
 //! ```text
 //!   Runtime calls ─▶ one task a call, one at a time a node ─▶ docker-work (4 at once)   create, start, stop, remove
 //!                                     │                   ├─▶ docker-reads (8)          inspect
-//!                                     │                   └─▶ nl-docker-0, -1           files, namespaces
+//!                                     │                   └─▶ nl-docker-0               files, namespaces
 //!   docker-events ─▶ one task a node that something happened to ──┘
 //! ```
 //!
@@ -74,8 +74,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const WORK: usize = 4;
 /// Quick reads at once.
 const READS: usize = 8;
-/// Threads for files and namespaces: what is done there takes microseconds.
-const THREADS: usize = 2;
+/// Threads for files and namespaces; one, since what is done there takes microseconds.
+const THREADS: usize = 1;
 
 /// What the runtime is put together from.
 #[derive(Debug)]
