@@ -192,6 +192,13 @@ impl<'a> Planner<'a> {
 
     fn execs(&mut self, name: &NodeName, node: &Node, runtime: RuntimeKind, done: usize, start: Option<StepId>) {
         let mut after: Vec<StepId> = start.into_iter().collect();
+        if after.is_empty() {
+            // One that came back by itself may have its ends off still, as it had ended: routes want them on.
+            let ends = self.kept_on.get(name).into_iter().flatten();
+            let on =
+                ends.map(|(link, side)| Action::SetLink { link: link.clone(), side: *side, admin: AdminState::Up });
+            after.extend(on.map(|action| action.id()));
+        }
         for (index, command) in commands(node).iter().enumerate().skip(done) {
             after.extend(self.before_command(name, node, command));
             let action = Action::Exec { node: name.clone(), runtime, index, argv: command.argv.to_vec() };

@@ -179,8 +179,10 @@ async fn bridges_come_and_go(fabric: &dyn Fabric, watch: &Watch, lab: &Arc<Lab>,
     for _ in 0..2 {
         fabric.ensure_bridge(&bridge, &context()).await.expect("it is made, or there");
     }
-    let made = watch.until("the bridge is there", |all| port(all, &Place::Host, "nlc-br")).await;
-    assert_eq!((made.kind, &made.mark), (PortKind::Bridge, &Some(PortMark::Bridge)));
+    // It is made in one message and marked in the next.
+    let marked = |all: &Snapshot| port(all, &Place::Host, "nlc-br").filter(|port| port.mark == Some(PortMark::Bridge));
+    let made = watch.until("the bridge is there and ours", marked).await;
+    assert_eq!(made.kind, PortKind::Bridge);
     assert_eq!(one(fabric, create(lab, SWITCHED)).await, Ok(()));
     let enslaved = |all: &Snapshot| {
         let bridge = port(all, &Place::Host, "nlc-br")?.ifindex;
