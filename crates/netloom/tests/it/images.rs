@@ -46,7 +46,7 @@ impl Host {
     fn topology(&self, nodes: &[(&str, &str)], more: &str) -> String {
         let nodes: Vec<String> = nodes
             .iter()
-            .map(|(node, image)| format!("    {node}: {{ kind: linux, image: \"{image}\"{more} }}"))
+            .map(|(node, image)| format!("    {node}: {{ kind: linux, image: \"{image}\", network-mode: none{more} }}"))
             .collect();
         self.sandbox.topology("lab", &format!("name: lab\ntopology:\n  nodes:\n{}\n", nodes.join("\n")))
     }

@@ -6,7 +6,9 @@ use super::host::{DockerHost, IMAGE};
 use crate::sandbox::Ended;
 
 fn lab(name: &str, nodes: &str) -> String {
-    format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\" }}\n  nodes:\n{nodes}")
+    format!(
+        "name: {name}\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\", network-mode: none }}\n  nodes:\n{nodes}"
+    )
 }
 
 /// Deploys what does not work out, and destroys it.

@@ -13,7 +13,7 @@ fn pair() -> String {
     format!(
         "name: x
 topology:
-  defaults: {{ kind: linux, image: \"{IMAGE}\" }}
+  defaults: {{ kind: linux, image: \"{IMAGE}\", network-mode: none }}
   nodes:
     a:
     b: {{ cmd: \"sh -c 'trap exit TERM; echo begun; sleep 100000 & wait'\", exec: [\"ip route add 10.9.0.0/24 via 10.0.0.1\"] }}

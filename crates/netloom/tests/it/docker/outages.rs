@@ -23,7 +23,7 @@ fn many(count: usize) -> String {
     let nodes: Vec<String> = (1..=count).map(|n| format!("n{n}: ")).collect();
     let links = (1..=count).map(|n| format!("    - {{ endpoints: [\"n{n}:eth1\", \"n{}:eth2\"] }}\n", n % count + 1));
     format!(
-        "name: x\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\" }}\n  nodes: {{ {} }}\n  links:\n{}",
+        "name: x\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\", network-mode: none }}\n  nodes: {{ {} }}\n  links:\n{}",
         nodes.join(", "),
         links.collect::<String>()
     )

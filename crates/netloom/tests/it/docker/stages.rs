@@ -4,7 +4,9 @@ use super::host::{DockerHost, IMAGE};
 use crate::lab::node;
 
 fn lab(nodes: &str) -> String {
-    format!("name: x\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\" }}\n  nodes:\n{nodes}")
+    format!(
+        "name: x\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\", network-mode: none }}\n  nodes:\n{nodes}"
+    )
 }
 
 #[test]
