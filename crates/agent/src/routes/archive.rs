@@ -19,7 +19,7 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use netloom_engine::{CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner, Refusal, task};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{Answer, Shared, parse};
@@ -140,12 +140,23 @@ async fn copy(app: &App, lab: &str, node: &str, query: InQuery, body: &mut BodyD
         landing: if into { Landing::Into } else { Landing::Named },
         owner: if owners { Owner::Kept } else { Owner::Root },
     };
-    let (Incoming { pieces, mut done }, _place) = app.engine.copy_in(&parse(lab)?, &parse(node)?, request).await?;
+    let (Incoming { pieces, done }, _place) = app.engine.copy_in(&parse(lab)?, &parse(node)?, request).await?;
+    Ok(feed(app, body, pieces, done).await?.map_err(Refusal::from)?)
+}
+
+/// Gives what a client sends to a runtime, and waits for the runtime's word. That may come before everything was sent, and
+/// is the answer then too.
+pub(super) async fn feed<T>(
+    app: &App,
+    body: &mut BodyDataStream,
+    pieces: mpsc::Sender<Bytes>,
+    mut done: oneshot::Receiver<T>,
+) -> Result<T, Problem> {
     let feed = async move {
         while let Some(piece) = body.next().await {
             let piece = piece.map_err(|_| bad_request("the body could not be read to its end"))?;
             if pieces.send(piece).await.is_err() {
-                // It has ended in the node, and that says how.
+                // It has ended on the other side, which says how.
                 break;
             }
         }
@@ -155,7 +166,7 @@ async fn copy(app: &App, lab: &str, node: &str, query: InQuery, body: &mut BodyD
     let mut fed = false;
     loop {
         tokio::select! {
-            done = &mut done => return Ok(done.map_err(|_| broken_off())?.map_err(Refusal::from)?),
+            done = &mut done => return done.map_err(|_| broken_off()),
             end = &mut feed, if !fed => {
                 end?;
                 fed = true;
@@ -179,7 +190,7 @@ pub(super) fn read_off(app: &App, mut body: BodyDataStream) {
     task::spawn("rest of an archive", app.tasks.track_future(rest));
 }
 
-pub(super) fn broken_off() -> Problem {
+fn broken_off() -> Problem {
     let detail = "the runtime ended the session without saying why; the node may have gone";
     Problem::new(502, "driver", "The session broke off", detail)
 }

@@ -1,18 +1,15 @@
 //! Images of this host: read from the snapshot; pulled, loaded and removed with regard to what labs need.
 
-use std::pin::pin;
-
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use futures::StreamExt as _;
 use netloom_engine::{DriverError, ErrorClass, ImageLoad, Prune, Refusal};
 use serde::Deserialize;
 
-use super::archive::{broken_off, read_off};
+use super::archive::{feed, read_off};
 use super::{Answer, Shared, outcome};
-use crate::problem::{JsonBody, Params, bad_request, json, switch};
+use crate::problem::{JsonBody, Params, json, switch};
 use crate::serve::App;
 use crate::wire::{ImagesLoaded, Problem, PullImage};
 
@@ -53,7 +50,7 @@ pub(super) async fn prune(State(app): State<Shared>, Params(query): Params<Prune
 /// `POST /images/load`
 pub(super) async fn load(State(app): State<Shared>, body: Body) -> Answer {
     let mut body = body.into_data_stream();
-    let loaded = feed(&app, &mut body).await;
+    let loaded = loaded(&app, &mut body).await;
     read_off(&app, body);
     Ok(json(StatusCode::OK, &ImagesLoaded { loaded: loaded? }))
 }
@@ -66,30 +63,7 @@ fn not_loaded(error: DriverError) -> Problem {
     }
 }
 
-async fn feed(app: &App, body: &mut axum::body::BodyDataStream) -> Result<Vec<String>, Problem> {
-    let (ImageLoad { pieces, mut done }, _place) = app.engine.load_images().await?;
-    let feed = async move {
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|_| bad_request("the body could not be read to its end"))?;
-            if pieces.send(piece).await.is_err() {
-                // It has ended at the runtime, and that says how.
-                break;
-            }
-        }
-        Ok::<_, Problem>(())
-    };
-    let mut feed = pin!(feed);
-    let mut fed = false;
-    loop {
-        tokio::select! {
-            done = &mut done => {
-                return done.map_err(|_| broken_off())?.map_err(not_loaded);
-            }
-            end = &mut feed, if !fed => {
-                end?;
-                fed = true;
-            }
-            () = app.stop.cancelled() => return Err(Refusal::Stopping.into()),
-        }
-    }
+async fn loaded(app: &App, body: &mut BodyDataStream) -> Result<Vec<String>, Problem> {
+    let (ImageLoad { pieces, done }, _place) = app.engine.load_images().await?;
+    feed(app, body, pieces, done).await?.map_err(not_loaded)
 }
