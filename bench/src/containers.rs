@@ -15,8 +15,9 @@ use tokio::runtime::Runtime;
 use crate::agent::Agent;
 use crate::counter::Counter;
 use crate::host::LIMIT;
+use crate::pairs::Pairs;
 use crate::ring::{self, Nodes};
-use crate::stats::{Sample, milliseconds, seconds};
+use crate::stats::{Sample, milliseconds};
 use crate::table::{Line, print_all};
 
 const IMAGE: &str = "bench:1";
@@ -167,7 +168,7 @@ fn rings(bare: &Bare, agent: &Agent, size: usize, pairs: usize) -> Result<bool> 
         }
     }
     let what = format!("ring of {size} containers");
-    Ok(print_all([made.line(&format!("{what}: deploy")), removed.line(&format!("{what}: destroy"))]))
+    Ok(print_all([made.line(format!("{what}: deploy"), BAR), removed.line(format!("{what}: destroy"), BAR)]))
 }
 
 /// What is asked of a lab that runs.
@@ -229,31 +230,4 @@ fn calls(netloom: &std::path::Path, counter: &Counter) -> Result<bool> {
         line("a deploy with nothing to do", nothing, 0.0),
         line("a link added", link, 0.0),
     ]))
-}
-
-/// Pairs of runs, one right after the other.
-#[derive(Default)]
-struct Pairs {
-    floor: Sample,
-    netloom: Sample,
-    ratio: Sample,
-}
-
-impl Pairs {
-    fn add(&mut self, floor: Duration, netloom: Duration) {
-        self.floor.time(floor);
-        self.netloom.time(netloom);
-        self.ratio.value(netloom.as_secs_f64() / floor.as_secs_f64());
-    }
-
-    fn line(&self, what: &str) -> Line {
-        let ratio = self.ratio.median();
-        Line {
-            what: what.to_owned(),
-            floor: seconds(self.floor.median()),
-            figure: seconds(self.netloom.median()),
-            more: format!("× {ratio:.2} ({:.2} to {:.2})", self.ratio.at(0.0), self.ratio.most()),
-            bar: Some((format!("≤ {BAR} × floor"), ratio <= BAR)),
-        }
-    }
 }

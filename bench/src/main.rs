@@ -14,6 +14,7 @@ mod host;
 mod http;
 mod idle;
 mod live;
+mod pairs;
 mod prober;
 mod reboot;
 mod ring;

@@ -1,6 +1,6 @@
 //! Rings deployed and destroyed, each time beside the same ring made of the kernel's objects alone.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
@@ -8,7 +8,7 @@ use crate::agent::Agent;
 use crate::floor::Floor;
 use crate::host::Kernel;
 use crate::idle;
-use crate::stats::{Sample, seconds};
+use crate::pairs::Pairs;
 use crate::table::Line;
 
 /// How many times what the floor takes a deploy or a destroy may take; and how many times the cost of a node in a lab
@@ -16,22 +16,6 @@ use crate::table::Line;
 const BAR: f64 = 1.5;
 /// Bytes that the agent may take with the largest ring.
 const MEMORY: f64 = 64.0 * 1024.0 * 1024.0;
-
-/// Pairs of runs, one right after the other.
-#[derive(Default)]
-struct Pairs {
-    floor: Sample,
-    netloom: Sample,
-    ratio: Sample,
-}
-
-impl Pairs {
-    fn add(&mut self, floor: Duration, netloom: Duration) {
-        self.floor.time(floor);
-        self.netloom.time(netloom);
-        self.ratio.value(netloom.as_secs_f64() / floor.as_secs_f64());
-    }
-}
 
 /// What the pairs of one size came to.
 pub(crate) struct Rings {
@@ -70,15 +54,8 @@ impl Rings {
     /// Its two lines; whether the bars hold, where there are any.
     pub(crate) fn print(&self, largest: bool) -> bool {
         let line = |what: &str, pairs: &Pairs| {
-            let ratio = pairs.ratio.median();
-            let holds = (format!("≤ {BAR} × floor"), ratio <= BAR);
-            Line {
-                what: format!("ring of {}: {what}", self.size),
-                floor: seconds(pairs.floor.median()),
-                figure: seconds(pairs.netloom.median()),
-                more: format!("× {ratio:.2} ({:.2} to {:.2})", pairs.ratio.at(0.0), pairs.ratio.most()),
-                bar: largest.then_some(holds),
-            }
+            let line = pairs.line(format!("ring of {}: {what}", self.size), BAR);
+            Line { bar: line.bar.filter(|_| largest), ..line }
         };
         let deploy = line("deploy", &self.deploy).print();
         line("destroy", &self.destroy).print() && deploy && self.rest
@@ -87,7 +64,7 @@ impl Rings {
     /// How much dearer a node is than in a smaller ring, on top of what the floor loses; whether that is within the bar.
     pub(crate) fn print_growth(&self, from: &Self) -> bool {
         let growth = |what: &str, of: fn(&Self) -> &Pairs| {
-            let growth = of(self).ratio.median() / of(from).ratio.median();
+            let growth = of(self).ratio() / of(from).ratio();
             Line {
                 what: format!("cost of a node, {} against {}: {what}", self.size, from.size),
                 figure: format!("× {growth:.2}"),
