@@ -7,6 +7,7 @@ mod fault;
 mod ip_netns;
 mod join;
 pub mod namespace;
+mod order;
 mod pool;
 mod program;
 mod session;

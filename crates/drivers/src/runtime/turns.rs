@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use netloom_engine::{Context, ErrorClass, task};
+use netloom_engine::{Context, DriverError, ErrorClass, task};
 use netloom_model::{LabName, NodeName};
 
-use super::fault::Fault;
+use super::fault::{Backend, Fault};
 
 /// A node of a lab.
 pub(super) type Key = (LabName, NodeName);
@@ -64,9 +64,7 @@ impl Turns {
         Place { turns: Arc::clone(self), key: key.clone(), turn }
     }
 
-    /// Runs a call about a node as a task of its own, after those before it: a caller that gives up does not leave
-    /// it half done.
-    pub(super) async fn run<F>(
+    async fn run<F>(
         self: &Arc<Self>,
         what: &'static str,
         key: Key,
@@ -96,5 +94,31 @@ impl Turns {
             result = work => result.unwrap_or_else(|_| Err(Fault::from(ErrorClass::Transient))),
             () = tokio::time::sleep_until(deadline.into()) => Err(ErrorClass::Deadline.into()),
         }
+    }
+}
+
+/// A runtime in which one call at a time works on each node.
+pub(super) trait InTurns: Send + Sync + Sized + 'static {
+    /// Its name in errors.
+    const BACKEND: Backend;
+
+    /// The lines of its nodes.
+    fn turns(&self) -> &Arc<Turns>;
+
+    /// Runs a call about a node as a task of its own, after those before it: a caller that gives up does not leave
+    /// it half done.
+    async fn in_turn<F>(
+        self: &Arc<Self>,
+        what: &'static str,
+        key: Key,
+        context: &Context,
+        call: impl FnOnce(Arc<Self>, Key, Instant) -> F + Send + 'static,
+    ) -> Result<(), DriverError>
+    where
+        F: Future<Output = Result<(), Fault>> + Send + 'static,
+    {
+        let (object, shared) = (format!("node {}", key.1), Arc::clone(self));
+        let call = move |key, deadline| call(shared, key, deadline);
+        self.turns().run(what, key, context, call).await.map_err(|fault| fault.of(Self::BACKEND, what, &object))
     }
 }

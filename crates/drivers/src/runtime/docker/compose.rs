@@ -13,6 +13,7 @@ use netloom_model::{
 };
 
 use super::super::environment::environment;
+use super::super::order::node_of;
 use super::mark;
 use super::networks::DOCKERS_OWN;
 use super::privilege::Privileges;
@@ -31,14 +32,9 @@ pub(super) struct Ground<'a> {
     pub(super) privileges: &'a Privileges,
 }
 
-/// The node that an order is about.
-pub(super) fn node(order: &NodeOrder) -> Result<&Node, String> {
-    order.lab.nodes().get(&order.node).ok_or_else(|| format!("lab {} has no node {}", order.lab.name(), order.node))
-}
-
 /// The container of a node.
 pub(super) fn container(ground: Ground<'_>, order: &NodeOrder) -> Result<ContainerSpec, String> {
-    let node = node(order)?;
+    let node = node_of(order)?;
     let image = node.image.clone().ok_or_else(|| format!("node {} has no image", order.node))?;
     let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     check_name(&order.lab.container_name(&order.node))?;

@@ -13,6 +13,7 @@ use netloom_model::PullPolicy;
 use netloom_plan::{Effect, NodeState};
 
 use super::super::fault::Fault;
+use super::super::order::node_of;
 use super::super::turns::Key;
 use super::mark::Mark;
 use super::observe::{Known, Network, network, short};
@@ -32,7 +33,7 @@ impl Shared {
         key: Key,
         deadline: Instant,
     ) -> Result<(), Fault> {
-        let node = compose::node(&order).map_err(Fault::permanent)?;
+        let node = node_of(&order).map_err(Fault::permanent)?;
         let privileges = self.privileges(deadline).await?;
         let ground = compose::Ground { layout: &self.layout, privileges: &privileges };
         let mut spec = compose::container(ground, &order).map_err(Fault::permanent)?;
@@ -151,7 +152,7 @@ impl Shared {
         deadline: Instant,
     ) -> Result<(), Fault> {
         let known = self.known(&key).ok_or_else(|| Fault::transient("it is not there".into()))?;
-        let update = compose::update(compose::node(&order).map_err(Fault::permanent)?);
+        let update = compose::update(node_of(&order).map_err(Fault::permanent)?);
         let place = self.work(deadline).await?;
         self.docker.update_container(&known.id, &update, deadline).await.map_err(refused)?;
         drop(place);

@@ -57,8 +57,9 @@ use tokio::sync::{Notify, watch};
 
 use super::fault::{Backend, Fault, plain};
 use super::join::Joiner;
+use super::order::key_of;
 use super::pool::Pool;
-use super::turns::{Key, Turns};
+use super::turns::{InTurns, Key, Turns};
 use crate::fabric::kernel::KernelFabric;
 use events::Doubt;
 use images::Pulls;
@@ -160,6 +161,14 @@ impl DockerRuntime {
     }
 }
 
+impl InTurns for Shared {
+    const BACKEND: Backend = BACKEND;
+
+    fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+}
+
 impl Shared {
     async fn files<T: Send + 'static>(
         self: &Arc<Self>,
@@ -231,22 +240,6 @@ impl Shared {
         };
         self.privileges.get_or_try_init(|| find).await.cloned()
     }
-
-    /// Runs a call about a node when it is its turn.
-    async fn in_turn<F>(
-        self: &Arc<Self>,
-        what: &'static str,
-        key: Key,
-        context: &Context,
-        call: impl FnOnce(Arc<Self>, Key, Instant) -> F + Send + 'static,
-    ) -> Result<(), DriverError>
-    where
-        F: Future<Output = Result<(), Fault>> + Send + 'static,
-    {
-        let (object, shared) = (format!("node {}", key.1), Arc::clone(self));
-        let call = move |key, deadline| call(shared, key, deadline);
-        self.turns.run(what, key, context, call).await.map_err(|fault| fault.of(BACKEND, what, &object))
-    }
 }
 
 /// What the process behind a socket may do. Of one that cannot be seen (it is a proxy in another world of processes) as much
@@ -279,10 +272,6 @@ fn is_final(text: &str) -> bool {
     let words =
         ["executable file not found", "no such file or directory", "permission denied", "not permitted", "invalid"];
     words.iter().any(|word| text.contains(word))
-}
-
-fn key_of(order: &NodeOrder) -> Key {
-    (order.lab.name().clone(), order.node.clone())
 }
 
 #[async_trait]

@@ -3,24 +3,20 @@
 //! All nodes of a lab are asked about one after the other; Docker is asked once for all of them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netloom_docker::Filters;
-use netloom_engine::NodeOrder;
+use netloom_engine::{Layout, NodeOrder};
 use netloom_model::{NetworkMode, Node};
 
-use super::super::fault::plain;
+use super::super::order::{Obstacle, node_of, unusable};
 use super::mark::Mark;
 use super::observe::short;
 use super::{PATIENCE, Shared, compose, refused};
 
 /// How long an answer of Docker is good for: as long as the nodes of one lab take.
 const FRESH: Duration = Duration::from_secs(1);
-
-/// What is in the way, and what to do about it.
-pub(super) type Obstacle = (String, Option<String>);
 
 /// The containers of this host by name, of whomever.
 #[derive(Debug)]
@@ -44,7 +40,7 @@ impl Shared {
     }
 
     pub(super) async fn check_node(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
-        let node = compose::node(order).map_err(|why| (why, None))?;
+        let node = node_of(order).map_err(|why| (why, None))?;
         let ground = compose::Ground { layout: &self.layout, privileges: &super::Privileges::Whole };
         compose::container(ground, order).map_err(|why| (why, None))?;
         self.check_files(node.clone()).await?;
@@ -53,18 +49,9 @@ impl Shared {
     }
 
     async fn check_files(self: &Arc<Self>, node: Node) -> Result<(), Obstacle> {
-        let look = self.files(Instant::now() + PATIENCE, move |_| {
-            let mut failed = compose::sources(&node)
-                .into_iter()
-                .filter_map(|source| Some((source.to_owned(), fs::metadata(source).err()?)));
-            failed.next()
-        });
-        match look.await {
-            Ok(Some((source, error))) => {
-                let why = format!("bind source {source} cannot be used: {}", plain(&error));
-                Err((why, Some("make it, or remove the bind".into())))
-            }
-            Ok(None) => Ok(()),
+        let look = move |_: &Layout| compose::sources(&node).into_iter().find_map(unusable);
+        match self.files(Instant::now() + PATIENCE, look).await {
+            Ok(found) => found.map_or(Ok(()), Err),
             Err(fault) => Err((fault.to_string(), None)),
         }
     }

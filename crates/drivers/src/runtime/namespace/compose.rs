@@ -8,6 +8,7 @@ use netloom_kernel::Limits;
 use netloom_model::{Access, LabName, Node, NodeName};
 
 use super::super::environment::environment;
+use super::super::order::{Obstacle, node_of, unusable};
 use super::spec::{BindSpec, NodeSpec};
 
 /// Directories of the host that nodes see empty, beside home directories and our own.
@@ -29,11 +30,6 @@ const NETWORK_DEFAULTS: [(&str, &str); 9] = [
     ("net.ipv6.conf.default.accept_dad", "0"),
 ];
 
-/// The node that an order is about.
-pub(super) fn node(order: &NodeOrder) -> Result<&Node, String> {
-    order.lab.nodes().get(&order.node).ok_or_else(|| format!("lab {} has no node {}", order.lab.name(), order.node))
-}
-
 /// The group of a node's processes, below the root of each hierarchy. The prefixes keep a lab called `tasks` from
 /// meeting the kernel's file of that name.
 pub(super) fn cgroup(layout: &Layout, lab: &LabName, node: &NodeName) -> std::path::PathBuf {
@@ -54,7 +50,7 @@ pub(super) fn sysctls(node: &Node) -> Vec<String> {
 
 /// Everything that the init of a node has to know, but for its cgroups.
 pub(super) fn spec(layout: &Layout, order: &NodeOrder) -> Result<NodeSpec, String> {
-    let node = node(order)?;
+    let node = node_of(order)?;
     let (lab, name) = (order.lab.name(), &order.node);
     let mut masks: Vec<String> = MASKED.map(str::to_owned).to_vec();
     masks.push(text(&layout.state())?);
@@ -90,11 +86,10 @@ pub(super) fn text(path: &Path) -> Result<String, String> {
 }
 
 /// What stands in the way of a node on this host, and what to do about it.
-pub(super) fn obstacle(node: &Node) -> Option<(String, Option<String>)> {
+pub(super) fn obstacle(node: &Node) -> Option<Obstacle> {
     for bind in &node.binds {
-        if let Err(error) = fs::metadata(&bind.source) {
-            let why = format!("bind source {} cannot be used: {}", bind.source, super::plain(&error));
-            return Some((why, Some("make it, or remove the bind".into())));
+        if let Some(obstacle) = unusable(&bind.source) {
+            return Some(obstacle);
         }
         if !bind.target.starts_with('/') {
             return Some((format!("bind target {} is not an absolute path", bind.target), None));

@@ -16,13 +16,14 @@ use netloom_plan::NodeFingerprint;
 use super::super::environment::environment;
 use super::super::fault::Fault;
 use super::super::join::Inside;
+use super::super::order::{key_of, node_of};
 use super::super::program::{self, Program};
 use super::super::turns::Key;
 use super::super::{ip_netns, names_in};
 use super::observe::Seen;
 use super::record::{self, Record};
 use super::spec::{LOG_FILE, STATUS_FILE};
-use super::{compose, key_of, plain};
+use super::{compose, plain};
 
 /// What a step comes to.
 pub(super) type Result<T> = std::result::Result<T, Fault>;
@@ -68,7 +69,7 @@ impl Ground {
     }
 
     fn complete(&self, order: &NodeOrder, adopted: Option<Seen>) -> Result<()> {
-        let node = compose::node(order).map_err(Fault::permanent)?;
+        let node = node_of(order).map_err(Fault::permanent)?;
         let (lab, name) = (order.lab.name(), &order.node);
         let run = self.layout.node_run(lab, name);
         directory(&run, 0o700)?;
@@ -163,7 +164,7 @@ impl Ground {
                 return Err(Fault::transient("what ran in it before does not end".into()));
             }
         }
-        let node = compose::node(order).map_err(Fault::permanent)?;
+        let node = node_of(order).map_err(Fault::permanent)?;
         let run = self.layout.node_run(lab, name);
         let before = seen.record.clone();
         seen.record.boot.clone_from(&self.boot);
@@ -294,7 +295,7 @@ impl Ground {
         let (lab, name) = (order.lab.name(), &order.node);
         let mut seen = self.look(lab, name)?.ok_or_else(|| Fault::transient("it is not there".into()))?;
         let group = compose::cgroup(&self.layout, lab, name);
-        let limits = compose::limits(compose::node(order).map_err(Fault::permanent)?);
+        let limits = compose::limits(node_of(order).map_err(Fault::permanent)?);
         self.cgroups.ensure(&group, limits)?;
         point!("node.update.limited");
         seen.record.apply(order);

@@ -52,8 +52,9 @@ pub use super::program::INIT;
 
 use super::fault::{Backend, Fault, plain};
 use super::join::{Inside, Joiner};
+use super::order::{key_of, node_of};
 use super::pool::Pool;
-use super::turns::{Key, Turns};
+use super::turns::{InTurns, Key, Turns};
 use crate::demand::Demand;
 use ends::Ends;
 use life::Ground;
@@ -120,6 +121,14 @@ impl NamespaceRuntime {
     }
 }
 
+impl InTurns for Shared {
+    const BACKEND: Backend = BACKEND;
+
+    fn turns(&self) -> &Arc<Turns> {
+        &self.turns
+    }
+}
+
 impl Shared {
     async fn files<T: Send + 'static>(
         self: &Arc<Self>,
@@ -132,22 +141,6 @@ impl Shared {
 
     fn watched(&self) -> MutexGuard<'_, HashMap<Key, Identity>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs a call about a node when it is its turn.
-    async fn in_turn<F>(
-        self: &Arc<Self>,
-        what: &'static str,
-        key: Key,
-        context: &Context,
-        call: impl FnOnce(Arc<Self>, Key, Instant) -> F + Send + 'static,
-    ) -> Result<(), DriverError>
-    where
-        F: Future<Output = Result<(), Fault>> + Send + 'static,
-    {
-        let (object, shared) = (format!("node {}", key.1), Arc::clone(self));
-        let call = move |key, deadline| call(shared, key, deadline);
-        self.turns.run(what, key, context, call).await.map_err(|fault| fault.of(BACKEND, what, &object))
     }
 
     fn joiner(&self) -> Result<Joiner, Fault> {
@@ -192,7 +185,7 @@ impl Runtime for NamespaceRuntime {
         let object = format!("node {}", order.node);
         let order = order.clone();
         let check = self.shared.files(Instant::now() + PATIENCE, move |ground| {
-            let node = compose::node(&order).map_err(|why| (why, None))?;
+            let node = node_of(&order).map_err(|why| (why, None))?;
             if let Some(obstacle) = compose::obstacle(node) {
                 return Err(obstacle);
             }
@@ -317,8 +310,4 @@ impl Runtime for NamespaceRuntime {
         let (joiner, inside) = inside.map_err(|fault| fault.of(BACKEND, "copy files to", &format!("node {node}")))?;
         joiner.copy_in((BACKEND, &key), &inside, request, deadline).await
     }
-}
-
-fn key_of(order: &NodeOrder) -> Key {
-    (order.lab.name().clone(), order.node.clone())
 }
