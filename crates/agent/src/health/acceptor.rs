@@ -102,7 +102,7 @@ enum Shortage {
 
 impl Front {
     async fn run(mut self, listener: Option<TcpListener>, stop: CancellationToken) {
-        let period = (self.health.limit() / 4).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        let period = (self.health.limit() / 4).clamp(Duration::from_millis(10), Duration::from_secs(2));
         let mut tick = tokio::time::interval(period);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reserve = open_reserve();

@@ -13,11 +13,12 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use netloom_docker::{Docker, Error, Event, Events, Filters};
+use netloom_docker::{Docker, Error, ErrorKind, Event, Events, Filters};
 use netloom_engine::{Layout, Report, task};
 use netloom_kernel::Process;
 
 use super::super::turns::Key;
+use super::doorway::Doorway;
 use super::mark::{INSTANCE, Mark};
 use super::observe::Known;
 use super::{PATIENCE, SOURCE, Shared};
@@ -28,8 +29,12 @@ const SILENCE: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(3);
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// The same where no daemon has answered yet: there may be none on this host.
-const LOOK_OUT: Duration = Duration::from_secs(5);
+/// The same where nobody listens: there may be no daemon on this host, and one that comes is noticed.
+const LOOK_OUT: Duration = Duration::from_secs(60);
+/// The same where the place of its socket cannot be watched.
+const LOOK_OUT_BLIND: Duration = Duration::from_secs(5);
+/// How long a daemon takes from making its socket to listening on it.
+const OPENS: Duration = Duration::from_millis(100);
 
 /// What is to be doubted of a node after an event; the later ones cover those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,29 +87,67 @@ pub(super) async fn listen(runtime: Weak<Shared>) {
     doubted.notify_one();
 }
 
+/// How long to wait after a failure.
+enum Pause {
+    /// It is there, or was a moment ago.
+    Moment,
+    /// Until it may be there.
+    Absent(Option<Doorway>),
+}
+
 async fn listen_until_dropped(runtime: &Weak<Shared>) {
-    let mut answered = false;
     loop {
         let Some((docker, ours)) = runtime.upgrade().map(|shared| (shared.docker.clone(), shared.ours())) else {
             return;
         };
-        let why = match Streams::open(&docker, ours).await {
+        // Before it is tried, so that nothing falls between.
+        let doorway = doorway(runtime).await;
+        let (why, pause) = match Streams::open(&docker, ours).await {
             Ok(events) => {
-                answered = true;
+                drop(doorway);
                 // What happened before was not heard.
                 let Some(shared) = runtime.upgrade() else { return };
                 shared.reporter.send(Report::Lost(SOURCE));
                 shared.doubt_images();
                 drop(shared);
-                follow(runtime, &docker, events).await
+                (follow(runtime, &docker, events).await, Pause::Moment)
             }
-            Err(error) => Some(error.kind.to_string()),
+            Err(error) if nobody_listens(&error.kind) => (Some(error.kind.to_string()), Pause::Absent(doorway)),
+            Err(error) => (Some(error.kind.to_string()), Pause::Moment),
         };
         let (Some(shared), Some(why)) = (runtime.upgrade(), why) else { return };
         shared.images_unreachable(&why);
         shared.reporter.send(Report::Unreachable(SOURCE, why));
         drop(shared);
-        tokio::time::sleep(if answered { RETRY } else { LOOK_OUT }).await;
+        match pause {
+            Pause::Moment => tokio::time::sleep(RETRY).await,
+            Pause::Absent(doorway) => look_out(doorway).await,
+        }
+    }
+}
+
+/// Where the socket is or will be, if that can be watched.
+async fn doorway(runtime: &Weak<Shared>) -> Option<Doorway> {
+    let shared = runtime.upgrade()?;
+    let socket = shared.socket.clone()?;
+    shared.files(Instant::now() + PATIENCE, move |_: &Layout| Doorway::of(&socket)).await.ok()?.ok()
+}
+
+/// Whether it takes another socket, or another owner of it, for a daemon to answer. One that is there and says nothing,
+/// or nonsense, is not meant.
+fn nobody_listens(why: &ErrorKind) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
+    matches!(why, ErrorKind::Unreachable(error)
+        if matches!(error.kind(), NotFound | ConnectionRefused | PermissionDenied))
+}
+
+/// Waits until there may be a daemon where nobody listened.
+async fn look_out(doorway: Option<Doorway>) {
+    let Some(doorway) = doorway else { return tokio::time::sleep(LOOK_OUT_BLIND).await };
+    match tokio::time::timeout(LOOK_OUT, doorway.used()).await {
+        Ok(Ok(())) => tokio::time::sleep(OPENS).await,
+        Ok(Err(_)) => tokio::time::sleep(LOOK_OUT_BLIND).await,
+        Err(_) => {}
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod attach;
 mod compose;
+mod doorway;
 mod events;
 mod hold;
 mod images;
