@@ -25,7 +25,7 @@ pub use apply::apply;
 pub use commands::{Command, Moment, commands};
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable, effect};
 pub use left_out::{LeftOut, Omission};
-pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, shortages};
+pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, connected, shortages};
 pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, UnfetchedImage, obstacles};
 pub use planner::plan;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use netloom_model::Lab;
+use netloom_model::{Lab, Management, NodeAddresses, OnNetwork};
 use netloom_plan::{HostLimits, Level, Limit, Need, Severity, Shortage, shortages};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -106,6 +106,35 @@ fn a_full_bridge_is_refused_and_ports_of_others_count() {
     insta::assert_snapshot!(of_bridges(&host, 1024), @"Refused bridge br0: this host allows 1023 ports of one bridge, the labs on it would come to 1024; beyond that nodes and links cannot be made; spread the links over several bridges");
     host.foreign_ports.insert("br0".into(), 24);
     assert_ne!(of_bridges(&host, 1000), "");
+}
+
+/// Containers on a management network, the first ones of them with a port to publish.
+fn managed(count: usize, published: usize) -> Lab {
+    let container = |n: usize| {
+        let ports = if n < published { json!(["8080:80"]) } else { json!([]) };
+        let container = json!({ "ports": ports });
+        json!({ "kind": "linux", "runtime": "docker", "image": "x", "hostname": "n", "container": container })
+    };
+    let nodes: serde_json::Map<String, Value> = (0..count).map(|n| (format!("n{n}"), container(n))).collect();
+    let lab: Lab = serde_json::from_value(json!({ "name": "managed", "nodes": nodes })).unwrap();
+    let network = Management { bridge: Some("br-1".parse().unwrap()), ..Management::default() };
+    let addresses = NodeAddresses { ipv4: Some("172.20.20.2".parse().unwrap()), ipv6: None };
+    let nodes = lab.nodes().keys().map(|name| (name.clone(), addresses)).collect();
+    lab.on_network(&OnNetwork { network, others_ipv4: None, others_ipv6: None, nodes })
+}
+
+#[test]
+fn more_nodes_than_the_bridge_of_a_management_network_has_ports_are_refused_with_what_to_set() {
+    let mut host = host();
+    let said = |host: &HostLimits, count| {
+        let found = shortages(&need(&[&managed(count, 10)]), &Need::default(), host);
+        text(&found.into_iter().filter(|shortage| shortage.limit == Limit::BridgePorts).collect::<Vec<_>>())
+    };
+    assert_eq!(said(&host, 1023), "");
+    insta::assert_snapshot!(said(&host, 1024), @"Refused bridge br-1 of the management network `clab`: this host allows 1023 ports of one bridge, the labs on it would come to 1024; beyond that nodes and links cannot be made; set another `mgmt.network` in some of the labs on it, or `network-mode: none` for nodes that need none");
+    // A container of somebody else's.
+    host.foreign_ports.insert("br-1".into(), 1);
+    assert_ne!(said(&host, 1023), "");
 }
 
 #[test]

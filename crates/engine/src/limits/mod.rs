@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use netloom_model::{LabName, NodeName};
-use netloom_plan::{HostLimits, Limit, Need, Severity, Shortage, shortages};
+use netloom_plan::{HostLimits, Limit, Need, Severity, Shortage, connected, shortages};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -86,11 +86,19 @@ fn judge(shared: &Shared, wish: &Wish, mut host: HostLimits) -> Vec<Shortage> {
     let wanted = Need::of(labs, |_, _| true, sessions);
     let is_there =
         |lab: &LabName, node: &NodeName| snapshot.labs.get(lab).is_some_and(|facts| facts.nodes.contains_key(node));
-    let there = Need::of(all.values().map(|other| &*other.lab), is_there, sessions);
+    let there = Need::of(all.values().map(|other| &**other.whole()), is_there, sessions);
     for port in snapshot.host.values().filter(|port| !matches!(port.mark, Some(PortMark::Link { .. }))) {
         let bridge = port.master.and_then(|master| snapshot.host.get(&master));
         if let Some(bridge) = bridge.filter(|bridge| bridge.kind == PortKind::Bridge) {
             *host.foreign_ports.entry(bridge.name.to_string()).or_default() += 1;
+        }
+    }
+    // What Docker has given to nodes of ours looks like a port of somebody's.
+    for lab in all.values().map(|other| other.whole()) {
+        let Some(bridge) = &lab.management().bridge else { continue };
+        let ours = connected(lab).filter(|node| is_there(lab.name(), node)).count();
+        if let Some(ports) = host.foreign_ports.get_mut(bridge.as_str()) {
+            *ports = ports.saturating_sub(u64::try_from(ours).unwrap_or(u64::MAX));
         }
     }
     shortages(&wanted, &there, &host)

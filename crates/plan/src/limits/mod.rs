@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use need::Need;
+pub use need::{Need, connected};
 pub use shortage::{Severity, Shortage, shortages};
 
 /// Ports that the kernel gives a bridge: `BR_MAX_PORTS` is 1,024 (net/bridge/br_private.h), number 0 is not given.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netloom_model::{Endpoint, Lab, LabName, Link, Node, NodeName};
+use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkKind, Node, NodeName};
 
 use super::Limit;
 use crate::left_out::LeftOut;
@@ -21,6 +21,8 @@ pub struct Need {
     amounts: BTreeMap<Limit, u64>,
     /// Ports of bridges, by the bridge's name.
     ports: BTreeMap<String, u64>,
+    /// Of management networks: the names of the networks by those of their bridges.
+    networks: BTreeMap<String, String>,
     /// How many sessions the agent runs at once: no more terminals are open.
     sessions: u64,
 }
@@ -43,6 +45,9 @@ impl Need {
             for node in lab.nodes().iter().filter(|(name, node)| node.runtime.is_some() && counts(lab.name(), name)) {
                 need.add_node(node.1);
             }
+            if let Some(bridge) = &lab.management().bridge {
+                need.add_network(lab, bridge, connected(lab).filter(|name| counts(lab.name(), name)).count());
+            }
             let left_out = LeftOut::of(lab);
             for link in left_out.made(lab) {
                 if link.ends().all(|end| !matches!(&end.at, Endpoint::Node(node) if !counts(lab.name(), node))) {
@@ -53,7 +58,7 @@ impl Need {
         for (bridge, ends) in stations {
             // The host has an address on it, or may have.
             need.add_segment(ends + 1);
-            need.ports.insert(bridge, ends);
+            *need.ports.entry(bridge).or_default() += ends;
         }
         need
     }
@@ -88,6 +93,18 @@ impl Need {
         }
     }
 
+    /// Each node has a port of the bridge of its management network: links count themselves, and here those whose containers
+    /// are connected by the owner of the network.
+    fn add_network(&mut self, lab: &Lab, bridge: &InterfaceName, connected: usize) {
+        self.networks.insert(bridge.to_string(), lab.management().network.clone());
+        self.add_ports(bridge, u64::try_from(connected).unwrap_or(u64::MAX));
+    }
+
+    fn add_ports(&mut self, bridge: &InterfaceName, ports: u64) {
+        let there = self.ports.entry(bridge.to_string()).or_default();
+        *there = there.saturating_add(ports);
+    }
+
     fn add_link(&mut self, link: &Link, stations: &mut BTreeMap<String, u64>) {
         let bridges: Vec<&NodeName> = link
             .ends()
@@ -98,6 +115,10 @@ impl Need {
             .collect();
         for bridge in &bridges {
             *stations.entry(bridge.to_string()).or_default() += 1;
+        }
+        if let LinkKind::Attachment(attachment) = &link.kind {
+            // Of a management network nodes speak to the host, and seldom to each other.
+            self.add_ports(&attachment.bridge, 1);
         }
         // A dummy has nobody to speak to.
         if bridges.is_empty() && link.b.is_some() {
@@ -124,4 +145,14 @@ impl Need {
     pub fn ports(&self) -> &BTreeMap<String, u64> {
         &self.ports
     }
+
+    /// The management network whose bridge that is, if it is one's.
+    pub(super) fn network(&self, bridge: &str) -> Option<&str> {
+        self.networks.get(bridge).map(String::as_str)
+    }
+}
+
+/// The nodes of a lab that the owner of its management network has given a port of the bridge, or will: no link of ours.
+pub fn connected(lab: &Lab) -> impl Iterator<Item = &NodeName> {
+    lab.managed().filter(|(_, node)| node.publishes()).map(|(name, _)| name)
 }

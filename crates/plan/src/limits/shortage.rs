@@ -10,6 +10,9 @@ use super::{BRIDGE_PORTS, HostLimits, Level, Limit, Need};
 /// The largest `kernel.pid_max` of 64-bit kernels (`PID_MAX_LIMIT` in linux/threads.h).
 const PID_MAX: u64 = 1 << 22;
 
+/// Follows the name of a bridge that is one's.
+const OF_NETWORK: &str = " of the management network";
+
 /// What a shortage means for a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -69,7 +72,10 @@ pub fn shortages(wanted: &Need, there: &Need, host: &HostLimits) -> Vec<Shortage
             found.push(Shortage {
                 limit: Limit::BridgePorts,
                 severity: Limit::BridgePorts.severity(),
-                object: format!("bridge {bridge}"),
+                object: match wanted.network(bridge) {
+                    Some(network) => format!("bridge {bridge}{OF_NETWORK} `{network}`"),
+                    None => format!("bridge {bridge}"),
+                },
                 max: BRIDGE_PORTS,
                 demand,
                 used: has.saturating_add(foreign),
@@ -129,6 +135,10 @@ impl Shortage {
                 "raise it with `echo {enough} > {}`, or TasksMax={enough} in the agent's systemd unit",
                 self.object
             ),
+            Limit::BridgePorts if self.object.contains(OF_NETWORK) => {
+                "set another `mgmt.network` in some of the labs on it, or `network-mode: none` for nodes that need none"
+                    .to_owned()
+            }
             Limit::BridgePorts => "spread the links over several bridges".to_owned(),
             _ => "no kernel has more; deploy fewer nodes, or on several hosts".to_owned(),
         }
