@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netloom_model::{Node, NodeName, Prefix};
+use netloom_model::{Management, Node, NodeName, Prefix};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::NodeOrder;
@@ -28,6 +28,9 @@ pub struct Applied {
     /// no link ends on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shared: BTreeMap<NodeName, Node>,
+    /// The management network of its lab as it is on the host, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Management>,
 }
 
 impl Applied {
@@ -42,6 +45,7 @@ impl Applied {
             source: lab.source().map(str::to_owned),
             // Not all of them on each node: a lab of a thousand nodes and a thousand bridges would keep a million.
             shared: lab.idle_beside(node),
+            network: Some(lab.management()).filter(|network| network.bridge.is_some()).cloned(),
         })
     }
 }

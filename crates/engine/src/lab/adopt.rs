@@ -7,14 +7,16 @@
 //! ```
 //!
 //! Links keep no spec, only its hash: the spec is made up from what the interfaces are, and is right when it has that
-//! hash. Nothing is guessed, so that nothing changes when the lab is wanted again.
+//! hash. Nothing is guessed, so that nothing changes when the lab is wanted again. The links of nodes to their management
+//! network follow from the network and from the addresses of the nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use netloom_model::{
-    End, Endpoint, Interface, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId, Mtu, Node, NodeName, Shape, Stage,
+    Attachment, End, Endpoint, Interface, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId,
+    LinkKind, Management, Mtu, Node, NodeAddresses, NodeManagement, NodeName, OnNetwork, Shape, Stage,
 };
 use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, commands, plan};
 
@@ -23,7 +25,7 @@ use super::pull::Stock;
 use crate::applied::Applied;
 use crate::desired::{Done, Wish};
 use crate::fact::{Place, PortFact, PortKind};
-use crate::inventory::{LabFacts, SeenLink, Snapshot};
+use crate::inventory::{LabFacts, SeenLink, Snapshot, sides};
 
 /// What runtimes keep of the nodes of a lab; `None` of one that an older version made.
 pub(crate) type Kept = BTreeMap<NodeName, Option<Applied>>;
@@ -64,9 +66,17 @@ pub(crate) fn adopt(
         return Err(wrong);
     };
     let (rebuild, prefix, source) = (latest.rebuild, latest.prefix.clone(), latest.source.clone());
+    let on_network = on_network(&applied);
+    let management = on_network.as_ref().map(|on| on.network.clone()).unwrap_or_default();
+    let bare = LabParts { prefix, source, management, ..LabParts::new(name.clone()) };
+    let attached = attached(&bare, &applied, on_network.as_ref());
     let (mut links, mut down) = (Vec::new(), BTreeSet::new());
     for (id, seen) in snapshot.links(name) {
-        match link(&id, &seen, rebuild) {
+        if let Some(link) = attached.as_ref().and_then(|lab| lab.link(&id)) {
+            down.extend(switched_off(name, link, &seen).map(|side| (id.clone(), side)));
+            continue;
+        }
+        match link(&id, &seen, rebuild, on_network.as_ref().map(|on| &on.network)) {
             Ok((link, off)) => {
                 down.extend(off.into_iter().map(|side| (id.clone(), side)));
                 links.push(link);
@@ -79,12 +89,14 @@ pub(crate) fn adopt(
     }
     let mut nodes = shared(&applied, &links, snapshot);
     nodes.extend(applied.iter().map(|(node, applied)| (node.clone(), applied.spec.clone())));
-    let lab = Lab::new(LabParts { prefix, source, nodes, links, ..LabParts::new(name.clone()) })
+    let lab = Lab::new(LabParts { nodes, links, ..bare })
         .map_err(|violations| violations.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let on_network = on_network.filter(|_| lab.is_on_network());
     // What does not run has its ends switched off beside those that a person cut.
     let runs = |node: &NodeName| facts.nodes.get(node).is_some_and(|fact| fact.state == NodeState::Running);
+    let whole = on_network.as_ref().map_or_else(|| lab.clone(), |on| lab.on_network(on));
     let is_powered = |(id, side): &(LinkId, Side)| {
-        let end = lab.link(id).and_then(|link| link.ends().nth(usize::from(*side == Side::B)));
+        let end = whole.link(id).and_then(|link| link.ends().nth(usize::from(*side == Side::B)));
         end.is_some_and(|end| !matches!(&end.at, Endpoint::Node(node) if !runs(node)))
     };
     down.retain(is_powered);
@@ -96,10 +108,38 @@ pub(crate) fn adopt(
         down,
         stopped: stopped.map(|(node, _)| node.clone()).collect(),
         restarts: restarts.filter(|(_, restarts)| *restarts > 0).collect(),
+        networks: on_network.iter().map(|on| on.network.network.clone()).collect(),
+        on_network,
         ..Wish::first(Arc::new(lab))
     };
     unchanged(&wish, &done, snapshot)?;
     Ok(Adoption { wish, done })
+}
+
+/// The management network of the lab, if it is on one, with the addresses that its nodes have there.
+fn on_network(applied: &BTreeMap<NodeName, &Applied>) -> Option<OnNetwork> {
+    let managed = || applied.iter().filter(|(_, applied)| applied.spec.is_managed());
+    let mut all = managed().map(|(_, applied)| applied).chain(applied.values());
+    let network = all.find_map(|applied| applied.network.clone())?;
+    let nodes = managed().map(|(node, applied)| {
+        let NodeManagement { ipv4, ipv6, .. } = applied.spec.management;
+        (node.clone(), NodeAddresses { ipv4, ipv6 })
+    });
+    Some(OnNetwork { network, others_ipv4: None, others_ipv6: None, nodes: nodes.collect() })
+}
+
+/// The links that nodes have to the management network; the lab has nothing else.
+fn attached(bare: &LabParts, applied: &BTreeMap<NodeName, &Applied>, on: Option<&OnNetwork>) -> Option<Lab> {
+    let nodes = applied.iter().map(|(node, applied)| (node.clone(), applied.spec.clone())).collect();
+    // One that is not right is said when the whole of it is put together.
+    let lab = Lab::new(LabParts { nodes, ..bare.clone() }).ok()?;
+    Some(lab.on_network(on?))
+}
+
+/// The sides of a link that are switched off.
+fn switched_off<'a>(lab: &LabName, link: &Link, seen: &'a SeenLink) -> impl Iterator<Item = Side> + use<'a> {
+    let sides = sides(lab, link).into_iter();
+    sides.filter(|(_, place, name)| seen.port(place, name).is_some_and(is_switched_off)).map(|(side, ..)| side)
 }
 
 /// The proof: nothing is to be done for this wish.
@@ -152,7 +192,7 @@ fn plain_bridge(name: &NodeName) -> Node {
 }
 
 /// The link that these interfaces are, and which of its sides are switched off.
-fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>), String> {
+fn link(id: &LinkId, seen: &SeenLink, rebuild: u64, network: Option<&Management>) -> Result<(Link, Vec<Side>), String> {
     let found = match seen.ports.as_slice() {
         [only] => end(id.as_str(), only).map(|end| vec![(end, &**only)]),
         [one, two] => splits(id.as_str()).find_map(|(left, right)| {
@@ -162,14 +202,21 @@ fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>),
         _ => None,
     };
     let mut found = found.ok_or("the interfaces that carry its mark are not its ends")?;
-    let identity = |found: &[(End, &PortFact)]| LinkFingerprint::of(&joined(found, Mtu::DEFAULT), rebuild).identity;
-    if identity(&found) != seen.fingerprint.identity {
+    let attachment = |bridge: &InterfaceName| Attachment { bridge: bridge.clone(), gateways: Vec::new() };
+    let to_network = network.and_then(|network| network.bridge.as_ref()).map(attachment).map(LinkKind::Attachment);
+    let kinds: Vec<LinkKind> = [LinkKind::Plain].into_iter().chain(to_network).collect();
+    let kind_of = |found: &[(End, &PortFact)]| {
+        let print = |kind: &LinkKind| {
+            LinkFingerprint::of(&Link { kind: kind.clone(), ..joined(found, Mtu::DEFAULT) }, rebuild).identity
+        };
+        kinds.iter().find(|kind| print(kind) == seen.fingerprint.identity)
+    };
+    let kind = kind_of(&found).or_else(|| {
         // The order of the ends is that of the file, the order in the id is that of the alphabet.
         found.reverse();
-        if identity(&found) != seen.fingerprint.identity {
-            return Err("a MAC address is other than the one that it was made with".to_owned());
-        }
-    }
+        kind_of(&found)
+    });
+    let kind = kind.ok_or("a MAC address is other than the one that it was made with")?;
     let mtus: BTreeSet<u32> = found.iter().map(|(_, port)| port.mtu).collect();
     let ways: Vec<Vec<End>> = found.iter().map(|(end, port)| addressed(end, port)).collect();
     let (a, b): (&[End], Vec<Option<&End>>) = match ways.as_slice() {
@@ -191,6 +238,9 @@ fn link(id: &LinkId, seen: &SeenLink, rebuild: u64) -> Result<(Link, Vec<Side>),
             return Err("its MTU or an address is other than it was made with; set it back, by hand".to_owned());
         }
     };
+    // So the file has it: what bridge that is on the host is known beside it.
+    let kind = if kind.is_plain() { LinkKind::Plain } else { LinkKind::ManagementNet };
+    let link = Link { kind, ..link };
     let sides = [Side::A, Side::B].into_iter().zip(&found);
     let down = sides.filter(|(_, (_, port))| is_switched_off(port)).map(|(side, _)| side).collect();
     Ok((link, down))

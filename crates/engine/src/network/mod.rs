@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netloom_model::{Lab, LabName, OnNetwork};
+use netloom_model::{LabName, OnNetwork};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,7 @@ impl Addresses {
         wish: &mut Wish,
         found: Option<&Surveyed>,
     ) -> Result<Option<OnNetwork>, Refusal> {
-        if !is_on_network(&wish.lab) {
+        if !wish.lab.is_on_network() {
             wish.on_network = None;
             return Ok(None);
         }
@@ -96,18 +96,13 @@ fn put(wish: &mut Wish, on: OnNetwork) {
     *wish = Wish { on_network: Some(on), ..wish.clone() };
 }
 
-/// Whether anything of a lab is on its management network.
-fn is_on_network(lab: &Lab) -> bool {
-    lab.managed().next().is_some() || lab.leads_to_network()
-}
-
 /// Asks what the network of a wish is on this host, if that has to be known: it is new to the lab, or a node is.
 pub(crate) async fn survey(
     shared: &Shared,
     there: Option<&Wish>,
     wish: &Wish,
 ) -> Result<Option<Surveyed>, DriverError> {
-    if !is_on_network(&wish.lab) {
+    if !wish.lab.is_on_network() {
         return Ok(None);
     }
     let Some(networks) = shared.runtimes.values().find_map(|runtime| runtime.networks()) else { return Ok(None) };
@@ -120,7 +115,10 @@ pub(crate) async fn survey(
         Context { deadline: (Instant::now() + shared.config.step_limit).into_std(), cancel: CancellationToken::new() };
     let object = format!("network {}", wish.lab.management().network);
     match within(&context, &object, networks.survey(wish.lab.management(), &context)).await {
-        Ok(found) => Ok(Some(found)),
+        Ok(mut found) => {
+            found.taken.extend(unknown(shared, wish.lab.name()));
+            Ok(Some(found))
+        }
         // No node needs it: its links are left out, which is said.
         Err(error) if wish.lab.managed().next().is_none() => {
             tracing::info!(lab = %wish.lab.name(), %error, "links to the management network are left out");
@@ -128,4 +126,18 @@ pub(crate) async fn survey(
         }
         Err(error) => Err(error),
     }
+}
+
+/// The addresses in nodes of labs that run and that nobody wants, as when the store was lost: their network's owner knows
+/// nothing of those that are linked to it.
+fn unknown(shared: &Shared, but: &LabName) -> Vec<(IpAddr, String)> {
+    let (snapshot, wishes) = (shared.inventory.snapshot(), shared.wishes.all());
+    let labs = snapshot.labs.iter().filter(|(lab, _)| *lab != but && !wishes.contains_key(*lab));
+    let ports = labs.flat_map(|(lab, facts)| facts.ports.values().map(move |port| (lab, port)));
+    let addresses = ports.flat_map(|(lab, port)| {
+        let of = |text: &String| text.split('/').next()?.parse().ok();
+        let who = format!("lab {lab}, which runs and is not known (`netloom adopt {lab}` takes it back)");
+        port.addresses.iter().filter_map(of).map(move |address| (address, who.clone()))
+    });
+    addresses.collect()
 }

@@ -8,7 +8,7 @@ use netloom_model::{Lab, Mac, Mtu, Node, NodeName};
 use netloom_plan::NodeFingerprint;
 use serde_json::json;
 
-use crate::bench::{Bench, end, grows_with_the_size, lab_name, pair, pass, until};
+use crate::bench::{Bench, config, end, grows_with_the_size, lab_name, pair, pass, until};
 
 /// The next engine, with an empty store.
 async fn forgetful(bench: Bench) -> Bench {
@@ -267,4 +267,45 @@ async fn a_store_that_fails_refuses_an_adoption_and_keeps_nothing_of_it() {
     pass(120).await;
     assert_eq!(bench.world.calls(), [""; 0]);
     assert!(matches!(bench.engine.adopt(&lab_name("other")).await, Err(Refusal::NoLab(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_on_a_management_network_is_adopted_with_the_addresses_of_its_nodes() {
+    let bench = Bench::prepared(config(), |world, _| world.add_networks()).await;
+    let lab = Sketch::new("lab").container("r1").container("r2").node("r3");
+    let lab = lab.with("r2", |node| node.management.ipv4 = Some("172.20.20.99".parse().unwrap()));
+    let lab = lab.link("r1:eth1", "r2:eth1").link("r3:eth1", "host:oob");
+    let lab = lab.with_link(|link| link.kind = netloom_model::LinkKind::ManagementNet).lab();
+    bench.made(&lab).await;
+    let before = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+
+    let bench = forgetful(bench).await;
+    // Nobody else is given what its nodes have, while it is not known.
+    let mut other = Sketch::new("other").container("r1").lab();
+    bench.made(&other).await;
+    let wish = bench.engine.wishes().get(&lab_name("other")).unwrap();
+    let address = wish.on_network.as_ref().unwrap().nodes[&"r1".parse().unwrap()].ipv4.unwrap();
+    assert_eq!(address.to_string(), "172.20.20.3");
+    bench.world.take_calls();
+
+    bench.engine.adopt(&lab_name("lab")).await.unwrap();
+    let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+    assert_eq!(wish.whole().links(), before.whole().links());
+    assert_eq!((&wish.on_network, &wish.networks), (&before.on_network, &before.networks));
+    pass(120).await;
+    assert_eq!(bench.world.calls(), [""; 0]);
+    assert_eq!(bench.deploy(&lab).await.message.as_deref(), Some("nothing to change"));
+
+    // A node more gets an address that nobody has, and the network goes with the last lab.
+    other = Sketch::new("other").container("r1").container("r2").lab();
+    bench.made(&other).await;
+    let wish = bench.engine.wishes().get(&lab_name("other")).unwrap();
+    assert_eq!(
+        wish.on_network.as_ref().unwrap().nodes[&"r2".parse().unwrap()].ipv4.unwrap().to_string(),
+        "172.20.20.4"
+    );
+    for lab in ["lab", "other"] {
+        assert_eq!(bench.destroy(lab).await.state, OperationState::Succeeded);
+    }
+    assert_eq!(bench.world.host(), ["lo", "uplink"]);
 }

@@ -85,6 +85,11 @@ impl Lab {
         self.parts.links.iter().any(|link| matches!(link.kind, LinkKind::ManagementNet | LinkKind::Attachment(_)))
     }
 
+    /// Whether anything of the lab is on its management network.
+    pub fn is_on_network(&self) -> bool {
+        self.managed().next().is_some() || self.leads_to_network()
+    }
+
     /// The lab with what is decided about its management network.
     #[must_use]
     pub fn on_network(&self, on: &OnNetwork) -> Self {
