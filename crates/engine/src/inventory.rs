@@ -485,7 +485,8 @@ impl Snapshot {
                     let unseen = old.filter(|fact| !nodes.contains(&(name.clone(), fact.node.clone())));
                     gone.extend(unseen.map(|fact| Fact::NodeGone(name.clone(), fact.node.clone())));
                     let old_names = lab.names.is_some() && lab.names_seen.is_some_and(|seen| !look.began_before(seen));
-                    if old_names && !names.contains(name) {
+                    // The names of all labs are kept by one runtime, and no other says that there are none.
+                    if kind == RuntimeKind::Namespace && old_names && !names.contains(name) {
                         gone.push(Fact::Names(name.clone(), None));
                     }
                 }

@@ -11,7 +11,7 @@ use netloom_engine::{
 use netloom_model::RuntimeKind;
 use netloom_plan::{LinkFingerprint, NodeState};
 
-use crate::bench::{Bench, end, until};
+use crate::bench::{Bench, end, lab_name, until};
 
 fn port(ifindex: u32, seen: SystemTime) -> PortFact {
     PortFact {
@@ -119,6 +119,25 @@ async fn a_node_that_could_not_be_looked_at_stays_as_it_was_known() {
     assert_eq!(known(), ("a b".into(), Some("node a of lab lab: no (and 1 more)".into())));
     fed.report(relist(&["a"], &[])).await;
     assert_eq!(known(), ("a".into(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_runtime_keeps_of_a_lab_stays_known_when_another_one_looks() {
+    let fed = Fed::new();
+    let relist = |kind, facts| {
+        let (source, started) = (Source::Runtime(kind), SystemTime::now() + Duration::from_secs(1));
+        Report::Relist { source, started, facts, unseen: BTreeMap::new() }
+    };
+    let names = || {
+        let snapshot = fed.inventory.snapshot();
+        snapshot.labs.get(&lab_name("lab")).and_then(|lab| lab.names.clone())
+    };
+    let kept = || vec![Fact::Names(lab_name("lab"), Some("hash".into()))];
+    fed.report(relist(RuntimeKind::Namespace, kept())).await;
+    fed.report(relist(RuntimeKind::Docker, Vec::new())).await;
+    assert_eq!(names().as_deref(), Some("hash"));
+    fed.report(relist(RuntimeKind::Namespace, Vec::new())).await;
+    assert_eq!(names(), None);
 }
 
 #[tokio::test(start_paused = true)]
