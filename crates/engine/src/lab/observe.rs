@@ -141,14 +141,17 @@ pub(super) fn is_switched_off(port: &PortFact) -> bool {
     !port.admin_up && matches!(port.mark, Some(PortMark::Link { switched: AdminState::Down, .. }))
 }
 
-/// A network shows as its bridge, which its owner removes with it.
+/// A network shows as its bridge, which its owner removes with it. One that is off is not whole: it is switched on when all
+/// else of it is there.
 fn networks(wish: Option<&Wish>, snapshot: &Snapshot) -> BTreeMap<String, ObservedBridge> {
     let Some(wish) = wish else { return BTreeMap::new() };
     let bridge = |network: &str| {
         let on = wish.on_network.as_ref().filter(|on| on.network.network == network);
         on.and_then(|on| on.network.bridge.as_ref())
     };
-    let exists = |network: &str| bridge(network).is_some_and(|bridge| snapshot.host_port(bridge).is_some());
+    let exists = |network: &str| {
+        bridge(network).is_some_and(|bridge| snapshot.host_port(bridge).is_some_and(|port| port.admin_up))
+    };
     // Those noted are asked for, or will be: to ask once more does no harm, and never to ask leaves no bridge.
     wish.networks.iter().map(|name| (name.clone(), ObservedBridge { exists: exists(name), held: true })).collect()
 }

@@ -1,26 +1,57 @@
 //! Bridges of the host: made if missing, used if there, removed if ours and nobody's any more.
 
 use netloom_engine::{Context, DriverError, ErrorClass};
-use netloom_engine::{Place, PortMark};
+use netloom_engine::{Place as Where, PortMark};
 use netloom_failpoint::point;
-use netloom_kernel::{Address, AdminState, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Request};
-use netloom_model::InterfaceName;
+use netloom_kernel::{
+    Address, AdminState, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Netns, Place, Request,
+};
+use netloom_model::{InterfaceName, Mac};
 
 use super::mark::is_half_made;
 use super::places::OpenPlace;
-use super::{KernelFabric, cause_of, class_of, refusal};
+use super::{KernelFabric, cause_of, class_of, class_of_submit, refusal};
 
 /// How often another ifindex is tried.
 const ATTEMPTS: u32 = 8;
 
+/// An interface in a namespace beside the host, whose far end on the host is to be a port of a bridge.
+#[derive(Debug)]
+pub struct Member {
+    /// Where it is.
+    pub netns: Netns,
+    /// Its MAC address there.
+    pub mac: Mac,
+}
+
 pub(crate) async fn ensure(fabric: &KernelFabric, name: &InterfaceName, context: &Context) -> Result<(), DriverError> {
-    let object = format!("bridge {name}");
-    let refuse = |cause: String, class| refusal("create", &object, cause, class);
+    let refuse = |(class, cause)| refusal("create", format!("bridge {name}"), cause, class);
+    let (host, found) = have(fabric, name, context).await.map_err(refuse)?;
+    finish(fabric, &found, &host, context).await.map_err(refuse)
+}
+
+/// An interface of the host.
+pub(crate) async fn see(
+    fabric: &KernelFabric,
+    name: &InterfaceName,
+    context: &Context,
+) -> Result<Option<LinkInfo>, DriverError> {
+    let seen = look(fabric, context).await.map(|(_, dump)| dump.named(name.as_str()).cloned());
+    seen.map_err(|(class, cause)| refusal("look at", format!("interface {name}"), cause, class))
+}
+
+/// The bridge as it is, made if there is none, and the host.
+async fn have(
+    fabric: &KernelFabric,
+    name: &InterfaceName,
+    context: &Context,
+) -> Result<(OpenPlace, LinkInfo), (ErrorClass, String)> {
     let marks = &fabric.shared.marks;
-    let (host, mut dump) = look(fabric, context).await.map_err(|(class, cause)| refuse(cause, class))?;
+    let (host, mut dump) = look(fabric, context).await?;
     for attempt in 0..ATTEMPTS {
         if let Some(found) = dump.named(name.as_str()) {
-            return finish(fabric, found, &host, context).await.map_err(|(class, cause)| refuse(cause, class));
+            let found = found.clone();
+            return Ok((host, found));
         }
         let create = Request::CreateBridge {
             place: host.kernel.clone(),
@@ -34,39 +65,83 @@ pub(crate) async fn ensure(fabric: &KernelFabric, name: &InterfaceName, context:
             // Looked at again, either way: it is there now, by our hand or another's.
             Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {
                 point!("bridge.created");
-                (_, dump) = look(fabric, context).await.map_err(|(class, cause)| refuse(cause, class))?;
+                (_, dump) = look(fabric, context).await?;
             }
             Err((_, Some(KernelErrorKind::IfindexTaken), _)) => {}
-            Err((class, _, cause)) => return Err(refuse(cause, class)),
+            Err((class, _, cause)) => return Err((class, cause)),
         }
     }
-    Err(refuse("no free ifindex was found for it".to_owned(), ErrorClass::Transient))
+    Err((ErrorClass::Transient, "no free ifindex was found for it".to_owned()))
 }
 
-/// Makes a bridge that was somebody's and is gone, with its addresses; one that is there is left as it is.
+/// Makes a bridge that was somebody's and is gone, with its addresses and ports, and brings it up: last of all, so that one
+/// that is up is whole. One that somebody made is only brought up.
 pub(crate) async fn restore(
     fabric: &KernelFabric,
     name: &InterfaceName,
     addresses: &[Address],
+    members: Vec<Member>,
     context: &Context,
 ) -> Result<(), DriverError> {
-    let refuse = |cause: String, class| refusal("restore", format!("bridge {name}"), cause, class);
-    ensure(fabric, name, context).await?;
-    let (host, dump) = look(fabric, context).await.map_err(|(class, cause)| refuse(cause, class))?;
-    let Some(found) = dump.named(name.as_str()) else {
-        return Err(refuse("it is gone again".to_owned(), ErrorClass::Transient));
-    };
-    if fabric.shared.marks.read(found) != Some(PortMark::Bridge) {
+    let refuse = |(class, cause)| refusal("restore", format!("bridge {name}"), cause, class);
+    let (host, found) = have(fabric, name, context).await.map_err(refuse)?;
+    let marks = &fabric.shared.marks;
+    let ours = marks.read(&found) == Some(PortMark::Bridge) || is_half_made(&found, marks.bridge_group());
+    if ours {
+        for address in addresses {
+            let (place, ifindex) = (host.kernel.clone(), found.ifindex);
+            let add = Request::AddAddress { place, ifindex, address: *address, protocol: None };
+            match one(fabric, add, context).await {
+                Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {}
+                Err((class, _, cause)) => return Err(refuse((class, cause))),
+            }
+        }
+    }
+    join(fabric, &found, &host, members, context).await.map_err(refuse)?;
+    if ours {
+        return finish(fabric, &found, &host, context).await.map_err(refuse);
+    }
+    let change = LinkChange { state: Some(AdminState::Up), ..LinkChange::default() };
+    let request = Request::SetLink { place: host.kernel.clone(), ifindex: found.ifindex, change };
+    one(fabric, request, context).await.map_err(|(class, _, cause)| refuse((class, cause)))
+}
+
+/// Makes ports of the far ends of these: a bridge that is deleted leaves its ports behind, as nobody's.
+async fn join(
+    fabric: &KernelFabric,
+    bridge: &LinkInfo,
+    host: &OpenPlace,
+    members: Vec<Member>,
+    context: &Context,
+) -> Result<(), (ErrorClass, String)> {
+    if members.is_empty() {
         return Ok(());
     }
-    for address in addresses {
-        let (place, ifindex) = (host.kernel.clone(), found.ifindex);
-        match one(fabric, Request::AddAddress { place, ifindex, address: *address, protocol: None }, context).await {
-            Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {}
-            Err((class, _, cause)) => return Err(refuse(cause, class)),
+    let (macs, mut places): (Vec<Mac>, Vec<Place>) =
+        members.into_iter().map(|member| (member.mac, Place::node(member.netns, "a container"))).unzip();
+    places.push(host.kernel.clone());
+    let submitted = fabric.dumper.dump(places, context.deadline).await;
+    let mut dumps = submitted.map_err(|error| (class_of_submit(error), error.to_string()))?;
+    let on_host = dumps.pop().and_then(Result::ok).unwrap_or_default();
+    for (mac, dump) in macs.into_iter().zip(dumps) {
+        // One whose namespace has gone meanwhile has no port either.
+        let Ok(dump) = dump else { continue };
+        let Some(port) = far_end(&dump, mac, &on_host) else { continue };
+        let change = LinkChange { master: Some(bridge.ifindex), ..LinkChange::default() };
+        let request = Request::SetLink { place: host.kernel.clone(), ifindex: port.ifindex, change };
+        match one(fabric, request, context).await {
+            Ok(()) | Err((_, Some(KernelErrorKind::NotFound), _)) => {}
+            Err((class, _, cause)) => return Err((class, cause)),
         }
     }
     Ok(())
+}
+
+/// The end on the host of the pair that has this address in another namespace, if it is no port of anything.
+fn far_end<'a>(dump: &NamespaceDump, mac: Mac, on_host: &'a NamespaceDump) -> Option<&'a LinkInfo> {
+    let near = dump.links.iter().find(|link| link.mac == Some(mac) && link.peer_nsid.is_some())?;
+    let is_pair = |far: &&LinkInfo| Some(far.ifindex) == near.peer && far.peer == Some(near.ifindex);
+    on_host.links.iter().find(is_pair).filter(|far| far.kind.as_deref() == Some("veth") && far.master.is_none())
 }
 
 /// Brings up what is ours; leaves what is somebody else's as it is, if it is a bridge.
@@ -118,10 +193,10 @@ pub(crate) async fn remove(fabric: &KernelFabric, name: &InterfaceName, context:
 
 async fn look(fabric: &KernelFabric, context: &Context) -> Result<(OpenPlace, NamespaceDump), (ErrorClass, String)> {
     let simple = |class| (class, cause_of(class).to_owned());
-    let mut opened = fabric.places.open(vec![Place::Host], context.deadline).await.map_err(simple)?;
+    let mut opened = fabric.places.open(vec![Where::Host], context.deadline).await.map_err(simple)?;
     let host = opened.remove(0).map_err(|error| (ErrorClass::Transient, error.to_string()))?;
     let mut dumps = fabric.fetch(vec![host.clone()], context.deadline).await?;
-    Ok((host, dumps.remove(&Place::Host).unwrap_or_default()))
+    Ok((host, dumps.remove(&Where::Host).unwrap_or_default()))
 }
 
 async fn one(

@@ -38,12 +38,13 @@ use netloom_engine::Layout;
 use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, PortCounters, Reporter};
 use netloom_engine::{Place, Report, Source};
 use netloom_kernel::{
-    Address, Dumper, KernelError, KernelErrorKind, Monitor, MonitorEvent, NamespaceDump, Netns, Request, Rtnl,
-    SubmitError,
+    Address, Dumper, KernelError, KernelErrorKind, LinkInfo, Monitor, MonitorEvent, NamespaceDump, Netns, Request,
+    Rtnl, SubmitError,
 };
 use netloom_model::{InterfaceName, LabName, LinkId};
 
 use crate::demand::Demand;
+pub use bridge::Member;
 use mark::Marks;
 use mirror::Mirror;
 use places::{OpenPlace, Places};
@@ -140,15 +141,25 @@ impl KernelFabric {
         self.demand.clone()
     }
 
-    /// Makes a bridge of the host that is gone and that others count on, with its addresses, and marks it. One that is
-    /// there is left as it is.
+    /// An interface of the host as it is now, whosever it is.
+    pub(crate) async fn on_host(
+        &self,
+        name: &InterfaceName,
+        context: &Context,
+    ) -> Result<Option<LinkInfo>, DriverError> {
+        bridge::see(self, name, context).await
+    }
+
+    /// Makes a bridge of the host that is gone and that others count on, with its addresses and with those of its ports that
+    /// are there, marks it and brings it up. One that somebody made is only brought up, with its ports.
     pub async fn restore_bridge(
         &self,
         bridge: &InterfaceName,
         addresses: &[Address],
+        members: Vec<Member>,
         context: &Context,
     ) -> Result<(), DriverError> {
-        bridge::restore(self, bridge, addresses, context).await
+        bridge::restore(self, bridge, addresses, members, context).await
     }
 
     /// A new pair of ifindexes, different as the ends of a veth pair must be.

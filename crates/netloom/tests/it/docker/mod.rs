@@ -4,5 +4,6 @@ mod bad_days;
 mod host;
 mod labs;
 mod lives;
+mod management;
 mod outages;
 mod stages;

@@ -11,18 +11,23 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use netloom_docker::{ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
-use netloom_engine::{Context, DriverError, Fabric, Networks, Surveyed};
+use netloom_engine::{Context, DriverError, Fabric, Layout, Networks, Surveyed};
 use netloom_failpoint::point;
-use netloom_kernel::Address;
+use netloom_kernel::{Address, Netns};
 use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, OnNetwork};
 
 use super::super::fault::Fault;
 use super::mark::INSTANCE;
 use super::{BACKEND, DockerRuntime, Shared, refused};
+use crate::fabric::kernel::Member;
 use plan::{Ground, Unfit};
 
 /// The network that Docker has of its own. It takes no wishes for addresses.
 pub(super) const DOCKERS_OWN: &str = "bridge";
+/// Its bridge.
+const OWN_BRIDGE: &str = "docker0";
+/// The MTU of most networks.
+const PLAIN_MTU: u32 = 1500;
 /// Options of Docker's bridge driver.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const MTU: &str = "com.docker.network.driver.mtu";
@@ -36,7 +41,8 @@ fn object(network: &str) -> String {
 impl Networks for DockerRuntime {
     async fn survey(&self, wanted: &Management, context: &Context) -> Result<Surveyed, DriverError> {
         let of = |fault: Fault| fault.of(BACKEND, "use", &object(&wanted.network));
-        match self.shared.survey_network(wanted, context.deadline).await.map_err(of)? {
+        let plain_mtu = self.shared.plain_mtu(context).await?;
+        match self.shared.survey_network(wanted, plain_mtu, context.deadline).await.map_err(of)? {
             Ok(surveyed) => Ok(surveyed),
             Err(Unfit { why, hint }) => Err(DriverError { hint: Some(hint), ..of(Fault::permanent(why)) }),
         }
@@ -49,8 +55,11 @@ impl Networks for DockerRuntime {
         };
         self.shared.make_network(on, bridge, context.deadline).await.map_err(of)?;
         point!("network.created");
-        if !self.shared.has_interface(bridge, context.deadline).await.map_err(of)? {
-            self.shared.fabric.restore_bridge(bridge, &gateways(&on.network), context).await?;
+        // Up is the last thing that is done to a bridge.
+        if !self.shared.fabric.on_host(bridge, context).await?.is_some_and(|bridge| bridge.up) {
+            let members = self.shared.members(&on.network.network, context.deadline).await.map_err(of)?;
+            tracing::info!(network = %on.network.network, %bridge, "the bridge of the network was taken away");
+            self.shared.fabric.restore_bridge(bridge, &gateways(&on.network), members, context).await?;
             point!("network.bridge-restored");
         }
         Ok(())
@@ -68,9 +77,16 @@ impl Networks for DockerRuntime {
 }
 
 impl Shared {
+    /// The MTU of Docker's own network, which new ones have too; that of most networks if there is none.
+    async fn plain_mtu(&self, context: &Context) -> Result<u32, DriverError> {
+        let own = OWN_BRIDGE.parse().expect("it is a name");
+        Ok(self.fabric.on_host(&own, context).await?.map_or(PLAIN_MTU, |bridge| bridge.mtu))
+    }
+
     async fn survey_network(
         self: &Arc<Self>,
         wanted: &Management,
+        plain_mtu: u32,
         deadline: Instant,
     ) -> Result<Result<Surveyed, Unfit>, Fault> {
         let read = self.reads.enter(deadline).await.map_err(|busy| Fault::transient(busy.to_string()))?;
@@ -81,8 +97,8 @@ impl Shared {
         }
         drop(read);
         let instance = self.layout.instance().to_owned();
-        let (routes, mtu) = self.files(deadline, |_| (routes::read(), plain_mtu())).await?;
-        let ground = Ground { networks: &networks, routes: &routes, plain_mtu: mtu, instance: &instance };
+        let routes = self.files(deadline, |_| routes::read()).await?;
+        let ground = Ground { networks: &networks, routes: &routes, plain_mtu, instance: &instance };
         Ok(ground.survey(wanted))
     }
 
@@ -128,16 +144,24 @@ impl Shared {
         Ok(plan::bridge_of(&there))
     }
 
-    async fn has_interface(self: &Arc<Self>, name: &InterfaceName, deadline: Instant) -> Result<bool, Fault> {
-        let path = format!("/sys/class/net/{name}");
-        self.files(deadline, move |_| std::path::Path::new(&path).exists()).await
+    /// The interfaces that Docker has put on a network, of whosever containers: what ends meanwhile is none of them.
+    async fn members(self: &Arc<Self>, network: &str, deadline: Instant) -> Result<Vec<Member>, Fault> {
+        let read = self.reads.enter(deadline).await.map_err(|busy| Fault::transient(busy.to_string()))?;
+        let there = self.docker.inspect_network(network, deadline).await;
+        drop(read);
+        let there = match there {
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            other => other.map_err(refused)?,
+        };
+        let mut members = Vec::new();
+        for (id, member) in there.containers {
+            let Ok(mac) = member.mac_address.parse() else { continue };
+            let pid = self.inspect(&id, deadline).await?.map_or(0, |container| container.state.pid);
+            let open = move |_: &Layout| Netns::open(format!("/proc/{pid}/ns/net")).ok();
+            members.extend(self.files(deadline, open).await?.map(|netns| Member { netns, mac }));
+        }
+        Ok(members)
     }
-}
-
-/// The MTU of Docker's own network, which new ones have too; that of most networks if there is none.
-fn plain_mtu() -> u32 {
-    let text = std::fs::read_to_string("/sys/class/net/docker0/mtu").ok();
-    text.and_then(|text| text.trim().parse().ok()).unwrap_or(1500)
 }
 
 fn gateways(network: &Management) -> Vec<Address> {

@@ -9,7 +9,7 @@ use netloom_engine::Surveyed;
 use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, Mtu, OnNetwork, hex};
 
 use super::routes::Routes;
-use super::{BRIDGE_NAME, DOCKERS_OWN, MTU};
+use super::{BRIDGE_NAME, DOCKERS_OWN, MTU, OWN_BRIDGE};
 
 /// What there is on the host.
 #[derive(Debug, Clone, Copy)]
@@ -227,7 +227,7 @@ pub(super) fn bridge_of(network: &Network) -> Option<InterfaceName> {
         return name.parse().ok();
     }
     if network.name == DOCKERS_OWN {
-        return "docker0".parse().ok();
+        return OWN_BRIDGE.parse().ok();
     }
     format!("br-{}", network.id.get(..12)?).parse().ok()
 }
