@@ -42,10 +42,16 @@ pub(crate) enum Scenario {
     DockerRestart,
     /// A running lab of containers is destroyed.
     DockerDestroy,
+    /// A lab of containers on a management network is deployed on a host that has had no agent yet.
+    MgmtDeploy,
+    /// An agent starts after somebody has deleted the bridge of the management network.
+    MgmtMend,
+    /// A running lab of containers is destroyed, the last one on the management network.
+    MgmtDestroy,
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Deploy,
         Self::Change,
         Self::Link,
@@ -63,6 +69,9 @@ impl Scenario {
         Self::DockerChange,
         Self::DockerRestart,
         Self::DockerDestroy,
+        Self::MgmtDeploy,
+        Self::MgmtMend,
+        Self::MgmtDestroy,
     ];
 
     /// The point at which the agent dies before the scenario begins, where it begins with a crash.
@@ -84,23 +93,32 @@ impl Scenario {
             | Self::DockerDeploy
             | Self::DockerChange
             | Self::DockerRestart
-            | Self::DockerDestroy => None,
+            | Self::DockerDestroy
+            | Self::MgmtDeploy
+            | Self::MgmtMend
+            | Self::MgmtDestroy => None,
         }
     }
 
     /// Whether lab `x` is one of containers, and the host has a daemon for them.
     pub(crate) fn has_docker(self) -> bool {
-        matches!(self, Self::DockerDeploy | Self::DockerChange | Self::DockerRestart | Self::DockerDestroy)
+        let alone = matches!(self, Self::DockerDeploy | Self::DockerChange | Self::DockerRestart | Self::DockerDestroy);
+        alone || self.has_network()
+    }
+
+    /// Whether lab `x` is on a management network.
+    pub(crate) fn has_network(self) -> bool {
+        matches!(self, Self::MgmtDeploy | Self::MgmtMend | Self::MgmtDestroy)
     }
 
     /// Whether it begins on a host that has had no agent yet.
     pub(crate) fn is_first(self) -> bool {
-        matches!(self, Self::Deploy | Self::DockerDeploy)
+        matches!(self, Self::Deploy | Self::DockerDeploy | Self::MgmtDeploy)
     }
 
     /// Whether it is the start of an agent, which is at work when the command has ended.
     pub(crate) fn is_start(self) -> bool {
-        matches!(self, Self::Repin | Self::Recover | Self::Mend | Self::Undo)
+        matches!(self, Self::Repin | Self::Recover | Self::Mend | Self::Undo | Self::MgmtMend)
     }
 
     /// Whether it starts or ends processes of nodes, so that the death of one in the middle of it is of interest.
@@ -129,6 +147,9 @@ impl fmt::Display for Scenario {
             Self::DockerChange => "docker-change",
             Self::DockerRestart => "docker-restart",
             Self::DockerDestroy => "docker-destroy",
+            Self::MgmtDeploy => "docker-mgmt-deploy",
+            Self::MgmtMend => "docker-mgmt-mend",
+            Self::MgmtDestroy => "docker-mgmt-destroy",
         };
         f.pad(text)
     }

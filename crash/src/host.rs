@@ -84,6 +84,11 @@ impl Host {
         self.docker(&["volume", "ls", "-q"])
     }
 
+    /// The names of all networks.
+    pub(crate) fn networks(&self) -> Result<Vec<String>> {
+        self.docker(&["network", "ls", "--format", "{{.Name}}"])
+    }
+
     /// From now on the program is one that can be replaced.
     pub(crate) fn take_binary_along(&mut self) -> Result<()> {
         let own = self.scratch.path().join("netloom");

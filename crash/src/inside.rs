@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,8 +15,8 @@ use crate::case::{Case, Event, Random, Scenario};
 use crate::host::{Host, Orders, pause, until};
 use crate::ledger::Entry;
 use crate::topology::{
-    AFTER, BEFORE, BRIDGE, CUT, DOCKER_AFTER, DOCKER_BEFORE, HOST_AFTER, HOST_BEFORE, ONCE, RUNNING, STEADY, TURNED,
-    UNTOUCHED,
+    AFTER, BEFORE, BRIDGE, CUT, DOCKER_AFTER, DOCKER_BEFORE, HOST_AFTER, HOST_BEFORE, HOST_MGMT, MGMT, MGMT_BRIDGE,
+    MGMT_PUBLISHED, ONCE, RUNNING, STEADY, TURNED, UNTOUCHED,
 };
 use crate::traces::{Traces, nodes_with_traces, on_host};
 use crate::traffic::{Tally, Traffic};
@@ -68,6 +68,8 @@ struct Run<'a> {
     stranger: Option<Child>,
     /// The init of [`TURNED`] before the command, where that is about it.
     turned: Option<u32>,
+    /// What the nodes had on the management network before it.
+    addresses: BTreeMap<String, String>,
     traffic: Vec<Traffic>,
 }
 
@@ -81,6 +83,7 @@ impl<'a> Run<'a> {
             victim: None,
             stranger: None,
             turned: None,
+            addresses: BTreeMap::new(),
             traffic: Vec::new(),
         })
     }
@@ -208,10 +211,14 @@ impl<'a> Run<'a> {
             | Scenario::DockerDeploy
             | Scenario::DockerChange
             | Scenario::DockerRestart
-            | Scenario::DockerDestroy => &[],
+            | Scenario::DockerDestroy
+            | Scenario::MgmtDeploy
+            | Scenario::MgmtMend
+            | Scenario::MgmtDestroy => &[],
         };
         if scenario.has_docker() {
             let labs = self.host.labs()?;
+            self.addresses = self.management_addresses()?;
             let nodes = labs.iter().filter(|lab| lab.name.as_str() == "x").flat_map(|lab| &lab.nodes);
             self.turned = nodes.filter(|node| node.name.as_str() == TURNED).find_map(|node| node.pid);
         }
@@ -248,6 +255,12 @@ impl<'a> Run<'a> {
                 let pin = self.host.layout.pins().join("x").join(TURNED);
                 Ok(rustix::mount::unmount(&pin, rustix::mount::UnmountFlags::DETACH)?)
             }
+            Scenario::MgmtMend => {
+                done(&["agent", "stop"])?;
+                let deleted = Command::new("ip").args(["link", "delete", MGMT_BRIDGE]).status()?;
+                ensure!(deleted.success(), "the bridge {MGMT_BRIDGE} cannot be deleted");
+                Ok(())
+            }
             Scenario::Deploy
             | Scenario::Change
             | Scenario::Link
@@ -260,13 +273,17 @@ impl<'a> Run<'a> {
             | Scenario::DockerDeploy
             | Scenario::DockerChange
             | Scenario::DockerRestart
-            | Scenario::DockerDestroy => Ok(()),
+            | Scenario::DockerDestroy
+            | Scenario::MgmtDeploy
+            | Scenario::MgmtDestroy => Ok(()),
         }
     }
 
     /// The file of lab `x`: one path, whatever is in it.
     fn file(&self, shape: Shape) -> Result<String> {
-        let text = match (shape, self.case.scenario.has_docker()) {
+        let scenario = self.case.scenario;
+        let text = match (shape, scenario.has_docker()) {
+            _ if scenario.has_network() => MGMT,
             (Shape::Before, false) => BEFORE,
             (Shape::After, false) => AFTER,
             (Shape::Before, true) => DOCKER_BEFORE,
@@ -313,16 +330,20 @@ impl<'a> Run<'a> {
             self.host.replace_binary()?;
         }
         let arguments: &[&str] = match self.case.scenario {
-            Scenario::Deploy | Scenario::Change | Scenario::DockerDeploy | Scenario::DockerChange => {
-                &["deploy", "-t", &file]
-            }
+            Scenario::Deploy
+            | Scenario::Change
+            | Scenario::DockerDeploy
+            | Scenario::DockerChange
+            | Scenario::MgmtDeploy => &["deploy", "-t", &file],
             Scenario::Link => &["link", "down", "x", CUT],
             Scenario::Restart | Scenario::DockerRestart => &["node", "restart", &node],
             Scenario::Halt => &["node", "stop", &node],
             Scenario::Wake => &["node", "start", &node],
-            Scenario::Destroy | Scenario::DockerDestroy => &["destroy", "--name", "x"],
+            Scenario::Destroy | Scenario::DockerDestroy | Scenario::MgmtDestroy => &["destroy", "--name", "x"],
             Scenario::Adopt => &["adopt", "x"],
-            Scenario::Repin | Scenario::Recover | Scenario::Mend | Scenario::Undo => &["agent", "--background"],
+            Scenario::Repin | Scenario::Recover | Scenario::Mend | Scenario::Undo | Scenario::MgmtMend => {
+                &["agent", "--background"]
+            }
             Scenario::Stop => &["agent", "stop"],
         };
         let mut command = self.host.start(orders, arguments)?;
@@ -392,15 +413,17 @@ impl<'a> Run<'a> {
     fn wanted(&self, trace: &[String]) -> Result<Wanted> {
         let before = |edit| Wanted::Lab(Shape::Before, edit);
         let (without, with) = match self.case.scenario {
-            Scenario::Deploy | Scenario::DockerDeploy => (Wanted::Nothing, before(Edit::None)),
+            Scenario::Deploy | Scenario::DockerDeploy | Scenario::MgmtDeploy => (Wanted::Nothing, before(Edit::None)),
             Scenario::Change | Scenario::DockerChange => (before(Edit::None), Wanted::Lab(Shape::After, Edit::None)),
             Scenario::Link => (before(Edit::None), before(Edit::Cut)),
             Scenario::Restart | Scenario::DockerRestart => (before(Edit::Unturned), before(Edit::Turned)),
             Scenario::Halt => (before(Edit::Unturned), before(Edit::Halted)),
             Scenario::Wake => (before(Edit::Halted), before(Edit::Turned)),
-            Scenario::Destroy | Scenario::DockerDestroy => (before(Edit::None), Wanted::Nothing),
+            Scenario::Destroy | Scenario::DockerDestroy | Scenario::MgmtDestroy => {
+                (before(Edit::None), Wanted::Nothing)
+            }
             Scenario::Adopt => (Wanted::Unknown, before(Edit::Unturned)),
-            Scenario::Repin => return Ok(before(Edit::Unturned)),
+            Scenario::Repin | Scenario::MgmtMend => return Ok(before(Edit::Unturned)),
             // Stored before the first crash.
             Scenario::Recover | Scenario::Mend | Scenario::Stop => return Ok(before(Edit::None)),
             Scenario::Undo => return Ok(Wanted::Nothing),
@@ -453,6 +476,7 @@ impl<'a> Run<'a> {
                 }
                 let nodes = lab.nodes.iter().filter(|node| node.runtime.is_some()).map(|node| node.name.as_str());
                 let interfaces: &[&str] = match shape {
+                    _ if self.case.scenario.has_network() => &HOST_MGMT,
                     _ if self.case.scenario.has_docker() => &[],
                     Shape::Before => &HOST_BEFORE,
                     Shape::After => &HOST_AFTER,
@@ -477,8 +501,9 @@ impl<'a> Run<'a> {
 
     /// What the host has of lab `x` beside these nodes and these interfaces of its own, or lacks.
     fn astray(&self, nodes: &[&str], interfaces: &[&str]) -> Result<String> {
-        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
-        let (nodes, interfaces) = (set(nodes), set(interfaces));
+        let nodes = nodes.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let mut interfaces = interfaces.to_vec();
+        interfaces.sort_unstable();
         let (mut has_nodes, has_interfaces) = (nodes_with_traces(&self.host.layout, "x")?, on_host()?);
         let containers = self.host.containers()?;
         has_nodes.extend(containers.into_iter().map(|name| name.trim_start_matches("clab-x-").to_owned()));
@@ -502,6 +527,9 @@ impl<'a> Run<'a> {
             // Once; where the agent died before it had noted so, perhaps once more. A node that was killed runs it again.
             let most = 1 + doubt + usize::from(matches!(self.case.event, Event::Node { .. }));
             ensure!((1..=most).contains(&times), "the command of {ONCE} was run {times} times: {}", done.text);
+            if self.case.scenario.has_network() {
+                self.is_managed()?;
+            }
         }
         for lab in self.host.labs()? {
             for node in &lab.nodes {
@@ -513,6 +541,32 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
+    }
+
+    /// That nodes reach each other over the management network, with the addresses that they had.
+    fn is_managed(&self) -> Result<()> {
+        if !self.addresses.is_empty() {
+            let addresses = self.management_addresses()?;
+            ensure!(addresses == self.addresses, "nodes have {addresses:?} now and had {:?}", self.addresses);
+        }
+        for node in [ONCE, TURNED] {
+            let node = format!("x/{node}");
+            let reached = self.host.netloom(&["exec", &node, "--", "ping", "-c", "1", "-W", "5", MGMT_PUBLISHED])?;
+            ensure!(reached.code == Some(0), "{node} does not reach {MGMT_PUBLISHED}: {}", reached.text);
+        }
+        Ok(())
+    }
+
+    /// What the nodes of lab `x` have on the management network.
+    fn management_addresses(&self) -> Result<BTreeMap<String, String>> {
+        let labs = self.host.labs()?;
+        let nodes = labs.iter().filter(|lab| lab.name.as_str() == "x").flat_map(|lab| &lab.nodes);
+        Ok(nodes
+            .filter_map(|node| {
+                let on = node.management.as_ref()?;
+                Some((node.name.to_string(), format!("{:?} {:?}", on.ipv4, on.ipv6)))
+            })
+            .collect())
     }
 
     /// Everything goes, and the host is as it was.
@@ -538,6 +592,9 @@ impl<'a> Run<'a> {
             Ok(entry.leftovers.is_empty() || !self.case.scenario.has_docker())
         })?;
         entry.leftovers.extend(self.host.containers()?.into_iter().map(|name| format!("container {name}")));
+        let own = ["bridge", "host", "none"];
+        let networks = self.host.networks()?.into_iter().filter(|name| !own.contains(&name.as_str()));
+        entry.leftovers.extend(networks.map(|name| format!("network {name}")));
         entry.leftovers.extend(self.host.volumes()?.into_iter().map(|name| format!("volume {name}")));
         entry.leftovers.extend(self.host.keys()?.into_iter().map(|key| format!("store {key}")));
         Ok(())

@@ -92,6 +92,24 @@ topology:
     - { endpoints: ["a:eth2", "late:eth1"] }
 "#;
 
+/// A lab of containers on a management network: two that are linked to its bridge, the one with an address of its own
+/// choice, and one that Docker connects to it.
+pub(crate) const MGMT: &str = r#"name: x
+mgmt: { bridge: xmg0 }
+topology:
+  defaults: { kind: linux, image: "netloom.test/busybox:1" }
+  nodes:
+    a: { exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: "sh -c 'trap exit TERM; sleep 100000 & wait'", mgmt-ipv4: 172.20.20.99 }
+    web: { ports: ["127.0.0.1:18080:80"] }
+  links:
+    - { endpoints: ["a:eth1", "b:eth1"], ipv4: ["10.0.1.1/24", "10.0.1.2/24"] }
+"#;
+
+/// The bridge of that network, and the node of that lab that Docker connects to it.
+pub(crate) const MGMT_BRIDGE: &str = "xmg0";
+pub(crate) const MGMT_PUBLISHED: &str = "web";
+
 /// The image of containers, which is loaded and never pulled.
 pub(crate) const IMAGE: &str = "netloom.test/busybox:1";
 
@@ -100,6 +118,9 @@ pub(crate) const RUNNING: usize = 6;
 /// The interfaces that the host has of the lab before the change, and of the one after it.
 pub(crate) const HOST_BEFORE: [&str; 4] = ["xbr0", "xp1", "xp2", "xup0"];
 pub(crate) const HOST_AFTER: [&str; 3] = ["xbr1", "xp1", "xp2"];
+/// Likewise of the lab on a management network: its bridge and one port for each of its nodes, those that are named by chance
+/// or by a hash without their digits.
+pub(crate) const HOST_MGMT: [&str; 4] = ["mg", "mg", "veth", MGMT_BRIDGE];
 
 /// The node that is stopped, started and started again.
 pub(crate) const TURNED: &str = "b";

@@ -115,9 +115,14 @@ pub(crate) fn group_of(group: &Path) -> Option<(&str, &str)> {
     Some((lab.strip_prefix("lab-")?, node.strip_prefix("node-")?))
 }
 
-/// The interfaces that this namespace has beside the loopback.
-pub(crate) fn on_host() -> Result<BTreeSet<String>> {
-    Ok(interfaces()?.into_iter().filter(|name| name != "lo").collect())
+/// The interfaces that this namespace has beside the loopback, by their names; what Docker names by chance, and what is named
+/// by a hash, only by what it is (`veth`, `mg`).
+pub(crate) fn on_host() -> Result<Vec<String>> {
+    let known =
+        |name: String| ["veth", "mg"].into_iter().find(|kind| name.starts_with(kind)).map_or(name, str::to_owned);
+    let mut names: Vec<String> = interfaces()?.into_iter().filter(|name| name != "lo").map(known).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn interfaces() -> Result<Vec<String>> {
