@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, Link, NodeName, Stage};
+use netloom_model::{Endpoint, Link, LinkKind, NodeName, Stage};
 
 use crate::fingerprint::LinkFingerprint;
 use crate::names::{names, names_hash};
@@ -48,7 +48,10 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             assert!(before.is_none_or(|before| before.is_begun()), "node {node} is made while it is there");
         }
         Action::StartNode { node, .. } => {
-            let fingerprint = fingerprint_of(node);
+            let (fingerprint, spec) = (fingerprint_of(node), &lab().nodes()[node]);
+            if desired.network.is_some() && spec.is_managed() && spec.publishes() {
+                assert!(has_network(desired, observed), "node {node} is connected to a network that is not there");
+            }
             let there = observed.nodes.get_mut(node).expect("a node is there before it starts");
             assert_ne!(there.state, NodeState::Running, "node {node} is started while it runs");
             there.state = NodeState::Running;
@@ -101,6 +104,9 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
                     Endpoint::Host | Endpoint::Remote(_) => {}
                 }
             }
+            if matches!(wanted.kind, LinkKind::Attachment(_)) {
+                assert!(has_network(desired, observed), "link {link} leads to a management network that is not there");
+            }
             let fingerprint = LinkFingerprint::of(wanted, desired.rebuild);
             let before = observed.links.insert(link.clone(), ObservedLink { fingerprint, ends, down: BTreeSet::new() });
             assert!(before.is_none(), "link {link} is made while it is there");
@@ -120,4 +126,9 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             observed.links.remove(link).expect("a link is there before it is deleted");
         }
     }
+}
+
+/// Whether the management network of the lab is there.
+fn has_network(desired: &Desired<'_>, observed: &Observed) -> bool {
+    desired.network.and_then(|network| observed.networks.get(network)).is_some_and(|there| there.exists)
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, ExecPhase, ExecTarget, Interface, Kind, Lab, LabParts, Link, LinkId, Mtu, Node, NodeName,
-    RuntimeKind, Shape, Stage, StageExec, Stages, WaitFor, derived_mac,
+    End, Endpoint, ExecPhase, ExecTarget, Interface, Kind, Lab, LabParts, Link, LinkId, Management, Mtu, NetworkMode,
+    Node, NodeAddresses, NodeName, OnNetwork, RuntimeKind, Shape, Stage, StageExec, Stages, WaitFor, derived_mac,
 };
 use netloom_plan::{Desired, Side};
 use proptest::prelude::*;
@@ -14,6 +14,9 @@ const NODES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
 const INSIDE: [&str; 3] = ["eth1", "eth2", "an-interface-whose-name-is-long"];
 /// The host's names include those of nodes: a bridge may become an interface and the other way round.
 const OUTSIDE: [&str; 4] = ["p0", "p1", "n0", "n1"];
+
+/// The management networks that a lab may be on.
+const NETWORKS: [&str; 2] = ["one", "two"];
 
 /// One entry of the pool of nodes.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct NodeSlot {
     execs: usize,
     cpu: u8,
     stopped: bool,
+    /// 0: no network of its own choice, 1: connected by the owner of the network, else by a link.
+    managed: u8,
     restarts: u64,
     /// At which stage it waits for which node's stage.
     waits: Vec<(usize, usize, usize)>,
@@ -49,6 +54,8 @@ pub(crate) struct LinkSlot {
 pub(crate) struct Want {
     nodes: Vec<NodeSlot>,
     links: Vec<LinkSlot>,
+    /// Which of the networks; none of them.
+    network: Option<usize>,
     pub(crate) rebuild: u64,
 }
 
@@ -58,9 +65,10 @@ fn node_slot() -> impl Strategy<Value = NodeSlot> {
     let staged = prop::collection::vec((0..5_usize, any::<bool>()), 0..2);
     // Most labs have no stages.
     let stages = prop_oneof![Just((Vec::new(), Vec::new())), (waits, staged)];
-    (fields, prop::bool::weighted(0.25), 0..2_u64, stages).prop_map(|(fields, stopped, restarts, (waits, staged))| {
+    let life = (prop::bool::weighted(0.25), 0..2_u64);
+    (fields, 0..4_u8, life, stages).prop_map(|(fields, managed, (stopped, restarts), (waits, staged))| {
         let (kind, runtime, image, cmd, execs, cpu) = fields;
-        NodeSlot { kind, runtime, image, cmd, execs, cpu, stopped, restarts, waits, staged }
+        NodeSlot { kind, runtime, image, cmd, execs, cpu, stopped, managed, restarts, waits, staged }
     })
 }
 
@@ -74,14 +82,23 @@ fn link_slot() -> impl Strategy<Value = LinkSlot> {
 pub(crate) fn want() -> impl Strategy<Value = Want> {
     let nodes = prop::collection::vec(node_slot(), NODES.len());
     let links = prop::collection::vec(link_slot(), 7);
-    (nodes, links, 0..2_u64).prop_map(|(nodes, links, rebuild)| Want { nodes, links, rebuild })
+    let network = prop::option::of(0..NETWORKS.len());
+    (nodes, links, network, 0..2_u64).prop_map(|(nodes, links, network, rebuild)| Want {
+        nodes,
+        links,
+        network,
+        rebuild,
+    })
 }
 
 /// A lab and an edit of it: each entry stays with a chance of two in three.
 pub(crate) fn edited() -> impl Strategy<Value = (Want, Want)> {
     let stays = prop::collection::vec(prop::bool::weighted(0.66), NODES.len() + 7);
-    (want(), want(), stays).prop_map(|(first, other, stays)| {
+    (want(), want(), stays, prop::bool::weighted(0.66)).prop_map(|(first, other, stays, on_network)| {
         let mut second = other;
+        if on_network {
+            second.network = first.network;
+        }
         for (at, _) in stays.into_iter().enumerate().filter(|(_, stays)| *stays) {
             if let Some(link) = at.checked_sub(NODES.len()) {
                 second.links[link] = first.links[link].clone();
@@ -108,14 +125,20 @@ fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
         let exec = StageExec { command: vec!["staged".to_owned()], target: ExecTarget::Container, phase };
         stages.entry(Stage::ALL[*stage]).or_default().exec.push(exec);
     }
+    let network_mode = if slot.managed == 0 { NetworkMode::None } else { NetworkMode::Default };
+    let mut made = Node::new(kind, name);
+    if runs && slot.managed == 1 {
+        made.container.ports = vec!["8080:80".parse().unwrap()];
+    }
     Some(Node {
+        network_mode: if runs { network_mode } else { NetworkMode::default() },
         runtime: runs.then_some(if slot.runtime == 0 { RuntimeKind::Docker } else { RuntimeKind::Namespace }),
         image: (slot.image == 1).then(|| "image".to_owned()),
         cmd: if slot.cmd == 1 { vec!["daemon".to_owned()] } else { Vec::new() },
         exec: (0..if runs { slot.execs } else { 0 }).map(|n| vec!["run".to_owned(), n.to_string()]).collect(),
         cpu_millis: (slot.cpu == 1).then_some(500),
         stages,
-        ..Node::new(kind, name)
+        ..made
     })
 }
 
@@ -149,6 +172,21 @@ impl Want {
         Lab::new(parts).unwrap()
     }
 
+    /// The lab on its management network, and the name of that: what is made on a host.
+    pub(crate) fn whole(&self) -> (Lab, Option<&'static str>) {
+        let lab = self.lab();
+        let Some(at) = self.network.filter(|_| lab.is_on_network()) else { return (lab, None) };
+        let name = NETWORKS[at];
+        let bridge = Some(format!("br-{name}").parse().unwrap());
+        let network = Management { network: name.to_owned(), bridge, ..Management::default() };
+        let addresses = NODES.iter().zip(2..).map(|(node, last)| {
+            let ipv4 = Some([172, 20, 20, last].into());
+            (node.parse().unwrap(), NodeAddresses { ipv4, ipv6: None })
+        });
+        let on = OnNetwork { network, others_ipv4: None, others_ipv6: None, nodes: addresses.collect() };
+        (lab.on_network(&on), Some(name))
+    }
+
     /// Those that can come true.
     fn add_waits(parts: &mut LabParts, name: &NodeName, slot: &NodeSlot) {
         for (stage, other, of) in &slot.waits {
@@ -164,7 +202,7 @@ impl Want {
 
     /// The ends that are switched off. Also one of a link that is long gone.
     pub(crate) fn down(&self) -> BTreeSet<(LinkId, Side)> {
-        let lab = self.lab();
+        let (lab, _) = self.whole();
         let mut down = BTreeSet::from([(LinkId::from_text("x:gone-y:gone"), Side::A)]);
         for (link, slot) in lab.links().iter().zip(&self.links) {
             if slot.down.0 {
@@ -211,6 +249,7 @@ fn link(parts: &LabParts, slot: &LinkSlot) -> Option<Link> {
 /// A desire that owns its parts.
 pub(crate) struct Wanted {
     pub(crate) lab: Option<Lab>,
+    pub(crate) network: Option<&'static str>,
     pub(crate) down: BTreeSet<(LinkId, Side)>,
     pub(crate) rebuild: u64,
     pub(crate) stopped: BTreeSet<NodeName>,
@@ -223,8 +262,10 @@ impl Wanted {
         // Also of nodes that are not there, or run nothing.
         let names = || NODES.iter().map(|name| name.parse().unwrap());
         let slots = || names().zip(&want.nodes);
+        let (lab, network) = want.whole();
         Self {
-            lab: Some(want.lab()),
+            lab: Some(lab),
+            network,
             down: want.down(),
             rebuild: want.rebuild,
             stopped: slots().filter(|(_, slot)| slot.stopped).map(|(name, _)| name).collect(),
@@ -236,6 +277,7 @@ impl Wanted {
     pub(crate) fn nothing() -> Self {
         Self {
             lab: None,
+            network: None,
             down: BTreeSet::new(),
             rebuild: 0,
             stopped: BTreeSet::new(),
@@ -245,7 +287,7 @@ impl Wanted {
     }
 
     pub(crate) fn desired(&self) -> Desired<'_> {
-        let Self { lab, down, rebuild, stopped, restarts, due } = self;
+        let Self { lab, network, down, rebuild, stopped, restarts, due } = self;
         Desired {
             lab: lab.as_ref(),
             rebuild: *rebuild,
@@ -254,7 +296,7 @@ impl Wanted {
             restarts,
             restart_due: due,
             prints: None,
-            network: None,
+            network: *network,
         }
     }
 }

@@ -40,6 +40,7 @@ fn assert_ordered(plan: &Plan) {
 enum Drift {
     LosesLink(usize),
     LosesBridge(usize),
+    LosesNetwork(usize),
     Ends(usize, u8),
     LosesNames,
 }
@@ -48,6 +49,7 @@ fn drift() -> impl Strategy<Value = Vec<Drift>> {
     let one = prop_oneof![
         (0..7_usize).prop_map(Drift::LosesLink),
         (0..2_usize).prop_map(Drift::LosesBridge),
+        Just(Drift::LosesNetwork(0)),
         (0..5_usize, 0..6_u8).prop_map(|(node, how)| Drift::Ends(node, how)),
         Just(Drift::LosesNames),
     ];
@@ -67,6 +69,7 @@ fn happens(drift: &Drift, world: &mut World) {
                 bridge.exists = false;
             }
         }
+        Drift::LosesNetwork(at) => world.lose_network(*at),
         Drift::Ends(at, how) => {
             if let Some(node) = world.seen.nodes.values_mut().nth(*at) {
                 node.execs_done = 0;
@@ -215,6 +218,9 @@ proptest! {
                 Action::EnsureBridge { bridge } | Action::ReleaseBridge { bridge } => {
                     lab.nodes().keys().any(|name| name.as_str() == bridge.as_str())
                         || world.seen.bridges.get(bridge).is_some_and(|there| there.held)
+                }
+                Action::EnsureNetwork { network } | Action::ReleaseNetwork { network } => {
+                    wanted.network == Some(network) || world.seen.networks.contains_key(network)
                 }
                 Action::WriteNames => true,
                 Action::CreateLink { link: id }

@@ -26,6 +26,9 @@ impl World {
 
     /// Carries out one step and checks that no name is given twice.
     pub(crate) fn step(&mut self, action: &Action, wanted: &Wanted) {
+        if let Action::ReleaseNetwork { network } = action {
+            self.check_left(network, wanted);
+        }
         apply(action, &wanted.desired(), &mut self.seen);
         let links = &self.seen.links;
         self.interfaces.retain(|_, link| links.contains_key(link));
@@ -46,6 +49,26 @@ impl World {
         for bridge in self.seen.bridges.keys() {
             let taken = self.interfaces.get(&(None, bridge.to_string()));
             assert_eq!(taken, None, "bridge {bridge} has the name of an interface");
+        }
+    }
+
+    /// Panics when a link is there that leads to a network which is given back.
+    fn check_left(&self, network: &str, wanted: &Wanted) {
+        assert_ne!(wanted.network, Some(network));
+        let (lab, print) = (wanted.lab.as_ref(), |link| LinkFingerprint::of(link, wanted.rebuild));
+        for (id, there) in self.seen.links.iter().filter(|(id, _)| is_attachment(id)) {
+            let is_another = lab.and_then(|lab| lab.link(id)).is_some_and(|link| print(link) == there.fingerprint);
+            assert!(is_another, "{id} leads to the network {network}, which is given back");
+        }
+    }
+
+    /// The bridge of a network vanishes behind our back, and with it what leads to it counts for nothing.
+    pub(crate) fn lose_network(&mut self, at: usize) {
+        let Some(network) = self.seen.networks.values_mut().nth(at) else { return };
+        network.exists = false;
+        let attached: Vec<LinkId> = self.seen.links.keys().filter(|id| is_attachment(id)).cloned().collect();
+        for link in attached {
+            self.lose_link(&link);
         }
     }
 
@@ -132,6 +155,11 @@ impl World {
     }
 }
 
+/// Whether a link leads to a management network.
+fn is_attachment(link: &LinkId) -> bool {
+    link.as_str().contains("host:mg")
+}
+
 /// Some other order in which the steps may be carried out: `seed` chooses among those that wait for nothing.
 pub(crate) fn other_order(plan: &Plan, mut seed: u64) -> Vec<Step> {
     let mut left: Vec<&Step> = plan.steps.iter().collect();
@@ -154,7 +182,11 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
     let Some(lab) = &wanted.lab else { return Observed::default() };
     Observed {
         images: BTreeMap::new(),
-        networks: BTreeMap::new(),
+        networks: wanted
+            .network
+            .map(|name| (name.to_owned(), ObservedBridge { exists: true, held: true }))
+            .into_iter()
+            .collect(),
         nodes: nodes(lab, wanted),
         links: links(lab, wanted),
         bridges: lab
