@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netloom_model::{LabName, OnNetwork};
+use netloom_model::{Lab, LabName, ManagementDriver, Node, OnNetwork};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::desired::{Phase, Wish, Wishes};
 use crate::driver::{Context, DriverError, Surveyed};
 use crate::engine::Shared;
-use crate::lab::within;
+use crate::lab::{engine_error, within};
 use crate::refusal::Refusal;
 
 /// The addresses of nodes on management networks, of all labs.
@@ -102,6 +102,7 @@ pub(crate) async fn survey(
     there: Option<&Wish>,
     wish: &Wish,
 ) -> Result<Option<Surveyed>, DriverError> {
+    check_driver(&wish.lab)?;
     if !wish.lab.is_on_network() {
         return Ok(None);
     }
@@ -126,6 +127,20 @@ pub(crate) async fn survey(
         }
         Err(error) => Err(error),
     }
+}
+
+/// A network of macvlans is not made, and its nodes would be without one, and nobody would have said so.
+fn check_driver(lab: &Lab) -> Result<(), DriverError> {
+    let management = lab.management();
+    if management.driver == ManagementDriver::Bridge || !lab.nodes().values().any(Node::is_managed) {
+        return Ok(());
+    }
+    let why = "`mgmt.driver: macvlan` is not made by this version".to_owned();
+    let mut error = engine_error("make", &format!("network {}", management.network), why);
+    error.hint = Some(
+        "leave it out to have a bridge; or give the nodes `network-mode: none` and links of type `macvlan`".to_owned(),
+    );
+    Err(error)
 }
 
 /// The addresses in nodes of labs that run and that nobody wants, as when the store was lost: their network's owner knows

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use netloom_engine::testing::{Sketch, Trouble, World};
 use netloom_engine::{LabView, OperationState, Place, Refusal};
-use netloom_model::Lab;
+use netloom_model::{Lab, ManagementDriver};
 
 use crate::bench::{Bench, config, end, lab_name, pass, request, until};
 
@@ -137,6 +137,21 @@ async fn a_network_in_the_way_refuses_a_lab_before_anything_is_touched() {
     assert!(matches!(&refused, Refusal::Unable(_)) && refused.to_string().contains("its subnet is taken"), "{refused}");
     assert_eq!(bench.world.calls(), [""; 0]);
     assert!(bench.engine.wishes().get(&lab_name("lab")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_of_macvlans_is_refused_where_a_node_would_be_on_it() {
+    let bench = bench().await;
+    bench.ready().await;
+    let of_macvlans = |lab: &Lab| {
+        let mut parts = lab.clone().into_parts();
+        parts.management.driver = ManagementDriver::Macvlan { parent: None, host: None };
+        Arc::new(Lab::new(parts).unwrap())
+    };
+    let refused = bench.begin(&of_macvlans(&labs_of("lab", &["r1"]))).await.unwrap_err();
+    assert!(refused.to_string().contains("`mgmt.driver: macvlan` is not made"), "{refused}");
+    assert_eq!(bench.world.calls(), [""; 0]);
+    bench.made(&of_macvlans(&Sketch::pair("lab").lab())).await;
 }
 
 #[tokio::test(start_paused = true)]
