@@ -58,6 +58,18 @@ impl Dockerd {
     /// # Panics
     /// As [`Self::start`].
     pub fn start_by(host: &mut Command) -> Option<Self> {
+        Self::start_with("none", host)
+    }
+
+    /// As [`Self::start_by`], a daemon that has its network `bridge` on `docker0`.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_bridged_by(host: &mut Command) -> Option<Self> {
+        Self::start_with("", host)
+    }
+
+    fn start_with(bridge: &str, host: &mut Command) -> Option<Self> {
         if let Some(lack) = lack() {
             assert!(std::env::var_os("NETLOOM_REQUIRE_ROOT").is_none(), "{lack}, and NETLOOM_REQUIRE_ROOT is set");
             eprintln!("SKIPPED: {lack}");
@@ -69,7 +81,7 @@ impl Dockerd {
         let mut keeper = host
             .args(["sh", "-c", include_str!("keeper.sh"), "keeper"])
             .arg(directory.path())
-            .arg(&group)
+            .args([&group, bridge])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use netloom_engine::{DriverError, ErrorClass, Place, PortMark, Report, Source};
 use netloom_failpoint::point;
-use netloom_kernel::{AdminState, KernelError, KernelErrorKind, LinkInfo, NamespaceDump, Netns, Request};
-use netloom_model::{LabName, NodeName};
+use netloom_kernel::{Address, AdminState, KernelError, KernelErrorKind, LinkInfo, NamespaceDump, Netns, Request};
+use netloom_model::{InterfaceName, LabName, NodeName};
 
 use super::mark::{ADDRESS_PROTOCOL, Marks};
 use super::places::{Home, OpenPlace};
@@ -39,6 +39,31 @@ impl KernelFabric {
             Home::New => self.arrive(&place, deadline).await.map_err(refused).map(|()| 0),
             Home::Elsewhere(old) => self.follow(old, netns, deadline).await.map_err(refused),
         }
+    }
+
+    /// Gives an interface in a node that somebody else has made more addresses; what it has stays. One that is not there gets
+    /// none.
+    pub(crate) async fn add_addresses(
+        &self,
+        (lab, node): (&LabName, &NodeName),
+        interface: &InterfaceName,
+        addresses: &[Address],
+        deadline: Instant,
+    ) -> Result<(), DriverError> {
+        let place = Place::Node(lab.clone(), node.clone());
+        let add = async {
+            let opened = self.places.open(vec![place], deadline).await.map_err(short)?.pop();
+            let open = opened.ok_or_else(|| short(ErrorClass::Transient))?.map_err(|error| failed(&error))?;
+            let dump = self.dump(&open, deadline).await?;
+            let Some(found) = dump.named(interface.as_str()) else { return Ok(()) };
+            let (place, ifindex) = (&open.kernel, found.ifindex);
+            let add = |address: &Address| {
+                let (place, address) = (place.clone(), *address);
+                Request::AddAddress { place, ifindex, address, protocol: None }
+            };
+            self.all_done(addresses.iter().map(add).collect(), deadline).await
+        };
+        add.await.map_err(|(class, cause)| refusal("give", format!("node {node} its addresses"), cause, class))
     }
 
     async fn follow(&self, old: OpenPlace, netns: &Netns, deadline: Instant) -> Result<usize, Refused> {

@@ -11,6 +11,7 @@ use netloom_kernel::{Netns, Process, unpin};
 use super::super::fault::{Fault, plain};
 use super::super::ip_netns;
 use super::super::turns::Key;
+use super::networks::{self, DOCKERS_OWN};
 use super::observe::{Known, Network};
 use super::{Shared, record, reserve};
 
@@ -37,6 +38,7 @@ impl Shared {
         if moved > 0 {
             tracing::info!(lab = %key.0, node = %key.1, links = moved, "links followed their node into a new namespace");
         }
+        self.name(key, known, deadline).await?;
         point!("container.attached");
         let (of, container) = (key.clone(), known.container.clone());
         let link = move |layout: &Layout| {
@@ -50,6 +52,22 @@ impl Shared {
             known.note.get_or_insert(note);
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    /// Docker chooses the addresses on its own network, whatever it is asked for: those that the lab knows the node by come
+    /// beside them.
+    async fn name(&self, (lab, node): &Key, known: &Known, deadline: Instant) -> Result<(), Fault> {
+        let Some(applied) = known.applied().filter(|applied| applied.spec.is_managed() && applied.spec.publishes())
+        else {
+            return Ok(());
+        };
+        let Some(network) = applied.network.filter(|network| network.network == DOCKERS_OWN) else { return Ok(()) };
+        let addresses = networks::on(&network, &applied.spec.management);
+        let interface = applied.spec.management_interface();
+        let added = self.fabric.add_addresses((lab, node), &interface, &addresses, deadline).await;
+        added.map_err(|error| Fault::transient(error.to_string()))
     }
 }
 

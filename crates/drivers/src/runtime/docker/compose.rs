@@ -18,6 +18,8 @@ use super::mark;
 use super::networks::DOCKERS_OWN;
 use super::privilege::Privileges;
 
+/// The interface of a container that Docker connects to one network.
+const DOCKERS_INTERFACE: &str = "eth0";
 /// Where a node finds the names of its lab.
 const HOSTS: &str = "/etc/hosts";
 /// Docker sets it in containers that it connects to no IPv6 network.
@@ -38,6 +40,7 @@ pub(super) fn container(ground: Ground<'_>, order: &NodeOrder) -> Result<Contain
     let image = node.image.clone().ok_or_else(|| format!("node {} has no image", order.node))?;
     let words = |words: &[String]| (!words.is_empty()).then(|| words.to_vec());
     check_name(&order.lab.container_name(&order.node))?;
+    check_interface(node)?;
     // Docker refuses a host name together with the network of another container.
     let named = !matches!(node.network_mode, NetworkMode::Container(_));
     Ok(ContainerSpec {
@@ -71,6 +74,18 @@ fn check_name(name: &str) -> Result<(), String> {
     Err(format!(
         "Docker takes no container of the name `{name}`: a name has at least two of `a-z`, `A-Z`, `0-9`, `_`, `.` and `-`, the \
          first a letter or a digit; write another `prefix` or another name"
+    ))
+}
+
+/// The interface that Docker gives to a container that it connects has one name.
+fn check_interface(node: &Node) -> Result<(), String> {
+    let interface = node.management_interface();
+    if !(node.is_managed() && node.publishes()) || interface.as_str() == DOCKERS_INTERFACE {
+        return Ok(());
+    }
+    Err(format!(
+        "it publishes ports, so Docker connects it to the management network, and always by `{DOCKERS_INTERFACE}`; its kind has \
+         `{interface}` there. Leave `ports` out (the host reaches the node by its address), or write another kind"
     ))
 }
 
@@ -398,6 +413,18 @@ mod tests {
         );
         let host = made(json!({ "network_mode": "host", "sysctls": sysctls }));
         assert_eq!((&host["HostConfig"]["NetworkMode"], host["HostConfig"].get("Binds")), (&json!("host"), None));
+    }
+
+    #[test]
+    fn a_node_whose_interface_on_the_network_is_another_than_dockers_publishes_no_ports() {
+        let layout = Layout::new("/x").unwrap();
+        let made = |node: Value| container(Ground { layout: &layout, privileges: &Privileges::Whole }, &order(node));
+        let (device, ports) = (json!({ "management": "mgmt0" }), json!({ "ports": ["8080:80"] }));
+        let why = made(json!({ "device": device, "container": ports })).unwrap_err();
+        assert!(why.contains("`eth0`") && why.contains("`mgmt0`") && why.contains("Leave `ports` out"), "{why}");
+        made(json!({ "device": device })).unwrap();
+        made(json!({ "container": ports })).unwrap();
+        made(json!({ "device": device, "container": ports, "network_mode": "none" })).unwrap();
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::ops::Deref;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 
@@ -34,9 +35,18 @@ impl Deref for DockerHost {
 impl DockerHost {
     /// One without an agent; `None`, loudly, where it cannot be had.
     pub(crate) fn new() -> Option<Self> {
+        Self::with(Dockerd::start_by)
+    }
+
+    /// One with an agent, and a daemon that has the network `bridge`.
+    pub(crate) fn bridged() -> Option<Self> {
+        Self::with(Dockerd::start_bridged_by).map(Self::agent)
+    }
+
+    fn with(start: impl Fn(&mut Command) -> Option<Dockerd>) -> Option<Self> {
         static ARCHIVE: LazyLock<Vec<u8>> = LazyLock::new(|| busybox(IMAGE));
         let mut host = Sandbox::new()?;
-        let daemon = Dockerd::start_by(&mut host.command("env"))?;
+        let daemon = start(&mut host.command("env"))?;
         host.environment.push(("DOCKER_HOST", format!("unix://{}", daemon.socket().display())));
         let archive = daemon.directory().join("image.tar");
         fs::write(&archive, &*ARCHIVE).unwrap();
@@ -47,10 +57,13 @@ impl DockerHost {
 
     /// One with an agent that answers.
     pub(crate) fn with_agent() -> Option<Self> {
-        let host = Self::new()?;
-        host.netloom(&["agent", "--background"]).code(0);
-        host.until("the daemon is seen", |host| docker_is(host, "ok"));
-        Some(host)
+        Self::new().map(Self::agent)
+    }
+
+    fn agent(self) -> Self {
+        self.netloom(&["agent", "--background"]).code(0);
+        self.until("the daemon is seen", |host| docker_is(host, "ok"));
+        self
     }
 
     /// As [`Self::with_agent`], with an agent that reaches the daemon through a counter of its requests. It looks at

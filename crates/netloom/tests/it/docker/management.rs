@@ -123,6 +123,27 @@ fn a_network_of_somebody_else_is_used_as_it_is_and_left() {
 }
 
 #[test]
+fn dockers_own_network_is_used_too() {
+    let Some(host) = DockerHost::bridged() else { return };
+    let before = host.all_traces();
+    let own = lab("x", 8080).replace("bridge: br-test", "network: bridge");
+    let file = host.topology("x", &own.replace("mgmt-ipv6: \"3fff:172:20:20::b\"", "mgmt-ipv4: 172.17.0.99"));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("3 of 3 nodes running");
+    let is_whole =
+        |host: &DockerHost| host.pings("a", "web") && host.pings("web", "b") && host.pings("b", "172.17.0.1");
+    assert!(is_whole(&host) && published(&host, 8080).contains("nobody"));
+    assert!(host.inside("b", "ip -o address show eth0").contains("172.17.0.99/16"));
+
+    host.docker("restart clab-x-web");
+    host.wait("it has its addresses in its next life", is_whole);
+    host.sh("ip link delete docker0").code(0);
+    host.wait("its bridge is back", |host| is_whole(host) && published(host, 8080).contains("nobody"));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    host.netloom(&["destroy", "-t", &file]).code(0);
+    before.are_all(&host);
+}
+
+#[test]
 fn whatever_is_in_the_way_of_a_network_is_said_before_anything_is_touched() {
     let Some(host) = DockerHost::with_agent() else { return };
     host.docker("network create --subnet 172.20.16.0/20 -o com.docker.network.bridge.name=br-own theirs");

@@ -14,7 +14,7 @@ use netloom_docker::{ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
 use netloom_engine::{Context, DriverError, Fabric, Layout, Networks, Surveyed};
 use netloom_failpoint::point;
 use netloom_kernel::{Address, Netns};
-use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, OnNetwork};
+use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, NodeManagement, OnNetwork};
 
 use super::super::fault::Fault;
 use super::mark::INSTANCE;
@@ -165,19 +165,28 @@ impl Shared {
 }
 
 fn gateways(network: &Management) -> Vec<Address> {
+    let ipv4 = match &network.ipv4 {
+        Family::Subnet { gateway, .. } => *gateway,
+        Family::Off | Family::Auto => None,
+    };
+    let ipv6 = match &network.ipv6 {
+        Family::Subnet { gateway, .. } => *gateway,
+        Family::Off | Family::Auto => None,
+    };
+    on(network, &NodeManagement { ipv4, ipv6, ..NodeManagement::default() })
+}
+
+/// Addresses on a network, with the lengths of its prefixes.
+pub(super) fn on(network: &Management, addresses: &NodeManagement) -> Vec<Address> {
     let v4 = match &network.ipv4 {
-        Family::Subnet { net, gateway: Some(address), .. } => {
-            Some(Address::V4(Ipv4Net { address: *address, prefix: net.prefix }))
-        }
-        _ => None,
+        Family::Subnet { net, .. } => addresses.ipv4.map(|address| Ipv4Net { address, prefix: net.prefix }),
+        Family::Off | Family::Auto => None,
     };
     let v6 = match &network.ipv6 {
-        Family::Subnet { net, gateway: Some(address), .. } => {
-            Some(Address::V6(Ipv6Net { address: *address, prefix: net.prefix }))
-        }
-        _ => None,
+        Family::Subnet { net, .. } => addresses.ipv6.map(|address| Ipv6Net { address, prefix: net.prefix }),
+        Family::Off | Family::Auto => None,
     };
-    v4.into_iter().chain(v6).collect()
+    v4.map(Address::V4).into_iter().chain(v6.map(Address::V6)).collect()
 }
 
 /// What Docker is asked for.
