@@ -25,6 +25,8 @@ const IMAGE: &str = "bench:1";
 const AT_ONCE: usize = 4;
 /// How many times what the floor takes a deploy or a destroy may take.
 const BAR: f64 = 1.1;
+/// The same of a deploy on the management network, beside the floor without one.
+const MANAGED: f64 = 1.2;
 /// A deploy with nothing to change, a link added, what is asked of a lab that runs; in seconds.
 const NOTHING: f64 = 0.050;
 const LINK: f64 = 0.050;
@@ -155,20 +157,27 @@ pub(crate) fn measure(netloom: &std::path::Path, sizes: &[usize], pairs: usize) 
 }
 
 fn rings(bare: &Bare, agent: &Agent, size: usize, pairs: usize) -> Result<bool> {
-    let (mut made, mut removed) = (Pairs::default(), Pairs::default());
+    let (mut made, mut removed, mut managed) = (Pairs::default(), Pairs::default(), Pairs::default());
     // The first pair warms the caches of both sides and is not counted.
     for pair in 0..=pairs {
         let (ids, floor) = bare.make(size)?;
         let floor_removed = bare.remove(ids)?;
         let deployed = agent.deploy_ring("ring", size, Nodes::Containers(IMAGE))?;
         let destroyed = agent.destroy("ring")?;
+        let on_network = agent.deploy_ring("ring", size, Nodes::Managed(IMAGE))?;
+        agent.destroy("ring")?;
         if pair > 0 {
+            managed.add(floor, on_network);
             made.add(floor, deployed);
             removed.add(floor_removed, destroyed);
         }
     }
     let what = format!("ring of {size} containers");
-    Ok(print_all([made.line(format!("{what}: deploy"), BAR), removed.line(format!("{what}: destroy"), BAR)]))
+    Ok(print_all([
+        made.line(format!("{what}: deploy"), BAR),
+        managed.line(format!("{what}: deploy with a management network"), MANAGED),
+        removed.line(format!("{what}: destroy"), BAR),
+    ]))
 }
 
 /// What is asked of a lab that runs.

@@ -30,6 +30,8 @@ pub(crate) enum Nodes {
     Namespaces,
     /// Containers of an image, without a network beside their links.
     Containers(&'static str),
+    /// The same on the management network.
+    Managed(&'static str),
 }
 
 /// The topology file of a ring.
@@ -37,6 +39,7 @@ pub(crate) fn topology(name: &str, size: usize, nodes: Nodes) -> String {
     let nodes = match nodes {
         Nodes::Namespaces => "runtime: namespace".to_owned(),
         Nodes::Containers(image) => format!("image: \"{image}\", network-mode: none"),
+        Nodes::Managed(image) => format!("image: \"{image}\""),
     };
     let mut text = format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, {nodes} }}\n  nodes:\n");
     for number in 0..size {
