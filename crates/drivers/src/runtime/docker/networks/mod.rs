@@ -7,7 +7,7 @@ mod plan;
 mod routes;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use netloom_docker::{ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
@@ -28,6 +28,9 @@ pub(super) const DOCKERS_OWN: &str = "bridge";
 const OWN_BRIDGE: &str = "docker0";
 /// The MTU of most networks.
 const PLAIN_MTU: u32 = 1500;
+/// How often it is looked whether a network is there that somebody else is making, and how often at most.
+const MAKING: Duration = Duration::from_millis(100);
+const TRIES: u32 = 20;
 /// Options of Docker's bridge driver.
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 const MTU: &str = "com.docker.network.driver.mtu";
@@ -109,16 +112,24 @@ impl Shared {
         }
         let spec = spec(on, bridge, self.layout.instance());
         let _place = self.work(deadline).await?;
-        match self.docker.create_network(&spec, deadline).await {
-            Ok(created) => {
-                if !created.warning.is_empty() {
-                    tracing::warn!(network = %spec.name, warning = %created.warning, "Docker warns of a new network");
+        let mut tries = 1..TRIES;
+        loop {
+            let refusal = match self.docker.create_network(&spec, deadline).await {
+                Ok(created) => {
+                    if !created.warning.is_empty() {
+                        tracing::warn!(network = %spec.name, warning = %created.warning, "Docker warns of a new network");
+                    }
+                    tracing::info!(network = %spec.name, %bridge, "the management network is made");
+                    return Ok(());
                 }
-                tracing::info!(network = %spec.name, %bridge, "the management network is made");
-                Ok(())
+                Err(error) if matches!(error.kind, ErrorKind::Conflict(_)) => return Ok(()),
+                Err(error) => error,
+            };
+            // While somebody else makes it, its subnet is taken before it is there.
+            if !matches!(refusal.kind, ErrorKind::Refused { status: 403, .. }) || tries.next().is_none() {
+                return Err(refused(refusal));
             }
-            Err(error) if matches!(error.kind, ErrorKind::Conflict(_)) => Ok(()),
-            Err(error) => Err(refused(error)),
+            tokio::time::sleep(MAKING).await;
         }
     }
 

@@ -8,6 +8,7 @@ use netloom_docker::Network;
 use netloom_engine::Surveyed;
 use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, Mtu, OnNetwork, hex};
 
+use super::super::mark::INSTANCE;
 use super::routes::Routes;
 use super::{BRIDGE_NAME, DOCKERS_OWN, MTU, OWN_BRIDGE};
 
@@ -76,6 +77,13 @@ impl Ground<'_> {
                 return unfit(why, "set another `mgmt.network`");
             }
         };
+        if let Some(other) = there.labels.get(INSTANCE).filter(|other| *other != self.instance) {
+            // Nodes that are linked to the bridge are unknown to Docker, and so are their addresses.
+            let why = format!(
+                "another agent on this host (instance {other}) made it, and which addresses it has given is not known"
+            );
+            return unfit(why, "set another `mgmt.network`, with another subnet");
+        }
         let sides = Sides::of(there);
         let default = Management::default();
         // What the file does not say has to be nothing in particular.
