@@ -51,7 +51,10 @@ fn a_bridge_that_is_deleted_by_hand_comes_back_with_everything_on_it() {
     for script in ["ip link delete br-test", "ip link set br-test down"] {
         host.sh(script).code(0);
         host.wait("the network is whole again", is_whole);
-        assert!(host.pings("a", "3fff:172:20:20::b") && host.pings("web", "3fff:172:20:20::1"), "{script}");
+        // For a moment a new IPv6 address is used by nobody.
+        let by_ipv6 =
+            |host: &DockerHost| host.pings("a", "3fff:172:20:20::b") && host.pings("web", "3fff:172:20:20::1");
+        host.wait("it is whole for IPv6", by_ipv6);
         assert!(published(&host, 8080).contains("nobody"), "{script}");
         assert_eq!(addresses(&host, "x"), had);
         host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
@@ -217,7 +220,8 @@ fn what_the_file_says_of_the_network_is_so_on_the_host_and_in_the_nodes() {
             "1400\ndefault via 10.77.0.254\ndefault via 3fff:77::1\n",
             "{node}"
         );
-        assert!(host.pings(node, "3fff:77::1"), "{node}");
+        // For a moment a new IPv6 address is used by nobody.
+        host.wait("it reaches the host by IPv6", |host| host.pings(node, "3fff:77::1"));
     }
     assert!(host.pings("web", "first.example") && host.pings("fixed", "clab-x-a"));
     assert_eq!(host.inside("alone", "ls /sys/class/net"), "lo\n");
