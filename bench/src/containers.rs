@@ -175,7 +175,7 @@ fn rings(bare: &Bare, agent: &Agent, size: usize, pairs: usize) -> Result<bool> 
     let what = format!("ring of {size} containers");
     Ok(print_all([
         made.line(format!("{what}: deploy"), BAR),
-        managed.line(format!("{what}: deploy with a management network"), MANAGED),
+        managed.line(format!("{what}: deploy on a network"), MANAGED),
         removed.line(format!("{what}: destroy"), BAR),
     ]))
 }
