@@ -4,6 +4,7 @@
 
 mod demand;
 pub mod fabric;
+pub mod host_files;
 pub mod limits;
 pub mod runtime;
 pub mod store;

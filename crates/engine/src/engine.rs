@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wish, Wishes};
-use crate::driver::{DriverError, Fabric, Runtime, Store, StoreError, Surveyed};
+use crate::driver::{Context, DriverError, Fabric, Runtime, Store, StoreError, Surveyed};
+use crate::entries::{HostFiles, Teller};
 use crate::event::{Events, What};
 use crate::fact::Source;
 use crate::host::Host;
@@ -41,6 +42,8 @@ pub struct Parts {
     pub runtimes: Vec<Arc<dyn Runtime>>,
     /// What links are made of.
     pub fabric: Arc<dyn Fabric>,
+    /// Where this host is told of labs.
+    pub host_files: Arc<dyn HostFiles>,
     /// The limits of this host.
     pub limits: Arc<dyn Limits>,
     /// The readers' side of the inventory that the drivers report to.
@@ -152,7 +155,7 @@ impl Engine {
     /// Reads the store and starts all tasks. Labs that should run are worked on as soon as everything that is
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
-        let Parts { layout, store, runtimes, fabric, limits, inventory, writer, config } = parts;
+        let Parts { layout, store, runtimes, fabric, host_files, limits, inventory, writer, config } = parts;
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
@@ -167,11 +170,12 @@ impl Engine {
             records,
             sessions: config.sessions,
         });
-        let (host, host_task) = Host::new(fabric.clone(), runtimes.clone(), wishes.clone());
+        let sources = runtimes.iter().map(|runtime| Source::Runtime(runtime.kind()));
+        let sources: BTreeSet<Source> = sources.chain([Source::Fabric]).collect();
+        let teller = Teller::new(host_files, wishes.clone(), inventory.clone(), sources.clone());
+        let (host, host_task) = Host::new(fabric.clone(), runtimes.clone(), teller, wishes.clone());
         let wishes_too = wishes.clone();
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
-        let mut sources: BTreeSet<Source> = runtimes.keys().map(|kind| Source::Runtime(*kind)).collect();
-        sources.insert(Source::Fabric);
         let shelves =
             runtimes.values().filter(|runtime| runtime.images().is_some()).map(|runtime| runtime.kind()).collect();
         let shared = Arc::new(Shared {
@@ -218,6 +222,13 @@ impl Engine {
             async move { fabric.relist().await }
         };
         task::spawn("relist fabric", relist(shared.clone(), "relist fabric", look));
+        let (host, limit) = (shared.host.clone(), shared.config.step_limit);
+        let look = move || {
+            let host = host.clone();
+            let deadline = (tokio::time::Instant::now() + limit).into_std();
+            async move { host.tell(&Context { deadline, cancel: CancellationToken::new() }).await }
+        };
+        task::spawn("relist host files", relist(shared.clone(), "relist host files", look));
         let engine = Self { shared };
         for lab in loaded.keys() {
             engine.actor(lab);
@@ -343,7 +354,9 @@ impl Engine {
         let snapshot = self.shared.inventory.snapshot();
         let done = self.shared.done.of(name);
         let nothing = Fetched::new();
-        let once = Once { done: &done, passed: &BTreeMap::new(), stock: self.shared.stock(&nothing) };
+        let told = self.shared.host.told(name);
+        let stock = self.shared.stock(&nothing);
+        let once = Once { done: &done, passed: &BTreeMap::new(), stock, told: told.as_deref() };
         let observed = observe(name, Some(wish.whole()), there.as_deref(), once, &snapshot);
         let due = BTreeSet::new();
         let mut plan = plan(name, &wish.desired(&due), &observed);

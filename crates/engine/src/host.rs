@@ -1,5 +1,5 @@
-//! What the labs of a host share: bridges and management networks. One reconciler, so that two labs never make or remove
-//! one at once.
+//! What the labs of a host share: bridges, management networks, and the files that tell of labs. One reconciler, so that two
+//! labs never make, write or remove one at once.
 //!
 //! A thing is made when the first lab asks for it and there is none; it is removed with the last lab that
 //! wants it, and only if it carries our mark. What hangs or panics for one holds no other.
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::desired::{Phase, Wish, Wishes};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric, Networks, Runtime};
+use crate::entries::Teller;
 use crate::lab::{engine_error, panicked, within};
 use crate::task;
 
@@ -30,6 +31,7 @@ type Reply = oneshot::Sender<Result<(), DriverError>>;
 enum Thing {
     Bridge(InterfaceName),
     Network(String),
+    Entries,
 }
 
 impl fmt::Display for Thing {
@@ -37,6 +39,7 @@ impl fmt::Display for Thing {
         match self {
             Self::Bridge(bridge) => write!(f, "bridge {bridge}"),
             Self::Network(network) => write!(f, "network {network}"),
+            Self::Entries => f.write_str("what the host is told of labs"),
         }
     }
 }
@@ -47,6 +50,8 @@ impl Thing {
         match self {
             Self::Bridge(bridge) => Wish::bridges_of(&wish.lab).contains(bridge),
             Self::Network(network) => wish.network() == Some(network),
+            // Written from all wishes, and never released.
+            Self::Entries => true,
         }
     }
 }
@@ -54,6 +59,7 @@ impl Thing {
 enum Request {
     EnsureBridge { bridge: InterfaceName, context: Context, reply: Reply },
     EnsureNetwork { on: Box<OnNetwork>, context: Context, reply: Reply },
+    Tell { context: Context, reply: Reply },
     Release { lab: LabName, thing: Thing, context: Context, reply: Reply },
 }
 
@@ -62,6 +68,7 @@ impl Request {
         match self {
             Self::EnsureBridge { bridge, .. } => Thing::Bridge(bridge.clone()),
             Self::EnsureNetwork { on, .. } => Thing::Network(on.network.network.clone()),
+            Self::Tell { .. } => Thing::Entries,
             Self::Release { thing, .. } => thing.clone(),
         }
     }
@@ -73,12 +80,14 @@ struct Drivers {
     fabric: Arc<dyn Fabric>,
     /// Whichever of them has networks.
     runtimes: Vec<Arc<dyn Runtime>>,
+    teller: Teller,
 }
 
 /// Asks the host reconciler.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Host {
     requests: mpsc::Sender<Request>,
+    teller: Teller,
 }
 
 impl Host {
@@ -86,10 +95,12 @@ impl Host {
     pub(crate) fn new(
         fabric: Arc<dyn Fabric>,
         runtimes: Vec<Arc<dyn Runtime>>,
+        teller: Teller,
         wishes: Wishes,
     ) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
-        (Self { requests }, serve(queue, Drivers { fabric, runtimes }, wishes))
+        let host = Self { requests, teller: teller.clone() };
+        (host, serve(queue, Drivers { fabric, runtimes, teller }, wishes))
     }
 
     pub(crate) async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
@@ -120,6 +131,17 @@ impl Host {
         self.release(lab, Thing::Network(network.to_owned()), context).await
     }
 
+    /// Has the host told of all labs as they are wanted now. What cannot be written is said by who writes it.
+    pub(crate) async fn tell(&self, context: &Context) -> Result<(), DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Tell { context: context.clone(), reply }, answer).await
+    }
+
+    /// The hash of what the host was told of a lab.
+    pub(crate) fn told(&self, lab: &LabName) -> Option<String> {
+        self.teller.told(lab)
+    }
+
     async fn release(&self, lab: &LabName, thing: Thing, context: &Context) -> Result<(), DriverError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Request::Release { lab: lab.clone(), thing, context: context.clone(), reply }, answer).await
@@ -130,7 +152,7 @@ impl Host {
         request: Request,
         answer: oneshot::Receiver<Result<(), DriverError>>,
     ) -> Result<(), DriverError> {
-        const OBJECT: &str = "the host's bridges and networks";
+        const OBJECT: &str = "the host's bridges, networks and files";
         if self.requests.try_send(request).is_err() {
             let mut busy = engine_error("reach", OBJECT, "too many requests wait".into());
             busy.class = ErrorClass::Busy;
@@ -184,6 +206,14 @@ async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing
             let call = async move { drivers.networks()?.ensure(&on, &context).await };
             (drive(&thing, &limit, call).await, reply)
         }
+        Request::Tell { context, reply } => {
+            let limit = context.clone();
+            let call = async move {
+                drivers.teller.tell(&context).await;
+                Ok(())
+            };
+            (drive(&thing, &limit, call).await, reply)
+        }
         Request::Release { lab, thing, context, reply } => {
             let all = wishes.all();
             let wants = |wish: &Wish| wish.phase == Phase::Run && thing.is_wanted_by(wish);
@@ -211,6 +241,7 @@ impl Drivers {
                 point!("bridge.before-release");
                 self.fabric.remove_bridge(bridge, context).await
             }
+            Thing::Entries => Ok(()),
             Thing::Network(network) => {
                 point!("network.before-release");
                 match self.networks() {

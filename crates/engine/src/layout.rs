@@ -58,6 +58,16 @@ impl Layout {
         self.root.join("run/netns")
     }
 
+    /// `/etc/hosts`.
+    pub fn hosts(&self) -> PathBuf {
+        self.root.join("etc/hosts")
+    }
+
+    /// Where ssh reads parts of its configuration.
+    pub fn ssh_parts(&self) -> PathBuf {
+        self.root.join("etc/ssh/ssh_config.d")
+    }
+
     /// What the namespace runtime keeps of a running node.
     pub fn node_run(&self, lab: &LabName, node: &NodeName) -> PathBuf {
         self.run().join("nodes").join(lab.as_str()).join(node.as_str())

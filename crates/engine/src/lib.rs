@@ -16,6 +16,7 @@ mod desired;
 mod document;
 mod driver;
 mod engine;
+mod entries;
 mod event;
 mod fact;
 mod host;
@@ -48,6 +49,7 @@ pub use driver::{
     LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Terminal, Write,
 };
 pub use engine::{Config, Engine, Parts};
+pub use entries::{HostFiles, Keeps, Told};
 pub use event::{Event, Events, What};
 pub use fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 pub use image::{

@@ -146,4 +146,9 @@ pub const ALL: &[&str] = &[
     "network.before-release",
     "network.removed",
     "network.let-go",
+    // What the host is told of labs.
+    "hosts.before-rename",
+    "hosts.noted",
+    "hosts.written",
+    "ssh.before-rename",
 ];

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError};
 use netloom_docker::{Endpoint, Observer, Status};
 use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_drivers::host_files::EtcFiles;
 use netloom_drivers::limits::KernelLimits;
 use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
@@ -68,12 +69,14 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     };
     let docker = DockerRuntime::start(layout.clone(), reporter, parts).map_err(Failure::failed)?;
     point!("agent.start.composed");
+    let host_files = EtcFiles::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store),
         runtimes: vec![Arc::new(namespaces), Arc::new(docker)],
         fabric,
+        host_files: Arc::new(host_files),
         limits: Arc::new(limits),
         inventory,
         writer,

@@ -34,6 +34,8 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
         Action::ReleaseNetwork { network } => {
             observed.networks.remove(network);
         }
+        Action::WriteEntries => observed.entries = desired.entries(),
+        Action::RemoveEntries => observed.entries = None,
         Action::WriteNames => observed.names = Some(names_hash(&names(lab()))),
         Action::ReserveNode { node, runtime } => {
             let before = observed.nodes.insert(node.clone(), ObservedNode::new(*runtime, NodeState::Absent));

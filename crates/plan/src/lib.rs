@@ -11,6 +11,7 @@
 
 mod apply;
 mod commands;
+mod entries;
 mod fingerprint;
 mod left_out;
 mod limits;
@@ -23,6 +24,7 @@ mod step;
 
 pub use apply::apply;
 pub use commands::{Command, Moment, commands};
+pub use entries::Entries;
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable, effect};
 pub use left_out::{LeftOut, Omission};
 pub use limits::{BRIDGE_PORTS, HostLimits, Level, Limit, Need, Severity, Shortage, connected, shortages};

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use netloom_model::{Lab, LinkId, NodeName};
 
+use crate::entries::Entries;
 use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
 use crate::names::{names, names_hash};
 
@@ -16,6 +17,7 @@ pub struct Prints {
     pub(crate) nodes: BTreeMap<NodeName, NodeFingerprint>,
     pub(crate) links: BTreeMap<LinkId, LinkFingerprint>,
     pub(crate) names: String,
+    pub(crate) entries: Option<String>,
 }
 
 /// What prints are of.
@@ -68,6 +70,7 @@ impl Prints {
                 same.map_or_else(|| LinkFingerprint::of(link, wanted.rebuild), |(_, (_, print))| (*print).clone());
             (id, print)
         });
-        Self { nodes: nodes.collect(), links: links.collect(), names: names_hash(&names(lab)) }
+        let entries = Entries::of(lab).map(|entries| entries.hash());
+        Self { nodes: nodes.collect(), links: links.collect(), names: names_hash(&names(lab)), entries }
     }
 }

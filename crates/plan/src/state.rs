@@ -6,6 +6,7 @@ use std::fmt;
 use netloom_model::{Endpoint, InterfaceName, Lab, Link, LinkId, NamespaceComes, Node, NodeName, RuntimeKind, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::entries::Entries;
 use crate::fingerprint::{LinkFingerprint, NodeFingerprint};
 use crate::names::{names, names_hash};
 use crate::prints::Prints;
@@ -192,6 +193,14 @@ impl Desired<'_> {
         let known = self.prints.map(|prints| prints.names.clone());
         self.lab.map(|lab| known.unwrap_or_else(|| names_hash(&names(lab))))
     }
+
+    /// The hash of what the host is to be told of the lab, if there is anything to tell.
+    pub(crate) fn entries(&self) -> Option<String> {
+        match self.prints {
+            Some(prints) => self.lab.and_then(|_| prints.entries.clone()),
+            None => self.lab.and_then(Entries::of).map(|entries| entries.hash()),
+        }
+    }
 }
 
 /// What is there of one lab, all of it marked as ours. What carries no mark of ours is never in here, except
@@ -208,6 +217,8 @@ pub struct Observed {
     pub networks: BTreeMap<String, ObservedBridge>,
     /// Hash of the names file of the lab (see [`crate::names`]), if there is one.
     pub names: Option<String>,
+    /// Hash of what the host was told of the lab ([`crate::Entries`]), if it was told anything.
+    pub entries: Option<String>,
     /// Names of interfaces in the host's namespace that are not of this lab.
     pub taken: BTreeSet<InterfaceName>,
     /// The images that nodes of the lab are made from, by what those run on; only of runtimes that have images.

@@ -41,6 +41,10 @@ pub enum Action {
     },
     /// Write the file that tells the lab's nodes each other's names.
     WriteNames,
+    /// Tell the host the names and addresses of the lab's nodes ([`crate::Entries`]).
+    WriteEntries,
+    /// Take back what the host was told of the lab.
+    RemoveEntries,
     /// Make the namespace in which the ends of a node's links wait until the node is made.
     ReserveNode {
         /// The node.
@@ -158,7 +162,9 @@ impl Action {
             | Self::ReleaseBridge { .. }
             | Self::EnsureNetwork { .. }
             | Self::ReleaseNetwork { .. }
-            | Self::WriteNames => Owner::Host,
+            | Self::WriteNames
+            | Self::WriteEntries
+            | Self::RemoveEntries => Owner::Host,
             Self::PullImage { runtime, .. }
             | Self::ReserveNode { runtime, .. }
             | Self::CreateNode { runtime, .. }
@@ -183,6 +189,8 @@ impl Action {
             Self::EnsureNetwork { network } => format!("network/{network}/ensure"),
             Self::ReleaseNetwork { network } => format!("network/{network}/release"),
             Self::WriteNames => "names/write".into(),
+            Self::WriteEntries => "entries/write".into(),
+            Self::RemoveEntries => "entries/remove".into(),
             Self::ReserveNode { node, .. } => format!("node/{node}/reserve"),
             Self::CreateNode { node, .. } => format!("node/{node}/create"),
             Self::StartNode { node, .. } => format!("node/{node}/start"),
@@ -226,6 +234,8 @@ impl fmt::Display for Action {
             Self::EnsureNetwork { network } => write!(f, "ensure network {network}"),
             Self::ReleaseNetwork { network } => write!(f, "release network {network}"),
             Self::WriteNames => f.write_str("write names of nodes"),
+            Self::WriteEntries => f.write_str("write entries for /etc/hosts and ssh"),
+            Self::RemoveEntries => f.write_str("remove entries for /etc/hosts and ssh"),
             Self::ReserveNode { node, .. } => write!(f, "reserve place of node {node}"),
             Self::CreateNode { node, .. } => write!(f, "create node {node}"),
             Self::StartNode { node, .. } => write!(f, "start node {node}"),

@@ -51,6 +51,7 @@ async fn engine_on(layout: &Layout, prepare: impl FnOnce(&World)) -> (Engine, Wo
         store: Arc::new(store.clone()),
         runtimes: world.runtimes(),
         fabric: Arc::new(world.fabric()),
+        host_files: Arc::new(world.host_files()),
         limits: Arc::new(world.limits()),
         inventory,
         writer,

@@ -392,7 +392,9 @@ impl Actor {
         let now = Instant::now();
         let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
         let done = self.shared.done.of(&self.name);
-        let once = Once { done: &done, passed: &self.passed, stock: self.shared.stock(&self.fetched) };
+        let told = self.shared.host.told(&self.name);
+        let stock = self.shared.stock(&self.fetched);
+        let once = Once { done: &done, passed: &self.passed, stock, told: told.as_deref() };
         let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
         let due = self.restarts.due(now);
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));

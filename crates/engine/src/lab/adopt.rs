@@ -145,12 +145,15 @@ fn switched_off<'a>(lab: &LabName, link: &Link, seen: &'a SeenLink) -> impl Iter
 /// The proof: nothing is to be done for this wish.
 fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
-    let once = Once { done, passed: &BTreeMap::new(), stock: Stock::NONE };
+    let once = Once { done, passed: &BTreeMap::new(), stock: Stock::NONE, told: None };
     let observed = observe(name, Some(wish.whole()), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);
-    // An end goes off with its node, also of one that ended while nobody looked after it.
-    let is_change = |step: &&Step| !matches!(step.action, Action::SetLink { admin: AdminState::Down, .. });
+    // An end goes off with its node, also of one that ended while nobody looked after it; what the host is told is nothing of
+    // the lab itself.
+    let is_no_change =
+        |action: &Action| matches!(action, Action::SetLink { admin: AdminState::Down, .. } | Action::WriteEntries);
+    let is_change = |step: &&Step| !is_no_change(&step.action);
     let steps = plan.steps.iter().filter(is_change).map(|step| format!("it would {} ({})", step.action, step.reason));
     let steps: Vec<String> = steps.collect();
     if steps.is_empty() { Ok(()) } else { Err(steps) }

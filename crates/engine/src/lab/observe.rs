@@ -19,6 +19,8 @@ pub(crate) struct Once<'a> {
     pub(crate) passed: &'a BTreeMap<NodeName, BTreeSet<Stage>>,
     /// What is known of images beside the snapshot.
     pub(crate) stock: Stock<'a>,
+    /// The hash of what the host was told of the lab.
+    pub(crate) told: Option<&'a str>,
 }
 
 /// What is there of a lab.
@@ -53,6 +55,7 @@ pub(crate) fn observe(
         nodes,
         links: links(name, lab, wish, snapshot),
         names: facts.and_then(|facts| facts.names.clone()),
+        entries: once.told.map(str::to_owned),
         images: lab.map(|lab| once.stock.of(lab, snapshot)).unwrap_or_default(),
         ..observe_host(name, lab, wish, snapshot)
     }

@@ -47,6 +47,7 @@ impl StepContext {
             Action::EnsureNetwork { .. } => self.ensure_network(context).await,
             Action::ReleaseNetwork { network } => self.shared.host.release_network(&self.lab, network, context).await,
             Action::WriteNames => self.write_names(context).await,
+            Action::WriteEntries | Action::RemoveEntries => self.shared.host.tell(context).await,
             Action::ReserveNode { node, runtime }
             | Action::CreateNode { node, runtime }
             | Action::StartNode { node, runtime }

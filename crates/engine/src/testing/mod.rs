@@ -16,6 +16,7 @@
 pub mod contract;
 mod fabric;
 mod files;
+mod host_files;
 mod images;
 mod limits;
 mod networks;
@@ -27,6 +28,7 @@ mod trouble;
 mod world;
 
 pub use fabric::FakeFabric;
+pub use host_files::FakeHostFiles;
 pub use limits::FakeLimits;
 pub use runtime::FakeRuntime;
 pub use sketch::Sketch;

@@ -12,7 +12,7 @@ use super::files::Files;
 use super::images::Shelf;
 use super::networks::FakeNetwork;
 use super::trouble::{Trouble, Troubles};
-use super::{FakeFabric, FakeLimits, FakeRuntime};
+use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime};
 use crate::applied::Applied;
 use crate::driver::{DriverError, Reporter, Runtime};
 use crate::fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
@@ -32,6 +32,7 @@ pub enum EventsAre {
 pub struct World {
     state: Arc<Mutex<State>>,
     limits: FakeLimits,
+    host_files: FakeHostFiles,
 }
 
 #[derive(Debug)]
@@ -91,7 +92,11 @@ impl World {
             last: 0,
             networks: None,
         };
-        let world = Self { state: Arc::new(Mutex::new(state)), limits: FakeLimits::default() };
+        let world = Self {
+            state: Arc::new(Mutex::new(state)),
+            limits: FakeLimits::default(),
+            host_files: FakeHostFiles::default(),
+        };
         world.add_foreign("lo", PortKind::Other);
         world.add_foreign("uplink", PortKind::Other);
         world
@@ -150,6 +155,11 @@ impl World {
     /// The limits of this host.
     pub fn limits(&self) -> FakeLimits {
         self.limits.clone()
+    }
+
+    /// Where this host is told of labs.
+    pub fn host_files(&self) -> FakeHostFiles {
+        self.host_files.clone()
     }
 
     /// The fabric of this host.

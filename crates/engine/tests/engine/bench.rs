@@ -166,6 +166,7 @@ async fn start(
         store: Arc::new(store.clone()),
         runtimes: world.runtimes(),
         fabric,
+        host_files: Arc::new(world.host_files()),
         limits: Arc::new(world.limits()),
         inventory,
         writer,

@@ -5,6 +5,7 @@ mod adopt;
 mod bench;
 mod deploy;
 mod edit;
+mod entries;
 mod failure;
 mod images;
 mod inventory;

@@ -29,6 +29,7 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
     planner.nodes();
     planner.links();
     planner.names();
+    planner.entries();
     planner.bridges();
     planner.images();
     planner.networks();
@@ -237,6 +238,18 @@ impl<'a> Planner<'a> {
     fn names(&mut self) {
         if self.names_change {
             self.add(Action::WriteNames, "the lab's nodes or addresses changed", Vec::new());
+        }
+    }
+
+    fn entries(&mut self) {
+        match (self.desired.entries(), &self.observed.entries) {
+            (Some(wanted), there) if there.as_ref() != Some(&wanted) => {
+                self.add(Action::WriteEntries, "the host is to find the lab's nodes by name", Vec::new());
+            }
+            (None, Some(_)) => {
+                self.add(Action::RemoveEntries, "the host is to reach no node of the lab", Vec::new());
+            }
+            (Some(_) | None, _) => {}
         }
     }
 

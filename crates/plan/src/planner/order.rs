@@ -40,9 +40,9 @@ fn rank(action: &Action) -> u8 {
     match action {
         Action::PullImage { .. } | Action::DeleteLink { .. } => 0,
         Action::StopNode { .. } | Action::DeleteNode { .. } => 1,
-        Action::ReleaseBridge { .. } | Action::ReleaseNetwork { .. } => 2,
+        Action::ReleaseBridge { .. } | Action::ReleaseNetwork { .. } | Action::RemoveEntries => 2,
         Action::EnsureBridge { .. } | Action::EnsureNetwork { .. } => 3,
-        Action::WriteNames => 4,
+        Action::WriteNames | Action::WriteEntries => 4,
         Action::ReserveNode { .. } | Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
         Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
         Action::SetLink { .. } => 7,

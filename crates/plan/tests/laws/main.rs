@@ -222,7 +222,7 @@ proptest! {
                 Action::EnsureNetwork { network } | Action::ReleaseNetwork { network } => {
                     wanted.network == Some(network) || world.seen.networks.contains_key(network)
                 }
-                Action::WriteNames => true,
+                Action::WriteNames | Action::WriteEntries | Action::RemoveEntries => true,
                 Action::CreateLink { link: id }
                 | Action::UpdateLink { link: id }
                 | Action::SetLink { link: id, .. }

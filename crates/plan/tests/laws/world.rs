@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{Endpoint, Lab, Link, LinkId, NamespaceComes, NodeName, RuntimeKind, Stage};
 use netloom_plan::{
-    Action, LeftOut, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode,
-    Plan, Side, Step, StepId, apply, commands, names, names_hash, plan,
+    Action, Entries, LeftOut, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink,
+    ObservedNode, Plan, Side, Step, StepId, apply, commands, names, names_hash, plan,
 };
 
 use super::labs::Wanted;
@@ -196,6 +196,7 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
             .map(|bridge| (bridge, ObservedBridge { exists: true, held: true }))
             .collect(),
         names: Some(names_hash(&names(lab))),
+        entries: Entries::of(lab).map(|entries| entries.hash()),
         taken: BTreeSet::new(),
     }
 }
