@@ -77,6 +77,9 @@ pub struct Device {
     /// What it cannot do without.
     #[serde(skip_serializing_if = "Needs::is_none")]
     pub needs: Needs,
+    /// Who logs in to it, unless the node's credentials say another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 impl Device {
@@ -107,6 +110,9 @@ pub struct DeviceConfig {
     /// Absolute path in the node that a `startup-config` is put at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Absolute path in the node that a `license` is put at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
     /// A command in the node, as words, that writes the running configuration to its output.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extract: Vec<String>,
@@ -209,7 +215,7 @@ mod tests {
     fn a_running_configuration_is_saved_under_the_name_of_the_startup_configuration_unless_the_kind_has_another() {
         let name = |path: Option<&str>, save_as: Option<&str>| {
             let [path, save_as] = [path, save_as].map(|text| text.map(str::to_owned));
-            DeviceConfig { path, extract: Vec::new(), save_as }.file_name().to_owned()
+            DeviceConfig { path, save_as, ..DeviceConfig::default() }.file_name().to_owned()
         };
         assert_eq!(name(Some("/mnt/flash/startup-config"), None), "startup-config");
         assert_eq!(name(Some("/etc/config.json"), Some("config.cli")), "config.cli");

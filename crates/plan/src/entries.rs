@@ -48,7 +48,8 @@ fn ssh_block(container: &str, node: &Node) -> Option<String> {
     let credentials = &node.config.credentials;
     // Of what a file says only what is one word; ssh would read the rest as more of the line.
     let is_plain = |word: &&String| !word.is_empty() && !word.contains(|c: char| c.is_whitespace() || c == '"');
-    if let Some(user) = credentials.username.as_ref().filter(is_plain) {
+    let user = credentials.username.as_ref().or(node.device.user.as_ref());
+    if let Some(user) = user.filter(is_plain) {
         let _ = writeln!(text, "\tUser {user}");
     }
     if let Some(key) = credentials.identity_file.as_ref().filter(|path| !path.contains(['"', '\n'])) {

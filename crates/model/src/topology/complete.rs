@@ -60,6 +60,7 @@ impl Completion {
         node.config = config(&part, cx).into();
         node.stages = stages(&part, cx);
         self.say_commands_left_out(&part, cx);
+        self.say_without_place(&node, &part, cx);
         if node.runtime == Some(RuntimeKind::Namespace) {
             self.say_beyond_namespaces(&part, cx);
         }
@@ -140,6 +141,39 @@ impl Completion {
                     cx.report.warning(Code::IgnoredField, *span, &at.key(stage.as_str()), why).label("is not run");
                 }
             }
+        }
+    }
+
+    /// The files that its kind has no place for, and those that nobody makes.
+    fn say_without_place(&mut self, node: &Node, part: &Part<'_>, cx: &mut Cx<'_>) {
+        if node.runtime != Some(RuntimeKind::Docker) {
+            return;
+        }
+        let of = node.device.config.as_ref();
+        let spec = part.spec;
+        let startup = spec.startup_config.span().filter(|_| !node.config.suppress_startup);
+        let fields = [
+            ("startup-config", startup, of.and_then(|config| config.path.as_ref())),
+            ("license", spec.license.span(), of.and_then(|config| config.license.as_ref())),
+        ];
+        for (field, span, place) in fields {
+            let Some(span) = span.filter(|_| place.is_none()) else { continue };
+            if self.said.insert(span.start) {
+                let message = format!("kind `{}` has no place for a `{field}`", node.kind);
+                cx.report
+                    .warning(Code::IgnoredField, span, &part.at.key(field), message)
+                    .label("is not put into the container")
+                    .help("put it where it is read with `binds`, or name the place in a file of the kind");
+            }
+        }
+        if let (Some(true), Some(span)) = (node.config.certificate.issue, spec.certificate.span())
+            && self.said.insert(span.start)
+        {
+            let message = "certificates are not issued yet";
+            cx.report
+                .warning(Code::IgnoredField, span, &part.at.key("certificate"), message)
+                .label("the node gets none")
+                .help("make one yourself and put it where it is read with `binds`");
         }
     }
 

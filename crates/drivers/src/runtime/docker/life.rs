@@ -136,6 +136,7 @@ impl Shared {
         }
         point!("container.start.recorded");
         let place = self.work(deadline).await?;
+        self.put_documents(node_of(&order).map_err(Fault::permanent)?, &known, deadline).await?;
         let started = self.docker.start_container(&known.id, deadline).await;
         drop(place);
         point!("container.started");

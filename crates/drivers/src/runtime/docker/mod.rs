@@ -20,6 +20,7 @@
 
 mod attach;
 mod compose;
+mod documents;
 mod doorway;
 mod events;
 mod hold;

@@ -13,7 +13,7 @@ use netloom_model::{NetworkMode, Node};
 use super::super::order::{Obstacle, node_of, unusable};
 use super::mark::Mark;
 use super::observe::short;
-use super::{PATIENCE, Shared, compose, refused};
+use super::{PATIENCE, Shared, compose, documents, refused};
 
 /// How long an answer of Docker is good for: as long as the nodes of one lab take.
 const FRESH: Duration = Duration::from_secs(1);
@@ -49,7 +49,9 @@ impl Shared {
     }
 
     async fn check_files(self: &Arc<Self>, node: Node) -> Result<(), Obstacle> {
-        let look = move |_: &Layout| compose::sources(&node).into_iter().find_map(unusable);
+        let look = move |_: &Layout| {
+            compose::sources(&node).into_iter().find_map(unusable).or_else(|| documents::unreadable(&node))
+        };
         match self.files(Instant::now() + PATIENCE, look).await {
             Ok(found) => found.map_or(Ok(()), Err),
             Err(fault) => Err((fault.to_string(), None)),

@@ -151,6 +151,9 @@ pub(in crate::topology) struct ConfigSpec {
     /// Absolute path in the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Text>,
+    /// Absolute path of its licence in the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<Text>,
     /// A command in the node that writes the running configuration to its output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extract: Option<CommandLine>,
@@ -344,6 +347,7 @@ impl KindSpec {
         if let Some(later) = config {
             let own = self.config.get_or_insert_default();
             over(&mut own.path, later.path);
+            over(&mut own.license, later.license);
             over(&mut own.extract, later.extract);
             over(&mut own.save_as, later.save_as);
         }
@@ -392,9 +396,15 @@ impl KindSpec {
         if let Some(bad) = self.cap_add.iter().find(|name| !capability(name.as_str())) {
             return Err(("cap-add", format!("`{bad}` is not a capability; write for example `NET_ADMIN`")));
         }
-        let path = self.config.as_ref().and_then(|config| config.path.as_ref());
-        if let Some(path) = path.filter(|path| !path.as_str().starts_with('/')) {
-            return Err(("path", format!("`{path}` is not an absolute path in the node")));
+        let config = self.config.as_ref();
+        let paths = [
+            ("path", config.and_then(|config| config.path.as_ref())),
+            ("license", config.and_then(|config| config.license.as_ref())),
+        ];
+        for (key, path) in paths {
+            if let Some(path) = path.filter(|path| !path.as_str().starts_with('/')) {
+                return Err((key, format!("`{path}` is not an absolute path in the node")));
+            }
         }
         let name = self.config.as_ref().and_then(|config| config.save_as.as_ref());
         if let Some(name) = name.filter(|name| !is_file_name(name.as_str())) {
@@ -450,6 +460,7 @@ impl KindSpec {
         });
         let config = self.config.as_ref().map(|config| DeviceConfig {
             path: config.path.as_ref().map(Text::to_string),
+            license: config.license.as_ref().map(Text::to_string),
             extract: words(config.extract.as_ref()),
             save_as: config.save_as.as_ref().map(Text::to_string),
         });
@@ -459,6 +470,7 @@ impl KindSpec {
             shell: words(self.shell.as_ref()),
             readiness,
             config,
+            user: self.ansible.get("user").map(Text::to_string),
             needs: Needs {
                 kvm: needs.kvm.unwrap_or_default(),
                 vcpu: needs.vcpu.unwrap_or_default(),

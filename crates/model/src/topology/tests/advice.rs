@@ -82,6 +82,13 @@ topology:
         = at: topology.nodes.a.startup-config
         = help: `./missing.cfg` is `/labs/missing.cfg`; paths are relative to the topology file
 
+    lab.clab.yml:13:23: warning[ignored-field]: kind `linux` has no place for a `startup-config`
+        |
+     13 |       startup-config: ./missing.cfg
+        |                       ^^^^^^^^^^^^^ is not put into the container
+        = at: topology.nodes.a.startup-config
+        = help: put it where it is read with `binds`, or name the place in a file of the kind
+
     lab.clab.yml:15:19: error[invalid-value]: line 1 of `/labs/broken.env` is not `NAME=value`: `two words`
         |
      15 |       env-files: [./broken.env, ./secret.env]
@@ -164,7 +171,7 @@ topology:
         = at: topology.links[0].ipv4
         = help: one address per end, in their order; `""` for an end without
 
-    lab.clab.yml: 17 errors, 2 warnings
+    lab.clab.yml: 17 errors, 3 warnings
     "#);
 }
 

@@ -19,7 +19,11 @@ fn a_file_with_every_field_is_read_without_an_error() {
     let said: Vec<(Code, String)> = diagnostics(FULL).into_iter().map(|found| (found.code, found.path)).collect();
     let expected = [
         (Code::IgnoredField, "settings.certificate-authority"),
+        (Code::IgnoredField, "topology.nodes.all.license"),
+        (Code::IgnoredField, "topology.nodes.all.certificate"),
         (Code::IgnoredField, "topology.nodes.all.stages.configure"),
+        (Code::IgnoredField, "topology.nodes.old.startup-config"),
+        (Code::IgnoredField, "topology.nodes.peer.startup-config"),
         (Code::OldName, "topology.links[8].udp-port"),
     ];
     assert_eq!(said, expected.map(|(code, path)| (code, path.to_owned())));
@@ -264,6 +268,45 @@ topology:
 
     lab.clab.yml: 5 warnings
     "#);
+}
+
+#[test]
+fn files_that_do_not_come_into_a_container_are_said() {
+    let text = "
+name: t
+topology:
+  defaults: { image: x, startup-config: ./r1.cfg }
+  nodes:
+    a: { kind: linux, certificate: { issue: true } }
+    b: { kind: linux, certificate: { issue: false } }
+    c: { kind: linux, suppress-startup-config: true }
+    d: { kind: ceos }
+    e: { kind: ceos, license: ./r1.lic }
+";
+    insta::assert_snapshot!(said(text), @"
+    lab.clab.yml:4:41: warning[ignored-field]: kind `linux` has no place for a `startup-config`
+       |
+     4 |   defaults: { image: x, startup-config: ./r1.cfg }
+       |                                         ^^^^^^^^ is not put into the container
+       = at: topology.nodes.a.startup-config
+       = help: put it where it is read with `binds`, or name the place in a file of the kind
+
+    lab.clab.yml:6:36: warning[ignored-field]: certificates are not issued yet
+       |
+     6 |     a: { kind: linux, certificate: { issue: true } }
+       |                                    ^^^^^^^^^^^^^^^ the node gets none
+       = at: topology.nodes.a.certificate
+       = help: make one yourself and put it where it is read with `binds`
+
+    lab.clab.yml:10:31: warning[ignored-field]: kind `arista_ceos` has no place for a `license`
+        |
+     10 |     e: { kind: ceos, license: ./r1.lic }
+        |                               ^^^^^^^^ is not put into the container
+        = at: topology.nodes.e.license
+        = help: put it where it is read with `binds`, or name the place in a file of the kind
+
+    lab.clab.yml: 3 warnings
+    ");
 }
 
 #[test]

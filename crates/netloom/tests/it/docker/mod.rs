@@ -1,6 +1,7 @@
 //! Labs of containers, with a daemon of the test's own.
 
 mod bad_days;
+mod documents;
 mod entries;
 mod host;
 mod labs;
