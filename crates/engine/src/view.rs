@@ -283,11 +283,11 @@ fn is_local(address: &str) -> bool {
 /// Whether a node is there that has no process of ours; nothing of one that runs.
 fn is_there(name: &NodeName, node: &Node, snapshot: &Snapshot) -> Option<bool> {
     match node.kind.shape() {
-        Shape::Runs => None,
+        Shape::Runs | Shape::External => None,
         Shape::Host => Some(true),
         Shape::Bridge => Some(node.host_bridge(name).is_some_and(|bridge| snapshot.host_port(&bridge).is_some())),
         // Nobody looks for these yet.
-        Shape::OvsBridge | Shape::External => Some(false),
+        Shape::OvsBridge => Some(false),
     }
 }
 

@@ -139,6 +139,9 @@ pub const ALL: &[&str] = &[
     "bridge.before-ensure",
     "bridge.before-release",
     "bridge.let-go",
+    // Containers that something else made.
+    "container.external.noted",
+    "container.external.cleared",
     // Management networks.
     "network.before-ensure",
     "network.created",

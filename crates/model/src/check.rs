@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::circle;
 use crate::kind::Shape;
-use crate::lab::{Document, End, Endpoint, LabParts, Link, LinkKind, Node, Violation, Vxlan};
+use crate::lab::{Document, End, Endpoint, LabParts, Link, LinkKind, Node, RuntimeKind, Violation, Vxlan};
 use crate::name::{InterfaceName, Kind, Mac, NodeName};
 
 /// Names that the endpoints of links have another meaning for.
@@ -38,10 +38,15 @@ fn check_nodes(parts: &LabParts) -> Vec<Violation> {
             (Shape::Runs, None) => {
                 found.push(Violation::Runtime { node: name.clone(), why: "it runs on nothing; give it a runtime" });
             }
-            (Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External, Some(_)) => {
+            (Shape::External, Some(runtime)) if runtime != RuntimeKind::Docker => {
+                let why = "it is a container that something else made; its runtime is `docker`";
+                found.push(Violation::Runtime { node: name.clone(), why });
+            }
+            (Shape::Bridge | Shape::OvsBridge | Shape::Host, Some(_)) => {
                 found.push(Violation::Runtime { node: name.clone(), why: "its kind runs nothing; remove `runtime`" });
             }
-            (Shape::Runs, Some(_)) | (Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External, None) => {}
+            (Shape::Runs | Shape::External, Some(_))
+            | (Shape::Bridge | Shape::OvsBridge | Shape::Host | Shape::External, None) => {}
         }
         if RESERVED_NODES.contains(&name.as_str()) && !(name.as_str() == "host" && node.kind.shape() == Shape::Host) {
             let why = "links mean something else by that name; choose another".to_owned();

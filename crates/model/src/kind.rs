@@ -171,8 +171,6 @@ fn is_zero(value: &u32) -> bool {
 pub enum Lacking {
     /// A fabric over Open vSwitch.
     OpenVswitch,
-    /// Links into containers that Docker runs already.
-    RunningContainers,
     /// Bridges in the network namespace of a node.
     BridgesInNodes,
 }
@@ -181,10 +179,9 @@ impl Lacking {
     /// What a node lacks, if it lacks anything.
     pub fn of(name: &NodeName, kind: &Kind) -> Option<Self> {
         match kind.shape() {
-            Shape::Runs | Shape::Host => None,
+            Shape::Runs | Shape::Host | Shape::External => None,
             Shape::Bridge => name.inner_bridge().map(|_| Self::BridgesInNodes),
             Shape::OvsBridge => Some(Self::OpenVswitch),
-            Shape::External => Some(Self::RunningContainers),
         }
     }
 }
@@ -193,7 +190,6 @@ impl fmt::Display for Lacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::OpenVswitch => "the Open vSwitch fabric",
-            Self::RunningContainers => "the Docker runtime, to reach containers that run already",
             Self::BridgesInNodes => "a fabric that makes bridges inside of nodes",
         })
     }

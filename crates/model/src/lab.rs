@@ -289,8 +289,12 @@ impl Lab {
         self.parts
     }
 
-    /// The container name of a node: `clab-<lab>-<node>` unless the prefix says otherwise.
+    /// The container name of a node: `clab-<lab>-<node>` unless the prefix says otherwise; that of a node that something else
+    /// made is the node's.
     pub fn container_name(&self, node: &NodeName) -> String {
+        if self.parts.nodes.get(node).is_some_and(|node| node.kind.shape() == Shape::External) {
+            return node.to_string();
+        }
         match &self.parts.prefix {
             Prefix::Text(text) if text.is_empty() => node.to_string(),
             Prefix::LabName => format!("{}-{node}", self.parts.name),

@@ -308,8 +308,7 @@ fn from<T: serde::de::DeserializeOwned>(wire: Value) -> T {
     serde_json::from_value(wire).unwrap()
 }
 
-/// A router with a link to another, one to a bridge of Open vSwitch, one to a container that is there, and a bridge in
-/// the router with a port.
+/// A router with a link to another, one to a bridge of Open vSwitch, and a bridge in the router with a port.
 fn lab_with_more_than_can_be_made() -> Lab {
     let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
     let still = |kind: &str, name: &str| json!({ "kind": kind, "hostname": name });
@@ -317,11 +316,10 @@ fn lab_with_more_than_can_be_made() -> Lab {
     let links = json!([
         { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "node": "r2" }), "eth1", 2) },
         { "a": end(json!({ "node": "r1" }), "eth2", 3), "b": end(json!({ "bridge": "ovs0" }), "p1", 4) },
-        { "a": end(json!({ "node": "r1" }), "eth3", 5), "b": end(json!({ "node": "db" }), "eth9", 6) },
         { "a": end(json!({ "node": "r2" }), "eth2", 7), "b": end(json!({ "bridge": "lan|r1" }), "p2", 8) },
     ]);
     let nodes = json!({
-        "r1": linux("r1"), "r2": linux("r2"), "ovs0": still("ovs-bridge", "ovs0"), "db": still("ext-container", "db"),
+        "r1": linux("r1"), "r2": linux("r2"), "ovs0": still("ovs-bridge", "ovs0"),
         "lan|r1": still("bridge", "lan"),
     });
     serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap()
@@ -339,10 +337,8 @@ fn what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_made() {
       4. create link r1:eth1-r2:eth1  (not there)
       5. start node r1                (its namespace is new)
       6. start node r2                (its namespace is new)
-      node db is left out: it needs the Docker runtime, to reach containers that run already
       node lan|r1 is left out: it needs a fabric that makes bridges inside of nodes
       node ovs0 is left out: it needs the Open vSwitch fabric
-      link db:eth9-r1:eth3 is left out: node db is not made
       link lan|r1:p2-r2:eth2 is left out: node lan|r1 is not made
       link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
     ");
@@ -350,15 +346,13 @@ fn what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_made() {
     assert!(way(Some(&lab), &after).is_empty());
     assert_snapshot!(way(Some(&lab), &after), @r"
     lab lab: nothing to change
-      node db is left out: it needs the Docker runtime, to reach containers that run already
       node lan|r1 is left out: it needs a fabric that makes bridges inside of nodes
       node ovs0 is left out: it needs the Open vSwitch fabric
-      link db:eth9-r1:eth3 is left out: node db is not made
       link lan|r1:p2-r2:eth2 is left out: node lan|r1 is not made
       link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
     ");
     let wire = serde_json::to_value(&plan).unwrap();
-    let first = json!({ "left-out": "node", "node": "db", "needs": "running-containers" });
+    let first = json!({ "left-out": "node", "node": "lan|r1", "needs": "bridges-in-nodes" });
     assert_eq!(wire["left_out"][0], first);
     assert_eq!(serde_json::from_value::<Plan>(wire).unwrap(), plan);
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use netloom_model::{Lab, LabParts, Link, LinkId, LinkKind, Mac, NodeName, Violation};
+use netloom_model::{Lab, LabParts, Link, LinkId, LinkKind, Mac, NodeName, Shape, Violation};
 use netloom_plan::{AdminState, LiveMark, Side, StepId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -194,6 +194,10 @@ impl<'a> Change<'a> {
             return self.wrong.push(why);
         }
         let before = self.there.restarts_of(name);
+        if node.kind.shape() == Shape::External && (*state == Some(RunState::Stopped) || *restarts > before) {
+            let why = format!("the container `{name}` is not netloom's to stop or restart; `docker stop {name}` does");
+            return self.wrong.push(why);
+        }
         // No more than one at a time: a counter at its end could ask for none any more.
         let next = before.saturating_add(1);
         if *restarts != before && *restarts != next {

@@ -15,6 +15,7 @@ use super::{
     RuntimeKind, derived_mac, hex,
 };
 use crate::idle::Idle;
+use crate::kind::Shape;
 use crate::name::{InterfaceName, Ipv4Net, Ipv6Net, Mac, Mtu, NodeName};
 
 /// The MTU of a network of which nobody says another.
@@ -56,7 +57,8 @@ impl NodeAddresses {
 impl Node {
     /// Whether it has an interface on the management network.
     pub fn is_managed(&self) -> bool {
-        self.runtime == Some(RuntimeKind::Docker) && self.network_mode == NetworkMode::Default
+        let is_ours = self.kind.shape() == Shape::Runs;
+        is_ours && self.runtime == Some(RuntimeKind::Docker) && self.network_mode == NetworkMode::Default
     }
 
     /// Whether its container is connected by the owner of the network, which alone publishes ports.

@@ -501,6 +501,8 @@ fn finish_still(place: &Place<'_>, own: &Spec, spec: &Spec, cx: &mut Cx<'_>) -> 
     };
     Node {
         exec,
+        // Links are put into it by who reaches such containers.
+        runtime: (shape == Shape::External).then_some(RuntimeKind::Docker),
         group: spec.group.get().cloned(),
         labels: spec.labels.values(),
         restart_policy: RestartPolicy::No,

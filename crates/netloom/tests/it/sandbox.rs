@@ -230,7 +230,7 @@ impl Sandbox {
         "#;
         let mut traces: Vec<String> = self.sh(script).out.lines().map(str::to_owned).collect();
         // What the agent has for itself, as soon as it has needed it once.
-        let run = ["", "/agent.lock", "/agent.sock", "/labs", "/netns", "/nodes", "/reserved"]
+        let run = ["", "/agent.lock", "/agent.sock", "/external", "/labs", "/netns", "/nodes", "/reserved"]
             .map(|path| format!("./run/netloom{path}"));
         let state = ["", "/agent.log", "/containers", "/layers", "/state.redb", "/token"]
             .map(|path| format!("./var/lib/netloom{path}"));

@@ -13,8 +13,8 @@ use netloom_failpoint::point;
 use netloom_kernel::{Address, AdminState, KernelError, KernelErrorKind, LinkInfo, NamespaceDump, Netns, Request};
 use netloom_model::{InterfaceName, LabName, NodeName};
 
-use super::mark::{ADDRESS_PROTOCOL, Marks};
-use super::places::{Home, OpenPlace};
+use super::mark::{ADDRESS_PROTOCOL, Marks, is_half_made};
+use super::places::{Home, OpenPlace, is_gone};
 use super::wire::default_route;
 use super::{Dumping, KernelFabric, Shared, cause_of, class_of, class_of_submit, refusal};
 
@@ -64,6 +64,38 @@ impl KernelFabric {
             self.all_done(addresses.iter().map(add).collect(), deadline).await
         };
         add.await.map_err(|(class, cause)| refusal("give", format!("node {node} its addresses"), cause, class))
+    }
+
+    /// Takes the ends of a lab's links out of the namespace of a node, which stays: it is another's.
+    pub async fn clear(&self, lab: &LabName, node: &NodeName, deadline: Instant) -> Result<(), DriverError> {
+        self.demand.note();
+        let refused = |(class, cause): Refused| refusal("take", format!("the links of node {node}"), cause, class);
+        self.take_out(lab, &Place::Node(lab.clone(), node.clone()), deadline).await.map_err(refused)
+    }
+
+    async fn take_out(&self, lab: &LabName, place: &Place, deadline: Instant) -> Result<(), Refused> {
+        let opened = self.places.open_to_read(vec![place.clone()], deadline).await.map_err(short)?.pop();
+        let open = match opened.ok_or_else(|| short(ErrorClass::Transient))? {
+            Ok(open) => open,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(failed(&error)),
+        };
+        let dump = self.dump(&open, deadline).await?;
+        let group = self.shared.marks.lab_group(lab);
+        let is_ours = |link: &&LinkInfo| match self.shared.marks.read(link) {
+            Some(PortMark::Link { lab: of, .. }) => of == *lab,
+            _ => is_half_made(link, group),
+        };
+        let ours = dump.links.iter().filter(is_ours);
+        let deletes = ours.map(|link| Request::DeleteLink { place: open.kernel.clone(), ifindex: link.ifindex });
+        let deletes: Vec<Request> = deletes.collect();
+        if deletes.is_empty() {
+            return Ok(());
+        }
+        let answers = self.rtnl.submit(deletes, deadline).await.map_err(class_of_submit).map_err(short)?;
+        // Both ends of one link may have been here.
+        let refused = answers.into_iter().filter_map(Result::err).find(|error| !error.is_not_found());
+        refused.map_or(Ok(()), |error| Err((class_of(error.kind), error.to_string())))
     }
 
     async fn follow(&self, old: OpenPlace, netns: &Netns, deadline: Instant) -> Result<usize, Refused> {

@@ -36,6 +36,10 @@ const LOOK_OUT_BLIND: Duration = Duration::from_secs(5);
 /// How long a daemon takes from making its socket to listening on it.
 const OPENS: Duration = Duration::from_millis(100);
 
+/// What is heard of containers.
+const HEARD: [&str; 10] =
+    ["create", "start", "die", "destroy", "pause", "unpause", "oom", "rename", "update", "health_status"];
+
 /// What is to be doubted of a node after an event; the later ones cover those before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Doubt {
@@ -54,9 +58,11 @@ struct Streams {
 }
 
 impl Streams {
-    async fn open(docker: &Docker, ours: Filters) -> Result<Self, Error> {
+    async fn open(docker: &Docker) -> Result<Self, Error> {
         let deadline = Instant::now() + ANSWER;
-        let containers = docker.events(&ours.with("type", "container"), None, deadline).await?;
+        // Those of others too, which may be nodes of kind `ext-container`; but not each command that is run in one.
+        let heard = HEARD.into_iter().fold(Filters::new().with("type", "container"), |all, one| all.with("event", one));
+        let containers = docker.events(&heard, None, deadline).await?;
         let images = docker.events(&Filters::new().with("type", "image"), None, deadline).await?;
         Ok(Self { containers, images })
     }
@@ -97,12 +103,10 @@ enum Pause {
 
 async fn listen_until_dropped(runtime: &Weak<Shared>) {
     loop {
-        let Some((docker, ours)) = runtime.upgrade().map(|shared| (shared.docker.clone(), shared.ours())) else {
-            return;
-        };
+        let Some(docker) = runtime.upgrade().map(|shared| shared.docker.clone()) else { return };
         // Before it is tried, so that nothing falls between.
         let doorway = doorway(runtime).await;
-        let (why, pause) = match Streams::open(&docker, ours).await {
+        let (why, pause) = match Streams::open(&docker).await {
             Ok(events) => {
                 drop(doorway);
                 // What happened before was not heard.
@@ -185,7 +189,13 @@ impl Shared {
             }
             return;
         }
-        let Some(mark) = Mark::read(&event.actor.attributes, self.layout.instance()) else { return };
+        let Some(mark) = Mark::read(&event.actor.attributes, self.layout.instance()) else {
+            let name = event.actor.attributes.get("name").map_or("", String::as_str);
+            for key in self.externals_named(name) {
+                self.doubt(key, event.actor.id.clone(), Doubt::Everything);
+            }
+            return;
+        };
         // `health_status: healthy`
         let doubt = match event.action.split(':').next().unwrap_or_default() {
             "create" => Doubt::WhetherThere,

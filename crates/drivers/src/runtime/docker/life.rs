@@ -15,6 +15,7 @@ use netloom_plan::{Effect, NodeState};
 use super::super::fault::Fault;
 use super::super::order::node_of;
 use super::super::turns::Key;
+use super::external::is_external;
 use super::mark::Mark;
 use super::observe::{Known, Network, network, short};
 use super::record::Record;
@@ -34,6 +35,9 @@ impl Shared {
         deadline: Instant,
     ) -> Result<(), Fault> {
         let node = node_of(&order).map_err(Fault::permanent)?;
+        if is_external(node) {
+            return self.take_in(order, key, deadline).await;
+        }
         let privileges = self.privileges(deadline).await?;
         let ground = compose::Ground { layout: &self.layout, privileges: &privileges };
         let mut spec = compose::container(ground, &order).map_err(Fault::permanent)?;
@@ -124,6 +128,9 @@ impl Shared {
         key: Key,
         deadline: Instant,
     ) -> Result<(), Fault> {
+        if let Some(external) = self.external(&key) {
+            return self.join(external, order, key, deadline).await;
+        }
         // The next plan makes it.
         let known = self.known(&key).ok_or_else(|| Fault::transient("it is not there".into()))?;
         let mut record = known.record.clone();
@@ -152,6 +159,9 @@ impl Shared {
         key: Key,
         deadline: Instant,
     ) -> Result<(), Fault> {
+        if self.external(&key).is_some() {
+            return self.renew(order, key, deadline).await;
+        }
         let known = self.known(&key).ok_or_else(|| Fault::transient("it is not there".into()))?;
         let update = compose::update(node_of(&order).map_err(Fault::permanent)?);
         let place = self.work(deadline).await?;
@@ -164,6 +174,9 @@ impl Shared {
     }
 
     pub(super) async fn stop_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
+        if let Some(external) = self.external(&key) {
+            return Err(Self::cannot_stop(&external));
+        }
         let Some(known) = self.known(&key) else { return Ok(()) };
         self.write_record(&key, Record { stopped: true, ..known.record }, deadline).await?;
         point!("container.stop.recorded");
@@ -176,6 +189,9 @@ impl Shared {
     }
 
     pub(super) async fn delete_node(self: Arc<Self>, key: Key, deadline: Instant) -> Result<(), Fault> {
+        if let Some(external) = self.external(&key) {
+            return self.leave(external, key, deadline).await;
+        }
         if let Some(known) = self.known(&key) {
             // What it leaves is found by that, should the agent end before it is gone too.
             let (of, left) = (key.clone(), Reservation::of(&known));
@@ -219,10 +235,17 @@ impl Shared {
 
     /// Looks at the container of a node and takes over what is there.
     pub(super) async fn look(self: &Arc<Self>, key: &Key, id: &str, deadline: Instant) -> Result<(), Fault> {
-        match self.inspect(id, deadline).await? {
-            None => self.forget(key),
-            Some(container) => {
-                let mark = Mark::read(&container.config.labels, self.layout.instance());
+        let external = self.external(key);
+        // Another one of the name is as good.
+        let id = external.as_ref().map_or(id, |external| &external.container);
+        match (self.inspect(id, deadline).await?, external) {
+            (None, None) => self.forget(key),
+            (None, Some(external)) => self.is_without_container(key, &external),
+            (Some(container), external) => {
+                let mark = match external {
+                    Some(external) => Some(external.mark(key)),
+                    None => Mark::read(&container.config.labels, self.layout.instance()),
+                };
                 let mark = mark.ok_or_else(|| Fault::permanent("the container is not ours".into()))?;
                 self.take_over(key, &container, mark, deadline).await?;
             }

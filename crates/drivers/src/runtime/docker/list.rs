@@ -31,7 +31,13 @@ impl Shared {
             Some(((mark.lab.clone(), mark.node.clone()), container))
         });
         let listed: BTreeMap<Key, ContainerSummary> = marked.collect();
-        self.retain(|key| listed.contains_key(key) || self.turns.in_line(key) > 0);
+        let externals = self.read_externals(deadline).await.map_err(|fault| {
+            let error = fault.of(BACKEND, "list", "the nodes");
+            self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
+            error
+        })?;
+        let is_there = |key: &Key| listed.contains_key(key) || externals.contains_key(key);
+        self.retain(|key| is_there(key) || self.turns.in_line(key) > 0);
         let mut looks: FuturesUnordered<_> = listed
             .iter()
             .map(|(key, container)| async move { (key, self.confirm(key, container, deadline).await) })
@@ -43,9 +49,14 @@ impl Shared {
             }
         }
         drop(looks);
+        for (key, external) in &externals {
+            if let Err(why) = self.confirm_external(key, &external.container, deadline).await {
+                unseen.insert(key.clone(), why);
+            }
+        }
         let known: Vec<Known> = self.all();
         let seen: BTreeSet<Key> = known.iter().map(|known| (known.mark.lab.clone(), known.mark.node.clone())).collect();
-        unseen.retain(|key, _| !seen.contains(key) || listed.contains_key(key));
+        unseen.retain(|key, _| !seen.contains(key) || is_there(key));
         let reserved = self.reserved(deadline).await.map_err(|fault| {
             let error = fault.of(BACKEND, "list", "the nodes");
             self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
@@ -76,6 +87,17 @@ impl Shared {
         let place = self.turns.place(key);
         let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else { return Ok(()) };
         self.look(key, &container.id, deadline).await.map_err(|fault| fault.to_string())
+    }
+
+    /// The same of a container that something else made, which is in no list of ours.
+    async fn confirm_external(self: &Arc<Self>, key: &Key, container: &str, deadline: Instant) -> Result<(), String> {
+        let place = self.turns.place(key);
+        let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else { return Ok(()) };
+        // It may have been left while its turn was waited for.
+        if self.external(key).is_none() {
+            return Ok(());
+        }
+        self.look(key, container, deadline).await.map_err(|fault| fault.to_string())
     }
 
     /// Whether what is known of a container is what a list says.

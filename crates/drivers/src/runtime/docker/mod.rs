@@ -23,6 +23,7 @@ mod compose;
 mod documents;
 mod doorway;
 mod events;
+mod external;
 mod hold;
 mod images;
 mod inside;
@@ -64,6 +65,7 @@ use super::pool::Pool;
 use super::turns::{InTurns, Key, Turns};
 use crate::fabric::kernel::KernelFabric;
 use events::Doubt;
+use external::External;
 use images::Pulls;
 use observe::Known;
 use privilege::Privileges;
@@ -117,6 +119,8 @@ struct Shared {
     /// Nodes to which something happened and that were not looked at since.
     doubted: Mutex<BTreeMap<Key, Doubt>>,
     survey: tokio::sync::Mutex<Option<Survey>>,
+    /// Nodes that something else made, as they are noted.
+    externals: Mutex<BTreeMap<Key, External>>,
     pulls: Mutex<Pulls>,
     /// Has the images listed.
     images_doubted: Arc<Notify>,
@@ -151,6 +155,7 @@ impl DockerRuntime {
             nodes: Mutex::default(),
             doubted: Mutex::default(),
             survey: tokio::sync::Mutex::default(),
+            externals: Mutex::default(),
             pulls: Mutex::default(),
             images_doubted: Arc::default(),
             images_listed: tokio::sync::Mutex::default(),
@@ -191,6 +196,10 @@ impl Shared {
 
     fn doubted(&self) -> MutexGuard<'_, BTreeMap<Key, Doubt>> {
         self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn externals(&self) -> MutexGuard<'_, BTreeMap<Key, External>> {
+        self.externals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, key: &Key) -> Option<Known> {

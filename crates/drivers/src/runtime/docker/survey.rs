@@ -11,6 +11,7 @@ use netloom_engine::{Layout, NodeOrder};
 use netloom_model::{NetworkMode, Node};
 
 use super::super::order::{Obstacle, node_of, unusable};
+use super::external::is_external;
 use super::mark::Mark;
 use super::observe::short;
 use super::{PATIENCE, Shared, compose, documents, refused};
@@ -27,10 +28,11 @@ pub(super) struct Survey {
 
 /// A container that has a name.
 #[derive(Debug, Clone)]
-struct There {
+pub(super) struct There {
     id: String,
     image: String,
-    mark: Option<Mark>,
+    pub(super) mark: Option<Mark>,
+    pub(super) runs: bool,
 }
 
 impl Shared {
@@ -41,6 +43,9 @@ impl Shared {
 
     pub(super) async fn check_node(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
         let node = node_of(order).map_err(|why| (why, None))?;
+        if is_external(node) {
+            return self.check_external(order).await;
+        }
         let ground = compose::Ground { layout: &self.layout, privileges: &super::Privileges::Whole };
         compose::container(ground, order).map_err(|why| (why, None))?;
         self.check_files(node.clone()).await?;
@@ -91,7 +96,7 @@ impl Shared {
         Err((why, Some("write the name of a node of this lab, or start that container first".into())))
     }
 
-    async fn container_named(self: &Arc<Self>, name: &str) -> Result<Option<There>, Obstacle> {
+    pub(super) async fn container_named(self: &Arc<Self>, name: &str) -> Result<Option<There>, Obstacle> {
         let mut survey = self.survey.lock().await;
         if let Some(known) = survey.as_ref().filter(|survey| survey.taken.elapsed() < FRESH) {
             return Ok(known.containers.get(name).cloned());
@@ -101,7 +106,8 @@ impl Shared {
         let containers = listed.into_iter().filter_map(|container| {
             let mark = Mark::read(&container.labels, self.layout.instance());
             let name = container.plain_name()?.to_owned();
-            Some((name, There { id: container.id, image: container.image, mark }))
+            let runs = container.state == "running";
+            Some((name, There { id: container.id, image: container.image, mark, runs }))
         });
         let fresh = Survey { taken: Instant::now(), containers: containers.collect() };
         let found = fresh.containers.get(name).cloned();

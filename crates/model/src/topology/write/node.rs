@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::{flow, join, list, map, map_of, quoted, some, some_list, some_map};
+use crate::kind::Shape;
 use crate::lab::{
     Access, Bind, CgroupNamespace, Config, Container, Document, ExecPhase, ExecTarget, Healthcheck, LinkApplyMode,
     NetworkMode, Node, PidMode, Privilege, PullPolicy, RestartPolicy, RuntimeKind, Stage, StageRule, Stages, Volume,
@@ -17,9 +18,11 @@ pub(super) fn fields(name: &NodeName, node: &Node, directory: Option<&Path>) -> 
     let mut put = |field, value: Option<String>| fields.extend(value.map(|value| (field, value)));
     let words = |words: &[String]| (!words.is_empty()).then(|| quoted(&join(words)));
     let text = |text: &Option<String>| text.as_deref().map(quoted);
+    // What runs nothing of ours says so by its kind.
+    let own = node.runtime.filter(|_| node.kind.shape() == Shape::Runs);
     put(
         "runtime",
-        node.runtime.map(|runtime| {
+        own.map(|runtime| {
             let word = match runtime {
                 RuntimeKind::Namespace => "namespace",
                 RuntimeKind::Docker => "docker",
@@ -41,7 +44,7 @@ pub(super) fn fields(name: &NodeName, node: &Node, directory: Option<&Path>) -> 
         NetworkMode::Container(other) => Some(quoted(&format!("container:{other}"))),
     };
     put("network-mode", network);
-    if node.runtime.is_none() {
+    if own.is_none() {
         return fields;
     }
     put("entrypoint", words(&node.entrypoint));

@@ -3,6 +3,7 @@
 mod bad_days;
 mod documents;
 mod entries;
+mod external;
 mod host;
 mod labs;
 mod lives;
