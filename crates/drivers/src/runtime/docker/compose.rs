@@ -106,7 +106,7 @@ pub(super) fn update(node: &Node) -> ContainerUpdate {
 fn variables(order: &NodeOrder, node: &Node) -> Vec<String> {
     let ends = order.lab.links().iter().flat_map(netloom_model::Link::ends);
     let own = ends.filter(|end| end.at.node() == Some(&order.node)).count();
-    let mut variables = environment(node);
+    let mut variables = environment(node, &mark::plain_labels(order, node));
     if !node.env.contains_key("CLAB_INTFS") {
         variables.push(format!("CLAB_INTFS={own}"));
     }
@@ -354,12 +354,19 @@ mod tests {
         serde_json::to_value(container(ground, &order(node)).unwrap()).unwrap()
     }
 
+    /// Without what comes of the labels that every node has.
+    fn own_env(made: &Value) -> Vec<&str> {
+        let all = made["Env"].as_array().unwrap().iter().map(|one| one.as_str().unwrap());
+        all.filter(|one| !one.starts_with("CLAB_LABEL_CLAB_") && !one.starts_with("CLAB_LABEL_CONTAINERLAB=")).collect()
+    }
+
     #[test]
     fn a_node_that_says_nothing_is_a_shell_that_stays_with_its_links_alone() {
         let made = made(json!({}));
         assert_eq!((made["Image"].as_str(), made["Hostname"].as_str()), (Some("frr:8"), Some("r1")));
         assert_eq!((&made["Tty"], &made["OpenStdin"]), (&json!(true), &json!(true)));
-        assert_eq!(made["Env"], json!(["CLAB_INTFS=1"]));
+        assert_eq!(own_env(&made), ["CLAB_INTFS=1"]);
+        assert!(made["Env"].as_array().unwrap().contains(&json!("CLAB_LABEL_CLAB_NODE_NAME=r1")));
         assert_eq!((made.get("Cmd"), made.get("Entrypoint")), (None, None));
         let host = &made["HostConfig"];
         assert_eq!((&host["NetworkMode"], &host["Privileged"]), (&json!("none"), &json!(true)));
@@ -384,7 +391,7 @@ mod tests {
             },
         }));
         assert_eq!((&made["Cmd"], &made["Entrypoint"]), (&json!(["sleep", "1"]), &json!(["/init"])));
-        assert_eq!(made["Env"], json!(["CLAB_LABEL_TEAM=net", "A=b", "CLAB_INTFS=1"]));
+        assert_eq!(own_env(&made), ["CLAB_LABEL_TEAM=net", "A=b", "CLAB_INTFS=1"]);
         assert_eq!(
             made["Healthcheck"],
             json!({ "Test": ["CMD", "true"], "Interval": 2_000_000_000_u64, "Retries": 3 })

@@ -4,6 +4,7 @@
 //! its [record](super::record). The `clab-…` labels are for other tools and prove nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use netloom_engine::{Applied, NodeOrder};
 use netloom_model::{LabName, Node, NodeName};
@@ -49,8 +50,8 @@ pub(super) fn applied(of: &Mark, text: &str) -> Option<Applied> {
         .ok()
 }
 
-/// All labels of a new container: the user's, those that other tools read, and our mark over both.
-pub(super) fn labels(order: &NodeOrder, node: &Node, instance: &str) -> BTreeMap<String, String> {
+/// The labels of a node that other tools read: the user's, and over them what those tools themselves would say.
+pub(super) fn plain_labels(order: &NodeOrder, node: &Node) -> BTreeMap<String, String> {
     let (lab, name) = (order.lab.name(), &order.node);
     let mut labels = node.labels.clone();
     let mut set = |label: &str, value: &str| drop(labels.insert(label.to_owned(), value.to_owned()));
@@ -61,9 +62,20 @@ pub(super) fn labels(order: &NodeOrder, node: &Node, instance: &str) -> BTreeMap
     set("clab-node-type", node.variant.as_deref().unwrap_or_default());
     set("clab-node-group", node.group.as_deref().unwrap_or_default());
     set("clab-topo-file", order.lab.source().unwrap_or_default());
+    if let Some(source) = order.lab.source() {
+        let directory = Path::new(source).with_file_name(format!("clab-{lab}")).join(name.as_str());
+        set("clab-node-lab-dir", &directory.to_string_lossy());
+    }
+    labels
+}
+
+/// All labels of a new container: those that other tools read, and our mark over them.
+pub(super) fn labels(order: &NodeOrder, node: &Node, instance: &str) -> BTreeMap<String, String> {
+    let mut labels = plain_labels(order, node);
+    let mut set = |label: &str, value: &str| drop(labels.insert(label.to_owned(), value.to_owned()));
     set(INSTANCE, instance);
-    set(LAB, lab.as_str());
-    set(NODE, name.as_str());
+    set(LAB, order.lab.name().as_str());
+    set(NODE, order.node.as_str());
     set(FINGERPRINT, &order.fingerprint.to_string());
     if let Some(applied) = Applied::of(order).and_then(|applied| serde_json::to_string(&applied).ok()) {
         set(APPLIED, &applied);

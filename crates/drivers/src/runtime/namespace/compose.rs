@@ -74,7 +74,7 @@ pub(super) fn spec(layout: &Layout, order: &NodeOrder) -> Result<NodeSpec, Strin
         binds,
         sysctls: sysctls(node),
         cgroups: Vec::new(),
-        env: environment(node),
+        env: environment(node, &node.labels),
         user: node.user.clone().unwrap_or_default(),
         argv: node.entrypoint.iter().chain(&node.cmd).cloned().collect(),
     })

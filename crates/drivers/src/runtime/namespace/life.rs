@@ -75,7 +75,7 @@ impl Ground {
         directory(&run, 0o700)?;
         point!("node.create.directory-made");
         let mut record = Record::new(order, self.layout.instance(), &self.boot);
-        record.env = environment(node);
+        record.env = environment(node, &node.labels);
         record.user = node.user.clone().unwrap_or_default();
         // The mark first: what is made after it is found by it.
         let running = adopted.filter(|seen| seen.process.is_some());
@@ -170,7 +170,7 @@ impl Ground {
         seen.record.boot.clone_from(&self.boot);
         seen.record.apply(order);
         seen.record.stopped = false;
-        seen.record.env = environment(node);
+        seen.record.env = environment(node, &node.labels);
         seen.record.user = node.user.clone().unwrap_or_default();
         if seen.record != before {
             seen.record.write(&run).because(&run)?;

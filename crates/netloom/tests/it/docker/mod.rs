@@ -4,6 +4,7 @@ mod bad_days;
 mod documents;
 mod entries;
 mod external;
+mod fields;
 mod host;
 mod labs;
 mod lives;
