@@ -10,4 +10,5 @@ mod labs;
 mod lives;
 mod management;
 mod outages;
+mod settings;
 mod stages;

@@ -3,6 +3,7 @@
 //! What Docker gives to containers that name no address is kept apart from what nodes are given ([`plan`]), so that both can
 //! be on a network that we made.
 
+mod forwarding;
 mod plan;
 mod routes;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use netloom_docker::{ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
+use netloom_docker::{CreatedNetwork, Error, ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
 use netloom_engine::{Context, DriverError, Fabric, Layout, Networks, Surveyed};
 use netloom_failpoint::point;
 use netloom_kernel::{Address, Netns};
@@ -20,6 +21,7 @@ use super::super::fault::Fault;
 use super::mark::INSTANCE;
 use super::{BACKEND, DockerRuntime, Shared, refused};
 use crate::fabric::kernel::Member;
+use forwarding::Noted;
 use plan::{Ground, Unfit};
 
 /// The network that Docker has of its own. It takes no wishes for addresses.
@@ -75,7 +77,7 @@ impl Networks for DockerRuntime {
             self.shared.fabric.remove_bridge(&bridge, context).await?;
             point!("network.removed");
         }
-        Ok(())
+        self.shared.put_back_forwarding(context.deadline).await.map_err(of)
     }
 }
 
@@ -106,30 +108,46 @@ impl Shared {
     }
 
     /// Makes a network; one of that name is left as it is.
-    async fn make_network(&self, on: &OnNetwork, bridge: &InterfaceName, deadline: Instant) -> Result<(), Fault> {
+    async fn make_network(
+        self: &Arc<Self>,
+        on: &OnNetwork,
+        bridge: &InterfaceName,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
         if on.network.network == DOCKERS_OWN {
             return Ok(());
         }
         let spec = spec(on, bridge, self.layout.instance());
+        let noted = if spec.enable_ipv6 { self.note_forwarding(deadline).await? } else { Noted::Before };
         let _place = self.work(deadline).await?;
+        let created = self.create_network(&spec, deadline).await;
+        let is_refused = |error: &Error| matches!(error.kind, ErrorKind::Conflict(_) | ErrorKind::Refused { .. });
+        if noted == Noted::Now && created.as_ref().is_err_and(is_refused) {
+            self.forget_forwarding(deadline).await?;
+        }
+        match created {
+            Ok(created) => {
+                if !created.warning.is_empty() {
+                    tracing::warn!(network = %spec.name, warning = %created.warning, "Docker warns of a new network");
+                }
+                tracing::info!(network = %spec.name, %bridge, "the management network is made");
+                Ok(())
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Conflict(_)) => Ok(()),
+            Err(error) => Err(refused(error)),
+        }
+    }
+
+    /// While somebody else makes it, its subnet is taken before it is there: then it is tried again.
+    async fn create_network(&self, spec: &NetworkSpec, deadline: Instant) -> Result<CreatedNetwork, Error> {
         let mut tries = 1..TRIES;
         loop {
-            let refusal = match self.docker.create_network(&spec, deadline).await {
-                Ok(created) => {
-                    if !created.warning.is_empty() {
-                        tracing::warn!(network = %spec.name, warning = %created.warning, "Docker warns of a new network");
-                    }
-                    tracing::info!(network = %spec.name, %bridge, "the management network is made");
-                    return Ok(());
+            match self.docker.create_network(spec, deadline).await {
+                Err(Error { kind: ErrorKind::Refused { status: 403, .. }, .. }) if tries.next().is_some() => {
+                    tokio::time::sleep(MAKING).await;
                 }
-                Err(error) if matches!(error.kind, ErrorKind::Conflict(_)) => return Ok(()),
-                Err(error) => error,
-            };
-            // While somebody else makes it, its subnet is taken before it is there.
-            if !matches!(refusal.kind, ErrorKind::Refused { status: 403, .. }) || tries.next().is_none() {
-                return Err(refused(refusal));
+                done => return done,
             }
-            tokio::time::sleep(MAKING).await;
         }
     }
 
