@@ -8,8 +8,8 @@ use netloom_docker::{
 };
 use netloom_engine::{Layout, NodeOrder};
 use netloom_model::{
-    Access, CgroupNamespace, Lab, Management, ManagementDriver, NetworkMode, Node, NodeName, PidMode, PortMapping,
-    Privilege, Protocol, Volume, VolumeContent,
+    Access, CgroupNamespace, Lab, LinkKind, Management, ManagementDriver, NetworkMode, Node, NodeName, PidMode,
+    PortMapping, Privilege, Protocol, Volume, VolumeContent,
 };
 
 use super::super::environment::environment;
@@ -104,8 +104,13 @@ pub(super) fn update(node: &Node) -> ContainerUpdate {
 }
 
 fn variables(order: &NodeOrder, node: &Node) -> Vec<String> {
-    let ends = order.lab.links().iter().flat_map(netloom_model::Link::ends);
-    let own = ends.filter(|end| end.at.node() == Some(&order.node)).count();
+    // What waits for so many interfaces does not count the one on the management network.
+    let managed = node.management_interface();
+    let links = order.lab.links().iter().flat_map(|link| link.ends().map(|end| (&link.kind, end)));
+    let own = links
+        .filter(|(_, end)| end.at.node() == Some(&order.node))
+        .filter(|(kind, end)| !matches!(kind, LinkKind::Attachment(_)) || *end.interface.kernel() != managed)
+        .count();
     let mut variables = environment(node, &mark::plain_labels(order, node));
     if !node.env.contains_key("CLAB_INTFS") {
         variables.push(format!("CLAB_INTFS={own}"));
@@ -372,6 +377,25 @@ mod tests {
         assert_eq!((&host["NetworkMode"], &host["Privileged"]), (&json!("none"), &json!(true)));
         assert_eq!(host["Binds"], json!(["/x/run/netloom/labs/lab/hosts:/etc/hosts"]));
         assert_eq!(host["RestartPolicy"]["Name"], "always");
+    }
+
+    #[test]
+    fn the_interface_on_the_management_network_is_not_among_the_links_that_a_container_is_told_of() {
+        let link = |interface: &str, mac: u8, kind: Value| {
+            json!({
+                "a": { "at": { "node": "r1" }, "interface": interface, "mac": format!("02:00:00:00:00:0{mac}") },
+                "b": { "at": "host", "interface": format!("far{mac}"), "mac": format!("02:00:00:00:01:0{mac}") },
+                "kind": kind,
+            })
+        };
+        let attachment = json!({ "attachment": { "bridge": "br-clab" } });
+        let node = json!({ "kind": "linux", "runtime": "docker", "image": "frr:8", "hostname": "r1" });
+        let links = [link("eth0", 0, attachment.clone()), link("eth1", 1, json!("plain")), link("eth2", 2, attachment)];
+        let lab: Lab =
+            serde_json::from_value(json!({ "name": "lab", "nodes": { "r1": node }, "links": links })).unwrap();
+        let order = NodeOrder { lab: Arc::new(lab), ..order(json!({})) };
+        let node = node_of(&order).unwrap();
+        assert_eq!(variables(&order, node), ["CLAB_INTFS=2"], "eth1, and the link of the file");
     }
 
     #[test]
