@@ -10,13 +10,17 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench fuzz build clean packages test-packages vm rust
+.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench fuzz build clean packages test-packages image-packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: packages build ## watch a network come up: three routers, OSPF, a link that is cut
 	NETLOOM=$(TARGET)/release/netloom scripts/demo.sh
+
+images: image-packages ## build the images of the examples from Debian packages, without a registry
+	@mkdir -p $(TARGET)/images
+	@$(SUDO) env IMAGES_CACHE=$(TARGET)/images scripts/build-images.sh
 
 test: test-workspace test-init test-examples test-crash-few test-vm ## run all tests and the checks of the examples
 
@@ -27,9 +31,10 @@ test-workspace: rust test-packages
 test-init: rust
 	cd crates/init && $(CARGO) test --no-fail-fast --locked
 
-test-examples: rust
+test-examples: rust test-packages image-packages
 	$(CARGO) build --package netloom --locked
-	$(SUDO) env NETLOOM=$(TARGET)/debug/netloom scripts/check-examples.sh
+	@mkdir -p $(TARGET)/images
+	$(SUDO) env NETLOOM=$(TARGET)/debug/netloom IMAGES_CACHE=$(TARGET)/images scripts/check-examples.sh
 
 # Moved aside, so that nobody takes a program with fail points for one that is shipped.
 CRASH = $(CARGO) build --package netloom --package netloom-crash --features netloom/failpoints --locked
@@ -83,6 +88,9 @@ packages:
 # A daemon for tests; one that is there already is left alone.
 test-packages: packages
 	@scripts/install-packages.sh docker.io busybox-static
+
+image-packages:
+	@scripts/install-packages.sh mmdebstrap
 
 rust: packages
 	@command -v $(CARGO) >/dev/null || { echo "Rust is needed: https://rustup.rs" >&2; exit 1; }

@@ -104,4 +104,8 @@ Try it yourself, as root (target/release/netloom is the whole program):
   netloom shell ospf/r1                 a router's shell; vtysh is FRR's
   netloom events -f                     in another terminal: what happens, as it happens
   netloom destroy --all
+
+The same in containers, with Docker running (its images are built here, no registry is asked):
+  make images
+  netloom deploy -t examples/ospf-containers
 TEXT
