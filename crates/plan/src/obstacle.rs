@@ -70,7 +70,7 @@ impl fmt::Display for Obstacle {
                 let (are, them) = if images.len() == 1 { ("image is", "it") } else { ("images are", "them") };
                 write!(
                     f,
-                    "{} {are} not on this host, and `image-pull-policy: never` forbids to pull {them}: ",
+                    "{} {are} not on this host, and `image-pull-policy: Never` forbids to pull {them}: ",
                     images.len()
                 )?;
                 let named: Vec<String> = images.iter().map(ToString::to_string).collect();
@@ -78,7 +78,7 @@ impl fmt::Display for Obstacle {
                 write!(
                     f,
                     "{}; load {them} (`netloom image load FILE`) or pull {them} (`netloom image pull {first}`), or write \
-                     `image-pull-policy: if-not-present`",
+                     `image-pull-policy: IfNotPresent`",
                     named.join(", ")
                 )
             }

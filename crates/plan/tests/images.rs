@@ -93,6 +93,16 @@ fn missing_images_are_fetched_once_each_and_before_anything_is_made() {
 }
 
 #[test]
+fn not_even_a_network_is_asked_for_before_the_images_of_a_new_lab_are_there() {
+    let lab = lab(&[("a", "frr", "if-not-present")]);
+    let missing = stock(&[("frr", ImageStock::Missing)]);
+    let plan =
+        with_desired(&lab, 0, |desired| plan(lab.name(), &Desired { network: Some("clab"), ..*desired }, &missing));
+    let ensure = plan.steps.iter().find(|step| matches!(step.action, Action::EnsureNetwork { .. })).unwrap();
+    assert_eq!(ensure.after.iter().map(netloom_plan::StepId::as_str).collect::<Vec<_>>(), ["image/frr/pull"], "{plan}");
+}
+
+#[test]
 fn policies_say_when_an_image_is_fetched() {
     use ImageStock::{Fetched, Missing, There, Unknown};
     for (policy, fetched) in
@@ -135,6 +145,6 @@ fn all_images_that_nobody_may_fetch_are_said_at_once() {
     let missing = stock(&[("frr", ImageStock::Missing), ("web", ImageStock::Missing), ("x", ImageStock::Missing)]);
     let found = with_desired(&lab, 0, |desired| obstacles(desired, &missing));
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_snapshot!(found[0], @"2 images are not on this host, and `image-pull-policy: never` forbids to pull them: `frr` (nodes a, b), `web` (node c); load them (`netloom image load FILE`) or pull them (`netloom image pull frr`), or write `image-pull-policy: if-not-present`");
+    assert_snapshot!(found[0], @"2 images are not on this host, and `image-pull-policy: Never` forbids to pull them: `frr` (nodes a, b), `web` (node c); load them (`netloom image load FILE`) or pull them (`netloom image pull frr`), or write `image-pull-policy: IfNotPresent`");
     assert!(with_desired(&lab, 0, |desired| obstacles(desired, &stock(&[("frr", ImageStock::Unknown)]))).is_empty());
 }

@@ -47,7 +47,7 @@ impl Engine {
         let listed = states.clone().filter_map(|state| state?.listed).min();
         let stale = self.shared.shelves.iter().zip(states).find_map(|(kind, state)| {
             let why = match state {
-                None => "they were not looked at yet".to_owned(),
+                None => "they were not looked at yet; ask again in a moment".to_owned(),
                 Some(state) => format!("they cannot be looked at: {}", state.error.clone()?),
             };
             Some(format!("images of {}: {why}", word(*kind)))

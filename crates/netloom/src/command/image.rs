@@ -94,8 +94,15 @@ fn read(file: &Path) -> Result<Source> {
     let mut from: Box<dyn Read + Send> = if file == Path::new("-") {
         Box::new(io::stdin())
     } else {
-        let opened = File::open(file);
-        Box::new(opened.map_err(|error| Failure::input(format_args!("{}: {}", file.display(), plain(&error))))?)
+        let wrong = |error: io::Error| Failure::input(format_args!("{}: {}", file.display(), plain(&error)));
+        let opened = File::open(file).map_err(wrong)?;
+        if opened.metadata().map_err(wrong)?.is_dir() {
+            return Err(Failure::input(format_args!(
+                "{} is a directory; name an archive as `docker save` writes it",
+                file.display()
+            )));
+        }
+        Box::new(opened)
     };
     let (sender, pieces) = mpsc::channel(QUEUE);
     let (told, ended) = oneshot::channel();

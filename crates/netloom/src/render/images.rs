@@ -15,8 +15,13 @@ const SHORT_ID: usize = 12;
 pub(crate) fn images(view: &ImagesView) -> String {
     let mut out = String::new();
     if let Some(stale) = &view.stale {
-        let seen = view.listed.map_or(String::new(), |at| format!(", last seen {}", ago(at)));
-        let _ = writeln!(out, "as last seen: {stale}{seen}");
+        let _ = match view.listed {
+            Some(at) => writeln!(out, "as last seen: {stale}, last seen {}", ago(at)),
+            None => writeln!(out, "{stale}"),
+        };
+        if view.listed.is_none() {
+            return out;
+        }
     }
     if view.images.is_empty() {
         out.push_str("no images; `netloom image pull NAME` or `netloom image load FILE` brings some\n");
@@ -103,7 +108,9 @@ mod tests {
         web:1        c0ffee000000  7.8 MB  ospf, two
         ");
         let stale = ImagesView { images: Vec::new(), listed: None, stale: Some("images of docker: down".into()) };
-        assert!(images(&stale).starts_with("as last seen: images of docker: down\nno images"));
+        assert_eq!(images(&stale), "images of docker: down\n", "which there are is not known");
+        let before = ImagesView { listed: Some(SystemTime::now()), ..stale };
+        assert!(images(&before).starts_with("as last seen: images of docker: down, last seen 0s ago\nno images"));
     }
 
     #[test]

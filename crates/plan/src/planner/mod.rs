@@ -31,8 +31,8 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
     planner.names();
     planner.entries();
     planner.bridges();
-    planner.images();
     planner.networks();
+    planner.images();
     let left_out = planner.left_out.omissions();
     Plan { lab: name.clone(), steps: order::ordered(planner.steps), left_out }
 }

@@ -34,6 +34,7 @@ const RETRY: Duration = Duration::from_secs(30);
 const LOADED_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// How long the daemon may take to say how much its images take. Old ones add up volumes for that too.
 const MEASURED_WITHIN: Duration = Duration::from_secs(10);
+const NO_IMAGE: &str = "there is no image in the archive; write one with `docker save`";
 /// How many pieces of an archive wait for the daemon.
 const PIECES: usize = 8;
 
@@ -192,9 +193,7 @@ impl Images for DockerRuntime {
             };
             let _ = shared.look_at_images().await;
             let loaded = match loaded {
-                Ok(loaded) if loaded.is_empty() => {
-                    Err(Fault::permanent("there is no image in the archive; write one with `docker save`".into()))
-                }
+                Ok(loaded) if loaded.is_empty() => Err(Fault::permanent(NO_IMAGE.into())),
                 Ok(loaded) => Ok(loaded),
                 Err(error) => Err(not_loaded(error)),
             };
@@ -227,6 +226,10 @@ impl Images for DockerRuntime {
 fn not_loaded(error: Error) -> Fault {
     match &error.kind {
         ErrorKind::Daemon { message, .. } if message.contains("no space left") => refused(error),
+        // What it reads when it has found no list of images.
+        ErrorKind::Daemon { message, .. } if message.contains("/repositories: no such file") => {
+            Fault::permanent(NO_IMAGE.into())
+        }
         ErrorKind::Daemon { message, .. } => {
             Fault::permanent(format!("{message}; load an archive of images as `docker save` writes it"))
         }
