@@ -33,6 +33,7 @@ mod logs;
 mod mark;
 mod networks;
 mod observe;
+mod ports;
 mod privilege;
 mod pull;
 mod record;
@@ -274,14 +275,23 @@ fn refused(error: netloom_docker::Error) -> Fault {
         ErrorKind::Refused { .. } => Fault::permanent(text),
         // The daemon says 400 for little of what is wrong with a container, and 500 for the rest.
         ErrorKind::Daemon { .. } if is_final(&text) => Fault::permanent(text),
+        ErrorKind::Daemon { .. } if text.contains("no space left") => {
+            Fault::transient(text).and("; the disk with Docker's data is full: `netloom image prune` frees some of it")
+        }
         _ => Fault::transient(text),
     }
 }
 
 /// Whether words of the daemon say that something is wrong with the container itself, and not with the moment.
 fn is_final(text: &str) -> bool {
-    let words =
-        ["executable file not found", "no such file or directory", "permission denied", "not permitted", "invalid"];
+    let words = [
+        "executable file not found",
+        "no such file or directory",
+        "permission denied",
+        "not permitted",
+        "invalid",
+        "error mounting",
+    ];
     words.iter().any(|word| text.contains(word))
 }
 

@@ -50,6 +50,7 @@ impl Shared {
         compose::container(ground, order).map_err(|why| (why, None))?;
         self.check_files(node.clone()).await?;
         self.check_name(order).await?;
+        self.check_ports(order, node).await?;
         self.check_namespace(order, node).await
     }
 

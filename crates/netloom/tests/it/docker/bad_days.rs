@@ -39,9 +39,49 @@ fn a_container_that_cannot_be_is_said_with_its_reason_and_leaves_nothing() {
     before.are_all(&host);
     fails(&host, "    a: { memory: 1MB }\n    b:\n").code(2).says("`1MB` of memory is too little");
     before.are_all(&host);
+    fails(&host, "    a: { memory: 12xx }\n    b:\n").code(2).says("`12xx` is not an amount of memory");
+    before.are_all(&host);
+    fs::write(host.labs.path().join("given"), "x").unwrap();
+    // Nobody can make the file that it is to be mounted on.
+    fails(&host, "    a: { binds: [\"given:/sys/given\"] }\n    b:\n")
+        .says("start node a")
+        .says("read-only file system");
+    before.are_all(&host);
     fails(&host, "    a: { binds: [\"/missing/source:/x\"] }\n    b:\n").code(2).says("/missing/source");
     before.are_all(&host);
     fails(&host, "    a: { network-mode: \"container:nobody\" }\n").code(2).says("nobody");
+    before.are_all(&host);
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_before_anything_is_touched() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let deploy = |nodes: &str| {
+        let lab = format!("name: x\ntopology:\n  defaults: {{ kind: linux, image: \"{IMAGE}\" }}\n  nodes:\n{nodes}");
+        host.netloom(&["deploy", "-t", &host.topology("x", &lab)])
+    };
+    let web = |port: u16, more: &str| format!("    web: {{ ports: [\"127.0.0.1:{port}:80\"]{more} }}\n");
+    deploy(&(web(8100, "") + "    other: { ports: [\"8100:81\"] }\n"))
+        .code(2)
+        .says("node web (docker): node other publishes port 127.0.0.1:8100/tcp of the host too");
+    before.are_all(&host);
+    let server = host.sh("busybox httpd -f -p 127.0.0.1:8100 -h / >/dev/null 2>&1 & echo $!").code(0).out;
+    host.wait("somebody listens", |host| host.sh("ss -Hltn sport = 8100").out.contains("8100"));
+    deploy(&(web(8100, "") + "    other:\n"))
+        .code(2)
+        .says("node web")
+        .says("port 127.0.0.1:8100/tcp of the host is taken")
+        .says("ss -lntup");
+    host.sh(&format!("kill {server}")).code(0);
+    before.are_all(&host);
+
+    // One that has it already may keep it, also as another container.
+    deploy(&web(8101, "")).code(0).says("1 of 1 node running");
+    let id = host.docker("inspect -f '{{.Id}}' clab-x-web");
+    deploy(&web(8101, ", env: { A: b }")).code(0).says("1 of 1 node running");
+    assert_ne!(host.docker("inspect -f '{{.Id}}' clab-x-web"), id);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
     before.are_all(&host);
 }
 
