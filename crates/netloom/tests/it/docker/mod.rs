@@ -3,6 +3,7 @@
 mod bad_days;
 mod documents;
 mod entries;
+mod events;
 mod external;
 mod fields;
 mod host;

@@ -1,6 +1,10 @@
 //! A daemon that dies, freezes, or was never there.
 
+use std::fs;
 use std::time::{Duration, Instant};
+
+use netloom_dockerd_fixture::archive;
+use serde_json::json;
 
 use super::host::{DockerHost, IMAGE, docker_is};
 use super::labs::ring;
@@ -122,6 +126,43 @@ fn a_daemon_that_is_not_there_holds_up_only_labs_of_containers() {
     host.wait("it is seen", |host| docker_is(host, "ok"));
     host.netloom(&["deploy", "-t", &file]).code(0).says("3 of 3 nodes running");
     host.netloom(&["destroy", "--name", "x"]).code(0);
+}
+
+#[test]
+fn a_daemon_whose_disk_is_full_is_said_and_the_lab_comes_when_there_is_room_again() {
+    let Some(host) = DockerHost::new() else { return };
+    host.daemon.kill();
+    let data = host.daemon.directory().join("data").display().to_string();
+    host.sh(&format!("mount -t tmpfs -o size=16m tmpfs {data}")).code(0);
+    host.daemon.start_again();
+    host.netloom(&["agent", "--background"]).code(0);
+    host.wait("the daemon is seen", |host| docker_is(host, "ok"));
+    let image = host.daemon.directory().join("image.tar").display().to_string();
+    host.netloom(&["image", "load", &image]).code(0);
+    let before = host.all_traces();
+
+    let large = host.labs.path().join("large.tar");
+    let content = vec![1_u8; 32 << 20];
+    fs::write(&large, archive("large:1", &json!({}), &[("content", &content, 0o644)])).unwrap();
+    let refused = host.netloom(&["image", "load", large.to_str().unwrap()]).code(1);
+    refused.says("no space left on device").says("`netloom image prune`");
+    fs::remove_file(large).unwrap();
+
+    host.sh(&format!("dd if=/dev/zero of={data}/full bs=4k"));
+    let file = host.topology("x", &many(2));
+    let deploy = host.start(&["deploy", "-t", &file]);
+    let said = "create node n1 (docker)";
+    host.wait("it is said", |host| {
+        let all = host.netloom(&["operation", "list", "--json"]).code(0);
+        all.out.contains(said) && all.out.contains("no space left on device")
+    });
+    host.sh(&format!("rm {data}/full")).code(0);
+    host.wait("both run", |host| host.netloom(&["inspect"]).out.contains("x    ready  2/2    2/2"));
+    // Whether it waited that long depends on how quick both were.
+    deploy.wait_with_output().unwrap();
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
 }
 
 #[test]
