@@ -20,6 +20,8 @@ use crate::{output, render};
 
 /// Size of a piece of an archive in bytes.
 const PIECE: usize = 64 * 1024;
+/// After how long it is said what is waited for.
+const LONG: Duration = Duration::from_secs(3);
 /// Pieces that wait on their way to the agent.
 const QUEUE: usize = 8;
 
@@ -40,10 +42,20 @@ pub(crate) async fn run(command: Image, layout: &Layout) -> Result {
         Image::Prune { all, json } => {
             let client = Client::connect(layout).await?;
             let path = if all { "/images/prune?all=true" } else { "/images/prune" };
-            let removed: ImagesRemoved = client.ask_at_length(&Method::POST, path).await?;
+            let removed: ImagesRemoved = patiently(client.ask_at_length(&Method::POST, path)).await?;
             if json { output::json(&removed) } else { output::result(&render::removed(&removed)) }
         }
     }
+}
+
+/// Waits for an answer that has no progress to show; says so when it takes long.
+async fn patiently<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answered) = tokio::time::timeout(LONG, answer.as_mut()).await {
+        return answered;
+    }
+    output::say("waiting for Docker; ctrl-C ends the waiting, and Docker may still do it");
+    answer.await
 }
 
 async fn list(client: &Client, json: bool) -> Result {
@@ -66,13 +78,14 @@ async fn pull(client: &Client, image: String, shown: Shown, timeout: Option<Dura
 }
 
 async fn remove(client: &Client, image: &str, json: bool) -> Result {
-    let removed: ImagesRemoved = client.ask_at_length(&Method::DELETE, &format!("/images/{}", segment(image))).await?;
+    let path = format!("/images/{}", segment(image));
+    let removed: ImagesRemoved = patiently(client.ask_at_length(&Method::DELETE, &path)).await?;
     if json { output::json_line(&removed) } else { output::result(&render::removed(&removed)) }
 }
 
 async fn load(client: &Client, file: &Path, json: bool) -> Result {
     let (pieces, mut read) = read(file)?;
-    let answer = client.load_images(pieces).await;
+    let answer = patiently(client.load_images(pieces)).await;
     // An archive that could not be read is said before what came of its beginning. Who reads may still wait for more.
     if let Ok(Err(error)) = read.try_recv() {
         return Err(Failure::failed(format_args!("{}: {}", file.display(), plain(&error))));

@@ -1,6 +1,7 @@
 //! Images: pulled before anything is made, loaded, listed, and kept while labs need them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use netloom_dockerd_fixture::{Dockerd, busybox};
@@ -73,6 +74,9 @@ fn images_are_loaded_and_kept_as_long_as_a_lab_needs_them() {
     assert_eq!(host.images().len(), 2);
     fs::write(&archive, "no archive").unwrap();
     host.netloom(&["image", "load", &archive]).code(2).says("docker save");
+    fs::write(&archive, [0; 10240]).unwrap();
+    host.netloom(&["image", "load", &archive]).code(2).says("there is no image in the archive");
+    host.netloom(&["image", "load", "/"]).code(2).says("/ is a directory");
     let topology = host.topology(&[("a", "bb:1"), ("b", "docker.io/library/bb:1")], "");
     host.netloom(&["deploy", "-t", &topology]).code(0);
     host.netloom(&["image", "ls"]).code(0).says("bb:1").says("lab");
@@ -144,4 +148,20 @@ fn a_daemon_that_cannot_be_talked_to_keeps_nothing_else_from_working() {
     assert!(metrics.contains("netloom_bulkhead_limit{bulkhead=\"docker-work\"} 4"), "{metrics}");
     sandbox.netloom(&["image", "ls"]).code(0).says("DOCKER_HOST");
     sandbox.netloom(&["destroy", "--name", "lab"]).code(0);
+}
+
+#[test]
+fn what_waits_for_a_daemon_that_is_silent_says_so_and_what_is_known_is_shown() {
+    let Some(host) = Host::new() else { return };
+    host.netloom(&["image", "load", &host.archive("bb:1")]).code(0);
+    host.daemon.freeze();
+    let mut remove = host.sandbox.command(NETLOOM);
+    let mut remove = remove.args(["image", "rm", "bb:1"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(remove.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("waiting for Docker"), "{said}");
+    assert_eq!(host.images(), ["bb:1"]);
+    host.daemon.thaw();
+    assert!(remove.wait().unwrap().success());
+    assert!(host.images().is_empty());
 }
