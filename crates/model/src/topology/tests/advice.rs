@@ -45,7 +45,7 @@ topology:
      8 |       memory: 1GGB
        |               ^^^^
        = at: topology.nodes.a.memory
-       = help: write for example `512MB`, `1G` or `256MiB` (1 KB is 1024 bytes)
+       = help: write for example `512MB`, `1G` or `256MiB` (1 KB is 1000 bytes, 1 KiB 1024)
 
     lab.clab.yml:9:23: warning[invalid-value]: `restart-policy` cannot be `on-failre`
        |

@@ -62,7 +62,7 @@ topology:
      10 |     leafs: { memory: 1GGB }
         |                      ^^^^
         = at: topology.groups.leafs.memory
-        = help: write for example `512MB`, `1G` or `256MiB` (1 KB is 1024 bytes)
+        = help: write for example `512MB`, `1G` or `256MiB` (1 KB is 1000 bytes, 1 KiB 1024)
 
     lab.clab.yml:12:11: error[unknown-field]: node has no field `memmory`
         |

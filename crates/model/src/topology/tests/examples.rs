@@ -34,7 +34,7 @@ fn e2_inherits_by_four_rules() {
     assert_eq!(leaf.exec, [["echo", "defaults"], ["echo", "group"], ["echo", "node"]]);
     assert_eq!(leaf.binds.len(), 1);
     assert_eq!((leaf.binds[0].source.as_str(), leaf.binds[0].target.as_str()), ("/labs/motd-leaf1", "/etc/motd"));
-    assert_eq!(leaf.memory_bytes, Some(256 << 20));
+    assert_eq!(leaf.memory_bytes, Some(256_000_000));
     assert_eq!(leaf.cpu_millis, Some(500));
     assert_eq!(leaf.labels["team"], "net");
     assert_eq!(leaf.group.as_deref(), Some("leafs"));
@@ -102,7 +102,7 @@ topology:
     assert_eq!(one.labels["on"], "yes");
     assert_eq!(one.user.as_deref(), Some("1000:1000"));
     assert_eq!(one.sysctls["net.ipv4.ip_forward"], "1");
-    assert_eq!((one.cpu_millis, one.memory_bytes, one.startup_delay), (Some(1500), Some(1 << 30), 3));
+    assert_eq!((one.cpu_millis, one.memory_bytes, one.startup_delay), (Some(1500), Some(1_000_000_000), 3));
     assert_eq!(one.network_mode, NetworkMode::None);
 }
 

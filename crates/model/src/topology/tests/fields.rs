@@ -50,7 +50,7 @@ fn fields_of_containers_are_merged_each_by_its_rule() {
     assert_eq!(all.cgroup_parent.as_deref(), Some("labs.slice"));
     assert_eq!(all.pid_mode, PidMode::Container("db".to_owned()));
     assert_eq!(all.cpu_set.as_deref(), Some("0-3,6"));
-    assert_eq!(all.shm_bytes, Some(256 << 20));
+    assert_eq!(all.shm_bytes, Some(256_000_000));
     assert_eq!(texts(&all.dns.servers), ["9.9.9.9", "2001:db8::53"]);
     assert_eq!((all.dns.search.concat(), all.dns.options.concat()), ("lab.example".into(), "rotate".into()));
     assert_eq!(node(&lab, "all").network_mode, NetworkMode::Container("db".to_owned()));

@@ -343,7 +343,7 @@ fn what_is_wrong_with_the_value_of_a_variable_is_shown_where_the_variable_is_wri
      4 |     r1: { kind: $KIND, image: "${IMG:-}", memory: ${MEM}, cpu: x }
        |                                                   ^^^^^^ produces `r1: { kind: linus, image: "", memory: $MEM, cpu: x }`
        = at: topology.nodes.r1.memory
-       = help: write for example `512MB`, `1G` or `256MiB` (1 KB is 1024 bytes)
+       = help: write for example `512MB`, `1G` or `256MiB` (1 KB is 1000 bytes, 1 KiB 1024)
 
     lab.clab.yml:4:51: warning[substitution]: the variable `MEM` is not set
        |

@@ -251,7 +251,7 @@ impl Read for ShmBytes {
         let bytes = super::memory_bytes(text).filter(|bytes| *bytes > 0).map(Self);
         if bytes.is_none() {
             let message = format!("`{}` is not an amount of memory", cut(text));
-            cx.invalid(value, at, message, "write for example `256MB` (1 KB is 1024 bytes)");
+            cx.invalid(value, at, message, "write for example `256MB` (1 KB is 1000 bytes, 1 KiB 1024)");
         }
         bytes
     }

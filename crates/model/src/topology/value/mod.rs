@@ -236,7 +236,7 @@ impl Read for MemoryBytes {
     fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
         /// Docker's least memory limit.
         const MIN: u64 = 6 << 20;
-        const HELP: &str = "write for example `512MB`, `1G` or `256MiB` (1 KB is 1024 bytes)";
+        const HELP: &str = "write for example `512MB`, `1G` or `256MiB` (1 KB is 1000 bytes, 1 KiB 1024)";
         let text = cx.text(value, at)?;
         match memory_bytes(text) {
             None => {
@@ -244,7 +244,7 @@ impl Read for MemoryBytes {
                 None
             }
             Some(bytes) if bytes < MIN => {
-                cx.invalid(value, at, format!("`{text}` of memory is too little; at least 6MB are possible"), HELP);
+                cx.invalid(value, at, format!("`{text}` of memory is too little; at least 6MiB are possible"), HELP);
                 None
             }
             Some(bytes) => Some(Self(bytes)),
@@ -252,23 +252,26 @@ impl Read for MemoryBytes {
     }
 }
 
-/// `[number] [unit]`, the unit `b`, or one of `k m g t p` followed by nothing, `b`, `i` or `ib`.
+/// `[number] [unit]`, the unit `b`, or one of `k m g t p` followed by nothing or `b` (powers of 1000), `i` or `ib` (powers
+/// of 1024), as other readers of the format take it. Docker's own command line has only the latter.
 fn memory_bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let unit = unit.trim_start();
-    let shift = match (unit.chars().next(), unit.get(1..)) {
-        (None, _) | (Some('b'), Some("")) => 0,
-        (Some(prefix), Some("" | "b" | "i" | "ib")) => 10 * (1 + "kmgtp".find(prefix)?),
+    let power = |prefix| Some(1 + u32::try_from("kmgtp".find(prefix)?).ok()?);
+    let unit = match (unit.chars().next(), unit.get(1..)) {
+        (None, _) | (Some('b'), Some("")) => 1,
+        (Some(prefix), Some("" | "b")) => 1000_u64.pow(power(prefix)?),
+        (Some(prefix), Some("i" | "ib")) => 1024_u64.pow(power(prefix)?),
         _ => return None,
     };
     if let Some(whole) = digits::<u64>(number) {
-        return whole.checked_mul(1 << shift);
+        return whole.checked_mul(unit);
     }
     let number: f64 = number.parse().ok()?;
-    #[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
-    let bytes = number * (1_u64 << shift) as f64;
+    #[expect(clippy::cast_precision_loss, reason = "exact: of a power of ten up to the fifteenth, and of two")]
+    let bytes = number * unit as f64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: from 0 to 2^63")]
     (0.0..9.2e18).contains(&bytes).then_some(bytes as u64)
 }
@@ -344,15 +347,17 @@ mod tests {
     use super::memory_bytes;
 
     #[test]
-    fn memory_is_read_as_docker_reads_it() {
+    fn memory_is_read_as_other_readers_of_the_format_read_it() {
         let mib = 1 << 20;
         for (text, bytes) in [
-            ("1G", Some(1024 * mib)),
-            ("1g", Some(1024 * mib)),
-            ("512MB", Some(512 * mib)),
+            ("1G", Some(1_000_000_000)),
+            ("1g", Some(1_000_000_000)),
+            ("512MB", Some(512_000_000)),
             ("256MiB", Some(256 * mib)),
             ("256 mib", Some(256 * mib)),
-            ("1.5g", Some(1536 * mib)),
+            ("1Gi", Some(1024 * mib)),
+            ("1.5g", Some(1_500_000_000)),
+            ("1.5GiB", Some(1536 * mib)),
             ("8388608", Some(8 * mib)),
             ("100b", Some(100)),
             ("1GGB", None),

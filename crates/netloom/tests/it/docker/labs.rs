@@ -96,8 +96,8 @@ fn what_the_topology_says_of_a_container_is_so_inside_it() {
     assert_eq!(host.inside("all", "id -un; echo $WORDS; cat /etc/given"), "nobody\ntwo words\nwhat was given\n");
     assert_eq!(host.inside("all", "cat /proc/sys/net/ipv4/ip_forward; hostname"), "1\nall\n");
     assert_eq!(host.inside("all", "echo x 2>/dev/null >/etc/given || echo refused"), "refused\n");
-    let limits = host.docker("inspect -f '{{.HostConfig.NanoCpus}} {{.HostConfig.Memory}}' clab-x-all");
-    assert_eq!(limits, "500000000 67108864");
+    let limits = host.docker("inspect -f '{{.HostConfig.CpuQuota}} {{.HostConfig.Memory}}' clab-x-all");
+    assert_eq!(limits, "50000 64000000");
     let labels = "inspect -f '{{.Config.Labels.team}} {{index .Config.Labels \"clab-node-name\"}}' clab-x-all";
     assert_eq!(host.docker(labels), "net all");
 
@@ -110,7 +110,7 @@ fn what_the_topology_says_of_a_container_is_so_inside_it() {
     let id = host.docker("inspect -f '{{.Id}}' clab-x-all");
     let less = host.topology("x", &FIELDS.replace("IMAGE", IMAGE).replace("64MB", "48MB"));
     host.netloom(&["deploy", "-t", &less]).code(0);
-    assert_eq!(host.docker("inspect -f '{{.Id}} {{.HostConfig.Memory}}' clab-x-all"), format!("{id} 50331648"));
+    assert_eq!(host.docker("inspect -f '{{.Id}} {{.HostConfig.Memory}}' clab-x-all"), format!("{id} 48000000"));
     let renamed = host.topology("x", &FIELDS.replace("IMAGE", IMAGE).replace("two words", "three"));
     host.netloom(&["deploy", "-t", &renamed]).code(0).says("4 of 4 nodes running");
     assert_eq!(host.inside("all", "echo $WORDS"), "three\n");
