@@ -69,9 +69,15 @@ pub struct HostConfig {
     /// Ports of the host for its ports (`80/tcp`).
     #[serde(skip_serializing_if = "is_empty")]
     pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
-    /// CPUs it may use, in billionths.
+    /// CPUs it may use, in billionths; Docker does not take it together with a quota.
     #[serde(skip_serializing_if = "is_empty")]
     pub nano_cpus: i64,
+    /// What the quota is for, in microseconds.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_period: i64,
+    /// Microseconds of CPUs that it may use in each period; -1 for no limit.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_quota: i64,
     /// Which CPUs it may use, for example `0-2,4`.
     #[serde(skip_serializing_if = "is_empty")]
     pub cpuset_cpus: String,
@@ -229,9 +235,15 @@ pub struct Ulimit {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ContainerUpdate {
-    /// CPUs it may use, in billionths.
+    /// CPUs it may use, in billionths; Docker does not take it together with a quota.
     #[serde(skip_serializing_if = "is_empty")]
     pub nano_cpus: i64,
+    /// What the quota is for, in microseconds.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_period: i64,
+    /// Microseconds of CPUs that it may use in each period; -1 for no limit.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub cpu_quota: i64,
     /// Which CPUs it may use.
     #[serde(skip_serializing_if = "is_empty")]
     pub cpuset_cpus: String,

@@ -22,8 +22,16 @@ use super::privilege::Privileges;
 const DOCKERS_INTERFACE: &str = "eth0";
 /// Where a node finds the names of its lab.
 const HOSTS: &str = "/etc/hosts";
-/// Docker sets it in containers that it connects to no IPv6 network.
-const IPV6_OFF: &str = "net.ipv6.conf.all.disable_ipv6";
+/// What holds in a network of its own unless the topology says otherwise. Docker switches IPv6 off in containers that it
+/// connects to no IPv6 network; and it switches forwarding on for its host, from which a new namespace takes it over, so
+/// topologies count on it: it must not hang on where the daemon runs.
+const DEFAULT_SYSCTLS: [(&str, &str); 2] = [(FORWARDING, "1"), ("net.ipv6.conf.all.disable_ipv6", "0")];
+const FORWARDING: &str = "net.ipv4.ip_forward";
+/// The same by another name.
+const FORWARDING_TOO: &str = "net.ipv4.conf.all.forwarding";
+/// The part of a second that a limit of processors is counted in, in microseconds: Docker's own default. It is said, and no
+/// `NanoCpus`, as users know it from other tools.
+const CPU_PERIOD: i64 = 100_000;
 /// Nanoseconds in a second.
 const SECOND: u64 = 1_000_000_000;
 
@@ -93,7 +101,8 @@ fn check_interface(node: &Node) -> Result<(), String> {
 pub(super) fn update(node: &Node) -> ContainerUpdate {
     let memory = memory(node);
     ContainerUpdate {
-        nano_cpus: nano_cpus(node),
+        cpu_period: CPU_PERIOD,
+        cpu_quota: cpu_quota(node).unwrap_or(-1),
         cpuset_cpus: node.container.cpu_set.clone().unwrap_or_default(),
         memory,
         // With the limit alone Docker refuses one that is higher than the limit of memory and swap from before.
@@ -134,13 +143,14 @@ fn host_config(ground: Ground<'_>, order: &NodeOrder, node: &Node) -> Result<Hos
             .iter()
             .filter(|(name, _)| own_network || !name.starts_with("net."))
             .map(|(name, value)| (name.clone(), value.clone()))
-            .chain((own_network && !node.sysctls.contains_key(IPV6_OFF)).then(|| (IPV6_OFF.to_owned(), "0".to_owned())))
+            .chain(default_sysctls(node).filter(|_| own_network))
             .collect(),
         dns: container.dns.servers.iter().map(ToString::to_string).collect(),
         dns_search: container.dns.search.clone(),
         dns_options: container.dns.options.clone(),
         port_bindings: port_bindings(&container.ports),
-        nano_cpus: nano_cpus(node),
+        cpu_period: cpu_quota(node).map_or(0, |_| CPU_PERIOD),
+        cpu_quota: cpu_quota(node).unwrap_or_default(),
         cpuset_cpus: container.cpu_set.clone().unwrap_or_default(),
         memory: memory(node),
         shm_size: container.shm_bytes.map_or(0, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
@@ -169,6 +179,13 @@ fn host_config(ground: Ground<'_>, order: &NodeOrder, node: &Node) -> Result<Hos
         ground.privileges.grant(&mut host);
     }
     Ok(host)
+}
+
+fn default_sysctls(node: &Node) -> impl Iterator<Item = (String, String)> {
+    let is_said =
+        |name| node.sysctls.contains_key(name) || (name == FORWARDING && node.sysctls.contains_key(FORWARDING_TOO));
+    let unsaid = DEFAULT_SYSCTLS.into_iter().filter(move |(name, _)| !is_said(*name));
+    unsaid.map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 /// The network that Docker connects a node's container to: the management network, if it has ports to publish. All others
@@ -298,8 +315,9 @@ fn port_bindings(ports: &[PortMapping]) -> BTreeMap<String, Vec<PortBinding>> {
     bindings
 }
 
-fn nano_cpus(node: &Node) -> i64 {
-    node.cpu_millis.map_or(0, |millis| i64::from(millis) * 1_000_000)
+/// Microseconds in each period.
+fn cpu_quota(node: &Node) -> Option<i64> {
+    node.cpu_millis.map(|millis| i64::from(millis) * CPU_PERIOD / 1000)
 }
 
 fn memory(node: &Node) -> i64 {
@@ -377,6 +395,7 @@ mod tests {
         assert_eq!((&host["NetworkMode"], &host["Privileged"]), (&json!("none"), &json!(true)));
         assert_eq!(host["Binds"], json!(["/x/run/netloom/labs/lab/hosts:/etc/hosts"]));
         assert_eq!(host["RestartPolicy"]["Name"], "always");
+        assert_eq!(host["Sysctls"], json!({ "net.ipv4.ip_forward": "1", "net.ipv6.conf.all.disable_ipv6": "0" }));
     }
 
     #[test]
@@ -403,7 +422,7 @@ mod tests {
         let made = made(json!({
             "cmd": ["sleep", "1"], "entrypoint": ["/init"], "user": "1000:1000", "env": { "A": "b" },
             "labels": { "team": "net" }, "cpu_millis": 1500, "memory_bytes": 1_048_576, "restart_policy": "on-failure",
-            "sysctls": { "net.ipv4.ip_forward": "1" },
+            "sysctls": { "net.ipv4.ip_forward": "0" },
             "binds": [{ "source": "/a", "target": "/b", "access": "read-only" }, { "source": "/h", "target": "/etc/hosts" }],
             "healthcheck": { "test": ["CMD", "true"], "interval": 2, "retries": 3 },
             "container": {
@@ -425,11 +444,12 @@ mod tests {
         let host = &made["HostConfig"];
         assert_eq!(host["Binds"], json!(["/a:/b:ro", "/h:/etc/hosts", "n:/w:ro,nocopy"]));
         assert_eq!(host["PortBindings"]["81/tcp"], json!([{ "HostIp": "127.0.0.1", "HostPort": "8081" }]));
-        assert_eq!((&host["NanoCpus"], &host["Memory"]), (&json!(1_500_000_000), &json!(1_048_576)));
+        let limits = (&host["CpuQuota"], &host["CpuPeriod"], &host["Memory"]);
+        assert_eq!(limits, (&json!(150_000), &json!(100_000), &json!(1_048_576)));
         assert_eq!((host.get("Privileged"), &host["CapAdd"]), (None, &json!(["NET_ADMIN"])));
         assert_eq!(host["Devices"][1]["PathInContainer"], "/dev/z");
         assert_eq!((&host["PidMode"], &host["CgroupnsMode"]), (&json!("container:clab-lab-r2"), &json!("host")));
-        let sysctls = json!({ "net.ipv4.ip_forward": "1", "net.ipv6.conf.all.disable_ipv6": "0" });
+        let sysctls = json!({ "net.ipv4.ip_forward": "0", "net.ipv6.conf.all.disable_ipv6": "0" });
         assert_eq!((&host["Dns"], &host["Sysctls"]), (&json!(["192.0.2.1"]), &sysctls));
     }
 
@@ -442,6 +462,9 @@ mod tests {
             (shared.get("Hostname"), &shared["HostConfig"]["Sysctls"]),
             (None, &json!({ "kernel.msgmax": "1" }))
         );
+        let off = made(json!({ "sysctls": { "net.ipv4.conf.all.forwarding": "0" } }));
+        let all = json!({ "net.ipv4.conf.all.forwarding": "0", "net.ipv6.conf.all.disable_ipv6": "0" });
+        assert_eq!(off["HostConfig"]["Sysctls"], all, "forwarding has two names");
         let host = made(json!({ "network_mode": "host", "sysctls": sysctls }));
         assert_eq!((&host["HostConfig"]["NetworkMode"], host["HostConfig"].get("Binds")), (&json!("host"), None));
     }
