@@ -88,8 +88,12 @@ fn links(
     snapshot: &Snapshot,
 ) -> BTreeMap<LinkId, ObservedLink> {
     let mut known: BTreeMap<LinkId, &Link> = BTreeMap::new();
-    for lab in [wish.map(|wish| &**wish.whole()), lab].into_iter().flatten() {
-        known.extend(lab.links().iter().map(|link| (link.id(), link)));
+    // Of a lab that goes each piece has to go that is there, whole or not, also where no end of a link is: a tunnel on the
+    // host does not go with its node.
+    if lab.is_some() {
+        for lab in [wish.map(|wish| &**wish.whole()), lab].into_iter().flatten() {
+            known.extend(lab.links().iter().map(|link| (link.id(), link)));
+        }
     }
     let seen = snapshot.links(name).into_iter();
     seen.filter_map(|(id, seen)| Some((id.clone(), observe_link(name, known.get(&id).copied(), &seen, snapshot)?)))
