@@ -58,6 +58,9 @@ pub enum What {
         state: StepState,
         /// Why it failed.
         error: Option<String>,
+        /// What the command wrote that it ran.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<String>,
         /// How far it is, while an image is pulled; at most once a second.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         progress: Option<PullProgress>,

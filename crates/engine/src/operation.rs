@@ -88,6 +88,9 @@ pub struct StepRecord {
     pub ended: Option<SystemTime>,
     /// Why it failed: operation, object, cause, what to do.
     pub error: Option<String>,
+    /// What it wrote, if it ran a command of the topology that succeeded: the end of it, if that is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     /// How far it is, or came, if it pulls an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<PullProgress>,
@@ -198,6 +201,7 @@ impl Operation {
                 started: None,
                 ended: None,
                 error: None,
+                output: None,
                 progress: None,
             });
         }
@@ -208,6 +212,14 @@ impl Operation {
         let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
         if let Some(at) = at {
             self.lock().steps[at].progress = Some(progress.clone());
+        }
+    }
+
+    /// Notes what the command wrote that a step ran.
+    pub(crate) fn set_output(&self, id: &StepId, output: &str) {
+        let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        if let Some(at) = at {
+            self.lock().steps[at].output = Some(output.to_owned());
         }
     }
 

@@ -40,6 +40,7 @@ impl Progressing {
                 text: self.text.clone(),
                 state: StepState::Running,
                 error: None,
+                output: None,
                 progress: Some(progress.clone()),
             });
         }

@@ -124,6 +124,7 @@ impl Engine {
                 text: step.action.to_string(),
                 state,
                 error: error.map(ToString::to_string),
+                output: None,
                 progress: None,
             });
         };

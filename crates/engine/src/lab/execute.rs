@@ -33,10 +33,19 @@ use crate::task;
 pub(crate) enum Outcome {
     /// It was done.
     Done,
+    /// It was done, and what it ran wrote this.
+    Wrote(String),
     /// It was done, but what it ran says no (an `exec` that failed): reported, and nothing else suffers.
     Complained(String),
     /// It was not done.
     Failed(DriverError),
+}
+
+/// What a step has to say at its end.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said<'a> {
+    error: Option<&'a str>,
+    output: Option<&'a str>,
 }
 
 /// What is left to say of a plan when all its steps have ended.
@@ -305,14 +314,15 @@ impl Execution {
 
     fn finish(&mut self, id: &StepId, outcome: Outcome, context: &Arc<StepContext>) {
         let (state, error) = match &outcome {
-            Outcome::Done => (StepState::Done, None),
+            Outcome::Done | Outcome::Wrote(_) => (StepState::Done, None),
             Outcome::Complained(text) => (StepState::Failed, Some(text.clone())),
             Outcome::Failed(error) => (StepState::Failed, Some(error.to_string())),
         };
-        self.announce(id, state, error.as_deref(), context);
+        let output = if let Outcome::Wrote(text) = &outcome { Some(text.as_str()) } else { None };
+        self.announce(id, state, Said { error: error.as_deref(), output }, context);
         netloom_failpoint::point!("operation.step-done");
         match outcome {
-            Outcome::Done => self.release(id),
+            Outcome::Done | Outcome::Wrote(_) => self.release(id),
             Outcome::Complained(text) => {
                 self.summary.complaints.push((id.clone(), text));
                 self.release(id);
@@ -329,8 +339,12 @@ impl Execution {
         }
     }
 
-    fn announce(&self, id: &StepId, state: StepState, error: Option<&str>, context: &Arc<StepContext>) {
+    fn announce(&self, id: &StepId, state: StepState, said: Said<'_>, context: &Arc<StepContext>) {
+        let Said { error, output } = said;
         for operation in self.followers_of(id) {
+            if let Some(output) = output {
+                operation.set_output(id, output);
+            }
             operation.set_step(id, state, error.map(str::to_owned));
         }
         let step = |operation: Option<&Arc<Operation>>| What::Step {
@@ -340,6 +354,7 @@ impl Execution {
             text: self.steps[id].action.to_string(),
             state,
             error: error.map(str::to_owned),
+            output: output.map(str::to_owned),
             progress: None,
         };
         // Each operation is followed by itself.
@@ -379,7 +394,7 @@ impl Execution {
         let mut left = self.waiters.remove(id).unwrap_or_default();
         while let Some(waiter) = left.pop() {
             if self.waiting.remove(&waiter).is_some() {
-                self.announce(&waiter, StepState::Skipped, None, context);
+                self.announce(&waiter, StepState::Skipped, Said::default(), context);
                 left.extend(self.waiters.remove(&waiter).unwrap_or_default());
             }
         }

@@ -20,7 +20,7 @@ use crate::task::Panicked;
 
 /// How long after its start a node may take to be seen running.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
-/// How much of a failed command's output is kept.
+/// How much of a command's output is kept.
 const OUTPUT_KEPT: usize = 2048;
 
 /// What every step of one plan needs.
@@ -162,7 +162,8 @@ impl StepContext {
             point!("exec.recorded");
         }
         match answer {
-            Ok((0, _)) => Outcome::Done,
+            Ok((0, output)) if output.trim().is_empty() => Outcome::Done,
+            Ok((0, output)) => Outcome::Wrote(output.trim_end().to_owned()),
             Ok((code, output)) => {
                 let output = output.trim_end();
                 let shown = if output.is_empty() { String::new() } else { format!(":\n{output}") };

@@ -101,13 +101,16 @@ impl Following<'_> {
             }
             if let What::Step { step, progress: Some(far), .. } = &event.what {
                 progress.far(step, far);
-            } else if let What::Step { step, text, state, error, .. } = &event.what {
+            } else if let What::Step { step, text, state, error, output, .. } = &event.what {
                 if progress.step(step, text, *state, event.time) == Known::No {
                     // The plan is there now: its other steps are wanted for the count.
                     progress.view(&self.client.get(&path).await?);
                 }
                 if let Some(error) = error {
                     progress.because(step, error);
+                }
+                if let Some(output) = output {
+                    progress.wrote(step, output);
                 }
             }
             display.show(&mut progress);

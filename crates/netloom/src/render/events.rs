@@ -58,6 +58,7 @@ mod tests {
                 text: "start node r1".into(),
                 state: StepState::Failed,
                 error: Some("no such file".into()),
+                output: None,
                 progress: None,
             },
             What::Node { lab: lab(), node: "r1".parse().unwrap(), state: "exited(1)".into() },

@@ -67,6 +67,11 @@ pub(crate) fn operation(view: &OperationView) -> String {
         }
         let _ = write!(out, "\n{}", text(table));
     }
+    for step in &view.steps {
+        if let Some(output) = &step.output {
+            let _ = write!(out, "\n{} wrote:\n{output}\n", step.text);
+        }
+    }
     if !view.problems.is_empty() {
         out.push('\n');
         out.extend(view.problems.iter().map(|problem| format!("{problem}\n")));
@@ -118,6 +123,7 @@ pub(super) mod tests {
             started: (state != StepState::Skipped).then(|| at(5)),
             ended: (state != StepState::Skipped).then(|| at(17)),
             error: None,
+            output: None,
             progress: None,
         }
     }

@@ -31,6 +31,8 @@ struct Step {
     started: Option<SystemTime>,
     took: Option<Duration>,
     error: Option<String>,
+    /// What the command wrote that it ran.
+    output: Option<String>,
     /// How far it is, if it is a long one.
     far: Option<PullProgress>,
     /// How many layers of it were told of.
@@ -61,6 +63,7 @@ impl Progress {
             step.started = record.started;
             step.took = super::operation::between(record.started, record.ended);
             step.error.clone_from(&record.error);
+            step.output.clone_from(&record.output);
             step.far.clone_from(&record.progress);
         }
     }
@@ -88,6 +91,13 @@ impl Progress {
         }
     }
 
+    /// Takes what the command wrote that a known step ran.
+    pub(crate) fn wrote(&mut self, id: &str, output: &str) {
+        if let Some(at) = self.index.get(id) {
+            self.steps[*at].output = Some(output.to_owned());
+        }
+    }
+
     /// Takes how far a step is that is known.
     pub(crate) fn far(&mut self, id: &str, far: &PullProgress) {
         if let Some(at) = self.index.get(id) {
@@ -110,6 +120,7 @@ impl Progress {
             started: None,
             took: None,
             error: None,
+            output: None,
             far: None,
             layers_told: 0,
             told: false,
@@ -147,7 +158,8 @@ impl Progress {
         let mut lines = Vec::new();
         let mut kinds: Vec<(String, usize, bool, bool)> = Vec::new();
         for step in &mut self.steps {
-            if step.state == StepState::Failed && !step.told {
+            let says_something = step.state == StepState::Failed || step.output.is_some();
+            if says_something && is_over(step.state) && !step.told {
                 step.told = true;
                 lines.extend(step.line());
             }
@@ -204,7 +216,14 @@ impl Step {
     fn line(&self) -> Option<String> {
         let took = self.took.map(|took| format!(" ({})", duration(took))).unwrap_or_default();
         match self.state {
-            StepState::Done => Some(format!("  {}{took}", self.text)),
+            StepState::Done => {
+                let mut line = format!("  {}{took}", self.text);
+                for output in self.output.iter().flat_map(|output| output.lines()) {
+                    line.push_str("\n    ");
+                    line.push_str(output);
+                }
+                Some(line)
+            }
             StepState::Failed => {
                 let why = self.error.as_deref().and_then(|error| error.lines().next());
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
@@ -329,9 +348,13 @@ mod tests {
         progress.because("node/a/start", "no space left\nand more");
         assert_eq!(progress.lines(), ["  start node a: failed (1 ms): no space left"]);
         assert!(progress.lines().is_empty());
+        progress.step("node/a/exec/0", "exec on a: cat /etc/motd", StepState::Running, at(30));
+        progress.step("node/a/exec/0", "exec on a: cat /etc/motd", StepState::Done, at(32));
+        progress.wrote("node/a/exec/0", "hello\nthere");
+        assert_eq!(progress.lines(), ["  exec on a: cat /etc/motd (2 ms)\n    hello\n    there"]);
         progress.view(&super::super::operation::tests::sample());
         assert_eq!(progress.lines(), ["  create node r1 (12 ms)", "  start node r1: failed (12 ms)"]);
-        assert_eq!(progress.done(), (5, 5));
+        assert_eq!(progress.done(), (6, 6));
     }
 
     #[test]
