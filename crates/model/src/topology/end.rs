@@ -86,6 +86,18 @@ impl<'n> Links<'n> {
                 .help(HELP);
             return None;
         };
+        let (node, interface) = match (node.trim(), interface.trim()) {
+            (trimmed, of) if (trimmed, of) != (node, interface) && !trimmed.is_empty() && !of.is_empty() => {
+                let message = format!("endpoint `{}` has spaces beside its names", cut(text));
+                cx.report.warning(Code::EndpointSyntax, value.span, at, message).help(format!(
+                    "they are passed over; write `{}:{}`",
+                    cut(trimmed),
+                    cut(of)
+                ));
+                (trimmed, of)
+            }
+            names => names,
+        };
         if node.is_empty() || interface.is_empty() {
             let what = if node.is_empty() { "node" } else { "interface" };
             cx.report

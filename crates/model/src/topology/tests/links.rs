@@ -17,6 +17,7 @@ fn links_are_checked() {
         ("{ endpoints: ['a', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
         ("{ endpoints: ['a:', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
         ("{ endpoints: [':eth1', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
+        ("{ endpoints: [' :eth1', 'b:eth1'] }", Code::EndpointSyntax, ".endpoints[0]"),
         ("{ endpoints: ['a:eth1', { node: b, interface: eth1 }] }", Code::WrongType, ".endpoints[1]"),
         ("{ endpoints: ['a:eth1', 'bb:eth1'] }", Code::UnknownNode, ".endpoints[1]"),
         ("{ endpoints: ['a:eth1', 'macvlan:a b'] }", Code::InvalidName, ".endpoints[1]"),
