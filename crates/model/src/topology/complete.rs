@@ -9,7 +9,7 @@ use super::diagnostic::{Code, Path, Span};
 use super::env_file;
 use super::node::Spec;
 use super::path;
-use super::placeholder::{fill, has_placeholder, in_lab_directory};
+use super::placeholder::{fill, has_placeholder, in_lab_directory, is_written_by_deploy};
 use super::reader::{At, Cx, Field};
 use super::value::document::{at_span, document, exists, is_url};
 use crate::check::clean_path;
@@ -107,7 +107,8 @@ impl Completion {
             } else {
                 (source.clone(), target.clone())
             };
-            if self.looked_for.insert((span.start, source.clone())) && !cx.input.host.exists(source.as_ref()) {
+            let is_expected = || cx.input.host.exists(source.as_ref()) || is_written_by_deploy(&source, cx);
+            if self.looked_for.insert((span.start, source.clone())) && !is_expected() {
                 if in_lab_directory(&source, cx) {
                     let message = "the source of this bind does not exist yet";
                     cx.report

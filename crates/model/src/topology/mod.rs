@@ -76,6 +76,9 @@ use tree::{Data, Entry, Value};
 /// The largest file that is read, in bytes. 10,000 nodes and 20,000 links are 1.2 MB.
 pub const MAX_BYTES: usize = 16 << 20;
 
+/// The files in the directory of a lab that each deploy writes: a node may have them before there are any.
+pub const WRITTEN_BY_DEPLOY: [&str; 2] = ["ansible-inventory.yml", "topology-data.json"];
+
 /// Values that nodes may inherit together; guards against a large `defaults` under many nodes. 10,000 nodes with 100
 /// each inherit 1,000,000. A value with what it stands in takes some 150 bytes.
 const MAX_INHERITED: u64 = 1_000_000;

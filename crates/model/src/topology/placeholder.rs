@@ -4,6 +4,7 @@
 
 use std::path::Path as StdPath;
 
+use super::WRITTEN_BY_DEPLOY;
 use super::diagnostic::{Code, Path};
 use super::reader::{At, Cx};
 use crate::name::NodeName;
@@ -21,6 +22,12 @@ pub(super) fn has_placeholder(text: &str) -> bool {
 /// Whether a path is in the lab's directory. What is there may be made by the deploy, so nobody has to have it before.
 pub(super) fn in_lab_directory(path: &str, cx: &Cx<'_>) -> bool {
     cx.lab.as_ref().is_some_and(|lab| StdPath::new(path).starts_with(cx.input.directory.join(format!("clab-{lab}"))))
+}
+
+/// Whether a path is that of a file which each deploy writes, and lays out before it makes nodes.
+pub(super) fn is_written_by_deploy(path: &str, cx: &Cx<'_>) -> bool {
+    let directory = cx.lab.as_ref().map(|lab| cx.input.directory.join(format!("clab-{lab}")));
+    directory.is_some_and(|directory| WRITTEN_BY_DEPLOY.iter().any(|name| StdPath::new(path) == directory.join(name)))
 }
 
 /// The text with everything that stands in it for something else replaced, for one node. Says it if the lab's name is

@@ -31,6 +31,7 @@ pub(crate) async fn run(options: Deploy, layout: &Layout) -> Result {
         return show(&preview, &options);
     }
     let client = agent_process::connect_or_start(layout).await?;
+    labdir::lay_out(&body.lab)?;
     let accepted: Accepted = client.ask(&Method::PUT, &path, Some(&body)).await?;
     for shortage in &accepted.operation.shortages {
         output::say(&format!("warning: {shortage}"));

@@ -3,6 +3,7 @@
 //! It belongs to whom this runs for. Everything in it is opened from its own descriptor and without following symbolic links:
 //! the directory above may be a user's while this runs as root, and nothing is to be written anywhere else.
 
+mod bound;
 mod owner;
 mod report;
 
@@ -16,6 +17,7 @@ use netloom_model::LabName;
 use rustix::fs::{AtFlags, Mode, OFlags, fchown, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
+pub(crate) use bound::lay_out;
 pub(crate) use owner::{Owner, name_of};
 pub(crate) use report::report;
 
@@ -73,6 +75,19 @@ impl LabDirectory {
         written.inspect_err(|_| {
             let _ = unlinkat(&self.open, &new, AtFlags::empty());
         })
+    }
+
+    /// Writes into a file that is there, for those who look at that file itself; one with this content is left as it is.
+    pub(crate) fn write_into(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        if self.has(name, content) {
+            return Ok(());
+        }
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&self.open, name, flags, Mode::empty())?);
+        // Shortened last: who reads it meanwhile finds more than there will be, and never nothing.
+        file.write_all(content)?;
+        file.set_len(content.len() as u64)?;
+        file.sync_all()
     }
 
     fn fill(&self, mut file: File, content: &[u8]) -> io::Result<()> {

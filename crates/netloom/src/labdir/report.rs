@@ -7,6 +7,7 @@ use netloom_engine::{Document, LabView};
 use netloom_model::Lab;
 use netloom_model::topology::Kinds;
 
+use super::bound::is_looked_at;
 use super::{LabDirectory, Owner, Readers, beside};
 use crate::client::{Client, segment};
 use crate::failure::{Result, plain};
@@ -37,6 +38,12 @@ async fn described(view: &LabView, source: &Path, client: &Client) -> Result<(La
 fn write(lab: &Lab, view: &LabView, kinds: &Kinds, directory: &Path) -> io::Result<()> {
     let to = LabDirectory::make(directory, Owner::behind_sudo())?;
     let data = serde_json::to_string_pretty(&clab::topology_data(lab, view, directory))? + "\n";
-    to.write("topology-data.json", data.as_bytes(), Readers::All)?;
-    to.write("ansible-inventory.yml", clab::inventory(lab, view, kinds).as_bytes(), Readers::All)
+    let files = [("topology-data.json", data), ("ansible-inventory.yml", clab::inventory(lab, view, kinds))];
+    files.into_iter().try_for_each(|(name, content)| {
+        // One that a node looks at was laid out for it; who has removed it since gets a new one.
+        if is_looked_at(lab, directory, name) && directory.join(name).exists() {
+            return to.write_into(name, content.as_bytes());
+        }
+        to.write(name, content.as_bytes(), Readers::All)
+    })
 }

@@ -141,6 +141,8 @@ fn placeholders_stand_for_the_lab_and_the_node() {
     let text = file("{ a: { binds: ['__clabDir__/x:/x', '__clabNodeDir__:/__clabNodeName__'] } }", "[]");
     let found = diagnostics(&text);
     assert!(found.iter().all(|found| (found.code, found.severity) == (Code::BindSource, Severity::Warning)));
+    let written = file("{ a: { binds: ['__clabDir__/topology-data.json:/x'] } }", "[]");
+    assert_eq!(diagnostics(&written), [], "each deploy writes it");
     let lab = super::lab(&text);
     let binds: Vec<(&str, &str)> =
         node(&lab, "a").binds.iter().map(|bind| (bind.source.as_str(), bind.target.as_str())).collect();
