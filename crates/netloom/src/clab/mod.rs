@@ -14,9 +14,9 @@ use netloom_engine::NodeView;
 use netloom_model::{Family, Lab, NodeName, Shape};
 
 pub(crate) use ansible::inventory;
-pub(crate) use exec::{Executed, Executions};
+pub(crate) use exec::{Executed, Executions, Stdout};
 pub(crate) use inspect::{Inspected, inspected};
-pub(crate) use topology_data::topology_data;
+pub(crate) use topology_data::{labels, topology_data};
 
 /// What a node has on the management network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

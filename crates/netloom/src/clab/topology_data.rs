@@ -163,7 +163,7 @@ fn node_data(index: usize, node: &Node, seen: &NodeView, lab: &Lab, directory: &
 }
 
 /// The user's labels, and over them those that each node has there.
-fn labels(node: &Node, seen: &NodeView, lab: &Lab, directory: &Path) -> BTreeMap<String, String> {
+pub(crate) fn labels(node: &Node, seen: &NodeView, lab: &Lab, directory: &Path) -> BTreeMap<String, String> {
     let mut labels = node.labels.clone();
     let own = [
         ("containerlab", lab.name().to_string()),

@@ -1,7 +1,7 @@
 //! The part of the command line that goes into nodes: `exec`, `shell`, `cp`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use netloom_model::{LabName, NodeName};
@@ -12,7 +12,8 @@ use super::LabNode;
 #[derive(Debug, Args)]
 #[command(override_usage = "netloom exec [OPTIONS] <LAB/NODE> [--] <CMD>...\n       \
     netloom exec [OPTIONS] --name <LAB> [--node <NODE>] -- <CMD>...\n       \
-    netloom exec [OPTIONS] --topo <FILE|DIR> [--node <NODE>] -- <CMD>...")]
+    netloom exec [OPTIONS] --topo <FILE|DIR> [--node <NODE>] -- <CMD>...\n       \
+    netloom exec [OPTIONS] -t <FILE|DIR> [--label <NAME[=VALUE]>] --cmd <TEXT>...")]
 pub(crate) struct Exec {
     /// The lab's name, when it is not said as LAB/NODE
     #[arg(long, value_name = "LAB")]
@@ -23,6 +24,12 @@ pub(crate) struct Exec {
     /// The node of that lab; all running nodes when nothing is said
     #[arg(long)]
     pub(crate) node: Option<NodeName>,
+    /// Only nodes with this label, NAME or NAME=VALUE; of several, with all of them
+    #[arg(long, value_name = "NAME[=VALUE]", conflicts_with = "node")]
+    pub(crate) label: Vec<String>,
+    /// A command as one text, split into words as a shell does, no shell; several run one after the other
+    #[arg(long, value_name = "TEXT")]
+    cmd: Vec<String>,
     /// Pass standard input on to the command
     #[arg(short, long)]
     pub(crate) interactive: bool,
@@ -47,8 +54,10 @@ pub(crate) struct Exec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExecFormat {
     /// As it comes; of several nodes each line begins with its node
+    #[value(alias = "plain")]
     Text,
     /// As `containerlab exec --format json`, when all have ended: exit code and output by container
+    #[value(alias = "json")]
     ClabJson,
 }
 
@@ -86,6 +95,9 @@ pub(crate) struct Cp {
     pub(crate) to: OsString,
 }
 
+/// Where, and the words of each command.
+pub(crate) type Asked = (Target, Vec<Vec<String>>);
+
 /// Where `netloom exec` runs its command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -96,8 +108,45 @@ pub(crate) enum Target {
 }
 
 impl Exec {
-    /// Where, and what. The first word is the node, unless options say the lab: then it belongs to the command.
-    pub(crate) fn target(&self) -> Result<(Target, Vec<String>), String> {
+    /// The same when its commands are texts. `exec -t FILE --cmd TEXT` is what fingers have from another program: no terminal is
+    /// meant then, and no command can stand where the lab is said.
+    pub(crate) fn settled(mut self) -> Self {
+        if self.cmd.is_empty() || self.name.is_some() || self.topology.is_some() {
+            return self;
+        }
+        match self.first.take() {
+            None => self.topology = Some(".".into()),
+            Some(word) if Path::new(&word).exists() => (self.topology, self.tty) = (Some(word.into()), false),
+            Some(word) => match word.parse() {
+                Ok(name) => self.name = Some(name),
+                Err(_) => self.first = Some(word),
+            },
+        }
+        self
+    }
+
+    /// The commands that are texts, as words.
+    fn texts(&self) -> Result<Vec<Vec<String>>, String> {
+        let words = |text: &String| match shlex::split(text) {
+            Some(words) if !words.is_empty() => Ok(words),
+            Some(_) => Err("`--cmd` is an empty command".to_owned()),
+            None => Err(format!("--cmd `{text}`: a quote is not closed")),
+        };
+        self.cmd.iter().map(words).collect()
+    }
+
+    /// Where, and what: one command after the other. The first word is the node, unless options say the lab: then it belongs to
+    /// the command.
+    pub(crate) fn target(&self) -> Result<Asked, String> {
+        let (target, words) = self.read()?;
+        match (self.texts()?, words) {
+            (texts, words) if texts.is_empty() => Ok((target, vec![words])),
+            (texts, words) if words.is_empty() => Ok((target, texts)),
+            (_, words) => Err(format!("say the command once: `--cmd`, or `{}`", words.join(" "))),
+        }
+    }
+
+    fn read(&self) -> Result<(Target, Vec<String>), String> {
         let named = self.name.is_some() || self.topology.is_some();
         if !named && self.node.is_some() {
             return Err("--node needs its lab: --name LAB, or write LAB/NODE instead".into());
@@ -112,7 +161,7 @@ impl Exec {
             _ if named => (Target::Lab(self.node.clone()), self.first.iter().chain(&self.rest).cloned().collect()),
             Some(first) => {
                 let node = first.parse().map_err(|why| {
-                    let is_file = self.tty && !first.contains(' ') && std::path::Path::new(first).exists();
+                    let is_file = self.tty && !first.contains(' ') && Path::new(first).exists();
                     let hint =
                         if is_file { "; `-t` is the terminal here, a topology file is `--topo FILE`" } else { "" };
                     format!("`{first}` is no node: {why}, or say the lab with --name LAB{hint}")
@@ -121,7 +170,10 @@ impl Exec {
             }
             None => return Err("say which node: LAB/NODE, for example ospf/r1, or --name LAB for all of a lab".into()),
         };
-        match (&target, words.is_empty()) {
+        if matches!(target, Target::Node(_)) && !self.label.is_empty() {
+            return Err("--label chooses among the nodes of a lab: say it with --name LAB".into());
+        }
+        match (&target, words.is_empty() && self.cmd.is_empty()) {
             (_, false) => Ok((target, words)),
             (Target::Node(LabNode { lab, node }), true) => {
                 Err(format!("say what to run in {lab}/{node}; `netloom shell {lab}/{node}` opens a shell"))
@@ -139,8 +191,14 @@ mod tests {
     use super::*;
 
     fn exec(words: &[&str]) -> (Exec, Result<(Target, Vec<String>), String>) {
+        let (exec, target) = commands(words);
+        (exec, target.map(|(target, commands)| (target, commands.concat())))
+    }
+
+    fn commands(words: &[&str]) -> (Exec, Result<Asked, String>) {
         let cli = Cli::try_parse_from(["netloom", "exec"].iter().chain(words));
         let Ok(Cli { command: Command::Exec(exec) }) = cli else { panic!("{cli:?}") };
+        let exec = exec.settled();
         let target = exec.target();
         (exec, target)
     }
@@ -175,6 +233,32 @@ mod tests {
             let (exec, target) = exec(words);
             assert!(exec.interactive && exec.tty && target.unwrap().1 == ["bash"], "{words:?}");
         }
+    }
+
+    #[test]
+    fn commands_that_are_texts_are_taken_as_another_program_takes_them() {
+        let file = tempfile::NamedTempFile::with_suffix(".clab.yml").unwrap();
+        let path = file.path().to_str().unwrap();
+        let words =
+            ["-t", path, "--label", "clab-node-name=r1", "--cmd", "sh -c 'echo $A'", "--cmd", "ls", "-f", "json"];
+        let (exec, target) = commands(&words);
+        assert_eq!((exec.tty, exec.topology.as_deref(), exec.format), (false, Some(file.path()), ExecFormat::ClabJson));
+        assert_eq!(exec.label, ["clab-node-name=r1"]);
+        let ran = vec![["sh", "-c", "echo $A"].map(str::to_owned).to_vec(), vec!["ls".to_owned()]];
+        assert_eq!(target.unwrap(), (Target::Lab(None), ran));
+
+        let (exec, target) = commands(&["--cmd", "ls"]);
+        assert_eq!((exec.topology, target.unwrap().0), (Some(".".into()), Target::Lab(None)));
+        let (exec, target) = commands(&["x", "--cmd", "ls"]);
+        assert_eq!((exec.name.unwrap().as_str(), target.unwrap().0), ("x", Target::Lab(None)));
+        let (_, target) = commands(&["x/r1", "--cmd", "ls -l"]);
+        assert_eq!(target.unwrap(), (Target::Node("x/r1".parse().unwrap()), vec![vec!["ls".into(), "-l".into()]]));
+
+        let why = |words: &[&str]| commands(words).1.unwrap_err();
+        assert!(why(&["x/r1", "--cmd", "ls", "--", "pwd"]).contains("say the command once"));
+        assert!(why(&["x", "--cmd", "a 'b"]).contains("a quote is not closed"));
+        assert!(why(&["x", "--cmd", " "]).contains("empty command"));
+        assert!(why(&["x/r1", "--label", "a", "--", "ls"]).contains("--name LAB"));
     }
 
     #[test]

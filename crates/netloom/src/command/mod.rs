@@ -64,8 +64,9 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Deploy(options) => deploy::run(options, layout).await,
         Command::Inspect(options) => inspect::run(options, layout).await,
         Command::Exec(options) => {
-            let (target, words) = options.target().map_err(Failure::input)?;
-            ours(exec::run(options, target, words, layout).await)
+            let options = options.settled();
+            let (target, commands) = options.target().map_err(Failure::input)?;
+            ours(exec::run(options, target, commands, layout).await)
         }
         Command::Shell(options) => ours(exec::shell(&options, layout).await),
         Command::Cp(options) => cp::run(options, layout).await,

@@ -85,6 +85,25 @@ fn a_lab_has_a_directory_beside_its_topology_until_that_is_removed_too() {
 }
 
 #[test]
+fn a_node_looks_at_what_is_written_of_its_own_lab() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let look = "    look: { binds: [\"__clabDir__/topology-data.json:/data.json:ro\"] }\n";
+    let file = host.topology("x", &pair("x", look));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("3 of 3 nodes running");
+    let seen = |host: &Sandbox| host.netloom(&["exec", "x/look", "--", "cat", "/data.json"]).code(0).out;
+    assert!(seen(&host).contains("clab-x-look"), "{}", seen(&host));
+    let file = host.topology("x", &pair("x", &format!("{look}    more:\n")));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    assert!(seen(&host).contains("clab-x-more"), "it is the same file: {}", seen(&host));
+    let file = host.topology("x", &pair("x", look));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let data: Value = serde_json::from_str(&seen(&host)).unwrap();
+    assert!(data["nodes"]["more"].is_null(), "{data}");
+    host.netloom(&["destroy", "-t", &file, "--cleanup"]).code(0);
+    assert_eq!(names(host.labs.path()), ["x.clab.yml"]);
+}
+
+#[test]
 fn the_directory_belongs_to_the_one_who_called_sudo() {
     let Some(host) = Sandbox::with_agent() else { return };
     let file = host.topology("x", &pair("x", ""));
@@ -159,6 +178,23 @@ fn labs_and_commands_are_shown_in_the_form_that_other_tools_read() {
     let of_one = host.netloom(&[&["exec", "--format", "clab-json", "x/b"], &words[..]].concat()).code(5);
     assert_eq!(of_one.json(), json!({ "clab-x-b": entry(5) }));
     host.netloom(&["exec", "-f", "clab-json", "x/a", "--", "true"]).code(0);
+
+    // As fingers have it: `-t` is the file, commands are texts, nodes are chosen by label.
+    let file = host.labs.path().join("x.clab.yml");
+    let file = file.to_str().unwrap();
+    let one = ["exec", "-t", file, "--label", "clab-node-name=a", "--format", "json"];
+    let both = host.netloom(&[&one[..], &["--cmd", "sh -c 'echo \"[1]\"'", "--cmd", "hostname"]].concat()).code(0);
+    assert_eq!(
+        (&both.json()["clab-x-a"][0]["stdout"], &both.json()["clab-x-a"][1]["stdout"]),
+        (&json!([1]), &json!("a\n"))
+    );
+    assert_eq!(both.json().as_object().unwrap().len(), 1);
+    let every = host.netloom(&["exec", "-t", file, "--cmd", "hostname"]).code(0);
+    assert!(every.out.contains("a| a\n") && every.out.contains("b| b\n"), "{}", every.out);
+    host.netloom(&["exec", "-t", file, "--label", "team=none", "--cmd", "true"])
+        .code(125)
+        .says("has the label `team=none`");
+
     let gone = host.netloom(&["exec", "-f", "clab-json", "x/none", "--", "true"]).code(125);
     assert_eq!(gone.out, "");
     host.netloom(&["exec", "-f", "clab-json", "-t", "x/a", "--", "true"]).code(2).says("do not go with");

@@ -48,6 +48,38 @@ fn a_lab_comes_up_carries_traffic_and_goes_without_a_trace() {
 }
 
 #[test]
+fn a_tunnel_on_the_host_goes_with_its_lab() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    host.sh("ip link add up0 type veth peer name up1 && ip addr add 192.0.2.1/24 dev up0 && ip link set up0 up")
+        .code(0);
+    let before = host.traces();
+    let links = "name: far
+topology:
+  nodes: { a: { kind: linux, runtime: namespace } }
+  links:
+    - { type: vxlan-stitch, endpoint: { node: a, interface: eth1 }, remote: 192.0.2.7, vni: 7 }
+";
+    let file = host.topology("far", links);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("1 of 1 link up");
+    host.sh("ip link show vx-a_eth1 && ip link show ve-a_eth1").code(0);
+    host.netloom(&["destroy", "-t", &file]).code(0).says("lab far: destroyed");
+    before.are_all(&host);
+}
+
+#[test]
+fn what_the_commands_of_a_topology_write_is_shown() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let more = "    c: { exec: [\"sh -c 'echo out; echo err >&2'\", \"true\"] }\n";
+    let deployed = host.netloom(&["deploy", "-t", &host.topology("said", &pair("said", more))]).code(0);
+    let lines: Vec<&str> = deployed.err.lines().collect();
+    let at = lines.iter().position(|line| line.starts_with("  exec on c: sh -c ")).unwrap_or_default();
+    assert_eq!(lines[at + 1..at + 3], ["    out", "    err"], "{}", deployed.err);
+    let operation = host.netloom(&["operation", "list", "--json"]).code(0).json()[0]["id"].as_str().unwrap().to_owned();
+    host.netloom(&["operation", "show", &operation]).code(0).says(" wrote:\nout\nerr\n");
+    host.netloom(&["destroy", "--name", "said"]).code(0);
+}
+
+#[test]
 fn deploying_and_destroying_again_and_again_leaves_nothing() {
     let Some(host) = Sandbox::with_agent() else { return };
     let before = host.traces();

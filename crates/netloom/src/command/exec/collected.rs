@@ -1,48 +1,55 @@
-//! What the same command came to in one or all nodes, as one document when all have ended.
+//! What the same commands came to in one or all nodes, as one document when all have ended.
 
 use futures::StreamExt;
 use netloom_engine::{ExecRequest, LabView, NodeView};
 use netloom_model::{LabName, NodeName};
 
 use super::capture::{Captured, capture};
-use super::end;
-use super::everywhere::{AT_ONCE, running};
-use crate::clab::{Executed, Executions};
+use super::everywhere::AT_ONCE;
+use super::labelled::running;
+use super::{end, first};
+use crate::clab::{Executed, Executions, Stdout};
 use crate::client::{Client, segment};
 use crate::failure::Result;
 use crate::output;
 
-/// Runs a command in one node, or in all that run. The exit code is that of the first node, by name, whose command
-/// failed; a node that could not run it has 125.
-pub(super) async fn run(client: &Client, lab: &LabName, only: Option<&NodeName>, request: &ExecRequest) -> Result {
-    if let Some(node) = only {
-        let captured = capture(client, lab, node, request).await?;
-        let container = container(client, lab, node).await?;
-        let code = captured.code;
-        show([(container, captured)], request)?;
-        return end(code);
-    }
-    let nodes = running(client, lab).await?;
-    let each = nodes.iter().map(|node| in_one(client, lab, node, request));
-    let mut all: Vec<(&NodeView, Captured)> = futures::stream::iter(each).buffer_unordered(AT_ONCE).collect().await;
-    all.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-    let code = all.iter().map(|(_, captured)| captured.code).find(|code| *code != 0).unwrap_or(0);
-    show(all.into_iter().map(|(node, captured)| (node.container.clone(), captured)), request)?;
-    end(code)
+/// Where commands are run.
+pub(super) struct At {
+    /// The lab.
+    pub(super) lab: LabName,
+    /// One node of it; otherwise all that run.
+    pub(super) node: Option<NodeName>,
+    /// Of these, those that have all of them.
+    pub(super) labels: Vec<String>,
 }
 
-async fn in_one<'n>(
-    client: &Client,
-    lab: &LabName,
-    node: &'n NodeView,
-    request: &ExecRequest,
-) -> (&'n NodeView, Captured) {
-    let captured = capture(client, lab, &node.name, request).await.unwrap_or_else(|failure| {
-        let why = failure.text.unwrap_or_default();
-        output::say(&format!("{}: {why}", node.name));
-        Captured { code: 125, out: Vec::new(), err: why.into_bytes() }
-    });
-    (node, captured)
+/// Runs commands in one node, or in all that run. The exit code is that of the first node, by name, of which a command
+/// failed; a node that could not run one has 125.
+pub(super) async fn run(client: &Client, at: At, requests: &[ExecRequest]) -> Result {
+    let At { lab, node, labels } = at;
+    if let Some(node) = node {
+        let mut all = Vec::new();
+        for request in requests {
+            all.push(executed(request, capture(client, &lab, &node, request).await?));
+        }
+        return show(&[(container(client, &lab, &node).await?, all)].into());
+    }
+    let nodes = running(client, &lab, &labels).await?;
+    let each = nodes.iter().map(|node| in_one(client, &lab, node, requests));
+    show(&futures::stream::iter(each).buffer_unordered(AT_ONCE).collect().await)
+}
+
+async fn in_one(client: &Client, lab: &LabName, node: &NodeView, requests: &[ExecRequest]) -> (String, Vec<Executed>) {
+    let mut all = Vec::new();
+    for request in requests {
+        let captured = capture(client, lab, &node.name, request).await.unwrap_or_else(|failure| {
+            let why = failure.text.unwrap_or_default();
+            output::say(&format!("{}: {why}", node.name));
+            Captured { code: 125, out: Vec::new(), err: why.into_bytes() }
+        });
+        all.push(executed(request, captured));
+    }
+    (node.container.clone(), all)
 }
 
 async fn container(client: &Client, lab: &LabName, node: &NodeName) -> Result<String> {
@@ -51,11 +58,13 @@ async fn container(client: &Client, lab: &LabName, node: &NodeName) -> Result<St
     Ok(found.map_or_else(|| node.to_string(), |node| node.container))
 }
 
-fn show(all: impl IntoIterator<Item = (String, Captured)>, request: &ExecRequest) -> Result {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let entry = |(container, Captured { code, out, err }): (String, Captured)| {
-        let (stdout, stderr) = (text(&out), text(&err));
-        (container, vec![Executed { cmd: request.argv.clone(), return_code: code, stdout, stderr }])
-    };
-    output::json(&all.into_iter().map(entry).collect::<Executions>())
+fn executed(request: &ExecRequest, Captured { code, out, err }: Captured) -> Executed {
+    let stderr = String::from_utf8_lossy(&err).into_owned();
+    Executed { cmd: request.argv.clone(), return_code: code, stdout: Stdout::of(&out), stderr }
+}
+
+/// Prints all of it, by container.
+fn show(all: &Executions) -> Result {
+    output::json(all)?;
+    end(all.values().flatten().map(|executed| executed.return_code).fold(0, first))
 }

@@ -1,33 +1,31 @@
-//! The same command in all nodes of a lab that run.
+//! The same command in several nodes of a lab.
 
 use std::io::{Write, stderr, stdout};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use netloom_engine::{ExecInput, ExecOutput, ExecRequest, LabView, NodeView};
-use netloom_model::{LabName, NodeName, Shape};
-use netloom_plan::NodeState;
+use netloom_engine::{ExecInput, ExecOutput, ExecRequest};
+use netloom_model::{LabName, NodeName};
 
-use super::end;
-use crate::client::{Client, segment};
-use crate::failure::{Failure, Result};
+use super::first;
+use crate::client::Client;
+use crate::failure::Result;
 use crate::output;
 
 /// How many nodes run a command at once.
 pub(super) const AT_ONCE: usize = 64;
 
-/// Runs a command in all nodes that run; each line of output begins with its node. The exit code is that of the
-/// first node, by name, whose command failed.
-pub(super) async fn run(client: &Client, lab: &LabName, request: ExecRequest) -> Result {
-    let nodes: Vec<NodeName> = running(client, lab).await?.into_iter().map(|node| node.name).collect();
+/// Runs a command in nodes; each line of output begins with its node. The exit code is that of the first node, by name,
+/// whose command failed.
+pub(super) async fn run(client: &Client, lab: &LabName, nodes: &[NodeName], request: &ExecRequest) -> Result<i32> {
     let width = nodes.iter().map(|node| node.as_str().len()).max().unwrap_or(0);
     let next = AtomicUsize::new(0);
     let worker = || async {
         let mut codes = Vec::new();
         while let Some(node) = nodes.get(next.fetch_add(1, Ordering::Relaxed)) {
             let prefix = format!("{node:<width$}| ");
-            let code = match prefixed(client, lab, node, &request, &prefix).await {
+            let code = match prefixed(client, lab, node, request, &prefix).await {
                 Ok(code) => code,
                 // Nobody reads the output any more.
                 Err(failure) if failure.text.is_none() => return Err(failure),
@@ -46,18 +44,7 @@ pub(super) async fn run(client: &Client, lab: &LabName, request: ExecRequest) ->
         codes.extend(some?);
     }
     codes.sort();
-    end(codes.into_iter().map(|(_, code)| code).find(|code| *code != 0).unwrap_or(0))
-}
-
-/// The nodes of a lab that run, at least one.
-pub(super) async fn running(client: &Client, lab: &LabName) -> Result<Vec<NodeView>> {
-    let view: LabView = client.get(&format!("/labs/{}", segment(lab))).await?;
-    let runs = |node: &NodeView| node.kind.shape() == Shape::Runs && node.state == NodeState::Running;
-    let nodes: Vec<NodeView> = view.nodes.into_iter().filter(runs).collect();
-    if nodes.is_empty() {
-        return Err(Failure::failed(format_args!("no node of lab {lab} is running")));
-    }
-    Ok(nodes)
+    Ok(codes.into_iter().map(|(_, code)| code).fold(0, first))
 }
 
 async fn prefixed(client: &Client, lab: &LabName, node: &NodeName, request: &ExecRequest, prefix: &str) -> Result<i32> {

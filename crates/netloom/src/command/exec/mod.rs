@@ -6,6 +6,7 @@ mod attached;
 mod capture;
 mod collected;
 mod everywhere;
+mod labelled;
 mod shell;
 
 use netloom_engine::{ExecRequest, Layout, Terminal};
@@ -21,24 +22,36 @@ use attached::{Stdin, attached};
 pub(super) use capture::capture;
 pub(crate) use shell::shell;
 
-/// Runs a command in one node, or in all that run.
-pub(crate) async fn run(options: Exec, target: Target, words: Vec<String>, layout: &Layout) -> Result {
+/// Runs commands, one after the other, in one node, or in all that run. The exit code is that of the first that failed.
+pub(crate) async fn run(options: Exec, target: Target, commands: Vec<Vec<String>>, layout: &Layout) -> Result {
     let client = Client::connect(layout).await?;
     let terminal = if options.tty { window() } else { Terminal::None };
     let mut env = environment(terminal);
     env.extend(options.env.iter().filter_map(|variable| given(variable)));
-    let request = ExecRequest { argv: words, terminal, env };
+    let requests: Vec<_> = commands.into_iter().map(|argv| ExecRequest { argv, terminal, env: env.clone() }).collect();
     let (lab, node) = match target {
         Target::Node(LabNode { lab, node }) => (lab, Some(node)),
         Target::Lab(node) => (lab_name(options.name, options.topology.as_deref(), &client).await?, node),
     };
     if options.format == ExecFormat::ClabJson {
-        return collected::run(&client, &lab, node.as_ref(), &request).await;
+        return collected::run(&client, collected::At { lab, node, labels: options.label }, &requests).await;
     }
-    let Some(node) = node else { return everywhere::run(&client, &lab, request).await };
+    let Some(node) = node else {
+        let nodes = labelled::running(&client, &lab, &options.label).await?;
+        let nodes: Vec<_> = nodes.into_iter().map(|node| node.name).collect();
+        let mut code = 0;
+        for request in &requests {
+            code = first(code, everywhere::run(&client, &lab, &nodes, request).await?);
+        }
+        return end(code);
+    };
     let at = LabNode { lab, node };
     let stdin = if options.interactive { Stdin::Passed } else { Stdin::Closed };
-    end(attached(&client, &at, &request, stdin).await?)
+    let mut code = 0;
+    for request in &requests {
+        code = first(code, attached(&client, &at, request, stdin).await?);
+    }
+    end(code)
 }
 
 /// A program on our terminal has to know what that understands.
@@ -53,6 +66,11 @@ fn given(variable: &str) -> Option<String> {
         return Some(variable.to_owned());
     }
     std::env::var(variable).ok().map(|value| format!("{variable}={value}"))
+}
+
+/// Of two exit codes the one that counts.
+fn first(before: i32, code: i32) -> i32 {
+    if before == 0 { code } else { before }
 }
 
 fn end(code: i32) -> Result {
