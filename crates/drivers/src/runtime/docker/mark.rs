@@ -66,6 +66,10 @@ pub(super) fn plain_labels(order: &NodeOrder, node: &Node) -> BTreeMap<String, S
         let directory = Path::new(source).with_file_name(format!("clab-{lab}")).join(name.as_str());
         set("clab-node-lab-dir", &directory.to_string_lossy());
     }
+    let network = order.lab.management();
+    if let Some(bridge) = network.bridge.as_ref().filter(|_| node.is_managed()) {
+        set("clab-mgmt-net-bridge", bridge.as_str());
+    }
     labels
 }
 
@@ -106,6 +110,22 @@ mod tests {
         assert_eq!((mark.lab.as_str(), mark.node.as_str()), ("lab", "r1"));
         assert_eq!(mark.fingerprint, order.fingerprint);
         assert_eq!(applied(&mark, mark.applied.as_ref().unwrap()), Applied::of(&order));
+    }
+
+    #[test]
+    fn other_tools_find_the_directory_and_the_network_of_a_node() {
+        let of = |lab: serde_json::Value| {
+            let lab: netloom_model::Lab = serde_json::from_value(lab).unwrap();
+            let order = NodeOrder { lab: Arc::new(lab), ..order() };
+            labels(&order, &order.lab.nodes()[&order.node], "0123456789ab")
+        };
+        let mut lab = serde_json::to_value(&*order().lab).unwrap();
+        assert!(!of(lab.clone()).keys().any(|label| label == "clab-node-lab-dir" || label == "clab-mgmt-net-bridge"));
+        lab["source"] = "/labs/x.clab.yml".into();
+        lab["management"] = serde_json::json!({ "network": "clab", "bridge": "br-x" });
+        let labels = of(lab);
+        assert_eq!(labels["clab-node-lab-dir"], "/labs/clab-lab/r1");
+        assert_eq!(labels["clab-mgmt-net-bridge"], "br-x");
     }
 
     #[test]
