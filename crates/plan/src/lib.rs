@@ -19,6 +19,7 @@ mod names;
 mod obstacle;
 mod planner;
 mod prints;
+mod repeat;
 mod state;
 mod step;
 
@@ -32,6 +33,7 @@ pub use names::{names, names_hash};
 pub use obstacle::{Obstacle, UnfetchedImage, obstacles};
 pub use planner::plan;
 pub use prints::{Printed, Prints};
+pub use repeat::{added_address, repeats_link};
 pub use state::{
     AdminState, Desired, ImageStock, Live, LiveMark, NodeState, Observed, ObservedBridge, ObservedLink, ObservedNode,
     Side,

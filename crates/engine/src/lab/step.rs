@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{LabName, NodeName, RuntimeKind, Stage};
-use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, commands, names};
+use netloom_model::{InterfaceName, LabName, NodeName, RuntimeKind, Stage};
+use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, repeats_link};
 use tokio::time::Instant;
 
 use super::execute::Outcome;
@@ -16,6 +16,7 @@ use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime,
 };
 use crate::engine::Shared;
+use crate::fact::Place;
 use crate::task::Panicked;
 
 /// How long after its start a node may take to be seen running.
@@ -164,6 +165,7 @@ impl StepContext {
         match answer {
             Ok((0, output)) if output.trim().is_empty() => Outcome::Done,
             Ok((0, output)) => Outcome::Wrote(output.trim_end().to_owned()),
+            Ok(_) if self.is_there_already(node, argv) => Outcome::Done,
             Ok((code, output)) => {
                 let output = output.trim_end();
                 let shown = if output.is_empty() { String::new() } else { format!(":\n{output}") };
@@ -171,6 +173,19 @@ impl StepContext {
             }
             Err(error) => Outcome::Complained(format!("{object}: {}", error.cause)),
         }
+    }
+
+    /// Whether what a command failed to add is an address that is there: a link gives it, or it was there from the life before.
+    fn is_there_already(&self, node: &NodeName, argv: &[String]) -> bool {
+        if self.wish.as_ref().is_some_and(|wish| repeats_link(wish.whole(), node, argv)) {
+            return true;
+        }
+        let Some(((address, prefix), interface)) = added_address(argv) else { return false };
+        let Ok(interface) = interface.parse::<InterfaceName>() else { return false };
+        let (snapshot, place) = (self.shared.inventory.snapshot(), Place::Node(self.lab.clone(), node.clone()));
+        let links = snapshot.links(&self.lab);
+        let port = links.values().find_map(|seen| seen.port(&place, &interface));
+        port.is_some_and(|port| port.addresses.contains(&format!("{address}/{prefix}")))
     }
 
     /// What was done once for a node, in the life that it has now.

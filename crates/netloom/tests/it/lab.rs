@@ -67,6 +67,32 @@ topology:
 }
 
 #[test]
+fn an_address_of_a_link_may_be_added_by_a_command_as_well() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let twice = "name: twice
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes:
+    a: { exec: [\"ip addr add 10.0.0.1/24 dev eth1\", \"ip -6 addr add 2001:db8::1/64 dev eth1\"] }
+    b:
+  links:
+    - { endpoints: [\"a:eth1\", \"b:eth1\"], ipv4: [10.0.0.1/24, 10.0.0.2/24], ipv6: [\"2001:db8::1/64\", \"\"] }
+";
+    host.netloom(&["deploy", "-t", &host.topology("twice", twice)])
+        .code(0)
+        .says("2 of 2 nodes running, 1 of 1 link up");
+    host.netloom(&["exec", "twice/a", "--", "ping", "-c", "1", "-W", "5", "10.0.0.2"]).code(0);
+    // It is kept by a node that is started again, and the command runs again.
+    host.netloom(&["node", "restart", "twice/a"]).code(0);
+    host.until("it has run again", |host| host.netloom(&["events"]).out.matches("exec on a: ip addr add").count() >= 2);
+    assert!(!host.netloom(&["events"]).out.contains("exit code"), "{}", host.netloom(&["events"]).out);
+    // Another address of the same interface is what a command may fail over.
+    let other = twice.replace("add 10.0.0.1/24", "add 10.0.0.1/33");
+    host.netloom(&["deploy", "-t", &host.topology("twice", &other)]).code(1).says("10.0.0.1/33");
+    host.netloom(&["destroy", "--name", "twice"]).code(0);
+}
+
+#[test]
 fn what_the_commands_of_a_topology_write_is_shown() {
     let Some(host) = Sandbox::with_agent() else { return };
     let more = "    c: { exec: [\"sh -c 'echo out; echo err >&2'\", \"true\"] }\n";
