@@ -9,15 +9,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 
 use async_trait::async_trait;
+use netloom_backlog::{Backlog, PushError, Queue, queue};
 use netloom_engine::{DriverError, ErrorClass, Limits};
 use netloom_plan::{HostLimits, Level, Limit};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::oneshot;
 
+const NAME: &str = "limits";
 /// How many requests may wait.
 const QUEUE: usize = 64;
 
@@ -26,7 +27,7 @@ type Work = Box<dyn FnOnce(&Files) + Send>;
 /// The limits of this host.
 #[derive(Debug)]
 pub struct KernelLimits {
-    work: SyncSender<Work>,
+    work: Queue<Work>,
 }
 
 /// Where the kernel says them.
@@ -45,9 +46,9 @@ impl KernelLimits {
     }
 
     fn below(root: &Path) -> io::Result<Self> {
-        let (work, queue) = sync_channel::<Work>(QUEUE);
+        let (work, worker) = queue::<Work>(NAME, QUEUE);
         let files = Files::below(root);
-        thread::Builder::new().name("limits".into()).spawn(move || queue.iter().for_each(|work| work(&files)))?;
+        thread::Builder::new().name(NAME.into()).spawn(move || worker.run(|work| work(&files)))?;
         Ok(Self { work })
     }
 
@@ -65,9 +66,9 @@ impl KernelLimits {
             }
         };
         let failed = |cause: String, class| fault(operation, object, cause, class);
-        self.work.try_send(Box::new(work)).map_err(|error| match error {
-            TrySendError::Full(_) => failed("too many requests wait".into(), ErrorClass::Busy),
-            TrySendError::Disconnected(_) => failed("its thread has ended".into(), ErrorClass::Permanent),
+        self.work.push(Box::new(work)).map_err(|error| match error {
+            PushError::Full => failed("too many requests wait".into(), ErrorClass::Busy),
+            PushError::Closed => failed("its thread has ended".into(), ErrorClass::Permanent),
         })?;
         match answer.await {
             Ok(Ok(value)) => Ok(value),
@@ -101,6 +102,10 @@ fn fault(operation: &str, object: &str, cause: String, class: ErrorClass) -> Dri
 
 #[async_trait]
 impl Limits for KernelLimits {
+    fn backlogs(&self) -> Vec<Backlog> {
+        vec![self.work.backlog().clone()]
+    }
+
     async fn read(&self) -> Result<HostLimits, DriverError> {
         self.run("read", "the limits of the host", |files| Ok(files.read())).await
     }

@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use netloom_backlog::Backlog;
 use netloom_model::{Lab, LabName, LinkId, Management, NodeName, OnNetwork, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, Side};
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,11 @@ pub enum LinkOrder {
 pub trait Runtime: Send + Sync + 'static {
     /// Which runtime this is.
     fn kind(&self) -> RuntimeKind;
+
+    /// What the threads that it works with have not finished, for whoever supervises them.
+    fn backlogs(&self) -> Vec<Backlog> {
+        Vec::new()
+    }
 
     /// Its own limits on what is done at once, for metrics.
     fn bulkheads(&self) -> Vec<&Bulkhead> {
@@ -211,6 +217,11 @@ pub trait Fabric: Send + Sync + 'static {
     /// Its name, for people: `kernel`, `ovs`.
     fn name(&self) -> &'static str;
 
+    /// What the threads that it works with have not finished, for whoever supervises them.
+    fn backlogs(&self) -> Vec<Backlog> {
+        Vec::new()
+    }
+
     /// Carries out a batch; the answers are in the order of the orders. One that fails does not stop the others.
     async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>>;
 
@@ -257,6 +268,11 @@ impl Write {
 /// for each as long as it takes; whoever asked the engine waits no longer than [`crate::Config::store_limit`].
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// What the threads that it works with have not finished, for whoever supervises them.
+    fn backlogs(&self) -> Vec<Backlog> {
+        Vec::new()
+    }
+
     /// The value of a key.
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use netloom_backlog::Backlog;
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::{LeftOut, plan};
 use tokio::sync::{mpsc, oneshot};
@@ -101,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) journal: Journal,
     pub(crate) beats: Beats,
+    backlogs: Vec<(&'static str, Backlog)>,
     pub(crate) host: Host,
     pub(crate) addresses: Addresses,
     pub(crate) nodes: Bulkhead,
@@ -155,6 +157,7 @@ impl Engine {
     /// Reads the store and starts all tasks. Labs that should run are worked on as soon as everything that is
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
+        let backlogs = backlogs(&parts);
         let Parts { layout, store, runtimes, fabric, host_files, limits, inventory, writer, config } = parts;
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
@@ -196,6 +199,7 @@ impl Engine {
             done,
             events,
             beats: Beats::default(),
+            backlogs,
             host,
             addresses: Addresses::new(wishes_too),
             sources,
@@ -204,10 +208,10 @@ impl Engine {
             tasks: TaskTracker::new(),
             labs: Mutex::default(),
         });
-        task::spawn("inventory", writer.run());
-        task::spawn("host", host_task);
-        task::spawn("ledger", keeper);
-        task::spawn("limits", raises_task);
+        task::vital(&shared.beats, "inventory", writer.run());
+        task::vital(&shared.beats, "host", host_task);
+        task::vital(&shared.beats, "ledger", keeper);
+        task::vital(&shared.beats, "limits", raises_task);
         for runtime in shared.runtimes.values() {
             let runtime = runtime.clone();
             let look = move || {
@@ -283,6 +287,11 @@ impl Engine {
     pub fn bulkheads(&self) -> Vec<&Bulkhead> {
         let own = [&self.shared.nodes, &self.shared.pulls, &self.shared.sessions];
         own.into_iter().chain(self.shared.runtimes.values().flat_map(|runtime| runtime.bulkheads())).collect()
+    }
+
+    /// What the threads of the drivers have not finished, with the capability that suffers from it.
+    pub fn backlogs(&self) -> &[(&'static str, Backlog)] {
+        &self.shared.backlogs
     }
 
     /// What is wrong with the store, if anything; never waits.
@@ -515,6 +524,18 @@ impl Engine {
     pub fn phase(&self, lab: &LabName) -> Option<Phase> {
         self.shared.wishes.get(lab).map(|wish| wish.phase)
     }
+}
+
+/// What the threads of all drivers have not finished.
+fn backlogs(parts: &Parts) -> Vec<(&'static str, Backlog)> {
+    let of = |capability, backlogs: Vec<Backlog>| backlogs.into_iter().map(move |backlog| (capability, backlog));
+    let runtimes = parts.runtimes.iter();
+    let runtimes = runtimes.flat_map(|runtime| of(Source::Runtime(runtime.kind()).word(), runtime.backlogs()));
+    runtimes
+        .chain(of(parts.fabric.name(), parts.fabric.backlogs()))
+        .chain(of("store", parts.store.backlogs()))
+        .chain(of("limits", parts.limits.backlogs()))
+        .collect()
 }
 
 /// Reads everything from the store.

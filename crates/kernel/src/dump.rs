@@ -11,9 +11,9 @@ use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
+use netloom_backlog::{Backlog, Queue, queue};
 use tokio::sync::oneshot;
 
-use crate::backlog::{Queue, queue};
 use crate::error::{KernelError, KernelErrorKind, SubmitError, errno_text, kind};
 use crate::gate::Gate;
 use crate::netns::Netns;
@@ -22,6 +22,7 @@ use crate::request::Place;
 use crate::rtnl::Rtnl;
 use crate::socket::Socket;
 
+const NAME: &str = "nl-reader";
 /// Dumps that may wait.
 const QUEUE: usize = 128;
 /// How often a dump is begun anew when the interfaces changed while it was read.
@@ -96,8 +97,8 @@ impl Dumper {
     /// for the time of a dump, milliseconds, when otherwise it cannot get a whole one.
     pub fn start(home: Netns, writer: &Rtnl) -> io::Result<Self> {
         let gate = writer.gate.clone();
-        let (queue, worker) = queue::<Job>(QUEUE);
-        thread::Builder::new().name("nl-reader".into()).spawn(move || {
+        let (queue, worker) = queue::<Job>(NAME, QUEUE);
+        thread::Builder::new().name(NAME.into()).spawn(move || {
             worker.run(|job| {
                 let Job { places, deadline, wanted } = job;
                 if wanted.is_unwanted() {
@@ -142,14 +143,9 @@ impl Dumper {
         wait(answered, deadline).await
     }
 
-    /// When the oldest dump that is not finished was asked for.
-    pub fn oldest_work(&self) -> Option<Instant> {
-        self.queue.oldest()
-    }
-
-    /// How many dumps are not finished.
-    pub fn depth(&self) -> usize {
-        self.queue.depth()
+    /// What the thread has not finished: what a supervisor judges it by.
+    pub fn backlog(&self) -> &Backlog {
+        self.queue.backlog()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use netloom_backlog::PushError;
+
 /// What a caller can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KernelErrorKind {
@@ -68,6 +70,15 @@ pub enum SubmitError {
     /// No answer in time. What had begun is completed all the same.
     #[error("no answer from the netlink thread in time")]
     Deadline,
+}
+
+impl From<PushError> for SubmitError {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Full => Self::Busy,
+            PushError::Closed => Self::Closed,
+        }
+    }
 }
 
 pub(crate) fn kind(errno: i32) -> KernelErrorKind {

@@ -18,7 +18,6 @@
 #![expect(unsafe_code, reason = "the one crate that may; each block says why it is sound")]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
-mod backlog;
 mod cgroup;
 mod dump;
 mod encode;

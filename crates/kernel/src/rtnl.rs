@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netloom_backlog::{Backlog, Queue, queue};
 use netloom_failpoint::point;
 use tokio::sync::oneshot;
 
-use crate::backlog::{Queue, queue};
 use crate::encode::{self, Found};
 use crate::error::{KernelError, SubmitError};
 use crate::gate::Gate;
@@ -23,6 +23,7 @@ use crate::parse::{self, Ack, LinkInfo};
 use crate::request::{Place, Request};
 use crate::socket::{BUFFER, Socket};
 
+const NAME: &str = "nl-writer";
 /// Batches that may wait.
 const QUEUE: usize = 256;
 const DATAGRAM_MESSAGES: usize = 64;
@@ -49,10 +50,10 @@ pub struct Rtnl {
 impl Rtnl {
     /// Starts the thread. `home` is the namespace in which it rests between batches: the host's.
     pub fn start(home: Netns) -> io::Result<Self> {
-        let (queue, worker) = queue::<Job>(QUEUE);
+        let (queue, worker) = queue::<Job>(NAME, QUEUE);
         let gate = Arc::new(Gate::default());
         let own = gate.clone();
-        thread::Builder::new().name("nl-writer".into()).spawn(move || {
+        thread::Builder::new().name(NAME.into()).spawn(move || {
             worker.run(|job| {
                 let Job { batch, deadline, answer } = job;
                 if answer.is_closed() || deadline <= Instant::now() {
@@ -93,14 +94,9 @@ impl Rtnl {
         }
     }
 
-    /// When the oldest batch that is not finished was submitted: what a supervisor judges the thread by.
-    pub fn oldest_work(&self) -> Option<Instant> {
-        self.queue.oldest()
-    }
-
-    /// How many batches are not finished.
-    pub fn depth(&self) -> usize {
-        self.queue.depth()
+    /// What the thread has not finished: what a supervisor judges it by.
+    pub fn backlog(&self) -> &Backlog {
+        self.queue.backlog()
     }
 }
 

@@ -16,11 +16,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Instant;
 
+use netloom_backlog::{Backlog, PushError, Queue, Worker, queue};
 use netloom_failpoint::{fallible, point};
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -31,6 +31,7 @@ use crate::process::{Process, Signal};
 
 /// Processes that are started at the same time: one per core of the smallest machine this is meant for.
 const LANES: usize = 2;
+const NAME: &str = "nl-spawn";
 /// Requests that wait.
 const QUEUE: usize = 256;
 
@@ -100,27 +101,32 @@ struct Job {
 /// Starts processes on threads of its own. Clones share them; they end with the last clone.
 #[derive(Debug, Clone)]
 pub struct Spawner {
-    jobs: SyncSender<Job>,
+    jobs: Queue<Job>,
 }
 
 impl Spawner {
     /// Starts the threads. `hidden`: mounts at or below these paths are not wanted in what is started. Pinned
     /// namespaces never are. Needs root.
     pub fn start(hidden: &[PathBuf]) -> Result<Self, SpawnError> {
-        let (jobs, queue) = sync_channel(QUEUE);
+        let (jobs, worker) = queue(NAME, QUEUE);
         let (started, starts) = sync_channel(1);
         let hidden = hidden.to_vec();
         let failed = |operation| move |source| SpawnError::Failed { operation, source };
         thread::Builder::new()
             .name("nl-spawner".into())
             .spawn(move || {
-                let result = own_mounts(&hidden).and_then(|()| start_lanes(queue));
+                let result = own_mounts(&hidden).and_then(|()| start_lanes(&worker));
                 // Nobody is there to hear it only if `start` has panicked.
                 let _ = started.send(result);
             })
             .map_err(failed("start the spawner's thread"))?;
         starts.recv().map_err(|_| SpawnError::Closed)?.map_err(failed("make the spawner's mount namespace"))?;
         Ok(Self { jobs })
+    }
+
+    /// What the threads have not finished.
+    pub fn backlog(&self) -> &Backlog {
+        self.jobs.backlog()
     }
 
     /// Starts `command`. If the future is dropped or the deadline passes, a process that was started meanwhile is
@@ -132,9 +138,9 @@ impl Spawner {
         deadline: Instant,
     ) -> Result<Spawned, SpawnError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { surroundings, command, deadline, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => SpawnError::Busy,
-            TrySendError::Disconnected(_) => SpawnError::Closed,
+        self.jobs.push(Job { surroundings, command, deadline, reply }).map_err(|error| match error {
+            PushError::Full => SpawnError::Busy,
+            PushError::Closed => SpawnError::Closed,
         })?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(result)) => result,
@@ -173,18 +179,10 @@ fn unwanted(mountinfo: &str, hidden: &[PathBuf]) -> Vec<PathBuf> {
         .collect()
 }
 
-fn start_lanes(queue: Receiver<Job>) -> io::Result<()> {
-    let queue = Arc::new(Mutex::new(queue));
+fn start_lanes(worker: &Worker<Job>) -> io::Result<()> {
     for lane in 0..LANES {
-        let queue = Arc::clone(&queue);
-        thread::Builder::new().name(format!("nl-spawn-{lane}")).spawn(move || {
-            loop {
-                // The lock is held while waiting: the other lane waits for the lock instead of for the queue.
-                let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok(job) = job else { return };
-                serve(job);
-            }
-        })?;
+        let worker = worker.clone();
+        thread::Builder::new().name(format!("{NAME}-{lane}")).spawn(move || worker.run(serve))?;
     }
     Ok(())
 }

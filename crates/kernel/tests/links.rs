@@ -286,7 +286,7 @@ async fn a_deadline_that_has_passed_leaves_everything_undone() {
     assert_eq!(dump(&[stage.host()]).unwrap().remove(0).unwrap().links.len(), 1);
     // A batch is answered a moment before it counts as finished.
     let until = soon();
-    while rtnl.oldest_work().is_some() {
+    while rtnl.backlog().oldest().is_some() {
         assert!(Instant::now() < until, "a batch that was answered stays unfinished");
         tokio::task::yield_now().await;
     }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
+use netloom_backlog::Backlog;
 use netloom_engine::{
     CopyError, CopyIn, CopyOut, ExecRequest, ExecSession, Incoming, Landing, Layout, Links, Outgoing, Owner, Terminal,
 };
@@ -59,6 +60,11 @@ impl Joiner {
         let program =
             Program::load().map_err(|error| format!("the init cannot be kept in memory: {}", plain(&error)))?;
         Ok(Self { spawner, program: Arc::new(program) })
+    }
+
+    /// What the threads have not started yet.
+    pub(super) fn backlog(&self) -> &Backlog {
+        self.spawner.backlog()
     }
 
     /// Runs a command inside a node.

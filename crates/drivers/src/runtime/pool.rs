@@ -1,10 +1,9 @@
 //! The threads that touch files for a runtime, so that no async worker waits for a disk.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use std::{io, thread};
 
+use netloom_backlog::{Backlog, PushError, Queue, Worker, queue};
 use netloom_engine::ErrorClass;
 use tokio::sync::oneshot;
 
@@ -15,18 +14,22 @@ type Work = Box<dyn FnOnce() + Send>;
 /// Threads `<name>-0` and so on; they end with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    work: SyncSender<Work>,
+    work: Queue<Work>,
 }
 
 impl Pool {
     pub(super) fn start(name: &'static str, threads: usize) -> io::Result<Self> {
-        let (work, queue) = sync_channel::<Work>(QUEUE);
-        let queue = Arc::new(Mutex::new(queue));
+        let (work, worker) = queue(name, QUEUE);
         for number in 0..threads {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(&queue))?;
+            let worker = worker.clone();
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || serve(worker))?;
         }
         Ok(Self { work })
+    }
+
+    /// What the threads have not finished.
+    pub(super) fn backlog(&self) -> &Backlog {
+        self.work.backlog()
     }
 
     /// Runs `work` on one of the threads. When the deadline passes it is no longer waited for, but goes on; what has
@@ -43,9 +46,9 @@ impl Pool {
                 let _ = reply.send(work());
             }
         };
-        self.work.try_send(Box::new(work)).map_err(|error| match error {
-            TrySendError::Full(_) => ErrorClass::Busy,
-            TrySendError::Disconnected(_) => ErrorClass::Permanent,
+        self.work.push(Box::new(work)).map_err(|error| match error {
+            PushError::Full => ErrorClass::Busy,
+            PushError::Closed => ErrorClass::Permanent,
         })?;
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(result)) => Ok(result),
@@ -57,12 +60,10 @@ impl Pool {
     }
 }
 
-fn serve(queue: &Mutex<Receiver<Work>>) {
-    loop {
-        let work = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(work) = work else { return };
+fn serve(worker: Worker<Work>) {
+    worker.run(|work| {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
             tracing::error!("a piece of work on the files of a runtime panicked");
         }
-    }
+    });
 }

@@ -11,12 +11,13 @@
 //! one is upgraded step by step when it is opened, a newer or damaged one is refused with the way out, untouched.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use netloom_backlog::{Backlog, PushError, Queue, Worker, queue};
 use netloom_engine::{Store, StoreError, Write};
 use netloom_failpoint::{fallible, point};
 use redb::{
@@ -36,6 +37,7 @@ type Upgrade = fn(&WriteTransaction) -> Result<(), redb::Error>;
 /// `UPGRADES[n]` leads from schema `n` to `n + 1`, in the transaction that opens the file. Schema 0 is a new file.
 const UPGRADES: [Upgrade; SCHEMA as usize] = [create];
 
+const NAME: &str = "store";
 /// How many requests may wait.
 const QUEUE: usize = 64;
 /// Bytes of pages kept in memory; the state of a thousand nodes is about one megabyte.
@@ -54,7 +56,8 @@ enum Request {
 /// The embedded store.
 #[derive(Debug)]
 pub struct RedbStore {
-    requests: Option<SyncSender<Request>>,
+    requests: Option<Queue<Request>>,
+    backlog: Backlog,
     thread: Option<JoinHandle<()>>,
     /// Closed when the thread ends; only the end of this reads it.
     ended: Mutex<Receiver<()>>,
@@ -71,16 +74,17 @@ impl RedbStore {
 
     fn start(open: Open) -> Result<Self, StoreError> {
         let database = open()?;
-        let (requests, queue) = sync_channel(QUEUE);
+        let (requests, worker) = queue(NAME, QUEUE);
+        let backlog = requests.backlog().clone();
         let (end, ended) = sync_channel(1);
         let serve = move || {
             // Dropped last: the file is closed by then.
             let _end: SyncSender<()> = end;
-            serve(database, &open, &queue);
+            serve(database, &open, worker);
         };
-        let thread = std::thread::Builder::new().name("store".into()).spawn(serve);
+        let thread = std::thread::Builder::new().name(NAME.into()).spawn(serve);
         let thread = thread.map_err(|error| StoreError::Unusable(format!("no thread for the store: {error}")))?;
-        Ok(Self { requests: Some(requests), thread: Some(thread), ended: Mutex::new(ended) })
+        Ok(Self { requests: Some(requests), backlog, thread: Some(thread), ended: Mutex::new(ended) })
     }
 
     async fn ask<T>(
@@ -89,9 +93,9 @@ impl RedbStore {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let requests = self.requests.as_ref().ok_or(StoreError::Busy)?;
-        requests.try_send(request(reply)).map_err(|error| match error {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => stopped(),
+        requests.push(request(reply)).map_err(|error| match error {
+            PushError::Full => StoreError::Busy,
+            PushError::Closed => stopped(),
         })?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
@@ -124,6 +128,10 @@ impl Store for RedbStore {
         self.ask(|reply| Request::List { prefix, reply }).await
     }
 
+    fn backlogs(&self) -> Vec<Backlog> {
+        vec![self.backlog.clone()]
+    }
+
     async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
         self.ask(|reply| Request::Write { writes, reply }).await
     }
@@ -133,22 +141,20 @@ fn stopped() -> StoreError {
     StoreError::Unusable("the store's thread has ended; restart the agent".into())
 }
 
-fn serve(database: Database, open: &Open, queue: &Receiver<Request>) {
+fn serve(database: Database, open: &Open, worker: Worker<Request>) {
     let mut database = Some(database);
     // A reply that nobody waits for any more is fine: the write has happened, as documented.
-    while let Ok(request) = queue.recv() {
-        match request {
-            Request::Get { key, reply } => {
-                let _ = reply.send(with(&mut database, open, "read", |database| get(database, &key)));
-            }
-            Request::List { prefix, reply } => {
-                let _ = reply.send(with(&mut database, open, "list", |database| list(database, &prefix)));
-            }
-            Request::Write { writes, reply } => {
-                let _ = reply.send(with(&mut database, open, "write", |database| write(database, &writes)));
-            }
+    worker.run(|request| match request {
+        Request::Get { key, reply } => {
+            let _ = reply.send(with(&mut database, open, "read", |database| get(database, &key)));
         }
-    }
+        Request::List { prefix, reply } => {
+            let _ = reply.send(with(&mut database, open, "list", |database| list(database, &prefix)));
+        }
+        Request::Write { writes, reply } => {
+            let _ = reply.send(with(&mut database, open, "write", |database| write(database, &writes)));
+        }
+    });
 }
 
 /// Does something with the database; opened again if need be, closed after an error of the disk.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use netloom_backlog::Backlog;
 use netloom_model::{LabName, NodeName};
 use netloom_plan::{HostLimits, Limit, Need, Severity, Shortage, connected, shortages};
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The limits of a host.
 #[async_trait]
 pub trait Limits: Send + Sync + 'static {
+    /// What the threads that it works with have not finished, for whoever supervises them.
+    fn backlogs(&self) -> Vec<Backlog> {
+        Vec::new()
+    }
+
     /// Reads all limits and what is in use of them; what the host does not say is left out.
     async fn read(&self) -> Result<HostLimits, DriverError>;
 

@@ -34,6 +34,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
+use netloom_backlog::Backlog;
 use netloom_engine::Layout;
 use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, PortCounters, Reporter};
 use netloom_engine::{Place, Report, Source};
@@ -128,12 +129,6 @@ impl KernelFabric {
             .spawn(move || observe(&shared, events, hearing))
             .map_err(failed)?;
         Ok(fabric)
-    }
-
-    /// When the oldest work that the netlink threads have not finished was given to them: what a supervisor judges
-    /// them by.
-    pub fn oldest_work(&self) -> Option<Instant> {
-        self.rtnl.oldest_work().into_iter().chain(self.dumper.oldest_work()).min()
     }
 
     /// Whether links are being changed.
@@ -242,6 +237,10 @@ impl KernelFabric {
 impl Fabric for KernelFabric {
     fn name(&self) -> &'static str {
         "kernel"
+    }
+
+    fn backlogs(&self) -> Vec<Backlog> {
+        vec![self.rtnl.backlog().clone(), self.dumper.backlog().clone(), self.places.backlog().clone()]
     }
 
     async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>> {

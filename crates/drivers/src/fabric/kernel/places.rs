@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use netloom_backlog::{Backlog, PushError, Queue, queue};
 use netloom_engine::ErrorClass;
 use netloom_engine::Layout;
 use netloom_engine::Place;
@@ -17,6 +17,7 @@ use netloom_failpoint::{fallible, point};
 use netloom_kernel::{Monitor, Netns};
 use netloom_model::{LabName, LinkId};
 
+const NAME: &str = "fabric-places";
 /// Requests that may wait.
 const QUEUE: usize = 64;
 
@@ -61,15 +62,15 @@ pub(crate) enum Home {
 /// A handle on the thread, which ends with the last clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
-    queue: SyncSender<Job>,
+    queue: Queue<Job>,
 }
 
 impl Places {
     pub(crate) fn start(layout: Layout, host: Netns, monitor: Arc<Monitor>) -> io::Result<Self> {
-        let (queue, jobs) = sync_channel(QUEUE);
+        let (queue, worker) = queue::<Job>(NAME, QUEUE);
         let opener = Opener { layout, host, monitor };
-        thread::Builder::new().name("fabric-places".into()).spawn(move || {
-            for job in jobs {
+        thread::Builder::new().name(NAME.into()).spawn(move || {
+            worker.run(|job| {
                 // A caller that has gone meanwhile is no error; what was opened for it is closed.
                 match job {
                     Job::Open(places, events, answer) => {
@@ -91,9 +92,14 @@ impl Places {
                         let _ = answer.send(netns.repin(opener.pin(&place)));
                     }
                 }
-            }
+            });
         })?;
         Ok(Self { queue })
+    }
+
+    /// What the thread has not finished.
+    pub(crate) fn backlog(&self) -> &Backlog {
+        self.queue.backlog()
     }
 
     /// Opens places and sees to it that their events are delivered; the answer has their order.
@@ -153,9 +159,9 @@ impl Places {
     }
 
     fn push(&self, job: Job) -> Result<(), ErrorClass> {
-        self.queue.try_send(job).map_err(|error| match error {
-            TrySendError::Full(_) => ErrorClass::Busy,
-            TrySendError::Disconnected(_) => ErrorClass::Transient,
+        self.queue.push(job).map_err(|error| match error {
+            PushError::Full => ErrorClass::Busy,
+            PushError::Closed => ErrorClass::Transient,
         })
     }
 }

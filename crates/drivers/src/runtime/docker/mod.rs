@@ -49,6 +49,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use netloom_backlog::Backlog;
 use netloom_docker::{Docker, Endpoint, ErrorKind, Observer};
 use netloom_engine::{
     Applied, Bulkhead, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact,
@@ -299,6 +300,10 @@ fn is_final(text: &str) -> bool {
 impl Runtime for DockerRuntime {
     fn kind(&self) -> RuntimeKind {
         RuntimeKind::Docker
+    }
+
+    fn backlogs(&self) -> Vec<Backlog> {
+        vec![self.shared.pool.backlog().clone()]
     }
 
     fn images(&self) -> Option<&dyn Images> {

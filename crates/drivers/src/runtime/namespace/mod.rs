@@ -40,6 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use netloom_backlog::Backlog;
 use netloom_engine::{
     Applied, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow,
     Incoming, Layout, LogStream, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime, Source,
@@ -158,6 +159,11 @@ impl Shared {
 impl Runtime for NamespaceRuntime {
     fn kind(&self) -> RuntimeKind {
         RuntimeKind::Namespace
+    }
+
+    fn backlogs(&self) -> Vec<Backlog> {
+        let spawner = self.shared.joiner.iter().map(Joiner::backlog);
+        std::iter::once(self.shared.pool.backlog()).chain(spawner).cloned().collect()
     }
 
     async fn check(&self) -> Result<(), DriverError> {
