@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `GET /livez`, `GET /healthz`, `GET /health` | 200 or 503, [`wire::Liveness`]: no loop has work older than its limit |
 //! | `GET /readyz` (`?verbose`) | 200 or 503, [`wire::Readiness`]: each capability with reason and since when |
+//! | `GET /debug/stalls` | list of [`wire::Stall`]: which loops and threads were late, and where |
 //! | `GET /info` | [`wire::Info`] |
 //! | `GET /metrics` | OpenMetrics text |
 //! | `GET /labs` | list of `LabView` |
@@ -63,6 +64,7 @@ mod metrics;
 mod problem;
 mod routes;
 mod serve;
+mod supervisor;
 mod token;
 pub mod wire;
 

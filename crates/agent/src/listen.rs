@@ -21,6 +21,7 @@ use crate::access::Keys;
 use crate::health::{self, Acceptor, Health, Limits};
 use crate::metrics::DockerCalls;
 use crate::serve;
+use crate::supervisor::{Supervisor, Systemd};
 use crate::token::{self, TokenError};
 
 /// How many connections may wait between the health thread and the main runtime.
@@ -50,12 +51,15 @@ pub struct ServeConfig {
     pub connections: usize,
     /// How long requests under way may take when the agent stops.
     pub drain: Duration,
+    /// For how long nothing but a restart would help before the process ends itself; `None`: never.
+    pub end_after: Option<Duration>,
     /// What calls of the Docker daemon are counted in.
     pub docker_calls: DockerCalls,
 }
 
 impl ServeConfig {
-    /// The usual limits: 127.0.0.1:8001, no secret, 10 s for loops, 30 s for heads, 5 s to drain.
+    /// The usual limits: 127.0.0.1:8001, no secret, 10 s for loops, a minute until the process ends itself, 30 s for
+    /// heads, 5 s to drain.
     pub fn new(layout: Layout) -> Self {
         Self {
             layout,
@@ -66,6 +70,7 @@ impl ServeConfig {
             head_limit: Duration::from_secs(30),
             connections: 1024,
             drain: Duration::from_secs(5),
+            end_after: Some(Duration::from_secs(60)),
             docker_calls: DockerCalls::default(),
         }
     }
@@ -155,13 +160,15 @@ pub struct Listeners {
     pub(crate) unix: UnixListener,
     pub(crate) accepted: mpsc::Receiver<std::net::TcpStream>,
     // Dropped in this order: the thread ends, then the file goes, then the lock.
+    pub(crate) supervisor: Supervisor,
+    pub(crate) systemd: Arc<Systemd>,
     pub(crate) acceptor: Acceptor,
     pub(crate) pulse: Beating,
     pub(crate) socket: SocketFile,
 }
 
 impl Listeners {
-    /// Takes the socket and the port and starts the thread `health`. Must run on the main runtime, whose pulse the
+    /// Takes the socket and the port and starts the threads `health` and `supervisor`. Must run on the main runtime, whose pulse the
     /// thread takes from now on.
     pub async fn bind(mut config: ServeConfig) -> Result<Self, ServeError> {
         config.fit(rustix::process::getrlimit(Resource::Nofile).current);
@@ -187,9 +194,12 @@ impl Listeners {
         let limits = Limits { silent: config.silent, first_bytes: config.head_limit };
         let acceptor = health::start(listener, health.clone(), main, limits)
             .map_err(|source| ServeError::Start { what: "health thread", source })?;
+        let systemd = Arc::new(Systemd::find(|name| std::env::var(name).ok(), std::process::id()));
+        let supervisor = Supervisor::start(health.clone(), systemd.clone(), config.end_after)
+            .map_err(|source| ServeError::Start { what: "supervisor", source })?;
         let beating = health.clone();
         let pulse = Beating(task::spawn("pulse", async move { beating.pulse.serve().await }));
-        Ok(Self { config, tcp, keys, health, unix, accepted, acceptor, pulse, socket })
+        Ok(Self { config, tcp, keys, health, unix, accepted, supervisor, systemd, acceptor, pulse, socket })
     }
 
     /// The TCP address that is listened on; with port 0 asked for, the port that was given.

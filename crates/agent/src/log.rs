@@ -2,6 +2,7 @@
 //! nothing else: what does not fit into the queue is dropped and counted.
 
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
@@ -17,6 +18,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// One per process, because a process has one default subscriber.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// The queue of the default subscriber.
+static LINES: OnceLock<SyncSender<Message>> = OnceLock::new();
 
 /// How many lines were dropped since the start of the process.
 pub fn dropped() -> u64 {
@@ -52,6 +56,7 @@ pub fn init(levels: &str, format: Format) -> Result<LogGuard, LogError> {
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
     let (writer, guard) = queue(io::stderr())?;
+    let _ = LINES.set(writer.lines.clone());
     let builder = tracing_subscriber::fmt().with_writer(writer).with_env_filter(filter);
     match format {
         Format::Text => builder.with_ansi(false).try_init(),
@@ -86,10 +91,21 @@ impl std::fmt::Debug for Message {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        let (done, written) = sync_channel(1);
-        if self.lines.try_send(Message::Flush(done)).is_ok() {
-            let _ = written.recv_timeout(LAST_WORDS);
-        }
+        flush_into(&self.lines);
+    }
+}
+
+/// Waits until what was said is written, for half a second at most.
+pub(crate) fn flush() {
+    if let Some(lines) = LINES.get() {
+        flush_into(lines);
+    }
+}
+
+fn flush_into(lines: &SyncSender<Message>) {
+    let (done, written) = sync_channel(1);
+    if lines.try_send(Message::Flush(done)).is_ok() {
+        let _ = written.recv_timeout(LAST_WORDS);
     }
 }
 

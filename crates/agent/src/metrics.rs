@@ -163,7 +163,7 @@ fn sources(registry: &mut Registry, app: &App) {
     let (listed, up, mended) = (Numbers::default(), Numbers::default(), Counts::default());
     let images = snapshot.sources.keys().filter(|source| matches!(source, netloom_engine::Source::Images(_)));
     for source in app.engine.sources().iter().chain(images) {
-        let labels = vec![("source", source_name(*source, app.engine.fabric()))];
+        let labels = vec![("source", source_name(*source, app.engine.fabric()).to_owned())];
         let state = snapshot.sources.get(source);
         let answers = state.is_some_and(|state| state.error.is_none() && state.listed.is_some());
         up.get_or_create(&labels).set(if answers { 1.0 } else { 0.0 });

@@ -38,9 +38,12 @@ struct Doorway {
 }
 
 pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let Listeners { config, tcp, keys, health, unix, accepted, acceptor, pulse, socket } = listeners;
+    let Listeners { config, tcp, keys, health, unix, accepted, supervisor, systemd, acceptor, pulse, socket } =
+        listeners;
     let unix = UnixListener::from_std(unix).map_err(|source| ServeError::Start { what: "unix socket", source })?;
     health.engine_started(engine.clone());
+    supervisor.wake();
+    systemd.say("READY=1");
     let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), config.drain);
     let (connections, head_limit) = (config.connections, config.head_limit);
     let app = Arc::new(App { engine, health, config, tcp, stop: stop.clone(), tasks: tasks.clone() });
@@ -54,6 +57,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
 
     shutdown.cancelled().await;
     app.health.stopping();
+    systemd.say("STOPPING=1");
     // New commands find no socket; the health thread answers until the end.
     socket.remove();
     netloom_failpoint::point!("agent.stop.socket-removed");
@@ -63,7 +67,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     if tokio::time::timeout(drain, tasks.wait()).await.is_err() {
         tracing::warn!(connections = tasks.len(), ?drain, "connections did not end in time; leaving them");
     }
-    drop((acceptor, pulse, socket));
+    drop((supervisor, acceptor, pulse, socket));
     Ok(())
 }
 

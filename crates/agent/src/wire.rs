@@ -116,6 +116,45 @@ pub struct Late {
     pub seconds: f64,
 }
 
+/// A loop or thread that was at the same work for too long; `GET /debug/stalls` lists the last 64.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stall {
+    /// `main runtime`, `lab NAME`, `thread NAME`, `health`, …
+    #[serde(rename = "loop")]
+    pub name: String,
+    /// Since when it was at that work.
+    #[serde(with = "netloom_engine::time")]
+    pub since: SystemTime,
+    /// For how long, in seconds; time in which the agent itself was stopped or starved does not count.
+    pub seconds: f64,
+    /// When it got on.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "netloom_engine::time::option")]
+    pub ended: Option<SystemTime>,
+    /// What was decided.
+    pub decision: String,
+    /// The operations that were under way.
+    pub operations: Vec<OperationId>,
+    /// Where its threads were when it was found late.
+    pub threads: Vec<ThreadState>,
+}
+
+/// A thread as the kernel sees it, from `/proc/self/task/<id>` (proc(5)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadState {
+    /// Its id.
+    pub id: i32,
+    /// Its name.
+    pub name: String,
+    /// `R` runs, `S` sleeps, `D` sleeps and takes no signal, …
+    pub state: String,
+    /// The function of the kernel in which it sleeps, where the kernel says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wchan: Option<String>,
+    /// Its system call: number and arguments, `running`, or -1 for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub syscall: Option<String>,
+}
+
 /// The answer to `GET /readyz`: 503 when one capability is down, else 200.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Readiness {
@@ -131,10 +170,21 @@ pub struct Readiness {
 pub enum Ready {
     /// It works.
     Ok,
-    /// It did not answer lately; what is known of it is shown with its age.
+    /// Two of its last three looks were bad; what is known of it is shown with its age.
     Degraded,
-    /// It has never answered, or not for a while.
+    /// It has never worked, has not for 30 s, or leaves nothing to be done (a disk that is full).
     Down,
+}
+
+impl Ready {
+    /// As it is written on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
 }
 
 /// One capability.

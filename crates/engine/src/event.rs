@@ -74,6 +74,15 @@ pub enum What {
         /// The state, for people: `running`, `exited(1)`.
         state: String,
     },
+    /// A capability of the agent works less well, or well again.
+    Capability {
+        /// `docker`, `namespace`, `kernel`, `store`, …
+        name: String,
+        /// `ok`, `degraded` or `down`.
+        status: String,
+        /// Why it is not ok.
+        reason: Option<String>,
+    },
     /// Something that a person should know.
     Notice {
         /// The lab that it is about, if it is about one.

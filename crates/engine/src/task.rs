@@ -42,6 +42,21 @@ where
     })
 }
 
+/// Runs a task that the process cannot do without. If it panics it owes work for ever, under its name: the process is late
+/// then, and only a restart mends it.
+pub(crate) fn vital<F>(beats: &Beats, name: &'static str, future: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let beat = beats.of(name);
+    let running = spawn(name, future);
+    spawn(format!("watch of {name}"), async move {
+        if running.await.is_err() {
+            beat.owe();
+        }
+    });
+}
+
 struct AbortOnDrop(tokio::task::AbortHandle);
 
 impl Drop for AbortOnDrop {
@@ -154,6 +169,14 @@ impl Beats {
     /// The loop ended on purpose.
     pub fn forget(&self, name: &str) {
         self.beats.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// All loops, each with what it owes, as a number that changes when it gets on; never blocks: when the list is just
+    /// being changed it is taken as empty, and read again at the next look.
+    pub fn all(&self) -> Vec<(String, Option<u64>)> {
+        let Ok(beats) = self.beats.try_lock() else { return Vec::new() };
+        let at = |beat: &Beat| Some(beat.owed.load(Ordering::Acquire)).filter(|owed| *owed != 0);
+        beats.iter().map(|(name, beat)| (name.clone(), at(beat))).collect()
     }
 
     /// The loops that owe something for longer than `limit`, with how long; never blocks: when the list is just

@@ -57,7 +57,7 @@ impl Drop for Acceptor {
     }
 }
 
-/// Starts the thread. Without a listener it only takes the main runtime's pulse.
+/// Starts the thread. Without a listener it only watches the supervisor.
 pub(crate) fn start(
     listener: Option<StdListener>,
     health: Arc<Health>,
@@ -72,12 +72,22 @@ pub(crate) fn start(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let thread = thread::Builder::new().name("health".into()).spawn(move || {
-        // On Linux a process id of 0 means the calling thread here (setpriority(2), "C library/kernel differences").
-        let _ = rustix::process::setpriority_process(None, NICE);
+        prefer_this_thread();
         let front = Front { health, main, limits, waiting: FuturesUnordered::new(), silent: BTreeMap::new(), next: 0 };
         runtime.block_on(front.run(listener, stopped));
     })?;
     Ok(Acceptor { stop, thread: Some(thread) })
+}
+
+/// A busy host gives the calling thread its turn before others.
+pub(crate) fn prefer_this_thread() {
+    // On Linux a process id of 0 means the calling thread here (setpriority(2), "C library/kernel differences").
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
+/// How often the health thread takes a turn of its own, where loops may be this late.
+pub(super) fn period(limit: Duration) -> Duration {
+    (limit * 2 / 5).clamp(Duration::from_millis(10), Duration::from_secs(4))
 }
 
 type Visit = futures::future::BoxFuture<'static, u64>;
@@ -102,8 +112,7 @@ enum Shortage {
 
 impl Front {
     async fn run(mut self, listener: Option<TcpListener>, stop: CancellationToken) {
-        let period = (self.health.limit() / 4).clamp(Duration::from_millis(10), Duration::from_secs(2));
-        let mut tick = tokio::time::interval(period);
+        let mut tick = tokio::time::interval(period(self.health.limit()));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reserve = open_reserve();
         let mut paused = false;
@@ -122,7 +131,7 @@ impl Front {
                     paused = false;
                 }
                 _ = tick.tick() => {
-                    self.health.pulse.ping();
+                    self.health.watch_supervisor();
                     reserve = reserve.or_else(open_reserve);
                     paused = false;
                 }

@@ -1,26 +1,27 @@
 //! Health: whether this process can work (live), and what it can do (ready).
 //!
-//! Both verdicts are made from the inventory's snapshot, the loops' beats and atomics, so that the thread `health`
-//! answers whatever the main runtime does. Neither asks a daemon anything.
+//! Both verdicts are made by the [supervisor](crate::supervisor) and read here, so that the thread `health` answers
+//! whatever the main runtime does. Neither asks a daemon anything.
 
 mod acceptor;
 mod pulse;
 mod request;
+mod verdict;
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use arc_swap::ArcSwap;
 use netloom_engine::{Engine, Source, SourceState};
 
-pub(crate) use acceptor::{Acceptor, Limits, start};
-pub(crate) use pulse::Pulse;
+pub(crate) use acceptor::{Acceptor, Limits, prefer_this_thread, start};
+pub(crate) use pulse::{Pulse, Turns};
+pub(crate) use verdict::{Look, Patience, Slot, Standing};
 
+use crate::supervisor::Stalls;
 use crate::wire::{Capability, Late, Liveness, Readiness, Ready};
 
-/// For how long a source may not answer before it counts as down.
-const DWELL: Duration = Duration::from_secs(30);
 /// How old the last whole look may be.
 const STALE: Duration = Duration::from_secs(180);
 
@@ -54,10 +55,28 @@ pub(crate) struct Health {
     limit: Duration,
     /// The main runtime's heartbeat.
     pub(crate) pulse: Pulse,
+    /// The turns of the health thread, which the supervisor watches.
+    pub(crate) front: Turns,
+    /// The turns of the supervisor, which the health thread watches.
+    supervisor: Turns,
+    verdict: ArcSwap<Verdict>,
+    /// What was late so far.
+    pub(crate) stalls: Stalls,
     engine: OnceLock<Engine>,
     stopping: AtomicBool,
     /// What the thread has done.
     pub(crate) counts: Counts,
+}
+
+/// What the supervisor has found at its last turn.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    /// The loops that are late and that a restart would mend.
+    pub(crate) late: Vec<Late>,
+    /// How each capability stands.
+    pub(crate) capabilities: Vec<Capability>,
+    /// Whether there was an engine to look at.
+    pub(crate) has_engine: bool,
 }
 
 /// What the health thread has done since the start.
@@ -80,6 +99,10 @@ impl Health {
             began: Instant::now(),
             limit,
             pulse: Pulse::default(),
+            front: Turns::default(),
+            supervisor: Turns::default(),
+            verdict: ArcSwap::default(),
+            stalls: Stalls::default(),
             engine: OnceLock::new(),
             stopping: AtomicBool::new(false),
             counts: Counts::default(),
@@ -102,55 +125,53 @@ impl Health {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// The engine, once it was started.
+    pub(crate) fn engine(&self) -> Option<&Engine> {
+        self.engine.get()
+    }
+
+    /// The supervisor has found this.
+    pub(crate) fn publish(&self, verdict: Verdict) {
+        self.verdict.store(Arc::new(verdict));
+        self.supervisor.turn();
+    }
+
+    /// A turn of the health thread: it sees whether the supervisor gets its own.
+    pub(crate) fn watch_supervisor(&self) {
+        self.front.turn();
+        self.supervisor.look();
+    }
+
     /// Whether the process can work: no loop has work older than its limit.
     pub(crate) fn live(&self) -> Liveness {
-        let mut late = Vec::new();
-        let overdue = self.pulse.overdue();
-        if overdue > self.limit {
-            late.push(("main runtime".to_owned(), overdue));
+        let mut late = self.verdict.load().late.clone();
+        if let Some(looks) = self.supervisor.missed() {
+            late.push(Late {
+                name: "supervisor".into(),
+                seconds: (acceptor::period(self.limit) * looks).as_secs_f64(),
+            });
         }
-        if let Some(engine) = self.engine.get() {
-            late.extend(engine.beats().late(self.limit));
-        }
-        let late: Vec<Late> = late.into_iter().map(|(name, age)| Late { name, seconds: age.as_secs_f64() }).collect();
         let status = if late.is_empty() { "ok" } else { "late" };
         Liveness { status: status.to_owned(), late }
     }
 
     /// What it can do.
     pub(crate) fn ready(&self) -> Readiness {
-        let now = SystemTime::now();
-        let mut capabilities = vec![self.agent()];
-        let mut unused = BTreeSet::new();
-        if let Some(engine) = self.engine.get() {
-            let snapshot = engine.inventory().snapshot();
-            for source in engine.sources() {
-                let state = snapshot.sources.get(source);
-                let capability = self.source(source_name(*source, engine.fabric()), state, now);
-                // Not on every host is every daemon.
-                if capability.status != Ready::Ok && !engine.counts(*source, &snapshot) {
-                    unused.insert(capability.name.clone());
-                }
-                capabilities.push(capability);
-            }
-            let trouble = engine.store_trouble();
-            capabilities.push(Capability {
-                name: "store".into(),
-                status: if trouble.is_some() { Ready::Down } else { Ready::Ok },
-                reason: trouble.as_ref().map(|trouble| trouble.why.clone()),
-                since: trouble.as_ref().map_or(self.started, |trouble| trouble.since),
-                last_good: None,
-            });
-        }
-        let counted = capabilities.iter().filter(|capability| !unused.contains(&capability.name));
-        let status = counted.map(|capability| capability.status).max().unwrap_or(Ready::Down);
-        Readiness { status, capabilities }
+        let verdict = self.verdict.load();
+        let mut capabilities = vec![self.agent(verdict.has_engine)];
+        capabilities.extend(verdict.capabilities.iter().cloned());
+        // Not on every host is every daemon.
+        let counts = |capability: &&Capability| {
+            capability.status == Ready::Ok || self.engine.get().is_none_or(|engine| is_wanted(engine, &capability.name))
+        };
+        let status = capabilities.iter().filter(counts).map(|capability| capability.status).max();
+        Readiness { status: status.unwrap_or(Ready::Down), capabilities }
     }
 
-    fn agent(&self) -> Capability {
+    fn agent(&self, has_engine: bool) -> Capability {
         let reason = if self.stopping.load(Ordering::Acquire) {
             Some("the agent is stopping")
-        } else if self.engine.get().is_none() {
+        } else if !has_engine {
             Some("the agent is starting")
         } else {
             None
@@ -162,27 +183,6 @@ impl Health {
             since: self.started,
             last_good: None,
         }
-    }
-
-    fn source(&self, name: String, state: Option<&SourceState>, now: SystemTime) -> Capability {
-        let age = |time: SystemTime| now.duration_since(time).unwrap_or_default();
-        let Some(state) = state else {
-            let reason = Some("it has not been looked at yet".to_owned());
-            return Capability { name, status: Ready::Down, reason, since: self.started, last_good: None };
-        };
-        let (status, reason) = match (state.listed, &state.error) {
-            (None, error) => {
-                (Ready::Down, Some(error.clone().unwrap_or_else(|| "it has not been seen whole yet".into())))
-            }
-            (Some(_), Some(error)) if age(state.since) > DWELL => (Ready::Down, Some(error.clone())),
-            (Some(_), Some(error)) => (Ready::Degraded, Some(error.clone())),
-            (Some(listed), None) if age(listed) > STALE => {
-                let seconds = age(listed).as_secs();
-                (Ready::Degraded, Some(format!("it was last seen whole {seconds} s ago")))
-            }
-            (Some(_), None) => (Ready::Ok, None),
-        };
-        Capability { name, status, reason, since: state.since, last_good: state.listed }
     }
 
     /// The status and the JSON of a probe's answer.
@@ -204,14 +204,49 @@ impl Health {
     }
 }
 
+/// Whether a capability is needed on this host: one of the agent itself, or a source that some lab has to do with.
+fn is_wanted(engine: &Engine, name: &str) -> bool {
+    let snapshot = engine.inventory().snapshot();
+    let mut sources = engine.sources().iter();
+    sources
+        .find(|source| source_name(**source, engine.fabric()) == name)
+        .is_none_or(|source| engine.counts(*source, &snapshot))
+}
+
+/// How each capability looks now, with when it was last seen whole.
+pub(crate) fn looks(engine: &Engine, now: SystemTime) -> Vec<(&'static str, Look, Option<SystemTime>)> {
+    let snapshot = engine.inventory().snapshot();
+    let of_source = |source: &Source| {
+        let state = snapshot.sources.get(source);
+        (source_name(*source, engine.fabric()), look_at(state, now), state.and_then(|state| state.listed))
+    };
+    let mut looks: Vec<_> = engine.sources().iter().map(of_source).collect();
+    let store = engine.store_trouble().map_or(Look::Good, |trouble| Look::Hopeless(trouble.why.clone()));
+    looks.push(("store", store, None));
+    looks
+}
+
+fn look_at(state: Option<&SourceState>, now: SystemTime) -> Look {
+    let Some(state) = state else { return Look::Bad("it has not been looked at yet".into()) };
+    let Some(listed) = state.listed else {
+        return Look::Bad(state.error.clone().unwrap_or_else(|| "it has not been seen whole yet".into()));
+    };
+    let age = now.duration_since(listed).unwrap_or_default();
+    match &state.error {
+        Some(error) => Look::Bad(error.clone()),
+        None if age > STALE => Look::Bad(format!("it was last seen whole {} s ago", age.as_secs())),
+        None => Look::Good,
+    }
+}
+
 /// `?verbose`, `?verbose=true`, `?verbose=1`.
 fn is_verbose(query: &str) -> bool {
     query.split('&').any(|pair| matches!(pair, "verbose" | "verbose=" | "verbose=1" | "verbose=true"))
 }
 
 /// The name of a source as people know it: the runtime's, or the fabric's.
-pub(crate) fn source_name(source: Source, fabric: &str) -> String {
-    if source == Source::Fabric { fabric } else { source.word() }.to_owned()
+pub(crate) fn source_name(source: Source, fabric: &'static str) -> &'static str {
+    if source == Source::Fabric { fabric } else { source.word() }
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub(super) fn event(event: &Event) -> Sse {
         What::Operation { .. } => "operation",
         What::Step { .. } => "step",
         What::Node { .. } => "node",
+        What::Capability { .. } => "capability",
         What::Notice { .. } => "notice",
     };
     sse(name, event).id(event.seq.to_string())
@@ -83,6 +84,7 @@ impl Follower {
                 of.as_ref() == Some(lab)
             }
             What::Node { lab: of, .. } => of == lab,
+            What::Capability { .. } => false,
         }
     }
 

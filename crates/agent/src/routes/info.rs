@@ -35,6 +35,11 @@ pub(super) async fn info(State(app): State<Shared>) -> Response {
     json(StatusCode::OK, &info)
 }
 
+/// `GET /debug/stalls`
+pub(super) async fn stalls(State(app): State<Shared>) -> Response {
+    json(StatusCode::OK, &app.health.stalls.all())
+}
+
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<Shared>) -> Answer {
     let text = metrics::text(&app)

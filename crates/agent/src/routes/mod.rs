@@ -34,6 +34,7 @@ pub(crate) fn for_unix(app: Shared) -> Router {
     let mut router = Router::new()
         .route("/info", get(info::info))
         .route("/metrics", get(info::metrics))
+        .route("/debug/stalls", get(info::stalls))
         .route("/labs", get(labs::list))
         .route("/labs/{lab}", get(labs::one).put(labs::put).patch(labs::patch).delete(labs::destroy))
         .route("/labs/{lab}/desired", get(labs::desired))

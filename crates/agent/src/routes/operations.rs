@@ -118,6 +118,6 @@ fn concerns(what: &What, id: &OperationId) -> bool {
     match what {
         What::Operation { operation, .. } => operation == id,
         What::Step { operation, .. } => operation.as_ref() == Some(id),
-        What::Node { .. } | What::Notice { .. } => false,
+        What::Node { .. } | What::Capability { .. } | What::Notice { .. } => false,
     }
 }

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use netloom_agent::wire::{Problem, PutLab};
+use netloom_agent::wire::{Problem, PutLab, Readiness};
 use netloom_agent::{Listeners, ServeConfig, ServeError};
 use netloom_engine::testing::{FakeStore, World};
 use netloom_engine::{Config, Engine, Layout, OperationView, Parts, channel, task};
@@ -65,6 +65,9 @@ pub(crate) fn config() -> (TempDir, ServeConfig) {
     let root = tempfile::tempdir().unwrap();
     let mut config = ServeConfig::new(Layout::new(root.path()).unwrap());
     config.listen = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    // Readiness follows soon, and no test ends its own process.
+    config.live_limit = Duration::from_secs(3);
+    config.end_after = None;
     (root, config)
 }
 
@@ -101,6 +104,35 @@ impl Bench {
         let mut changes = self.engine.inventory().changes();
         let listed = changes.wait_for(|_| self.engine.inventory().snapshot().is_complete(self.engine.sources()));
         within(listed).await.unwrap();
+        self.until("/readyz", StatusCode::OK).await;
+    }
+
+    /// Asks until the status is this.
+    pub(crate) async fn until(&self, path: &str, status: StatusCode) -> Reply {
+        let asked = async {
+            loop {
+                let reply = self.get(path).await;
+                if reply.status == status {
+                    return reply;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(asked).await
+    }
+
+    /// Asks until the agent is as ready as this.
+    pub(crate) async fn ready_when(&self, is_so: impl Fn(&Readiness) -> bool) -> Readiness {
+        let asked = async {
+            loop {
+                let ready: Readiness = self.get("/readyz").await.json();
+                if is_so(&ready) {
+                    return ready;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within(asked).await
     }
 
     pub(crate) fn token(&self) -> String {

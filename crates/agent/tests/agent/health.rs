@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use netloom_agent::Listeners;
-use netloom_agent::wire::{Liveness, Readiness, Ready};
+use netloom_agent::wire::{Liveness, Readiness, Ready, Stall};
 use netloom_engine::{Source, task};
 use netloom_model::RuntimeKind;
 use tokio_util::sync::CancellationToken;
@@ -61,8 +61,8 @@ fn health_is_answered_while_every_worker_is_blocked_and_says_so() {
     let (_root, mut config) = config();
     config.live_limit = Duration::from_millis(200);
     let shutdown = CancellationToken::new();
+    let layout = config.layout.clone();
     let (address, served) = runtime.block_on(async {
-        let layout = config.layout.clone();
         let listeners = Listeners::bind(config).await.unwrap();
         let address = listeners.tcp().unwrap();
         let (engine, _, _) = engine(&layout).await;
@@ -87,6 +87,17 @@ fn health_is_answered_while_every_worker_is_blocked_and_says_so() {
 
     released.wait();
     until(address, "/livez", 200);
+    let token = std::fs::read_to_string(layout.token()).unwrap();
+    let request = format!(
+        "GET /debug/stalls HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
+        token.trim()
+    );
+    let (status, body) = talk(address, &[request.as_bytes()]);
+    assert_eq!(status, 200, "{body}");
+    let stalls: Vec<Stall> = serde_json::from_str(&body).unwrap();
+    let stall = stalls.iter().find(|stall| stall.name == "main runtime").unwrap();
+    assert!(stall.ended.is_some() && stall.decision.contains("restart"), "{stall:?}");
+    assert!(stall.threads.iter().filter(|thread| thread.name == "tokio-rt-worker").count() >= workers, "{stall:?}");
     shutdown.cancel();
     runtime.block_on(served).unwrap().unwrap();
 }
@@ -150,7 +161,7 @@ async fn readiness_names_what_is_wrong_and_liveness_does_not_care() {
     let inventory = bench.engine.inventory();
     let failed = |_: &u64| inventory.snapshot().sources[&source].error.is_some();
     crate::bench::within(changes.wait_for(failed)).await.unwrap();
-    let degraded: Readiness = bench.get("/readyz").await.json();
+    let degraded: Readiness = bench.ready_when(|ready| ready.status == Ready::Degraded).await;
     assert_eq!((degraded.status, degraded.capabilities.len()), (Ready::Degraded, 1), "{degraded:?}");
     assert_eq!(degraded.capabilities[0].reason.as_deref(), Some("it hangs"));
     assert_eq!(bench.get("/livez").await.status, StatusCode::OK);

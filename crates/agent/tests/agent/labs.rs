@@ -169,12 +169,11 @@ async fn a_store_that_fails_is_said_and_makes_the_agent_unready_until_it_works()
     bench.store.fail_writes(Some("no space left on device"));
     let problem = bench.put(&Sketch::pair("lab").lab()).await.problem(507, "store");
     assert!(problem.detail.contains("no space left"), "{problem:?}");
-    let reply = bench.get("/readyz").await;
-    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    let reply = bench.until("/readyz", StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(reply.json::<Readiness>().capabilities[0].name, "store");
     bench.store.fail_writes(None);
     bench.deploy(&Sketch::pair("lab").lab()).await;
-    assert_eq!(bench.get("/readyz").await.status, StatusCode::OK);
+    bench.until("/readyz", StatusCode::OK).await;
 }
 
 #[tokio::test]

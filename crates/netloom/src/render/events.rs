@@ -23,6 +23,10 @@ pub(crate) fn event(event: &Event) -> String {
             (lab.as_ref(), text)
         }
         What::Node { lab, node, state } => (Some(lab), format!("node {node} is {state}")),
+        What::Capability { name, status, reason } => (
+            None,
+            format!("{name} is {status}{}", reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default()),
+        ),
         What::Notice { lab, text } => (lab.as_ref(), text.clone()),
     };
     let time = humantime::format_rfc3339_millis(event.time);
@@ -62,6 +66,7 @@ mod tests {
                 progress: None,
             },
             What::Node { lab: lab(), node: "r1".parse().unwrap(), state: "exited(1)".into() },
+            What::Capability { name: "docker".into(), status: "degraded".into(), reason: Some("no answer".into()) },
             What::Notice { lab: None, text: "events were lost".into() },
         ];
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_123);
