@@ -125,6 +125,12 @@ pub(crate) enum Command {
     Adopt(Adopt),
     /// Remove labs with everything of theirs
     Destroy(Destroy),
+    /// Show what is wrong with the agent of this host, if anything, since when, and whom it affects
+    Status {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at what the agent does or did, or cancel it
     #[command(subcommand)]
     Operation(Operation),

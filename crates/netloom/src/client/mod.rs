@@ -171,6 +171,15 @@ impl Client {
         self.ask(&Method::GET, path, None::<&()>).await
     }
 
+    /// Reads a verdict on the agent's health, which may be a bad one (503).
+    pub(crate) async fn health<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let response = self.once(&Method::GET, path, None, None).await?;
+        let bytes = self.whole(response).await?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::failed(format_args!("the agent's answer to GET {path} is not understood ({error})"))
+        })
+    }
+
     /// Sends a request and reads its answer.
     pub(crate) async fn ask<T, B>(&self, method: &Method, path: &str, body: Option<&B>) -> Result<T>
     where

@@ -21,6 +21,7 @@ mod output_of;
 mod render;
 mod save;
 mod schema;
+mod status;
 mod validate;
 mod version;
 mod watch;
@@ -37,6 +38,7 @@ use crate::topology::Source;
 use crate::{output, topology};
 
 pub(crate) use save::{Outcome, Saved};
+pub(crate) use status::Status;
 
 /// One after the other; one that fails does not stop the others. Each failure is said, the last one by the caller.
 async fn each<T>(all: impl IntoIterator<Item = T>, mut one: impl AsyncFnMut(T) -> Result) -> Result {
@@ -81,6 +83,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Image(command) => image::run(command, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,
         Command::Agent(options) => agent_process::run(&options, layout).await,
+        Command::Status { json } => status::run(json, layout).await,
         Command::Version { json } => version::run(json, layout).await,
         Command::Completions { shell } => crate::completions(shell),
     }

@@ -75,6 +75,7 @@ mod tests {
         2027-01-15T08:00:00.123Z  ospf  deploy 6a-1 running
         2027-01-15T08:00:00.123Z  ospf  start node r1: failed: no such file
         2027-01-15T08:00:00.123Z  ospf  node r1 is exited(1)
+        2027-01-15T08:00:00.123Z  docker is degraded: no answer
         2027-01-15T08:00:00.123Z  events were lost
         ");
     }

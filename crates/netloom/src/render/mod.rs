@@ -7,6 +7,7 @@ mod operation;
 mod progress;
 mod rates;
 mod saved;
+mod status;
 mod tables;
 
 pub(crate) use events::event;
@@ -16,6 +17,7 @@ pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};
 pub(crate) use rates::{all_rates, rates};
 pub(crate) use saved::saved;
+pub(crate) use status::status;
 pub(crate) use tables::{lab, labs, stopped};
 
 use comfy_table::presets::NOTHING;
