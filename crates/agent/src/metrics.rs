@@ -124,6 +124,25 @@ fn work(registry: &mut Registry, app: &App) {
         used.get_or_create(&labels).set(float(bulkhead.used()));
         limit.get_or_create(&labels).set(float(bulkhead.limit()));
     }
+    let (depth, oldest) = (Numbers::default(), Numbers::default());
+    for (_, backlog) in app.engine.backlogs() {
+        let labels = vec![("thread", backlog.name().to_owned())];
+        depth.get_or_create(&labels).set(float(backlog.depth()));
+        oldest.get_or_create(&labels).set(backlog.oldest().map_or(0.0, |since| since.elapsed().as_secs_f64()));
+    }
+    registry.register("thread_backlog", "What threads of one name have not finished", depth);
+    registry.register("thread_backlog_oldest_seconds", "How long the oldest of it has waited", oldest);
+    let running = app.engine.journal().all().into_iter().map(|operation| operation.view());
+    let running = running.filter(|view| view.ended.is_none()).map(|view| age(view.created));
+    number(
+        registry,
+        "operation_oldest_seconds",
+        "Time since the oldest operation under way",
+        running.fold(0.0, f64::max),
+    );
+    let stalls = app.health.stalls.all();
+    let now = stalls.iter().filter(|stall| stall.ended.is_none()).count();
+    number(registry, "stalled", "Loops and threads that are late", float(now));
     let (samplers, looks) = app.engine.samplers();
     number(registry, "samplers", "Samplers of rates that run because somebody watches", float(samplers));
     count(registry, "samples", "How often the counters of a lab were looked at for somebody who watches", looks);

@@ -193,6 +193,8 @@ async fn info_and_metrics_tell_of_the_agent() {
         "netloom_bulkhead_limit{bulkhead=\"sessions\"} 256",
         "netloom_source_up{source=\"namespace\"} 1",
         "netloom_live 1",
+        "netloom_stalled 0",
+        "netloom_operation_oldest_seconds 0",
     ] {
         assert!(text.lines().any(|found| found.starts_with(line)), "{line} is not in\n{text}");
     }
