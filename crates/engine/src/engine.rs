@@ -535,6 +535,7 @@ fn backlogs(parts: &Parts) -> Vec<(&'static str, Backlog)> {
         .chain(of(parts.fabric.name(), parts.fabric.backlogs()))
         .chain(of("store", parts.store.backlogs()))
         .chain(of("limits", parts.limits.backlogs()))
+        .chain(of("host files", parts.host_files.backlogs()))
         .collect()
 }
 

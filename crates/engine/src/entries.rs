@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use netloom_backlog::Backlog;
 use netloom_model::LabName;
 use netloom_plan::Entries;
 
@@ -20,6 +21,11 @@ use crate::inventory::Inventory;
 /// Where a host is told of labs.
 #[async_trait]
 pub trait HostFiles: Send + Sync + 'static {
+    /// What the threads that it works with have not finished, for whoever supervises them.
+    fn backlogs(&self) -> Vec<Backlog> {
+        Vec::new()
+    }
+
     /// Makes the host's files say this of labs, and nothing else that is marked as ours but what they say of those for
     /// whom `keeps` is. What is right already is not written. Returns the labs of which they say something that was
     /// kept; goes on after what cannot be written, and says all of it.

@@ -11,16 +11,17 @@ mod ssh;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use async_trait::async_trait;
+use netloom_backlog::{Backlog, Queue, queue};
 use netloom_engine::{Context, DriverError, ErrorClass, HostFiles, Layout, Told};
 use netloom_model::LabName;
 use tokio::sync::oneshot;
 
 use self::edit::Shared;
 
+const NAME: &str = "host-files";
 /// How many requests may wait. The engine sends one after the other.
 const QUEUE: usize = 4;
 
@@ -29,7 +30,7 @@ type Answer = (BTreeSet<LabName>, Vec<DriverError>);
 /// The files of this host.
 #[derive(Debug)]
 pub struct EtcFiles {
-    work: SyncSender<(Told, oneshot::Sender<Answer>)>,
+    work: Queue<(Told, oneshot::Sender<Answer>)>,
 }
 
 /// Where they are.
@@ -45,23 +46,27 @@ impl EtcFiles {
         let instance = layout.instance().to_owned();
         let hosts = Shared { path: layout.hosts(), note: layout.state().join("hosts.under-way"), instance };
         let files = Files { hosts, ssh: layout.ssh_parts() };
-        let (work, queue) = sync_channel::<(Told, oneshot::Sender<Answer>)>(QUEUE);
+        let (work, worker) = queue::<(Told, oneshot::Sender<Answer>)>(NAME, QUEUE);
         let serve = move || {
-            for (told, reply) in queue {
+            worker.run(|(told, reply)| {
                 // The asker may have gone.
                 let _ = reply.send(files.write(&told));
-            }
+            });
         };
-        thread::Builder::new().name("host-files".into()).spawn(serve)?;
+        thread::Builder::new().name(NAME.into()).spawn(serve)?;
         Ok(Self { work })
     }
 }
 
 #[async_trait]
 impl HostFiles for EtcFiles {
+    fn backlogs(&self) -> Vec<Backlog> {
+        vec![self.work.backlog().clone()]
+    }
+
     async fn write(&self, told: Told, _: &Context) -> Answer {
         let (reply, answer) = oneshot::channel();
-        if self.work.try_send((told, reply)).is_err() {
+        if self.work.push((told, reply)).is_err() {
             return (BTreeSet::new(), vec![fault(Path::new("/etc"), "too many requests wait", ErrorClass::Busy)]);
         }
         answer.await.unwrap_or_else(|_| {
