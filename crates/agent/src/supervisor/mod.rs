@@ -37,7 +37,7 @@ pub(crate) use stalls::Stalls;
 /// How old the oldest work of a driver's thread may be: a step may take a minute, one piece of work of it half as long.
 const THREADS: Duration = Duration::from_secs(30);
 /// How soon it looks again while the agent starts, and for how long it counts as starting.
-const START: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+const START: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 /// The status of a process that has ended itself: an internal error (`EX_SOFTWARE`, sysexits.h).
 const STATUS: i32 = 70;
 
