@@ -271,7 +271,7 @@ impl LinkEntry {
     pub(crate) fn link(&self, ends: Vec<EndDraft>, lab: &LabName, taken: &mut BTreeSet<Mac>) -> Option<Link> {
         let mut ends = ends.into_iter().map(|EndDraft { at, interface, entry }| {
             let EndEntry { mac, ipv4, ipv6, vars, .. } = entry;
-            let mut end = End { at, interface, mac: Mac([0; 6]), ipv4, ipv6, vars };
+            let mut end = End { ipv4, ipv6, vars, ..End::new(at, interface, Mac([0; 6])) };
             let label = end.label();
             end.mac = mac.unwrap_or_else(|| {
                 let mut attempts = (0..u32::MAX).map(|attempt| derived_mac(lab, &label, attempt));

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::applied::Applied;
 use crate::bulkhead::Bulkhead;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
-use crate::fact::Report;
+use crate::fact::{Place, Report};
 use crate::image::Images;
 use crate::rates::{NodeUsage, PortCounters};
 
@@ -225,11 +225,21 @@ pub trait Fabric: Send + Sync + 'static {
     /// Carries out a batch; the answers are in the order of the orders. One that fails does not stop the others.
     async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>>;
 
-    /// Makes a bridge on the host if there is none of that name, marks it if it made it, brings it up.
-    async fn ensure_bridge(&self, bridge: &netloom_model::InterfaceName, context: &Context) -> Result<(), DriverError>;
+    /// Makes a bridge in a namespace if there is none of that name, marks it if it made it, brings it up.
+    async fn ensure_bridge(
+        &self,
+        place: &Place,
+        bridge: &netloom_model::InterfaceName,
+        context: &Context,
+    ) -> Result<(), DriverError>;
 
-    /// Removes a bridge if it is marked as ours; any other is left alone.
-    async fn remove_bridge(&self, bridge: &netloom_model::InterfaceName, context: &Context) -> Result<(), DriverError>;
+    /// Removes a bridge from a namespace if it is marked as ours; any other is left alone.
+    async fn remove_bridge(
+        &self,
+        place: &Place,
+        bridge: &netloom_model::InterfaceName,
+        context: &Context,
+    ) -> Result<(), DriverError>;
 
     /// What the ends of a lab's links have carried until now. Asked for again and again while somebody watches, and only
     /// then.

@@ -47,9 +47,17 @@ pub enum Place {
 }
 
 impl Place {
+    /// The node whose namespace it is.
+    pub fn node(&self) -> Option<&NodeName> {
+        match self {
+            Self::Host => None,
+            Self::Node(_, node) => Some(node),
+        }
+    }
+
     /// Where an end of a link of this lab is.
     pub(crate) fn of(lab: &LabName, end: &End) -> Self {
-        match &end.at {
+        match end.home() {
             Endpoint::Node(node) => Self::Node(lab.clone(), node.clone()),
             Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Self::Host,
         }

@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::desired::{Phase, Wish, Wishes};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric, Networks, Runtime};
 use crate::entries::Teller;
+use crate::fact::Place;
 use crate::lab::{engine_error, panicked, within};
 use crate::task;
 
@@ -197,7 +198,7 @@ async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing
         Request::EnsureBridge { bridge, context, reply } => {
             point!("bridge.before-ensure");
             let limit = context.clone();
-            let call = async move { drivers.fabric.ensure_bridge(&bridge, &context).await };
+            let call = async move { drivers.fabric.ensure_bridge(&Place::Host, &bridge, &context).await };
             (drive(&thing, &limit, call).await, reply)
         }
         Request::EnsureNetwork { on, context, reply } => {
@@ -239,7 +240,7 @@ impl Drivers {
         match thing {
             Thing::Bridge(bridge) => {
                 point!("bridge.before-release");
-                self.fabric.remove_bridge(bridge, context).await
+                self.fabric.remove_bridge(&Place::Host, bridge, context).await
             }
             Thing::Entries => Ok(()),
             Thing::Network(network) => {

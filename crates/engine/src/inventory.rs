@@ -123,6 +123,17 @@ impl Snapshot {
         self.host.values().map(|port| &**port).find(|port| &port.name == name)
     }
 
+    /// A bridge of ours in the namespace of a node.
+    pub fn inner_bridge(&self, lab: &LabName, node: &NodeName, bridge: &InterfaceName) -> Option<&PortFact> {
+        self.inner_bridges(lab).find(|port| port.place.node() == Some(node) && &port.name == bridge)
+    }
+
+    /// The bridges of ours in the namespaces of a lab's nodes.
+    pub(crate) fn inner_bridges(&self, lab: &LabName) -> impl Iterator<Item = &PortFact> {
+        let ports = self.labs.get(lab).map(|facts| facts.ports.values()).into_iter().flatten();
+        ports.map(|port| &**port).filter(|port| port.mark == Some(PortMark::Bridge))
+    }
+
     /// Names of host interfaces that are not ends of links of `lab`, also second names; bridges too, whoever made them.
     pub fn taken(&self, lab: &LabName) -> BTreeSet<InterfaceName> {
         let ours = |port: &PortFact| matches!(&port.mark, Some(PortMark::Link { lab: of, .. }) if of == lab);
@@ -144,10 +155,7 @@ impl SeenLink {
 
 /// Which end of a link an interface is, given the place and name of each end.
 pub(crate) fn sides(lab: &LabName, link: &netloom_model::Link) -> Vec<(Side, Place, InterfaceName)> {
-    let place = |end: &netloom_model::End| match &end.at {
-        netloom_model::Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
-        _ => Place::Host,
-    };
+    let place = |end: &netloom_model::End| Place::of(lab, end);
     let a = std::iter::once((Side::A, place(&link.a), link.a.interface.kernel().clone()));
     a.chain(link.b.iter().map(|end| (Side::B, place(end), end.interface.kernel().clone()))).collect()
 }

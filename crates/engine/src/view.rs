@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::SystemTime;
 
 use netloom_model::{
-    End, Kind, LabName, Lacking, Link, LinkId, LinkKind, Node, NodeAddresses, NodeName, RuntimeKind, Shape,
+    End, Home, Kind, Lab, LabName, Lacking, Link, LinkId, LinkKind, Node, NodeAddresses, NodeName, RuntimeKind, Shape,
 };
 use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
 use serde::{Deserialize, Serialize};
@@ -179,7 +179,7 @@ impl LabView {
                 let fact = facts.and_then(|facts| facts.nodes.get(node)).map(|fact| &**fact);
                 let mut view = node_view(node, spec.kind.clone(), wish.lab.container_name(node), fact);
                 view.runtime = spec.runtime;
-                if let Some(there) = is_there(node, spec, snapshot) {
+                if let Some(there) = is_there(&wish.lab, node, spec, snapshot) {
                     view.state = if there { NodeState::Running } else { NodeState::Absent };
                 }
                 view.management = management(node, spec, wish);
@@ -281,7 +281,11 @@ fn is_local(address: &str) -> bool {
 }
 
 /// Whether a node is there that has no process of ours; nothing of one that runs.
-fn is_there(name: &NodeName, node: &Node, snapshot: &Snapshot) -> Option<bool> {
+fn is_there(lab: &Lab, name: &NodeName, node: &Node, snapshot: &Snapshot) -> Option<bool> {
+    if let (Some((bridge, _)), Home::Node(home)) = (name.inner_bridge(), lab.home(name)) {
+        let bridge = bridge.parse().ok()?;
+        return Some(snapshot.inner_bridge(lab.name(), home, &bridge).is_some());
+    }
     match node.kind.shape() {
         Shape::Runs | Shape::External => None,
         Shape::Host => Some(true),

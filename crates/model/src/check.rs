@@ -72,7 +72,7 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
         for end in link.ends() {
             found.extend(check_interface(link, end));
             check_end(parts, link, end, &mut found);
-            let (owner, interface) = (Owner::of(&end.at), end.interface.kernel());
+            let (owner, interface) = (Owner::of(end.home()), end.interface.kernel());
             if let Some(first) = interfaces.insert((owner, interface), link) {
                 let (owner, interface) = (owner.to_string(), interface.clone());
                 found.push(Violation::InterfaceTwice { owner, interface, first: first.id(), second: link.id() });
@@ -83,6 +83,15 @@ fn check_links(parts: &LabParts) -> Vec<Violation> {
     for interface in parts.nodes.iter().filter_map(|(name, node)| node.host_bridge(name)) {
         if let Some(link) = interfaces.get(&(Owner::Host, &interface)) {
             let why = format!("the host's interface `{interface}` is a bridge of this lab");
+            found.push(Violation::WrongEnd { link: link.id(), why });
+        }
+    }
+    for bridge in parts.inner_bridges() {
+        let interface = bridge.interface();
+        if let Some(link) =
+            interface.as_ref().and_then(|name| interfaces.get(&(Owner::Node(bridge.node.as_str()), name)))
+        {
+            let why = format!("`{}` in node `{}` is a bridge of this lab", bridge.name, bridge.node);
             found.push(Violation::WrongEnd { link: link.id(), why });
         }
     }
@@ -111,7 +120,8 @@ fn check_macs(parts: &LabParts, found: &mut Vec<Violation>) {
     }
 }
 
-/// Whose names an end shares: those of a node, of a bridge in a node, or of the host with its bridges.
+/// Whose names an end shares: those of a node with the bridges in it and all that share its network, or of the host with
+/// its bridges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Owner<'a> {
     Node(&'a str),
@@ -123,7 +133,6 @@ impl<'a> Owner<'a> {
     fn of(at: &'a Endpoint) -> Self {
         match at {
             Endpoint::Node(node) => Self::Node(node.as_str()),
-            Endpoint::Bridge(bridge) if bridge.inner_bridge().is_some() => Self::Node(bridge.as_str()),
             Endpoint::Bridge(_) | Endpoint::Host => Self::Host,
             Endpoint::Remote(peer) => Self::Remote(peer),
         }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{InterfaceName, Kind, NodeName};
+use crate::name::{InterfaceName, Kind};
 
 /// What there is of a node, whatever its kind is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,16 +171,15 @@ fn is_zero(value: &u32) -> bool {
 pub enum Lacking {
     /// A fabric over Open vSwitch.
     OpenVswitch,
-    /// Bridges in the network namespace of a node.
-    BridgesInNodes,
+    /// Interfaces in a network namespace that is no node's.
+    OtherNamespaces,
 }
 
 impl Lacking {
     /// What a node lacks, if it lacks anything.
-    pub fn of(name: &NodeName, kind: &Kind) -> Option<Self> {
+    pub fn of(kind: &Kind) -> Option<Self> {
         match kind.shape() {
-            Shape::Runs | Shape::Host | Shape::External => None,
-            Shape::Bridge => name.inner_bridge().map(|_| Self::BridgesInNodes),
+            Shape::Runs | Shape::Host | Shape::Bridge | Shape::External => None,
             Shape::OvsBridge => Some(Self::OpenVswitch),
         }
     }
@@ -190,7 +189,9 @@ impl fmt::Display for Lacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::OpenVswitch => "the Open vSwitch fabric",
-            Self::BridgesInNodes => "a fabric that makes bridges inside of nodes",
+            Self::OtherNamespaces => {
+                "a network namespace of a node; it would be in that of a container outside, or of the host"
+            }
         })
     }
 }

@@ -23,6 +23,7 @@ mod bind;
 mod blank;
 mod config;
 mod container;
+mod home;
 mod link_kind;
 mod mac;
 mod management;
@@ -38,6 +39,7 @@ mod vars;
 pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
 pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
+pub use home::{Home, InnerBridge};
 pub use link_kind::{Attachment, LinkKind, Macvlan, MacvlanMode, Stitch, Vxlan};
 pub(crate) use mac::DerivedMacs;
 pub use mac::derived_mac;
@@ -197,6 +199,7 @@ impl Lab {
     /// Checks how the parts fit together; all violations are found, not only the first.
     pub fn new(mut parts: LabParts) -> Result<Self, Violations> {
         parts.sort_links();
+        parts.find_homes();
         let violations = check(&parts);
         if violations.is_empty() { Ok(Self { parts, idle: Idle::default() }) } else { Err(Violations(violations)) }
     }
@@ -205,6 +208,7 @@ impl Lab {
     /// at nodes of the lab which fit, and that no two have one interface or one MAC address.
     pub(crate) fn of_reader(mut parts: LabParts) -> Result<Self, Violations> {
         parts.sort_links();
+        parts.find_homes();
         if check_alone(&parts).is_empty() {
             debug_assert_eq!(check(&parts), [], "the reader knows it");
             return Ok(Self { parts, idle: Idle::default() });
@@ -489,6 +493,10 @@ pub struct End {
     /// Data of the user's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub vars: Vars,
+    /// Where its interface is, if what it ends on shares the network namespace of another; found out with the lab
+    /// (see [`End::home`]).
+    #[serde(skip)]
+    pub shared: Option<Endpoint>,
 }
 
 /// What a link can end on.

@@ -19,8 +19,8 @@ pub use interface::Interface;
 pub use kind::{Device, DeviceConfig, Lacking, Needs, Readiness, Shape};
 pub use lab::{
     Access, Attachment, Bind, Blank, Certificate, CertificateAuthority, CgroupNamespace, Component, Config, Container,
-    Credentials, Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck,
-    K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management,
+    Credentials, Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck, Home,
+    InnerBridge, K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management,
     ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement, OnNetwork, PidMode,
     PortMapping, PortRange, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind, Settings, Stage,
     StageExec, StageRule, Stages, Stitch, UnknownNodes, Vars, Violation, Violations, Volume, VolumeContent, Vxlan,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, Link, LinkKind, NodeName, Stage};
+use netloom_model::{Endpoint, InterfaceName, Link, LinkKind, NodeName, Stage};
 
 use crate::fingerprint::LinkFingerprint;
 use crate::names::{names, names_hash};
@@ -89,10 +89,28 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
         Action::DeleteNode { node, .. } => {
             observed.nodes.remove(node).expect("a node is there before it is deleted");
             observed.links.retain(|_, link| !link.ends.contains(&Endpoint::Node(node.clone())));
+            observed.inner_bridges.retain(|(at, _)| at != node);
+        }
+        Action::AddBridge { node, bridge } => {
+            let takes = observed.nodes.get(node).is_some_and(ObservedNode::takes_links);
+            assert!(takes, "{node} has no namespace that bridge {bridge} could be in");
+            observed.inner_bridges.insert((node.clone(), bridge.clone()));
+        }
+        Action::RemoveBridge { node, bridge } => {
+            let was = observed.inner_bridges.remove(&(node.clone(), bridge.clone()));
+            assert!(was, "bridge {bridge} is there before it is removed from {node}");
         }
         Action::CreateLink { link } => {
             let wanted: &Link = link_of(link);
-            let ends: Vec<Endpoint> = wanted.ends().map(|end| end.at.clone()).collect();
+            let ends: Vec<Endpoint> = wanted.ends().map(|end| end.home().clone()).collect();
+            for end in wanted.ends() {
+                if let (Endpoint::Bridge(bridge), Endpoint::Node(node)) = (&end.at, end.home()) {
+                    let is_there = |(at, name): &(NodeName, InterfaceName)| {
+                        at == node && bridge.inner_bridge().is_some_and(|(inner, _)| inner == name.as_str())
+                    };
+                    assert!(observed.inner_bridges.iter().any(is_there), "bridge {bridge} is not there");
+                }
+            }
             for end in &ends {
                 match end {
                     Endpoint::Node(node) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use netloom_model::{Endpoint, Lab, Lacking, Link, LinkId, NodeName};
+use netloom_model::{Endpoint, Home, Lab, Lacking, Link, LinkId, Node, NodeName, Shape};
 use serde::{Deserialize, Serialize};
 
 /// A node, or a link, that plans leave out.
@@ -45,10 +45,13 @@ pub struct LeftOut {
 impl LeftOut {
     /// What a lab has of it.
     pub fn of(lab: &Lab) -> Self {
-        let lacking =
-            lab.nodes().iter().filter_map(|(name, node)| Some((name.clone(), Lacking::of(name, &node.kind)?)));
-        let nodes: BTreeMap<NodeName, Lacking> = lacking.collect();
-        let without = |link: &Link| why(link, &nodes).map(|why| (link.id(), why));
+        let lacking = |name: &NodeName| {
+            let node = lab.nodes().get(name)?;
+            Lacking::of(&node.kind).or_else(|| has_no_place(lab, name, node))
+        };
+        let nodes = lab.nodes().keys().filter_map(|name| Some((name.clone(), lacking(name)?)));
+        let nodes: BTreeMap<NodeName, Lacking> = nodes.collect();
+        let without = |link: &Link| why(lab, link, &nodes).map(|why| (link.id(), why));
         let links = lab.links().iter().filter_map(without).collect();
         Self { nodes, links }
     }
@@ -76,16 +79,39 @@ impl LeftOut {
     }
 }
 
-fn why(link: &Link, nodes: &BTreeMap<NodeName, Lacking>) -> Option<String> {
+/// A bridge in a node is made where links are.
+fn has_no_place(lab: &Lab, name: &NodeName, node: &Node) -> Option<Lacking> {
+    if node.kind.shape() != Shape::Bridge || name.inner_bridge().is_none() {
+        return None;
+    }
+    match lab.home(name) {
+        Home::Node(home) => Lacking::of(&lab.nodes().get(home)?.kind),
+        Home::Own | Home::Host | Home::Outside(_) => Some(Lacking::OtherNamespaces),
+    }
+}
+
+/// The container outside whose network namespace an end would be in.
+fn outside<'l>(lab: &'l Lab, link: &'l Link) -> Option<(&'l NodeName, &'l str)> {
+    link.ends().filter_map(|end| end.at.node()).find_map(|node| match lab.home(node) {
+        Home::Outside(container) => Some((node, container)),
+        Home::Own | Home::Node(_) | Home::Host => None,
+    })
+}
+
+fn why(lab: &Lab, link: &Link, nodes: &BTreeMap<NodeName, Lacking>) -> Option<String> {
     let far = link.ends().any(|end| matches!(end.at, Endpoint::Remote(_)));
     let needs = link.kind.needs().or(far.then_some("a tunnel to another host, which is not made yet"));
     if let Some(needs) = needs {
         return Some(format!("it needs {needs}"));
     }
+    if let Some((node, container)) = outside(lab, link) {
+        return Some(format!("node {node} has the network of `{container}`, which is no node of the lab"));
+    }
     // Most labs have none.
     if nodes.is_empty() {
         return None;
     }
-    let missing = link.ends().filter_map(|end| end.at.node()).find(|node| nodes.contains_key(*node))?;
+    let named = link.ends().flat_map(|end| [&end.at, end.home()]).filter_map(Endpoint::node);
+    let missing = named.into_iter().find(|node| nodes.contains_key(*node))?;
     Some(format!("node {missing} is not made"))
 }

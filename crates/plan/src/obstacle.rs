@@ -101,7 +101,7 @@ pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
     let mut found = Vec::new();
     for link in left_out.made(lab) {
         let id = link.id();
-        let ends = link.ends().filter(|end| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_)));
+        let ends = link.ends().filter(|end| matches!(end.home(), Endpoint::Host | Endpoint::Bridge(_)));
         let seams = link.stitch().into_iter().flat_map(|stitch| [stitch.veth, stitch.vxlan]);
         let mut wanted: Vec<InterfaceName> = ends.map(|end| end.interface.kernel().clone()).collect();
         wanted.extend(seams.map(|interface| interface.kernel().clone()));
@@ -151,7 +151,7 @@ fn unfetched_images(lab: &Lab, desired: &Desired<'_>, observed: &Observed) -> Ve
 
 /// Whether an interface of the host is one of the lab.
 fn comes_with(lab: &Lab, name: &InterfaceName) -> bool {
-    let on_host = |end: &End| matches!(end.at, Endpoint::Host | Endpoint::Bridge(_));
+    let on_host = |end: &End| matches!(end.home(), Endpoint::Host | Endpoint::Bridge(_));
     let mut ends = lab.links().iter().flat_map(Link::ends).filter(|end| on_host(end));
     ends.any(|end| end.interface.kernel() == name)
         || lab.nodes().iter().any(|(node, of)| of.host_bridge(node).as_ref() == Some(name))

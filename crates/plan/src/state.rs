@@ -213,6 +213,8 @@ pub struct Observed {
     pub links: BTreeMap<LinkId, ObservedLink>,
     /// Bridges on the host that this lab asked for before, or that have the name of one it asks for now.
     pub bridges: BTreeMap<InterfaceName, ObservedBridge>,
+    /// Bridges of ours in the network namespaces of nodes.
+    pub inner_bridges: BTreeSet<(NodeName, InterfaceName)>,
     /// Management networks, likewise.
     pub networks: BTreeMap<String, ObservedBridge>,
     /// Hash of the names file of the lab (see [`crate::names`]), if there is one.

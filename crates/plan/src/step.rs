@@ -22,6 +22,20 @@ pub enum Action {
         /// Its name.
         bridge: InterfaceName,
     },
+    /// Make a bridge in the network namespace of a node.
+    AddBridge {
+        /// The node.
+        node: NodeName,
+        /// The name of the bridge there.
+        bridge: InterfaceName,
+    },
+    /// Remove a bridge from the network namespace of a node.
+    RemoveBridge {
+        /// The node.
+        node: NodeName,
+        /// The name of the bridge there.
+        bridge: InterfaceName,
+    },
     /// Fetch an image from its registry, once for all nodes that are made from it.
     PullImage {
         /// Its reference, as the nodes have it.
@@ -174,9 +188,12 @@ impl Action {
             | Self::StopNode { runtime, .. }
             | Self::DeleteNode { runtime, .. } => Owner::Runtime(*runtime),
             Self::Await { .. } | Self::Enter { .. } => Owner::Engine,
-            Self::CreateLink { .. } | Self::UpdateLink { .. } | Self::SetLink { .. } | Self::DeleteLink { .. } => {
-                Owner::Fabric
-            }
+            Self::AddBridge { .. }
+            | Self::RemoveBridge { .. }
+            | Self::CreateLink { .. }
+            | Self::UpdateLink { .. }
+            | Self::SetLink { .. }
+            | Self::DeleteLink { .. } => Owner::Fabric,
         }
     }
 
@@ -185,6 +202,8 @@ impl Action {
         StepId(match self {
             Self::EnsureBridge { bridge } => format!("bridge/{bridge}/ensure"),
             Self::ReleaseBridge { bridge } => format!("bridge/{bridge}/release"),
+            Self::AddBridge { node, bridge } => format!("node/{node}/bridge/{bridge}/add"),
+            Self::RemoveBridge { node, bridge } => format!("node/{node}/bridge/{bridge}/remove"),
             Self::PullImage { image, .. } => format!("image/{image}/pull"),
             Self::EnsureNetwork { network } => format!("network/{network}/ensure"),
             Self::ReleaseNetwork { network } => format!("network/{network}/release"),
@@ -230,6 +249,8 @@ impl fmt::Display for Action {
         match self {
             Self::EnsureBridge { bridge } => write!(f, "ensure bridge {bridge}"),
             Self::ReleaseBridge { bridge } => write!(f, "release bridge {bridge}"),
+            Self::AddBridge { node, bridge } => write!(f, "add bridge {bridge} to node {node}"),
+            Self::RemoveBridge { node, bridge } => write!(f, "remove bridge {bridge} from node {node}"),
             Self::PullImage { image, .. } => write!(f, "pull image {image}"),
             Self::EnsureNetwork { network } => write!(f, "ensure network {network}"),
             Self::ReleaseNetwork { network } => write!(f, "release network {network}"),

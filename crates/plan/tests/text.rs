@@ -78,6 +78,65 @@ fn a_deploy_reads_well() {
     "#);
 }
 
+/// A switch in a router, that two others are plugged into, in containers or not.
+fn lab_with_a_bridge_in_a_node(runtime: &str) -> Lab {
+    let linux = |name: &str| json!({ "kind": "linux", "runtime": runtime, "hostname": name, "image": "x" });
+    let mut sw = linux("sw");
+    sw["exec"] = json!([["ip", "address", "add", "10.0.0.1/24", "dev", "lan"]]);
+    let end = |at: Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+    let links = json!([
+        { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "bridge": "lan|sw" }), "p1", 2) },
+    ]);
+    let nodes = json!({ "r1": linux("r1"), "sw": sw, "lan|sw": { "kind": "bridge", "hostname": "lan" } });
+    serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap()
+}
+
+#[test]
+fn a_bridge_in_a_node_is_made_before_what_is_plugged_into_it_and_before_its_node_uses_it() {
+    let namespaces = lab_with_a_bridge_in_a_node("namespace");
+    assert_snapshot!(way(Some(&namespaces), &Observed::default()), @r"
+    lab lab: 8 steps
+      1. write names of nodes                            (the lab's nodes or addresses changed)
+      2. create node r1                                  (not there)
+      3. create node sw                                  (not there)
+      4. add bridge lan to node sw                       (a bridge of the lab is in this node)
+      5. create link lan|sw:p1-r1:eth1                   (not there)
+      6. start node r1                                   (its namespace is new)
+      7. start node sw                                   (its namespace is new)
+      8. exec on sw: ip address add 10.0.0.1/24 dev lan  (once for each start of the node)
+    ");
+    let containers = lab_with_a_bridge_in_a_node("docker");
+    assert_snapshot!(way(Some(&containers), &Observed::default()), @r"
+    lab lab: 8 steps
+      1. write names of nodes                            (the lab's nodes or addresses changed)
+      2. create node r1                                  (not there)
+      3. create node sw                                  (not there)
+      4. start node r1                                   (it is new)
+      5. start node sw                                   (it is new)
+      6. add bridge lan to node sw                       (a bridge of the lab is in this node)
+      7. create link lan|sw:p1-r1:eth1                   (not there)
+      8. exec on sw: ip address add 10.0.0.1/24 dev lan  (once for each start of the node)
+    ");
+    let there = made(&containers);
+    assert!(way(Some(&containers), &there).is_empty());
+
+    // Somebody deletes it, or nobody wants it any more.
+    let gone = Observed { inner_bridges: BTreeSet::new(), links: BTreeMap::new(), ..there.clone() };
+    assert_snapshot!(way(Some(&containers), &gone), @r"
+    lab lab: 2 steps
+      1. add bridge lan to node sw      (a bridge of the lab is in this node)
+      2. create link lan|sw:p1-r1:eth1  (not there)
+    ");
+    let mut parts = containers.into_parts();
+    parts.nodes.remove(&"lan|sw".parse::<NodeName>().unwrap());
+    parts.links.clear();
+    assert_snapshot!(way(Some(&Lab::new(parts).unwrap()), &there), @r"
+    lab lab: 2 steps
+      1. delete link lan|sw:p1-r1:eth1   (not in the topology)
+      2. remove bridge lan from node sw  (not in the topology)
+    ");
+}
+
 #[test]
 fn an_edited_field_changes_only_what_it_means() {
     let there = made(&lab(500, 9500));
@@ -330,29 +389,27 @@ fn what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_made() {
     let lab = lab_with_more_than_can_be_made();
     let plan = way(Some(&lab), &Observed::default());
     assert_snapshot!(plan, @r"
-    lab lab: 6 steps
-      1. write names of nodes         (the lab's nodes or addresses changed)
-      2. create node r1               (not there)
-      3. create node r2               (not there)
-      4. create link r1:eth1-r2:eth1  (not there)
-      5. start node r1                (its namespace is new)
-      6. start node r2                (its namespace is new)
-      node lan|r1 is left out: it needs a fabric that makes bridges inside of nodes
+    lab lab: 8 steps
+      1. write names of nodes           (the lab's nodes or addresses changed)
+      2. create node r1                 (not there)
+      3. create node r2                 (not there)
+      4. create link r1:eth1-r2:eth1    (not there)
+      5. add bridge lan to node r1      (a bridge of the lab is in this node)
+      6. create link lan|r1:p2-r2:eth2  (not there)
+      7. start node r1                  (its namespace is new)
+      8. start node r2                  (its namespace is new)
       node ovs0 is left out: it needs the Open vSwitch fabric
-      link lan|r1:p2-r2:eth2 is left out: node lan|r1 is not made
       link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
     ");
     let after = made(&lab);
     assert!(way(Some(&lab), &after).is_empty());
     assert_snapshot!(way(Some(&lab), &after), @r"
     lab lab: nothing to change
-      node lan|r1 is left out: it needs a fabric that makes bridges inside of nodes
       node ovs0 is left out: it needs the Open vSwitch fabric
-      link lan|r1:p2-r2:eth2 is left out: node lan|r1 is not made
       link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
     ");
     let wire = serde_json::to_value(&plan).unwrap();
-    let first = json!({ "left-out": "node", "node": "lan|r1", "needs": "bridges-in-nodes" });
+    let first = json!({ "left-out": "node", "node": "ovs0", "needs": "open-vswitch" });
     assert_eq!(wire["left_out"][0], first);
     assert_eq!(serde_json::from_value::<Plan>(wire).unwrap(), plan);
 }

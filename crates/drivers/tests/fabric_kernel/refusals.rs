@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use netloom_engine::{Context, ErrorClass, Fabric};
+use netloom_engine::{Context, ErrorClass, Fabric, Place};
 use netloom_kernel::Request;
 use netloom_plan::{AdminState, Side};
 use serde_json::json;
@@ -32,7 +32,7 @@ async fn what_is_not_ours_is_refused_with_its_name_and_stays_as_it_is() {
     assert_eq!(unmarked.cause, "its interface `to-r1` is not there on the host");
     assert!(!stage.link("host", "to-r1").unwrap().up);
 
-    let wrong = fabric.ensure_bridge(&"to-r1".parse().unwrap(), &context()).await.unwrap_err();
+    let wrong = fabric.ensure_bridge(&Place::Host, &"to-r1".parse().unwrap(), &context()).await.unwrap_err();
     assert!(wrong.cause.starts_with("the host has a veth interface of that name"), "{wrong}");
     let place = netloom_kernel::Place::host(stage.host.clone());
     let name: netloom_model::InterfaceName = "br-theirs".parse().unwrap();
@@ -40,8 +40,8 @@ async fn what_is_not_ours_is_refused_with_its_name_and_stays_as_it_is() {
         .change(Request::CreateBridge { place, name: name.clone(), ifindex: None, mac: None, mtu: None, group: 0 })
         .await;
     let theirs = stage.link("host", "br-theirs");
-    fabric.ensure_bridge(&name, &context()).await.unwrap();
-    fabric.remove_bridge(&name, &context()).await.unwrap();
+    fabric.ensure_bridge(&Place::Host, &name, &context()).await.unwrap();
+    fabric.remove_bridge(&Place::Host, &name, &context()).await.unwrap();
     assert_eq!(stage.link("host", "br-theirs"), theirs);
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use netloom_drivers::fabric::kernel::KernelFabric;
-use netloom_engine::Inventory;
-use netloom_kernel::{AddressInfo, AdminState, LinkInfo, NamespaceDump, Netns, Request, unpin};
+use netloom_engine::{Fabric, Inventory, Place};
+use netloom_kernel::{Address, AddressInfo, AdminState, LinkInfo, NamespaceDump, Netns, Request, unpin};
 use netloom_model::{Lab, LinkId};
 use netloom_plan::Side;
 use serde_json::json;
@@ -137,6 +137,48 @@ async fn ends_follow_their_node_and_the_other_ends_see_only_their_carrier() {
     let ifindex = stage.link("r1", "eth1").unwrap().ifindex;
     stage.change(Request::DeleteLink { place: stage.place("r1"), ifindex }).await;
     until(&inventory, |snapshot| ports(snapshot, &ids[0]).is_empty().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bridge_in_a_node_is_there_in_its_next_life_with_its_ports() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = lab(json!([
+        { "a": end(json!({ "bridge": "lan|r1" }), "p1", 1, None, None), "b": end(node("r2"), "eth1", 2, Some("10.0.0.2/24"), None) },
+        { "a": end(node("r1"), "eth9", 3, None, None), "b": end(node("r2"), "eth9", 4, None, None) },
+    ]));
+    let ids: Vec<LinkId> = lab.links().iter().map(netloom_model::Link::id).collect();
+    let place = Place::Node("lab".parse().unwrap(), "r1".parse().unwrap());
+    fabric.ensure_bridge(&place, &"lan".parse().unwrap(), &context()).await.unwrap();
+    for at in [0, 1] {
+        apply(&fabric, create(&lab, at)).await.unwrap();
+    }
+    whole(&inventory, &ids).await;
+    let far = stage.dump("r2");
+    let next = Next::of(&stage);
+    assert_eq!(rehome(&fabric, &next).await, 2);
+    whole(&inventory, &ids).await;
+    let (bridge, port, other) =
+        (stage.link("r1", "lan").unwrap(), stage.link("r1", "p1").unwrap(), stage.link("r1", "eth9").unwrap());
+    assert!(bridge.up && bridge.kind.as_deref() == Some("bridge"));
+    assert_eq!((port.master, other.master), (Some(bridge.ifindex), None));
+    assert_eq!(lasting(&stage.dump("r2")), lasting(&far));
+    // To the rest of the agent all is as it was.
+    fabric.ensure_bridge(&place, &"lan".parse().unwrap(), &context()).await.unwrap();
+    apply(&fabric, create(&lab, 0)).await.unwrap();
+    assert_eq!(stage.link("r1", "p1").unwrap().ifindex, port.ifindex);
+    until(&inventory, |snapshot| {
+        let seen = snapshot.inner_bridge(lab.name(), &"r1".parse().unwrap(), &"lan".parse().unwrap());
+        seen.is_some_and(|seen| seen.ifindex == bridge.ifindex).then_some(())
+    })
+    .await;
+    let address: Address = "10.0.0.1/24".parse::<netloom_model::Ipv4Net>().map(Address::V4).unwrap();
+    let (place, ifindex) = (stage.place("r1"), bridge.ifindex);
+    stage.change(Request::AddAddress { place, ifindex, address, protocol: None }).await;
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "10.0.0.2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -40,7 +40,8 @@ pub(crate) fn node(name: &str) -> Value {
 pub(crate) fn lab(links: Value) -> Arc<Lab> {
     let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
     let bridge = json!({ "kind": "bridge", "hostname": "br-lab" });
-    let nodes = json!({ "r1": linux("r1"), "r2": linux("r2"), "br-lab": bridge });
+    let inner = json!({ "kind": "bridge", "hostname": "lan" });
+    let nodes = json!({ "r1": linux("r1"), "r2": linux("r2"), "br-lab": bridge, "lan|r1": inner });
     Arc::new(serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap())
 }
 

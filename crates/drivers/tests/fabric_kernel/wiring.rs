@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use netloom_engine::{DriverError, Fabric, LinkOrder, PortFact, PortKind, PortMark};
+use netloom_engine::{DriverError, Fabric, LinkOrder, Place, PortFact, PortKind, PortMark};
 use netloom_kernel::{Request, unpin};
 use netloom_model::Lab;
 use netloom_plan::{AdminState, LinkFingerprint, Side};
@@ -83,8 +83,8 @@ async fn links_to_the_host_and_to_a_bridge_carry_bulk_and_leave_nothing() {
     assert!(refused.iter().all(|error| error.cause == "there is no bridge `br-lab` on the host"), "{refused:?}");
 
     let bridge = "br-lab".parse().unwrap();
-    fabric.ensure_bridge(&bridge, &context()).await.unwrap();
-    fabric.ensure_bridge(&bridge, &context()).await.unwrap();
+    fabric.ensure_bridge(&Place::Host, &bridge, &context()).await.unwrap();
+    fabric.ensure_bridge(&Place::Host, &bridge, &context()).await.unwrap();
     for answer in fabric.apply(orders, &context()).await {
         answer.unwrap();
     }
@@ -99,13 +99,13 @@ async fn links_to_the_host_and_to_a_bridge_carry_bulk_and_leave_nothing() {
     bulk(&stage.host, &stage.netns("r1"), "10.1.0.2");
     bulk(&stage.netns("r1"), &stage.netns("r2"), "10.2.0.2");
 
-    let busy = fabric.remove_bridge(&bridge, &context()).await.unwrap_err();
+    let busy = fabric.remove_bridge(&Place::Host, &bridge, &context()).await.unwrap_err();
     assert_eq!(busy.cause, "it still has ports: p1, p2");
     for answer in fabric.apply((0..3).map(|at| delete(&lab, at)).collect(), &context()).await {
         answer.unwrap();
     }
-    fabric.remove_bridge(&bridge, &context()).await.unwrap();
-    fabric.remove_bridge(&bridge, &context()).await.unwrap();
+    fabric.remove_bridge(&Place::Host, &bridge, &context()).await.unwrap();
+    fabric.remove_bridge(&Place::Host, &bridge, &context()).await.unwrap();
     until(&inventory, |snapshot| (snapshot.host.len() == 1).then_some(())).await;
     assert_eq!(stage.dump("host").links.len(), 1);
     assert_eq!((stage.dump("r1").links.len(), stage.dump("r2").links.len()), (1, 1));

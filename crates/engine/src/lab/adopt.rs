@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use netloom_model::{
     Attachment, End, Endpoint, Interface, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId,
-    LinkKind, Management, Mtu, Node, NodeAddresses, NodeManagement, NodeName, OnNetwork, Shape, Stage,
+    LinkKind, Management, Mtu, NetworkMode, Node, NodeAddresses, NodeManagement, NodeName, OnNetwork, Shape, Stage,
 };
 use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, commands, plan};
 
@@ -76,7 +76,12 @@ pub(crate) fn adopt(
             down.extend(switched_off(name, link, &seen).map(|side| (id.clone(), side)));
             continue;
         }
-        match link(&id, &seen, rebuild, on_network.as_ref().map(|on| &on.network)) {
+        let shares = |owner: &NodeName| {
+            let mode = applied.get(owner).map(|applied| &applied.spec.network_mode);
+            owner.inner_bridge().is_some() || matches!(mode, Some(NetworkMode::Container(_) | NetworkMode::Host))
+        };
+        let ground = Ground { rebuild, network: on_network.as_ref().map(|on| &on.network), shares: &shares };
+        match link(&id, &seen, &ground) {
             Ok((link, off)) => {
                 down.extend(off.into_iter().map(|side| (id.clone(), side)));
                 links.push(link);
@@ -97,7 +102,7 @@ pub(crate) fn adopt(
     let whole = on_network.as_ref().map_or_else(|| lab.clone(), |on| lab.on_network(on));
     let is_powered = |(id, side): &(LinkId, Side)| {
         let end = whole.link(id).and_then(|link| link.ends().nth(usize::from(*side == Side::B)));
-        end.is_some_and(|end| !matches!(&end.at, Endpoint::Node(node) if !runs(node)))
+        end.is_some_and(|end| !matches!(end.home(), Endpoint::Node(node) if !runs(node)))
     };
     down.retain(is_powered);
     let done = done(&lab, facts);
@@ -175,6 +180,9 @@ fn done(lab: &Lab, facts: &LabFacts) -> BTreeMap<NodeName, Done> {
 fn shared(applied: &BTreeMap<NodeName, &Applied>, links: &[Link], snapshot: &Snapshot) -> BTreeMap<NodeName, Node> {
     let linked: BTreeSet<&NodeName> = links.iter().flat_map(Link::ends).filter_map(|end| end.at.node()).collect();
     let is_there = |name: &NodeName| {
+        if name.inner_bridge().is_some() {
+            return true;
+        }
         let port = name.as_str().parse().ok().and_then(|name| snapshot.host_port(&name));
         port.is_some_and(|port| port.kind == PortKind::Bridge)
     };
@@ -194,8 +202,18 @@ fn plain_bridge(name: &NodeName) -> Node {
     serde_json::from_value(serde_json::json!({ "kind": "bridge", "hostname": name })).expect("a bridge has no more")
 }
 
+/// What is known of a lab before its links are.
+struct Ground<'a> {
+    rebuild: u64,
+    network: Option<&'a Management>,
+    /// Tells the nodes whose interfaces are in the namespace of another.
+    shares: &'a dyn Fn(&NodeName) -> bool,
+}
+
 /// The link that these interfaces are, and which of its sides are switched off.
-fn link(id: &LinkId, seen: &SeenLink, rebuild: u64, network: Option<&Management>) -> Result<(Link, Vec<Side>), String> {
+fn link(id: &LinkId, seen: &SeenLink, ground: &Ground<'_>) -> Result<(Link, Vec<Side>), String> {
+    let Ground { rebuild, network, shares } = *ground;
+    let end = |label: &str, port: &PortFact| end(label, port, shares);
     let found = match seen.ports.as_slice() {
         [only] => end(id.as_str(), only).map(|end| vec![(end, &**only)]),
         [one, two] => splits(id.as_str()).find_map(|(left, right)| {
@@ -261,7 +279,7 @@ fn splits(id: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The end of this name, if that is what the interface is.
-fn end(label: &str, port: &PortFact) -> Option<End> {
+fn end(label: &str, port: &PortFact, shares: &dyn Fn(&NodeName) -> bool) -> Option<End> {
     let (owner, interface) = label.split_once(':')?;
     let interface = match interface.parse::<Interface>() {
         Ok(found) if found.kernel() == &port.name => found,
@@ -270,9 +288,15 @@ fn end(label: &str, port: &PortFact) -> Option<End> {
     };
     let at = match &port.place {
         Place::Host if owner == "host" => Endpoint::Host,
-        Place::Host => Endpoint::Bridge(owner.parse().ok()?),
         Place::Node(_, node) if node.as_str() == owner => Endpoint::Node(node.clone()),
-        Place::Node(..) => return None,
+        Place::Host | Place::Node(..) => {
+            let owner: NodeName = owner.parse().ok()?;
+            match (shares(&owner), owner.inner_bridge(), &port.place) {
+                (true, None, _) => Endpoint::Node(owner),
+                (true, Some(_), _) | (false, _, Place::Host) => Endpoint::Bridge(owner),
+                (false, _, Place::Node(..)) => return None,
+            }
+        }
     };
     let mac = port.mac?;
     Some(End::new(at, interface, mac))

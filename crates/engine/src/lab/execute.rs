@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use netloom_model::{NodeName, Stage};
-use netloom_plan::{Action, Owner, Plan, Step, StepId};
+use netloom_plan::{Action, Plan, Step, StepId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -140,7 +140,7 @@ impl Execution {
 
     fn make_ready(&mut self, id: StepId) {
         let step = &self.steps[&id];
-        if step.owner == Owner::Fabric {
+        if is_of_link(step) {
             self.links.push(id);
         } else if is_slow(step) {
             self.slow.push(id);
@@ -233,7 +233,7 @@ impl Execution {
             return std::future::pending().await;
         };
         for (id, outcome) in ended {
-            if self.steps[&id].owner == Owner::Fabric {
+            if is_of_link(&self.steps[&id]) {
                 self.links_under_way = false;
             } else if self.waiting_for_others.remove(&id).is_none() {
                 self.quick -= 1;
@@ -408,6 +408,14 @@ fn within(limit: Duration, cancel: CancellationToken) -> Context {
 /// Steps that mostly wait (a start-up delay, a command) do not count against the places of the lab.
 fn is_slow(step: &Step) -> bool {
     is_wait(&step.action) || matches!(step.action, Action::Exec { .. } | Action::StartNode { .. })
+}
+
+/// Whether it goes out with others in a batch.
+fn is_of_link(step: &Step) -> bool {
+    matches!(
+        step.action,
+        Action::CreateLink { .. } | Action::UpdateLink { .. } | Action::SetLink { .. } | Action::DeleteLink { .. }
+    )
 }
 
 fn is_wait(action: &Action) -> bool {

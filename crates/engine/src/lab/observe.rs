@@ -54,6 +54,10 @@ pub(crate) fn observe(
     Observed {
         nodes,
         links: links(name, lab, wish, snapshot),
+        inner_bridges: snapshot
+            .inner_bridges(name)
+            .filter_map(|port| Some((port.place.node()?.clone(), port.name.clone())))
+            .collect(),
         names: facts.and_then(|facts| facts.names.clone()),
         entries: once.told.map(str::to_owned),
         images: lab.map(|lab| once.stock.of(lab, snapshot)).unwrap_or_default(),
@@ -115,7 +119,11 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
     for ((side, place, name), end) in sides(lab, link).into_iter().zip(link.ends()) {
         let port = seen.port(&place, &name)?;
         if let Some(bridge) = bridge_of(link, end) {
-            let bridge = snapshot.host_port(&bridge.parse().ok()?)?;
+            let bridge = bridge.parse().ok()?;
+            let bridge = match &place {
+                Place::Host => snapshot.host_port(&bridge)?,
+                Place::Node(_, node) => snapshot.inner_bridge(lab, node, &bridge)?,
+            };
             if port.master != Some(bridge.ifindex) {
                 return None;
             }
@@ -130,14 +138,14 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
             seen.port(&Place::Host, seam.kernel())?;
         }
     }
-    let ends = link.ends().map(|end| end.at.clone()).collect();
+    let ends = link.ends().map(|end| end.home().clone()).collect();
     Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down })
 }
 
 /// The name of the bridge that an end is a port of, if it is one.
 pub(crate) fn bridge_of<'a>(link: &'a Link, end: &'a End) -> Option<&'a str> {
     match (&end.at, &link.kind) {
-        (Endpoint::Bridge(bridge), _) => Some(bridge.as_str()),
+        (Endpoint::Bridge(bridge), _) => Some(bridge.inner_bridge().map_or(bridge.as_str(), |(bridge, _)| bridge)),
         (Endpoint::Host, LinkKind::Attachment(attachment)) => Some(attachment.bridge.as_str()),
         (Endpoint::Node(_) | Endpoint::Host | Endpoint::Remote(_), _) => None,
     }

@@ -45,6 +45,12 @@ impl StepContext {
             Action::Enter { node, stage } => self.enter(node, *stage, context).await,
             Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(bridge, context).await,
             Action::ReleaseBridge { bridge } => self.shared.host.release_bridge(&self.lab, bridge, context).await,
+            Action::AddBridge { node, bridge } => {
+                self.shared.fabric.ensure_bridge(&self.place(node), bridge, context).await
+            }
+            Action::RemoveBridge { node, bridge } => {
+                self.shared.fabric.remove_bridge(&self.place(node), bridge, context).await
+            }
             Action::EnsureNetwork { .. } => self.ensure_network(context).await,
             Action::ReleaseNetwork { network } => self.shared.host.release_network(&self.lab, network, context).await,
             Action::WriteNames => self.write_names(context).await,
@@ -94,6 +100,10 @@ impl StepContext {
             }
         };
         within(context, &step_object(action), call).await
+    }
+
+    fn place(&self, node: &NodeName) -> Place {
+        Place::Node(self.lab.clone(), node.clone())
     }
 
     async fn startup_delay(&self, node: &NodeName, context: &Context) -> Result<(), DriverError> {

@@ -62,13 +62,6 @@ fn find<'a>(lab: &'a Lab, id: &LinkId) -> &'a Link {
     lab.link(id).expect("an order's link is in its lab")
 }
 
-fn place(lab: &LabName, end: &End) -> Place {
-    match &end.at {
-        Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
-        _ => Place::Host,
-    }
-}
-
 fn mark(lab: &Lab, link: &LinkId, fingerprint: &LinkFingerprint, switched: AdminState) -> PortMark {
     PortMark::Link { lab: lab.name().clone(), link: link.clone(), fingerprint: fingerprint.clone(), switched }
 }
@@ -80,7 +73,7 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     let attached = sides(lab.name(), link).iter().zip(link.ends()).all(|((_, place, name), end)| {
         let Some(bridge) = bridge_of(link, end) else { return true };
         let port = state.find(place, name.as_str());
-        port.is_some_and(|port| state.ports[&port].master == state.find(&Place::Host, bridge))
+        port.is_some_and(|port| state.ports[&port].master == state.find(place, bridge))
     });
     if ours.len() == link.ends().count() && ours.iter().all(same) && attached {
         configure(state, lab, link, fingerprint, &ours);
@@ -96,9 +89,9 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     for end in link.ends() {
         let kind = if link.b.is_some() { PortKind::Veth } else { PortKind::Dummy };
         let mark = mark(lab, id, fingerprint, AdminState::Up);
-        let port = state.new_port(place(lab.name(), end), end.interface.kernel().clone(), kind, Some(mark));
+        let port = state.new_port(Place::of(lab.name(), end), end.interface.kernel().clone(), kind, Some(mark));
         if let Some(bridge) = bridge_of(link, end) {
-            let master = state.find(&Place::Host, bridge);
+            let master = state.find(&Place::of(lab.name(), end), bridge);
             state.ports.get_mut(&port).expect("just made").master = master;
         }
         ports.push(port);
@@ -114,7 +107,7 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
 
 fn check_end(state: &State, lab: &LabName, link: &Link, end: &End) -> Result<(), String> {
     let name = end.interface.kernel();
-    if let Endpoint::Node(node) = &end.at {
+    if let Endpoint::Node(node) = end.home() {
         match state.nodes.get(&(lab.clone(), node.clone())) {
             None => return Err(format!("node `{node}` is not there")),
             Some(there) if !there.has_namespace => return Err(format!("node `{node}` has no namespace yet")),
@@ -122,12 +115,12 @@ fn check_end(state: &State, lab: &LabName, link: &Link, end: &End) -> Result<(),
         }
     }
     if let Some(bridge) = bridge_of(link, end) {
-        let there = state.find(&Place::Host, bridge).map(|port| state.ports[&port].kind);
+        let there = state.find(&Place::of(lab, end), bridge).map(|port| state.ports[&port].kind);
         if there != Some(PortKind::Bridge) {
             return Err(format!("bridge `{bridge}` is not there"));
         }
     }
-    let taken = state.find(&place(lab, end), name.as_str()).is_some();
+    let taken = state.find(&Place::of(lab, end), name.as_str()).is_some();
     if taken { Err(format!("interface `{name}` already exists")) } else { Ok(()) }
 }
 
@@ -172,25 +165,35 @@ impl Fabric for FakeFabric {
         answers
     }
 
-    async fn ensure_bridge(&self, bridge: &InterfaceName, _context: &Context) -> Result<(), DriverError> {
+    async fn ensure_bridge(
+        &self,
+        place: &Place,
+        bridge: &InterfaceName,
+        _context: &Context,
+    ) -> Result<(), DriverError> {
         self.world.enter("ensure", &format!("bridge/{bridge}")).await?;
         let mut state = self.world.lock();
-        let port = match state.find(&Place::Host, bridge.as_str()) {
+        let port = match state.find(place, bridge.as_str()) {
             Some(port) if state.ports[&port].kind == PortKind::Bridge => port,
             Some(_) => {
                 let cause = "the host has an interface of that name that is no bridge";
                 return Err(error("ensure", &format!("bridge {bridge}"), cause, ErrorClass::Permanent));
             }
-            None => state.new_port(Place::Host, bridge.clone(), PortKind::Bridge, Some(PortMark::Bridge)),
+            None => state.new_port(place.clone(), bridge.clone(), PortKind::Bridge, Some(PortMark::Bridge)),
         };
         state.tell_ports(&[port]);
         Ok(())
     }
 
-    async fn remove_bridge(&self, bridge: &InterfaceName, _context: &Context) -> Result<(), DriverError> {
+    async fn remove_bridge(
+        &self,
+        place: &Place,
+        bridge: &InterfaceName,
+        _context: &Context,
+    ) -> Result<(), DriverError> {
         self.world.enter("remove", &format!("bridge/{bridge}")).await?;
         let mut state = self.world.lock();
-        if let Some(port) = state.find(&Place::Host, bridge.as_str())
+        if let Some(port) = state.find(place, bridge.as_str())
             && state.ports[&port].mark == Some(PortMark::Bridge)
         {
             state.remove_ports(&[port]);

@@ -69,6 +69,6 @@ impl Link {
 impl End {
     /// An end without addresses.
     pub fn new(at: Endpoint, interface: Interface, mac: Mac) -> Self {
-        Self { at, interface, mac, ipv4: None, ipv6: None, vars: Vars::new() }
+        Self { at, interface, mac, ipv4: None, ipv6: None, vars: Vars::new(), shared: None }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Draft {
     pub(super) ipv6: Option<Ipv6Net>,
     pub(super) vars: Vars,
     pub(super) span: Span,
-    /// The node that shares the name of the interface with no other; that of the host's is shared by all that is there.
+    /// The node in whose network namespace the interface is, which has one of its name; nothing for the host's.
     pub(super) owner: Option<NodeIndex>,
 }
 
@@ -36,8 +36,8 @@ impl Draft {
         [node, ":", self.interface.display()].concat()
     }
 
-    /// The node in whose network namespace the interface is; nothing for the host's. Ports of a bridge on the host share
-    /// its names; those of one in a node are told apart by the bridge.
+    /// The node by which the network namespace of the interface is known; nothing for the host's. Ports of a bridge on
+    /// the host share its names.
     pub(super) fn namespace(&self) -> Option<&NodeName> {
         match &self.at {
             Endpoint::Node(node) => Some(node),
@@ -49,7 +49,7 @@ impl Draft {
     /// As an end of a link, with a MAC address or [`mac::NONE`].
     pub(super) fn end(self) -> End {
         let Self { at, interface, mac, ipv4, ipv6, vars, .. } = self;
-        End { at, interface, mac: mac.unwrap_or(mac::NONE), ipv4, ipv6, vars }
+        End { ipv4, ipv6, vars, ..End::new(at, interface, mac.unwrap_or(mac::NONE)) }
     }
 }
 
@@ -57,6 +57,8 @@ impl Draft {
 struct Place<'n> {
     endpoint: Endpoint,
     node: Option<(NodeIndex, &'n Facts)>,
+    /// The node in whose network namespace it is; nothing for the host's.
+    home: Option<NodeIndex>,
 }
 
 impl<'n> Links<'n> {
@@ -157,7 +159,7 @@ impl<'n> Links<'n> {
     /// What the name of an end's node stands for.
     fn endpoint(&self, name: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Place<'n>> {
         match name {
-            "host" => return Some(Place { endpoint: Endpoint::Host, node: None }),
+            "host" => return Some(Place { endpoint: Endpoint::Host, node: None, home: None }),
             "mgmt-net" | "macvlan" => {
                 cx.report
                     .error(Code::UnknownNode, span, at, format!("`{name}` is no node, but a type of links"))
@@ -185,25 +187,24 @@ impl<'n> Links<'n> {
             Some(Shape::Bridge | Shape::OvsBridge) => Endpoint::Bridge(node),
             Some(Shape::Runs | Shape::External) | None => Endpoint::Node(node),
         };
-        Some(Place { endpoint, node: Some((index, facts)) })
+        let home = match &endpoint {
+            Endpoint::Bridge(bridge) if bridge.inner_bridge().is_none() => None,
+            Endpoint::Host => None,
+            _ => self.nodes.facts.home(index),
+        };
+        Some(Place { endpoint, node: Some((index, facts)), home })
     }
 }
 
 impl Place<'_> {
     /// The end with this interface there.
     fn finish(self, interface: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
-        let owner = match &self.endpoint {
-            Endpoint::Node(_) => self.node,
-            // Ports of a bridge on the host share its names; those of one in a node are told apart by the bridge.
-            Endpoint::Bridge(bridge) => self.node.filter(|_| bridge.inner_bridge().is_some()),
-            Endpoint::Host | Endpoint::Remote(_) => None,
-        };
-        let owner = owner.map(|(index, _)| index);
+        let owner = self.home;
         self.unowned(interface, span, at, cx).map(|draft| Draft { owner, ..draft })
     }
 
     fn unowned(self, interface: &str, span: Span, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Draft> {
-        let Place { endpoint, node: found } = self;
+        let Place { endpoint, node: found, .. } = self;
         let facts = found.map(|(_, facts)| facts);
         let kind = facts.and_then(|facts| facts.known.as_deref());
         let Some(kind) = kind.filter(|_| facts.is_some_and(|facts| facts.shape == Some(Shape::Runs))) else {

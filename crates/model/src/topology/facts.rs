@@ -82,6 +82,34 @@ impl AllFacts {
         self.find(name).map(|index| &self[index])
     }
 
+    /// In whose network namespace the interfaces of a node are: its own, or that of the node that it shares it with;
+    /// nothing for the host's.
+    pub(super) fn home(&self, node: NodeIndex) -> Option<NodeIndex> {
+        let mut at = node;
+        // Nodes that share in a circle are said elsewhere.
+        for _ in 0..=self.all.len() {
+            let facts = &self[at];
+            let inner =
+                facts.name.as_ref().filter(|_| facts.shape == Some(Shape::Bridge)).and_then(NodeName::inner_bridge);
+            let shares = inner.is_some() || facts.runtime == Some(RuntimeKind::Docker);
+            let other = match facts.network_mode.as_deref() {
+                Some(NetworkMode::Container(other)) if shares => other.as_str(),
+                Some(NetworkMode::Host) if shares && inner.is_none() => return None,
+                _ => match inner {
+                    Some((_, owner)) => owner,
+                    None if matches!(facts.shape, Some(Shape::Runs | Shape::External)) => return Some(at),
+                    None => return Some(node),
+                },
+            };
+            match self.find(other) {
+                Some(next) => at = next,
+                // That of a container outside: nothing is known of what else is in it.
+                None => return Some(node),
+            }
+        }
+        Some(node)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

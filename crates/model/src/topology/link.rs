@@ -334,6 +334,28 @@ impl<'n> Links<'n> {
         }
     }
 
+    /// Says if an interface in a node has the name of a bridge in it. Once all links were read.
+    pub(super) fn check_inner_bridges(&self, at: &Path<'_>, cx: &mut Cx<'_>) {
+        let facts = &self.nodes.facts;
+        for bridge in facts.iter().filter(|facts| facts.shape == Some(Shape::Bridge)) {
+            let Some((name, (interface, _))) = bridge.name.as_ref().and_then(|name| Some((name, name.inner_bridge()?)))
+            else {
+                continue;
+            };
+            let home = facts.find(name.as_str()).and_then(|index| facts.home(index));
+            let Some(claim) = home.zip(interface.parse::<InterfaceName>().ok()).and_then(|(home, interface)| {
+                self.interfaces.get(&(Some(home), interface)).map(|claim| self.claims[*claim as usize])
+            }) else {
+                continue;
+            };
+            let message =
+                format!("`{interface}` in this node is the bridge `{name}`, so no link can have that name there");
+            cx.report
+                .error(Code::DuplicateInterface, claim.span, &at.index(claim.link), message)
+                .note(bridge.key, "the bridge is defined here");
+        }
+    }
+
     /// Takes the interface of an end, unless another end has it.
     fn claim(&mut self, draft: &Draft) -> Option<Claim> {
         match self.interfaces.entry((draft.owner, draft.interface.kernel().clone())) {

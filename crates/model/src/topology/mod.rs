@@ -261,6 +261,7 @@ fn file(root: &Value<'_>, other_name: Option<&LabName>, cx: &mut Cx<'_>) -> Opti
     for (index, link) in listed.iter().enumerate() {
         links.read(link, &at.index(index), cx);
     }
+    links.check_inner_bridges(&at, cx);
     let (name, prefix) = (other_name.cloned().or(name)?, prefix?);
     if cx.report.has_errors() {
         return None;

@@ -29,7 +29,12 @@ impl<'a> Planner<'a> {
 
     /// When one link can end in a node. Where the node comes later than its neighbour, the end waits in its place.
     fn readiness_for(&self, link: &LinkId, name: &'a NodeName) -> Readiness {
-        if self.turn_of(link) == Some(name) || !self.waits_to_be_made(name) {
+        if self.turn_of(link) == Some(name) { self.readiness(name) } else { self.readiness_of_place(name) }
+    }
+
+    /// When there is a namespace for what neighbours of a node want in it.
+    pub(super) fn readiness_of_place(&self, name: &'a NodeName) -> Readiness {
+        if !self.waits_to_be_made(name) || !(self.is_reserved(name) || self.has_place(name)) {
             return self.readiness(name);
         }
         let runtime = self.lab.and_then(|lab| lab.nodes().get(name)).and_then(|node| node.runtime);
@@ -49,7 +54,7 @@ impl<'a> Planner<'a> {
     pub(super) fn link_is_missing(&self, id: &LinkId, link: &Link) -> bool {
         let dies = link
             .ends()
-            .filter_map(|end| end.at.node())
+            .filter_map(|end| end.home().node())
             .any(|node| matches!(self.fate(node), Fate::Create | Fate::Recreate));
         let there = self.observed.links.get(id);
         dies || there.is_none_or(|there| there.fingerprint.identity != self.desired.link_fingerprint(id, link).identity)
@@ -100,10 +105,10 @@ impl<'a> Planner<'a> {
         }
         for (end, side) in link.ends().zip([Side::A, Side::B]) {
             let cut = self.desired.down.contains(&(id.clone(), side));
-            let power = self.power(&end.at);
+            let power = self.power(end.home());
             let is_down = down.contains(&side);
             let mut after: Vec<StepId> = last.clone().into_iter().collect();
-            let stop = end.at.node().and_then(|node| self.stop_of(node));
+            let stop = end.home().node().and_then(|node| self.stop_of(node));
             let set = |admin| Action::SetLink { link: id.clone(), side, admin };
             match (cut, power) {
                 (true, _) if !is_down => {
@@ -141,10 +146,13 @@ impl<'a> Planner<'a> {
         let turn = self.turn_of(id).map(|node| Action::Enter { node: node.clone(), stage: Stage::CreateLinks }.id());
         let mut after: Vec<StepId> = turn.into_iter().collect();
         for end in link.ends() {
-            match &end.at {
+            match end.home() {
                 Endpoint::Node(node) => {
                     if let Readiness::After(step) = self.readiness_for(id, node) {
                         after.push(step);
+                    }
+                    if matches!(end.at, Endpoint::Bridge(_)) {
+                        after.extend(self.bridges_added_to(node));
                     }
                 }
                 Endpoint::Bridge(bridge) => {
@@ -159,11 +167,11 @@ impl<'a> Planner<'a> {
         }
         after.extend(self.before_attachment(link));
         // An interface's name may pass from one link to another, so removals in the same places go first.
-        for place in link.ends().filter_map(|end| place(&end.at)) {
+        for place in link.ends().filter_map(|end| place(end.home())) {
             after.extend(self.removed_from(place));
         }
         // So may the name of a bridge of the lab that goes.
-        for end in link.ends().filter(|end| place(&end.at) == Some(Place::Host)) {
+        for end in link.ends().filter(|end| place(end.home()) == Some(Place::Host)) {
             after.push(Action::ReleaseBridge { bridge: end.interface.kernel().clone() }.id());
         }
         after

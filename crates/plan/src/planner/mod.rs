@@ -6,6 +6,7 @@
 //! removal goes the other way.
 
 mod images;
+mod inner;
 mod links;
 mod networks;
 mod nodes;
@@ -15,7 +16,7 @@ mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeName, RuntimeKind};
+use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Node, NodeName, RuntimeKind};
 
 use self::stages::Waits;
 use crate::fingerprint::Effect;
@@ -31,6 +32,7 @@ pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan 
     planner.names();
     planner.entries();
     planner.bridges();
+    planner.inner_bridges();
     planner.networks();
     planner.images();
     let left_out = planner.left_out.omissions();
@@ -90,6 +92,8 @@ struct Planner<'a> {
     made_on: BTreeMap<&'a NodeName, Vec<LinkId>>,
     /// The ends of the links that it keeps, likewise.
     kept_on: BTreeMap<&'a NodeName, Vec<(LinkId, Side)>>,
+    /// The bridges that the plan makes in nodes.
+    added_to: BTreeMap<&'a NodeName, Vec<InterfaceName>>,
     /// The links that are removed by a step of their own, by where they end.
     removed_from: BTreeMap<Place<'a>, Vec<LinkId>>,
     /// Whether the names file is to be written; found out once, since it takes as long as the lab is large.
@@ -114,6 +118,15 @@ fn place(end: &Endpoint) -> Option<Place<'_>> {
         Endpoint::Host | Endpoint::Bridge(_) => Some(Place::Host),
         Endpoint::Remote(_) => None,
     }
+}
+
+/// The nodes that an end concerns: the one that runs at it, and the one whose namespace that shares.
+fn nodes_of(end: &End) -> impl Iterator<Item = &NodeName> {
+    let shared = end.shared.iter();
+    std::iter::once(&end.at).chain(shared).filter_map(|at| match at {
+        Endpoint::Node(node) => Some(node),
+        Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => None,
+    })
 }
 
 /// When a node has the namespace that its ends of new links need.
@@ -145,6 +158,7 @@ impl<'a> Planner<'a> {
             put_off: BTreeSet::new(),
             made_on: BTreeMap::new(),
             kept_on: BTreeMap::new(),
+            added_to: BTreeMap::new(),
             removed_from: BTreeMap::new(),
             names_change: names_wanted.is_some() && names_wanted != observed.names,
             waits: Waits::default(),
@@ -153,6 +167,7 @@ impl<'a> Planner<'a> {
         };
         planner.decide();
         planner.index_links();
+        planner.index_inner_bridges();
         planner.find_waits();
         planner.find_turns();
         planner
@@ -162,7 +177,7 @@ impl<'a> Planner<'a> {
         for (id, link) in &self.wanted {
             let is_missing = self.link_is_missing(id, link);
             if is_missing
-                && link.ends().filter_map(|end| end.at.node()).any(|node| self.readiness(node) == Readiness::Later)
+                && link.ends().filter_map(|end| end.home().node()).any(|node| self.readiness(node) == Readiness::Later)
             {
                 self.put_off.insert(id.clone());
                 continue;
@@ -171,10 +186,12 @@ impl<'a> Planner<'a> {
                 self.made.insert(id.clone());
             }
             for (end, side) in link.ends().zip([Side::A, Side::B]) {
-                match &end.at {
-                    Endpoint::Node(node) if is_missing => self.made_on.entry(node).or_default().push(id.clone()),
-                    Endpoint::Node(node) => self.kept_on.entry(node).or_default().push((id.clone(), side)),
-                    Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => {}
+                for node in nodes_of(end) {
+                    if is_missing {
+                        self.made_on.entry(node).or_default().push(id.clone());
+                    } else {
+                        self.kept_on.entry(node).or_default().push((id.clone(), side));
+                    }
                 }
             }
         }

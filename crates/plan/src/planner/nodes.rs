@@ -167,6 +167,7 @@ impl<'a> Planner<'a> {
             // Its interfaces exist before its command runs, but for those whose turn comes after that.
             let links = self.made_on.get(name).into_iter().flatten().filter(|link| self.turn_of(link).is_none());
             after.extend(links.map(|link| Action::CreateLink { link: link.clone() }.id()));
+            after.extend(self.bridges_added_to(name));
             after.extend(self.gate(name, Stage::Create));
         }
         if self.names_change {
@@ -178,8 +179,10 @@ impl<'a> Planner<'a> {
         self.execs(name, node, runtime, 0, Some(start));
     }
 
+    /// The steps by which a node gets its links, and the bridges in it.
     pub(super) fn made_links_of(&self, name: &NodeName) -> impl Iterator<Item = StepId> {
-        self.made_on.get(name).into_iter().flatten().map(|link| Action::CreateLink { link: link.clone() }.id())
+        let links = self.made_on.get(name).into_iter().flatten();
+        links.map(|link| Action::CreateLink { link: link.clone() }.id()).chain(self.bridges_added_to(name))
     }
 
     /// Whether the plan starts it.

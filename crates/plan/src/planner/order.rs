@@ -40,11 +40,14 @@ fn rank(action: &Action) -> u8 {
     match action {
         Action::PullImage { .. } | Action::DeleteLink { .. } => 0,
         Action::StopNode { .. } | Action::DeleteNode { .. } => 1,
-        Action::ReleaseBridge { .. } | Action::ReleaseNetwork { .. } | Action::RemoveEntries => 2,
+        Action::ReleaseBridge { .. }
+        | Action::RemoveBridge { .. }
+        | Action::ReleaseNetwork { .. }
+        | Action::RemoveEntries => 2,
         Action::EnsureBridge { .. } | Action::EnsureNetwork { .. } => 3,
         Action::WriteNames | Action::WriteEntries => 4,
         Action::ReserveNode { .. } | Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
-        Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
+        Action::AddBridge { .. } | Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
         Action::SetLink { .. } => 7,
         Action::StartNode { .. } => 8,
         Action::Exec { .. } | Action::Await { .. } | Action::Enter { .. } => 9,

@@ -66,7 +66,8 @@ impl<'a> Planner<'a> {
                 gated.extend(first.map(|first| (id.clone(), first)));
             }
             let first = gated.get(id);
-            let later = nodes.into_iter().filter(|node| Some(node) != first && self.waits_to_be_made(node));
+            let homes = self.wanted[id].ends().filter_map(|end| end.home().node());
+            let later = homes.filter(|node| Some(node) != first && self.waits_to_be_made(node));
             reserved.extend(later.filter(|node| !self.has_place(node)));
         }
         self.waits.gated = gated;
@@ -99,7 +100,7 @@ impl<'a> Planner<'a> {
             return stage <= Stage::Configure;
         }
         let Some(kept) = self.kept.get(name) else { return false };
-        let has_links = || !self.made_on.contains_key(name);
+        let has_links = || !self.made_on.contains_key(name) && !self.added_to.contains_key(name);
         match stage {
             Stage::Create => has_run(kept.there),
             Stage::CreateLinks => has_run(kept.there) && has_links(),

@@ -10,7 +10,8 @@ use netloom_model::{
 use netloom_plan::{Desired, Side};
 use proptest::prelude::*;
 
-const NODES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
+/// The last is a bridge in the first, if that is a node that runs.
+const NODES: [&str; 6] = ["n0", "n1", "n2", "n3", "n4", "in|n0"];
 const INSIDE: [&str; 3] = ["eth1", "eth2", "an-interface-whose-name-is-long"];
 /// The host's names include those of nodes: a bridge may become an interface and the other way round.
 const OUTSIDE: [&str; 4] = ["p0", "p1", "n0", "n1"];
@@ -73,7 +74,7 @@ fn node_slot() -> impl Strategy<Value = NodeSlot> {
 }
 
 fn link_slot() -> impl Strategy<Value = LinkSlot> {
-    let end = || (0..7_usize, 0..4_usize);
+    let end = || (0..8_usize, 0..4_usize);
     (any::<bool>(), end(), end(), 0..2_u8, 0..2_u32, 0..2_u8, any::<(bool, bool)>())
         .prop_map(|(there, a, b, mtu, mac, address, down)| LinkSlot { there, a, b, mtu, mac, address, down })
 }
@@ -112,6 +113,7 @@ pub(crate) fn edited() -> impl Strategy<Value = (Want, Want)> {
 
 fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
     let kind = match slot.kind {
+        0..=7 if name.contains('|') => Kind::bridge(),
         0..=4 => Kind::linux(),
         5 => Kind::bridge(),
         6 => Kind::host(),
@@ -222,7 +224,11 @@ fn end(parts: &LabParts, (at, interface): (usize, usize), slot: &LinkSlot, octet
             let name: NodeName = name.parse().unwrap();
             match parts.nodes.get(&name)?.kind.shape() {
                 Shape::Runs | Shape::External => (Endpoint::Node(name), INSIDE.get(interface)?.parse().unwrap()),
-                Shape::Bridge | Shape::OvsBridge => (Endpoint::Bridge(name), OUTSIDE[interface].parse().unwrap()),
+                Shape::Bridge | Shape::OvsBridge => {
+                    let inner = name.inner_bridge().is_some();
+                    let interface = if inner { INSIDE.get(interface)? } else { &OUTSIDE[interface] };
+                    (Endpoint::Bridge(name), interface.parse().unwrap())
+                }
                 Shape::Host => return None,
             }
         }

@@ -222,6 +222,7 @@ proptest! {
                 Action::EnsureNetwork { network } | Action::ReleaseNetwork { network } => {
                     wanted.network == Some(network) || world.seen.networks.contains_key(network)
                 }
+                Action::AddBridge { node: of, .. } | Action::RemoveBridge { node: of, .. } => node(of),
                 Action::WriteNames | Action::WriteEntries | Action::RemoveEntries => true,
                 Action::CreateLink { link: id }
                 | Action::UpdateLink { link: id }

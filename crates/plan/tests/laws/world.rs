@@ -36,7 +36,7 @@ impl World {
             let lab = wanted.lab.as_ref().unwrap();
             let link = lab.links().iter().find(|wanted| &wanted.id() == link).unwrap();
             for end in link.ends() {
-                let place = match &end.at {
+                let place = match end.home() {
                     Endpoint::Node(node) => Some(node.to_string()),
                     Endpoint::Host | Endpoint::Bridge(_) => None,
                     Endpoint::Remote(_) => panic!("{} does not end on this host", link.id()),
@@ -45,6 +45,10 @@ impl World {
                 let before = self.interfaces.insert(name.clone(), link.id());
                 assert_eq!(before, None, "{name:?} is given to {} too", link.id());
             }
+        }
+        for (node, bridge) in &self.seen.inner_bridges {
+            let taken = self.interfaces.get(&(Some(node.to_string()), bridge.to_string()));
+            assert_eq!(taken, None, "bridge {bridge} in {node} has the name of an interface");
         }
         for bridge in self.seen.bridges.keys() {
             let taken = self.interfaces.get(&(None, bridge.to_string()));
@@ -88,11 +92,13 @@ impl World {
             there.passed.clear();
         }
         let desired = wanted.desired();
-        for (link, there) in ideal(wanted).links {
-            let later = |node: &NodeName| {
-                let comes = wanted.lab.as_ref().unwrap().nodes()[node].runtime.map(RuntimeKind::namespace_comes);
-                wanted.stopped.contains(node) && comes == Some(NamespaceComes::WithStart)
-            };
+        let later = |node: &NodeName| {
+            let comes = wanted.lab.as_ref().unwrap().nodes()[node].runtime.map(RuntimeKind::namespace_comes);
+            wanted.stopped.contains(node) && comes == Some(NamespaceComes::WithStart)
+        };
+        let ideal = ideal(wanted);
+        seen.inner_bridges.extend(ideal.inner_bridges.into_iter().filter(|(node, _)| later(node)));
+        for (link, there) in ideal.links {
             if there.ends.iter().filter_map(Endpoint::node).any(later) {
                 seen.links.entry(link).or_insert(there);
             }
@@ -189,6 +195,7 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
             .collect(),
         nodes: nodes(lab, wanted),
         links: links(lab, wanted),
+        inner_bridges: lab.inner_bridges().map(|bridge| (bridge.node.clone(), bridge.interface().unwrap())).collect(),
         bridges: lab
             .nodes()
             .iter()
@@ -221,11 +228,11 @@ fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
         let sides = [Side::A, Side::B].into_iter().take(link.ends().count());
         let there = ObservedLink {
             fingerprint: LinkFingerprint::of(link, wanted.rebuild),
-            ends: link.ends().map(|end| end.at.clone()).collect(),
+            ends: link.ends().map(|end| end.home().clone()).collect(),
             down: sides
                 .zip(link.ends())
                 .filter(|(side, end)| {
-                    let is_off = matches!(&end.at, Endpoint::Node(node) if wanted.stopped.contains(node));
+                    let is_off = matches!(end.home(), Endpoint::Node(node) if wanted.stopped.contains(node));
                     is_off || wanted.down.contains(&(link.id(), *side))
                 })
                 .map(|(side, _)| side)

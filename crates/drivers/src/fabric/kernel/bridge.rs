@@ -1,4 +1,4 @@
-//! Bridges of the host: made if missing, used if there, removed if ours and nobody's any more.
+//! Bridges of the host, and those inside of nodes: made if missing, used if there, removed if ours and nobody's any more.
 
 use netloom_engine::{Context, DriverError, ErrorClass};
 use netloom_engine::{Place as Where, PortMark};
@@ -24,10 +24,15 @@ pub struct Member {
     pub mac: Mac,
 }
 
-pub(crate) async fn ensure(fabric: &KernelFabric, name: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+pub(crate) async fn ensure(
+    fabric: &KernelFabric,
+    at: &Where,
+    name: &InterfaceName,
+    context: &Context,
+) -> Result<(), DriverError> {
     let refuse = |(class, cause)| refusal("create", format!("bridge {name}"), cause, class);
-    let (host, found) = have(fabric, name, context).await.map_err(refuse)?;
-    finish(fabric, &found, &host, context).await.map_err(refuse)
+    let (place, found) = have(fabric, at, name, context).await.map_err(refuse)?;
+    finish(fabric, &found, &place, context).await.map_err(refuse)
 }
 
 /// An interface of the host.
@@ -36,28 +41,29 @@ pub(crate) async fn see(
     name: &InterfaceName,
     context: &Context,
 ) -> Result<Option<LinkInfo>, DriverError> {
-    let seen = look(fabric, context).await.map(|(_, dump)| dump.named(name.as_str()).cloned());
+    let seen = look(fabric, &Where::Host, context).await.map(|(_, dump)| dump.named(name.as_str()).cloned());
     seen.map_err(|(class, cause)| refusal("look at", format!("interface {name}"), cause, class))
 }
 
-/// The bridge as it is, made if there is none, and the host.
+/// The bridge as it is, made if there is none, and the namespace that it is in.
 async fn have(
     fabric: &KernelFabric,
+    at: &Where,
     name: &InterfaceName,
     context: &Context,
 ) -> Result<(OpenPlace, LinkInfo), (ErrorClass, String)> {
     let marks = &fabric.shared.marks;
-    let (host, mut dump) = look(fabric, context).await?;
+    let (place, mut dump) = look(fabric, at, context).await?;
     for attempt in 0..ATTEMPTS {
         if let Some(found) = dump.named(name.as_str()) {
             let found = found.clone();
-            return Ok((host, found));
+            return Ok((place, found));
         }
         let create = Request::CreateBridge {
-            place: host.kernel.clone(),
+            place: place.kernel.clone(),
             name: name.clone(),
             ifindex: Some(fabric.ifindexes(attempt * attempt * 100).0),
-            mac: Some(marks.bridge_mac(name)),
+            mac: Some(marks.bridge_mac(at, name)),
             mtu: None,
             group: marks.bridge_group(),
         };
@@ -65,7 +71,7 @@ async fn have(
             // Looked at again, either way: it is there now, by our hand or another's.
             Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {
                 point!("bridge.created");
-                (_, dump) = look(fabric, context).await?;
+                (_, dump) = look(fabric, at, context).await?;
             }
             Err((_, Some(KernelErrorKind::IfindexTaken), _)) => {}
             Err((class, _, cause)) => return Err((class, cause)),
@@ -84,7 +90,7 @@ pub(crate) async fn restore(
     context: &Context,
 ) -> Result<(), DriverError> {
     let refuse = |(class, cause)| refusal("restore", format!("bridge {name}"), cause, class);
-    let (host, found) = have(fabric, name, context).await.map_err(refuse)?;
+    let (host, found) = have(fabric, &Where::Host, name, context).await.map_err(refuse)?;
     let marks = &fabric.shared.marks;
     let ours = marks.read(&found) == Some(PortMark::Bridge) || is_half_made(&found, marks.bridge_group());
     if ours {
@@ -148,13 +154,17 @@ fn far_end<'a>(dump: &NamespaceDump, mac: Mac, on_host: &'a NamespaceDump) -> Op
 async fn finish(
     fabric: &KernelFabric,
     found: &LinkInfo,
-    host: &OpenPlace,
+    place: &OpenPlace,
     context: &Context,
 ) -> Result<(), (ErrorClass, String)> {
     let marks = &fabric.shared.marks;
     if found.kind.as_deref() != Some("bridge") {
         let kind = found.kind.as_deref().unwrap_or("hardware or virtual");
-        let why = format!("the host has a {kind} interface of that name; rename it or the node");
+        let whose = match &place.place {
+            Where::Host => "the host".to_owned(),
+            Where::Node(_, node) => format!("node `{node}`"),
+        };
+        let why = format!("{whose} has a {kind} interface of that name; rename it or the bridge");
         return Err((ErrorClass::Permanent, why));
     }
     let marked = marks.read(found) == Some(PortMark::Bridge);
@@ -162,15 +172,20 @@ async fn finish(
         return Ok(());
     }
     let change = LinkChange { state: Some(AdminState::Up), alias: Some(marks.bridge_alias()), ..LinkChange::default() };
-    let request = Request::SetLink { place: host.kernel.clone(), ifindex: found.ifindex, change };
+    let request = Request::SetLink { place: place.kernel.clone(), ifindex: found.ifindex, change };
     one(fabric, request, context).await.map_err(|(class, _, cause)| (class, cause))?;
     point!("bridge.finished");
     Ok(())
 }
 
-pub(crate) async fn remove(fabric: &KernelFabric, name: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+pub(crate) async fn remove(
+    fabric: &KernelFabric,
+    at: &Where,
+    name: &InterfaceName,
+    context: &Context,
+) -> Result<(), DriverError> {
     let refuse = |cause: String, class| refusal("remove", format!("bridge {name}"), cause, class);
-    let (host, dump) = look(fabric, context).await.map_err(|(class, cause)| refuse(cause, class))?;
+    let (place, dump) = look(fabric, at, context).await.map_err(|(class, cause)| refuse(cause, class))?;
     let marks = &fabric.shared.marks;
     let ours =
         |link: &&LinkInfo| marks.read(link) == Some(PortMark::Bridge) || is_half_made(link, marks.bridge_group());
@@ -182,7 +197,7 @@ pub(crate) async fn remove(fabric: &KernelFabric, name: &InterfaceName, context:
         let hint = Some(format!("take a port out with `ip link set {} nomaster`", ports[0]));
         return Err(DriverError { hint, ..refuse(why, ErrorClass::Transient) });
     }
-    match one(fabric, Request::DeleteLink { place: host.kernel, ifindex: found.ifindex }, context).await {
+    match one(fabric, Request::DeleteLink { place: place.kernel, ifindex: found.ifindex }, context).await {
         Ok(()) | Err((_, Some(KernelErrorKind::NotFound), _)) => {
             point!("bridge.removed");
             Ok(())
@@ -191,12 +206,16 @@ pub(crate) async fn remove(fabric: &KernelFabric, name: &InterfaceName, context:
     }
 }
 
-async fn look(fabric: &KernelFabric, context: &Context) -> Result<(OpenPlace, NamespaceDump), (ErrorClass, String)> {
+async fn look(
+    fabric: &KernelFabric,
+    at: &Where,
+    context: &Context,
+) -> Result<(OpenPlace, NamespaceDump), (ErrorClass, String)> {
     let simple = |class| (class, cause_of(class).to_owned());
-    let mut opened = fabric.places.open(vec![Where::Host], context.deadline).await.map_err(simple)?;
-    let host = opened.remove(0).map_err(|error| (ErrorClass::Transient, error.to_string()))?;
-    let mut dumps = fabric.fetch(vec![host.clone()], context.deadline).await?;
-    Ok((host, dumps.remove(&Where::Host).unwrap_or_default()))
+    let mut opened = fabric.places.open(vec![at.clone()], context.deadline).await.map_err(simple)?;
+    let place = opened.remove(0).map_err(|error| (ErrorClass::Transient, error.to_string()))?;
+    let mut dumps = fabric.fetch(vec![place.clone()], context.deadline).await?;
+    Ok((place, dumps.remove(at).unwrap_or_default()))
 }
 
 async fn one(

@@ -1,6 +1,6 @@
 //! Links made: created, or found and adopted, or made anew in the place of what an interrupted order left.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use netloom_engine::{ErrorClass, Place, PortMark};
 use netloom_failpoint::point;
@@ -9,7 +9,7 @@ use netloom_model::InterfaceName;
 
 use super::apply::{Call, Work};
 use super::mark::is_half_made;
-use super::wire::{Port, Wire};
+use super::wire::{Masters, Port, Wire};
 use super::{cause_of, class_of};
 
 /// How often a link is tried with other ifindexes, or after something in its way was removed.
@@ -27,12 +27,15 @@ impl Call<'_> {
         };
         let mut pending = Vec::new();
         for wire in wires {
-            let missing =
-                wire.ports().filter_map(|port| port.bridge.as_ref()).find(|name| !masters.contains_key(*name));
+            let missing = wire.ports().find(|port| port.bridge.is_some() && masters.of(port).is_none());
+            let missing = missing.and_then(|port| {
+                let (bridge, at) = (port.bridge.as_ref()?, self.kernel.get(&port.place)?);
+                Some(format!("there is no bridge `{bridge}` {at}"))
+            });
             if let Some(cause) = self.closed(&wire) {
                 self.refuse(wire.order, cause, ErrorClass::Transient);
-            } else if let Some(bridge) = missing {
-                self.refuse(wire.order, format!("there is no bridge `{bridge}` on the host"), ErrorClass::Transient);
+            } else if let Some(why) = missing {
+                self.refuse(wire.order, why, ErrorClass::Transient);
             } else {
                 pending.push(wire);
             }
@@ -90,23 +93,25 @@ impl Call<'_> {
     }
 
     /// The ifindexes of the bridges that the wires name, as far as they exist.
-    async fn masters(&mut self, wires: &[Wire]) -> Result<HashMap<InterfaceName, u32>, (ErrorClass, String)> {
-        let names: BTreeSet<&InterfaceName> =
-            wires.iter().flat_map(Wire::ports).filter_map(|p| p.bridge.as_ref()).collect();
-        if names.is_empty() {
-            return Ok(HashMap::new());
+    async fn masters(&mut self, wires: &[Wire]) -> Result<Masters, (ErrorClass, String)> {
+        let ports = wires.iter().flat_map(Wire::ports);
+        let named: BTreeSet<(&Place, &InterfaceName)> =
+            ports.filter_map(|port| Some((&port.place, port.bridge.as_ref()?))).collect();
+        if named.is_empty() {
+            return Ok(Masters::default());
         }
-        self.look([Place::Host]).await?;
-        let dump = self.dumps.get(&Place::Host);
-        let found = |name: &InterfaceName| {
-            let link = dump?.named(name.as_str()).filter(|link| link.kind.as_deref() == Some("bridge"))?;
-            Some((name.clone(), link.ifindex))
+        let places: BTreeSet<&Place> = named.iter().map(|(place, _)| *place).collect();
+        self.look(places.into_iter().cloned()).await?;
+        let found = |(place, name): (&Place, &InterfaceName)| {
+            let dump = self.dumps.get(place)?;
+            let link = dump.named(name.as_str()).filter(|link| link.kind.as_deref() == Some("bridge"))?;
+            Some(((place.clone(), name.clone()), link.ifindex))
         };
-        Ok(names.into_iter().filter_map(found).collect())
+        Ok(Masters(named.into_iter().filter_map(found).collect()))
     }
 
     /// Looks at what is in the way of links: returns those that are there already, and those whose way is free now.
-    async fn settle(&mut self, clashes: Vec<Wire>, masters: &HashMap<InterfaceName, u32>) -> (Vec<Wire>, Vec<Wire>) {
+    async fn settle(&mut self, clashes: Vec<Wire>, masters: &Masters) -> (Vec<Wire>, Vec<Wire>) {
         if clashes.is_empty() {
             return (Vec::new(), Vec::new());
         }
@@ -178,11 +183,10 @@ impl Call<'_> {
     }
 
     /// Whether the interfaces found are the link, marked, with the identity that is wanted, and wired to each other.
-    fn is_whole(&self, wire: &Wire, found: &[Option<LinkInfo>], masters: &HashMap<InterfaceName, u32>) -> bool {
+    fn is_whole(&self, wire: &Wire, found: &[Option<LinkInfo>], masters: &Masters) -> bool {
         // A bridge that was deleted and made again has lost its ports.
         let attached = wire.ports().zip(found).all(|(port, link)| {
-            let master = port.bridge.as_ref().map(|bridge| masters.get(bridge).copied());
-            master.is_none_or(|master| link.as_ref().and_then(|link| link.master) == master)
+            port.bridge.is_none() || link.as_ref().and_then(|link| link.master) == masters.of(port)
         });
         if !attached {
             return false;
@@ -202,7 +206,7 @@ impl Call<'_> {
     }
 
     /// Completes links that were just created; one that cannot be completed is taken back.
-    async fn finish(&mut self, made: Vec<Wire>, masters: &HashMap<InterfaceName, u32>) {
+    async fn finish(&mut self, made: Vec<Wire>, masters: &Masters) {
         if made.is_empty() {
             return;
         }

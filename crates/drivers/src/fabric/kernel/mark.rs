@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use netloom_engine::PortMark;
+use netloom_engine::{Place, PortMark};
 use netloom_kernel::LinkInfo;
 use netloom_model::{InterfaceName, LabName, LinkId, Mac, hex};
 use netloom_plan::{AdminState, LinkFingerprint};
@@ -76,8 +76,12 @@ impl Marks {
     }
 
     /// A MAC address for a bridge, the same each time: without one of its own a bridge takes that of a port.
-    pub(crate) fn bridge_mac(&self, bridge: &InterfaceName) -> Mac {
-        let digits = hex(format!("{}\0bridge\0{bridge}", self.instance).as_bytes());
+    pub(crate) fn bridge_mac(&self, place: &Place, bridge: &InterfaceName) -> Mac {
+        let at = match place {
+            Place::Host => String::new(),
+            Place::Node(lab, node) => format!("{lab}\0{node}\0"),
+        };
+        let digits = hex(format!("{}\0bridge\0{at}{bridge}", self.instance).as_bytes());
         let octet = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).expect("two hex digits are an octet");
         Mac([0xaa, 0xc1, 0xab, octet(0), octet(2), octet(4)])
     }

@@ -250,12 +250,12 @@ impl Fabric for KernelFabric {
         answers
     }
 
-    async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
-        bridge::ensure(self, bridge, context).await
+    async fn ensure_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        bridge::ensure(self, place, bridge, context).await
     }
 
-    async fn remove_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
-        bridge::remove(self, bridge, context).await
+    async fn remove_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        bridge::remove(self, place, bridge, context).await
     }
 
     async fn counters(&self, lab: &LabName, context: &Context) -> Result<Vec<PortCounters>, DriverError> {

@@ -10,7 +10,9 @@ use std::time::Instant;
 
 use netloom_engine::{DriverError, ErrorClass, Place, PortMark, Report, Source};
 use netloom_failpoint::point;
-use netloom_kernel::{Address, AdminState, KernelError, KernelErrorKind, LinkInfo, NamespaceDump, Netns, Request};
+use netloom_kernel::{
+    Address, AdminState, KernelError, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Netns, Request,
+};
 use netloom_model::{InterfaceName, LabName, NodeName};
 
 use super::mark::{ADDRESS_PROTOCOL, Marks, is_half_made};
@@ -123,17 +125,21 @@ impl KernelFabric {
             _ => None,
         });
         let ours: Vec<(&LinkInfo, AdminState)> = ours.collect();
+        let bridges: Vec<(&LinkInfo, InterfaceName)> = self.bridges(&dump).collect();
         let moves = ours.iter().map(|(link, state)| Request::MoveLink {
             place: old.kernel.clone(),
             ifindex: link.ifindex,
             to: new.kernel.clone(),
             state: *state,
         });
-        self.all_done(moves.collect(), deadline).await?;
+        // A bridge stays where it was made.
+        let made = bridges.iter().map(|(_, name)| self.bridge_like(name, new));
+        self.all_done(made.chain(moves).collect(), deadline).await?;
         // One whose ifindex was taken there has another now.
         let there = self.dump(new, deadline).await?;
         let index: HashMap<u32, u32> =
             ours.iter().filter_map(|(link, _)| Some((link.ifindex, there.named(&link.name)?.ifindex))).collect();
+        self.all_done(self.plug_in(&bridges, &ours, &there, new), deadline).await?;
         // Without the mark of who gave it (kernels before 5.18) an address counts as the link's.
         let given = dump
             .addresses
@@ -157,6 +163,47 @@ impl KernelFabric {
         });
         self.all_done(routes.flatten().collect(), deadline).await?;
         Ok(ours.len())
+    }
+
+    /// The bridges of ours in a namespace.
+    fn bridges<'d>(&'d self, dump: &'d NamespaceDump) -> impl Iterator<Item = (&'d LinkInfo, InterfaceName)> {
+        let ours = dump.links.iter().filter(|link| self.shared.marks.read(link) == Some(PortMark::Bridge));
+        ours.filter_map(|link| Some((link, link.name.parse().ok()?)))
+    }
+
+    fn bridge_like(&self, name: &InterfaceName, at: &OpenPlace) -> Request {
+        Request::CreateBridge {
+            place: at.kernel.clone(),
+            name: name.clone(),
+            ifindex: None,
+            mac: Some(self.shared.marks.bridge_mac(&at.place, name)),
+            mtu: None,
+            group: self.shared.marks.bridge_group(),
+        }
+    }
+
+    /// Makes bridges that were made in a new namespace ours, and ports of them those that were in the old one.
+    fn plug_in(
+        &self,
+        bridges: &[(&LinkInfo, InterfaceName)],
+        moved: &[(&LinkInfo, AdminState)],
+        there: &NamespaceDump,
+        new: &OpenPlace,
+    ) -> Vec<Request> {
+        let set = |ifindex, change| Request::SetLink { place: new.kernel.clone(), ifindex, change };
+        let mut requests = Vec::new();
+        for (old, name) in bridges {
+            let Some(bridge) = there.named(name.as_str()) else { continue };
+            let alias = Some(self.shared.marks.bridge_alias());
+            let change = LinkChange { state: Some(AdminState::Up), alias, ..LinkChange::default() };
+            requests.push(set(bridge.ifindex, change));
+            let ports = moved.iter().filter(|(port, _)| port.master == Some(old.ifindex));
+            requests.extend(ports.filter_map(|(port, _)| {
+                let change = LinkChange { master: Some(bridge.ifindex), ..LinkChange::default() };
+                Some(set(there.named(&port.name)?.ifindex, change))
+            }));
+        }
+        requests
     }
 
     async fn all_done(&self, batch: Vec<Request>, deadline: Instant) -> Result<(), Refused> {

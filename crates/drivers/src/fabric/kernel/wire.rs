@@ -55,14 +55,18 @@ impl Port {
             LinkKind::Attachment(attachment) => Some(attachment),
             _ => None,
         };
-        let (place, bridge) = match &end.at {
-            Endpoint::Node(node) => (Place::Node(lab.clone(), node.clone()), None),
-            Endpoint::Host => (Place::Host, attachment.map(|attachment| attachment.bridge.clone())),
-            Endpoint::Bridge(node) => {
-                let bridge = node.as_str().parse().map_err(|error| format!("no bridge can have that name: {error}"))?;
-                (Place::Host, Some(bridge))
-            }
+        let place = match end.home() {
+            Endpoint::Node(node) => Place::Node(lab.clone(), node.clone()),
+            Endpoint::Host | Endpoint::Bridge(_) => Place::Host,
             Endpoint::Remote(host) => return Err(format!("the kernel fabric has no links to other hosts ({host})")),
+        };
+        let bridge = match &end.at {
+            Endpoint::Host => attachment.map(|attachment| attachment.bridge.clone()),
+            Endpoint::Bridge(node) => {
+                let name = node.inner_bridge().map_or(node.as_str(), |(bridge, _)| bridge);
+                Some(name.parse().map_err(|error| format!("no bridge can have that name: {error}"))?)
+            }
+            Endpoint::Node(_) | Endpoint::Remote(_) => None,
         };
         let gateways = attachment.filter(|_| place != Place::Host).map(|attachment| attachment.gateways.clone());
         let gateways = gateways.unwrap_or_default();
@@ -99,6 +103,19 @@ impl Port {
         };
         let routes = self.gateways.iter().map(|gateway| default_route(place, self.ifindex, *gateway));
         self.addresses().map(add).chain(routes).collect()
+    }
+}
+
+/// The ifindexes of the bridges that ports are to be in, by place and name, as far as they exist.
+#[derive(Debug, Default)]
+pub(crate) struct Masters(pub(crate) HashMap<(Place, InterfaceName), u32>);
+
+impl Masters {
+    /// That of a port, if it is to be in a bridge that exists.
+    pub(crate) fn of(&self, port: &Port) -> Option<u32> {
+        // Most are in none, and a key is a copy.
+        let bridge = port.bridge.as_ref()?;
+        self.0.get(&(port.place.clone(), bridge.clone())).copied()
     }
 }
 
@@ -154,12 +171,12 @@ impl Wire {
         self.ports().cloned().chain(unmoved).collect()
     }
 
-    /// The message that makes it, down. `masters` are the ifindexes of the bridges.
+    /// The message that makes it, down.
     pub(crate) fn create(
         &self,
         marks: &Marks,
         places: &HashMap<Place, netloom_kernel::Place>,
-        masters: &HashMap<InterfaceName, u32>,
+        masters: &Masters,
     ) -> Request {
         let group = marks.lab_group(&self.lab);
         let end = |port: &Port| VethEnd {
@@ -183,7 +200,7 @@ impl Wire {
             (Body::Ends | Body::Stitch(..), Some(other)) => Request::CreateVeth {
                 a: end(&self.main),
                 a_state: AdminState::Down,
-                a_master: self.main.bridge.as_ref().map(|bridge| masters[bridge]),
+                a_master: masters.of(&self.main),
                 b: end(other),
             },
         }
@@ -195,14 +212,14 @@ impl Wire {
         port: &Port,
         marks: &Marks,
         place: &netloom_kernel::Place,
-        masters: &HashMap<InterfaceName, u32>,
+        masters: &Masters,
     ) -> Vec<Request> {
         // Only the message that makes a pair can make a port of its main end.
         let is_main = self.other.is_some() && port.ifindex == self.main.ifindex && port.place == self.main.place;
         let change = LinkChange {
             state: Some(AdminState::Up),
             alias: Some(port.alias(marks, &self.lab, &self.id, &self.fingerprint, Switched::Up)),
-            master: port.bridge.as_ref().filter(|_| !is_main).map(|bridge| masters[bridge]),
+            master: masters.of(port).filter(|_| !is_main),
             ..LinkChange::default()
         };
         let mut requests = vec![Request::SetLink { place: place.clone(), ifindex: port.ifindex, change }];

@@ -364,8 +364,10 @@ mod tests {
             node[field] = value.into();
         }
         let other = json!({ "kind": "linux", "runtime": "docker", "image": "frr:8", "hostname": "r2" });
-        let end = |node: &str, mac: &str| json!({ "at": { "node": node }, "interface": "eth1", "mac": mac });
-        let links = json!([{ "a": end("r1", "02:00:00:00:00:01"), "b": end("r2", "02:00:00:00:00:02") }]);
+        let end = |node: &str, interface: &str, mac: &str| json!({ "at": { "node": node }, "interface": interface, "mac": mac });
+        // The first shares the network of the second in one of the tests.
+        let links =
+            json!([{ "a": end("r1", "eth1", "02:00:00:00:00:01"), "b": end("r2", "eth2", "02:00:00:00:00:02") }]);
         let lab = json!({ "name": "lab", "nodes": { "r1": node, "r2": other }, "links": links });
         let (lab, node) = (Arc::new(serde_json::from_value(lab).unwrap()), "r1".parse().unwrap());
         NodeOrder { lab, node, fingerprint: "1.2.3".parse().unwrap(), rebuild: 0, restarts: 0 }

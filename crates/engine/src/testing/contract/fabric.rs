@@ -117,6 +117,7 @@ pub async fn fabric_contract(stage: &mut dyn FabricStage) {
 
     links_are_made_whole_and_once(&*fabric, &watch, &lab).await;
     bridges_come_and_go(&*fabric, &watch, &lab, stage).await;
+    bridges_in_nodes_come_and_go(&*fabric, &watch, stage).await;
     each_order_is_answered_for_itself(&*fabric, &watch, stage).await;
     updates_are_live(&*fabric, &watch).await;
     ends_are_switched(&*fabric, &watch, &lab).await;
@@ -177,7 +178,7 @@ async fn bridges_come_and_go(fabric: &dyn Fabric, watch: &Watch, lab: &Arc<Lab>,
     assert!(early.contains("nlc-br"), "it says what is missing: {early}");
     assert!(!stage.exists(&inside("r2"), "eth2").await, "a refusal leaves nothing behind");
     for _ in 0..2 {
-        fabric.ensure_bridge(&bridge, &context()).await.expect("it is made, or there");
+        fabric.ensure_bridge(&Place::Host, &bridge, &context()).await.expect("it is made, or there");
     }
     // It is made in one message and marked in the next.
     let marked = |all: &Snapshot| port(all, &Place::Host, "nlc-br").filter(|port| port.mark == Some(PortMark::Bridge));
@@ -193,7 +194,7 @@ async fn bridges_come_and_go(fabric: &dyn Fabric, watch: &Watch, lab: &Arc<Lab>,
     // Somebody deletes the bridge: making it and the link again puts the port back.
     stage.delete_interface(&Place::Host, "nlc-br").await;
     watch.until("the bridge is gone", |all| port(all, &Place::Host, "nlc-br").is_none().then_some(())).await;
-    fabric.ensure_bridge(&bridge, &context()).await.expect("it is made");
+    fabric.ensure_bridge(&Place::Host, &bridge, &context()).await.expect("it is made");
     assert_eq!(one(fabric, create(lab, SWITCHED)).await, Ok(()));
     watch.until("the link is a port of the new bridge", enslaved).await;
 }
@@ -280,6 +281,32 @@ async fn what_others_delete_is_told_and_made_again(
     assert_eq!(one(fabric, create(lab, OUT)).await, Ok(()));
 }
 
+async fn bridges_in_nodes_come_and_go(fabric: &dyn Fabric, watch: &Watch, stage: &mut dyn FabricStage) {
+    const INNER: &str = "nlc-in|r2:eth3-r1:eth3";
+    let lab = Sketch::new(LAB).node("r1").node("r2").bridge("nlc-in|r2").link("r1:eth3", "nlc-in|r2:eth3").lab();
+    let (r2, bridge) = (inside("r2"), name("nlc-in"));
+    let early = one(fabric, create(&lab, INNER)).await.expect_err("its bridge is not there");
+    assert!(early.contains("nlc-in"), "it says what is missing: {early}");
+    for _ in 0..2 {
+        fabric.ensure_bridge(&r2, &bridge, &context()).await.expect("it is made, or there");
+    }
+    assert_eq!(one(fabric, create(&lab, INNER)).await, Ok(()));
+    let enslaved = |all: &Snapshot| {
+        let bridge = port(all, &r2, "nlc-in").filter(|port| port.mark == Some(PortMark::Bridge))?.ifindex;
+        up(all, INNER, 2)?;
+        port(all, &r2, "eth3").filter(|port| port.master == Some(bridge))
+    };
+    let made = watch.until("the link is a port of the bridge in the node", enslaved).await;
+    assert_eq!(one(fabric, create(&lab, INNER)).await, Ok(()));
+    let still = watch.until("it is a port of it still", enslaved).await;
+    assert_eq!(still.ifindex, made.ifindex, "what is there is adopted");
+    assert_eq!(one(fabric, delete(INNER)).await, Ok(()));
+    for _ in 0..2 {
+        fabric.remove_bridge(&r2, &bridge, &context()).await.expect("it is removed, or gone");
+    }
+    assert!(!stage.exists(&r2, "nlc-in").await, "the bridge is gone");
+}
+
 async fn removal_is_by_marks(fabric: &dyn Fabric, watch: &Watch, stage: &mut dyn FabricStage) {
     let orders: Vec<LinkOrder> = [PAIR, OUT, SWITCHED, PAIR].map(delete).into();
     let answers = fabric.apply(orders, &context()).await;
@@ -292,7 +319,10 @@ async fn removal_is_by_marks(fabric: &dyn Fabric, watch: &Watch, stage: &mut dyn
     }
     let missing = name("nlc-none");
     for bridge in [&name("nlc-br"), &name("nlc-br"), &missing, &name("nlc-foreign")] {
-        fabric.remove_bridge(bridge, &context()).await.expect("absence and what is foreign are tolerated");
+        fabric
+            .remove_bridge(&Place::Host, bridge, &context())
+            .await
+            .expect("absence and what is foreign are tolerated");
     }
     watch.until("the bridge is gone", |all| port(all, &Place::Host, "nlc-br").is_none().then_some(())).await;
     assert!(stage.exists(&Place::Host, "nlc-foreign").await, "what is foreign is not touched");

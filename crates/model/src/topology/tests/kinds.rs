@@ -83,7 +83,6 @@ fn what_cannot_be_made_yet_is_said_where_it_stands() {
     assert_eq!(
         said,
         [
-            "left-out: topology.nodes.lan|sw: `lan|sw` and its links are left out: this needs a fabric that makes bridges inside of nodes",
             "left-out: topology.nodes.ovs0: `ovs0` and its links are left out: this needs the Open vSwitch fabric",
             "no-effect: topology.nodes.hv.exec: `exec` has no effect yet: nothing is run on the host itself",
         ]
@@ -91,13 +90,30 @@ fn what_cannot_be_made_yet_is_said_where_it_stands() {
 }
 
 #[test]
-fn bridges_in_a_node_have_ports_of_their_own_names() {
-    let text = |second: &str| {
-        let nodes = "{ sw: , n: , 'lan|sw': { kind: bridge }, 'dmz|sw': { kind: bridge } }";
-        file(nodes, &format!("[{{ endpoints: ['n:eth1', 'lan|sw:n'] }}, {{ endpoints: ['n:eth2', '{second}:n'] }}]"))
+fn whoever_shares_a_network_shares_the_names_of_its_interfaces() {
+    let errors = |second: &str| {
+        let side = "side: { image: x, runtime: docker, network-mode: 'container:sw' }";
+        let nodes = format!("{{ sw: , n: , {side}, 'lan|sw': {{ kind: bridge }}, 'dmz|sw': {{ kind: bridge }} }}");
+        let text = file(
+            &nodes,
+            &format!("[{{ endpoints: ['n:eth1', 'lan|sw:p'] }}, {{ endpoints: ['n:eth2', '{second}'] }}]"),
+        );
+        diagnostics(&text)
+            .into_iter()
+            .filter(|found| found.severity == Severity::Error)
+            .map(|found| found.message)
+            .collect::<Vec<_>>()
     };
-    let errors = |text: &str| diagnostics(text).into_iter().filter(|found| found.severity == Severity::Error).count();
-    assert_eq!((errors(&text("dmz|sw")), errors(&text("lan|sw"))), (0, 1));
+    for free in ["dmz|sw:q", "lan|sw:q", "sw:q", "side:q"] {
+        assert_eq!(errors(free), [""; 0]);
+    }
+    for second in ["dmz|sw", "lan|sw", "sw", "side"] {
+        assert_eq!(errors(&format!("{second}:p")), [format!("interface `p` of node `{second}` has a link already")]);
+    }
+    for (second, bridge) in [("sw:lan", "lan"), ("side:dmz", "dmz")] {
+        let said = format!("`{bridge}` in this node is the bridge `{bridge}|sw`, so no link can have that name there");
+        assert_eq!(errors(second), [said]);
+    }
 }
 
 #[test]

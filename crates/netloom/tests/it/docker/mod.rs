@@ -12,4 +12,5 @@ mod lives;
 mod management;
 mod outages;
 mod settings;
+mod shared;
 mod stages;

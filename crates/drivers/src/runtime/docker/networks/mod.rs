@@ -74,7 +74,7 @@ impl Networks for DockerRuntime {
         let of = |fault: Fault| fault.of(BACKEND, "remove", &object(network));
         if let Some(bridge) = self.shared.remove_network(network, context.deadline).await.map_err(of)? {
             // One that was restored is not Docker's in its own eyes.
-            self.shared.fabric.remove_bridge(&bridge, context).await?;
+            self.shared.fabric.remove_bridge(&netloom_engine::Place::Host, &bridge, context).await?;
             point!("network.removed");
         }
         self.shared.put_back_forwarding(context.deadline).await.map_err(of)

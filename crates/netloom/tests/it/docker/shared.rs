@@ -1,0 +1,70 @@
+//! Networks that nodes share: bridges inside of nodes, and links of containers that have the network of another one.
+
+use super::host::{DockerHost, IMAGE};
+use crate::lab::node;
+
+/// A switch in `sw` with two hosts, one of them without Docker.
+fn switch() -> String {
+    format!(
+        "name: x
+topology:
+  defaults: {{ kind: linux, image: \"{IMAGE}\", network-mode: none }}
+  nodes:
+    sw: {{ exec: [\"ip address add 10.0.0.1/24 dev lan\"] }}
+    lan|sw: {{ kind: bridge, network-mode: \"container:sw\" }}
+    a:
+    b: {{ runtime: namespace, image: \"\" }}
+  links:
+    - {{ endpoints: [\"a:eth1\", \"lan|sw:p1\"], ipv4: [10.0.0.2/24] }}
+    - {{ endpoints: [\"b:eth1\", \"lan|sw:p2\"], ipv4: [10.0.0.3/24] }}
+    - {{ endpoints: [\"a:eth2\", \"sw:eth1\"] }}
+"
+    )
+}
+
+fn ports(host: &DockerHost) -> String {
+    host.inside("sw", "ls /sys/class/net/lan/brif | sort | xargs")
+}
+
+/// Whether the switch leads packets between its hosts, and its own address is on it.
+fn switches(host: &DockerHost) -> bool {
+    host.pings("a", "10.0.0.3") && host.pings("b", "10.0.0.1")
+}
+
+#[test]
+fn a_bridge_in_a_node_leads_between_its_ports_in_each_life_of_the_node_and_goes_with_it() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let file = host.topology("x", &switch());
+    host.netloom(&["deploy", "-t", &file]).code(0).says("4 of 4 nodes running");
+    assert_eq!(ports(&host), "p1 p2\n");
+    assert!(switches(&host));
+    host.sh("test ! -e /sys/class/net/lan").code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+
+    // Its neighbours see no more of it than their carrier.
+    let end = |host: &DockerHost| host.inside("a", "cat /sys/class/net/eth1/ifindex /sys/class/net/eth1/address");
+    let was = end(&host);
+    for restart in ["docker restart -t 0 clab-x-sw", "node restart", "docker rm -f clab-x-sw"] {
+        if restart.starts_with("docker") {
+            host.sh(restart).code(0);
+        } else {
+            host.netloom(&["node", "restart", "x/sw"]).code(0);
+        }
+        host.wait("it switches again", |host| node(&host.lab("x"), "sw")["ready"] == true && switches(host));
+        assert_eq!(ports(&host), "p1 p2\n", "after {restart}");
+        if !restart.contains("rm") {
+            assert_eq!(end(&host), was, "after {restart}");
+        }
+    }
+    // What somebody deletes comes back.
+    host.inside("sw", "ip link delete lan");
+    host.wait("it switches again", |host| host.pings("a", "10.0.0.3"));
+    // And without its wish it goes, alone.
+    let without: Vec<String> = switch().lines().filter(|line| !line.contains("lan|")).map(str::to_owned).collect();
+    let file = host.topology("x", &(without.join("\n") + "\n"));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    assert_eq!(host.inside("sw", "ls /sys/class/net | sort | xargs"), "eth1 lo\n");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
