@@ -150,6 +150,12 @@ pub struct NodeFact {
     /// state `Absent` that is all there is of it.
     #[serde(default)]
     pub reserved: bool,
+    /// Which network namespace what runs in it has (SO_NETNS_COOKIE), where that may be one of another node's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<u64>,
+    /// Whether it has ended and its runtime starts it again by itself.
+    #[serde(default)]
+    pub restarting: bool,
     /// The spec that was applied.
     pub fingerprint: NodeFingerprint,
     /// Its container name.

@@ -254,6 +254,8 @@ pub struct ObservedNode {
     /// Whether it has a namespace in which its links wait for its first start ([`crate::Action::ReserveNode`]). With the
     /// state `Absent` that is all there is of it.
     pub reserved: bool,
+    /// Which network namespace what runs in it has, where that may be one of another node's.
+    pub namespace: Option<u64>,
     /// The last of the stages at which it waits that it has entered since it was made.
     pub entered: Option<Stage>,
     /// Those of the stages `healthy` and `exit` that it was seen to leave since it was made.
@@ -264,8 +266,8 @@ impl ObservedNode {
     /// A node of which no more is there than this.
     pub fn new(runtime: RuntimeKind, state: NodeState) -> Self {
         let fingerprint = NodeFingerprint::default();
-        let (entered, passed) = (None, BTreeSet::new());
-        Self { runtime, state, fingerprint, execs_done: 0, reserved: false, entered, passed }
+        let (namespace, entered, passed) = (None, None, BTreeSet::new());
+        Self { runtime, state, fingerprint, execs_done: 0, reserved: false, namespace, entered, passed }
     }
 
     /// Whether it carries our mark and is not made yet.

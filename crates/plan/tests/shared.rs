@@ -100,3 +100,22 @@ fn one_that_is_waited_for_by_whom_it_shares_with_waits_for_nobody() {
     let plan = way(&lab("one", waits), &[], &Observed::default());
     assert!(plan.steps.iter().any(|step| step.id.as_str() == "node/ashares/create"), "{plan}");
 }
+
+#[test]
+fn one_that_is_left_behind_follows_into_the_next_life() {
+    let mut observed = Observed::default();
+    let lab = lab("one", json!({}));
+    done(&lab, &[], &mut observed);
+    let in_namespaces = |observed: &Observed, owner: Option<u64>, shares: Option<u64>| {
+        let mut observed = observed.clone();
+        for (name, namespace) in [("owner", owner), ("ashares", shares)] {
+            observed.nodes.get_mut(&name.parse::<NodeName>().unwrap()).unwrap().namespace = namespace;
+        }
+        observed
+    };
+    for (owner, shares) in [(Some(1), Some(1)), (None, Some(1)), (Some(1), None)] {
+        assert_eq!(way(&lab, &[], &in_namespaces(&observed, owner, shares)).steps, []);
+    }
+    let steps = done(&lab, &[], &mut in_namespaces(&observed, Some(2), Some(1)));
+    assert_eq!(steps, ["node/ashares/stop", "node/ashares/start"]);
+}

@@ -21,7 +21,7 @@ use super::execute::{Execution, Summary};
 use super::finish::Closed;
 use super::observe::{Once, observe};
 use super::pull::Fetched;
-use super::restart::Restarts;
+use super::restart::{self, Restarts};
 use super::step::StepContext;
 use super::wait;
 use crate::bulkhead::Bulkhead;
@@ -511,7 +511,7 @@ impl Actor {
         let now = Instant::now();
         for (node, fact) in &facts.nodes {
             let spec = self.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
-            let policy = spec.map_or(RestartPolicy::No, |spec| spec.restart_policy);
+            let policy = spec.map_or(RestartPolicy::No, restart::policy);
             self.restarts.note(fact, policy, now);
             if let Some(stage) = wait::passed(fact) {
                 self.passed.entry(node.clone()).or_default().insert(stage);

@@ -90,7 +90,8 @@ impl Actor {
                 if self.given_up.contains_key(&start_id(fact)) || has_done_its_work(fact, &wish.lab) {
                     continue;
                 }
-                let again = self.restarts.due_at(&fact.node).map_or("", |_| "; it is tried again");
+                let tried = fact.restarting || self.restarts.due_at(&fact.node).is_some();
+                let again = if tried { "; it is tried again" } else { "" };
                 let output = fact.last_output.as_deref().unwrap_or("").trim_end();
                 let output = if output.is_empty() { String::new() } else { format!("; its last output:\n{output}") };
                 problems.push(format!("node {}: {}{again}{output}", fact.node, fact.state));

@@ -47,6 +47,7 @@ pub(crate) fn observe(
                 entered: done.and_then(|done| done.entered),
                 passed,
                 reserved: fact.reserved,
+                namespace: fact.namespace,
             };
             (fact.node.clone(), observed)
         })

@@ -1,9 +1,12 @@
 //! When a node that ended is started again: its policy, and a back-off of 1, 2, 4 … 60 s.
+//!
+//! Docker applies the policy of its containers itself. Beside that `always` is kept here too: the lab wants such a node to
+//! run, whoever has ended it. And Docker can start none that shares a namespace before the one whose it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use netloom_model::{NodeName, RestartPolicy};
+use netloom_model::{NetworkMode, Node, NodeName, PidMode, RestartPolicy, RuntimeKind};
 use netloom_plan::NodeState;
 use tokio::time::Instant;
 
@@ -43,7 +46,7 @@ impl Restarts {
                 }
                 life.due = None;
             }
-            NodeState::Exited { code } if wants_restart(policy, *code) => {
+            NodeState::Exited { code } if !fact.restarting && wants_restart(policy, *code) => {
                 if life.due.is_some() && life.incarnation == fact.incarnation {
                     return;
                 }
@@ -83,6 +86,17 @@ impl Restarts {
     }
 }
 
+/// The policy by which a node that ended is started again here.
+pub(crate) fn policy(node: &Node) -> RestartPolicy {
+    let shares = matches!(node.network_mode, NetworkMode::Container(_))
+        || matches!(node.container.pid_mode, PidMode::Container(_));
+    match node.restart_policy {
+        own if node.runtime != Some(RuntimeKind::Docker) || shares => own,
+        RestartPolicy::Always => RestartPolicy::Always,
+        RestartPolicy::No | RestartPolicy::OnFailure | RestartPolicy::UnlessStopped => RestartPolicy::No,
+    }
+}
+
 fn wants_restart(policy: RestartPolicy, code: i32) -> bool {
     match policy {
         RestartPolicy::No => false,
@@ -93,4 +107,28 @@ fn wants_restart(policy: RestartPolicy, code: i32) -> bool {
 
 fn back_off(failures: u32) -> Duration {
     Duration::from_secs(1 << failures.saturating_sub(1).min(6)).min(Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use netloom_model::Kind;
+
+    use super::*;
+
+    fn node(runtime: RuntimeKind, restart_policy: RestartPolicy) -> Node {
+        Node { runtime: Some(runtime), restart_policy, ..Node::new(Kind::linux(), "n") }
+    }
+
+    #[test]
+    fn what_docker_starts_again_by_its_own_policy_is_left_to_it() {
+        use RestartPolicy::{Always, No, OnFailure, UnlessStopped};
+        for own in [No, OnFailure, UnlessStopped, Always] {
+            assert_eq!(policy(&node(RuntimeKind::Namespace, own)), own);
+            let kept = if own == Always { Always } else { No };
+            assert_eq!(policy(&node(RuntimeKind::Docker, own)), kept);
+            let network_mode = NetworkMode::Container("other".to_owned());
+            let shares = Node { network_mode, ..node(RuntimeKind::Docker, own) };
+            assert_eq!(policy(&shares), own, "Docker cannot start it before the other one");
+        }
+    }
 }

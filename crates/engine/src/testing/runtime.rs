@@ -68,6 +68,8 @@ fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
         incarnation: None,
         health: None,
         reserved: false,
+        namespace: None,
+        restarting: false,
         fingerprint: NodeFingerprint::default(),
         container: order.lab.container_name(&order.node),
         image: None,

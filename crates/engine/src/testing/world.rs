@@ -306,6 +306,8 @@ impl World {
             incarnation: None,
             health: None,
             reserved: false,
+            namespace: None,
+            restarting: false,
             fingerprint: none,
             container: format!("clab-{lab}-{node}"),
             image: None,

@@ -88,6 +88,8 @@ async fn a_node_that_could_not_be_looked_at_stays_as_it_was_known() {
             runtime: RuntimeKind::Namespace,
             health: None,
             reserved: false,
+            namespace: None,
+            restarting: false,
             state: NodeState::Running,
             pid: None,
             incarnation: None,

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{NamespaceComes, NetworkMode, Node, NodeName, PidMode, RuntimeKind};
+use netloom_model::{Home, NamespaceComes, NetworkMode, Node, NodeName, PidMode, RuntimeKind};
 
 use super::{Fate, Planner};
 use crate::state::NodeState;
@@ -29,7 +29,27 @@ impl<'a> Planner<'a> {
     pub(super) fn follow(&mut self) {
         let all: Vec<_> = self.running_nodes().map(|(name, node, _)| (name, self.owners(node))).collect();
         let sharing: Vec<_> = all.into_iter().filter(|(_, owners)| !owners.is_empty()).collect();
+        for (name, _) in &sharing {
+            self.follows_into_the_next_life(name);
+        }
         while sharing.iter().any(|(name, owners)| owners.iter().any(|(owner, _)| self.follows(name, owner))) {}
+    }
+
+    /// Has a node follow that was left behind: the one whose network it shares has another namespace by now, as nobody asked
+    /// for.
+    fn follows_into_the_next_life(&mut self, name: &'a NodeName) {
+        let Some(Home::Node(owner)) = self.lab.map(|lab| lab.home(name)) else { return };
+        let namespace = |of: &NodeName| {
+            let kept = self.kept.get(of).filter(|kept| kept.there.state == NodeState::Running && kept.start.is_none());
+            kept.and_then(|kept| kept.there.namespace)
+        };
+        let (Some(own), Some(owners)) = (namespace(name), namespace(owner)) else { return };
+        if own != owners
+            && !self.desired.stopped.contains(name)
+            && let Some(kept) = self.kept.get_mut(name)
+        {
+            kept.start = Some("it is in a namespace that its node has left");
+        }
     }
 
     /// Has a node follow one of those. False: it does already, or does not have to.

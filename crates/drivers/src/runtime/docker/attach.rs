@@ -30,6 +30,7 @@ impl Shared {
         // It has ended since; Docker will say so.
         let Some((process, netns)) = opened else { return Ok(()) };
         known.process = Some(process.identity());
+        known.namespace = netns.cookie().ok();
         if known.network == Network::Another {
             return Ok(());
         }

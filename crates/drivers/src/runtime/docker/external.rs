@@ -68,6 +68,8 @@ impl External {
             state,
             started_at: String::new(),
             process: None,
+            namespace: None,
+            restarting: false,
             network: Network::Own,
             health: None,
             reserved: false,

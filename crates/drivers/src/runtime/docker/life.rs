@@ -80,6 +80,8 @@ impl Shared {
                 state: NodeState::Created,
                 started_at: String::new(),
                 process: None,
+                namespace: None,
+                restarting: false,
                 network: network(&spec.host_config.network_mode),
                 reserved: self.has_place(&key, deadline).await?,
                 // What the image adds is seen when it runs.

@@ -109,7 +109,7 @@ impl Shared {
             }
             NodeState::Created => word == "created",
             NodeState::Stopped => word == "exited",
-            NodeState::Exited { .. } => word == "exited" && known.note.is_none(),
+            NodeState::Exited { .. } => word == "exited" && known.note.is_none() && !known.restarting,
             _ => false,
         }
     }

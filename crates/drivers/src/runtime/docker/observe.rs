@@ -25,6 +25,10 @@ pub(super) struct Known {
     pub(super) started_at: String,
     /// Its first process, while it runs.
     pub(super) process: Option<Identity>,
+    /// The cookie of that process's network namespace.
+    pub(super) namespace: Option<u64>,
+    /// Whether Docker starts it again by itself.
+    pub(super) restarting: bool,
     pub(super) network: Network,
     /// What its health check says, if it has one.
     pub(super) health: Option<Health>,
@@ -58,6 +62,8 @@ impl Known {
             image: container.config.image.clone(),
             started_at: container.state.started_at.clone(),
             process: None,
+            namespace: None,
+            restarting: container.state.status == "restarting",
             network: network(&container.host_config.network_mode),
             health: container.state.health.as_ref().and_then(health),
             reserved: false,
@@ -99,6 +105,8 @@ impl Known {
             state: self.state.clone(),
             pid: self.process.map(|process| process.pid),
             incarnation: has_run.then(|| format!("{}@{}", short(&self.id), self.started_at)),
+            namespace: self.namespace,
+            restarting: self.restarting,
             reserved: self.reserved && self.state == NodeState::Created,
             fingerprint: self.fingerprint().clone(),
             container: self.container.clone(),
@@ -190,7 +198,9 @@ mod tests {
         let seen = SystemTime::UNIX_EPOCH;
         let known = Known::of(&container("running", 0), mark.clone(), Record::new("0123456789abcdef"), seen);
         assert_eq!(known.fact().incarnation.as_deref(), Some("0123456789ab@2026-01-01T00:00:00Z"));
-        assert_eq!(known.fact().container, "clab-lab-r1");
+        assert_eq!((known.fact().container.as_str(), known.fact().restarting), ("clab-lab-r1", false));
+        let between = Known::of(&container("restarting", 1), mark.clone(), Record::new("0123456789abcdef"), seen);
+        assert!(between.fact().restarting);
         let mut never = container("created", 0);
         never.state.started_at = "0001-01-01T00:00:00Z".into();
         let known = Known::of(&never, mark, Record::new("0123456789abcdef"), seen);

@@ -78,6 +78,8 @@ impl Reservation {
             pid: None,
             incarnation: None,
             reserved: true,
+            namespace: None,
+            restarting: false,
             fingerprint: self.fingerprint.clone(),
             container: self.container.clone(),
             image: None,

@@ -73,6 +73,8 @@ impl Seen {
             }),
             health: None,
             reserved: false,
+            namespace: None,
+            restarting: false,
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),
             image: None,

@@ -18,6 +18,7 @@ topology:
     a:
     b: {{ cmd: \"sh -c 'trap exit TERM; echo begun; sleep 100000 & wait'\", exec: [\"ip route add 10.9.0.0/24 via 10.0.0.1\"] }}
     over: {{ cmd: \"sleep 100000\", restart-policy: \"no\" }}
+    kept: {{ restart-policy: unless-stopped }}
   links:
     - {{ endpoints: [\"a:eth1\", \"b:eth1\"], ipv4: [10.0.0.1/24, 10.0.0.2/24] }}
     - {{ endpoints: [\"a:eth2\", \"over:eth1\"] }}
@@ -57,7 +58,7 @@ fn a_container_that_docker_restarts_has_its_links_within_a_second_and_its_neighb
     let Some(host) = DockerHost::with_agent() else { return };
     let before = host.all_traces();
     let file = host.topology("x", &pair());
-    host.netloom(&["deploy", "-t", &file]).code(0).says("3 of 3 nodes running");
+    host.netloom(&["deploy", "-t", &file]).code(0).says("4 of 4 nodes running");
     let was = [end(&host, "a", "eth1"), end(&host, "b", "eth1")];
     let mut ping = pings(&host);
     let mut answers = BufReader::new(ping.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -100,7 +101,7 @@ fn a_container_that_somebody_removes_comes_back_with_its_links() {
     let id = host.docker("inspect -f '{{.Id}}' clab-x-b");
     host.docker("rm -f clab-x-b");
     host.wait("it is back", |host| {
-        node(&host.lab("x"), "b")["ready"] == true && host.netloom(&["inspect"]).out.contains("3/3    2/2")
+        node(&host.lab("x"), "b")["ready"] == true && host.netloom(&["inspect"]).out.contains("4/4    2/2")
     });
     assert_ne!(host.docker("inspect -f '{{.Id}}' clab-x-b"), id);
     assert!(host.pings("a", "10.0.0.2") && host.pings("b", "10.0.0.1"));
@@ -109,10 +110,16 @@ fn a_container_that_somebody_removes_comes_back_with_its_links() {
     // What ends for good stays so, and says with what.
     host.docker("kill clab-x-over");
     host.wait("it has ended", |host| node(&host.lab("x"), "over")["state"]["code"] == 137);
-    host.netloom(&["inspect", "--name", "x"]).code(0).says("exited(137)").says("2 of 3 nodes running");
+    host.netloom(&["inspect", "--name", "x"]).code(0).says("exited(137)").says("3 of 4 nodes running");
+    host.docker("kill clab-x-kept");
+    host.wait("it has ended", |host| node(&host.lab("x"), "kept")["state"]["code"] == 137);
     // With its policy one that was killed by hand runs again.
     host.docker("kill clab-x-b");
     host.wait("it is back", |host| node(&host.lab("x"), "b")["ready"] == true && host.pings("a", "10.0.0.2"));
+    // By then the others would be back too: by their policies Docker leaves them, and so do we.
+    for ended in ["over", "kept"] {
+        assert_eq!(host.docker(&format!("inspect -f '{{{{.State.Status}}}}' clab-x-{ended}")), "exited");
+    }
     // The agent does not run when it happens.
     host.netloom(&["agent", "stop"]).code(0);
     host.docker("rm -f clab-x-b");
@@ -138,7 +145,7 @@ fn a_container_is_stopped_started_and_restarted_by_its_name() {
     // It stays so, also for another life of the agent.
     host.netloom(&["agent", "stop"]).code(0);
     host.netloom(&["agent", "--background"]).code(0);
-    host.wait("all of it is seen", |host| host.netloom(&["inspect"]).out.contains("ready  2/3"));
+    host.wait("all of it is seen", |host| host.netloom(&["inspect"]).out.contains("ready  3/4"));
     host.netloom(&["node", "start", "x/b"]).code(0);
     host.wait("traffic passes", |host| host.pings("a", "10.0.0.2"));
     assert_eq!(end(&host, "a", "eth1"), was);

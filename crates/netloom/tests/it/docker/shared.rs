@@ -68,3 +68,59 @@ fn a_bridge_in_a_node_leads_between_its_ports_in_each_life_of_the_node_and_goes_
     host.netloom(&["destroy", "--name", "x"]).code(0);
     before.are_all(&host);
 }
+
+fn sharing() -> String {
+    format!(
+        "name: x
+topology:
+  defaults: {{ kind: linux, image: \"{IMAGE}\", network-mode: none }}
+  nodes:
+    sw: {{ cmd: \"sh -c 'trap exit TERM; sleep 100000 & wait'\" }}
+    side: {{ network-mode: \"container:sw\", exec: [\"ip route add 10.9.0.0/24 via 10.0.0.2\"] }}
+    beside: {{ pid-mode: \"container:sw\" }}
+    far:
+  links:
+    - {{ endpoints: [\"side:eth1\", \"far:eth1\"], ipv4: [10.0.0.1/24, 10.0.0.2/24] }}
+    - {{ endpoints: [\"sw:eth2\", \"far:a-name-that-is-rather-long\"], ipv4: [10.0.1.1/24, 10.0.1.2/24] }}
+"
+    )
+}
+
+#[test]
+fn a_container_with_the_network_of_another_has_its_links_there_and_follows_it_into_its_next_life() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let before = host.all_traces();
+    let file = host.topology("x", &sharing());
+    host.netloom(&["deploy", "-t", &file]).code(0).says("4 of 4 nodes running").says("2 of 2 links up");
+    // Any of them may be between two lives.
+    let says = |host: &DockerHost, of: &str, script: &str| {
+        host.netloom(&["exec", &format!("x/{of}"), "--", "sh", "-c", script]).out
+    };
+    let wired = |host: &DockerHost| {
+        let lab = host.lab("x");
+        let namespace = |of: &str| says(host, of, "readlink /proc/self/ns/net");
+        ["sw", "side", "beside", "far"].iter().all(|name| node(&lab, name)["ready"] == true)
+            && namespace("side") == namespace("sw")
+            && says(host, "side", "ls /sys/class/net | xargs") == "eth1 eth2 lo\n"
+            && says(host, "side", "ip route").contains("10.9.0.0/24")
+            && host.pings("far", "10.0.0.1")
+            && host.pings("side", "10.0.1.2")
+    };
+    assert!(wired(&host));
+    assert_eq!(host.inside("beside", "readlink /proc/self/ns/pid"), host.inside("sw", "readlink /proc/self/ns/pid"));
+    host.sh("nsenter --net=$NETLOOM_ROOT/run/netns/clab-x-far ip link show dev a-name-that-is-rather-long").code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    let far = |host: &DockerHost| host.inside("far", "cat /sys/class/net/*/ifindex | xargs");
+    let was = far(&host);
+    let pid = node(&host.lab("x"), "sw")["pid"].clone();
+    host.docker("restart -t 1 clab-x-sw");
+    host.wait("both follow it", |host| node(&host.lab("x"), "sw")["pid"] != pid && wired(host));
+    assert_eq!(far(&host), was);
+    // The one that shares ends and comes back alone.
+    let pid = node(&host.lab("x"), "side")["pid"].clone();
+    host.docker("restart -t 0 clab-x-side");
+    host.wait("it is back", |host| node(&host.lab("x"), "side")["pid"] != pid && wired(host));
+    assert_eq!(far(&host), was);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    before.are_all(&host);
+}
