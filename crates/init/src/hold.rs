@@ -9,6 +9,13 @@
 //!   --wait <seconds>    how long at most; then it is said what is missing, and the command is run all the same
 //!   --interface <name>  an interface to wait for, by the name that the kernel has for it; may be given several times
 //! ```
+//!
+//! Interfaces may have been added and taken away since the container was made. Who knows says so by the alias of `lo`:
+//!
+//! ```text
+//!   netloom: awaits <name>…    these are to be waited for, and not those of the arguments
+//!   netloom: wired             there is nothing to wait for any more
+//! ```
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -26,6 +33,8 @@ use crate::trouble::Because;
 
 /// Where the kernel shows the interfaces of a namespace.
 const INTERFACES: &str = "/sys/class/net";
+/// The first word of what is said of them.
+const WHO: &str = "netloom:";
 /// How often they are looked at. Only a netlink socket would tell of them.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long interfaces that are there have to come up. An end that a person switched off stays down across a restart.
@@ -100,10 +109,11 @@ fn wait(options: &Options, interfaces: &Path, signals: &mut Signals) -> Waited {
     let give_up = Instant::now() + options.wait;
     let mut here_since = None;
     loop {
-        let missing = without(options, |name| interfaces.join(name).exists());
+        let awaited = awaited(options, interfaces);
+        let missing = without(&awaited, |name| interfaces.join(name).exists());
         let now = Instant::now();
         if missing.is_empty() {
-            let down = without(options, |name| is_up(&interfaces.join(name)));
+            let down = without(&awaited, |name| is_up(&interfaces.join(name)));
             if down.is_empty() {
                 return Waited::Whole;
             }
@@ -126,8 +136,19 @@ fn wait(options: &Options, interfaces: &Path, signals: &mut Signals) -> Waited {
     }
 }
 
-fn without(options: &Options, is: impl Fn(&str) -> bool) -> Vec<&str> {
-    options.interfaces.iter().map(String::as_str).filter(|name| !is(name)).collect()
+/// What is waited for: what was said in this life of the container, or else what was known when it was made.
+fn awaited(options: &Options, interfaces: &Path) -> Vec<String> {
+    let said = fs::read_to_string(interfaces.join("lo/ifalias")).unwrap_or_default();
+    let mut words = said.split_whitespace();
+    match (words.next(), words.next()) {
+        (Some(WHO), Some("wired")) => Vec::new(),
+        (Some(WHO), Some("awaits")) => words.map(str::to_owned).collect(),
+        _ => options.interfaces.clone(),
+    }
+}
+
+fn without(awaited: &[String], is: impl Fn(&str) -> bool) -> Vec<&str> {
+    awaited.iter().map(String::as_str).filter(|name| !is(name)).collect()
 }
 
 fn is_up(interface: &Path) -> bool {
@@ -208,6 +229,24 @@ mod tests {
             waited
         });
         assert_eq!(waited, Waited::Whole);
+    }
+
+    #[test]
+    fn what_is_said_of_a_life_counts_more_than_what_was_known_before() {
+        let shown = Shown::new("said");
+        shown.show("eth3", "0x1003\n");
+        shown.show("lo", "0x9\n");
+        let said = |text: &str| fs::write(shown.0.join("lo/ifalias"), text).unwrap();
+        let waited = || wait(&options(Duration::ZERO), &shown.0, &mut Signals::catch().unwrap());
+        let missing = |what: &str| Waited::Missing(format!("after 0 s there is still no interface {what}"));
+        said("netloom: awaits eth3 eth4\n");
+        assert_eq!(waited(), missing("eth4"));
+        said("netloom: awaits eth3\n");
+        assert_eq!(waited(), Waited::Whole);
+        said("netloom: wired\n");
+        assert_eq!(waited(), Waited::Whole);
+        said("somebody's own\n");
+        assert_eq!(waited(), missing("eth1, eth2"));
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod bridge;
 mod change;
 mod counters;
 mod create;
+mod held;
 mod mark;
 mod mirror;
 mod places;
@@ -46,6 +47,7 @@ use netloom_model::{InterfaceName, LabName, LinkId};
 
 use crate::demand::Demand;
 pub use bridge::Member;
+pub(crate) use held::Held;
 use mark::Marks;
 use mirror::Mirror;
 use places::{OpenPlace, Places};

@@ -7,6 +7,7 @@ use std::time::Instant;
 use netloom_engine::Layout;
 use netloom_failpoint::point;
 use netloom_kernel::{Netns, Process, unpin};
+use netloom_model::InterfaceName;
 
 use super::super::fault::{Fault, plain};
 use super::super::ip_netns;
@@ -14,13 +15,23 @@ use super::super::turns::Key;
 use super::networks::{self, DOCKERS_OWN};
 use super::observe::{Known, Network};
 use super::{Shared, record, reserve};
+use crate::fabric::kernel::Held;
+
+/// How a container came to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// By our order; these interfaces it is to have, of which some may be made only then.
+    Ordered(Vec<InterfaceName>),
+    /// By somebody else's, or in another life of the agent.
+    Seen,
+}
 
 impl Shared {
     /// Takes note of the first process of a container that runs and, if its network is its own, gives it its links: they
     /// come from the namespace that its last life left.
     pub(super) async fn attach(
         self: &Arc<Self>,
-        key: &Key,
+        (key, occasion): (&Key, Occasion),
         known: &mut Known,
         pid: u32,
         deadline: Instant,
@@ -38,6 +49,15 @@ impl Shared {
         let moved = moved.map_err(|error| Fault::transient(error.to_string()))?;
         if moved > 0 {
             tracing::info!(lab = %key.0, node = %key.1, links = moved, "links followed their node into a new namespace");
+        }
+        let held = match occasion {
+            Occasion::Ordered(awaited) => Some(Held::Awaits(awaited)),
+            // What it had is all there.
+            Occasion::Seen => (moved > 0).then_some(Held::Wired),
+        };
+        if let Some(held) = held.filter(|_| known.holds) {
+            let told = self.fabric.tell_held(&netns, &held, deadline).await;
+            told.map_err(|error| Fault::transient(error.to_string()))?;
         }
         self.name(key, known, deadline).await?;
         point!("container.attached");

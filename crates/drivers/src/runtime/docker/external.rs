@@ -76,6 +76,7 @@ impl External {
             user: String::new(),
             directory: String::new(),
             env: Vec::new(),
+            holds: false,
             note: None,
             last_output: None,
             seen: SystemTime::now(),

@@ -3,6 +3,10 @@
 //! Links are made in the namespace of a container that runs, and some commands look only once, when they start. So such a
 //! container gets `netloom-init hold` as its entrypoint, on a read-only mount of a file on the host's disk, and what it
 //! would have run as arguments. The image is asked once for what that is. All other containers are left as they are.
+//!
+//! Which interfaces those are may change while the container is there, and its arguments may not. So the program is told in
+//! each life what to wait for, by the alias of the loopback interface ([`Held`]): it is in the namespace that the
+//! program waits in, and gone with it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -83,6 +87,11 @@ fn put_before(spec: &mut ContainerSpec, image: &ImageConfig, awaited: &[Interfac
     spec.entrypoint = Some(words);
     spec.cmd = cmd;
     spec.host_config.binds.push(format!("{program}:{INSIDE}:ro"));
+}
+
+/// Whether a container begins with the program.
+pub(super) fn is_held(entrypoint: &[String]) -> bool {
+    entrypoint.first().is_some_and(|word| word == INSIDE)
 }
 
 impl Shared {

@@ -15,6 +15,7 @@ use netloom_plan::{Effect, NodeState};
 use super::super::fault::Fault;
 use super::super::order::node_of;
 use super::super::turns::Key;
+use super::attach::Occasion;
 use super::external::is_external;
 use super::mark::Mark;
 use super::observe::{Known, Network, network, short};
@@ -82,6 +83,7 @@ impl Shared {
                 process: None,
                 namespace: None,
                 restarting: false,
+                holds: !awaited.is_empty(),
                 network: network(&spec.host_config.network_mode),
                 reserved: self.has_place(&key, deadline).await?,
                 // What the image adds is seen when it runs.
@@ -117,7 +119,7 @@ impl Shared {
             )));
         };
         if mark.fingerprint.change_to(&order.fingerprint) < Some(Effect::Recreate) {
-            self.take_over(key, &there, mark, deadline).await?;
+            self.take_over((key, Occasion::Seen), &there, mark, deadline).await?;
             return Ok(Way::Adopted);
         }
         self.docker.remove_container(&there.id, Remove::ALL, deadline).await.map_err(refused)?;
@@ -143,6 +145,7 @@ impl Shared {
         if record != known.record {
             self.write_record(&key, record, deadline).await?;
         }
+        let awaited = hold::awaited(&order, node_of(&order).map_err(Fault::permanent)?);
         point!("container.start.recorded");
         let place = self.work(deadline).await?;
         self.put_documents(node_of(&order).map_err(Fault::permanent)?, &known, deadline).await?;
@@ -150,7 +153,7 @@ impl Shared {
         drop(place);
         point!("container.started");
         // Also after an error: it may run all the same.
-        let seen = self.look(&key, &known.id, deadline).await;
+        let seen = self.look_when(Occasion::Ordered(awaited), &key, &known.id, deadline).await;
         started.map_err(refused)?;
         seen
     }
@@ -237,6 +240,16 @@ impl Shared {
 
     /// Looks at the container of a node and takes over what is there.
     pub(super) async fn look(self: &Arc<Self>, key: &Key, id: &str, deadline: Instant) -> Result<(), Fault> {
+        self.look_when(Occasion::Seen, key, id, deadline).await
+    }
+
+    async fn look_when(
+        self: &Arc<Self>,
+        occasion: Occasion,
+        key: &Key,
+        id: &str,
+        deadline: Instant,
+    ) -> Result<(), Fault> {
         let external = self.external(key);
         // Another one of the name is as good.
         let id = external.as_ref().map_or(id, |external| &external.container);
@@ -249,7 +262,7 @@ impl Shared {
                     None => Mark::read(&container.config.labels, self.layout.instance()),
                 };
                 let mark = mark.ok_or_else(|| Fault::permanent("the container is not ours".into()))?;
-                self.take_over(key, &container, mark, deadline).await?;
+                self.take_over((key, occasion), &container, mark, deadline).await?;
             }
         }
         Ok(())
@@ -258,7 +271,7 @@ impl Shared {
     /// Takes over what was seen of a container; one that runs has its links before it is shown as running.
     pub(super) async fn take_over(
         self: &Arc<Self>,
-        key: &Key,
+        (key, occasion): (&Key, Occasion),
         container: &Container,
         mark: Mark,
         deadline: Instant,
@@ -277,8 +290,11 @@ impl Shared {
             let made = self.files(deadline, move |layout| reserve::pin(layout, &of)).await?;
             made.map_err(|error| Fault::transient(format!("a place for its links: {error}")))?;
         }
-        let attached =
-            if known.is_running() { self.attach(key, &mut known, container.state.pid, deadline).await } else { Ok(()) };
+        let attached = if known.is_running() {
+            self.attach((key, occasion), &mut known, container.state.pid, deadline).await
+        } else {
+            Ok(())
+        };
         self.note(key, known);
         attached
     }

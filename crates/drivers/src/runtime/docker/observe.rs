@@ -8,6 +8,7 @@ use netloom_kernel::Identity;
 use netloom_model::RuntimeKind;
 use netloom_plan::{NodeFingerprint, NodeState};
 
+use super::hold;
 use super::mark::{self, Mark};
 use super::record::Record;
 
@@ -27,6 +28,8 @@ pub(super) struct Known {
     pub(super) process: Option<Identity>,
     /// The cookie of that process's network namespace.
     pub(super) namespace: Option<u64>,
+    /// Whether its command waits for its interfaces.
+    pub(super) holds: bool,
     /// Whether Docker starts it again by itself.
     pub(super) restarting: bool,
     pub(super) network: Network,
@@ -63,6 +66,7 @@ impl Known {
             started_at: container.state.started_at.clone(),
             process: None,
             namespace: None,
+            holds: hold::is_held(&container.config.entrypoint),
             restarting: container.state.status == "restarting",
             network: network(&container.host_config.network_mode),
             health: container.state.health.as_ref().and_then(health),

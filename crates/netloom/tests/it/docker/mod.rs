@@ -6,6 +6,7 @@ mod entries;
 mod events;
 mod external;
 mod fields;
+mod holds;
 mod host;
 mod labs;
 mod lives;
