@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use crate::ring::{self, Nodes};
 use crate::stats::{Sample, milliseconds};
 use crate::table::{Line, print_all};
 
-const IMAGE: &str = "bench:1";
+pub(crate) const IMAGE: &str = "bench:1";
 /// Calls of the API at once: more do not make Docker faster.
 const AT_ONCE: usize = 4;
 /// How many times what the floor takes a deploy or a destroy may take.
@@ -59,6 +60,11 @@ impl Bare {
         let image = ByteStream::from(bytes::Bytes::from(busybox(IMAGE)));
         runtime.block_on(docker.load_image(image, Instant::now() + LIMIT))?;
         Ok(Self { daemon, docker, runtime })
+    }
+
+    /// Where the daemon is.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.daemon.socket()
     }
 
     /// Makes a ring; the ids of its containers, and how long it took.

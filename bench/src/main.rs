@@ -17,6 +17,7 @@ mod live;
 mod pairs;
 mod prober;
 mod reboot;
+mod restarts;
 mod ring;
 mod rings;
 mod same;
@@ -78,6 +79,12 @@ enum Part {
         #[arg(long, default_value_t = PAIRS)]
         pairs: usize,
     },
+    /// Has Docker restart a container while its neighbour pings it: when it answers again, each time.
+    Restarts {
+        /// How many times.
+        #[arg(default_value_t = RESTARTS)]
+        times: usize,
+    },
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
 }
@@ -85,6 +92,7 @@ enum Part {
 const SIZES: [usize; 4] = [10, 100, 500, LARGE];
 const CONTAINERS: [usize; 3] = [10, 50, 100];
 const PAIRS: usize = 5;
+const RESTARTS: usize = 20;
 
 fn main() -> Result<ExitCode> {
     let Arguments { netloom, what } = Arguments::parse();
@@ -107,6 +115,7 @@ fn main() -> Result<ExitCode> {
         Some(Part::Idle) => idle::watch(&agent()?)?,
         Some(Part::Files) => files::measure(&netloom)?,
         Some(Part::Containers { sizes, pairs }) => containers::measure(&netloom, &sizes, pairs)?,
+        Some(Part::Restarts { times }) => restarts::measure(&netloom, times)?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -126,6 +135,7 @@ fn everything(netloom: &Path) -> Result<bool> {
     good &= files::measure(netloom)?;
     good &= reboot::measure(netloom, &host::Kernel::new()?)?;
     good &= containers::measure(netloom, &CONTAINERS, PAIRS)?;
+    good &= restarts::measure(netloom, RESTARTS)?;
     Ok(good)
 }
 

@@ -241,6 +241,10 @@ pub trait Fabric: Send + Sync + 'static {
         context: &Context,
     ) -> Result<(), DriverError>;
 
+    /// Tells the neighbours of a node which addresses are at its ends, so that none waits to ask for them again: for
+    /// fabrics whose neighbours do.
+    async fn announce(&self, _place: &Place, _deadline: Instant) {}
+
     /// What the ends of a lab's links have carried until now. Asked for again and again while somebody watches, and only
     /// then.
     async fn counters(&self, lab: &LabName, context: &Context) -> Result<Vec<PortCounters>, DriverError>;

@@ -18,6 +18,7 @@
 #![expect(unsafe_code, reason = "the one crate that may; each block says why it is sound")]
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+mod announce;
 mod cgroup;
 mod dump;
 mod encode;
@@ -33,6 +34,7 @@ mod rtnl;
 mod socket;
 mod spawn;
 
+pub use announce::Announcement;
 pub use cgroup::{CgroupError, Cgroups, Limits, Usage};
 pub use dump::{Dumper, NamespaceDump, dump};
 pub use error::{KernelError, KernelErrorKind, SubmitError};

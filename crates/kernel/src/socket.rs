@@ -152,6 +152,34 @@ pub(crate) fn netns_cookie() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sends a whole Ethernet frame out of an interface of the calling thread's namespace (packet(7)).
+pub(crate) fn send_frame(ifindex: u32, frame: &[u8]) -> io::Result<()> {
+    let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    let to = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).expect("17 fits"),
+        // Of what is sent the frame says it.
+        sll_protocol: 0,
+        sll_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&to)).expect("20 fits");
+    // SAFETY: the frame is as long as is said, and so is the address, which is a `sockaddr_ll` as its family says.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const to).cast(),
+            length,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// One datagram of an all-namespaces socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{InterfaceName, LabName, NodeName, RuntimeKind, Stage};
+use netloom_model::{Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Stage};
 use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, repeats_link};
 use tokio::time::Instant;
 
@@ -102,6 +102,15 @@ impl StepContext {
         within(context, &step_object(action), call).await
     }
 
+    /// The node's namespace that its interfaces are in.
+    fn home(&self, node: &NodeName) -> Option<Place> {
+        match self.wish.as_ref()?.lab.home(node) {
+            Home::Own => Some(self.place(node)),
+            Home::Node(owner) => Some(self.place(owner)),
+            Home::Host | Home::Outside(_) => None,
+        }
+    }
+
     fn place(&self, node: &NodeName) -> Place {
         Place::Node(self.lab.clone(), node.clone())
     }
@@ -171,6 +180,10 @@ impl StepContext {
             let done = Done { execs: index + 1, of: all, ..self.done_in(node, incarnation) };
             self.note(node, done).await;
             point!("exec.recorded");
+        }
+        if let Some(home) = self.home(node).filter(|_| runtime.namespace_comes() == NamespaceComes::WithStart) {
+            // Its neighbours may have asked for an address before this command gave it.
+            self.shared.fabric.announce(&home, context.deadline).await;
         }
         match answer {
             Ok((0, output)) if output.trim().is_empty() => Outcome::Done,

@@ -13,6 +13,7 @@
 //! Facts of events and of relists are sent with the mirror locked, so they are never out of order. The lock is held for
 //! as long as it takes to put facts together, and never across an await.
 
+mod announce;
 mod apply;
 mod body;
 mod bridge;
@@ -262,6 +263,10 @@ impl Fabric for KernelFabric {
 
     async fn counters(&self, lab: &LabName, context: &Context) -> Result<Vec<PortCounters>, DriverError> {
         counters::read(self, lab, context).await
+    }
+
+    async fn announce(&self, place: &Place, deadline: Instant) {
+        self.announce_from(place, deadline).await;
     }
 
     async fn relist(&self) -> Result<(), DriverError> {

@@ -14,7 +14,7 @@ use netloom_engine::ErrorClass;
 use netloom_engine::Layout;
 use netloom_engine::Place;
 use netloom_failpoint::{fallible, point};
-use netloom_kernel::{Monitor, Netns};
+use netloom_kernel::{Announcement, Monitor, Netns};
 use netloom_model::{LabName, LinkId};
 
 const NAME: &str = "fabric-places";
@@ -46,6 +46,7 @@ enum Job {
     Settle(Place, Netns, tokio::sync::oneshot::Sender<io::Result<Home>>),
     Source(IpAddr, tokio::sync::oneshot::Sender<io::Result<IpAddr>>),
     Repin(Place, Netns, tokio::sync::oneshot::Sender<io::Result<()>>),
+    Announce(OpenPlace, Vec<Announcement>, tokio::sync::oneshot::Sender<io::Result<()>>),
 }
 
 /// Where the ends of a node are, seen from the namespace that it has now.
@@ -87,6 +88,9 @@ impl Places {
                     }
                     Job::Source(remote, answer) => {
                         let _ = answer.send(opener.source(remote));
+                    }
+                    Job::Announce(open, all, answer) => {
+                        let _ = answer.send(open.kernel.netns().announce(&all));
                     }
                     Job::Repin(place, netns, answer) => {
                         let _ = answer.send(netns.repin(opener.pin(&place)));
@@ -155,6 +159,18 @@ impl Places {
     pub(crate) async fn repin(&self, place: Place, to: Netns, deadline: Instant) -> Result<io::Result<()>, ErrorClass> {
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.push(Job::Repin(place, to, answer))?;
+        wait(answered, deadline).await
+    }
+
+    /// Announces addresses from a place.
+    pub(crate) async fn announce(
+        &self,
+        open: OpenPlace,
+        all: Vec<Announcement>,
+        deadline: Instant,
+    ) -> Result<io::Result<()>, ErrorClass> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.push(Job::Announce(open, all, answer))?;
         wait(answered, deadline).await
     }
 

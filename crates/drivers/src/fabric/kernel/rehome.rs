@@ -216,7 +216,7 @@ impl KernelFabric {
         refused.map_or(Ok(()), |error| Err((class_of(error.kind), error.to_string())))
     }
 
-    async fn dump(&self, open: &OpenPlace, deadline: Instant) -> Result<NamespaceDump, Refused> {
+    pub(super) async fn dump(&self, open: &OpenPlace, deadline: Instant) -> Result<NamespaceDump, Refused> {
         let dumps = self.dumper.dump(vec![open.kernel.clone()], deadline).await;
         let dump = dumps.map_err(class_of_submit).map_err(short)?.pop();
         let dump = dump.ok_or_else(|| short(ErrorClass::Transient))?;

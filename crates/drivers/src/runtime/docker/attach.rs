@@ -2,9 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use netloom_engine::Layout;
+use netloom_engine::{Fabric, Layout, Place, task};
 use netloom_failpoint::point;
 use netloom_kernel::{Netns, Process, unpin};
 use netloom_model::InterfaceName;
@@ -14,8 +14,11 @@ use super::super::ip_netns;
 use super::super::turns::Key;
 use super::networks::{self, DOCKERS_OWN};
 use super::observe::{Known, Network};
-use super::{Shared, record, reserve};
+use super::{PATIENCE, Shared, record, reserve};
 use crate::fabric::kernel::Held;
+
+/// The pauses before the announcements of a node whose links have moved, in milliseconds.
+const ANNOUNCED_MS: [u64; 5] = [0, 30, 70, 200, 300];
 
 /// How a container came to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +52,7 @@ impl Shared {
         let moved = moved.map_err(|error| Fault::transient(error.to_string()))?;
         if moved > 0 {
             tracing::info!(lab = %key.0, node = %key.1, links = moved, "links followed their node into a new namespace");
+            self.announce(key);
         }
         let held = match occasion {
             Occasion::Ordered(awaited) => Some(Held::Awaits(awaited)),
@@ -89,6 +93,20 @@ impl Shared {
         let interface = applied.spec.management_interface();
         let added = self.fabric.add_addresses((lab, node), &interface, &addresses, deadline).await;
         added.map_err(|error| Fault::transient(error.to_string()))
+    }
+
+    /// Has the neighbours of a node find it again. More than once: a neighbour whose end has a carrier again may not send for
+    /// another moment (its queue comes back with the kernel's linkwatch), and an entry that it makes then waits for a second.
+    fn announce(self: &Arc<Self>, key: &Key) {
+        let fabric = Arc::downgrade(&self.fabric);
+        let place = Place::Node(key.0.clone(), key.1.clone());
+        task::spawn(format!("announce {}/{}", key.0, key.1), async move {
+            for pause in ANNOUNCED_MS.map(Duration::from_millis) {
+                tokio::time::sleep(pause).await;
+                let Some(fabric) = fabric.upgrade() else { return };
+                fabric.announce(&place, Instant::now() + PATIENCE).await;
+            }
+        });
     }
 }
 

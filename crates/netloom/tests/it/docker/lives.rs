@@ -1,13 +1,7 @@
 //! Containers that end and begin again, by whomever, and what their neighbours see of it.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-
-use rustix::process::Signal;
-
 use super::host::{DockerHost, IMAGE};
 use crate::lab::node;
-use crate::sandbox::signal;
 
 fn pair() -> String {
     format!(
@@ -36,44 +30,20 @@ fn end(host: &DockerHost, of: &str, interface: &str) -> String {
     )
 }
 
-/// Pings without a pause from `a`; each answer has its time.
-fn pings(host: &DockerHost) -> Child {
-    let pin = host.root.path().join("run/netloom/netns/x/a");
-    let mut ping = host.command("nsenter");
-    ping.arg(format!("--net={}", pin.display())).args(["ping", "-D", "-i", "0.02", "10.0.0.2"]);
-    ping.stdout(Stdio::piped()).spawn().unwrap()
-}
-
-/// How long it took from the start of container `b` to the first answer after it, in seconds.
-fn time_to_answer(host: &DockerHost, answers: &mut impl Iterator<Item = String>) -> f64 {
-    let started = host.docker("inspect -f '{{.State.StartedAt}}' clab-x-b");
-    let started: f64 = host.sh(&format!("date -d {started} +%s.%N")).code(0).out.trim().parse().unwrap();
-    let times = answers.filter(|line| line.contains("bytes from"));
-    let mut times = times.map(|line| line[1..].split(']').next().unwrap().parse::<f64>().unwrap());
-    times.find(|time| *time > started).unwrap() - started
-}
-
 #[test]
-fn a_container_that_docker_restarts_has_its_links_within_a_second_and_its_neighbour_keeps_its_own() {
+fn a_container_that_docker_restarts_has_its_links_and_its_neighbour_keeps_its_own() {
     let Some(host) = DockerHost::with_agent() else { return };
     let before = host.all_traces();
     let file = host.topology("x", &pair());
     host.netloom(&["deploy", "-t", &file]).code(0).says("4 of 4 nodes running");
     let was = [end(&host, "a", "eth1"), end(&host, "b", "eth1")];
-    let mut ping = pings(&host);
-    let mut answers = BufReader::new(ping.stdout.take().unwrap()).lines().map(Result::unwrap);
-    answers.find(|line| line.contains("bytes from")).unwrap();
-    let mut best = f64::MAX;
     for _ in 0..3 {
         host.docker("restart -t 0 clab-x-b");
-        best = best.min(time_to_answer(&host, &mut answers));
         assert_eq!(end(&host, "a", "eth1"), was[0]);
         host.wait("its commands were run in its new life", |host| host.inside("b", "ip route").contains("10.9.0.0/24"));
         assert_eq!(end(&host, "b", "eth1"), was[1]);
         host.sh("nsenter --net=$NETLOOM_ROOT/run/netns/clab-x-b ip link show eth1").code(0);
     }
-    // A machine may be busy for a second, but not each time.
-    assert!(best < 1.0, "after {best} s");
 
     // It ends by itself, and Docker starts it as its policy says.
     let pid = node(&host.lab("x"), "b")["pid"].clone();
@@ -86,8 +56,6 @@ fn a_container_that_docker_restarts_has_its_links_within_a_second_and_its_neighb
     assert_eq!([end(&host, "a", "eth1"), end(&host, "b", "eth1")], was);
     let logs = host.netloom(&["logs", "x/b"]).code(0).out;
     assert_eq!(logs.matches("begun").count(), 5, "{logs}");
-    signal(&ping, Signal::KILL);
-    ping.wait().unwrap();
     host.netloom(&["destroy", "--name", "x"]).code(0);
     before.are_all(&host);
 }

@@ -1,0 +1,42 @@
+//! The addresses of a node announced to its neighbours, so that none of them waits to ask again.
+
+use std::time::Instant;
+
+use netloom_engine::{Place, PortMark};
+use netloom_kernel::{Address, Announcement, NamespaceDump};
+
+use super::KernelFabric;
+
+impl KernelFabric {
+    /// Announces the IPv4 addresses at the ends of links in a place, as they are now, whoever gave them. Nothing hangs on
+    /// it but time, so what goes wrong is only noted.
+    pub(super) async fn announce_from(&self, place: &Place, deadline: Instant) {
+        let opened = self.places.open_to_read(vec![place.clone()], deadline).await;
+        let Ok(Some(Ok(open))) = opened.map(|mut opened| opened.pop()) else { return };
+        let Ok(dump) = self.dump(&open, deadline).await else { return };
+        let all = self.announcements(&dump);
+        if all.is_empty() {
+            return;
+        }
+        match self.places.announce(open, all, deadline).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(?place, %error, "addresses cannot be announced"),
+            Err(class) => tracing::debug!(?place, ?class, "addresses cannot be announced"),
+        }
+    }
+
+    fn announcements(&self, dump: &NamespaceDump) -> Vec<Announcement> {
+        let ends = dump
+            .links
+            .iter()
+            .filter(|link| link.up && matches!(self.shared.marks.read(link), Some(PortMark::Link { .. })));
+        let at = |ifindex: u32| dump.addresses.iter().filter(move |info| info.ifindex == ifindex);
+        let ends = ends.filter_map(|link| Some((link.ifindex, link.mac?)));
+        let all = ends.flat_map(|(ifindex, mac)| at(ifindex).map(move |info| (ifindex, mac, info.address)));
+        let v4 = all.filter_map(|(ifindex, mac, address)| match address {
+            Address::V4(net) => Some(Announcement { ifindex, mac, address: net.address }),
+            Address::V6(_) => None,
+        });
+        v4.collect()
+    }
+}
