@@ -645,3 +645,18 @@ fn what_a_link_hangs_on_has_to_be_there_or_to_come_with_the_lab() {
     link r1:eth7: the host already has an interface `vx-r1_eth7` that is not of this lab; choose another name, or remove it (`ip link show vx-r1_eth7`)
     ");
 }
+
+#[test]
+fn commands_of_a_container_that_came_back_by_itself_wait_until_its_ends_are_on() {
+    let lab = lab_with_a_bridge_in_a_node("docker");
+    let mut there = made(&lab);
+    // It had ended, which switched its end off; Docker has started it again, and nothing was run in it yet.
+    for link in there.links.values_mut() {
+        link.down = [Side::A, Side::B].into();
+    }
+    there.nodes.get_mut(&"sw".parse::<NodeName>().unwrap()).unwrap().execs_done = 0;
+    let plan = way(Some(&lab), &there);
+    let exec = plan.steps.iter().find(|step| step.id.as_str() == "node/sw/exec/0").unwrap();
+    let after: Vec<&str> = exec.after.iter().map(netloom_plan::StepId::as_str).collect();
+    assert_eq!(after, ["link/lan|sw:p1-r1:eth1/up-b"], "{plan}");
+}
