@@ -35,7 +35,7 @@ impl Agent {
         Self::start_on(netloom, "none", Some(socket.into()))
     }
 
-    fn start_on(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn start_on(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
         let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
         let agent = Self { netloom, root: Memory::new()?, listen, docker };
         agent.again()?;

@@ -67,6 +67,10 @@ impl Bare {
         self.daemon.socket()
     }
 
+    pub(crate) fn daemon(&self) -> &Dockerd {
+        &self.daemon
+    }
+
     /// Makes a ring; the ids of its containers, and how long it took.
     fn make(&self, size: usize) -> Result<(Vec<String>, Duration)> {
         let started = Instant::now();

@@ -10,6 +10,7 @@ mod containers;
 mod counter;
 mod files;
 mod floor;
+mod frozen;
 mod host;
 mod http;
 mod idle;
@@ -29,6 +30,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -85,6 +87,12 @@ enum Part {
         #[arg(default_value_t = RESTARTS)]
         times: usize,
     },
+    /// Freezes Docker in the middle of a deploy, and looks whether anything else notices.
+    Frozen {
+        /// For how many seconds.
+        #[arg(default_value_t = FROZEN)]
+        seconds: u64,
+    },
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
 }
@@ -93,6 +101,7 @@ const SIZES: [usize; 4] = [10, 100, 500, LARGE];
 const CONTAINERS: [usize; 3] = [10, 50, 100];
 const PAIRS: usize = 5;
 const RESTARTS: usize = 20;
+const FROZEN: u64 = 120;
 
 fn main() -> Result<ExitCode> {
     let Arguments { netloom, what } = Arguments::parse();
@@ -116,6 +125,7 @@ fn main() -> Result<ExitCode> {
         Some(Part::Files) => files::measure(&netloom)?,
         Some(Part::Containers { sizes, pairs }) => containers::measure(&netloom, &sizes, pairs)?,
         Some(Part::Restarts { times }) => restarts::measure(&netloom, times)?,
+        Some(Part::Frozen { seconds }) => frozen::measure(&netloom, Duration::from_secs(seconds))?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -136,6 +146,7 @@ fn everything(netloom: &Path) -> Result<bool> {
     good &= reboot::measure(netloom, &host::Kernel::new()?)?;
     good &= containers::measure(netloom, &CONTAINERS, PAIRS)?;
     good &= restarts::measure(netloom, RESTARTS)?;
+    good &= frozen::measure(netloom, Duration::from_secs(FROZEN))?;
     Ok(good)
 }
 
