@@ -25,10 +25,10 @@ topology:
       devices: ["/dev/null:/dev/nothing:r"]
       tmpfs: { /scratch: "size=1m" }
       volumes: ["/anonymous", "__clabLabName__-data:/data:ro"]
-      shm-size: 32MB
+      shm-size: 32MiB
       cpu: 0.5
       cpu-set: "0"
-      memory: 64MB
+      memory: 64MiB
       cgroup-parent: /GROUP/deep
       cgroupns-mode: host
       restart-policy: on-failure
@@ -78,7 +78,8 @@ fn each_field_is_what_docker_says_of_the_container() {
         ("/HostConfig/Devices/0/CgroupPermissions", json!("r")),
         ("/HostConfig/Tmpfs", json!({ "/scratch": "size=1m" })),
         ("/HostConfig/ShmSize", json!(32 << 20)),
-        ("/HostConfig/NanoCpus", json!(500_000_000)),
+        ("/HostConfig/CpuQuota", json!(50_000)),
+        ("/HostConfig/CpuPeriod", json!(100_000)),
         ("/HostConfig/CpusetCpus", json!("0")),
         ("/HostConfig/Memory", json!(64 << 20)),
         ("/HostConfig/CgroupParent", json!(format!("/{group}/deep"))),
