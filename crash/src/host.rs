@@ -12,6 +12,7 @@ use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_engine::{LabView, Layout, Store};
 use netloom_kernel::{Process, Signal};
 
+use crate::case::Scenario;
 use crate::topology::IMAGE;
 use crate::traces::{cgroups, group_of, processes};
 
@@ -62,6 +63,17 @@ impl Host {
         fs::write(&archive, busybox(IMAGE))?;
         self.daemon = Some(daemon);
         self.docker(&["load", "-q", "-i", &archive.display().to_string()])?;
+        Ok(())
+    }
+
+    /// From now on the host has files in which it is told of labs. One that has another name too is written in place.
+    pub(crate) fn make_files(&self, scenario: Scenario) -> Result<()> {
+        let hosts = self.layout.hosts();
+        fs::create_dir_all(self.layout.ssh_parts())?;
+        fs::write(&hosts, "127.0.0.1\tlocalhost\n")?;
+        if scenario == Scenario::MgmtDestroy {
+            fs::hard_link(&hosts, hosts.with_extension("too"))?;
+        }
         Ok(())
     }
 

@@ -43,6 +43,9 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
         if case.scenario.has_docker() {
             host.start_docker()?;
         }
+        if case.scenario.has_network() {
+            host.make_files(case.scenario)?;
+        }
         let result = Run::new(case, &host).and_then(|mut run| run.all(&mut entry));
         if result.is_err() || !entry.problems.is_empty() {
             entry.problems.extend(host.log());

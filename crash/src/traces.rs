@@ -59,6 +59,9 @@ impl Traces {
                 found.push(format!("file {path}"));
             }
         }
+        if let Ok(hosts) = fs::read_to_string(layout.hosts()) {
+            found.push(format!("hosts file {hosts:?}"));
+        }
         found.extend(cgroups(layout).iter().map(|path| format!("cgroup {}", path.display())));
         let mut counted = BTreeMap::new();
         for trace in found {
