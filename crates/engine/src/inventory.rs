@@ -211,6 +211,8 @@ pub struct Writer {
 #[derive(Debug, Default)]
 struct Departed {
     nodes: BTreeMap<(LabName, NodeName), SystemTime>,
+    /// The names of labs: of one that is gone nothing else says when they went.
+    names: BTreeMap<LabName, SystemTime>,
     /// Without an index: the whole place.
     ports: BTreeMap<(Place, Option<u32>), SystemTime>,
 }
@@ -246,7 +248,10 @@ impl Departed {
             Fact::PlaceGone(place) => {
                 self.ports.insert((place.clone(), None), now);
             }
-            Fact::Node(_) | Fact::Names(..) | Fact::Port(_) | Fact::Image(_) => {}
+            Fact::Names(lab, None) => {
+                self.names.insert(lab.clone(), now);
+            }
+            Fact::Node(_) | Fact::Names(_, Some(_)) | Fact::Port(_) | Fact::Image(_) => {}
         }
     }
 
@@ -259,9 +264,14 @@ impl Departed {
         keys.iter().any(|key| self.ports.get(key).is_some_and(|gone| look.began_before(*gone)))
     }
 
+    fn names(&self, lab: &LabName, look: Look) -> bool {
+        self.names.get(lab).is_some_and(|gone| look.began_before(*gone))
+    }
+
     fn forget_old(&mut self, now: SystemTime) {
         let young = |gone: &SystemTime| now.duration_since(*gone).is_ok_and(|age| age < DEPARTED_KEPT);
         self.nodes.retain(|_, gone| young(gone));
+        self.names.retain(|_, gone| young(gone));
         self.ports.retain(|_, gone| young(gone));
     }
 }
@@ -460,7 +470,8 @@ impl Snapshot {
                 }
                 Fact::Names(lab, _) => {
                     names.insert(lab.clone());
-                    self.labs.get(lab).is_some_and(|lab| lab.names_seen.is_some_and(|seen| look.began_before(seen)))
+                    let seen = self.labs.get(lab).and_then(|lab| lab.names_seen);
+                    departed.names(lab, look) || seen.is_some_and(|seen| look.began_before(seen))
                 }
                 _ => false,
             };

@@ -143,6 +143,22 @@ async fn what_one_runtime_keeps_of_a_lab_stays_known_when_another_one_looks() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_relist_that_began_before_a_lab_was_gone_brings_nothing_of_it_back() {
+    let fed = Fed::new();
+    let names = |names: Option<&str>| Fact::Names(lab_name("lab"), names.map(str::to_owned));
+    let began = SystemTime::now();
+    fed.report(event(names(Some("hash")))).await;
+    fed.report(event(names(None))).await;
+    assert!(!fed.inventory.snapshot().labs.contains_key(&lab_name("lab")));
+    let (source, facts) = (Source::Runtime(RuntimeKind::Namespace), vec![names(Some("hash"))]);
+    let relist = |started| Report::Relist { source, started, facts: facts.clone(), unseen: BTreeMap::new() };
+    fed.report(relist(began)).await;
+    assert!(!fed.inventory.snapshot().labs.contains_key(&lab_name("lab")), "it was seen before it went");
+    fed.report(relist(SystemTime::now() + Duration::from_secs(1))).await;
+    assert!(fed.inventory.snapshot().labs.contains_key(&lab_name("lab")), "it is there again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_wins_over_a_relist_that_began_before_it() {
     let fed = Fed::new();
     let start = SystemTime::now();
