@@ -167,6 +167,18 @@ pub trait Runtime: Send + Sync + 'static {
     /// Starts a command in a running node.
     async fn exec(&self, lab: &LabName, node: &NodeName, request: ExecRequest) -> Result<ExecSession, DriverError>;
 
+    /// Runs a command of a topology on the host itself, as root. Only the runtime does whose nodes are processes of the host.
+    async fn exec_on_host(&self, request: ExecRequest) -> Result<ExecSession, DriverError> {
+        Err(DriverError {
+            operation: "run".into(),
+            object: format!("`{}` on the host", request.argv.join(" ")),
+            backend: format!("{:?}", self.kind()).to_lowercase(),
+            cause: "this runtime runs nothing on the host".into(),
+            hint: None,
+            class: ErrorClass::Permanent,
+        })
+    }
+
     /// Opens the output of a node, also of one that has ended.
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError>;
 

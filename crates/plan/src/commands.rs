@@ -1,4 +1,4 @@
-//! The commands of a topology that are run in a node, each once in a life of it, and their order.
+//! The commands of a topology that are run for a node, in it or on the host, each once in a life of it, and their order.
 
 use netloom_model::{ExecPhase, ExecTarget, Node, Stage};
 
@@ -20,26 +20,36 @@ pub struct Command<'a> {
     pub stage: Stage,
     /// When in the stage.
     pub moment: Moment,
+    /// Where it is run.
+    pub target: ExecTarget,
     /// Its words.
     pub argv: &'a [String],
 }
 
-/// All commands that are run in a node, in the order in which they are run: how many of them were is what is noted of a life.
+/// All commands that are run for a node, in the order in which they are run: how many of them were is what is noted of a life.
 ///
 /// Before a node is made nothing can be run in it: what belongs to the stage `create` is run as soon as it runs. When it
-/// leaves `exit` nothing can be run in it any more. What is to run on the host is not run.
+/// leaves `exit` nothing can be run in it any more. On the host there are the same moments, so that one order holds for both.
 pub fn commands(node: &Node) -> Vec<Command<'_>> {
-    let configures = node.exec.iter().map(|argv| (Stage::Configure, Moment::Within, argv));
+    let configures = node.exec.iter().map(|argv| Command {
+        stage: Stage::Configure,
+        moment: Moment::Within,
+        target: ExecTarget::Container,
+        argv,
+    });
     if node.stages.is_empty() {
-        return configures.map(|(stage, moment, argv)| Command { stage, moment, argv }).collect();
+        return configures.collect();
     }
     let staged = node.stages.iter().flat_map(|(stage, rule)| {
-        let inside = rule.exec.iter().filter(|exec| exec.target == ExecTarget::Container);
-        inside.map(|exec| (*stage, moment(exec.phase), &exec.command))
+        rule.exec.iter().map(|exec| Command {
+            stage: *stage,
+            moment: moment(exec.phase),
+            target: exec.target,
+            argv: &exec.command,
+        })
     });
-    let run = staged.filter(|(stage, moment, _)| (*stage, *moment) != (Stage::Exit, Moment::Leaves));
-    let mut all: Vec<Command<'_>> =
-        run.chain(configures).map(|(stage, moment, argv)| Command { stage, moment, argv }).collect();
+    let run = staged.filter(|command| (command.stage, command.moment) != (Stage::Exit, Moment::Leaves));
+    let mut all: Vec<Command<'_>> = run.chain(configures).collect();
     all.sort_by_key(|command| (command.stage, command.moment));
     all
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use netloom_model::{InterfaceName, LabName, LinkId, NodeName, RuntimeKind, Stage};
+use netloom_model::{ExecTarget, InterfaceName, LabName, LinkId, NodeName, RuntimeKind, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::left_out::Omission;
@@ -90,6 +90,9 @@ pub enum Action {
         index: usize,
         /// The words of the command.
         argv: Vec<String>,
+        /// Where it is run.
+        #[serde(default)]
+        target: ExecTarget,
     },
     /// Wait until the world says that a node has left a stage: nothing that the plan does leads it through.
     Await {
@@ -260,7 +263,12 @@ impl fmt::Display for Action {
             Self::ReserveNode { node, .. } => write!(f, "reserve place of node {node}"),
             Self::CreateNode { node, .. } => write!(f, "create node {node}"),
             Self::StartNode { node, .. } => write!(f, "start node {node}"),
-            Self::Exec { node, argv, .. } => write!(f, "exec on {node}: {}", argv.join(" ")),
+            Self::Exec { node, argv, target: ExecTarget::Container, .. } => {
+                write!(f, "exec on {node}: {}", argv.join(" "))
+            }
+            Self::Exec { node, argv, target: ExecTarget::Host, .. } => {
+                write!(f, "exec on the host for {node}: {}", argv.join(" "))
+            }
             Self::Await { waiter, node, stage } => {
                 let is = match stage {
                     Stage::Create => "runs",

@@ -205,9 +205,9 @@ fn commands_of_stages_are_run_in_the_order_of_the_stages() {
             Action::Exec { node, argv, .. } if node.as_str() == "db" => Some(argv.join(" ")),
             _ => None,
         });
-        let all = ["made", "wires", "wired", "begins", "ip route", "done", "well"];
+        let all = ["made", "wires", "wired", "begins", "ip route", "done", "elsewhere", "well"];
         assert_eq!(run.collect::<Vec<_>>(), all, "{plan}");
-        assert!(after(&plan, "node/db/exec/6").contains(&"node/db/await/db/healthy".to_owned()), "{plan}");
+        assert!(after(&plan, "node/db/exec/7").contains(&"node/db/await/db/healthy".to_owned()), "{plan}");
     }
 }
 

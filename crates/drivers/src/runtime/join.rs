@@ -67,10 +67,10 @@ impl Joiner {
         self.spawner.backlog()
     }
 
-    /// Runs a command inside a node.
+    /// Runs a command inside a node, or on the host: `place` says where, for logs.
     pub(super) async fn exec(
         &self,
-        key: &Key,
+        place: &str,
         inside: &Inside,
         request: &ExecRequest,
         deadline: Instant,
@@ -88,7 +88,7 @@ impl Joiner {
         let env = inside.env.iter().chain(&request.env);
         command.envs(env.filter_map(|pair| pair.split_once('=')));
         command.arg("--").args(&request.argv);
-        self.connect(format!("exec in {}/{}", key.0, key.1), command, request.terminal, deadline).await
+        self.connect(format!("exec in {place}"), command, request.terminal, deadline).await
     }
 
     /// Begins to copy files out of a node.

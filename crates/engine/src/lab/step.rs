@@ -1,10 +1,11 @@
 //! One step, from an action of the plan to calls of drivers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Stage};
+use netloom_model::{ExecTarget, Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Stage};
 use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, repeats_link};
 use tokio::time::Instant;
 
@@ -34,12 +35,30 @@ pub(crate) struct StepContext {
     pub places: Bulkhead,
 }
 
+/// A command of the topology that is to be run.
+struct Ordered<'a> {
+    node: &'a NodeName,
+    runtime: RuntimeKind,
+    argv: &'a [String],
+    target: ExecTarget,
+}
+
+impl fmt::Display for Ordered<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.target {
+            ExecTarget::Container => write!(f, "exec on {}", self.node),
+            ExecTarget::Host => write!(f, "exec on the host for {}", self.node),
+        }
+    }
+}
+
 impl StepContext {
     /// Carries out a step that is not a link's.
     pub(crate) async fn run(&self, step: &Step, context: &Context) -> Outcome {
         let answer = match &step.action {
-            Action::Exec { node, runtime, index, argv } => {
-                return self.exec(node, *runtime, *index, argv, context).await;
+            Action::Exec { node, runtime, index, argv, target } => {
+                let command = Ordered { node, runtime: *runtime, argv, target: *target };
+                return self.exec(&command, *index, context).await;
             }
             Action::Await { node, .. } => self.until_over(&step.action, node, context).await,
             Action::Enter { node, stage } => self.enter(node, *stage, context).await,
@@ -156,21 +175,15 @@ impl StepContext {
     }
 
     /// Runs a command of the topology once and records that it was run, whatever it answered.
-    async fn exec(
-        &self,
-        node: &NodeName,
-        runtime: RuntimeKind,
-        index: usize,
-        argv: &[String],
-        context: &Context,
-    ) -> Outcome {
-        let object = format!("exec on {node}: {}", argv.join(" "));
+    async fn exec(&self, command: &Ordered<'_>, index: usize, context: &Context) -> Outcome {
+        let Ordered { node, runtime, argv, .. } = *command;
+        let object = format!("{command}: {}", argv.join(" "));
         let incarnation = match self.life(node, context).await {
             Ok(incarnation) => incarnation,
             Err(error) => return Outcome::Failed(error),
         };
         point!("exec.before");
-        let answer = self.exec_once(node, runtime, argv, context).await;
+        let answer = self.exec_once(command, context).await;
         point!("exec.ran");
         if answer.as_ref().is_err_and(|error| error.class != ErrorClass::Permanent) {
             return Outcome::Failed(answer.expect_err("just seen to be an error"));
@@ -287,18 +300,23 @@ impl StepContext {
         within(&context, &object, seen).await
     }
 
-    async fn exec_once(
-        &self,
-        node: &NodeName,
-        runtime: RuntimeKind,
-        argv: &[String],
-        context: &Context,
-    ) -> Result<(i32, String), DriverError> {
-        let runtime = self.runtime(runtime, node)?;
-        let object = format!("exec on {node}");
+    async fn exec_once(&self, command: &Ordered<'_>, context: &Context) -> Result<(i32, String), DriverError> {
+        let Ordered { node, runtime, argv, target } = *command;
+        let runtime = match target {
+            ExecTarget::Container => self.runtime(runtime, node)?,
+            // The runtime that every agent has, and whose nodes are processes of this host.
+            ExecTarget::Host => self.runtime(RuntimeKind::Namespace, node)?,
+        };
+        let object = command.to_string();
         let request = ExecRequest::plain(argv.to_vec());
+        let begin = async {
+            match target {
+                ExecTarget::Container => runtime.exec(&self.lab, node, request).await,
+                ExecTarget::Host => runtime.exec_on_host(request).await,
+            }
+        };
         let mut session = tokio::select! {
-            session = within(context, &object, runtime.exec(&self.lab, node, request)) => session?,
+            session = within(context, &object, begin) => session?,
             () = context.cancel.cancelled(), if !self.shared.stopping.is_cancelled() => return Err(cancelled(&object)),
         };
         let _ = session.input.send(ExecInput::CloseStdin).await;

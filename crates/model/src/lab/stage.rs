@@ -79,7 +79,7 @@ pub struct StageExec {
 }
 
 /// Where a command of a stage runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ExecTarget {
     /// In the node.

@@ -131,7 +131,9 @@ impl Completion {
         for (stage, spec) in &part.spec.stages.stages {
             for At { value, span } in &spec.exec {
                 let why = match (value.target, value.phase, stage) {
-                    (ExecTarget::Host, ..) => "`target: host` is not acted on yet",
+                    (ExecTarget::Host, ExecPhase::OnExit, Stage::Exit) => {
+                        "nothing is run on the host when a node leaves the stage `exit`"
+                    }
                     (ExecTarget::Container, ExecPhase::OnExit, Stage::Exit) => {
                         "when a node leaves the stage `exit` nothing can be run in it"
                     }

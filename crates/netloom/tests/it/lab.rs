@@ -48,6 +48,28 @@ fn a_lab_comes_up_carries_traffic_and_goes_without_a_trace() {
 }
 
 #[test]
+fn what_a_stage_is_to_run_on_the_host_is_run_there_once() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let told = host.root.path().join("told");
+    let command = format!("sh -c 'readlink /proc/self/ns/net >>{}; id -u'", told.display());
+    let stages = format!("{{ configure: {{ exec: [{{ command: \"{command}\", target: host, phase: on-exit }}] }} }}");
+    let text = format!(
+        "name: x\ntopology:\n  nodes:\n    a: {{ kind: linux, runtime: namespace, exec: [\"true\"], stages: {stages} }}\n"
+    );
+    let file = host.topology("x", &text);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("exec on the host for a");
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    assert_eq!(fs::read_to_string(&told).unwrap(), host.sh("readlink /proc/self/ns/net").code(0).out);
+
+    let fails = text.replace("id -u", "exit 3");
+    let file = host.topology("x", &fails);
+    host.netloom(&["node", "restart", "x/a"]).code(0);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    host.netloom(&["deploy", "-t", &file]).code(1).says("exec on the host for a").says("exit code 3");
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+}
+
+#[test]
 fn a_tunnel_on_the_host_goes_with_its_lab() {
     let Some(host) = Sandbox::with_agent() else { return };
     host.sh("ip link add up0 type veth peer name up1 && ip addr add 192.0.2.1/24 dev up0 && ip link set up0 up")

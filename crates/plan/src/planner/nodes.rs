@@ -204,7 +204,8 @@ impl<'a> Planner<'a> {
         }
         for (index, command) in commands(node).iter().enumerate().skip(done) {
             after.extend(self.before_command(name, node, command));
-            let action = Action::Exec { node: name.clone(), runtime, index, argv: command.argv.to_vec() };
+            let (argv, target) = (command.argv.to_vec(), command.target);
+            let action = Action::Exec { node: name.clone(), runtime, index, argv, target };
             after = vec![self.add(action, "once for each start of the node", after)];
         }
     }

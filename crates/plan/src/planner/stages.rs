@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Lab, LinkId, NamespaceComes, Node, NodeName, RuntimeKind, Stage, WaitFor};
+use netloom_model::{ExecTarget, Lab, LinkId, NamespaceComes, Node, NodeName, RuntimeKind, Stage, WaitFor};
 
 use super::Planner;
 use crate::commands::{Command, Moment, commands};
@@ -231,7 +231,9 @@ impl<'a> Planner<'a> {
         steps.extend(stages.map(|stage| Action::Enter { node: this(), stage: *stage }.id()));
         // They are run one after the other.
         let last = count(node, stage).checked_sub(1);
-        steps.extend(last.map(|index| Action::Exec { node: this(), runtime, index, argv: Vec::new() }.id()));
+        let target = ExecTarget::Container;
+        let exec = |index| Action::Exec { node: this(), runtime, index, argv: Vec::new(), target };
+        steps.extend(last.map(|index| exec(index).id()));
         steps
     }
 

@@ -404,7 +404,7 @@ impl Runtime for DockerRuntime {
         let (key, deadline) = ((lab.clone(), node.clone()), Instant::now() + PATIENCE);
         let begin = async {
             let (joiner, inside) = self.shared.inside(&key, deadline).await?;
-            joiner.exec(&key, &inside, &request, deadline).await
+            joiner.exec(&format!("{}/{}", key.0, key.1), &inside, &request, deadline).await
         };
         begin.await.map_err(|fault| fault.of(BACKEND, "run a command in", &format!("node {node}")))
     }

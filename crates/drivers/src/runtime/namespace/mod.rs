@@ -45,7 +45,7 @@ use netloom_engine::{
     Applied, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact, Follow,
     Incoming, Layout, LogStream, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime, Source,
 };
-use netloom_kernel::{Cgroups, Identity};
+use netloom_kernel::{Cgroups, Identity, Process};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::names_hash;
 
@@ -275,9 +275,20 @@ impl Runtime for NamespaceRuntime {
         let (key, deadline) = ((lab.clone(), node.clone()), Instant::now() + PATIENCE);
         let begin = async {
             let (joiner, inside) = self.shared.inside(&key, deadline).await?;
-            joiner.exec(&key, &inside, &request, deadline).await
+            joiner.exec(&format!("{}/{}", key.0, key.1), &inside, &request, deadline).await
         };
         begin.await.map_err(|fault| fault.of(BACKEND, "run a command in", &format!("node {node}")))
+    }
+
+    async fn exec_on_host(&self, request: ExecRequest) -> Result<ExecSession, DriverError> {
+        let deadline = Instant::now() + PATIENCE;
+        let begin = async {
+            let joiner = self.shared.joiner.clone().map_err(Fault::permanent)?;
+            let inside = self.shared.files(deadline, |_| inside_host()).await??;
+            joiner.exec("the host", &inside, &request, deadline).await
+        };
+        let object = format!("`{}` on the host", request.argv.join(" "));
+        begin.await.map_err(|fault| fault.of(BACKEND, "run", &object))
     }
 
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError> {
@@ -316,4 +327,18 @@ impl Runtime for NamespaceRuntime {
         let (joiner, inside) = inside.map_err(|fault| fault.of(BACKEND, "copy files to", &format!("node {node}")))?;
         joiner.copy_in((BACKEND, &key), &inside, request, deadline).await
     }
+}
+
+/// The inside of the host is that of this process: the threads that start others have mounts of their own.
+fn inside_host() -> Result<Inside, Fault> {
+    let own = Process::open(std::process::id()).map_err(|error| Fault::transient(plain(&error)))?;
+    let own = own.ok_or_else(|| Fault::transient("this process is not to be seen in /proc".into()))?;
+    Ok(Inside {
+        process: own.identity(),
+        cgroups: Vec::new(),
+        user: String::new(),
+        directory: String::new(),
+        env: Vec::new(),
+        capabilities: Some(u64::MAX),
+    })
 }

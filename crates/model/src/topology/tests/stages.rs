@@ -191,7 +191,7 @@ name: t
 topology:
   defaults:
     kind: linux
-    stages: { create-links: { exec: [{ command: logger up, target: host }] } }
+    stages: { exit: { exec: [{ command: logger up, target: host, phase: on-exit }] } }
   nodes:
     a: { image: x, stages: { exit: { exec: [{ command: ls, phase: on-exit }, { command: ls }] } } }
     b: { image: x }
@@ -199,11 +199,11 @@ topology:
     d: { runtime: namespace, stages: { create: { wait-for: [{ node: c, stage: healthy }, { node: b, stage: exit }] } } }
 ";
     insta::assert_snapshot!(said(text), @r#"
-    lab.clab.yml:6:38: warning[ignored-field]: `target: host` is not acted on yet
+    lab.clab.yml:6:30: warning[ignored-field]: nothing is run on the host when a node leaves the stage `exit`
        |
-     6 |     stages: { create-links: { exec: [{ command: logger up, target: host }] } }
-       |                                      ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ is not run
-       = at: topology.nodes.a.stages.create-links
+     6 |     stages: { exit: { exec: [{ command: logger up, target: host, phase: on-exit }] } }
+       |                              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ is not run
+       = at: topology.nodes.a.stages.exit
 
     lab.clab.yml:8:45: warning[ignored-field]: when a node leaves the stage `exit` nothing can be run in it
        |
