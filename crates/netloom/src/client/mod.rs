@@ -63,8 +63,24 @@ impl Client {
                 _ => Silence::Other(client.broken(&plain(&error))),
             });
         }
-        let info: Info = client.get("/info").await.map_err(Silence::Other)?;
-        Ok((client, info))
+        match client.get::<Info>("/info").await {
+            Ok(info) => Ok((client, info)),
+            Err(failure) => Err(client.silence_after(failure).await),
+        }
+    }
+
+    /// Why an agent that took a connection did not answer: one that was killed in that very moment is nobody, as soon as its
+    /// socket refuses.
+    async fn silence_after(&self, failure: Failure) -> Silence {
+        let refuses =
+            |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+        for _ in 0..20 {
+            if UnixStream::connect(&self.socket).await.is_err_and(refuses) {
+                return Silence::Nobody;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Silence::Other(failure)
     }
 
     /// The agent, or exit code 3 with what to do.
@@ -343,5 +359,34 @@ mod tests {
     fn only_another_version_is_said() {
         assert_eq!(other_version(env!("CARGO_PKG_VERSION")), None);
         assert!(other_version("99.0.0").is_some());
+    }
+
+    /// What is found where somebody takes a connection, closes it, and then goes or stays.
+    async fn found(stays: impl Fn() -> bool + Send + 'static) -> Silence {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path()).unwrap();
+        std::fs::create_dir_all(layout.run()).unwrap();
+        let listener = tokio::net::UnixListener::bind(layout.socket()).unwrap();
+        let server = task::spawn("server", async move {
+            loop {
+                drop(listener.accept().await);
+                if !stays() {
+                    return;
+                }
+            }
+        });
+        let silence = Client::find(&layout).await.unwrap_err();
+        server.abort();
+        silence
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_was_killed_when_it_was_asked_is_nobody() {
+        assert!(matches!(found(|| false).await, Silence::Nobody));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_takes_connections_and_does_not_answer_is_somebody() {
+        assert!(matches!(found(|| true).await, Silence::Other(_)));
     }
 }
