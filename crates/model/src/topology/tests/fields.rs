@@ -21,7 +21,6 @@ fn a_file_with_every_field_is_read_without_an_error() {
         (Code::IgnoredField, "settings.certificate-authority"),
         (Code::IgnoredField, "topology.nodes.all.license"),
         (Code::IgnoredField, "topology.nodes.all.certificate"),
-        (Code::IgnoredField, "topology.nodes.all.stages.configure"),
         (Code::IgnoredField, "topology.nodes.old.startup-config"),
         (Code::IgnoredField, "topology.nodes.peer.startup-config"),
         (Code::OldName, "topology.links[8].udp-port"),
