@@ -107,12 +107,12 @@ impl Bench {
         self.until("/readyz", StatusCode::OK).await;
     }
 
-    /// Asks until the status is this.
-    pub(crate) async fn until(&self, path: &str, status: StatusCode) -> Reply {
+    /// Asks until the answer is so.
+    async fn poll(&self, path: &str, is_so: impl Fn(&Reply) -> bool) -> Reply {
         let asked = async {
             loop {
                 let reply = self.get(path).await;
-                if reply.status == status {
+                if is_so(&reply) {
                     return reply;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -121,18 +121,14 @@ impl Bench {
         within(asked).await
     }
 
+    /// Asks until the status is this.
+    pub(crate) async fn until(&self, path: &str, status: StatusCode) -> Reply {
+        self.poll(path, |reply| reply.status == status).await
+    }
+
     /// Asks until the agent is as ready as this.
     pub(crate) async fn ready_when(&self, is_so: impl Fn(&Readiness) -> bool) -> Readiness {
-        let asked = async {
-            loop {
-                let ready: Readiness = self.get("/readyz").await.json();
-                if is_so(&ready) {
-                    return ready;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        within(asked).await
+        self.poll("/readyz", |reply| is_so(&reply.json())).await.json()
     }
 
     pub(crate) fn token(&self) -> String {
