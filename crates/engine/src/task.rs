@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
-use std::time::{Duration, Instant};
 
 use tokio::task::{JoinError, JoinHandle};
 
@@ -110,80 +109,77 @@ fn report(name: &str, error: &JoinError) {
     }
 }
 
-/// What a loop owes: since when it has had work that it has not served.
-#[derive(Debug)]
+/// Whether a loop has work that it has not served.
+#[derive(Debug, Default)]
 pub struct Beat {
-    origin: Instant,
-    /// Milliseconds since `origin`, plus one; 0 when nothing is owed.
-    owed: AtomicU64,
+    /// Odd while something is owed; another odd number is other work.
+    turns: AtomicU64,
 }
 
 impl Beat {
-    fn new(origin: Instant) -> Self {
-        Self { origin, owed: AtomicU64::new(0) }
-    }
-
     /// Work came in; the oldest counts.
     pub fn owe(&self) {
-        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1;
-        let _ = self.owed.compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire);
+        self.turns.fetch_or(1, Ordering::AcqRel);
     }
 
     /// All work that came in was served.
     pub fn settle(&self) {
-        self.owed.store(0, Ordering::Release);
-    }
-
-    /// How old the oldest unserved work is.
-    pub fn overdue(&self) -> Duration {
-        match self.owed.load(Ordering::Acquire) {
-            0 => Duration::ZERO,
-            since => {
-                let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-                Duration::from_millis(now.saturating_sub(since - 1))
-            }
+        if self.at().is_some() {
+            self.turns.fetch_add(1, Ordering::AcqRel);
         }
     }
-}
 
-/// The beats of all loops by name. The health thread reads it.
-#[derive(Debug, Clone)]
-pub struct Beats {
-    origin: Instant,
-    beats: Arc<Mutex<BTreeMap<String, Arc<Beat>>>>,
-}
-
-impl Default for Beats {
-    fn default() -> Self {
-        Self { origin: Instant::now(), beats: Arc::default() }
+    /// Which work it is that is owed, as a number that changes when the loop gets on.
+    pub fn at(&self) -> Option<u64> {
+        Some(self.turns.load(Ordering::Acquire)).filter(|turns| turns % 2 == 1)
     }
 }
+
+/// The beats of all loops by name. The supervisor of the process reads it. Nobody waits for anything holding its lock.
+#[derive(Debug, Clone, Default)]
+pub struct Beats(Arc<Mutex<BTreeMap<String, Arc<Beat>>>>);
 
 impl Beats {
     /// The beat of a loop; made when it is first asked for.
     pub fn of(&self, name: &str) -> Arc<Beat> {
-        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
-        beats.entry(name.to_owned()).or_insert_with(|| Arc::new(Beat::new(self.origin))).clone()
+        self.lock().entry(name.to_owned()).or_default().clone()
     }
 
     /// The loop ended on purpose.
     pub fn forget(&self, name: &str) {
-        self.beats.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.lock().remove(name);
     }
 
-    /// All loops, each with what it owes, as a number that changes when it gets on; never blocks: when the list is just
-    /// being changed it is taken as empty, and read again at the next look.
+    /// All loops, each with what it owes ([`Beat::at`]).
     pub fn all(&self) -> Vec<(String, Option<u64>)> {
-        let Ok(beats) = self.beats.try_lock() else { return Vec::new() };
-        let at = |beat: &Beat| Some(beat.owed.load(Ordering::Acquire)).filter(|owed| *owed != 0);
-        beats.iter().map(|(name, beat)| (name.clone(), at(beat))).collect()
+        self.lock().iter().map(|(name, beat)| (name.clone(), beat.at())).collect()
     }
 
-    /// The loops that owe something for longer than `limit`, with how long; never blocks: when the list is just
-    /// being changed it is taken as empty, and read again at the next look.
-    pub fn late(&self, limit: Duration) -> Vec<(String, Duration)> {
-        let Ok(beats) = self.beats.try_lock() else { return Vec::new() };
-        let overdue = beats.iter().map(|(name, beat)| (name.clone(), beat.overdue()));
-        overdue.filter(|(_, age)| *age > limit).collect()
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Beat>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_gets_on_is_at_other_work_and_one_that_is_asked_again_is_not() {
+        let beats = Beats::default();
+        let beat = beats.of("x");
+        beat.settle();
+        assert_eq!(beats.all(), [("x".to_owned(), None)]);
+        beat.owe();
+        let first = beat.at();
+        beat.owe();
+        assert_eq!(beats.all(), [("x".to_owned(), first)]);
+        assert!(first.is_some());
+        beat.settle();
+        assert_eq!(beat.at(), None);
+        beat.owe();
+        assert!(beat.at().is_some_and(|at| Some(at) != first));
+        beats.forget("x");
+        assert_eq!(beats.all(), []);
     }
 }
