@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -22,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::super::fault::{Fault, plain};
 use super::super::order::Obstacle;
 use super::super::turns::Key;
+use super::super::{keys_in, remove_of_lab};
 use super::mark::Mark;
 use super::observe::{Known, Network};
 use super::record::Record;
@@ -186,7 +186,7 @@ impl Shared {
         let forget = move |layout: &Layout| {
             // As after the removal of a container: what is left is found by that.
             reserve::note(layout, &of, &left)?;
-            forget(layout, &of)
+            remove_of_lab(&path(layout, &of))
         };
         let forgotten = self.files(deadline, forget).await?;
         forgotten.map_err(|error| Fault::transient(plain(&error)))?;
@@ -221,38 +221,18 @@ impl Shared {
 
 fn write(layout: &Layout, key: &Key, external: &External) -> io::Result<()> {
     let path = path(layout, key);
-    if let Some(parent) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    }
+    reserve::directory(path.parent())?;
     let new = path.with_file_name(format!(".{}", key.1));
     fs::write(&new, serde_json::to_vec(external)?)?;
     fs::rename(new, path)
 }
 
-fn forget(layout: &Layout, key: &Key) -> io::Result<()> {
-    let path = path(layout, key);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // Not empty: there are others.
-    let _ = path.parent().map(fs::remove_dir);
-    Ok(())
-}
-
 fn all(layout: &Layout) -> io::Result<BTreeMap<Key, External>> {
-    let directory = layout.run().join("external");
-    let mut all = BTreeMap::new();
-    for lab in super::super::names_in(&directory)? {
-        let Ok(lab) = lab.parse::<netloom_model::LabName>() else { continue };
-        for node in super::super::names_in(&directory.join(lab.as_str()))? {
-            let Ok(node) = node.parse::<netloom_model::NodeName>() else { continue };
-            let key = (lab.clone(), node);
-            let read = fs::read(path(layout, &key)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            all.extend(read.map(|external| (key, external)));
-        }
-    }
-    Ok(all)
+    let read = |key: Key| {
+        let bytes = fs::read(path(layout, &key)).ok()?;
+        Some((key, serde_json::from_slice(&bytes).ok()?))
+    };
+    Ok(keys_in(&layout.run().join("external"))?.into_iter().filter_map(read).collect())
 }
 
 fn path(layout: &Layout, (lab, node): &Key) -> PathBuf {
@@ -275,7 +255,7 @@ mod tests {
         fs::write(layout.run().join("external/lab/.db"), "half").unwrap();
         assert_eq!(all(&layout).unwrap(), BTreeMap::from([(key.clone(), external)]));
         fs::remove_file(layout.run().join("external/lab/.db")).unwrap();
-        forget(&layout, &key).unwrap();
+        remove_of_lab(&path(&layout, &key)).unwrap();
         assert!(!layout.run().join("external/lab").exists());
     }
 }

@@ -12,6 +12,7 @@ use netloom_failpoint::{fallible, point};
 use netloom_plan::NodeFingerprint;
 use serde::{Deserialize, Serialize};
 
+use super::super::remove_of_lab;
 use super::super::turns::Key;
 
 /// What is kept beside the labels of a container.
@@ -74,17 +75,8 @@ impl Record {
 /// Removes the record of a node, and the directory of its lab with the last one.
 pub(super) fn forget(layout: &Layout, key: &Key) -> io::Result<()> {
     let path = path(layout, key);
-    for file in [path.with_extension("new"), path.clone()] {
-        match fs::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    if let Some(parent) = path.parent() {
-        // Not empty: there are others.
-        let _ = fs::remove_dir(parent);
-    }
-    Ok(())
+    remove_of_lab(&path.with_extension("new"))?;
+    remove_of_lab(&path)
 }
 
 fn path(layout: &Layout, (lab, node): &Key) -> PathBuf {

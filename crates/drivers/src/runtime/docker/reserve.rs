@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::fault::{Fault, plain};
 use super::super::turns::Key;
+use super::super::{keys_in, remove_of_lab};
 use super::observe::Known;
 use super::{SOURCE, Shared};
 
@@ -122,20 +123,13 @@ pub(super) fn pin(layout: &Layout, (lab, node): &Key) -> io::Result<()> {
     Ok(())
 }
 
-fn directory(path: Option<&Path>) -> io::Result<()> {
+pub(super) fn directory(path: Option<&Path>) -> io::Result<()> {
     path.map_or(Ok(()), |path| fs::DirBuilder::new().recursive(true).mode(0o755).create(path))
 }
 
 /// There is a container now, or nothing any more.
 pub(super) fn release(layout: &Layout, key: &Key) -> io::Result<()> {
-    let path = path(layout, key);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    }
-    // Not empty: there are others.
-    let _ = path.parent().map(fs::remove_dir);
-    Ok(())
+    remove_of_lab(&path(layout, key))
 }
 
 /// Whether there is a namespace for the links of a node.
@@ -144,19 +138,13 @@ pub(super) fn is_there(layout: &Layout, (lab, node): &Key) -> bool {
 }
 
 fn all(layout: &Layout) -> io::Result<Vec<(Key, NodeFact)>> {
-    let mut all = Vec::new();
-    for lab in super::super::names_in(&layout.run().join("reserved"))? {
-        let Ok(lab) = lab.parse::<netloom_model::LabName>() else { continue };
-        for node in super::super::names_in(&layout.run().join("reserved").join(lab.as_str()))? {
-            let Ok(node) = node.parse::<netloom_model::NodeName>() else { continue };
-            let key = (lab.clone(), node);
-            let read = Reservation::read(layout, &key);
-            // Only noted, as a crash leaves it, it is no place yet.
-            let fact = read.map(|read| NodeFact { reserved: is_there(layout, &key), ..read.fact(&key) });
-            all.extend(fact.map(|fact| (key, fact)));
-        }
-    }
-    Ok(all)
+    let read = |key: Key| {
+        let read = Reservation::read(layout, &key)?;
+        // Only noted, as a crash leaves it, it is no place yet.
+        let fact = NodeFact { reserved: is_there(layout, &key), ..read.fact(&key) };
+        Some((key, fact))
+    };
+    Ok(keys_in(&layout.run().join("reserved"))?.into_iter().filter_map(read).collect())
 }
 
 fn path(layout: &Layout, (lab, node): &Key) -> PathBuf {

@@ -19,7 +19,7 @@ use super::super::join::Inside;
 use super::super::order::{key_of, node_of};
 use super::super::program::{self, Program};
 use super::super::turns::Key;
-use super::super::{ip_netns, names_in};
+use super::super::{ip_netns, keys_in, names_in};
 use super::observe::Seen;
 use super::record::{self, Record};
 use super::spec::{LOG_FILE, STATUS_FILE};
@@ -275,16 +275,13 @@ impl Ground {
     /// seem to be gone, and would be made anew.
     pub(super) fn mend_all(&self) -> Result<()> {
         let nodes = self.layout.run().join("nodes");
-        for lab in names_in(&nodes).because(&nodes)? {
-            let Ok(name) = lab.parse::<LabName>() else { continue };
-            for node in names_in(&nodes.join(&lab)).because(&nodes)?.iter().filter_map(|node| node.parse().ok()) {
-                // A look at every node would take as long as the first list does.
-                if matches!(Netns::find(self.layout.pin(&name, &node)), Ok(None))
-                    && let Some(seen) = self.look(&name, &node)?
-                    && self.mend(&seen)?
-                {
-                    tracing::warn!(lab, %node, "somebody unpinned its namespace; it is pinned again");
-                }
+        for (lab, node) in keys_in(&nodes).because(&nodes)? {
+            // A look at every node would take as long as the first list does.
+            if matches!(Netns::find(self.layout.pin(&lab, &node)), Ok(None))
+                && let Some(seen) = self.look(&lab, &node)?
+                && self.mend(&seen)?
+            {
+                tracing::warn!(%lab, %node, "somebody unpinned its namespace; it is pinned again");
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use netloom_plan::NodeState;
 use rustix::fs::FlockOperation;
 
 use super::super::fault::is_short;
-use super::super::{names_in, program};
+use super::super::{keys_in, names_in, program};
 use super::record::{Phase, Record, Status};
 use super::spec::LOG_FILE;
 use super::{Key, plain};
@@ -156,18 +156,14 @@ pub(super) struct All {
 /// All nodes that carry our mark. What this process is short of is an error of the whole look, not of one node.
 pub(super) fn all(layout: &Layout, boot: &str) -> io::Result<All> {
     let mut all = All::default();
-    for lab in names_in(&layout.run().join("nodes"))? {
-        let Ok(lab) = lab.parse::<LabName>() else { continue };
-        for node in names_in(&layout.run().join("nodes").join(lab.as_str()))? {
-            let Ok(node) = node.parse::<NodeName>() else { continue };
-            match Seen::look(layout, boot, &lab, &node) {
-                Ok(seen) => all.seen.extend(seen),
-                Err(error) if is_short(&error) => return Err(error),
-                Err(error) => {
-                    let why = format!("{}: {}", layout.node_run(&lab, &node).display(), plain(&error));
-                    tracing::warn!(%lab, %node, why, "a node cannot be looked at");
-                    all.unseen.insert((lab.clone(), node), why);
-                }
+    for (lab, node) in keys_in(&layout.run().join("nodes"))? {
+        match Seen::look(layout, boot, &lab, &node) {
+            Ok(seen) => all.seen.extend(seen),
+            Err(error) if is_short(&error) => return Err(error),
+            Err(error) => {
+                let why = format!("{}: {}", layout.node_run(&lab, &node).display(), plain(&error));
+                tracing::warn!(%lab, %node, why, "a node cannot be looked at");
+                all.unseen.insert((lab, node), why);
             }
         }
     }
