@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::applied::Applied;
 use crate::bulkhead::Bulkhead;
 use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
-use crate::fact::{Place, Report};
+use crate::fact::{Place, Report, Source};
 use crate::image::Images;
 use crate::rates::{NodeUsage, PortCounters};
 
@@ -94,6 +94,18 @@ pub enum LinkOrder {
     },
 }
 
+/// That a runtime was asked for what only others do.
+fn not_done_by(kind: RuntimeKind, operation: &str, object: String, cause: &str) -> DriverError {
+    DriverError {
+        operation: operation.into(),
+        object,
+        backend: Source::Runtime(kind).word().into(),
+        cause: cause.into(),
+        hint: None,
+        class: ErrorClass::Permanent,
+    }
+}
+
 /// What a node runs on.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
@@ -126,14 +138,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// alone what is made already. Asked only of runtimes whose namespaces come with the start, of nodes that are made later
     /// than their neighbours.
     async fn reserve(&self, order: &NodeOrder, _context: &Context) -> Result<(), DriverError> {
-        Err(DriverError {
-            operation: "reserve".into(),
-            object: format!("node {}", order.node),
-            backend: format!("{:?}", self.kind()).to_lowercase(),
-            cause: "this runtime makes a node's namespace when it makes the node".into(),
-            hint: None,
-            class: ErrorClass::Permanent,
-        })
+        let why = "this runtime makes a node's namespace when it makes the node";
+        Err(not_done_by(self.kind(), "reserve", format!("node {}", order.node), why))
     }
 
     /// Makes namespace, directories and limits of a node; afterwards links can be attached, unless the namespace comes with the
@@ -169,14 +175,8 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Runs a command of a topology on the host itself, as root. Only the runtime does whose nodes are processes of the host.
     async fn exec_on_host(&self, request: ExecRequest) -> Result<ExecSession, DriverError> {
-        Err(DriverError {
-            operation: "run".into(),
-            object: format!("`{}` on the host", request.argv.join(" ")),
-            backend: format!("{:?}", self.kind()).to_lowercase(),
-            cause: "this runtime runs nothing on the host".into(),
-            hint: None,
-            class: ErrorClass::Permanent,
-        })
+        let object = format!("`{}` on the host", request.argv.join(" "));
+        Err(not_done_by(self.kind(), "run", object, "this runtime runs nothing on the host"))
     }
 
     /// Opens the output of a node, also of one that has ended.

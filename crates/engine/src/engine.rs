@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wish, Wishes};
-use crate::driver::{Context, DriverError, Fabric, Runtime, Store, StoreError, Surveyed};
+use crate::driver::{Context, Fabric, Runtime, Store, StoreError, Surveyed};
 use crate::entries::{HostFiles, Teller};
 use crate::event::{Events, What};
 use crate::fact::Source;
@@ -29,6 +29,7 @@ use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::network::{Addresses, survey};
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
+use crate::relist::relist;
 use crate::sampler::Samplers;
 use crate::task::{self, Beats};
 use crate::view::Preview;
@@ -554,58 +555,3 @@ async fn read(
     }
     Ok((loaded, limits::load(store).await?))
 }
-
-/// Looks at everything that one source sees: at the start, every [`Config::relist`], and soon after events were
-/// lost. Each source has a loop of its own, so that one that hangs keeps no other from being looked at.
-async fn relist<F>(shared: Arc<Shared>, name: &'static str, look: impl Fn() -> F)
-where
-    F: Future<Output = Result<(), DriverError>> + Send + 'static,
-{
-    // It owes nothing while it waits for a driver: a restart of the agent would not mend what hangs there.
-    let mut lost = shared.inventory.lost();
-    let mut failures = 0_u32;
-    loop {
-        lost.mark_unchanged();
-        let limit = shared.config.step_limit;
-        // A task of its own: a panic of a driver must not end this loop.
-        let looked = task::own(name, look());
-        let failed = match tokio::time::timeout(limit, looked).await {
-            Ok(Ok(Ok(()))) => false,
-            Ok(Err(panic)) => {
-                tracing::error!(%panic, "{name} failed");
-                true
-            }
-            Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, "{name} failed");
-                true
-            }
-            Err(_) => {
-                tracing::warn!(?limit, "{name} took too long");
-                true
-            }
-        };
-        failures = if failed { failures.saturating_add(1) } else { 0 };
-        // 1, 2, 4 … s: what is not there at all is not asked for every second. Its driver says when it comes back.
-        let doubled = RELIST_AFTER_FAILURE.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        let again = if failed { doubled.min(shared.config.relist) } else { shared.config.relist };
-        let wake = async {
-            tokio::select! {
-                () = tokio::time::sleep(again) => {}
-                // What is lost may go on being lost: a pause keeps this from adding to the flood.
-                Ok(()) = lost.changed() => {
-                    failures = 0;
-                    tokio::time::sleep(RELIST_AFTER_LOSS).await;
-                }
-            }
-        };
-        tokio::select! {
-            () = wake => {}
-            () = shared.stopping.cancelled() => return,
-        }
-    }
-}
-
-/// How long after a relist that failed the next one is tried; after each one more twice as long.
-const RELIST_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// How long after a loss of events everything is looked at.
-const RELIST_AFTER_LOSS: Duration = Duration::from_millis(200);

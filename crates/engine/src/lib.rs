@@ -30,6 +30,7 @@ mod network;
 mod operation;
 mod rates;
 mod refusal;
+mod relist;
 mod sampler;
 mod session;
 mod sources;
