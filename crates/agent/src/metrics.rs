@@ -143,6 +143,8 @@ fn work(registry: &mut Registry, app: &App) {
     let stalls = app.health.stalls.all();
     let now = stalls.iter().filter(|stall| stall.ended.is_none()).count();
     number(registry, "stalled", "Loops and threads that are late", float(now));
+    let owed = float(app.engine.store_owed());
+    number(registry, "store_writes_owed", "What the store has not taken yet of what holds", owed);
     let (samplers, looks) = app.engine.samplers();
     number(registry, "samplers", "Samplers of rates that run because somebody watches", float(samplers));
     count(registry, "samples", "How often the counters of a lab were looked at for somebody who watches", looks);

@@ -300,6 +300,11 @@ impl Engine {
         self.shared.ledger.trouble()
     }
 
+    /// How many writes the store is owed: what holds, and would be lost with this process. Never waits.
+    pub fn store_owed(&self) -> usize {
+        self.shared.ledger.owed()
+    }
+
     /// The name of the fabric.
     pub fn fabric(&self) -> &'static str {
         self.shared.fabric.name()

@@ -136,10 +136,15 @@ impl Ledger {
         self.shared.trouble.load_full()
     }
 
+    /// How many writes the store is owed; never waits.
+    pub(crate) fn owed(&self) -> usize {
+        self.shared.lock().owed.len()
+    }
+
     /// Waits until nothing is owed or `deadline` has passed, and ends the task.
     pub(crate) async fn close(&self, deadline: Instant) {
         let paid = async {
-            while !self.shared.lock().owed.is_empty() {
+            while self.owed() > 0 {
                 self.shared.owed.notify_one();
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
