@@ -11,10 +11,10 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt};
 use netloom_docker::{ByteStream, ContainerSpec, Docker, Endpoint, Filters, HostConfig, Remove};
 use netloom_dockerd_fixture::{Dockerd, busybox};
+use netloom_fault_kit::Proxy;
 use tokio::runtime::Runtime;
 
 use crate::agent::Agent;
-use crate::counter::Counter;
 use crate::host::LIMIT;
 use crate::pairs::Pairs;
 use crate::ring::{self, Nodes};
@@ -151,7 +151,7 @@ fn batch(mut ip: Command, commands: &str) -> Result<()> {
 /// Measures rings of these sizes; whether the bars hold.
 pub(crate) fn measure(netloom: &std::path::Path, sizes: &[usize], pairs: usize) -> Result<bool> {
     let bare = Bare::start()?;
-    let counter = Counter::start(&bare.daemon.socket())?;
+    let counter = Proxy::start(&bare.daemon.socket())?;
     let agent = Agent::start_with_docker(netloom, bare.daemon.socket())?;
     let mut good = true;
     for size in sizes {
@@ -221,7 +221,7 @@ fn large(agent: &Agent) -> Result<bool> {
 }
 
 /// How often Docker is called, by an agent that reaches it through a counter.
-fn calls(netloom: &std::path::Path, counter: &Counter) -> Result<bool> {
+fn calls(netloom: &std::path::Path, counter: &Proxy) -> Result<bool> {
     let agent = Agent::start_with_docker(netloom, counter.socket())?;
     // The first look at everything, and what is asked once for all nodes, is none of a node's.
     agent.deploy_ring("first", 1, Nodes::Containers(IMAGE))?;

@@ -7,7 +7,6 @@
 mod agent;
 mod canary;
 mod containers;
-mod counter;
 mod files;
 mod floor;
 mod frozen;
