@@ -27,6 +27,7 @@ test: test-workspace test-init test-examples test-crash-few test-vm ## run all t
 test-workspace: rust test-packages
 	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
 	$(CARGO) test --package netloom-failpoint --features enabled --locked
+	$(CARGO) test --package netloom-agent --features failpoints --test agent --locked -- blocked
 
 test-init: rust
 	cd crates/init && $(CARGO) test --no-fail-fast --locked
@@ -58,7 +59,7 @@ test-vm: rust vm ## run the tests that need another kernel in a virtual machine
 lint: rust ## formatting and clippy, without a single warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) clippy --package netloom --package netloom-failpoint --features netloom/failpoints --all-targets --locked -- -D warnings
+	$(CARGO) clippy --package netloom --package netloom-agent --package netloom-failpoint --features netloom/failpoints --all-targets --locked -- -D warnings
 	cd crates/init && $(CARGO) fmt --check && $(CARGO) clippy --all-targets --locked -- -D warnings
 	cd fuzz && $(CARGO) fmt --check && $(CARGO) clippy --locked -- -D warnings
 

@@ -1,6 +1,8 @@
 //! The routes: thin functions between HTTP and the engine. Reads take a snapshot; writes submit an operation.
 
 mod archive;
+#[cfg(feature = "failpoints")]
+mod block;
 mod events;
 mod exec;
 mod images;
@@ -57,6 +59,10 @@ pub(crate) fn for_unix(app: Shared) -> Router {
         .route("/operations/{id}", get(operations::one).delete(operations::cancel))
         .route("/operations/{id}/watch", get(operations::watch))
         .route("/events", get(events::events));
+    #[cfg(feature = "failpoints")]
+    {
+        router = router.route("/debug/block", post(block::block));
+    }
     for (path, _) in Probe::PATHS {
         router = router.route(path, get(info::health));
     }

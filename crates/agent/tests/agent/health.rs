@@ -102,6 +102,24 @@ fn health_is_answered_while_every_worker_is_blocked_and_says_so() {
     runtime.block_on(served).unwrap().unwrap();
 }
 
+/// With the feature `failpoints` an agent can be told to block its own workers; without it there is no such route.
+#[test]
+fn workers_that_are_blocked_by_request_fail_liveness_until_the_block_ends() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let bench = runtime.block_on(Bench::with(|config| config.live_limit = Duration::from_millis(200)));
+    let asked = runtime.block_on(bench.send(hyper::Method::POST, "/debug/block?seconds=3", ""));
+    if cfg!(not(feature = "failpoints")) {
+        assert_eq!(asked.status, StatusCode::NOT_FOUND);
+        return;
+    }
+    assert_eq!(asked.status, StatusCode::ACCEPTED);
+    let begun = Instant::now();
+    let late: Liveness = serde_json::from_str(&until(bench.tcp, "/livez", 503)).unwrap();
+    assert_eq!(late.late[0].name, "main runtime");
+    until(bench.tcp, "/livez", 200);
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}: it came back before the end", begun.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_is_answered_before_the_engine_has_started() {
     let (_root, config) = config();
