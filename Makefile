@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few lint bench fuzz build clean packages test-packages image-packages vm rust
+.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few prove-health test-health lint bench fuzz build clean packages test-packages image-packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,7 +22,7 @@ images: image-packages ## build the images of the examples from Debian packages,
 	@mkdir -p $(TARGET)/images
 	@$(SUDO) env IMAGES_CACHE=$(TARGET)/images scripts/build-images.sh
 
-test: test-workspace test-init test-examples test-crash-few test-vm ## run all tests and the checks of the examples
+test: test-workspace test-init test-examples test-crash-few test-health test-vm ## run all tests and the checks of the examples
 
 test-workspace: rust test-packages
 	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
@@ -67,10 +67,25 @@ FUZZ_SECONDS ?= 60
 fuzz: rust ## search a minute per target for inputs that the reader of topologies does not take well
 	fuzz/run.sh $(FUZZ_SECONDS)
 
+# In namespaces of its own: nothing of the host is touched.
+ALONE = $(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private
+# A thousand probes in each phase; what a thousandth part of them takes is not judged.
+test-health: test-crash-few
+	$(CARGO) build --package netloom --package netloom-bench --locked
+	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom \
+		prove --probes 1000 --failpoints $(TARGET)/debug/netloom-failpoints
+
+prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: three quarters of an hour
+	$(CRASH) --release
+	rm -f $(TARGET)/release/netloom-failpoints
+	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints
+	$(CARGO) build --release --package netloom --package netloom-bench --locked
+	$(ALONE) $(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom \
+		prove --failpoints $(TARGET)/release/netloom-failpoints
+
 bench: rust ## measure Netloom against the bare kernel and print one table (docs/performance.md)
 	$(CARGO) build --release --package netloom --package netloom-bench --locked
-	$(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
-		$(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom
+	$(ALONE) $(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom
 
 build: rust ## build target/release/netloom
 	$(CARGO) build --release --package netloom --locked

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -36,10 +37,15 @@ impl Agent {
     }
 
     pub(crate) fn start_on(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
-        let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
-        let agent = Self { netloom, root: Memory::new()?, listen, docker };
+        let agent = Self::prepare(netloom, listen, docker)?;
         agent.again()?;
         Ok(agent)
+    }
+
+    /// One that has a root and does not run yet.
+    pub(crate) fn prepare(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
+        let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
+        Ok(Self { netloom, root: Memory::new()?, listen, docker })
     }
 
     /// Starts one that has ended.
@@ -60,14 +66,32 @@ impl Agent {
         self.socket().get("/info")?["pid"].as_u64().context("the agent's pid")
     }
 
+    /// Makes commands of the program with this agent's surroundings, for threads.
+    pub(crate) fn program(&self) -> Arc<dyn Fn(&[&str]) -> Command + Send + Sync> {
+        let (netloom, root, listen) = (self.netloom.clone(), self.root.path().to_owned(), self.listen);
+        let docker = self.docker.as_ref().map(|socket| format!("unix://{}", socket.display()));
+        Arc::new(move |arguments| {
+            let mut command = Command::new(&netloom);
+            command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+            command.env("NETLOOM_ROOT", &root).env("NETLOOM_LISTEN", listen);
+            command.envs(docker.iter().map(|host| ("DOCKER_HOST", host)));
+            command
+        })
+    }
+
+    /// One of these commands.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.program()(arguments)
+    }
+
+    /// From now on it is started from another program.
+    pub(crate) fn becomes(&mut self, netloom: &Path) -> Result<()> {
+        self.netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
+        Ok(())
+    }
+
     fn run(&self, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new(&self.netloom);
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
-        command.env("NETLOOM_ROOT", self.root.path()).env("NETLOOM_LISTEN", self.listen);
-        if let Some(socket) = &self.docker {
-            command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
-        }
-        let output = command.stderr(Stdio::piped()).output()?;
+        let output = self.command(arguments).stderr(Stdio::piped()).output()?;
         if !output.status.success() {
             bail!("netloom {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
@@ -81,11 +105,17 @@ impl Agent {
 
     /// As [`Self::deploy`], of whatever nodes.
     pub(crate) fn deploy_ring(&self, lab: &str, size: usize, nodes: Nodes) -> Result<Duration> {
-        let file = self.root.path().join(format!("{lab}.clab.yml"));
-        std::fs::write(&file, ring::topology(lab, size, nodes))?;
+        let file = self.ring_file(lab, size, nodes)?;
         let started = Instant::now();
         self.run(&["deploy", "-t", file.to_str().context("a path in UTF-8")?])?;
         Ok(started.elapsed())
+    }
+
+    /// Writes the topology file of a ring.
+    pub(crate) fn ring_file(&self, lab: &str, size: usize, nodes: Nodes) -> Result<PathBuf> {
+        let file = self.root.path().join(format!("{lab}.clab.yml"));
+        std::fs::write(&file, ring::topology(lab, size, nodes))?;
+        Ok(file)
     }
 
     /// Runs the command line, from return to prompt.

@@ -67,6 +67,11 @@ impl Canary {
 }
 
 impl Song {
+    /// Why its requests failed that did.
+    pub(crate) fn failures(&self) -> &[String] {
+        &self.failed
+    }
+
     /// Its lines; whether nothing failed.
     pub(crate) fn print(&self) -> bool {
         for (what, sample) in [("status of a lab", &self.status), ("an operation is accepted", &self.submit)] {

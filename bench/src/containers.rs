@@ -114,7 +114,8 @@ impl Bare {
         Ok(started.elapsed())
     }
 
-    fn is_empty(&self) -> Result<bool> {
+    /// Whether it has no containers.
+    pub(crate) fn is_empty(&self) -> Result<bool> {
         Ok(self.runtime.block_on(self.docker.list_containers(&Filters::new(), Instant::now() + LIMIT))?.is_empty())
     }
 }

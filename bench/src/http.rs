@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -11,12 +12,26 @@ use crate::host::LIMIT;
 
 /// The agent's socket.
 #[derive(Debug, Clone)]
-pub(crate) struct Socket(PathBuf);
+pub(crate) struct Socket {
+    path: PathBuf,
+    /// How long it may be silent.
+    limit: Duration,
+}
 
 impl Socket {
     /// That of the agent with this root.
     pub(crate) fn below(root: &Path) -> Self {
-        Self(root.join("run/netloom/agent.sock"))
+        Self { path: root.join("run/netloom/agent.sock"), limit: LIMIT }
+    }
+
+    /// For who does not wait so long for an answer.
+    pub(crate) fn within(&self, limit: Duration) -> Self {
+        Self { limit, ..self.clone() }
+    }
+
+    /// A connection on which a request without a body was made: its answer is to be read.
+    pub(crate) fn open(&self, method: &str, path: &str) -> Result<UnixStream> {
+        self.send(method, path, "")
     }
 
     /// Asks, and gives the body of an answer of success.
@@ -38,15 +53,7 @@ impl Socket {
     }
 
     fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let mut stream = UnixStream::connect(&self.0).with_context(|| format!("{}", self.0.display()))?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nIf-Match: *\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes())?;
+        let mut stream = self.send(method, path, &body.map(Value::to_string).unwrap_or_default())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer with a head")?;
@@ -54,5 +61,16 @@ impl Socket {
         ensure!(status.starts_with('2'), "{method} {path}: {status}: {body}");
         // The agent knows how long its answers are, so none comes in chunks.
         serde_json::from_str(body).with_context(|| format!("{method} {path}: {body}"))
+    }
+    fn send(&self, method: &str, path: &str, body: &str) -> Result<UnixStream> {
+        let mut stream = UnixStream::connect(&self.path).with_context(|| format!("{}", self.path.display()))?;
+        stream.set_read_timeout(Some(self.limit))?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nIf-Match: *\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all((head + body).as_bytes())?;
+        Ok(stream)
     }
 }

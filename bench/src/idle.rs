@@ -120,7 +120,8 @@ fn field(text: &str, name: &str) -> Result<f64> {
     Ok(line.split_whitespace().next().context("a number")?.parse()?)
 }
 
-fn resident(pid: u64) -> Result<f64> {
+/// The memory of a process that is in memory, in bytes.
+pub(crate) fn resident(pid: u64) -> Result<f64> {
     Ok(field(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")? * KIB)
 }
 

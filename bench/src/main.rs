@@ -16,6 +16,7 @@ mod idle;
 mod live;
 mod pairs;
 mod prober;
+mod prove;
 mod reboot;
 mod restarts;
 mod ring;
@@ -49,6 +50,8 @@ struct Arguments {
 enum What {
     #[command(flatten)]
     Part(Part),
+    /// Proves that the agent is never unhealthy: probes and work through a cascade of loads and faults.
+    Prove(prove::Options),
     /// Probes health until its standard input ends.
     #[command(hide = true)]
     Prober,
@@ -109,6 +112,11 @@ fn main() -> Result<ExitCode> {
             println!("{}", prober::run()?);
             return Ok(ExitCode::SUCCESS);
         }
+        Some(What::Prove(options)) => {
+            host::prepare()?;
+            println!("{}", host::facts()?);
+            return Ok(code(prove::run(&netloom, &options)?));
+        }
         Some(What::Part(part)) => Some(part),
         None => None,
     };
@@ -127,7 +135,11 @@ fn main() -> Result<ExitCode> {
         Some(Part::Frozen { seconds }) => frozen::measure(&netloom, Duration::from_secs(seconds))?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(good))
+}
+
+fn code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// All of it. Idle first, so that nobody probes; the reboot last, since its agents are killed.

@@ -11,6 +11,7 @@
 //! load is in the way. Open loop: a probe leaves at its time, whether the one before was answered or not, and its time
 //! counts from the moment at which it should have left.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
@@ -29,7 +30,7 @@ use crate::stats::{Sample, seconds};
 use crate::table::{Line, print_all};
 
 /// Probes a second.
-const RATE: u32 = 100;
+pub(crate) const RATE: u32 = 100;
 /// As the health checks of containers have it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// As that of the agent's health thread.
@@ -37,21 +38,20 @@ const NICE: i32 = -10;
 const AGENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 /// What a percentile is held against.
 const BESIDE: &str = "≤ 1.5 × control + 1 ms";
+/// How often the health checks of containers are made.
+const CHECKED: Duration = Duration::from_secs(30);
 /// How many probes make a run worth its percentiles.
-const ENOUGH: usize = 10_000;
+pub(crate) const ENOUGH: usize = 10_000;
 
-/// What came of the probes of one target: seconds, and failures.
+/// What came of the probes of one target, by their number: seconds, or nothing for one that failed.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Probes {
-    answered: Vec<f64>,
-    failed: usize,
-}
+pub(crate) struct Probes(BTreeMap<u32, Option<f64>>);
 
 /// What a prober found.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    agent: Probes,
-    control: Probes,
+    pub(crate) agent: Probes,
+    pub(crate) control: Probes,
 }
 
 /// A prober that runs.
@@ -110,24 +110,30 @@ async fn probes(target: SocketAddr, after: Duration, mut stopped: tokio::sync::w
     let period = Duration::from_secs(1) / RATE;
     let mut next = Instant::now() + after;
     let mut under_way = FuturesUnordered::new();
-    let mut found = Probes::default();
+    let mut found = BTreeMap::new();
+    let mut number = 0;
     loop {
         tokio::select! {
             () = sleep_until(next) => {
-                under_way.push(probe(target, next));
+                let (this, probe) = (number, probe(target, next));
+                under_way.push(async move { (this, probe.await) });
                 next += period;
+                number += 1;
             }
-            Some(took) = under_way.next() => found.note(took),
+            Some((number, took)) = under_way.next() => {
+                found.insert(number, took);
+            }
             _ = stopped.changed() => break,
         }
     }
-    while let Some(took) = under_way.next().await {
-        found.note(took);
+    while let Some((number, took)) = under_way.next().await {
+        found.insert(number, took);
     }
-    found
+    Probes(found)
 }
 
-async fn probe(target: SocketAddr, due: Instant) -> Option<Duration> {
+/// How many seconds it took.
+async fn probe(target: SocketAddr, due: Instant) -> Option<f64> {
     let ask = async {
         let mut stream = TcpStream::connect(target).await?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
@@ -136,21 +142,37 @@ async fn probe(target: SocketAddr, due: Instant) -> Option<Duration> {
         std::io::Result::Ok(answer)
     };
     let answer = timeout_at(due + PATIENCE, ask).await.ok()?.ok()?;
-    answer.starts_with(b"HTTP/1.1 200").then(|| due.elapsed())
+    answer.starts_with(b"HTTP/1.1 200").then(|| due.elapsed().as_secs_f64())
 }
 
 impl Probes {
-    fn note(&mut self, took: Option<Duration>) {
-        match took {
-            Some(took) => self.answered.push(took.as_secs_f64()),
-            None => self.failed += 1,
-        }
+    /// How many were sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.0.len()
     }
 
-    fn sample(&self) -> Sample {
+    /// How many had no answer, or not the right one.
+    pub(crate) fn failed(&self) -> usize {
+        self.0.values().filter(|took| took.is_none()).count()
+    }
+
+    /// How long those took that were answered.
+    pub(crate) fn sample(&self) -> Sample {
         let mut sample = Sample::default();
-        self.answered.iter().for_each(|value| sample.value(*value));
+        self.0.values().flatten().for_each(|value| sample.value(*value));
         sample
+    }
+
+    /// The longest run of health checks in a row that would have been lost, one each [`CHECKED`], whenever the first of them
+    /// had been made.
+    pub(crate) fn lost_checks(&self) -> usize {
+        let apart = (CHECKED.as_secs() * u64::from(RATE)) as usize;
+        let all: Vec<bool> = self.0.values().map(Option::is_none).collect();
+        let runs = (0..apart.min(all.len())).flat_map(|first| {
+            let checks: Vec<bool> = all.iter().skip(first).step_by(apart).copied().collect();
+            checks.split(|is_lost| !is_lost).map(<[bool]>::len).max()
+        });
+        runs.max().unwrap_or(0)
     }
 }
 
@@ -158,7 +180,7 @@ impl Report {
     /// Its lines; whether the bars hold.
     pub(crate) fn print(&self) -> bool {
         let (agent, control) = (self.agent.sample(), self.control.sample());
-        let sent = self.agent.answered.len() + self.agent.failed;
+        let sent = self.agent.sent();
         let line = |what: &str, floor: String, figure: String, bar: (String, bool)| Line {
             what: format!("/healthz under all of this: {what}"),
             floor,
@@ -167,8 +189,8 @@ impl Report {
             bar: Some(bar),
         };
         let at = |what: &str, share: f64, bar| line(what, seconds(control.at(share)), seconds(agent.at(share)), bar);
-        let (none, beside) = (self.agent.failed == 0 && sent >= ENOUGH, |share| 1.5 * control.at(share) + 0.001);
-        let (failed, failed_of_control) = (self.agent.failed.to_string(), self.control.failed.to_string());
+        let (none, beside) = (self.agent.failed() == 0 && sent >= ENOUGH, |share| 1.5 * control.at(share) + 0.001);
+        let (failed, failed_of_control) = (self.agent.failed().to_string(), self.control.failed().to_string());
         print_all([
             line("failed", failed_of_control, failed, (format!("0 of ≥ {ENOUGH}"), none)),
             // Where the kernel itself takes longer to let anybody answer, nobody can be faster.
@@ -176,5 +198,23 @@ impl Report {
             at("p99.9", 0.999, (BESIDE.to_owned(), agent.at(0.999) <= beside(0.999))),
             at("most", 1.0, ("≤ 1 s".to_owned(), agent.most() <= 1.0)),
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_checks_are_lost_in_a_row_at_whatever_moment_they_are_made() {
+        let apart = 3000;
+        let lost = |lost: &[u32]| {
+            Probes((0..4 * apart).map(|number| (number, (!lost.contains(&number)).then_some(0.001))).collect())
+                .lost_checks()
+        };
+        assert_eq!(lost(&[]), 0);
+        assert_eq!(lost(&[7, 8, 9]), 1);
+        assert_eq!(lost(&[7, 7 + apart, 8 + 2 * apart]), 2);
+        assert_eq!(lost(&[7, 7 + 2 * apart]), 1, "not in a row");
     }
 }

@@ -26,6 +26,9 @@ use crate::token::{self, TokenError};
 
 /// How many connections may wait between the health thread and the main runtime.
 const HANDOVER: usize = 128;
+/// How many connections may wait to be taken. With the usual 128 a burst of clients fills the queue within a turn of the
+/// thread that takes them, and whom the kernel turns away then, a probe too, tries again only after a second.
+const WAITING: i32 = 1024;
 /// How long a socket that is there may take to say whether somebody answers.
 const ANSWERS: Duration = Duration::from_secs(2);
 /// How soon the lock of an agent that ends is tried again; nothing tells when it is free.
@@ -66,7 +69,7 @@ impl ServeConfig {
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 8001))),
             secret: None,
             live_limit: Duration::from_secs(10),
-            silent: 256,
+            silent: 1024,
             head_limit: Duration::from_secs(30),
             connections: 1024,
             drain: Duration::from_secs(5),
@@ -219,6 +222,8 @@ fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ServeError> {
         _ => ServeError::Listen { address, source },
     };
     let listener = TcpListener::bind(address).map_err(failed)?;
+    // A socket that listens may be told again how many may wait (listen(2), Linux).
+    rustix::net::listen(&listener, WAITING).map_err(|error| failed(error.into()))?;
     listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
@@ -262,6 +267,7 @@ async fn bind_unix(layout: &Layout) -> Result<(SocketFile, UnixListener), ServeE
     let Some(lock) = lock else { return Err(ServeError::AlreadyRuns { socket: path }) };
     clear(&path).await?;
     let listener = UnixListener::bind(&path).map_err(failed)?;
+    rustix::net::listen(&listener, WAITING).map_err(|error| failed(error.into()))?;
     netloom_failpoint::point!("agent.start.socket-made");
     let file = SocketFile { path: path.clone(), _lock: lock };
     token::share(&path, 0o660).map_err(failed)?;

@@ -21,8 +21,10 @@ pub enum Habit {
     Slow,
 }
 
-/// How soon one that was closed comes again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How soon one that was closed comes again: 10,000 of them are 1,000 a second then.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How long one waits until it is taken.
+const TAKEN: Duration = Duration::from_secs(5);
 /// How many begin at once, and how often.
 const WAVE: (usize, Duration) = (50, Duration::from_millis(25));
 
@@ -85,7 +87,7 @@ impl Drop for Clients {
 async fn client(to: SocketAddr, habit: Habit, connected: Arc<AtomicUsize>) {
     loop {
         // One that is not taken is one that waits: the queue of the listener is theirs too.
-        if let Ok(Ok(stream)) = timeout(AGAIN * 5, TcpStream::connect(to)).await {
+        if let Ok(Ok(stream)) = timeout(TAKEN, TcpStream::connect(to)).await {
             connected.fetch_add(1, Ordering::Relaxed);
             stay(stream, habit).await;
             connected.fetch_sub(1, Ordering::Relaxed);

@@ -1,0 +1,229 @@
+//! What is offered to the agent during a phase, at fixed rates, by threads of this program.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde_json::json;
+
+use crate::agent::Agent;
+use crate::containers::IMAGE;
+use crate::http::Socket;
+use crate::ring::Nodes;
+
+/// The lab of namespaces that is read and edited, and the one of containers.
+pub(super) const NAMESPACES: (&str, usize) = ("work", 12);
+pub(super) const CONTAINERS: (&str, usize) = ("dock", 3);
+/// Nobody waits longer for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How many ask without pause.
+const POLLERS: usize = 50;
+
+/// A load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Load {
+    /// None, but for probes and canary.
+    Nothing,
+    /// Reads of snapshots, edits, small labs that come and go.
+    Work,
+    /// Work, and clients that ask for the status of a lab without pause.
+    Pollers,
+    /// Work, and commands, logs and looks at labs all the time.
+    Sessions,
+    /// Work, and larger labs of namespaces and containers that come and go.
+    Labs,
+    /// Work, and all that needs Docker.
+    Docker,
+}
+
+/// What a piece of work was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    /// A read of the snapshot.
+    Read,
+    /// An operation on namespaces.
+    Namespaces,
+    /// Anything else, which is there to be in the way.
+    Beside,
+}
+
+/// What came of the work of a kind.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) done: u32,
+    pub(super) failed: u32,
+    /// Why the first of those failed.
+    pub(super) first: Option<String>,
+}
+
+/// A load that goes on.
+pub(super) struct Offered {
+    agent: Caller,
+    streams: Vec<(SyncSender<()>, Kind, JoinHandle<Tally>)>,
+}
+
+/// What all its threads need.
+#[derive(Clone)]
+struct Caller {
+    socket: Socket,
+    program: Arc<dyn Fn(&[&str]) -> Command + Send + Sync>,
+}
+
+impl Offered {
+    /// Begins to offer it.
+    pub(super) fn start(load: Load, agent: &Agent) -> Result<Self> {
+        let mut offered = Self { agent: Caller::of(agent), streams: Vec::new() };
+        let ring = |name: &str, size, nodes| -> Result<String> {
+            Ok(agent.ring_file(name, size, nodes)?.to_str().context("a path in UTF-8")?.to_owned())
+        };
+        if load == Load::Nothing {
+            return Ok(offered);
+        }
+        offered.at(20.0, 2, Kind::Read, |caller, _| caller.status())?;
+        offered.at(4.0, 1, Kind::Namespaces, Caller::edit)?;
+        offered.comes_and_goes(0.5, Kind::Namespaces, ring("cycle", 3, Nodes::Namespaces)?, "cycle")?;
+        match load {
+            Load::Nothing | Load::Work => {}
+            Load::Pollers => offered.at(f64::INFINITY, POLLERS, Kind::Beside, |caller, _| caller.status())?,
+            Load::Sessions => {
+                offered.at(5.0, 4, Kind::Beside, |caller, _| caller.run(&["exec", "work/n0", "--", "true"]))?;
+                offered.at(20.0, 2, Kind::Beside, |caller, _| caller.logs())?;
+                offered.at(5.0, 2, Kind::Beside, |caller, _| caller.run(&["inspect"]))?;
+                offered.at(1.0, 2, Kind::Beside, |caller, _| caller.run(&["exec", "dock/n0", "--", "true"]))?;
+            }
+            Load::Labs => {
+                for name in ["some", "more"] {
+                    offered.comes_and_goes(0.5, Kind::Beside, ring(name, 10, Nodes::Namespaces)?, name)?;
+                }
+                offered.comes_and_goes(0.2, Kind::Beside, ring("ship", 3, Nodes::Containers(IMAGE))?, "ship")?;
+            }
+            Load::Docker => {
+                offered.comes_and_goes(0.2, Kind::Beside, ring("ship", 3, Nodes::Containers(IMAGE))?, "ship")?;
+                offered.at(1.0, 4, Kind::Beside, |caller, _| caller.run(&["exec", "dock/n0", "--", "true"]))?;
+                offered.at(5.0, 1, Kind::Read, |caller, _| caller.socket.get("/images").map(drop))?;
+            }
+        }
+        Ok(offered)
+    }
+
+    /// A lab that is deployed and destroyed in turn.
+    fn comes_and_goes(&mut self, rate: f64, kind: Kind, file: String, name: &'static str) -> Result<()> {
+        self.at(rate, 1, kind, move |caller, turn| match turn % 2 {
+            0 => caller.run(&["deploy", "-t", &file, "--timeout", "15s"]),
+            _ => caller.run(&["destroy", "--name", name]),
+        })
+    }
+
+    /// Offers a piece of work so many times a second, by so many threads, each of which does one at a time and leaves out
+    /// what it does not come to. Without pause at an infinite rate.
+    fn at(
+        &mut self,
+        rate: f64,
+        threads: usize,
+        kind: Kind,
+        work: impl Fn(&Caller, u32) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<()> {
+        let work = Arc::new(work);
+        #[expect(clippy::cast_precision_loss, reason = "a few threads")]
+        let period = Duration::from_secs_f64(threads as f64 / rate);
+        for thread in 0..threads {
+            let (stop, stopped) = sync_channel::<()>(0);
+            let (work, caller) = (work.clone(), self.agent.clone());
+            let first = period / u32::try_from(threads)? * u32::try_from(thread)?;
+            let serve = move || {
+                let mut tally = Tally::default();
+                let mut next = Instant::now() + first;
+                for turn in 0.. {
+                    if stopped.recv_timeout(next.saturating_duration_since(Instant::now()))
+                        != Err(RecvTimeoutError::Timeout)
+                    {
+                        break;
+                    }
+                    tally.note(work(&caller, turn));
+                    next = (next + period).max(Instant::now());
+                }
+                tally
+            };
+            let thread = thread::Builder::new().name("load".into()).spawn(serve)?;
+            self.streams.push((stop, kind, thread));
+        }
+        Ok(())
+    }
+
+    /// Ends it; what came of it. Labs that come and go may be there afterwards.
+    pub(super) fn stop(self) -> Result<BTreeMap<Kind, Tally>> {
+        let mut tallies: BTreeMap<Kind, Tally> = BTreeMap::new();
+        let threads: Vec<_> = self.streams.into_iter().map(|(_, kind, thread)| (kind, thread)).collect();
+        for (kind, thread) in threads {
+            tallies.entry(kind).or_default().add(thread.join().ok().context("a load panicked")?);
+        }
+        Ok(tallies)
+    }
+}
+
+impl Tally {
+    fn note(&mut self, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.done += 1,
+            Err(error) => {
+                self.failed += 1;
+                self.first.get_or_insert_with(|| format!("{error:#}"));
+            }
+        }
+    }
+
+    /// What is wrong with it.
+    pub(super) fn complaint(&self) -> Option<String> {
+        Some(format!("{} pieces of work failed: {}", self.failed, self.first.as_ref()?))
+    }
+
+    fn add(&mut self, other: Self) {
+        self.done += other.done;
+        self.failed += other.failed;
+        self.first = self.first.take().or(other.first);
+    }
+}
+
+impl Caller {
+    fn of(agent: &Agent) -> Self {
+        Self { socket: agent.socket().within(PATIENCE), program: agent.program() }
+    }
+
+    fn status(&self) -> Result<()> {
+        self.socket.get("/labs/work").map(drop)
+    }
+
+    /// A link comes, or goes again.
+    fn edit(&self, turn: u32) -> Result<()> {
+        let wanted = if turn.is_multiple_of(2) { json!({}) } else { json!(null) };
+        let operation = self.socket.patch("work", &json!({ "links": { "n0:more n9:more": wanted } }))?;
+        self.socket.wait(&operation)
+    }
+
+    fn logs(&self) -> Result<()> {
+        let mut answer = Vec::new();
+        self.socket.open("GET", "/labs/work/nodes/n0/logs")?.read_to_end(&mut answer)?;
+        ensure!(answer.starts_with(b"HTTP/1.1 200"), "logs: {}", String::from_utf8_lossy(&answer));
+        Ok(())
+    }
+
+    /// Runs the command line, no longer than anybody waits.
+    fn run(&self, arguments: &[&str]) -> Result<()> {
+        let mut child = (self.program)(arguments).stderr(Stdio::null()).spawn()?;
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+        let limit = Timespec::try_from(PATIENCE)?;
+        if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))? == 0 {
+            child.kill()?;
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "netloom {}: {status}", arguments.join(" "));
+        Ok(())
+    }
+}

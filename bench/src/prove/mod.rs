@@ -1,0 +1,95 @@
+//! The proof that the agent is never unhealthy: probes of its health, and work on it, through a cascade of loads and faults.
+//!
+//! ```text
+//!   prober (process) ──100/s──▶ /healthz        canary ──1/s──▶ a status, an operation (main runtime)
+//!   load (threads, fixed rates) ──▶ reads, edits, deploys …     transitions ◀── /events
+//!            agent ──▶ fault proxy ──▶ dockerd;   its state on a disk of its own;   a fault of the kit for each phase
+//! ```
+//!
+//! The phases stand in [`phase`], what is offered meanwhile in [`load`], what is done to the agent in [`fault`], and what a
+//! phase has to show in [`row`]. It runs, as the other measurements, in namespaces of its own.
+
+mod fault;
+mod load;
+mod phase;
+mod row;
+mod transitions;
+mod world;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::prober::RATE;
+use phase::{PHASES, Phase};
+use row::Row;
+use world::World;
+
+/// How it is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Probes in each phase.
+    #[arg(long, default_value_t = 10_000)]
+    probes: u32,
+    /// Only these phases, and what they are compared with.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// The same program with fail points: its workers are blocked on purpose.
+    #[arg(long)]
+    failpoints: Option<PathBuf>,
+    /// List the phases.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs the phases; whether all bars hold.
+pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> {
+    let names: Vec<&str> = PHASES.iter().map(|phase| phase.name).collect();
+    if options.list {
+        println!("{}", names.join("\n"));
+        return Ok(true);
+    }
+    if let Some(unknown) = options.only.iter().find(|name| !names.contains(&name.as_str())) {
+        bail!("there is no phase `{unknown}`; there are: {}", names.join(", "));
+    }
+    let chosen: Vec<&Phase> = PHASES.iter().filter(|phase| options.chooses(phase)).collect();
+    let time = Duration::from_secs(1) * options.probes / RATE;
+    let mut world = World::new(netloom, options.failpoints.clone())?;
+    let mut rows: Vec<Row> = Vec::new();
+    row::heading();
+    let mut printed = 0;
+    let mut good = true;
+    for phase in chosen {
+        if phase.fault.disturbs().is_some() {
+            // What changes from here on is this fault's.
+            world.settle()?;
+            good &= print(&mut rows, printed, &world);
+            printed = rows.len();
+        }
+        match world.pass(phase, time) {
+            Ok(row) => rows.push(row),
+            Err(error) => rows.push(Row::failed(phase, &error)),
+        }
+    }
+    world.settle()?;
+    good &= print(&mut rows, printed, &world);
+    ensure!(!rows.is_empty(), "no phase was run");
+    world.end()?;
+    row::result(&rows);
+    Ok(good)
+}
+
+/// Judges and prints the rows from `first` on.
+fn print(rows: &mut [Row], first: usize, world: &World) -> bool {
+    let reference = row::rates(rows);
+    row::print(&mut rows[first..], reference.as_ref(), &world.transitions())
+}
+
+impl Options {
+    fn chooses(&self, phase: &Phase) -> bool {
+        let needs = phase.fault.needs_failpoints() && self.failpoints.is_none();
+        let named = self.only.is_empty() || self.only.iter().any(|name| name == phase.name) || phase.is_reference;
+        named && !needs
+    }
+}
