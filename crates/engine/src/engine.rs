@@ -67,7 +67,7 @@ pub struct Config {
     pub step_limit: Duration,
     /// How long whoever asks waits for the store.
     pub store_limit: Duration,
-    /// How many nodes are made, started or removed at once.
+    /// How many nodes are made, started or removed at once, on each runtime.
     pub nodes_at_once: usize,
     /// How many images are pulled at once.
     pub pulls_at_once: usize,
@@ -106,7 +106,8 @@ pub(crate) struct Shared {
     backlogs: Vec<(&'static str, Backlog)>,
     pub(crate) host: Host,
     pub(crate) addresses: Addresses,
-    pub(crate) nodes: Bulkhead,
+    /// One for each runtime: one that hangs has places of its own.
+    pub(crate) nodes: BTreeMap<RuntimeKind, Bulkhead>,
     pub(crate) pulls: Bulkhead,
     pub(crate) sessions: Bulkhead,
     pub(crate) samplers: Samplers,
@@ -148,6 +149,15 @@ const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long after a panic of a lab's actor the next one is started.
 const AFTER_PANIC: Duration = Duration::from_secs(2);
 
+/// The name of the bulkhead of a runtime's nodes.
+fn places_on(runtime: RuntimeKind) -> &'static str {
+    match runtime {
+        RuntimeKind::Namespace => "nodes-namespace",
+        RuntimeKind::Docker => "nodes-docker",
+        RuntimeKind::Libvirt => "nodes-libvirt",
+    }
+}
+
 /// A handle to the engine; clones are the same engine.
 #[derive(Clone)]
 pub struct Engine {
@@ -182,9 +192,11 @@ impl Engine {
         let runtimes: BTreeMap<_, _> = runtimes.into_iter().map(|runtime| (runtime.kind(), runtime)).collect();
         let shelves =
             runtimes.values().filter(|runtime| runtime.images().is_some()).map(|runtime| runtime.kind()).collect();
+        let nodes =
+            runtimes.keys().map(|kind| (*kind, Bulkhead::new(places_on(*kind), config.nodes_at_once))).collect();
         let shared = Arc::new(Shared {
             journal: Journal::new(events.clone()),
-            nodes: Bulkhead::new("nodes", config.nodes_at_once),
+            nodes,
             pulls: Bulkhead::new("pulls", config.pulls_at_once),
             shelves,
             sessions: Bulkhead::new("sessions", config.sessions),
@@ -286,8 +298,13 @@ impl Engine {
 
     /// The bulkheads, those of the runtimes too, for metrics.
     pub fn bulkheads(&self) -> Vec<&Bulkhead> {
-        let own = [&self.shared.nodes, &self.shared.pulls, &self.shared.sessions];
-        own.into_iter().chain(self.shared.runtimes.values().flat_map(|runtime| runtime.bulkheads())).collect()
+        let own = [&self.shared.pulls, &self.shared.sessions];
+        self.shared
+            .nodes
+            .values()
+            .chain(own)
+            .chain(self.shared.runtimes.values().flat_map(|runtime| runtime.bulkheads()))
+            .collect()
     }
 
     /// What the threads of the drivers have not finished, with the capability that suffers from it.

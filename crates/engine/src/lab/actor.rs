@@ -316,7 +316,7 @@ impl Actor {
         self.retry.1 = None;
         let followers = self.active.iter().map(|active| (active.operation.clone(), active.scope.clone())).collect();
         let (shared, lab, wish) = (self.shared.clone(), self.name.clone(), self.wish.clone());
-        let places = Bulkhead::new("lab", shared.nodes.limit().div_ceil(2));
+        let places = Bulkhead::new("lab", shared.config.nodes_at_once.div_ceil(2));
         let context = Arc::new(StepContext { shared, lab, wish, places });
         let mut execution = Execution::new(steps, followers, self.shared.config.step_limit);
         point!("operation.executing");

@@ -164,7 +164,7 @@ impl Execution {
                 self.start(&id, SLOW_LIMIT, cancel, context);
             }
         }
-        while self.quick < context.shared.nodes.limit()
+        while self.quick < context.shared.config.nodes_at_once
             && let Some(id) = self.ready.pop_front()
         {
             self.quick += 1;

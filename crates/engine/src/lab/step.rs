@@ -31,7 +31,7 @@ pub(crate) struct StepContext {
     pub lab: LabName,
     /// The wish that the plan was made for; `None` when what is there belongs to no wish.
     pub wish: Option<Arc<Wish>>,
-    /// How many nodes one lab may have in hand: half of what all have, so that one that hangs stops no other.
+    /// How many nodes one lab may have in hand: half of what a runtime has, so that one that hangs stops no other.
     pub places: Bulkhead,
 }
 
@@ -98,13 +98,17 @@ impl StepContext {
         runtime: RuntimeKind,
         context: &Context,
     ) -> Result<(), DriverError> {
+        let places = self.shared.nodes.get(&runtime);
         let runtime = self.runtime(runtime, node)?;
         if let Action::StartNode { .. } = action {
             self.startup_delay(node, context).await?;
         }
         let busy = |busy: Busy| engine_error("reach", &format!("node {node}"), busy.to_string());
         let _of_lab = self.places.enter(context.deadline).await.map_err(busy)?;
-        let _of_all = self.shared.nodes.enter(context.deadline).await.map_err(busy)?;
+        let _of_all = match places {
+            Some(places) => Some(places.enter(context.deadline).await.map_err(busy)?),
+            None => None,
+        };
         let call = async {
             match action {
                 Action::ReserveNode { .. } => runtime.reserve(&self.order(node)?, context).await,

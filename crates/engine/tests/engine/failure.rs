@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{OperationState, OperationView, Refusal, StepState, What};
-use netloom_model::{Bind, RestartPolicy};
+use netloom_model::{Bind, RestartPolicy, RuntimeKind};
 
-use crate::bench::{Bench, end, lab_name, pair, pass, request, until};
+use crate::bench::{Bench, config, end, lab_name, pair, pass, request, until};
 
 fn times(bench: &Bench, call: &str) -> usize {
     bench.world.calls().iter().filter(|seen| seen.as_str() == call).count()
@@ -151,7 +151,7 @@ async fn what_cannot_run_here_is_refused_with_all_reasons() {
     let lab = Sketch::pair("lab").with("r1", |node| node.binds.push(bind())).with("r2", |node| node.binds.push(bind()));
     let refused = bench.begin(&lab.lab()).await;
     assert!(matches!(&refused, Err(Refusal::Unable(errors)) if errors.len() == 2), "{refused:?}");
-    let docker = Sketch::pair("lab").with("r1", |node| node.runtime = Some(netloom_model::RuntimeKind::Docker)).lab();
+    let docker = Sketch::pair("lab").with("r1", |node| node.runtime = Some(RuntimeKind::Docker)).lab();
     let refused = bench.begin(&docker).await;
     assert!(matches!(&refused, Err(Refusal::NoRuntime { .. })), "{refused:?}");
     bench.world.trouble("check runtime", .., Trouble::Permanent("this needs root".into()));
@@ -176,6 +176,25 @@ async fn a_call_that_hangs_in_one_lab_stops_no_other() {
     assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert!(!stuck.view().state.is_final());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runtime_that_hangs_in_every_lab_stops_no_other_runtime() {
+    let bench = Bench::prepared(config(), |world, _| world.add_runtime(RuntimeKind::Docker)).await;
+    let mut stuck = Vec::new();
+    for name in ["first", "second", "third"] {
+        bench.world.trouble(&format!("create {name}/*"), .., Trouble::Hangs);
+        let containers = (0..100).fold(Sketch::new(name), |lab, n| {
+            lab.node(&format!("n{n}")).with(&format!("n{n}"), |node| node.runtime = Some(RuntimeKind::Docker))
+        });
+        stuck.push(bench.begin(&containers.lab()).await.unwrap());
+    }
+    pass(1).await;
+    let start = tokio::time::Instant::now();
+    let view = bench.deploy(&pair()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(stuck.iter().all(|operation| !operation.view().state.is_final()));
 }
 
 #[tokio::test(start_paused = true)]
