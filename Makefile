@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few prove-health test-health lint bench fuzz build clean packages test-packages image-packages vm rust
+.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few prove-health prove-mutants test-health lint bench fuzz build clean packages test-packages image-packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -82,6 +82,10 @@ prove-health: rust test-packages ## prove that the agent is never unhealthy, wha
 	$(CARGO) build --release --package netloom --package netloom-bench --locked
 	$(ALONE) $(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom \
 		prove --failpoints $(TARGET)/release/netloom-failpoints
+
+prove-mutants: rust test-packages ## see that the proof notices when a cause of ill health is put back
+	$(CARGO) build --package netloom-bench --locked
+	$(SUDO) scripts/prove-mutants.sh
 
 bench: rust ## measure Netloom against the bare kernel and print one table (docs/performance.md)
 	$(CARGO) build --release --package netloom --package netloom-bench --locked

@@ -44,7 +44,8 @@ pub(super) enum Fault {
     /// The agent's log goes into a pipe that nobody reads.
     LogUnread,
     AgentStopped,
-    AgentKilled,
+    /// The agent is killed, and started again while Docker is so.
+    AgentStarted(Manner),
     WorkersBlocked,
 }
 
@@ -65,7 +66,7 @@ impl Fault {
 
     /// Whether the agent itself cannot answer meanwhile.
     pub(super) fn silences(self) -> bool {
-        matches!(self, Self::AgentStopped | Self::AgentKilled | Self::WorkersBlocked)
+        matches!(self, Self::AgentStopped | Self::AgentStarted(_) | Self::WorkersBlocked)
     }
 
     pub(super) fn needs_failpoints(self) -> bool {
@@ -91,7 +92,7 @@ impl<F: FnMut()> Drop for Undo<F> {
 pub(super) fn begin<'a>(fault: Fault, world: &'a World) -> Result<Box<dyn Lasting + 'a>> {
     let agent = || -> Result<u32> { Ok(u32::try_from(world.agent.pid()?)?) };
     Ok(match fault {
-        Fault::None | Fault::LogUnread | Fault::AgentStopped | Fault::AgentKilled | Fault::WorkersBlocked => {
+        Fault::None | Fault::LogUnread | Fault::AgentStopped | Fault::AgentStarted(_) | Fault::WorkersBlocked => {
             Box::new(())
         }
         Fault::Docker(manner) => {

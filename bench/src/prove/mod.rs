@@ -61,8 +61,8 @@ pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> 
     let mut printed = 0;
     let mut good = true;
     for phase in chosen {
-        if phase.fault.disturbs().is_some() {
-            // What changes from here on is this fault's.
+        if phase.fault.disturbs().is_some() || phase.fault.silences() {
+            // What changes from here on is this fault's, and an agent that is started anew tells of no change before.
             world.settle()?;
             good &= print(&mut rows, printed, &world);
             printed = rows.len();

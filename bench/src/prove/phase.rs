@@ -47,6 +47,7 @@ pub(super) const PHASES: &[Phase] = &[
     phase("disk-frozen", Load::Work, Fault::DiskFrozen),
     phase("log-unread", Load::Pollers, Fault::LogUnread),
     phase("agent-stopped", Load::Nothing, Fault::AgentStopped),
-    phase("agent-killed", Load::Nothing, Fault::AgentKilled),
+    phase("agent-killed", Load::Nothing, Fault::AgentStarted(Manner::Faithful)),
+    phase("started-docker-hung", Load::Nothing, Fault::AgentStarted(Manner::Hung)),
     phase("workers-blocked", Load::Nothing, Fault::WorkersBlocked),
 ];

@@ -122,7 +122,7 @@ impl Row {
         let more = more.into_iter().filter_map(|(time, what)| Some(format!("{what} {}", seconds(time?))));
         let more = more.chain((!changes.is_empty()).then(|| changes.to_owned())).collect::<Vec<_>>().join(", ");
         format!(
-            "{:<17} {:>6} of {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}  {}  {more}",
+            "{:<19} {:>6} of {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}  {}  {more}",
             self.name,
             probes.0,
             probes.1,
@@ -154,10 +154,10 @@ pub(super) fn rates(rows: &[Row]) -> Option<Rates> {
 /// Prints the heading.
 pub(super) fn heading() {
     println!(
-        "{:<17} {:>6}    {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}",
+        "{:<19} {:>6}    {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}",
         "", "failed", "probes", "p50", "p99", "p99.9", "most", "p99", "p99.9", "most", "reads", "work"
     );
-    println!("{:<17} {:>67} {:>26}  {:>13}", "", "of the agent", "of the control", "of the usual");
+    println!("{:<19} {:>67} {:>26}  {:>13}", "", "of the agent", "of the control", "of the usual");
 }
 
 /// Prints how many hold, as tests do.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use netloom_fault_kit::{Disk, Proxy, Stopped};
+use netloom_fault_kit::{Disk, Manner, Proxy, Stopped};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -36,9 +36,10 @@ pub(super) const RESUMED: f64 = 1.0;
 const RIGHT: Duration = Duration::from_secs(2);
 /// For how long the agent is stopped, at most.
 const STOPPED: Duration = Duration::from_secs(30);
-/// For how long its workers are blocked, and when `/livez` fails: ten seconds, and what a look takes to see it.
+/// For how long its workers are blocked, and when `/livez` fails: ten seconds after the supervisor has first seen that work
+/// is not served, at a look. It looks each two seconds.
 const BLOCKED: Duration = Duration::from_secs(20);
-pub(super) const LATE: (f64, f64) = (10.0, 13.5);
+pub(super) const LATE: (f64, f64) = (10.0, 15.0);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What there is. Fields go in this order: an agent before what it needs.
@@ -198,7 +199,8 @@ impl World {
                     row.problems.push(format!("the state is not right after {} s", RIGHT.as_secs()));
                 }
             }
-            Fault::AgentKilled => {
+            Fault::AgentStarted(manner) => {
+                self.proxy.behave(manner);
                 let process = Pid::from_raw(i32::try_from(process)?).context("a process")?;
                 kill_process(process, Signal::KILL)?;
                 let agent = &self.agent;
@@ -216,6 +218,7 @@ impl World {
         wait(time / 2);
         row.report = Some(prober.stop()?);
         row.lasted = time / 2;
+        self.proxy.behave(Manner::Faithful);
         Ok(row)
     }
 
