@@ -10,7 +10,7 @@ endif
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo -E)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few prove-health prove-mutants test-health lint bench fuzz build clean packages test-packages image-packages vm rust
+.PHONY: help demo images test test-workspace test-init test-examples test-vm test-crash test-crash-few prove-health prove-mutants soak test-health lint bench fuzz build clean packages test-packages image-packages vm rust
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -74,6 +74,7 @@ test-health: test-crash-few
 	$(CARGO) build --package netloom --package netloom-bench --locked
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom \
 		prove --probes 1000 --failpoints $(TARGET)/debug/netloom-failpoints
+	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 3
 
 prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: three quarters of an hour
 	$(CRASH) --release
@@ -82,6 +83,11 @@ prove-health: rust test-packages ## prove that the agent is never unhealthy, wha
 	$(CARGO) build --release --package netloom --package netloom-bench --locked
 	$(ALONE) $(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom \
 		prove --failpoints $(TARGET)/release/netloom-failpoints
+
+MINUTES ?= 60
+soak: rust test-packages ## have an agent live through random labs, edits and faults (MINUTES=60)
+	$(CARGO) build --release --package netloom --package netloom-bench --locked
+	$(ALONE) $(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom soak $(MINUTES)
 
 prove-mutants: rust test-packages ## see that the proof notices when a cause of ill health is put back
 	$(CARGO) build --package netloom-bench --locked

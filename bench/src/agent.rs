@@ -11,6 +11,9 @@ use crate::host::Memory;
 use crate::http::Socket;
 use crate::ring::{self, Nodes};
 
+/// Makes commands of the program that reach one agent.
+pub(crate) type Program = Arc<dyn Fn(&[&str]) -> Command + Send + Sync>;
+
 /// An agent with a root of its own; its labs and it end when this is dropped.
 pub(crate) struct Agent {
     netloom: PathBuf,
@@ -67,7 +70,7 @@ impl Agent {
     }
 
     /// Makes commands of the program with this agent's surroundings, for threads.
-    pub(crate) fn program(&self) -> Arc<dyn Fn(&[&str]) -> Command + Send + Sync> {
+    pub(crate) fn program(&self) -> Program {
         let (netloom, root, listen) = (self.netloom.clone(), self.root.path().to_owned(), self.listen);
         let docker = self.docker.as_ref().map(|socket| format!("unix://{}", socket.display()));
         Arc::new(move |arguments| {

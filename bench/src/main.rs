@@ -52,6 +52,8 @@ enum What {
     Part(Part),
     /// Proves that the agent is never unhealthy: probes and work through a cascade of loads and faults.
     Prove(prove::Options),
+    /// Has an agent live through random labs, edits and faults: each change of health has to be explained by one.
+    Soak(prove::soak::Options),
     /// Probes health until its standard input ends.
     #[command(hide = true)]
     Prober,
@@ -116,6 +118,11 @@ fn main() -> Result<ExitCode> {
             host::prepare()?;
             println!("{}", host::facts()?);
             return Ok(code(prove::run(&netloom, &options)?));
+        }
+        Some(What::Soak(options)) => {
+            host::prepare()?;
+            println!("{}", host::facts()?);
+            return Ok(code(prove::soak::run(&netloom, &options)?));
         }
         Some(What::Part(part)) => Some(part),
         None => None,

@@ -38,8 +38,8 @@ const NICE: i32 = -10;
 const AGENT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8001);
 /// What a percentile is held against.
 const BESIDE: &str = "≤ 1.5 × control + 1 ms";
-/// How often the health checks of containers are made.
-const CHECKED: Duration = Duration::from_secs(30);
+/// Health checks of containers are made every half minute: of so many probes one.
+const CHECKED_EACH: usize = 30 * RATE as usize;
 /// How many probes make a run worth its percentiles.
 pub(crate) const ENOUGH: usize = 10_000;
 
@@ -163,12 +163,12 @@ impl Probes {
         sample
     }
 
-    /// The longest run of health checks in a row that would have been lost, one each [`CHECKED`], whenever the first of them
+    /// The longest run of health checks in a row that would have been lost, one each half minute, whenever the first of them
     /// had been made.
     pub(crate) fn lost_checks(&self) -> usize {
-        let apart = (CHECKED.as_secs() * u64::from(RATE)) as usize;
+        let apart = CHECKED_EACH;
         let all: Vec<bool> = self.0.values().map(Option::is_none).collect();
-        let runs = (0..apart.min(all.len())).flat_map(|first| {
+        let runs = (0..apart.min(all.len())).filter_map(|first| {
             let checks: Vec<bool> = all.iter().skip(first).step_by(apart).copied().collect();
             checks.split(|is_lost| !is_lost).map(<[bool]>::len).max()
         });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::json;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, Program};
 use crate::containers::IMAGE;
 use crate::http::Socket;
 use crate::ring::Nodes;
@@ -71,9 +71,9 @@ pub(super) struct Offered {
 
 /// What all its threads need.
 #[derive(Clone)]
-struct Caller {
+pub(super) struct Caller {
     socket: Socket,
-    program: Arc<dyn Fn(&[&str]) -> Command + Send + Sync>,
+    program: Program,
 }
 
 impl Offered {
@@ -192,7 +192,7 @@ impl Tally {
 }
 
 impl Caller {
-    fn of(agent: &Agent) -> Self {
+    pub(super) fn of(agent: &Agent) -> Self {
         Self { socket: agent.socket().within(PATIENCE), program: agent.program() }
     }
 
@@ -215,7 +215,7 @@ impl Caller {
     }
 
     /// Runs the command line, no longer than anybody waits.
-    fn run(&self, arguments: &[&str]) -> Result<()> {
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<()> {
         let mut child = (self.program)(arguments).stderr(Stdio::null()).spawn()?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         let limit = Timespec::try_from(PATIENCE)?;

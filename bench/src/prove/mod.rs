@@ -13,6 +13,7 @@ mod fault;
 mod load;
 mod phase;
 mod row;
+pub(crate) mod soak;
 mod transitions;
 mod world;
 

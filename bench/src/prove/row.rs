@@ -191,7 +191,9 @@ pub(super) fn print(rows: &mut [Row], reference: Option<&Rates>, changes: &[Tran
             words = own.iter().map(|change| change.status.as_str()).collect::<Vec<_>>().join(" ");
         }
         println!("{}", row.line(&words, reference));
-        row.problems.iter().for_each(|problem| println!("    {}", problem.trim_end()));
+        for problem in &row.problems {
+            println!("    {}", problem.trim_end());
+        }
     }
     rows.iter().all(|row| row.problems.is_empty())
 }

@@ -121,7 +121,7 @@ impl World {
     }
 
     /// What was lost of the labs that stand, in words.
-    fn lost(&mut self, fault: Fault) -> Vec<String> {
+    pub(super) fn lost(&mut self, fault: Fault) -> Vec<String> {
         let now = match self.standing() {
             Ok(Some(now)) => now,
             // What is not seen now is looked at again when all has settled.
