@@ -1,14 +1,19 @@
 //! What a lab costs while nothing happens: memory, wake-ups, processor time, processes started.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
 use crate::agent::Agent;
+use crate::containers::{Bare, IMAGE};
+use crate::ring::Nodes;
 use crate::stats::{milliseconds, seconds};
 use crate::table::{Line, print_all};
 
+/// How long what a deploy has set off takes to come to rest.
+const REST: Duration = Duration::from_secs(5);
 /// For how long it is watched.
 const WATCHED: Duration = Duration::from_secs(30);
 const KIB: f64 = 1024.0;
@@ -52,45 +57,115 @@ pub(crate) fn watch(agent: &Agent) -> Result<bool> {
     const SIZE: usize = 10;
     agent.deploy("idle", SIZE)?;
     let good = measure(agent, "idle", SIZE, 20.0 * MIB)?;
-    let pid = agent.pid()?;
-    let wait = |time: Duration| {
-        // Nobody sends anything: it ends by its deadline.
-        let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
-        let _ = never.recv_timeout(time);
-    };
-    // What the deploy has set off comes to rest.
-    wait(Duration::from_secs(5));
-    let (before, forks, started) = (Threads::of(pid)?, last_pid()?, Instant::now());
-    wait(WATCHED);
-    let (after, forked, watched) = (Threads::of(pid)?, last_pid()? - forks, started.elapsed().as_secs_f64());
+    let forks = last_pid()?;
+    let spent = Spent::watched(agent.pid()?)?;
+    let forked = last_pid()? - forks - spent.begun;
     agent.destroy("idle")?;
-    let wakes = (after.wakes - before.wakes) / watched;
-    let share = (after.runs - before.runs) / watched;
     let what = |what: &str| format!("idle with {SIZE} nodes: {what}");
-    let lines = [
+    let started = Line {
+        what: what("processes and threads started"),
+        figure: format!("{forked}"),
+        more: format!("in {:.0} s", spent.seconds),
+        bar: Some(("0".to_owned(), forked == 0)),
+        ..Line::default()
+    };
+    let processor = Line {
+        what: what("processor"),
+        figure: format!("{:.3} %", spent.runs / spent.seconds * 100.0),
+        more: format!("{} in all", seconds(spent.runs)),
+        bar: Some(("< 0.3 % of a core".to_owned(), spent.runs / spent.seconds < 0.003)),
+        ..Line::default()
+    };
+    Ok(print_all([started, spent.wake_ups(what("wake-ups")), processor]) && good)
+}
+
+/// The same with containers; what the daemon does is not the agent's.
+pub(crate) fn watch_containers(netloom: &Path) -> Result<bool> {
+    const SIZE: usize = 50;
+    let bare = Bare::start()?;
+    let agent = Agent::start_with_docker(netloom, bare.socket())?;
+    agent.deploy_ring("idle", SIZE, Nodes::Containers(IMAGE))?;
+    let pid = agent.pid()?;
+    let (children, threads) = (children(pid)?, threads(pid)?);
+    let spent = Spent::watched(pid)?;
+    let ended = self::children(pid)? - children;
+    let now = self::threads(pid)?;
+    let resident = resident(pid)?;
+    agent.destroy("idle")?;
+    let what = |what: &str| format!("idle with {SIZE} containers: {what}");
+    Ok(print_all([
         Line {
-            what: what("processes and threads started"),
-            figure: format!("{forked}"),
-            more: format!("in {watched:.0} s"),
-            bar: Some(("0".to_owned(), forked == 0)),
+            what: what("memory of the agent"),
+            figure: format!("{:.1} MiB", resident / MIB),
+            more: "resident".to_owned(),
+            bar: Some(("≤ 40 MiB".to_owned(), resident <= 40.0 * MIB)),
             ..Line::default()
         },
         Line {
-            what: what("wake-ups"),
+            what: what("page faults of children"),
+            figure: format!("{ended}"),
+            more: "none: no process was started".to_owned(),
+            bar: Some(("0".to_owned(), ended == 0)),
+            ..Line::default()
+        },
+        Line {
+            what: what("threads"),
+            figure: format!("{now}"),
+            more: format!("{threads} before"),
+            bar: Some(("as before".to_owned(), now == threads)),
+            ..Line::default()
+        },
+        spent.wake_ups(what("wake-ups")),
+    ]))
+}
+
+/// What a process has spent while it was watched.
+struct Spent {
+    wakes: f64,
+    runs: f64,
+    seconds: f64,
+    /// Processes that were started before it began.
+    begun: u64,
+}
+
+impl Spent {
+    /// Watches a process, once what was done before has come to rest.
+    fn watched(pid: u64) -> Result<Self> {
+        let wait = |time: Duration| {
+            // Nobody sends anything: it ends by its deadline.
+            let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
+            let _ = never.recv_timeout(time);
+        };
+        let forks = last_pid()?;
+        wait(REST);
+        let begun = last_pid()? - forks;
+        let (before, started) = (Threads::of(pid)?, Instant::now());
+        wait(WATCHED);
+        let (after, seconds) = (Threads::of(pid)?, started.elapsed().as_secs_f64());
+        Ok(Self { wakes: after.wakes - before.wakes, runs: after.runs - before.runs, seconds, begun })
+    }
+
+    fn wake_ups(&self, what: String) -> Line {
+        let wakes = self.wakes / self.seconds;
+        Line {
+            what,
             figure: format!("{wakes:.1}/s"),
             more: "of all threads of the agent".to_owned(),
             bar: Some(("≤ 5/s".to_owned(), wakes <= 5.0)),
             ..Line::default()
-        },
-        Line {
-            what: what("processor"),
-            figure: format!("{:.3} %", share * 100.0),
-            more: format!("{} in all", seconds(after.runs - before.runs)),
-            bar: Some(("< 0.3 % of a core".to_owned(), share < 0.003)),
-            ..Line::default()
-        },
-    ];
-    Ok(print_all(lines) && good)
+        }
+    }
+}
+
+/// How many page faults the children had that a process has waited for: none, if it has started none (proc(5), `cminflt`).
+fn children(pid: u64) -> Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, after) = stat.rsplit_once(')').context("stat")?;
+    Ok(after.split_whitespace().nth(8).context("cminflt")?.parse()?)
+}
+
+fn threads(pid: u64) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/task"))?.count())
 }
 
 /// What the threads of a process have done: times they have waited, seconds they have run.

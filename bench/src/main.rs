@@ -72,7 +72,7 @@ enum Part {
     },
     /// Adds and removes links of a lab of 500 nodes that runs.
     Live,
-    /// Watches an agent with a small lab that has nothing to do.
+    /// Watches an agent that has nothing to do: with a small lab, and with one of 50 containers.
     Idle,
     /// Reads a file of 10,000 nodes, and checks one of 10.
     Files,
@@ -135,7 +135,7 @@ fn main() -> Result<ExitCode> {
         None => everything(&netloom)?,
         Some(Part::Rings { sizes, pairs }) => measure_rings(&agent()?, &sizes, pairs)?,
         Some(Part::Live) => live::measure(&agent()?, &host::Kernel::new()?)?,
-        Some(Part::Idle) => idle::watch(&agent()?)?,
+        Some(Part::Idle) => idle::watch(&agent()?)? & idle::watch_containers(&netloom)?,
         Some(Part::Files) => files::measure(&netloom)?,
         Some(Part::Containers { sizes, pairs }) => containers::measure(&netloom, &sizes, pairs)?,
         Some(Part::Restarts { times }) => restarts::measure(&netloom, times)?,
@@ -152,6 +152,7 @@ fn code(good: bool) -> ExitCode {
 /// All of it. Idle first, so that nobody probes; the reboot last, since its agents are killed.
 fn everything(netloom: &Path) -> Result<bool> {
     let mut good = idle::watch(&agent::Agent::start(netloom)?)?;
+    good &= idle::watch_containers(netloom)?;
     let agent = agent::Agent::start(netloom)?;
     agent.deploy(canary::LAB, 2)?;
     let (prober, canary) = (prober::Prober::start()?, canary::Canary::start(agent.socket())?);

@@ -216,14 +216,16 @@ impl Caller {
 
     /// Runs the command line, no longer than anybody waits.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<()> {
-        let mut child = (self.program)(arguments).stderr(Stdio::null()).spawn()?;
+        let mut child = (self.program)(arguments).stderr(Stdio::piped()).spawn()?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
         let limit = Timespec::try_from(PATIENCE)?;
         if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))? == 0 {
             child.kill()?;
         }
-        let status = child.wait()?;
-        ensure!(status.success(), "netloom {}: {status}", arguments.join(" "));
+        // What it says fits into a pipe.
+        let ended = child.wait_with_output()?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "netloom {}: {}: {}", arguments.join(" "), ended.status, said.trim());
         Ok(())
     }
 }

@@ -10,7 +10,7 @@
 //! outside of that, or without a fault, is a defect.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -26,7 +26,7 @@ use super::world::{World, wait};
 use crate::agent::Agent;
 use crate::containers::IMAGE;
 use crate::prober::Prober;
-use crate::ring::Nodes;
+use crate::ring::{self, Nodes};
 use crate::stats::{milliseconds, seconds};
 
 /// How it is run.
@@ -47,6 +47,8 @@ const LASTS: (Duration, usize) = (Duration::from_secs(8), 12);
 const AFTER: Duration = Duration::from_secs(60);
 /// Labs that come and go; every third is of containers.
 const LABS: usize = 4;
+/// Problems that are printed.
+const SHOWN: usize = 40;
 /// Between two commands of a lab.
 const PAUSE: Duration = Duration::from_millis(500);
 /// What may be more at the end than at the beginning: memory that the allocator keeps, threads of a pool.
@@ -152,7 +154,7 @@ pub(crate) fn run(netloom: &Path, options: &Options) -> Result<bool> {
         milliseconds(most),
     );
     world.end()?;
-    for problem in &problems {
+    for problem in problems.iter().take(SHOWN) {
         println!("    {problem}");
     }
     println!("check result: {} passed; {} failed", ledger.len(), problems.len());
@@ -252,8 +254,11 @@ struct Walker {
     caller: Caller,
     name: String,
     is_of_containers: bool,
-    /// The files of its rings, by size from 2.
-    files: Vec<String>,
+    /// Its topology file, which is another one for each deploy.
+    file: PathBuf,
+    nodes: Nodes,
+    /// How many nodes it has at most.
+    most: usize,
     /// How many nodes it has, if it is there.
     there: Option<usize>,
     random: Random,
@@ -263,25 +268,21 @@ impl Walker {
     fn new(agent: &Agent, number: usize, seed: u64) -> Result<Self> {
         let name = format!("soak{number}");
         let is_of_containers = number % 3 == 2;
-        let nodes = if is_of_containers { Nodes::Containers(IMAGE) } else { Nodes::Namespaces };
-        let most = if is_of_containers { 4 } else { 8 };
-        let mut files = Vec::new();
-        for size in 2..=most {
-            let file = agent.ring_file(&name, size, nodes)?;
-            let own = file.with_extension(format!("{size}.clab.yml"));
-            fs::rename(&file, &own)?;
-            files.push(own.to_str().context("a path in UTF-8")?.to_owned());
-        }
+        let (nodes, most) = if is_of_containers { (Nodes::Containers(IMAGE), 4) } else { (Nodes::Namespaces, 8) };
+        let file = agent.ring_file(&name, most, nodes)?;
         let random = Random(seed.wrapping_mul(31).wrapping_add(number as u64));
-        let mut walker = Self { caller: Caller::of(agent), name, is_of_containers, files, there: None, random };
+        let mut walker =
+            Self { caller: Caller::of(agent), name, is_of_containers, file, nodes, most, there: None, random };
         walker.deploy()?;
         Ok(walker)
     }
 
     fn deploy(&mut self) -> Result<()> {
-        let choice = self.random.below(self.files.len());
-        self.there = Some(choice + 2);
-        self.caller.run(&["deploy", "-t", &self.files[choice], "--timeout", "15s"])
+        let size = 2 + self.random.below(self.most - 1);
+        fs::write(&self.file, ring::topology(&self.name, size, self.nodes))?;
+        self.there = Some(size);
+        let file = self.file.to_str().context("a path in UTF-8")?;
+        self.caller.run(&["deploy", "-t", file, "--timeout", "15s"])
     }
 
     fn walk(&mut self, stop: &AtomicBool) -> Vec<Failure> {

@@ -203,6 +203,9 @@ pub struct Capability {
     /// When it last answered whole.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "netloom_engine::time::option")]
     pub last_good: Option<SystemTime>,
+    /// How much its threads have not finished; of the store also what it has not taken yet of what holds.
+    #[serde(default)]
+    pub queue: usize,
 }
 
 /// A text message from the client in a session of `GET /labs/{lab}/nodes/{node}/exec`, after the first, which is a

@@ -182,6 +182,7 @@ impl Health {
             reason: reason.map(str::to_owned),
             since: self.started,
             last_good: None,
+            queue: 0,
         }
     }
 

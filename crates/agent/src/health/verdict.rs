@@ -133,9 +133,9 @@ impl Standing {
     }
 
     /// The same, as readers see it.
-    pub(crate) fn capability(&self, name: &str, last_good: Option<SystemTime>) -> Capability {
+    pub(crate) fn capability(&self, name: &str, last_good: Option<SystemTime>, queue: usize) -> Capability {
         let (status, reason, since) = (self.status, self.reason.clone(), self.since);
-        Capability { name: name.to_owned(), status, reason, since, last_good }
+        Capability { name: name.to_owned(), status, reason, since, last_good, queue }
     }
 
     fn turn(mut self, status: Ready, reason: Option<&String>, now: SystemTime) -> Self {

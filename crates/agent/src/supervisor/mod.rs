@@ -169,7 +169,7 @@ impl Judge {
             if standing.status != before.status && (worked || standing.status != Ready::Ok) {
                 tell(engine, name, &standing);
             }
-            capabilities.push(standing.capability(name, last_good));
+            capabilities.push(standing.capability(name, last_good, queue(engine, name)));
             self.standings.insert(name.to_owned(), standing);
         }
         capabilities
@@ -193,6 +193,13 @@ impl Judge {
             process::exit(STATUS);
         }
     }
+}
+
+/// What waits for a capability: in the queues of its threads, and what the store is owed.
+fn queue(engine: &Engine, name: &str) -> usize {
+    let threads = engine.backlogs().iter().filter(|(capability, _)| *capability == name);
+    let owed = if name == "store" { engine.store_owed() } else { 0 };
+    threads.map(|(_, backlog)| backlog.depth()).sum::<usize>() + owed
 }
 
 fn told(late: &Lagging) -> Late {

@@ -106,6 +106,7 @@ mod tests {
             reason: reason.map(str::to_owned),
             since,
             last_good: None,
+            queue: 0,
         };
         let thread = ThreadState {
             id: 42,
