@@ -52,6 +52,7 @@ struct Order {
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     Kill,
+    Panic,
     Fail,
     Block(PathBuf),
 }
@@ -86,6 +87,7 @@ impl Plan {
         }
         match &order.action {
             Action::Kill => die(),
+            Action::Panic => panic!("fail point {name}"),
             Action::Fail => Err(io::Error::other(format!("fail point {name}"))),
             Action::Block(file) => {
                 while file.exists() {
@@ -110,9 +112,10 @@ fn parse(order: &str) -> Result<(String, Order), String> {
     let first = first.ok_or_else(|| bad("the passage is a number from 1, perhaps with a + behind it"))?;
     let action = match action.split_once(':') {
         None if action == "kill" => Action::Kill,
+        None if action == "panic" => Action::Panic,
         None if action == "error" => Action::Fail,
         Some(("block", file)) => Action::Block(file.into()),
-        _ => return Err(bad("the action is kill, error or block:<file>")),
+        _ => return Err(bad("the action is kill, panic, error or block:<file>")),
     };
     Ok((name.to_owned(), Order { first, repeats, action, passed: AtomicU64::new(0) }))
 }
@@ -147,6 +150,13 @@ mod tests {
         let always = plan("store.before-commit:2+=error");
         assert_eq!([fails(&always), fails(&always), fails(&always)], [false, true, true]);
         assert!(always.pass("store.after-commit").is_ok());
+    }
+
+    #[test]
+    fn a_panic_says_where_it_was_ordered() {
+        let panics = plan("store.after-commit=panic");
+        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| panics.pass("store.after-commit")));
+        assert_eq!(passed.unwrap_err().downcast_ref::<String>().unwrap(), "fail point store.after-commit");
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! The action is taken at the `n`-th passage (the first unless given), with a `+` at every one from then on:
 //!
 //! * `kill` (unless given): the process is killed by SIGKILL, as if it had been taken by surprise
+//! * `panic`: the thread or task panics, as a defect would have it
 //! * `error`: the operation fails; only where the point is [`fallible!`], elsewhere nothing happens
 //! * `block:<file>`: the thread waits as long as the file is there
 //!
