@@ -83,6 +83,7 @@ impl From<Refusal> for Problem {
                 Self { reasons: why, ..new(409, "unadoptable", "The lab cannot be adopted as it is") }
             }
             Refusal::Held { .. } => new(409, "held", "The lab is held as it is"),
+            Refusal::Paused { .. } => new(409, "paused", "The lab is paused"),
             Refusal::OtherSource { .. } => new(409, "other-source", "The name belongs to another topology"),
             Refusal::Copy(_) => new(422, "copy", "It cannot be copied"),
             Refusal::NotRunning { .. } => new(409, "not-running", "The node does not run"),

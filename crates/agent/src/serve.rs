@@ -52,8 +52,9 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         let (stop, tasks, places) = (stop.clone(), tasks.clone(), Arc::new(Semaphore::new(connections)));
         Doorway { router, head_limit, stop, tasks, places }
     };
-    let by_unix = task::spawn("unix door", doorway(routes::for_unix(app.clone())).unix(unix));
-    let by_tcp = task::spawn("tcp door", doorway(routes::for_tcp(app.clone(), keys)).tcp(accepted));
+    let beats = app.engine.beats();
+    let by_unix = task::vital(beats, "unix door", doorway(routes::for_unix(app.clone())).unix(unix));
+    let by_tcp = task::vital(beats, "tcp door", doorway(routes::for_tcp(app.clone(), keys)).tcp(accepted));
 
     shutdown.cancelled().await;
     app.health.stopping();

@@ -187,6 +187,9 @@ impl Ready {
     }
 }
 
+/// The name of the capability that is degraded while labs are paused, and that is not there otherwise.
+pub const LABS: &str = "labs";
+
 /// One capability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Capability {

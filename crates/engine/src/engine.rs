@@ -15,7 +15,7 @@ use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wish, Wishes};
 use crate::driver::{Context, Fabric, Runtime, Store, StoreError, Surveyed};
 use crate::entries::{HostFiles, Teller};
-use crate::event::{Events, What};
+use crate::event::Events;
 use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
@@ -27,12 +27,14 @@ use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
 use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::network::{Addresses, survey};
-use crate::operation::{Journal, Operation, OperationId, OperationState};
+use crate::operation::{Journal, Operation, OperationId};
+use crate::pause::{Pauses, Safe};
 use crate::refusal::Refusal;
 use crate::relist::relist;
 use crate::sampler::Samplers;
-use crate::task::{self, Beats};
+use crate::task::{self, Beats, Panicked};
 use crate::view::Preview;
+use crate::work::Work;
 
 /// What the engine is made of.
 pub struct Parts {
@@ -73,6 +75,8 @@ pub struct Config {
     pub pulls_at_once: usize,
     /// How many sessions (exec, logs) run at once.
     pub sessions: usize,
+    /// The labs that are paused from the start.
+    pub safe: Safe,
 }
 
 impl Default for Config {
@@ -85,6 +89,7 @@ impl Default for Config {
             nodes_at_once: 64,
             pulls_at_once: 2,
             sessions: 256,
+            safe: Safe::No,
         }
     }
 }
@@ -103,6 +108,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) journal: Journal,
     pub(crate) beats: Beats,
+    pub(crate) pauses: Pauses,
+    pub(crate) work: Work,
     backlogs: Vec<(&'static str, Backlog)>,
     pub(crate) host: Host,
     pub(crate) addresses: Addresses,
@@ -146,8 +153,6 @@ impl DoneOnce {
 
 /// How long the store may take at the start until everything is read.
 const READ_WITHIN: Duration = Duration::from_secs(30);
-/// How long after a panic of a lab's actor the next one is started.
-const AFTER_PANIC: Duration = Duration::from_secs(2);
 
 /// The name of the bulkhead of a runtime's nodes.
 fn places_on(runtime: RuntimeKind) -> &'static str {
@@ -212,6 +217,8 @@ impl Engine {
             done,
             events,
             beats: Beats::default(),
+            pauses: Pauses::default(),
+            work: Work::default(),
             backlogs,
             host,
             addresses: Addresses::new(wishes_too),
@@ -231,23 +238,27 @@ impl Engine {
                 let runtime = runtime.clone();
                 async move { runtime.relist().await }
             };
-            task::spawn("relist runtime", relist(shared.clone(), "relist runtime", look));
+            let shared = shared.clone();
+            task::restarted("relist runtime", move || relist(shared.clone(), "relist runtime", look.clone()));
         }
         let fabric = shared.fabric.clone();
         let look = move || {
             let fabric = fabric.clone();
             async move { fabric.relist().await }
         };
-        task::spawn("relist fabric", relist(shared.clone(), "relist fabric", look));
+        let too = shared.clone();
+        task::restarted("relist fabric", move || relist(too.clone(), "relist fabric", look.clone()));
         let (host, limit) = (shared.host.clone(), shared.config.step_limit);
         let look = move || {
             let host = host.clone();
             let deadline = (tokio::time::Instant::now() + limit).into_std();
             async move { host.tell(&Context { deadline, cancel: CancellationToken::new() }).await }
         };
-        task::spawn("relist host files", relist(shared.clone(), "relist host files", look));
+        let too = shared.clone();
+        task::restarted("relist host files", move || relist(too.clone(), "relist host files", look.clone()));
         let engine = Self { shared };
-        for lab in loaded.keys() {
+        engine.pause_unsafe(loaded.keys());
+        for lab in loaded.keys().filter(|lab| !engine.shared.pauses.is_paused(lab)) {
             engine.actor(lab);
         }
         Ok(engine)
@@ -284,6 +295,16 @@ impl Engine {
     /// The operations of this agent process.
     pub fn journal(&self) -> &Journal {
         &self.shared.journal
+    }
+
+    /// The labs that are paused.
+    pub fn pauses(&self) -> &Pauses {
+        &self.shared.pauses
+    }
+
+    /// For which labs something is under way.
+    pub fn work(&self) -> &Work {
+        &self.shared.work
     }
 
     /// What the loops owe.
@@ -430,6 +451,7 @@ impl Engine {
     /// before the first has ended; while a deploy or destroy is under way they are refused.
     pub async fn edit(&self, lab: &LabName, request: EditRequest) -> Accepted {
         let there = self.shared.wishes.get(lab).ok_or_else(|| Refusal::NoLab(lab.clone()))?;
+        self.shared.pauses.check(lab)?;
         let draft = match next_edit(&there, &request) {
             Ok(edited) => Some(Box::new(Draft { of: there.clone(), edited })),
             // What is wrong with an edit of links is said by the lab's actor, which knows what came before it.
@@ -495,7 +517,7 @@ impl Engine {
         Err(Refusal::Stopping)
     }
 
-    fn actor(&self, lab: &LabName) -> mpsc::Sender<Command> {
+    pub(crate) fn actor(&self, lab: &LabName) -> mpsc::Sender<Command> {
         let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(sender) = labs.get(lab).filter(|sender| !sender.is_closed()) {
             return sender.clone();
@@ -507,15 +529,16 @@ impl Engine {
         let engine = self.clone();
         let actor = Actor::new(shared, name.clone(), commands);
         let supervised = self.shared.tasks.track_future(async move {
-            let ended = task::spawn(format!("lab {name}"), actor.run()).await;
-            engine.after(&name, ended.is_err()).await;
+            let ended = task::own(format!("lab {name}"), actor.run()).await;
+            engine.after(&name, ended.err()).await;
         });
         task::spawn(format!("supervisor of lab {lab}"), supervised);
         sender
     }
 
-    /// After an actor's end: forget it, or start the next one if it panicked or is wanted again.
-    async fn after(&self, lab: &LabName, panicked: bool) {
+    /// After an actor's end: forget it, or start the next one if it is wanted again, also after a panic. One that panics
+    /// again and again is not: its lab is paused.
+    async fn after(&self, lab: &LabName, panic: Option<Panicked>) {
         {
             let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
             if labs.get(lab).is_some_and(mpsc::Sender::is_closed) {
@@ -525,16 +548,11 @@ impl Engine {
         if self.shared.stopping.is_cancelled() {
             return;
         }
-        if panicked {
-            let text = format!("the reconciler of lab {lab} failed and was started anew; please report its log");
-            self.shared.events.publish(What::Notice { lab: Some(lab.clone()), text: text.clone() });
-            let all = self.shared.journal.all();
-            for operation in all.iter().filter(|operation| operation.lab() == Some(lab)) {
-                operation.end(OperationState::Failed, text.clone(), vec![text.clone()]);
-            }
+        if let Some(panic) = panic {
             // What panics each time must not spin. A command starts the next actor at once.
+            let Some(pause) = self.panicked(lab, &panic) else { return };
             tokio::select! {
-                () = tokio::time::sleep(AFTER_PANIC) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.shared.stopping.cancelled() => return,
             }
         }

@@ -88,6 +88,11 @@ impl Layout {
         self.state().join("state.redb")
     }
 
+    /// What the last lives of the agent were at.
+    pub fn starts(&self) -> PathBuf {
+        self.state().join("starts.jsonl")
+    }
+
     /// The program that containers wait with for their interfaces. Not below `/run`, from which many hosts execute nothing.
     pub fn hold_program(&self) -> PathBuf {
         self.state().join("netloom-init")

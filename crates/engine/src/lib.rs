@@ -10,6 +10,7 @@
 //! logs, copying, rates) have a bulkhead of their own.
 
 mod applied;
+mod budget;
 mod bulkhead;
 mod copy;
 mod desired;
@@ -28,6 +29,7 @@ mod ledger;
 mod limits;
 mod network;
 mod operation;
+mod pause;
 mod rates;
 mod refusal;
 mod relist;
@@ -39,6 +41,7 @@ pub mod task;
 pub mod testing;
 pub mod time;
 mod view;
+mod work;
 
 pub use applied::Applied;
 pub use bulkhead::{Bulkhead, Busy};
@@ -62,7 +65,9 @@ pub use layout::Layout;
 pub use ledger::StoreTrouble;
 pub use limits::{Limits, RaiseLimits};
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
+pub use pause::{Pause, Pauses, Safe};
 pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
 pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview};
+pub use work::Work;

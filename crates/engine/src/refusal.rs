@@ -54,6 +54,14 @@ pub enum Refusal {
         /// Why.
         why: String,
     },
+    /// Whoever works for the lab fails again and again.
+    #[error("lab `{lab}` is paused: {why}; deploy it again to go on, or destroy it")]
+    Paused {
+        /// The lab.
+        lab: LabName,
+        /// Why.
+        why: String,
+    },
     /// Nothing of the lab is to remain.
     #[error("lab `{0}` is being destroyed; wait until it is gone, then deploy it again")]
     Destroying(LabName),

@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, ready};
 
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+
+use crate::budget::{PANICS, Panics, Verdict, WITHIN};
 
 /// Runs a task under a name. A panic ends the task, is logged and comes back as an error of the handle.
 pub fn spawn<F>(name: impl Into<String>, future: F) -> JoinHandle<F::Output>
@@ -42,8 +45,8 @@ where
 }
 
 /// Runs a task that the process cannot do without. If it panics it owes work for ever, under its name: the process is late
-/// then, and only a restart mends it.
-pub(crate) fn vital<F>(beats: &Beats, name: &'static str, future: F)
+/// then, and only a restart mends it. The handle ends with it.
+pub fn vital<F>(beats: &Beats, name: &'static str, future: F) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -52,6 +55,25 @@ where
     spawn(format!("watch of {name}"), async move {
         if running.await.is_err() {
             beat.owe();
+        }
+    })
+}
+
+/// Runs a loop that may begin anew at any time, as one that looks at everything or listens to events. It does so when it
+/// panics, within a [budget](crate::budget); after that every other minute.
+pub fn restarted<F>(name: &'static str, begin: impl Fn() -> F + Send + 'static)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    spawn(format!("restarts of {name}"), async move {
+        let mut panics = Panics::default();
+        while let Err(panic) = own(name, begin()).await {
+            let pause = match panics.note(Instant::now()) {
+                Verdict::Again(pause) => pause,
+                Verdict::Spent => WITHIN / u32::try_from(PANICS).unwrap_or(u32::MAX),
+            };
+            tracing::error!(task = name, %panic, ?pause, "it is begun anew");
+            tokio::time::sleep(pause).await;
         }
     });
 }

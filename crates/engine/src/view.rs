@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::desired::{Authority, Phase, Wish};
 use crate::fact::{Health, NodeFact, Place, PortFact, PortMark, Source};
 use crate::inventory::{SeenLink, Snapshot};
+use crate::pause::{Pause, Pauses};
 
 /// What a deploy would do, and what the host would be short of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct LabView {
     pub source: Option<String>,
     /// Why nothing is done for it, when a person has cancelled.
     pub held: Option<String>,
+    /// Why nothing is done for it, when what works for it fails again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     /// The nodes by name.
     pub nodes: Vec<NodeView>,
     /// The links by id.
@@ -153,6 +157,13 @@ pub struct EndView {
 }
 
 impl LabView {
+    /// The same of a lab that may be paused.
+    #[must_use]
+    pub fn with_pause(self, pauses: &Pauses) -> Self {
+        let paused = pauses.of(&self.name);
+        Self { paused, ..self }
+    }
+
     /// The view of one lab, or `None` when it is neither wanted nor there.
     pub fn of(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Self> {
         let facts = snapshot.labs.get(name);
@@ -215,6 +226,7 @@ impl LabView {
             generation: wish.map_or(0, |wish| wish.generation),
             source: wish.and_then(|wish| wish.lab.source().map(str::to_owned)),
             held: wish.and_then(|wish| wish.held.clone()),
+            paused: None,
             nodes,
             links,
             live: wish.map(|wish| wish.live.clone()).unwrap_or_default(),

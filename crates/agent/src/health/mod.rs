@@ -8,19 +8,21 @@ mod pulse;
 mod request;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use netloom_engine::{Engine, Source, SourceState};
+use netloom_engine::{Engine, Pause, Source, SourceState};
+use netloom_model::LabName;
 
 pub(crate) use acceptor::{Acceptor, Limits, prefer_this_thread, start};
 pub(crate) use pulse::{Pulse, Turns};
 pub(crate) use verdict::{Look, Patience, Slot, Standing};
 
 use crate::supervisor::Stalls;
-use crate::wire::{Capability, Late, Liveness, Readiness, Ready};
+use crate::wire::{Capability, LABS, Late, Liveness, Readiness, Ready};
 
 /// How old the last whole look may be.
 const STALE: Duration = Duration::from_secs(180);
@@ -160,6 +162,7 @@ impl Health {
         let verdict = self.verdict.load();
         let mut capabilities = vec![self.agent(verdict.has_engine)];
         capabilities.extend(verdict.capabilities.iter().cloned());
+        capabilities.extend(self.engine.get().and_then(|engine| paused(&engine.pauses().all())));
         // Not on every host is every daemon.
         let counts = |capability: &&Capability| {
             capability.status == Ready::Ok || self.engine.get().is_none_or(|engine| is_wanted(engine, &capability.name))
@@ -203,6 +206,14 @@ impl Health {
         };
         (status, body.expect("plain values serialise"))
     }
+}
+
+/// What there is to say of labs that are paused: nothing where none is.
+fn paused(labs: &BTreeMap<LabName, Pause>) -> Option<Capability> {
+    let since = labs.values().map(|pause| pause.since).min()?;
+    let why = labs.iter().map(|(lab, pause)| format!("lab {lab} is paused: {}", pause.why));
+    let reason = why.collect::<Vec<_>>().join("; ");
+    Some(Capability { name: LABS.into(), status: Ready::Degraded, reason: Some(reason), since, last_good: None })
 }
 
 /// Whether a capability is needed on this host: one of the agent itself, or a source that some lab has to do with.

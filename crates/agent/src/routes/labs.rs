@@ -20,14 +20,15 @@ pub(super) async fn list(State(app): State<Shared>) -> Response {
     let (snapshot, wishes) = (app.engine.inventory().snapshot(), app.engine.wishes().all());
     let names: BTreeSet<&LabName> = wishes.keys().chain(snapshot.labs.keys()).collect();
     let wish = |name| wishes.get(name).map(|wish| &**wish);
-    let labs: Vec<LabView> = names.into_iter().filter_map(|name| LabView::of(name, wish(name), &snapshot)).collect();
+    let views = names.into_iter().filter_map(|name| LabView::of(name, wish(name), &snapshot));
+    let labs: Vec<LabView> = views.map(|view| view.with_pause(app.engine.pauses())).collect();
     json(StatusCode::OK, &labs)
 }
 
 fn view(app: &App, name: &LabName) -> Result<LabView, Problem> {
     let wish = app.engine.wishes().get(name);
     let view = LabView::of(name, wish.as_deref(), &app.engine.inventory().snapshot());
-    view.ok_or_else(|| Refusal::NoLab(name.clone()).into())
+    view.map(|view| view.with_pause(app.engine.pauses())).ok_or_else(|| Refusal::NoLab(name.clone()).into())
 }
 
 /// `GET /labs/{lab}`

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use hyper::StatusCode;
 use netloom_agent::Listeners;
 use netloom_agent::wire::{Liveness, Readiness, Ready, Stall};
-use netloom_engine::{Source, task};
+use netloom_engine::testing::Sketch;
+use netloom_engine::{LabView, Source, task};
 use netloom_model::RuntimeKind;
 use tokio_util::sync::CancellationToken;
 
@@ -189,7 +190,7 @@ async fn readiness_names_what_is_wrong_and_liveness_does_not_care() {
 async fn a_store_that_hangs_shows_in_readiness_and_never_in_liveness() {
     let bench = Bench::with(|config| config.live_limit = Duration::from_millis(200)).await;
     bench.store.freeze();
-    let lab = netloom_engine::testing::Sketch::pair("lab").lab();
+    let lab = Sketch::pair("lab").lab();
     let (engine, begun) = (bench.engine.clone(), Instant::now());
     let request = netloom_engine::DeployRequest {
         lab,
@@ -214,4 +215,32 @@ async fn a_store_that_hangs_shows_in_readiness_and_never_in_liveness() {
     assert!(ready.capabilities[0].reason.as_ref().unwrap().contains("does not answer since"), "{ready:?}");
     bench.store.thaw();
     until(bench.tcp, "/readyz", 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lab_that_is_paused_is_said_and_keeps_nobody_from_being_ready() {
+    let bench = Bench::new().await;
+    bench.deploy(&Sketch::pair("lab").lab()).await;
+    let lab = "lab".parse().unwrap();
+    while bench.engine.pauses().of(&lab).is_none() {
+        bench.engine.panic_in(&lab, "on purpose");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let reply = bench.get("/readyz").await;
+    let ready: Readiness = reply.json();
+    assert_eq!(
+        (reply.status, ready.status, ready.capabilities.len()),
+        (StatusCode::OK, Ready::Degraded, 1),
+        "{ready:?}"
+    );
+    let reason = ready.capabilities[0].reason.as_ref().unwrap();
+    assert!(reason.contains("lab lab is paused") && reason.contains("on purpose"), "{reason}");
+    let view: LabView = bench.get("/labs/lab").await.json();
+    assert!(view.paused.unwrap().why.contains("on purpose"));
+    let refused = bench.patch("lab", &serde_json::json!({ "nodes": {} }), &[("if-match", "*")]).await;
+    assert!(refused.problem(409, "paused").detail.contains("deploy it again"), "{refused:?}");
+    assert!(bench.get("/metrics").await.text().contains("netloom_labs_paused 1"));
+
+    bench.deploy(&Sketch::pair("lab").lab()).await;
+    assert_eq!(bench.get("/readyz").await.json::<Readiness>().status, Ready::Ok);
 }

@@ -74,6 +74,8 @@ impl Actor {
             Command::Edit { request, draft, found, reply } => (self.edit(&request, draft, found.as_deref()), reply),
             Command::Adopt { kept, reply } => (self.adopt(&kept), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
+            #[cfg(feature = "testing")]
+            Command::Panic(text) => panic!("{text}"),
         };
         if !matches!(next, Ok(Next::Store(..))) {
             self.shared.addresses.settle(&self.name);
@@ -245,6 +247,7 @@ impl Actor {
         found: Option<&Surveyed>,
     ) -> Result<Next, Refusal> {
         let there = self.wish.clone().ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
+        self.shared.pauses.check(&self.name)?;
         let Edited { mut wish, mut scope } = match draft {
             Some(draft) if Arc::ptr_eq(&draft.of, &there) => draft.edited,
             _ => next_edit(&there, request)?,
@@ -362,6 +365,7 @@ impl Actor {
     pub(super) fn begin(&mut self, kind: &'static str, scope: Scope) -> Arc<Operation> {
         let operation = self.shared.journal.begin(kind, Some(&self.name));
         let deadline = Instant::now() + self.shared.config.operation_limit;
+        self.shared.pauses.end(&self.name);
         // What failed for good is tried again where it was asked for.
         self.given_up.retain(|step, _| !scope.has_step(step));
         self.complaints.retain(|(step, _)| !scope.has_step(step));

@@ -34,6 +34,7 @@ use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationState};
 use crate::refusal::Refusal;
 use crate::task::Owned;
+use crate::work::LabWork;
 
 /// How many commands may wait for one lab.
 pub(crate) const QUEUE: usize = 16;
@@ -124,6 +125,8 @@ pub(crate) struct Actor {
     pub(super) closing: Option<Owned<Closed>>,
     /// Whether there has been anything to do: a wish or a command.
     pub(super) served: bool,
+    /// Says that something is under way.
+    work: LabWork,
 }
 
 impl Actor {
@@ -131,6 +134,7 @@ impl Actor {
         let changes = shared.inventory.changes();
         let wish = shared.wishes.get(&name);
         let served = wish.is_some();
+        let work = shared.work.of(&name);
         Self {
             shared,
             name,
@@ -154,6 +158,7 @@ impl Actor {
             pending: None,
             closing: None,
             served,
+            work,
         }
     }
 
@@ -164,6 +169,7 @@ impl Actor {
             if self.pump() == Life::Ends {
                 break;
             }
+            self.note_work();
             beat.settle();
             let timer = self.next_timer();
             let is_free = self.pending.is_none() && self.closing.is_none();
@@ -198,6 +204,15 @@ impl Actor {
         }
         self.shared.beats.forget(&format!("lab {}", self.name));
         self.stop().await;
+    }
+
+    fn note_work(&mut self) {
+        let is_idle = self.execution.is_none()
+            && self.lingering.is_empty()
+            && self.active.is_empty()
+            && self.pending.is_none()
+            && self.closing.is_none();
+        if is_idle { self.work.end() } else { self.work.begin() }
     }
 
     /// What is under way is finished, so that a graceful stop leaves nothing half made; nothing new begins.
@@ -249,8 +264,9 @@ impl Actor {
         timers.into_iter().flatten().min()
     }
 
+    /// Whether nothing is to be done, by a person's word or because that fails again and again.
     pub(super) fn is_held(&self) -> bool {
-        self.wish.as_ref().is_some_and(|wish| wish.held.is_some())
+        self.wish.as_ref().is_some_and(|wish| wish.held.is_some()) || self.shared.pauses.is_paused(&self.name)
     }
 
     // ---- reconciling ------------------------------------------------------------------------------------
@@ -277,6 +293,10 @@ impl Actor {
         if !snapshot.is_complete(&self.sources(&snapshot)) {
             return Life::Goes;
         }
+        if self.shared.pauses.is_paused(&self.name) {
+            // Whatever it is that fails, it is not tried.
+            return Life::Goes;
+        }
         self.note_states(&snapshot);
         if self.is_held() || !self.is_stale(&snapshot) {
             return Life::Goes;
@@ -296,6 +316,8 @@ impl Actor {
                 return Life::Goes;
             }
         }
+        // The process may die of planning, too.
+        self.work.begin();
         self.reckon();
         let (observed, steps) = self.plan(self.wish.as_ref(), &snapshot);
         if steps.is_empty() {

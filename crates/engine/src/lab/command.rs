@@ -70,16 +70,23 @@ pub(crate) enum Command {
         operation: OperationId,
         reply: oneshot::Sender<Accepted>,
     },
+    /// Fail in a way that nobody expects.
+    #[cfg(feature = "testing")]
+    Panic(&'static str),
 }
 
 impl Command {
     /// Answers that the command was not accepted.
     pub(crate) fn refuse(self, refusal: Refusal) {
-        let (Self::Deploy { reply, .. }
-        | Self::Destroy { reply }
-        | Self::Edit { reply, .. }
-        | Self::Adopt { reply, .. }
-        | Self::Cancel { reply, .. }) = self;
+        let reply = match self {
+            Self::Deploy { reply, .. }
+            | Self::Destroy { reply }
+            | Self::Edit { reply, .. }
+            | Self::Adopt { reply, .. }
+            | Self::Cancel { reply, .. } => reply,
+            #[cfg(feature = "testing")]
+            Self::Panic(_) => return,
+        };
         // The asker may have gone; that cancels nothing.
         let _ = reply.send(Err(refusal));
     }

@@ -100,13 +100,17 @@ impl Bench {
 
     /// Stops the engine and starts the next one on the same world and store.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(config()).await
+    }
+
+    pub(crate) async fn restart_with(self, config: Config) -> Self {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         self.engine.stop(deadline.into_std()).await;
         let Self { world, store, .. } = self;
         let (reporter, inventory, writer) = channel();
         world.report_to(reporter);
         world.take_calls();
-        let engine = start(&world, &store, inventory, writer, config()).await;
+        let engine = start(&world, &store, inventory, writer, config).await;
         Self { engine, world, store }
     }
 

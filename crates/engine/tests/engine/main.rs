@@ -13,6 +13,7 @@ mod kinds;
 mod lifecycle;
 mod limits;
 mod networks;
+mod pauses;
 mod power;
 mod rates;
 mod shared;

@@ -3,10 +3,11 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use netloom_agent::wire::{Capability, Ready};
+use netloom_agent::wire::{Capability, LABS, Ready};
 use netloom_engine::{LabView, OperationView, StepState};
 
 use super::operation::duration;
+use super::tables::paused;
 use super::{count, table, text};
 use crate::command::Status;
 
@@ -38,10 +39,15 @@ pub(crate) fn status(status: &Status) -> String {
             capability.status.word().to_owned(),
             ago(capability.since),
             affected,
-            capability.reason.clone().unwrap_or_default(),
+            why(capability),
         ]);
     }
     let _ = write!(out, "\n{}", text(rows));
+    for view in &status.labs {
+        if let Some(paused) = paused(view) {
+            let _ = writeln!(out, "\nlab {} is {paused}", view.name);
+        }
+    }
     for stall in &status.stalls {
         let seconds = duration(Duration::from_secs_f64(stall.seconds));
         let _ = writeln!(out, "\n{} has been at the same work for {seconds}: {}", stall.name, stall.decision);
@@ -57,12 +63,18 @@ pub(crate) fn status(status: &Status) -> String {
     out
 }
 
+/// What is said of labs that are paused stands below the table, for each of them.
+fn why(capability: &Capability) -> String {
+    if capability.name == LABS { "paused, see below".to_owned() } else { capability.reason.clone().unwrap_or_default() }
+}
+
 /// Labs that have to do with a capability: all of them where it is not a runtime.
 fn affected(capability: &Capability, labs: &[LabView]) -> String {
+    let labs = labs.iter().filter(|lab| capability.name != LABS || lab.paused.is_some());
     let is_runtime = ["namespace", "docker", "libvirt"].contains(&capability.name.as_str());
     let word = |node: &netloom_engine::NodeView| node.runtime.map(|kind| netloom_engine::Source::Runtime(kind).word());
     let uses = |lab: &&LabView| !is_runtime || lab.nodes.iter().any(|node| word(node) == Some(&capability.name));
-    let names: Vec<&str> = labs.iter().filter(uses).map(|lab| lab.name.as_str()).collect();
+    let names: Vec<&str> = labs.filter(uses).map(|lab| lab.name.as_str()).collect();
     match names.as_slice() {
         [] => "no lab".to_owned(),
         names if names.len() > 3 => format!("{}, …: {}", names[..2].join(", "), count(names.len(), "lab")),
@@ -94,7 +106,9 @@ fn ago(since: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use netloom_agent::wire::{Late, Liveness, Readiness, Stall, ThreadState};
+    use netloom_engine::Pause;
 
+    use super::super::tables::tests::sample;
     use super::*;
 
     #[test]
@@ -124,6 +138,7 @@ mod tests {
             operations: Vec::new(),
             threads: vec![thread],
         };
+        let paused = Pause { why: "it panicked: on purpose".into(), since: SystemTime::UNIX_EPOCH };
         let status = Status {
             live: Liveness { status: "late".into(), late: vec![Late { name: "main runtime".into(), seconds: 12.0 }] },
             ready: Readiness {
@@ -131,10 +146,11 @@ mod tests {
                 capabilities: vec![
                     capability("agent", Ready::Ok, None),
                     capability("docker", Ready::Degraded, Some("no answer")),
+                    capability("labs", Ready::Degraded, Some("lab ospf is paused: it panicked: on purpose")),
                 ],
             },
             stalls: vec![stall],
-            labs: Vec::new(),
+            labs: vec![LabView { paused: Some(paused), ..sample() }],
             operations: Vec::new(),
         };
         insta::assert_snapshot!(super::status(&status), @r"
@@ -143,6 +159,9 @@ mod tests {
         CAPABILITY  STATUS    FOR    AFFECTED  WHY
         agent       ok        5 min
         docker      degraded  5 min  no lab    no answer
+        labs        degraded  5 min  ospf      paused, see below
+
+        lab ospf is paused since 1970-01-01T00:00:00Z: it panicked: on purpose; `netloom deploy` goes on, `netloom destroy --name ospf` removes it
 
         thread nl-writer has been at the same work for 31.0 s: it waits for something else
           thread 42 (nl-writer): D, in rtnl_lock

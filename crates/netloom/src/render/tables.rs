@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use netloom_engine::{EndView, Health, LabView, LinkView, NodeView, Phase};
+use netloom_engine::{EndView, Health, LabView, LinkView, NodeView, Pause, Phase};
 use netloom_model::{LabName, NodeName};
 use netloom_plan::{Live, LiveMark, NodeState};
 
@@ -17,6 +17,9 @@ pub(crate) fn lab(view: &LabView) -> String {
     out.push('\n');
     if let Some(held) = &view.held {
         let _ = writeln!(out, "held: {held}; `netloom deploy` goes on, `netloom destroy` removes it");
+    }
+    if let Some(paused) = paused(view) {
+        let _ = writeln!(out, "{paused}");
     }
     if view.phase.is_none() {
         let name = &view.name;
@@ -53,6 +56,13 @@ pub(crate) fn lab(view: &LabView) -> String {
         }
     }
     out
+}
+
+/// That and why nothing is done for a lab, and what to write.
+pub(crate) fn paused(view: &LabView) -> Option<String> {
+    let Pause { why, since } = view.paused.as_ref()?;
+    let (name, since) = (&view.name, humantime::format_rfc3339_seconds(*since));
+    Some(format!("paused since {since}: {why}; `netloom deploy` goes on, `netloom destroy --name {name}` removes it"))
 }
 
 /// That nodes stay stopped and how they are started, if there are any.
@@ -105,6 +115,9 @@ fn summary(view: &LabView) -> String {
 
 /// The state of a whole lab in one word.
 fn state(view: &LabView) -> &'static str {
+    if view.paused.is_some() {
+        return "paused";
+    }
     if view.held.is_some() {
         return "held";
     }
@@ -196,6 +209,8 @@ fn word(value: &impl serde::Serialize) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     pub(in crate::render) fn sample() -> LabView {
@@ -290,6 +305,16 @@ pub(super) mod tests {
         view.nodes[1].left_out = Some(netloom_model::Lacking::OpenVswitch);
         assert_eq!(state(&view), "ready");
         assert!(lab(&view).contains("sw    ovs-bridge  left out  no"), "{}", lab(&view));
+    }
+
+    #[test]
+    fn a_lab_that_is_paused_says_why_since_when_and_what_to_write() {
+        let mut view = sample();
+        view.paused = Some(Pause { why: "it panicked: index out of bounds".into(), since: SystemTime::UNIX_EPOCH });
+        let says = "paused since 1970-01-01T00:00:00Z: it panicked: index out of bounds; `netloom deploy` goes on, \
+                    `netloom destroy --name ospf` removes it\n";
+        assert!(lab(&view).contains(says), "{}", lab(&view));
+        assert_eq!(state(&view), "paused");
     }
 
     #[test]

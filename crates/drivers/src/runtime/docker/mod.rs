@@ -388,9 +388,10 @@ impl Runtime for DockerRuntime {
 
     async fn relist(&self) -> Result<(), DriverError> {
         if !self.shared.listening.swap(true, Ordering::AcqRel) {
-            task::spawn("docker-events", events::listen(Arc::downgrade(&self.shared)));
-            let listing = images::list_when_doubted(Arc::downgrade(&self.shared), self.shared.images_doubted.clone());
-            task::spawn("docker-images", listing);
+            let runtime = Arc::downgrade(&self.shared);
+            task::restarted("docker-events", move || events::listen(runtime.clone()));
+            let (runtime, doubted) = (Arc::downgrade(&self.shared), self.shared.images_doubted.clone());
+            task::restarted("docker-images", move || images::list_when_doubted(runtime.clone(), doubted.clone()));
         }
         self.shared.look_at_all().await
     }
