@@ -13,7 +13,7 @@ use netloom_engine::Layout;
 pub(crate) struct Traces(BTreeMap<String, usize>);
 
 /// What the agent has for itself, below its root.
-const OWN: [&str; 14] = [
+const OWN: [&str; 16] = [
     "run",
     "run/netloom",
     "run/netloom/agent.lock",
@@ -26,6 +26,8 @@ const OWN: [&str; 14] = [
     "var/lib/netloom",
     "var/lib/netloom/containers",
     "var/lib/netloom/layers",
+    "var/lib/netloom/starts.jsonl",
+    "var/lib/netloom/starts.new",
     "var/lib/netloom/state.redb",
     "var/lib/netloom/token",
 ];

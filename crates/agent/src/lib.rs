@@ -52,6 +52,7 @@
 //!  TCP ────▶ │ accept, peek ─▶ answer health itself    │──────▶ │ connection tasks ─▶ router ─▶ Engine    │ ◀── unix socket
 //!            │          ping of the main runtime ──────│──────▶ │ pulse task                              │
 //!            └─────────────────────────────────────────┘bounded └─────────────────────────────────────────┘
+//!  thread `starts`: writes down what is under way, for the start after a crash
 //!  thread `log`: writes what loggers queued; drops and counts what does not fit
 //! ```
 
@@ -64,10 +65,12 @@ mod metrics;
 mod problem;
 mod routes;
 mod serve;
+mod starts;
 mod supervisor;
 mod token;
 pub mod wire;
 
 pub use listen::{Listeners, ServeConfig, ServeError};
 pub use metrics::DockerCalls;
+pub use starts::Starts;
 pub use token::TokenError;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError};
+use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError, Starts};
 use netloom_docker::{Endpoint, Observer, Status};
 use netloom_drivers::fabric::kernel::KernelFabric;
 use netloom_drivers::host_files::EtcFiles;
@@ -39,6 +39,8 @@ pub(crate) struct Running {
     engine: Engine,
     served: JoinHandle<std::result::Result<(), ServeError>>,
     shutdown: CancellationToken,
+    /// Dropped at last: this life has ended as it should.
+    starts: Starts,
 }
 
 /// Listens, puts the engine together from its drivers, and serves it.
@@ -53,6 +55,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let listeners = runtime.block_on(Listeners::bind(serve)).map_err(Failure::failed)?;
 
     point!("agent.start.listening");
+    let starts = Starts::begin(layout);
     let (reporter, inventory, writer) = channel();
     let host = Netns::host().map_err(|error| Failure::failed(format_args!("the host's network namespace: {error}")))?;
     let store = RedbStore::open(&layout.store()).map_err(Failure::failed)?;
@@ -80,15 +83,20 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         limits: Arc::new(limits),
         inventory,
         writer,
-        config: netloom_engine::Config { relist: config.relist, ..netloom_engine::Config::default() },
+        config: netloom_engine::Config {
+            relist: config.relist,
+            safe: starts.safe().clone(),
+            ..netloom_engine::Config::default()
+        },
     };
 
     runtime.block_on(async {
         let engine = Engine::start(parts).await.map_err(Failure::failed)?;
+        starts.follow(engine.work());
         point!("agent.start.engine-started");
         let shutdown = CancellationToken::new();
         let served = task::spawn("serve", listeners.serve(engine.clone(), shutdown.clone()));
-        Ok(Running { engine, served, shutdown })
+        Ok(Running { engine, served, shutdown, starts })
     })
 }
 
@@ -109,5 +117,6 @@ impl Running {
         if let Ok(Err(error)) = self.served.await {
             tracing::warn!(%error, "the API did not end as it should");
         }
+        drop(self.starts);
     }
 }
