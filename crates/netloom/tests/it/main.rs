@@ -19,6 +19,7 @@ mod limits;
 mod power;
 mod recovery;
 mod registry;
+mod safe_mode;
 mod sandbox;
 mod sessions;
 mod terminal;
