@@ -27,6 +27,8 @@
 //! | `POST /images/load` | body: tar as `docker save` writes it, streamed; 200 [`wire::ImagesLoaded`]; 422 `archive` |
 //! | `DELETE /images/{ref}` | 200 `ImagesRemoved`; 409 `image-needed` by labs, or `image-used` by something else |
 //! | `POST /images/prune` (`?all=true`) | 200 `ImagesRemoved`: those without a name, or all, that no lab needs |
+//! | `GET /leftovers` (`?grace=120`) | `LeftoversView`: what carries our mark, is nobody's and older than that many seconds; nothing is changed |
+//! | `POST /leftovers/remove` (`?grace=120`) | removes just that; 202 [`wire::Accepted`]: an operation of no lab |
 //! | `GET /operations` | list of `OperationView`, oldest first |
 //! | `GET /operations/{id}` (`?wait=30`) | `OperationView`, at once or when it has ended, at most that many seconds later |
 //! | `GET /operations/{id}/watch` | server-sent events: `snapshot` (`OperationView`), then `step` and `operation` (`Event`); ends with the operation; another `snapshot` after falling behind |

@@ -168,6 +168,9 @@ fn labs(registry: &mut Registry, app: &App) {
     number(registry, "labs", "Labs that are wanted", float(wishes.len()));
     let paused = app.engine.pauses().all().len();
     number(registry, "labs_paused", "Labs for which nothing is done since that failed again and again", float(paused));
+    if let Some(left) = app.engine.leftovers_known() {
+        number(registry, "leftovers", "Things with our mark that no lab wants, as of the last look", float(left));
+    }
     by_state(registry, "nodes", "Nodes of labs that are wanted, by state", nodes);
     by_state(registry, "links", "Links of labs that are wanted, by state", links);
     count(registry, "inventory_version", "How often the inventory has changed", snapshot.version);

@@ -5,6 +5,7 @@
 mod demand;
 pub mod fabric;
 pub mod host_files;
+pub mod leftovers;
 pub mod limits;
 pub mod runtime;
 pub mod store;

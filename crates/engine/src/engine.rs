@@ -25,6 +25,7 @@ use crate::lab::{
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
+use crate::leftover::{self, Traces, Watched};
 use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::network::{Addresses, survey};
 use crate::operation::{Journal, Operation, OperationId};
@@ -50,6 +51,8 @@ pub struct Parts {
     pub host_files: Arc<dyn HostFiles>,
     /// The limits of this host.
     pub limits: Arc<dyn Limits>,
+    /// What labs may leave behind on this host.
+    pub traces: Arc<dyn Traces>,
     /// The readers' side of the inventory that the drivers report to.
     pub inventory: Inventory,
     /// The writer's side of it.
@@ -101,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) runtimes: BTreeMap<RuntimeKind, Arc<dyn Runtime>>,
     pub(crate) fabric: Arc<dyn Fabric>,
     pub(crate) limits: Arc<dyn Limits>,
+    pub(crate) traces: Arc<dyn Traces>,
+    pub(crate) watched: Watched,
     pub(crate) raises: Raises,
     pub(crate) inventory: Inventory,
     pub(crate) wishes: Wishes,
@@ -174,7 +179,7 @@ impl Engine {
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let backlogs = backlogs(&parts);
-        let Parts { layout, store, runtimes, fabric, host_files, limits, inventory, writer, config } = parts;
+        let Parts { layout, store, runtimes, fabric, host_files, limits, traces, inventory, writer, config } = parts;
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
@@ -211,6 +216,8 @@ impl Engine {
             runtimes,
             fabric,
             limits,
+            traces,
+            watched: Watched::default(),
             raises,
             inventory,
             wishes,
@@ -256,6 +263,9 @@ impl Engine {
         };
         let too = shared.clone();
         task::restarted("relist host files", move || relist(too.clone(), "relist host files", look.clone()));
+        let (too, watching) = (shared.clone(), shared.clone());
+        let look = move || leftover::watch(watching.clone());
+        task::restarted("look for leftovers", move || relist(too.clone(), "look for leftovers", look.clone()));
         let engine = Self { shared };
         engine.pause_unsafe(loaded.keys());
         for lab in loaded.keys().filter(|lab| !engine.shared.pauses.is_paused(lab)) {
@@ -495,7 +505,7 @@ impl Engine {
     }
 
     /// Sends a command to the lab's actor, which is started if there is none.
-    async fn ask(&self, lab: &LabName, command: impl Fn(oneshot::Sender<Accepted>) -> Command) -> Accepted {
+    pub(crate) async fn ask(&self, lab: &LabName, command: impl Fn(oneshot::Sender<Accepted>) -> Command) -> Accepted {
         // An actor may end just when it is asked; the next one answers.
         for _ in 0..3 {
             if self.shared.stopping.is_cancelled() {
@@ -576,6 +586,7 @@ fn backlogs(parts: &Parts) -> Vec<(&'static str, Backlog)> {
         .chain(of(parts.fabric.name(), parts.fabric.backlogs()))
         .chain(of("store", parts.store.backlogs()))
         .chain(of("limits", parts.limits.backlogs()))
+        .chain(of("leftovers", parts.traces.backlogs()))
         .chain(of("host files", parts.host_files.backlogs()))
         .collect()
 }

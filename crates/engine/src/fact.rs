@@ -79,8 +79,23 @@ pub enum Fact {
     PortGone(Place, u32),
     /// A namespace is gone with all its interfaces.
     PlaceGone(Place),
+    /// A management network of ours. Networks are only reported with all nodes of their runtime ([`Report::Relist`]).
+    Network(NetworkFact),
+    /// A management network of ours was removed.
+    NetworkGone(RuntimeKind, String),
     /// An image as it is now. Images are only reported as a whole ([`Report::Relist`]).
     Image(ImageFact),
+}
+
+/// A management network that carries our mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFact {
+    /// Who keeps it.
+    pub runtime: RuntimeKind,
+    /// Its name.
+    pub name: String,
+    /// How many are on it that no link of ours put there.
+    pub members: usize,
 }
 
 /// A batch of facts on its way to the inventory.

@@ -58,10 +58,27 @@ impl Thing {
 }
 
 enum Request {
-    EnsureBridge { bridge: InterfaceName, context: Context, reply: Reply },
-    EnsureNetwork { on: Box<OnNetwork>, context: Context, reply: Reply },
-    Tell { context: Context, reply: Reply },
-    Release { lab: LabName, thing: Thing, context: Context, reply: Reply },
+    EnsureBridge {
+        bridge: InterfaceName,
+        context: Context,
+        reply: Reply,
+    },
+    EnsureNetwork {
+        on: Box<OnNetwork>,
+        context: Context,
+        reply: Reply,
+    },
+    Tell {
+        context: Context,
+        reply: Reply,
+    },
+    /// Unless another lab than this one wants it.
+    Release {
+        lab: Option<LabName>,
+        thing: Thing,
+        context: Context,
+        reply: Reply,
+    },
 }
 
 impl Request {
@@ -115,7 +132,17 @@ impl Host {
         bridge: &InterfaceName,
         context: &Context,
     ) -> Result<(), DriverError> {
-        self.release(lab, Thing::Bridge(bridge.clone()), context).await
+        self.release(Some(lab), Thing::Bridge(bridge.clone()), context).await
+    }
+
+    /// Removes a bridge of ours that no lab wants.
+    pub(crate) async fn sweep_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        self.release(None, Thing::Bridge(bridge.clone()), context).await
+    }
+
+    /// Removes a network of ours that no lab wants.
+    pub(crate) async fn sweep_network(&self, network: &str, context: &Context) -> Result<(), DriverError> {
+        self.release(None, Thing::Network(network.to_owned()), context).await
     }
 
     pub(crate) async fn ensure_network(&self, on: &OnNetwork, context: &Context) -> Result<(), DriverError> {
@@ -129,7 +156,7 @@ impl Host {
         network: &str,
         context: &Context,
     ) -> Result<(), DriverError> {
-        self.release(lab, Thing::Network(network.to_owned()), context).await
+        self.release(Some(lab), Thing::Network(network.to_owned()), context).await
     }
 
     /// Has the host told of all labs as they are wanted now. What cannot be written is said by who writes it.
@@ -143,9 +170,9 @@ impl Host {
         self.teller.told(lab)
     }
 
-    async fn release(&self, lab: &LabName, thing: Thing, context: &Context) -> Result<(), DriverError> {
+    async fn release(&self, lab: Option<&LabName>, thing: Thing, context: &Context) -> Result<(), DriverError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Release { lab: lab.clone(), thing, context: context.clone(), reply }, answer).await
+        self.ask(Request::Release { lab: lab.cloned(), thing, context: context.clone(), reply }, answer).await
     }
 
     async fn ask(
@@ -218,7 +245,7 @@ async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing
         Request::Release { lab, thing, context, reply } => {
             let all = wishes.all();
             let wants = |wish: &Wish| wish.phase == Phase::Run && thing.is_wanted_by(wish);
-            let wanted = all.iter().any(|(name, wish)| name != &lab && wants(wish));
+            let wanted = all.iter().any(|(name, wish)| Some(name) != lab.as_ref() && wants(wish));
             let (gone, limit) = (thing.clone(), context.clone());
             let call = async move { drivers.remove(&gone, &context).await };
             (if wanted { Ok(()) } else { drive(&thing, &limit, call).await }, reply)

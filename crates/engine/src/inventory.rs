@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub images: BTreeMap<RuntimeKind, Arc<BTreeMap<String, ImageFact>>>,
     /// The version of the snapshot that changed them last.
     pub images_changed: u64,
+    /// The management networks of ours that each runtime keeps, with how many are on them that we did not put there.
+    pub networks: BTreeMap<RuntimeKind, BTreeMap<String, usize>>,
     /// How well each source answers.
     pub sources: BTreeMap<Source, SourceState>,
 }
@@ -251,7 +253,12 @@ impl Departed {
             Fact::Names(lab, None) => {
                 self.names.insert(lab.clone(), now);
             }
-            Fact::Node(_) | Fact::Names(_, Some(_)) | Fact::Port(_) | Fact::Image(_) => {}
+            Fact::Node(_)
+            | Fact::Names(_, Some(_))
+            | Fact::Port(_)
+            | Fact::Network(_)
+            | Fact::NetworkGone(..)
+            | Fact::Image(_) => {}
         }
     }
 
@@ -413,6 +420,14 @@ impl Snapshot {
                 }
             }
             Fact::PlaceGone(Place::Host) => {}
+            Fact::Network(network) => {
+                self.networks.entry(network.runtime).or_default().insert(network.name, network.members);
+            }
+            Fact::NetworkGone(runtime, name) => {
+                if let Some(networks) = self.networks.get_mut(&runtime) {
+                    networks.remove(&name);
+                }
+            }
             Fact::Image(image) => {
                 self.images_changed = self.version;
                 Arc::make_mut(self.images.entry(image.runtime).or_default()).insert(image.id.clone(), image);
@@ -445,6 +460,9 @@ impl Snapshot {
         if let Source::Images(runtime) = look.source {
             self.replace_images(runtime, facts);
             return 0;
+        }
+        if let Source::Runtime(runtime) = look.source {
+            self.networks.remove(&runtime);
         }
         let mut mended = 0;
         let mut nodes = unseen;

@@ -26,6 +26,7 @@ mod inventory;
 mod lab;
 mod layout;
 mod ledger;
+mod leftover;
 mod limits;
 mod network;
 mod operation;
@@ -55,7 +56,7 @@ pub use driver::{
 pub use engine::{Config, Engine, Parts};
 pub use entries::{HostFiles, Keeps, Told};
 pub use event::{Event, Events, What};
-pub use fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+pub use fact::{Fact, Health, NetworkFact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 pub use image::{
     ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
 };
@@ -63,6 +64,10 @@ pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer
 pub use lab::{DeployRequest, EditRequest, Rebuild};
 pub use layout::Layout;
 pub use ledger::StoreTrouble;
+pub use leftover::{
+    Found, FoundNode, GRACE, Leftover, LeftoverView, LeftoversView, Lives, Moment, Thing, Trace, TraceKind, Traces,
+    Wanted, leftovers,
+};
 pub use limits::{Limits, RaiseLimits};
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
 pub use pause::{Pause, Pauses, Safe};

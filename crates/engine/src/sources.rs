@@ -26,16 +26,21 @@ impl Shared {
         let counts = |source: &&Source| is_embedded(**source) || of_lab.contains(source);
         self.sources.iter().filter(counts).copied().collect()
     }
+
+    /// See [`Engine::counts`].
+    pub(crate) fn counts(&self, source: Source, snapshot: &Snapshot) -> bool {
+        let answered = || snapshot.sources.get(&source).is_some_and(|state| state.listed.is_some());
+        let of = |runtime| source == Source::Runtime(runtime) || source == Source::Images(runtime);
+        let wanted = |wish: &Wish| runtimes(&wish.lab).any(of);
+        is_embedded(source) || answered() || self.wishes.all().values().any(|wish| wanted(wish))
+    }
 }
 
 impl Engine {
     /// Whether a source counts for what this agent can do: what is embedded does; a runtime that is another program does
     /// from when it first answered, and as long as a lab has nodes on it.
     pub fn counts(&self, source: Source, snapshot: &Snapshot) -> bool {
-        let answered = || snapshot.sources.get(&source).is_some_and(|state| state.listed.is_some());
-        let of = |runtime| source == Source::Runtime(runtime) || source == Source::Images(runtime);
-        let wanted = |wish: &Wish| runtimes(&wish.lab).any(of);
-        is_embedded(source) || answered() || self.wishes().all().values().any(|wish| wanted(wish))
+        self.shared.counts(source, snapshot)
     }
 }
 

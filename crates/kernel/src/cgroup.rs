@@ -4,7 +4,7 @@
 //! Every group is made in version 2 and in systemd's own hierarchy, so that stopping the agent's service stops no
 //! node; elsewhere only where a limit needs it or the agent itself is confined.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,15 @@ pub enum CgroupError {
         /// What the kernel said.
         source: io::Error,
     },
+}
+
+/// Whether a group has anything in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Members {
+    /// Nothing: it can be removed.
+    None,
+    /// Processes, or groups that something in it made.
+    Some,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +165,32 @@ impl Cgroups {
         files.filter(|file| file.exists()).collect()
     }
 
+    /// The groups two levels below a group, and those one level below it that have none, relative as `path` is: whether any
+    /// process is in them, in any hierarchy, or anything else was made in them.
+    pub fn groups_below(&self, path: &Path) -> io::Result<BTreeMap<PathBuf, Members>> {
+        let mut found: BTreeMap<PathBuf, Members> = BTreeMap::new();
+        for hierarchy in &self.hierarchies {
+            let mut note = |group: PathBuf, members| {
+                let known = found.entry(group).or_insert(Members::None);
+                *known = (*known).max(members);
+            };
+            for first in directories(&hierarchy.mount.join(path))? {
+                let (group, here) = (path.join(&first), hierarchy.mount.join(path).join(&first));
+                let below = directories(&here)?;
+                if below.is_empty() {
+                    note(group, members(&here)?);
+                    continue;
+                }
+                for second in below {
+                    let here = here.join(&second);
+                    let nested = !directories(&here)?.is_empty();
+                    note(group.join(&second), if nested { Members::Some } else { members(&here)? });
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// What the processes of the group use. Without a controller that counts memory, that is what they do not share
     /// with others.
     pub fn usage(&self, path: &Path) -> Usage {
@@ -210,6 +245,33 @@ impl Cgroups {
             }
         }
         errors
+    }
+}
+
+/// The names of the directories in a directory; none if it is not there.
+fn directories(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.push(entry.file_name());
+        }
+    }
+    Ok(names)
+}
+
+fn members(group: &Path) -> io::Result<Members> {
+    match fs::read(group.join("cgroup.procs")) {
+        Ok(procs) if procs.is_empty() => Ok(Members::None),
+        Ok(_) => Ok(Members::Some),
+        // It went meanwhile.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound) => Ok(Members::None),
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => Ok(Members::None),
+        Err(error) => Err(error),
     }
 }
 
@@ -444,6 +506,40 @@ mod tests {
         fs::create_dir_all(mount.path().join("netloom/ab12/other")).unwrap();
         assert!(cgroups.remove(group, Instant::now()).is_empty());
         assert!(mount.path().join("netloom/ab12/other").exists(), "what others have stays");
+    }
+
+    #[test]
+    fn groups_of_nodes_are_found_in_each_hierarchy_and_processes_in_any_of_them_count() {
+        let mounts = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let hierarchy = |mount: &tempfile::TempDir| Hierarchy {
+            mount: mount.path().to_owned(),
+            version: Version::V1,
+            controllers: BTreeSet::new(),
+            always: true,
+        };
+        let cgroups = Cgroups { hierarchies: mounts.iter().map(hierarchy).collect() };
+        let own = Path::new("netloom/ab12");
+        assert_eq!(cgroups.groups_below(own).unwrap(), BTreeMap::new());
+        let group = |mount: usize, path: &str, procs: &str| {
+            let path = mounts[mount].path().join(own).join(path);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("cgroup.procs"), procs).unwrap();
+        };
+        for mount in [0, 1] {
+            group(mount, "lab-x/node-a", "");
+            group(mount, "lab-x/node-b", if mount == 1 { "17\n" } else { "" });
+        }
+        group(1, "lab-y", "");
+        group(1, "lab-z/node-c/inner", "");
+        let found = cgroups.groups_below(own).unwrap();
+        let found: Vec<_> = found.iter().map(|(path, members)| (path.to_str().unwrap(), *members)).collect();
+        let expected = [
+            ("netloom/ab12/lab-x/node-a", Members::None),
+            ("netloom/ab12/lab-x/node-b", Members::Some),
+            ("netloom/ab12/lab-y", Members::None),
+            ("netloom/ab12/lab-z/node-c", Members::Some),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -35,11 +35,11 @@ mod socket;
 mod spawn;
 
 pub use announce::Announcement;
-pub use cgroup::{CgroupError, Cgroups, Limits, Usage};
+pub use cgroup::{CgroupError, Cgroups, Limits, Members, Usage};
 pub use dump::{Dumper, NamespaceDump, dump};
 pub use error::{KernelError, KernelErrorKind, SubmitError};
 pub use monitor::{Change, Monitor, MonitorEvent};
-pub use netns::{Netns, prepare_pin_directory, unpin};
+pub use netns::{Netns, prepare_pin_directory, unmount, unpin};
 pub use parse::{AddressInfo, Counters, LinkInfo};
 pub use process::{Identity, Process, Signal};
 pub use ready::readable;

@@ -192,6 +192,14 @@ pub fn unpin(path: impl AsRef<Path>) -> io::Result<()> {
     }
 }
 
+/// Takes away what is mounted last at a path. One that is in use stays (EBUSY); nothing mounted there is fine.
+pub fn unmount(path: impl AsRef<Path>) -> io::Result<()> {
+    match rustix::mount::unmount(path.as_ref(), UnmountFlags::NOFOLLOW) {
+        Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes a directory fit for pins: it exists and is a private mount of itself, so that no pin
 /// shows up in (or is kept alive by) another mount namespace. Doing it again changes nothing.
 pub fn prepare_pin_directory(path: impl AsRef<Path>) -> io::Result<()> {

@@ -14,7 +14,7 @@ use netloom_model::{LabName, NodeName};
 
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
 pub(crate) use images::Image;
-pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, InspectFormat, Operation, Save};
+pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, InspectFormat, Operation, Prune, Save};
 pub(crate) use session::{Cp, Exec, ExecFormat, OpenShell, Target};
 pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Schema, Validate, Vars};
 
@@ -125,6 +125,9 @@ pub(crate) enum Command {
     Adopt(Adopt),
     /// Remove labs with everything of theirs
     Destroy(Destroy),
+    /// Show and remove what labs have left behind on this host: everything that carries netloom's mark and that no lab wants
+    #[command(visible_alias = "cleanup")]
+    Prune(Prune),
     /// Show what is wrong with the agent of this host, if anything, since when, and whom it affects
     Status {
         /// One JSON object

@@ -7,6 +7,7 @@ use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError, Starts};
 use netloom_docker::{Endpoint, Observer, Status};
 use netloom_drivers::fabric::kernel::KernelFabric;
 use netloom_drivers::host_files::EtcFiles;
+use netloom_drivers::leftovers::HostTraces;
 use netloom_drivers::limits::KernelLimits;
 use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
@@ -74,6 +75,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     point!("agent.start.composed");
     let host_files = EtcFiles::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
+    let traces = HostTraces::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store),
@@ -81,6 +83,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         fabric,
         host_files: Arc::new(host_files),
         limits: Arc::new(limits),
+        traces: Arc::new(traces),
         inventory,
         writer,
         config: netloom_engine::Config {

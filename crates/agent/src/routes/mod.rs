@@ -8,6 +8,7 @@ mod exec;
 mod images;
 mod info;
 mod labs;
+mod leftovers;
 mod nodes;
 mod operations;
 mod rates;
@@ -55,6 +56,8 @@ pub(crate) fn for_unix(app: Shared) -> Router {
         .route("/images/pull", post(images::pull))
         .route("/images/load", post(images::load).layer(DefaultBodyLimit::disable()))
         .route("/images/prune", post(images::prune))
+        .route("/leftovers", get(leftovers::list))
+        .route("/leftovers/remove", post(leftovers::remove))
         .route("/operations", get(operations::list))
         .route("/operations/{id}", get(operations::one).delete(operations::cancel))
         .route("/operations/{id}/watch", get(operations::watch))

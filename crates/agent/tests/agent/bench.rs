@@ -53,6 +53,7 @@ async fn engine_on(layout: &Layout, prepare: impl FnOnce(&World)) -> (Engine, Wo
         fabric: Arc::new(world.fabric()),
         host_files: Arc::new(world.host_files()),
         limits: Arc::new(world.limits()),
+        traces: Arc::new(world.traces()),
         inventory,
         writer,
         config: Config { relist: Duration::from_millis(200), ..Config::default() },

@@ -21,7 +21,7 @@ use std::{fs, io};
 use netloom_model::LabName;
 
 /// The names in a directory; none if it is not there. Ours are all UTF-8.
-fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn names_in(directory: &Path) -> io::Result<Vec<String>> {
     match fs::read_dir(directory) {
         Ok(entries) => {
             entries.filter_map(|entry| entry.map(|e| e.file_name().into_string().ok()).transpose()).collect()
@@ -32,7 +32,7 @@ fn names_in(directory: &Path) -> io::Result<Vec<String>> {
 }
 
 /// The nodes that have something in a directory of labs: `<directory>/<lab>/<node>`. Other names there are nobody's.
-fn keys_in(directory: &Path) -> io::Result<Vec<turns::Key>> {
+pub(crate) fn keys_in(directory: &Path) -> io::Result<Vec<turns::Key>> {
     let mut keys = Vec::new();
     for lab in names_in(directory)?.iter().filter_map(|lab| lab.parse::<LabName>().ok()) {
         let nodes = names_in(&directory.join(lab.as_str()))?;

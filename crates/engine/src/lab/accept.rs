@@ -76,6 +76,7 @@ impl Actor {
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
             #[cfg(feature = "testing")]
             Command::Panic(text) => panic!("{text}"),
+            Command::Sweep { operation, things, report, reply } => (self.sweep(operation, things, report), reply),
         };
         if !matches!(next, Ok(Next::Store(..))) {
             self.shared.addresses.settle(&self.name);

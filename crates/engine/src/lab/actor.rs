@@ -123,6 +123,8 @@ pub(crate) struct Actor {
     pub(super) pending: Option<Pending>,
     /// The last of a lab that is gone: what is forgotten about it. Answers with what went wrong.
     pub(super) closing: Option<Owned<Closed>>,
+    /// The removal of what is left of it; nothing else is begun meanwhile.
+    pub(super) sweeping: Option<Owned<()>>,
     /// Whether there has been anything to do: a wish or a command.
     pub(super) served: bool,
     /// Says that something is under way.
@@ -157,6 +159,7 @@ impl Actor {
             fetched: Fetched::new(),
             pending: None,
             closing: None,
+            sweeping: None,
             served,
             work,
         }
@@ -172,7 +175,7 @@ impl Actor {
             self.note_work();
             beat.settle();
             let timer = self.next_timer();
-            let is_free = self.pending.is_none() && self.closing.is_none();
+            let is_free = self.pending.is_none() && self.closing.is_none() && self.sweeping.is_none();
             let execution = async {
                 match &mut self.execution {
                     Some((execution, context)) => execution.next(context).await,
@@ -194,6 +197,10 @@ impl Actor {
                 ended = closed(&mut self.closing) => {
                     self.forget(&ended);
                     break;
+                }
+                () = swept(&mut self.sweeping) => {
+                    beat.owe();
+                    self.end_sweep();
                 }
                 () = execution => beat.owe(),
                 () = first(&mut self.lingering) => beat.owe(),
@@ -232,6 +239,7 @@ impl Actor {
             }
             self.conclude(execution.take_summary(), &context);
         }
+        swept_if_begun(&mut self.sweeping).await;
         if self.closing.is_some() {
             let ended = closed(&mut self.closing).await;
             self.forget(&ended);
@@ -273,7 +281,7 @@ impl Actor {
 
     fn pump(&mut self) -> Life {
         self.check_deadline();
-        if self.closing.is_some() {
+        if self.closing.is_some() || self.sweeping.is_some() {
             return Life::Goes;
         }
         if let Some((execution, context)) = &mut self.execution {
@@ -583,6 +591,20 @@ async fn closed(closing: &mut Option<Owned<Closed>>) -> Closed {
             closing.await.unwrap_or_else(|panic| Closed { problems: vec![panic.to_string()], notices: Vec::new() })
         }
         None => std::future::pending().await,
+    }
+}
+
+async fn swept(sweeping: &mut Option<Owned<()>>) {
+    match sweeping {
+        // A panic is in the log, and whoever waits for the report hears nothing more.
+        Some(sweeping) => drop(sweeping.await),
+        None => std::future::pending().await,
+    }
+}
+
+async fn swept_if_begun(sweeping: &mut Option<Owned<()>>) {
+    if sweeping.is_some() {
+        swept(sweeping).await;
     }
 }
 

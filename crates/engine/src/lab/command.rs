@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use netloom_model::{Lab, NodeName};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::adopt::Kept;
 use super::edit::{Draft, EditRequest};
 use crate::driver::Surveyed;
+use crate::leftover::{Sweep, Swept};
 use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
 use crate::refusal::Refusal;
@@ -70,6 +71,13 @@ pub(crate) enum Command {
         operation: OperationId,
         reply: oneshot::Sender<Accepted>,
     },
+    /// To remove what is left of it, for an operation about the whole host. What came of that is reported apart.
+    Sweep {
+        operation: Arc<Operation>,
+        things: Sweep,
+        report: mpsc::Sender<Swept>,
+        reply: oneshot::Sender<Accepted>,
+    },
     /// Fail in a way that nobody expects.
     #[cfg(feature = "testing")]
     Panic(&'static str),
@@ -83,7 +91,8 @@ impl Command {
             | Self::Destroy { reply }
             | Self::Edit { reply, .. }
             | Self::Adopt { reply, .. }
-            | Self::Cancel { reply, .. } => reply,
+            | Self::Cancel { reply, .. }
+            | Self::Sweep { reply, .. } => reply,
             #[cfg(feature = "testing")]
             Self::Panic(_) => return,
         };

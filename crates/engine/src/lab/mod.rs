@@ -22,6 +22,7 @@ mod observe;
 mod pull;
 mod restart;
 mod step;
+mod sweep;
 mod wait;
 
 pub(crate) use actor::{Actor, QUEUE};

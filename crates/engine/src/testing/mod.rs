@@ -24,6 +24,7 @@ mod program;
 mod runtime;
 mod sketch;
 mod store;
+mod traces;
 mod trouble;
 mod world;
 
@@ -33,5 +34,6 @@ pub use limits::FakeLimits;
 pub use runtime::FakeRuntime;
 pub use sketch::Sketch;
 pub use store::FakeStore;
+pub use traces::FakeTraces;
 pub use trouble::Trouble;
 pub use world::{EventsAre, World};

@@ -12,7 +12,7 @@ use super::files::Files;
 use super::images::Shelf;
 use super::networks::FakeNetwork;
 use super::trouble::{Trouble, Troubles};
-use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime};
+use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeTraces};
 use crate::applied::Applied;
 use crate::driver::{DriverError, Reporter, Runtime};
 use crate::fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
@@ -33,6 +33,7 @@ pub struct World {
     state: Arc<Mutex<State>>,
     limits: FakeLimits,
     host_files: FakeHostFiles,
+    traces: FakeTraces,
 }
 
 #[derive(Debug)]
@@ -96,6 +97,7 @@ impl World {
             state: Arc::new(Mutex::new(state)),
             limits: FakeLimits::default(),
             host_files: FakeHostFiles::default(),
+            traces: FakeTraces::default(),
         };
         world.add_foreign("lo", PortKind::Other);
         world.add_foreign("uplink", PortKind::Other);
@@ -160,6 +162,11 @@ impl World {
     /// Where this host is told of labs.
     pub fn host_files(&self) -> FakeHostFiles {
         self.host_files.clone()
+    }
+
+    /// What labs have left behind on it.
+    pub fn traces(&self) -> FakeTraces {
+        self.traces.clone()
     }
 
     /// The fabric of this host.

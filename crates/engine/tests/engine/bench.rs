@@ -172,6 +172,7 @@ async fn start(
         fabric,
         host_files: Arc::new(world.host_files()),
         limits: Arc::new(world.limits()),
+        traces: Arc::new(world.traces()),
         inventory,
         writer,
         config,

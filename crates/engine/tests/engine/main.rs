@@ -10,6 +10,7 @@ mod failure;
 mod images;
 mod inventory;
 mod kinds;
+mod leftovers;
 mod lifecycle;
 mod limits;
 mod networks;

@@ -153,6 +153,23 @@ pub(crate) struct Destroy {
     pub(crate) yes: bool,
 }
 
+/// `netloom prune`.
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Remove it without a question
+    #[arg(long, short, visible_alias = "force")]
+    pub(crate) yes: bool,
+    /// How long something has to be left before it counts, for example 10m; 0s for at once
+    #[arg(long, default_value = "2m", value_parser = humantime::parse_duration)]
+    pub(crate) grace: Duration,
+    /// The wire types: what is left of a dry run, else one event per line and the operation at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `netloom operation`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Operation {

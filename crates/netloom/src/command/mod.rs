@@ -18,6 +18,7 @@ mod link;
 mod node;
 mod operation;
 mod output_of;
+mod prune;
 mod render;
 mod save;
 mod schema;
@@ -80,6 +81,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Link(command) => link::run(command, layout).await,
         Command::Adopt(options) => adopt::run(options, layout).await,
         Command::Destroy(options) => destroy::run(options, layout).await,
+        Command::Prune(options) => prune::run(options, layout).await,
         Command::Image(command) => image::run(command, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,
         Command::Agent(options) => agent_process::run(&options, layout).await,

@@ -3,6 +3,7 @@
 mod events;
 mod images;
 mod kinds;
+mod leftovers;
 mod operation;
 mod progress;
 mod rates;
@@ -13,6 +14,7 @@ mod tables;
 pub(crate) use events::event;
 pub(crate) use images::{images, removed};
 pub(crate) use kinds::kinds;
+pub(crate) use leftovers::leftovers;
 pub(crate) use operation::{operation, operations, state};
 pub(crate) use progress::{Display, Known, Progress, Verbosity};
 pub(crate) use rates::{all_rates, rates};

@@ -15,6 +15,7 @@ mod full_disks;
 mod host_bad_days;
 mod images;
 mod lab;
+mod leftovers;
 mod limits;
 mod power;
 mod recovery;

@@ -12,14 +12,14 @@ use crate::recovery::fixed;
 use crate::sandbox::{Ended, NETLOOM, PATIENCE, Sandbox};
 
 /// An agent with a root of its own.
-struct Agent<'a> {
+pub(crate) struct Agent<'a> {
     host: &'a Sandbox,
-    root: PathBuf,
+    pub(crate) root: PathBuf,
     port: u16,
 }
 
 impl<'a> Agent<'a> {
-    fn new(host: &'a Sandbox, root: &str, port: u16) -> Self {
+    pub(crate) fn new(host: &'a Sandbox, root: &str, port: u16) -> Self {
         let agent = Self { host, root: host.root.path().join(root), port };
         std::fs::create_dir_all(&agent.root).unwrap();
         agent.start();
@@ -32,11 +32,11 @@ impl<'a> Agent<'a> {
         command
     }
 
-    fn netloom(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn netloom(&self, arguments: &[&str]) -> Ended {
         Ended::from(&self.command(NETLOOM).args(arguments).output().unwrap())
     }
 
-    fn sh(&self, script: &str) -> Ended {
+    pub(crate) fn sh(&self, script: &str) -> Ended {
         Ended::from(&self.command("sh").args(["-c", script]).output().unwrap())
     }
 

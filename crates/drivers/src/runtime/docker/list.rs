@@ -62,7 +62,13 @@ impl Shared {
             self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
             error
         })?;
-        let facts = known.iter().map(Known::fact).chain(reserved).map(Fact::Node).collect();
+        let networks = self.own_networks(deadline).await.map_err(|fault| {
+            let error = fault.of(BACKEND, "list", "the networks");
+            self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
+            error
+        })?;
+        let nodes = known.iter().map(Known::fact).chain(reserved).map(Fact::Node);
+        let facts = nodes.chain(networks.into_iter().map(Fact::Network)).collect();
         self.reporter.send(Report::Relist { source: SOURCE, started, facts, unseen });
         Ok(())
     }

@@ -9,6 +9,7 @@ mod fields;
 mod holds;
 mod host;
 mod labs;
+mod leftovers;
 mod lives;
 mod management;
 mod outages;

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use netloom_docker::{CreatedNetwork, Error, ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
-use netloom_engine::{Context, DriverError, Fabric, Layout, Networks, Surveyed};
+use netloom_engine::{Context, DriverError, Fabric, Fact, Layout, NetworkFact, Networks, Report, Surveyed};
 use netloom_failpoint::point;
 use netloom_kernel::{Address, Netns};
-use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, NodeManagement, OnNetwork};
+use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, NodeManagement, OnNetwork, RuntimeKind};
 
 use super::super::fault::Fault;
 use super::mark::INSTANCE;
-use super::{BACKEND, DockerRuntime, Shared, refused};
+use super::{BACKEND, DockerRuntime, SOURCE, Shared, refused};
 use crate::fabric::kernel::Member;
 use forwarding::Noted;
 use plan::{Ground, Unfit};
@@ -76,6 +76,8 @@ impl Networks for DockerRuntime {
             // One that was restored is not Docker's in its own eyes.
             self.shared.fabric.remove_bridge(&netloom_engine::Place::Host, &bridge, context).await?;
             point!("network.removed");
+            let gone = Fact::NetworkGone(RuntimeKind::Docker, network.to_owned());
+            self.shared.reporter.send(Report::Events(SOURCE, vec![gone]));
         }
         self.shared.put_back_forwarding(context.deadline).await.map_err(of)
     }
@@ -105,6 +107,23 @@ impl Shared {
         let routes = self.files(deadline, |_| routes::read()).await?;
         let ground = Ground { networks: &networks, routes: &routes, plain_mtu, instance: &instance };
         Ok(ground.survey(wanted))
+    }
+
+    /// The networks of this instance, with how many containers Docker has put on them.
+    pub(super) async fn own_networks(self: &Arc<Self>, deadline: Instant) -> Result<Vec<NetworkFact>, Fault> {
+        let _read = self.reads.enter(deadline).await.map_err(|busy| Fault::transient(busy.to_string()))?;
+        let listed = self.docker.list_networks(&self.ours(), deadline).await.map_err(refused)?;
+        let mut own = Vec::new();
+        for network in listed {
+            // A list does not say who is on it. One that is gone meanwhile is none.
+            let there = match self.docker.inspect_network(&network.id, deadline).await {
+                Err(error) if error.is_not_found() => continue,
+                other => other.map_err(refused)?,
+            };
+            let (name, members) = (there.name, there.containers.len());
+            own.push(NetworkFact { runtime: RuntimeKind::Docker, name, members });
+        }
+        Ok(own)
     }
 
     /// Makes a network; one of that name is left as it is.
