@@ -101,6 +101,20 @@ impl Cgroups {
         Ok(Self { hierarchies: hierarchies(&mountinfo, &confinement, |path| fs::read_to_string(path)) })
     }
 
+    /// The versions that are mounted, the newer first.
+    pub fn versions(&self) -> Vec<u8> {
+        let mut versions: Vec<u8> = self
+            .hierarchies
+            .iter()
+            .map(|hierarchy| match hierarchy.version {
+                Version::V1 => 1,
+                Version::V2 => 2,
+            })
+            .collect();
+        versions.dedup();
+        versions
+    }
+
     /// Whether this host can limit so; the error names the controller that is missing.
     pub fn supports(&self, limits: Limits) -> Result<(), CgroupError> {
         for (controller, wanted) in [("cpu", limits.cpu_millis.is_some()), ("memory", limits.memory_bytes.is_some())] {

@@ -134,6 +134,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look whether this host is fit for labs: kernel, Docker, agent, limits, room; each finding says what mends it
+    Doctor {
+        /// Mend what is safe to mend: a socket that nobody listens on, links to namespaces that are gone
+        #[arg(long)]
+        fix: bool,
+        /// A list of findings
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at what the agent does or did, or cancel it
     #[command(subcommand)]
     Operation(Operation),

@@ -5,6 +5,7 @@ mod agent_process;
 mod cp;
 mod deploy;
 mod destroy;
+mod doctor;
 mod edit;
 mod exec;
 mod export;
@@ -38,6 +39,7 @@ use crate::failure::{Exit, Failure, Result};
 use crate::topology::Source;
 use crate::{output, topology};
 
+pub(crate) use doctor::{Finding, Verdict};
 pub(crate) use save::{Outcome, Saved};
 pub(crate) use status::Status;
 
@@ -85,6 +87,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
         Command::Image(command) => image::run(command, layout).await,
         Command::Operation(command) => operation::run(command, layout).await,
         Command::Agent(options) => agent_process::run(&options, layout).await,
+        Command::Doctor { fix, json } => doctor::run(fix, json, layout).await,
         Command::Status { json } => status::run(json, layout).await,
         Command::Version { json } => version::run(json, layout).await,
         Command::Completions { shell } => crate::completions(shell),

@@ -1,5 +1,6 @@
 //! Values of the wire as text for people.
 
+mod doctor;
 mod events;
 mod images;
 mod kinds;
@@ -11,6 +12,7 @@ mod saved;
 mod status;
 mod tables;
 
+pub(crate) use doctor::findings;
 pub(crate) use events::event;
 pub(crate) use images::{images, removed};
 pub(crate) use kinds::kinds;

@@ -9,6 +9,7 @@ mod bad_days;
 mod cli;
 mod cp;
 mod docker;
+mod doctor;
 mod edit;
 mod edit_bad_days;
 mod full_disks;
