@@ -180,8 +180,9 @@ impl Cgroups {
     }
 
     /// The groups two levels below a group, and those one level below it that have none, relative as `path` is: whether any
-    /// process is in them, in any hierarchy, or anything else was made in them.
-    pub fn groups_below(&self, path: &Path) -> io::Result<BTreeMap<PathBuf, Members>> {
+    /// process is in them, in any hierarchy, or anything else was made in them. Those that are not `wanted` are left out, and
+    /// not looked into.
+    pub fn groups_below(&self, path: &Path, wanted: impl Fn(&Path) -> bool) -> io::Result<BTreeMap<PathBuf, Members>> {
         let mut found: BTreeMap<PathBuf, Members> = BTreeMap::new();
         for hierarchy in &self.hierarchies {
             let mut note = |group: PathBuf, members| {
@@ -195,7 +196,7 @@ impl Cgroups {
                     note(group, members(&here)?);
                     continue;
                 }
-                for second in below {
+                for second in below.into_iter().filter(|second| wanted(&group.join(second))) {
                     let here = here.join(&second);
                     let nested = !directories(&here)?.is_empty();
                     note(group.join(&second), if nested { Members::Some } else { members(&here)? });
@@ -533,7 +534,7 @@ mod tests {
         };
         let cgroups = Cgroups { hierarchies: mounts.iter().map(hierarchy).collect() };
         let own = Path::new("netloom/ab12");
-        assert_eq!(cgroups.groups_below(own).unwrap(), BTreeMap::new());
+        assert_eq!(cgroups.groups_below(own, |_| true).unwrap(), BTreeMap::new());
         let group = |mount: usize, path: &str, procs: &str| {
             let path = mounts[mount].path().join(own).join(path);
             fs::create_dir_all(&path).unwrap();
@@ -545,7 +546,7 @@ mod tests {
         }
         group(1, "lab-y", "");
         group(1, "lab-z/node-c/inner", "");
-        let found = cgroups.groups_below(own).unwrap();
+        let found = cgroups.groups_below(own, |_| true).unwrap();
         let found: Vec<_> = found.iter().map(|(path, members)| (path.to_str().unwrap(), *members)).collect();
         let expected = [
             ("netloom/ab12/lab-x/node-a", Members::None),
@@ -554,6 +555,8 @@ mod tests {
             ("netloom/ab12/lab-z/node-c", Members::Some),
         ];
         assert_eq!(found, expected);
+        let found = cgroups.groups_below(own, |group| !group.ends_with("lab-x/node-b")).unwrap();
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]

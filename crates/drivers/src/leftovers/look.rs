@@ -17,19 +17,20 @@ use crate::runtime::{keys_in, names_in};
 type Key = (LabName, NodeName);
 
 impl Ground {
-    /// Everything that no process is in; of the known nodes their namespaces and groups are left out.
+    /// Everything that no process is in and that is not of a known node: what it has goes with it.
     pub(super) fn look(&self, known: &BTreeSet<Key>) -> io::Result<Vec<Trace>> {
         let layout = &self.layout;
         let mut all = Vec::new();
         self.namespaces(known, &mut all)?;
-        self.links(&mut all)?;
+        self.links(known, &mut all)?;
         self.groups(known, &mut all)?;
         all.extend(mounts(layout)?);
-        for key in keys_in(&layout.state().join("layers"))? {
+        let unknown = |key: &Key| !known.contains(key);
+        for key in keys_in(&layout.state().join("layers"))?.into_iter().filter(unknown) {
             let path = layout.layer(&key.0, &key.1);
             all.push(of_node(TraceKind::Layer, key, Some(RuntimeKind::Namespace), &path));
         }
-        for key in keys_in(&layout.run().join("nodes"))? {
+        for key in keys_in(&layout.run().join("nodes"))?.into_iter().filter(unknown) {
             let path = layout.node_run(&key.0, &key.1);
             // With anything in it, it is a node or is no affair of ours.
             if names_in(&path)?.is_empty() {
@@ -40,7 +41,7 @@ impl Ground {
         for lab in names_in(&records)?.iter().filter_map(|lab| lab.parse::<LabName>().ok()) {
             for file in names_in(&records.join(lab.as_str()))? {
                 let node = file.strip_suffix(".json").and_then(|node| node.parse::<NodeName>().ok());
-                if let Some(node) = node {
+                if let Some(node) = node.filter(|node| unknown(&(lab.clone(), node.clone()))) {
                     let path = records.join(lab.as_str()).join(&file);
                     all.push(of_node(TraceKind::Record, (lab.clone(), node), Some(RuntimeKind::Docker), &path));
                 }
@@ -71,12 +72,13 @@ impl Ground {
     }
 
     /// Links for `ip netns` that lead to where our pins are, whether anything is there or not.
-    fn links(&self, all: &mut Vec<Trace>) -> io::Result<()> {
+    fn links(&self, known: &BTreeSet<Key>, all: &mut Vec<Trace>) -> io::Result<()> {
         let (directory, pins) = (self.layout.ip_netns(), self.layout.pins());
         for name in names_in(&directory)? {
             let link = directory.join(name);
             let Ok(target) = fs::read_link(&link) else { continue };
-            if let Some(key) = target.strip_prefix(&pins).ok().and_then(key_of) {
+            let key = target.strip_prefix(&pins).ok().and_then(key_of);
+            if let Some(key) = key.filter(|key| !known.contains(key)) {
                 all.push(of_node(TraceKind::NamespaceLink, key, None, &link));
             }
         }
@@ -85,10 +87,14 @@ impl Ground {
 
     fn groups(&self, known: &BTreeSet<Key>, all: &mut Vec<Trace>) -> io::Result<()> {
         let own = Path::new("netloom").join(self.layout.instance());
-        for (path, members) in self.cgroups.groups_below(&own)? {
-            let Some((lab, node)) = path.strip_prefix(&own).ok().and_then(lab_and_node) else { continue };
-            let is_known = node.as_ref().is_some_and(|node| known.contains(&(lab.clone(), node.clone())));
-            if members == Members::None && !is_known {
+        let of = |path: &Path| path.strip_prefix(&own).ok().and_then(lab_and_node);
+        let unknown = |path: &Path| match of(path) {
+            Some((lab, Some(node))) => !known.contains(&(lab, node)),
+            _ => true,
+        };
+        for (path, members) in self.cgroups.groups_below(&own, unknown)? {
+            let Some((lab, node)) = of(&path) else { continue };
+            if members == Members::None {
                 let (at, of) = (text(&path), Some(RuntimeKind::Namespace));
                 // When a group was made, its file system says only as long as it remembers.
                 all.push(Trace { kind: TraceKind::Group, lab, node, of, at, changed: None });

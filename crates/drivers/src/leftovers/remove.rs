@@ -68,7 +68,7 @@ impl Ground {
 
     fn remove_group(&self, group: &Path, deadline: Instant) -> io::Result<()> {
         let own = Path::new("netloom").join(self.layout.instance());
-        if self.cgroups.groups_below(&own)?.get(group) == Some(&Members::Some) {
+        if self.cgroups.groups_below(&own, |below| below == group)?.get(group) == Some(&Members::Some) {
             return Err(busy("processes are in it by now".into()));
         }
         let errors = self.cgroups.remove(group, deadline);

@@ -81,7 +81,7 @@ pub trait Traces: Send + Sync + 'static {
     }
 
     /// Looks at all that carries the mark of this instance and that no process is in. `known` are the nodes of which the
-    /// inventory knows that they are there: of their namespaces and groups it need not be found out. Starts no process.
+    /// inventory knows that they are there: what they have need not be looked at. Starts no process.
     async fn look(&self, known: BTreeSet<(LabName, NodeName)>) -> Result<Vec<Trace>, DriverError>;
 
     /// Removes one, if it is still what it was; that it is gone already is fine.
