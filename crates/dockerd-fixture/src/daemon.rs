@@ -25,6 +25,33 @@ pub struct Dockerd {
     talk: Mutex<Talk>,
 }
 
+/// What a daemon has for the host beside its containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Neither a network of its own nor a firewall.
+    Plain,
+    /// Its network `bridge`.
+    Bridged,
+    /// A firewall.
+    Guarded,
+}
+
+impl Kind {
+    fn bridge(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Guarded => "none",
+            Self::Bridged => "",
+        }
+    }
+
+    fn firewall(self) -> &'static str {
+        match self {
+            Self::Plain | Self::Bridged => "false",
+            Self::Guarded => "true",
+        }
+    }
+}
+
 /// The conversation with the keeper.
 #[derive(Debug)]
 struct Talk {
@@ -58,7 +85,7 @@ impl Dockerd {
     /// # Panics
     /// As [`Self::start`].
     pub fn start_by(host: &mut Command) -> Option<Self> {
-        Self::start_with("none", host)
+        Self::start_with(Kind::Plain, host)
     }
 
     /// As [`Self::start_by`], a daemon that has its network `bridge` on `docker0`.
@@ -66,10 +93,19 @@ impl Dockerd {
     /// # Panics
     /// As [`Self::start`].
     pub fn start_bridged_by(host: &mut Command) -> Option<Self> {
-        Self::start_with("", host)
+        Self::start_with(Kind::Bridged, host)
     }
 
-    fn start_with(bridge: &str, host: &mut Command) -> Option<Self> {
+    /// As [`Self::start_by`], a daemon that keeps a firewall for IPv4: it masks what leaves its networks, and lets in only
+    /// what is published.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_guarded_by(host: &mut Command) -> Option<Self> {
+        Self::start_with(Kind::Guarded, host)
+    }
+
+    fn start_with(kind: Kind, host: &mut Command) -> Option<Self> {
         if let Some(lack) = lack() {
             assert!(std::env::var_os("NETLOOM_REQUIRE_ROOT").is_none(), "{lack}, and NETLOOM_REQUIRE_ROOT is set");
             eprintln!("SKIPPED: {lack}");
@@ -81,7 +117,7 @@ impl Dockerd {
         let mut keeper = host
             .args(["sh", "-c", include_str!("keeper.sh"), "keeper"])
             .arg(directory.path())
-            .args([&group, bridge])
+            .args([&group, kind.bridge(), kind.firewall()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,9 +1,11 @@
 # Keeps one Docker daemon: does what its standard input says, a word a line, and answers with a line each; at the end of
 # the input all of it goes.
-# $1: the daemon's directory, $2: the name of its control group, $3: its own bridge; empty: the one that it makes.
+# $1: the daemon's directory, $2: the name of its control group, $3: its own bridge; empty: the one that it makes; $4: whether
+# it keeps a firewall, `true` or `false`.
 directory=$1
 group=$2
 bridge=$3
+firewall=$4
 pid=
 
 start() {
@@ -11,8 +13,8 @@ start() {
     # the next dockerd would wait for it.
     rm -f "$directory/pid" "$directory/exec/containerd/containerd.pid"
     dockerd --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
-        --host "unix://$directory/docker.sock" --cgroup-parent "/$group" --bridge "$bridge" --iptables=false \
-        --ip6tables=false --ip-masq=false --config-file "$directory/daemon.json" --shutdown-timeout 1 \
+        --host "unix://$directory/docker.sock" --cgroup-parent "/$group" --bridge "$bridge" \
+        --iptables="$firewall" --ip6tables=false --ip-masq="$firewall" --config-file "$directory/daemon.json" --shutdown-timeout 1 \
         >>"$directory/log" 2>&1 </dev/null &
     pid=$!
 }
