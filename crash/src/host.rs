@@ -56,9 +56,10 @@ impl Host {
         Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None })
     }
 
-    /// From now on there is a Docker daemon, with one image.
-    pub(crate) fn start_docker(&mut self) -> Result<()> {
-        let daemon = Dockerd::start_by(&mut Command::new("env")).context("a Docker daemon is needed (`docker.io`)")?;
+    /// From now on there is a Docker daemon, with one image, and with a firewall where that matters.
+    pub(crate) fn start_docker(&mut self, scenario: Scenario) -> Result<()> {
+        let start = if scenario.has_network() { Dockerd::start_guarded_by } else { Dockerd::start_by };
+        let daemon = start(&mut Command::new("env")).context("a Docker daemon is needed (`docker.io`)")?;
         let archive = self.scratch.path().join("image.tar");
         fs::write(&archive, busybox(IMAGE))?;
         self.daemon = Some(daemon);

@@ -41,7 +41,7 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
             host.take_binary_along()?;
         }
         if case.scenario.has_docker() {
-            host.start_docker()?;
+            host.start_docker(case.scenario)?;
         }
         if case.scenario.has_network() {
             host.make_files(case.scenario)?;
@@ -262,6 +262,8 @@ impl<'a> Run<'a> {
                 done(&["agent", "stop"])?;
                 let deleted = Command::new("ip").args(["link", "delete", MGMT_BRIDGE]).status()?;
                 ensure!(deleted.success(), "the bridge {MGMT_BRIDGE} cannot be deleted");
+                let flushed = Command::new("iptables").args(["--wait", "5", "-F", "DOCKER-USER"]).status()?;
+                ensure!(flushed.success(), "the rules of the host cannot be taken away");
                 Ok(())
             }
             Scenario::Deploy

@@ -324,12 +324,15 @@ const PASSED: &[(&str, &[Scenario])] = &[
     ("hosts.noted", &[MgmtDestroy]),
     ("hosts.written", &[MgmtDestroy]),
     ("ssh.before-rename", &[MgmtDeploy]),
+    ("network.admitted", &[MgmtDeploy, MgmtMend]),
     ("network.before-ensure", &[MgmtDeploy, MgmtMend]),
     ("network.before-release", &[MgmtDestroy]),
     ("network.bridge-restored", &[MgmtMend]),
+    ("network.closed", &[MgmtDestroy]),
     ("network.created", &[MgmtDeploy, MgmtMend]),
     ("network.let-go", &[MgmtDestroy]),
     ("network.removed", &[MgmtDestroy]),
+    ("network.rule-changed", &[MgmtDeploy, MgmtMend, MgmtDestroy]),
     ("netns.repin.unpinned", &[DockerDeploy, DockerChange, DockerRestart, MgmtDeploy]),
 ];
 

@@ -64,6 +64,7 @@ impl Traces {
         if let Ok(hosts) = fs::read_to_string(layout.hosts()) {
             found.push(format!("hosts file {hosts:?}"));
         }
+        found.extend(rules().into_iter().map(|rule| format!("firewall {rule}")));
         found.extend(cgroups(layout).iter().map(|path| format!("cgroup {}", path.display())));
         let mut counted = BTreeMap::new();
         for trace in found {
@@ -136,6 +137,15 @@ fn interfaces() -> Result<Vec<String>> {
     // `2: xp1@if3: <…`, where the namespace of the peer is known.
     let name = |line: &str| Some(line.split(' ').nth(1)?.trim_end_matches(':').split('@').next()?.to_owned());
     Ok(names.lines().filter_map(name).collect())
+}
+
+/// The rules of the host's firewalls that are ours. A host without the programs has none.
+fn rules() -> Vec<String> {
+    let saved = ["iptables-save", "ip6tables-save"].map(|program| Command::new(program).output());
+    let printed = saved.into_iter().flatten().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    printed
+        .flat_map(|text| text.lines().filter(|line| line.contains("netloom:")).map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 /// All processes: number, name, and whether nothing is left of its first thread but its entry.

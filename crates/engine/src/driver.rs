@@ -210,8 +210,22 @@ pub trait Networks: Send + Sync {
     /// is, and gets its bridge back if that was taken away.
     async fn ensure(&self, on: &OnNetwork, context: &Context) -> Result<(), DriverError>;
 
+    /// Makes the host let others reach the nodes of a network, or takes back that it does. What is right already is left as
+    /// it is: this is called again and again, so that what somebody took away comes back. Touches nothing that is not marked
+    /// as ours, and nothing where the host's firewall is not in the way.
+    async fn admit(&self, network: &str, access: Access<'_>, context: &Context) -> Result<(), DriverError>;
+
     /// Removes a network if it is marked as ours and nobody is on it; any other is left alone.
     async fn remove(&self, network: &str, context: &Context) -> Result<(), DriverError>;
+}
+
+/// Whether others than its own host reach the nodes of a management network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access<'a> {
+    /// They do, through the bridge of this network, which was surveyed.
+    Open(&'a Management),
+    /// No more than whoever keeps the network has it.
+    Closed,
 }
 
 /// What a management network is on this host.

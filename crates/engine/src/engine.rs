@@ -266,6 +266,14 @@ impl Engine {
         let (too, watching) = (shared.clone(), shared.clone());
         let look = move || leftover::watch(watching.clone());
         task::restarted("look for leftovers", move || relist(too.clone(), "look for leftovers", look.clone()));
+        let (too, host, wishes) = (shared.clone(), shared.host.clone(), shared.wishes.clone());
+        let limit = shared.config.step_limit;
+        let look = move || {
+            let (host, wishes) = (host.clone(), wishes.clone());
+            let deadline = (tokio::time::Instant::now() + limit).into_std();
+            async move { host.admit_all(&wishes, &Context { deadline, cancel: CancellationToken::new() }).await }
+        };
+        task::restarted("relist networks", move || relist(too.clone(), "relist networks", look.clone()));
         let engine = Self { shared };
         engine.pause_unsafe(loaded.keys());
         for lab in loaded.keys().filter(|lab| !engine.shared.pauses.is_paused(lab)) {

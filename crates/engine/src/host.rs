@@ -5,7 +5,7 @@
 //! wants it, and only if it carries our mark. What hangs or panics for one holds no other.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::driver::{Context, DriverError, ErrorClass, Fabric, Networks, Runtime}
 use crate::entries::Teller;
 use crate::fact::Place;
 use crate::lab::{engine_error, panicked, within};
+use crate::network::Gate;
 use crate::task;
 
 /// How many requests may wait.
@@ -68,6 +69,11 @@ enum Request {
         context: Context,
         reply: Reply,
     },
+    Admit {
+        network: String,
+        context: Context,
+        reply: Reply,
+    },
     Tell {
         context: Context,
         reply: Reply,
@@ -86,6 +92,7 @@ impl Request {
         match self {
             Self::EnsureBridge { bridge, .. } => Thing::Bridge(bridge.clone()),
             Self::EnsureNetwork { on, .. } => Thing::Network(on.network.network.clone()),
+            Self::Admit { network, .. } => Thing::Network(network.clone()),
             Self::Tell { .. } => Thing::Entries,
             Self::Release { thing, .. } => thing.clone(),
         }
@@ -99,6 +106,7 @@ struct Drivers {
     /// Whichever of them has networks.
     runtimes: Vec<Arc<dyn Runtime>>,
     teller: Teller,
+    gate: Gate,
 }
 
 /// Asks the host reconciler.
@@ -118,7 +126,8 @@ impl Host {
     ) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
         let host = Self { requests, teller: teller.clone() };
-        (host, serve(queue, Drivers { fabric, runtimes, teller }, wishes))
+        let gate = Gate::new(wishes.clone());
+        (host, serve(queue, Drivers { fabric, runtimes, teller, gate }, wishes))
     }
 
     pub(crate) async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
@@ -157,6 +166,22 @@ impl Host {
         context: &Context,
     ) -> Result<(), DriverError> {
         self.release(Some(lab), Thing::Network(network.to_owned()), context).await
+    }
+
+    /// Has a network let others reach its nodes, or not, as its labs want it now. What is in the way is said by who does it.
+    pub(crate) async fn admit(&self, network: &str, context: &Context) -> Result<(), DriverError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Request::Admit { network: network.to_owned(), context: context.clone(), reply }, answer).await
+    }
+
+    /// As [`Self::admit`], all networks that labs are on.
+    pub(crate) async fn admit_all(&self, wishes: &Wishes, context: &Context) -> Result<(), DriverError> {
+        let all = wishes.all();
+        let networks: BTreeSet<&str> = all.values().filter_map(|wish| wish.network()).collect();
+        for network in networks {
+            self.admit(network, context).await?;
+        }
+        Ok(())
     }
 
     /// Has the host told of all labs as they are wanted now. What cannot be written is said by who writes it.
@@ -231,7 +256,12 @@ async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing
         Request::EnsureNetwork { on, context, reply } => {
             point!("network.before-ensure");
             let limit = context.clone();
-            let call = async move { drivers.networks()?.ensure(&on, &context).await };
+            let call = async move { drivers.make(&on, &context).await };
+            (drive(&thing, &limit, call).await, reply)
+        }
+        Request::Admit { network, context, reply } => {
+            let limit = context.clone();
+            let call = async move { drivers.admit(&network, &context).await };
             (drive(&thing, &limit, call).await, reply)
         }
         Request::Tell { context, reply } => {
@@ -247,8 +277,15 @@ async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing
             let wants = |wish: &Wish| wish.phase == Phase::Run && thing.is_wanted_by(wish);
             let wanted = all.iter().any(|(name, wish)| Some(name) != lab.as_ref() && wants(wish));
             let (gone, limit) = (thing.clone(), context.clone());
-            let call = async move { drivers.remove(&gone, &context).await };
-            (if wanted { Ok(()) } else { drive(&thing, &limit, call).await }, reply)
+            let call = async move {
+                match (wanted, &gone) {
+                    (false, _) => drivers.remove(&gone, &context).await,
+                    // It may have been the last that others were to reach.
+                    (true, Thing::Network(network)) => drivers.admit(network, &context).await,
+                    (true, Thing::Bridge(_) | Thing::Entries) => Ok(()),
+                }
+            };
+            (drive(&thing, &limit, call).await, reply)
         }
     };
     // The asker may have gone.
@@ -263,6 +300,21 @@ impl Drivers {
         self.runtimes.iter().find_map(|runtime| runtime.networks()).ok_or_else(none)
     }
 
+    async fn make(&self, on: &OnNetwork, context: &Context) -> Result<(), DriverError> {
+        let networks = self.networks()?;
+        networks.ensure(on, context).await?;
+        self.gate.set(networks, &on.network.network, context).await;
+        point!("network.admitted");
+        Ok(())
+    }
+
+    async fn admit(&self, network: &str, context: &Context) -> Result<(), DriverError> {
+        if let Ok(networks) = self.networks() {
+            self.gate.set(networks, network, context).await;
+        }
+        Ok(())
+    }
+
     async fn remove(&self, thing: &Thing, context: &Context) -> Result<(), DriverError> {
         match thing {
             Thing::Bridge(bridge) => {
@@ -273,7 +325,11 @@ impl Drivers {
             Thing::Network(network) => {
                 point!("network.before-release");
                 match self.networks() {
-                    Ok(networks) => networks.remove(network, context).await,
+                    Ok(networks) => {
+                        self.gate.close(networks, network, context).await;
+                        point!("network.closed");
+                        networks.remove(network, context).await
+                    }
                     // Whoever kept it is not part of this agent.
                     Err(_) => Ok(()),
                 }

@@ -50,8 +50,8 @@ pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, O
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
-    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, LinkOrder,
-    LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Terminal, Write,
+    Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow,
+    LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Terminal, Write,
 };
 pub use engine::{Config, Engine, Parts};
 pub use entries::{HostFiles, Keeps, Told};

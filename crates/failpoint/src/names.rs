@@ -146,7 +146,10 @@ pub const ALL: &[&str] = &[
     "network.before-ensure",
     "network.created",
     "network.bridge-restored",
+    "network.rule-changed",
+    "network.admitted",
     "network.before-release",
+    "network.closed",
     "network.removed",
     "network.let-go",
     // What the host is told of labs.

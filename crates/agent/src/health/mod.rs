@@ -213,7 +213,14 @@ fn paused(labs: &BTreeMap<LabName, Pause>) -> Option<Capability> {
     let since = labs.values().map(|pause| pause.since).min()?;
     let why = labs.iter().map(|(lab, pause)| format!("lab {lab} is paused: {}", pause.why));
     let reason = why.collect::<Vec<_>>().join("; ");
-    Some(Capability { name: LABS.into(), status: Ready::Degraded, reason: Some(reason), since, last_good: None })
+    Some(Capability {
+        name: LABS.into(),
+        status: Ready::Degraded,
+        reason: Some(reason),
+        since,
+        last_good: None,
+        queue: 0,
+    })
 }
 
 /// Whether a capability is needed on this host: one of the agent itself, or a source that some lab has to do with.

@@ -12,6 +12,7 @@ use netloom_failpoint::point;
 use netloom_model::NodeName;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::actor::{Active, Actor};
 use super::admit::{check_complete, check_host, next_wish, no_more_than};
@@ -19,7 +20,7 @@ use super::adopt::{Adoption, Kept, adopt};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
-use crate::driver::{StoreError, Surveyed, Write};
+use crate::driver::{Context, StoreError, Surveyed, Write};
 use crate::event::What;
 use crate::fact::{Place, Source};
 use crate::inventory::Snapshot;
@@ -353,7 +354,25 @@ impl Actor {
     pub(super) fn accept(&mut self, wish: Wish) {
         let wish = Arc::new(wish);
         self.shared.wishes.set(&self.name, Some(&wish));
-        self.wish = Some(wish);
+        let before = self.wish.replace(wish.clone());
+        if access(&wish) != before.as_deref().and_then(access) {
+            self.admit(&wish);
+        }
+    }
+
+    /// Has others reach the nodes of the lab, or not. One that has no network yet gets that with it.
+    fn admit(&self, wish: &Wish) {
+        let Some(on) = &wish.on_network else { return };
+        let snapshot = self.shared.inventory.snapshot();
+        if on.network.bridge.as_ref().is_none_or(|bridge| snapshot.host_port(bridge).is_none()) {
+            return;
+        }
+        let (shared, network) = (self.shared.clone(), on.network.network.clone());
+        task::spawn(format!("access to network {network}"), async move {
+            let deadline = (Instant::now() + shared.config.step_limit).into_std();
+            // What was not asked for now is asked for with the next look at everything.
+            let _ = shared.host.admit(&network, &Context { deadline, cancel: CancellationToken::new() }).await;
+        });
     }
 
     pub(super) fn supersede(&mut self, why: &str) {
@@ -379,4 +398,10 @@ impl Actor {
         point!("operation.accepted");
         operation
     }
+}
+
+/// The network that a lab is on while it is wanted, and whether others are to reach it there.
+fn access(wish: &Wish) -> Option<(&str, bool)> {
+    let on = wish.on_network.as_ref().filter(|_| wish.phase == Phase::Run)?;
+    Some((&on.network.network, on.network.external_access))
 }

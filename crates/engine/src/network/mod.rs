@@ -4,6 +4,7 @@
 //! Labs share networks, and may be accepted at the same moment: addresses are chosen under one lock, over all wishes and
 //! over those that are on their way into the store.
 
+mod access;
 mod addresses;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::driver::{Context, DriverError, Surveyed};
 use crate::engine::Shared;
 use crate::lab::{engine_error, within};
 use crate::refusal::Refusal;
+pub(crate) use access::Gate;
 
 /// The addresses of nodes on management networks, of all labs.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use netloom_model::{Family, InterfaceName, Ipv4Net, Management, OnNetwork};
 
 use super::FakeRuntime;
-use crate::driver::{Context, DriverError, Networks, Surveyed};
+use crate::driver::{Access, Context, DriverError, Networks, Surveyed};
 use crate::fact::{Place, PortKind};
 
 /// A network.
@@ -14,6 +14,8 @@ pub(super) struct FakeNetwork {
     pub(super) ours: bool,
     /// What somebody has on it.
     pub(super) taken: Option<std::net::IpAddr>,
+    /// Whether others than the host reach who is on it.
+    pub(super) open: bool,
 }
 
 #[async_trait]
@@ -43,11 +45,19 @@ impl Networks for FakeRuntime {
         let mut state = self.world().lock();
         let bridge = on.network.bridge.clone().expect("it was surveyed");
         let networks = state.networks.get_or_insert_default();
-        let made = FakeNetwork { bridge: bridge.clone(), ours: true, taken: None };
+        let made = FakeNetwork { bridge: bridge.clone(), ours: true, taken: None, open: false };
         networks.entry(on.network.network.clone()).or_insert(made);
         let port = state.find(&Place::Host, bridge.as_str());
         let port = port.unwrap_or_else(|| state.new_port(Place::Host, bridge, PortKind::Bridge, None));
         state.tell_ports(&[port]);
+        Ok(())
+    }
+
+    async fn admit(&self, network: &str, access: Access<'_>, _: &Context) -> Result<(), DriverError> {
+        self.world().look("admit", &format!("network/{network}")).await?;
+        if let Some(there) = self.world().lock().networks.get_or_insert_default().get_mut(network) {
+            there.open = matches!(access, Access::Open(_));
+        }
         Ok(())
     }
 

@@ -141,10 +141,22 @@ impl World {
         all.map(|(name, network)| format!("{name}: {}", network.bridge)).collect()
     }
 
+    /// Those of them that others than this host reach.
+    pub fn open_networks(&self) -> Vec<String> {
+        let state = self.lock();
+        state.networks.iter().flatten().filter(|(_, network)| network.open).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Somebody takes away that others reach a network.
+    pub fn shut_network(&self, network: &str) {
+        let mut state = self.lock();
+        state.networks.get_or_insert_default().get_mut(network).expect("the network is there").open = false;
+    }
+
     /// A network that is not ours comes to the host, with a bridge and somebody on it who has this address.
     pub fn add_foreign_network(&self, network: &str, bridge: &str, address: std::net::IpAddr) {
         self.add_foreign(bridge, PortKind::Bridge);
-        let foreign = FakeNetwork { bridge: name(bridge), ours: false, taken: Some(address) };
+        let foreign = FakeNetwork { bridge: name(bridge), ours: false, taken: Some(address), open: false };
         self.lock().networks.get_or_insert_default().insert(network.to_owned(), foreign);
     }
 

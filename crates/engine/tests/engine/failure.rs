@@ -297,7 +297,7 @@ async fn a_driver_that_always_panics_does_not_spin() {
 #[tokio::test(start_paused = true)]
 async fn a_deploy_before_everything_was_seen_is_refused_and_says_what_is_missing() {
     let source = netloom_engine::Source::Fabric;
-    let bench = Bench::prepared(crate::bench::config(), |world, _| world.make_unreachable(source, "no netlink")).await;
+    let bench = Bench::prepared(config(), |world, _| world.make_unreachable(source, "no netlink")).await;
     pass(5).await;
     let refused = bench.engine.deploy(request(&pair())).await;
     assert!(matches!(&refused, Err(Refusal::NotReady(why)) if why.contains("no netlink")), "{refused:?}");

@@ -167,3 +167,44 @@ async fn a_view_shows_the_addresses_apart_and_no_link_for_them() {
     assert_eq!(management.ipv4.unwrap().to_string(), "172.20.20.2");
     assert_eq!(management.network, "clab");
 }
+
+fn with_access(lab: &str, external_access: bool) -> Arc<Lab> {
+    let mut parts = Lab::clone(&labs_of(lab, &["r1"])).into_parts();
+    parts.management.external_access = external_access;
+    Arc::new(Lab::new(parts).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_is_open_as_long_as_one_of_its_labs_says_so() {
+    let bench = bench().await;
+    let is_open = || bench.world.open_networks() == ["clab"];
+    bench.made(&with_access("closed", false)).await;
+    assert!(!is_open());
+    bench.made(&with_access("open", true)).await;
+    until("one of two says so", is_open).await;
+    assert_eq!(bench.destroy("open").await.state, OperationState::Succeeded);
+    assert!(!is_open());
+
+    bench.made(&with_access("closed", true)).await;
+    until("its file says so now", is_open).await;
+    bench.made(&with_access("closed", false)).await;
+    until("its file says so no longer", || !is_open()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_network_that_is_shut_by_hand_is_opened_again_and_what_is_in_the_way_fails_no_lab() {
+    let bench = bench().await;
+    let is_open = || bench.world.open_networks() == ["clab"];
+    bench.ready().await;
+    bench.world.trouble("admit network/clab", ..2, Trouble::Permanent("no firewall is installed".into()));
+    bench.made(&labs_of("lab", &["r1"])).await;
+    assert!(!is_open());
+    until("the next look opens it", is_open).await;
+    bench.world.shut_network("clab");
+    until("the next look finds it shut", is_open).await;
+
+    let bench = bench.restart().await;
+    bench.world.shut_network("clab");
+    let is_open = || bench.world.open_networks() == ["clab"];
+    until("the next agent finds it shut", is_open).await;
+}

@@ -8,6 +8,7 @@
 //!   Runtime calls ─▶ one task a call, one at a time a node ─▶ docker-work (4 at once)   create, start, stop, remove
 //!                                     │                   ├─▶ docker-reads (8)          inspect
 //!                                     │                   └─▶ nl-docker-0               files, namespaces
+//!   access to networks ─▶ nl-firewall-0                           iptables
 //!   docker-events ─▶ one task a node that something happened to ──┘
 //! ```
 //!
@@ -114,6 +115,8 @@ struct Shared {
     joiner: Result<Joiner, String>,
     cgroups: Result<Cgroups, String>,
     pool: Pool,
+    /// For the programs that change the host's firewall: they may take seconds, and nodes do not wait for them.
+    firewall: Pool,
     turns: Arc<Turns>,
     work: Bulkhead,
     reads: Bulkhead,
@@ -151,6 +154,7 @@ impl DockerRuntime {
             joiner,
             cgroups: Cgroups::detect().map_err(|error| plain(&error)),
             pool: Pool::start("nl-docker", THREADS).map_err(refused)?,
+            firewall: Pool::start("nl-firewall", THREADS).map_err(refused)?,
             turns: Arc::default(),
             work: Bulkhead::new("docker-work", WORK),
             reads: Bulkhead::new("docker-reads", READS),
@@ -303,7 +307,7 @@ impl Runtime for DockerRuntime {
     }
 
     fn backlogs(&self) -> Vec<Backlog> {
-        vec![self.shared.pool.backlog().clone()]
+        vec![self.shared.pool.backlog().clone(), self.shared.firewall.backlog().clone()]
     }
 
     fn images(&self) -> Option<&dyn Images> {

@@ -3,6 +3,7 @@
 //! What Docker gives to containers that name no address is kept apart from what nodes are given ([`plan`]), so that both can
 //! be on a network that we made.
 
+mod access;
 mod forwarding;
 mod plan;
 mod routes;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use netloom_docker::{CreatedNetwork, Error, ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
-use netloom_engine::{Context, DriverError, Fabric, Fact, Layout, NetworkFact, Networks, Report, Surveyed};
+use netloom_engine::{Access, Context, DriverError, Fabric, Fact, Layout, NetworkFact, Networks, Report, Surveyed};
 use netloom_failpoint::point;
 use netloom_kernel::{Address, Netns};
 use netloom_model::{Family, InterfaceName, Ipv4Net, Ipv6Net, Management, NodeManagement, OnNetwork, RuntimeKind};
@@ -68,6 +69,11 @@ impl Networks for DockerRuntime {
             point!("network.bridge-restored");
         }
         Ok(())
+    }
+
+    async fn admit(&self, network: &str, access: Access<'_>, context: &Context) -> Result<(), DriverError> {
+        let set = self.shared.set_access(network, access, context.deadline).await;
+        set.map_err(|fault| fault.of(BACKEND, "admit others to", &object(network)))
     }
 
     async fn remove(&self, network: &str, context: &Context) -> Result<(), DriverError> {
