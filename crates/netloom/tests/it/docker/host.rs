@@ -43,6 +43,13 @@ impl DockerHost {
         Self::with(Dockerd::start_bridged_by).map(Self::agent)
     }
 
+    /// One with a daemon that keeps a firewall, and an agent that looks at everything each second.
+    pub(crate) fn guarded() -> Option<Self> {
+        let mut host = Self::with(Dockerd::start_guarded_by)?;
+        host.host.environment.push(("NETLOOM_RELIST_SECONDS", "1".to_owned()));
+        Some(host.agent())
+    }
+
     fn with(start: impl Fn(&mut Command) -> Option<Dockerd>) -> Option<Self> {
         static ARCHIVE: LazyLock<Vec<u8>> = LazyLock::new(|| busybox(IMAGE));
         let mut host = Sandbox::new()?;

@@ -1,5 +1,6 @@
 //! Labs of containers, with a daemon of the test's own.
 
+mod access;
 mod bad_days;
 mod documents;
 mod entries;
