@@ -9,8 +9,8 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 target=$(mkdir -p "$target" && cd "$target" && pwd)
 cargo=${CARGO:-cargo}
-bench=$target/debug/netloom-bench
 copy=$target/mutants/copy
+bench=$target/mutants/netloom-bench
 
 # A build of its own, so that the mutants leave nothing behind in ours.
 build() { (cd "$copy" && CARGO_TARGET_DIR=$target/mutants/build "$cargo" build --quiet --locked --package netloom "$@"); }
@@ -18,6 +18,7 @@ build() { (cd "$copy" && CARGO_TARGET_DIR=$target/mutants/build "$cargo" build -
 program=$target/mutants/build/debug/netloom
 rm -rf "$copy"
 mkdir -p "$copy"
+cp "$target/debug/netloom-bench" "$bench"
 git ls-files -z | xargs -0 tar c | tar x -C "$copy"
 
 names=("$@")
@@ -40,7 +41,7 @@ for name in "${names[@]}"; do
         failpoints=(--failpoints "$program-failpoints")
     fi
     build
-    # What cannot run at all is not noticed: only a phase that says MISSED counts.
+    # What cannot run at all (BROKEN) is not noticed: only a phase that says MISSED counts.
     said=$(unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
         "$bench" --netloom "$program" prove --probes 1500 --only "$phases" "${failpoints[@]}" 2>&1) || true
     if grep -q MISSED <<<"$said"; then

@@ -64,7 +64,7 @@ pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> 
     for phase in chosen {
         if phase.fault.disturbs().is_some() || phase.fault.silences() {
             // What changes from here on is this fault's, and an agent that is started anew tells of no change before.
-            world.settle()?;
+            settle(&mut world, &mut rows);
             good &= print(&mut rows, printed, &world);
             printed = rows.len();
         }
@@ -73,12 +73,19 @@ pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> 
             Err(error) => rows.push(Row::failed(phase, &error)),
         }
     }
-    world.settle()?;
+    settle(&mut world, &mut rows);
     good &= print(&mut rows, printed, &world);
     ensure!(!rows.is_empty(), "no phase was run");
     world.end()?;
     row::result(&rows);
     Ok(good)
+}
+
+/// Waits until all is as before; that it does not become so is the last phase's fault.
+fn settle(world: &mut World, rows: &mut [Row]) {
+    if let (Err(error), Some(last)) = (world.settle(), rows.last_mut()) {
+        last.problems.push(format!("{error:#}"));
+    }
 }
 
 /// Judges and prints the rows from `first` on.

@@ -31,6 +31,8 @@ pub(super) struct Row {
     pub(super) late: Option<f64>,
     /// What is wrong.
     pub(super) problems: Vec<String>,
+    /// Whether it could be passed: what is wrong with the proof is nothing that it has shown.
+    is_whole: bool,
 }
 
 impl Row {
@@ -47,12 +49,13 @@ impl Row {
             resumed: None,
             late: None,
             problems: Vec::new(),
+            is_whole: true,
         }
     }
 
     /// That of a phase that could not be passed.
     pub(super) fn failed(phase: &Phase, error: &anyhow::Error) -> Self {
-        Self { problems: vec![format!("{error:#}")], ..Self::new(phase) }
+        Self { problems: vec![format!("{error:#}")], is_whole: false, ..Self::new(phase) }
     }
 
     /// How often work of a kind was done in a second.
@@ -62,6 +65,9 @@ impl Row {
 
     /// Looks at everything but the changes of capabilities.
     fn judge(&mut self, reference: Option<&Rates>) {
+        if !self.is_whole {
+            return;
+        }
         let mut problems = Vec::new();
         if let Some(Report { agent, control }) = &self.report {
             let (probes, beside) = (agent.sample(), control.sample());
@@ -135,7 +141,11 @@ impl Row {
             control[3],
             share(Kind::Read),
             share(Kind::Namespaces),
-            if self.problems.is_empty() { "holds " } else { "MISSED" },
+            match (self.is_whole, self.problems.as_slice()) {
+                (false, _) => "BROKEN",
+                (true, []) => "holds ",
+                (true, _) => "MISSED",
+            },
         )
         .trim_end()
         .to_owned()
