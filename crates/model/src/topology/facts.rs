@@ -51,8 +51,8 @@ pub(super) struct AllFacts {
     all: Vec<Facts>,
     /// The key and the name that an end gets are one text in memory.
     by_name: HashMap<Key, NodeIndex>,
-    /// Those whose names are wrong.
-    misnamed: HashMap<String, NodeIndex>,
+    /// Those that the file names otherwise: their names are wrong, or say less than there is.
+    otherwise: HashMap<String, NodeIndex>,
     /// The names in order, once somebody asked.
     sorted: OnceCell<Vec<String>>,
 }
@@ -67,15 +67,17 @@ impl AllFacts {
     pub(super) fn insert(&mut self, name: &str, facts: Facts) {
         self.sorted.take();
         let index = NodeIndex(u32::try_from(self.all.len()).expect("a file has at most 100,000 nodes"));
-        match &facts.name {
-            Some(name) => self.by_name.insert(Key(name.clone()), index),
-            None => self.misnamed.insert(name.to_owned(), index),
-        };
+        if let Some(name) = &facts.name {
+            self.by_name.insert(Key(name.clone()), index);
+        }
+        if facts.name.as_ref().map(NodeName::as_str) != Some(name) {
+            self.otherwise.insert(name.to_owned(), index);
+        }
         self.all.push(facts);
     }
 
     pub(super) fn find(&self, name: &str) -> Option<NodeIndex> {
-        self.by_name.get(name).or_else(|| self.misnamed.get(name)).copied()
+        self.by_name.get(name).or_else(|| self.otherwise.get(name)).copied()
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Facts> {
@@ -124,7 +126,7 @@ impl AllFacts {
         let sorted = self.sorted.get_or_init(|| {
             let right = self.by_name.keys().map(|Key(name)| name.as_str());
             let mut names: Vec<String> =
-                right.chain(self.misnamed.keys().map(String::as_str)).map(str::to_owned).collect();
+                right.chain(self.otherwise.keys().map(String::as_str)).map(str::to_owned).collect();
             names.sort_unstable();
             names
         });

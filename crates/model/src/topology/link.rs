@@ -326,6 +326,7 @@ impl<'n> Links<'n> {
         if draft.owner.is_none()
             && let Some(bridge) = self.nodes.facts.get(interface.as_str())
             && bridge.shape == Some(Shape::Bridge)
+            && bridge.name.as_ref().is_none_or(|name| name.inner_bridge().is_none())
         {
             let message = format!("`{interface}` is a bridge of this lab, so no link can have that name on the host");
             cx.report

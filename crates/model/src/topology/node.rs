@@ -267,6 +267,7 @@ impl Levels {
             cx.report.error(Code::InvalidName, entry.key_span, at, invalid.to_string());
         });
         self.choose_levels(&mut spec, cx);
+        let name = name.map(|name| with_owner(name, &spec));
         // A node that runs nothing is asked what it says itself: defaults are meant for the nodes that run.
         let runs = spec.kind.get().is_none_or(|named| named.kind.shape() == Shape::Runs);
         let own = (!runs).then(|| Box::new(spec.clone()));
@@ -278,6 +279,10 @@ impl Levels {
         }
         self.check_group(&spec, at, cx);
         let kind = spec.kind.get().map(|named| named.kind.clone());
+        if let Some(other) = name.as_ref().ok().and_then(|name| nodes.facts.get(name.as_str())) {
+            let message = format!("`{}` is there already", cut(entry.key));
+            cx.report.error(Code::DuplicateKey, entry.key_span, at, message).note(other.key, "it is defined here");
+        }
         nodes.facts.insert(entry.key, facts(name.as_ref().ok(), &spec, entry.key_span, cx));
         if spec.kind.get().is_none() && !spec.kind.is_broken() {
             cx.report
@@ -420,6 +425,17 @@ fn is_slip(group: &str, defined: &str) -> bool {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
     let letters = |text: &str| text.chars().collect::<Vec<char>>();
     digits(group) == digits(defined) && edits(&letters(group), &letters(defined)) <= 2
+}
+
+/// The name of a bridge that says with its `network-mode` alone which node it is in: that of one whose name says it too.
+fn with_owner(name: NodeName, spec: &Spec) -> NodeName {
+    let is_bridge = spec.kind.get().is_some_and(|named| named.kind.shape() == Shape::Bridge);
+    match spec.network_mode.get() {
+        Some(NetworkMode::Container(owner)) if is_bridge && name.inner_bridge().is_none() => {
+            format!("{name}|{owner}").parse().unwrap_or(name)
+        }
+        _ => name,
+    }
 }
 
 fn facts(name: Option<&NodeName>, spec: &Spec, key: Span, cx: &Cx<'_>) -> Facts {

@@ -77,6 +77,25 @@ fn e7_reads_bridges_in_nodes_foreign_containers_and_open_vswitch() {
 }
 
 #[test]
+fn a_bridge_that_only_its_network_mode_puts_into_a_node_is_in_it() {
+    let nodes = |bridges: &str| format!("{{ sw: , n: , {bridges} }}");
+    let bridge = "br01: { kind: bridge, network-mode: 'container:sw' }";
+    let links = "[{ endpoints: ['n:eth1', 'br01:p1'] }, { endpoints: ['n:eth2', 'host:br01'] }]";
+    let text = file(&nodes(bridge), links);
+    assert_eq!(diagnostics(&text), []);
+    let inner: Vec<String> =
+        lab(&text).inner_bridges().map(|of| format!("{} in {}", of.interface().unwrap(), of.node)).collect();
+    assert_eq!(inner, ["br01 in sw"]);
+    assert_eq!(lab(&text).links()[0].id().as_str(), "br01|sw:p1-n:eth1");
+    let written = crate::topology::write(&lab(&text), None);
+    assert_eq!(lab(&written).into_parts().nodes, lab(&text).into_parts().nodes);
+
+    let twice = file(&nodes(&format!("{bridge}, 'br01|sw': {{ kind: bridge }}")), "[]");
+    let said: Vec<String> = diagnostics(&twice).into_iter().map(|d| format!("{}: {}", d.path, d.message)).collect();
+    assert_eq!(said, ["topology.nodes.br01|sw: `br01|sw` is there already"]);
+}
+
+#[test]
 fn what_cannot_be_made_yet_is_said_where_it_stands() {
     let said: Vec<String> =
         diagnostics(E7).into_iter().map(|d| format!("{}: {}: {}", d.code, d.path, d.message)).collect();
