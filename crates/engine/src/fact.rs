@@ -168,6 +168,9 @@ pub struct NodeFact {
     /// Which network namespace what runs in it has (SO_NETNS_COOKIE), where that may be one of another node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<u64>,
+    /// Whether it shares the network of something outside of its lab that has another one by now.
+    #[serde(default)]
+    pub left_behind: bool,
     /// Whether it has ended and its runtime starts it again by itself.
     #[serde(default)]
     pub restarting: bool,

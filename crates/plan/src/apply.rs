@@ -61,6 +61,7 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             there.execs_done = 0;
             there.reserved = false;
             there.namespace = None;
+            there.left_behind = false;
         }
         Action::Exec { node, index, .. } => {
             let there = observed.nodes.get_mut(node).expect("a node is there before it executes");

@@ -90,11 +90,15 @@ fn has_no_place(lab: &Lab, name: &NodeName, node: &Node) -> Option<Lacking> {
     }
 }
 
-/// The container outside whose network namespace an end would be in.
-fn outside<'l>(lab: &'l Lab, link: &'l Link) -> Option<(&'l NodeName, &'l str)> {
-    link.ends().filter_map(|end| end.at.node()).find_map(|node| match lab.home(node) {
-        Home::Outside(container) => Some((node, container)),
-        Home::Own | Home::Node(_) | Home::Host => None,
+/// Why an end cannot be in the network namespace of a container outside of the lab. In one namespace the ends of one node of
+/// a lab can be told from all else, and not from those of a second one.
+fn not_outside(lab: &Lab, link: &Link) -> Option<String> {
+    link.ends().filter_map(|end| end.at.node()).find_map(|node| {
+        let Home::Outside(container) = lab.home(node) else { return None };
+        let first = lab.first_in(container)?;
+        (first != node).then(|| {
+            format!("node {node} has the network of `{container}`, as node {first} has; write the link at {first}")
+        })
     })
 }
 
@@ -104,8 +108,8 @@ fn why(lab: &Lab, link: &Link, nodes: &BTreeMap<NodeName, Lacking>) -> Option<St
     if let Some(needs) = needs {
         return Some(format!("it needs {needs}"));
     }
-    if let Some((node, container)) = outside(lab, link) {
-        return Some(format!("node {node} has the network of `{container}`, which is no node of the lab"));
+    if let Some(why) = not_outside(lab, link) {
+        return Some(why);
     }
     // Most labs have none.
     if nodes.is_empty() {

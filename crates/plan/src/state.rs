@@ -256,6 +256,8 @@ pub struct ObservedNode {
     pub reserved: bool,
     /// Which network namespace what runs in it has, where that may be one of another node's.
     pub namespace: Option<u64>,
+    /// Whether it shares the network of a container outside of the lab that has another one by now.
+    pub left_behind: bool,
     /// The last of the stages at which it waits that it has entered since it was made.
     pub entered: Option<Stage>,
     /// Those of the stages `healthy` and `exit` that it was seen to leave since it was made.
@@ -267,7 +269,8 @@ impl ObservedNode {
     pub fn new(runtime: RuntimeKind, state: NodeState) -> Self {
         let fingerprint = NodeFingerprint::default();
         let (namespace, entered, passed) = (None, None, BTreeSet::new());
-        Self { runtime, state, fingerprint, execs_done: 0, reserved: false, namespace, entered, passed }
+        let (execs_done, reserved, left_behind) = (0, false, false);
+        Self { runtime, state, fingerprint, execs_done, reserved, namespace, left_behind, entered, passed }
     }
 
     /// Whether it carries our mark and is not made yet.

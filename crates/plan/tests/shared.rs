@@ -54,6 +54,34 @@ fn who_shares_a_namespace_comes_after_whose_it_is() {
 }
 
 #[test]
+fn who_has_the_network_of_a_container_outside_has_its_links_there_and_is_started_again_when_it_is_left_behind() {
+    let node = |shares: Option<&str>| {
+        let mut node = json!({ "kind": "linux", "runtime": "docker", "image": "x", "hostname": "n" });
+        if let Some(other) = shares {
+            node["network_mode"] = json!({ "container": other });
+        }
+        node
+    };
+    let end = |name: &str, interface: &str, mac: u8| json!({ "at": { "node": name }, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+    let link = |name: &str, interface: &str, mac: u8| json!({ "a": end("far", interface, mac), "b": end(name, interface, mac + 1) });
+    let lab: Lab = serde_json::from_value(json!({ "name": "lab",
+        "nodes": { "far": node(None), "one": node(Some("worker")), "two": node(Some("worker")) },
+        "links": [link("one", "eth1", 1), link("two", "eth2", 3)] }))
+    .unwrap();
+    let mut observed = Observed::default();
+    let steps = done(&lab, &[], &mut observed);
+    assert!(steps.contains(&"link/far:eth1-one:eth1/create".to_owned()), "{steps:?}");
+    let said: Vec<String> = way(&lab, &[], &Observed::default()).left_out.iter().map(ToString::to_string).collect();
+    let second = "node two has the network of `worker`, as node one has; write the link at one";
+    assert_eq!(said, [format!("link far:eth2-two:eth2 is left out: {second}")]);
+
+    observed.nodes.get_mut(&"one".parse().unwrap()).unwrap().left_behind = true;
+    let link = |step: &str| format!("link/far:eth1-one:eth1/{step}");
+    let expected = ["node/one/stop".to_owned(), link("down-b"), link("up-b"), "node/one/start".to_owned()];
+    assert_eq!(done(&lab, &[], &mut observed), expected);
+}
+
+#[test]
 fn it_is_made_anew_and_started_again_with_it() {
     let mut observed = Observed::default();
     done(&lab("one", json!({})), &[], &mut observed);

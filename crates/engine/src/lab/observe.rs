@@ -48,6 +48,7 @@ pub(crate) fn observe(
                 passed,
                 reserved: fact.reserved,
                 namespace: fact.namespace,
+                left_behind: fact.left_behind,
             };
             (fact.node.clone(), observed)
         })

@@ -128,9 +128,9 @@ impl StepContext {
     /// The node's namespace that its interfaces are in.
     fn home(&self, node: &NodeName) -> Option<Place> {
         match self.wish.as_ref()?.lab.home(node) {
-            Home::Own => Some(self.place(node)),
+            Home::Own | Home::Outside(_) => Some(self.place(node)),
             Home::Node(owner) => Some(self.place(owner)),
-            Home::Host | Home::Outside(_) => None,
+            Home::Host => None,
         }
     }
 

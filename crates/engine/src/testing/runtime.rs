@@ -69,6 +69,7 @@ fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
         health: None,
         reserved: false,
         namespace: None,
+        left_behind: false,
         restarting: false,
         fingerprint: NodeFingerprint::default(),
         container: order.lab.container_name(&order.node),

@@ -326,6 +326,7 @@ impl World {
             health: None,
             reserved: false,
             namespace: None,
+            left_behind: false,
             restarting: false,
             fingerprint: none,
             container: format!("clab-{lab}-{node}"),

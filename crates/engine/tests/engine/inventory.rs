@@ -89,6 +89,7 @@ async fn a_node_that_could_not_be_looked_at_stays_as_it_was_known() {
             health: None,
             reserved: false,
             namespace: None,
+            left_behind: false,
             restarting: false,
             state: NodeState::Running,
             pid: None,

@@ -81,6 +81,12 @@ impl Lab {
         Home::of(node, &self.parts.nodes)
     }
 
+    /// The first node of this lab that has the network namespace of a container outside of it; the others share it with that.
+    pub fn first_in(&self, outside: &str) -> Option<&NodeName> {
+        let runs = self.nodes().iter().filter(|(_, node)| node.kind.shape() == Shape::Runs);
+        runs.map(|(name, _)| name).find(|name| self.home(name) == Home::Outside(outside))
+    }
+
     /// The bridges in nodes of this lab.
     pub fn inner_bridges(&self) -> impl Iterator<Item = InnerBridge<'_>> {
         self.parts.inner_bridges()

@@ -27,12 +27,23 @@ impl<'a> Planner<'a> {
 
     /// Has nodes follow whose namespaces they share, and those follow that share theirs.
     pub(super) fn follow(&mut self) {
+        self.catch_up();
         let all: Vec<_> = self.running_nodes().map(|(name, node, _)| (name, self.owners(node))).collect();
         let sharing: Vec<_> = all.into_iter().filter(|(_, owners)| !owners.is_empty()).collect();
         for (name, _) in &sharing {
             self.follows_into_the_next_life(name);
         }
         while sharing.iter().any(|(name, owners)| owners.iter().any(|(owner, _)| self.follows(name, owner))) {}
+    }
+
+    /// Has nodes follow that a container outside of the lab has left behind.
+    fn catch_up(&mut self) {
+        for (name, kept) in &mut self.kept {
+            let runs = kept.there.state == NodeState::Running && kept.start.is_none();
+            if kept.there.left_behind && runs && !self.desired.stopped.contains(*name) {
+                kept.start = Some("it is in a namespace that its container has left");
+            }
+        }
     }
 
     /// Has a node follow that was left behind: the one whose network it shares has another namespace by now, as nobody asked

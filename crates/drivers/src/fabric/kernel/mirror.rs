@@ -15,7 +15,8 @@ use super::mark::{ADDRESS_PROTOCOL, Marks};
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
     spaces: HashMap<Place, Space>,
-    places: HashMap<i32, Place>,
+    /// The places by the id of their namespace: nodes of several labs may have the one of a container outside of them.
+    places: HashMap<i32, BTreeSet<Place>>,
     /// Events since the first of the dumps in flight began.
     replay: Vec<MonitorEvent>,
     dumps_in_flight: usize,
@@ -48,17 +49,29 @@ impl Mirror {
             if known.nsid == nsid {
                 return None;
             }
-            if let Some(old) = known.nsid {
-                // The event that it has ended will find nothing any more.
-                self.places.remove(&old);
-            }
+            // The event that it has ended will not find it any more.
+            let old = known.nsid;
+            self.leave(old, place);
             touched.gone.push(place.clone());
         }
-        if let Some(nsid) = nsid {
-            self.places.insert(nsid, place.clone());
-        }
+        self.enter(nsid, place);
         self.spaces.insert(place.clone(), Space { nsid, ..Space::default() });
         Some(touched)
+    }
+
+    fn enter(&mut self, nsid: Option<i32>, place: &Place) {
+        if let Some(nsid) = nsid {
+            self.places.entry(nsid).or_default().insert(place.clone());
+        }
+    }
+
+    fn leave(&mut self, nsid: Option<i32>, place: &Place) {
+        let Some(nsid) = nsid else { return };
+        let Some(places) = self.places.get_mut(&nsid) else { return };
+        places.remove(place);
+        if places.is_empty() {
+            self.places.remove(&nsid);
+        }
     }
 
     /// The interfaces with a mark that is wanted.
@@ -99,12 +112,9 @@ impl Mirror {
     pub(crate) fn moved(&mut self, place: &Place, nsid: Option<i32>, dump: NamespaceDump) -> Touched {
         self.moving.remove(place);
         let space = self.spaces.entry(place.clone()).or_default();
-        if let Some(old) = std::mem::replace(&mut space.nsid, nsid) {
-            self.places.remove(&old);
-        }
-        if let Some(nsid) = nsid {
-            self.places.insert(nsid, place.clone());
-        }
+        let old = std::mem::replace(&mut space.nsid, nsid);
+        self.leave(old, place);
+        self.enter(nsid, place);
         self.install(place, nsid, dump)
     }
 
@@ -140,7 +150,10 @@ impl Mirror {
     /// Forgets the places that are not in the list; a relist found their pins gone.
     pub(crate) fn retain(&mut self, there: &BTreeSet<Place>) {
         self.spaces.retain(|place, _| there.contains(place));
-        self.places.retain(|_, place| there.contains(place));
+        self.places.retain(|_, places| {
+            places.retain(|place| there.contains(place));
+            !places.is_empty()
+        });
     }
 
     /// Takes over events.
@@ -158,36 +171,42 @@ impl Mirror {
     fn change(&mut self, event: &MonitorEvent, touched: &mut Touched) {
         let nsid = match event {
             MonitorEvent::Link { nsid, .. } | MonitorEvent::Address { nsid, .. } => *nsid,
-            MonitorEvent::NamespaceGone { nsid } => {
-                if self.places.get(nsid).is_some_and(|place| self.moving.contains(place)) {
-                    return;
-                }
-                if let Some(place) = self.places.remove(nsid)
-                    && self.spaces.get(&place).is_some_and(|space| space.nsid == Some(*nsid))
-                {
-                    self.spaces.remove(&place);
-                    touched.ports.retain(|(of, _)| *of != place);
-                    touched.gone.push(place);
-                }
-                return;
-            }
+            MonitorEvent::NamespaceGone { nsid } => return self.gone(*nsid, touched),
             MonitorEvent::Overrun => {
                 touched.overrun = true;
                 return;
             }
         };
-        let place = match nsid {
-            None => Place::Host,
+        match nsid {
+            None => self.change_in(&Place::Host, event, touched),
             // Namespaces of others have ids on the host too.
-            Some(nsid) => match self.places.get(&nsid) {
-                Some(place) => place.clone(),
-                None => return,
-            },
-        };
-        if self.moving.contains(&place) {
+            Some(nsid) => {
+                for place in self.places.get(&nsid).cloned().unwrap_or_default() {
+                    self.change_in(&place, event, touched);
+                }
+            }
+        }
+    }
+
+    fn gone(&mut self, nsid: i32, touched: &mut Touched) {
+        for place in self.places.get(&nsid).cloned().unwrap_or_default() {
+            if self.moving.contains(&place) {
+                continue;
+            }
+            self.leave(Some(nsid), &place);
+            if self.spaces.get(&place).is_some_and(|space| space.nsid == Some(nsid)) {
+                self.spaces.remove(&place);
+                touched.ports.retain(|(of, _)| *of != place);
+                touched.gone.push(place);
+            }
+        }
+    }
+
+    fn change_in(&mut self, place: &Place, event: &MonitorEvent, touched: &mut Touched) {
+        if self.moving.contains(place) {
             return;
         }
-        let Some(space) = self.spaces.get_mut(&place) else { return };
+        let Some(space) = self.spaces.get_mut(place) else { return };
         let ifindex = match event {
             MonitorEvent::Link { change: Change::New, link, .. } => {
                 space.links.insert(link.ifindex, (**link).clone());
@@ -209,7 +228,7 @@ impl Mirror {
             }
             MonitorEvent::NamespaceGone { .. } | MonitorEvent::Overrun => return,
         };
-        touched.ports.insert((place, ifindex));
+        touched.ports.insert((place.clone(), ifindex));
     }
 
     /// The facts that follow from what was touched, as things are now.
@@ -285,4 +304,43 @@ fn port(
         mark: marks.read(link),
         seen,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn appeared(nsid: i32, ifindex: u32) -> MonitorEvent {
+        let link = LinkInfo {
+            ifindex,
+            name: format!("eth{ifindex}"),
+            altnames: Vec::new(),
+            kind: Some("veth".to_owned()),
+            up: true,
+            lower_up: true,
+            mtu: 1500,
+            mac: None,
+            group: 0,
+            alias: None,
+            master: None,
+            peer: None,
+            peer_nsid: None,
+        };
+        MonitorEvent::Link { nsid: Some(nsid), change: Change::New, link: Box::new(link) }
+    }
+
+    #[test]
+    fn nodes_of_two_labs_in_one_namespace_both_hear_of_it_until_one_leaves() {
+        let place = |lab: &str| Place::Node(lab.parse().unwrap(), "r1".parse().unwrap());
+        let told = |touched: Touched| touched.ports.into_iter().map(|(place, _)| place).collect::<Vec<_>>();
+        let mut mirror = Mirror::default();
+        for lab in ["x", "y"] {
+            mirror.know(&place(lab), Some(7));
+        }
+        assert_eq!(told(mirror.apply(&[appeared(7, 2)])), [place("x"), place("y")]);
+        mirror.know(&place("x"), Some(8));
+        assert_eq!(told(mirror.apply(&[appeared(7, 3)])), [place("y")]);
+        assert_eq!(mirror.apply(&[MonitorEvent::NamespaceGone { nsid: 7 }]).gone, [place("y")]);
+        assert_eq!(told(mirror.apply(&[appeared(8, 2)])), [place("x")]);
+    }
 }

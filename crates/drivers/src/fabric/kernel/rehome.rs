@@ -116,12 +116,15 @@ impl KernelFabric {
         Ok(moved)
     }
 
-    /// Moves the ends that carry our mark; how many those are. Addresses stay behind in the kernel's hands, so those that
-    /// came with a link are given again. What else was there went with the process that had put it there.
+    /// Moves the ends that carry the mark of the node's lab; how many those are: a node of another lab that has the same
+    /// namespace goes its own way. Addresses stay behind in the kernel's hands, so those that came with a link are given
+    /// again. What else was there went with the process that had put it there.
     async fn carry(&self, old: &OpenPlace, new: &OpenPlace, deadline: Instant) -> Result<usize, Refused> {
         let dump = self.dump(old, deadline).await?;
         let ours = dump.links.iter().filter_map(|link| match self.shared.marks.read(link) {
-            Some(PortMark::Link { switched, .. }) => Some((link, kernel_state(switched))),
+            Some(PortMark::Link { lab, switched, .. }) if is_of(&old.place, &lab) => {
+                Some((link, kernel_state(switched)))
+            }
             _ => None,
         });
         let ours: Vec<(&LinkInfo, AdminState)> = ours.collect();
@@ -235,6 +238,10 @@ impl KernelFabric {
         self.shared.report(&mirror, touched);
         Ok(())
     }
+}
+
+fn is_of(place: &Place, lab: &LabName) -> bool {
+    matches!(place, Place::Node(of, _) if of == lab)
 }
 
 fn kernel_state(state: netloom_plan::AdminState) -> AdminState {

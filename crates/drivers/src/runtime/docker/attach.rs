@@ -13,7 +13,7 @@ use super::super::fault::{Fault, plain};
 use super::super::ip_netns;
 use super::super::turns::Key;
 use super::networks::{self, DOCKERS_OWN};
-use super::observe::{Known, Network};
+use super::observe::Known;
 use super::{PATIENCE, Shared, record, reserve};
 use crate::fabric::kernel::Held;
 
@@ -45,7 +45,7 @@ impl Shared {
         let Some((process, netns)) = opened else { return Ok(()) };
         known.process = Some(process.identity());
         known.namespace = netns.cookie().ok();
-        if known.network == Network::Another {
+        if !known.network.holds_links() {
             return Ok(());
         }
         let moved = self.fabric.rehome(&key.0, &key.1, &netns, deadline).await;
@@ -111,7 +111,7 @@ impl Shared {
 }
 
 /// The process with this number and its network namespace. `None`: it has ended.
-fn open(pid: u32) -> io::Result<Option<(Process, Netns)>> {
+pub(super) fn open(pid: u32) -> io::Result<Option<(Process, Netns)>> {
     let Some(process) = Process::open(pid)? else { return Ok(None) };
     let netns = Netns::open(format!("/proc/{pid}/ns/net"));
     // A process that ends gives up its namespaces before it is seen to have ended.

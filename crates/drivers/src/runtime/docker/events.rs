@@ -189,6 +189,12 @@ impl Shared {
             }
             return;
         }
+        if event.action == "start" {
+            let name = event.actor.attributes.get("name").map_or("", String::as_str);
+            for key in self.sharers_of(name) {
+                self.doubt(key, event.actor.id.clone(), Doubt::Everything);
+            }
+        }
         let Some(mark) = Mark::read(&event.actor.attributes, self.layout.instance()) else {
             let name = event.actor.attributes.get("name").map_or("", String::as_str);
             for key in self.externals_named(name) {

@@ -142,7 +142,7 @@ impl Shared {
         let Some(there) = self.inspect(&external.container, deadline).await? else {
             return Err(Fault::transient(format!("there is no container `{}`", external.container)));
         };
-        if super::observe::network(&there.host_config.network_mode) == Network::Another {
+        if !Network::of(&there.host_config.network_mode, &there.config.labels).holds_links() {
             let why = format!("the container `{}` has the network of the host or of another one", external.container);
             return Err(Fault::permanent(why));
         }

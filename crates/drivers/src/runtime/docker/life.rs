@@ -18,7 +18,7 @@ use super::super::turns::Key;
 use super::attach::Occasion;
 use super::external::is_external;
 use super::mark::Mark;
-use super::observe::{Known, Network, network, short};
+use super::observe::{Known, Network, short};
 use super::record::Record;
 use super::reserve::Reservation;
 use super::{Shared, attach, compose, hold, images, refused, reserve};
@@ -84,7 +84,7 @@ impl Shared {
                 namespace: None,
                 restarting: false,
                 holds: !awaited.is_empty(),
-                network: network(&spec.host_config.network_mode),
+                network: Network::of(&spec.host_config.network_mode, &spec.labels),
                 reserved: self.has_place(&key, deadline).await?,
                 // What the image adds is seen when it runs.
                 user: spec.user,
@@ -152,6 +152,9 @@ impl Shared {
         let started = self.docker.start_container(&known.id, deadline).await;
         drop(place);
         point!("container.started");
+        if started.is_err() && self.is_of_another(&known, deadline).await {
+            return self.make_anew(&key, &known, deadline).await;
+        }
         // Also after an error: it may run all the same.
         let seen = self.look_when(Occasion::Ordered(awaited), &key, &known.id, deadline).await;
         started.map_err(refused)?;
@@ -202,6 +205,11 @@ impl Shared {
             let (of, left) = (key.clone(), Reservation::of(&known));
             let noted = self.files(deadline, move |layout| reserve::note(layout, &of, &left)).await?;
             noted.map_err(|error| Fault::transient(format!("its removal cannot be noted: {error}")))?;
+            if known.network.outside().is_some() {
+                // They would stay where they are: that namespace does not end with the node.
+                let cleared = self.fabric.clear(&key.0, &key.1, deadline).await;
+                cleared.map_err(|error| Fault::transient(error.to_string()))?;
+            }
             let _place = self.work(deadline).await?;
             match self.docker.remove_container(&known.id, Remove::ALL, deadline).await {
                 Err(error) if matches!(error.kind, ErrorKind::RemovalInProgress(_)) => {
@@ -284,14 +292,20 @@ impl Shared {
         }
         if known.state == NodeState::Created {
             known.reserved = self.has_place(key, deadline).await?;
-        } else if !known.is_running() && known.network == Network::Own {
+        } else if !known.is_running() && known.network.holds_links() {
             // The one of its last life, but after a reboot there is none.
             let of = key.clone();
             let made = self.files(deadline, move |layout| reserve::pin(layout, &of)).await?;
             made.map_err(|error| Fault::transient(format!("a place for its links: {error}")))?;
         }
         let attached = if known.is_running() {
-            self.attach((key, occasion), &mut known, container.state.pid, deadline).await
+            let was_seen = occasion == Occasion::Seen;
+            let attached = self.attach((key, occasion), &mut known, container.state.pid, deadline).await;
+            // One that was started just now is where it is to be.
+            if was_seen && let Some(left) = self.left_behind(&known, deadline).await {
+                known.network = left;
+            }
+            attached
         } else {
             Ok(())
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use netloom_engine::{Applied, NodeOrder};
-use netloom_model::{LabName, Node, NodeName};
+use netloom_model::{Home, LabName, Node, NodeName};
 use netloom_plan::NodeFingerprint;
 
 /// The agent instance that made it: the one label that makes a container ours.
@@ -16,6 +16,8 @@ const LAB: &str = "netloom.lab";
 const NODE: &str = "netloom.node";
 const FINGERPRINT: &str = "netloom.fingerprint";
 const APPLIED: &str = "netloom.applied";
+/// On a node whose links are in the network of a container outside of its lab: that container's name.
+const OUTSIDE: &str = "netloom.outside";
 
 /// What the labels of a container say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +86,16 @@ pub(super) fn labels(order: &NodeOrder, node: &Node, instance: &str) -> BTreeMap
     if let Some(applied) = Applied::of(order).and_then(|applied| serde_json::to_string(&applied).ok()) {
         set(APPLIED, &applied);
     }
+    match order.lab.home(&order.node) {
+        Home::Outside(container) if order.lab.first_in(container) == Some(&order.node) => set(OUTSIDE, container),
+        Home::Outside(_) | Home::Own | Home::Node(_) | Home::Host => {}
+    }
     labels
+}
+
+/// The container outside of the lab whose network the links of a node are in, if it is not its own.
+pub(super) fn outside(labels: &BTreeMap<String, String>) -> Option<&str> {
+    labels.get(OUTSIDE).map(String::as_str)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod logs;
 mod mark;
 mod networks;
 mod observe;
+mod outside;
 mod ports;
 mod privilege;
 mod pull;

@@ -1,5 +1,6 @@
 //! From what Docker says of a container to what is known of a node. Pure.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use netloom_docker::Container;
@@ -47,12 +48,41 @@ pub(super) struct Known {
 }
 
 /// Whose network namespace a container has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Network {
     /// One of its own: links end in it.
     Own,
-    /// That of the host or of another container.
+    /// That of a container outside of the lab, which is named: its links end in it, and it stays when the node goes.
+    Outside(String),
+    /// The same, but that container has another one by now.
+    Left(String),
+    /// That of the host or of another node.
     Another,
+}
+
+impl Network {
+    /// What a mode of Docker gives, and the labels say of it.
+    pub(super) fn of(mode: &str, labels: &BTreeMap<String, String>) -> Self {
+        let shares = mode.starts_with("container:");
+        match mark::outside(labels).filter(|_| shares) {
+            Some(container) => Self::Outside(container.to_owned()),
+            None if shares || mode == "host" => Self::Another,
+            None => Self::Own,
+        }
+    }
+
+    /// The container outside of the lab that it is or was of.
+    pub(super) fn outside(&self) -> Option<&str> {
+        match self {
+            Self::Outside(container) | Self::Left(container) => Some(container),
+            Self::Own | Self::Another => None,
+        }
+    }
+
+    /// Whether the ends of the node's links are in it.
+    pub(super) fn holds_links(&self) -> bool {
+        *self != Self::Another
+    }
 }
 
 impl Known {
@@ -68,7 +98,7 @@ impl Known {
             namespace: None,
             holds: hold::is_held(&container.config.entrypoint),
             restarting: container.state.status == "restarting",
-            network: network(&container.host_config.network_mode),
+            network: Network::of(&container.host_config.network_mode, &container.config.labels),
             health: container.state.health.as_ref().and_then(health),
             reserved: false,
             user: container.config.user.clone(),
@@ -110,6 +140,7 @@ impl Known {
             pid: self.process.map(|process| process.pid),
             incarnation: has_run.then(|| format!("{}@{}", short(&self.id), self.started_at)),
             namespace: self.namespace,
+            left_behind: self.is_running() && matches!(self.network, Network::Left(_)),
             restarting: self.restarting,
             reserved: self.reserved && self.state == NodeState::Created,
             fingerprint: self.fingerprint().clone(),
@@ -126,11 +157,6 @@ impl Known {
 /// The twelve digits that people see of an id.
 pub(super) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
-}
-
-/// Whose network a mode of Docker gives.
-pub(super) fn network(mode: &str) -> Network {
-    if mode == "host" || mode.starts_with("container:") { Network::Another } else { Network::Own }
 }
 
 fn state(container: &Container, stopped: bool) -> NodeState {

@@ -80,6 +80,7 @@ impl Reservation {
             incarnation: None,
             reserved: true,
             namespace: None,
+            left_behind: false,
             restarting: false,
             fingerprint: self.fingerprint.clone(),
             container: self.container.clone(),

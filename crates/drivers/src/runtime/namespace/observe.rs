@@ -74,6 +74,7 @@ impl Seen {
             health: None,
             reserved: false,
             namespace: None,
+            left_behind: false,
             restarting: false,
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),

@@ -87,6 +87,39 @@ topology:
 }
 
 #[test]
+fn links_end_in_the_network_of_a_container_outside_of_the_lab_and_follow_it_into_its_next_one() {
+    let Some(host) = DockerHost::with_agent() else { return };
+    let empty = host.all_traces();
+    let run = |host: &DockerHost| host.docker(&format!("run -d --name worker --network none {IMAGE} sleep 100000"));
+    run(&host);
+    let lab = format!(
+        "name: x
+topology:
+  defaults: {{ kind: linux, image: \"{IMAGE}\" }}
+  nodes: {{ far: {{ network-mode: none }}, side: {{ network-mode: \"container:worker\" }} }}
+  links:
+    - {{ endpoints: [\"far:eth1\", \"side:net0\"], ipv4: [10.0.0.1/24, 10.0.0.2/24] }}
+"
+    );
+    let file = host.topology("x", &lab);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("1 of 1 link up");
+    let in_worker = |host: &DockerHost| host.sh("docker exec worker ls /sys/class/net").out.contains("net0");
+    assert!(in_worker(&host) && host.pings("far", "10.0.0.2"));
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    let index = host.inside("far", "cat /sys/class/net/eth1/ifindex");
+    host.docker("restart -t 0 worker");
+    host.wait("they are in its next life", |host| in_worker(host) && host.pings("far", "10.0.0.2"));
+    assert_eq!(host.inside("far", "cat /sys/class/net/eth1/ifindex"), index);
+    host.docker("rm -f worker");
+    run(&host);
+    host.wait("they are in the one that took its place", |host| in_worker(host) && host.pings("far", "10.0.0.2"));
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+    assert_eq!(host.docker("exec worker ls /sys/class/net"), "lo");
+    host.docker("rm -f worker");
+    empty.are_all(&host);
+}
+
+#[test]
 fn a_container_with_the_network_of_another_has_its_links_there_and_follows_it_into_its_next_life() {
     let Some(host) = DockerHost::with_agent() else { return };
     let before = host.all_traces();
