@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName, OnNetwork, Stage};
-use netloom_plan::{Desired, Live, NodeFingerprint, Printed, Side};
+use netloom_plan::{Command, Desired, Live, NodeFingerprint, Printed, Side, print};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{NodeOrder, Store, StoreError, Write};
@@ -182,10 +182,13 @@ pub struct Done {
     pub incarnation: String,
     /// How many of the node's commands ([`netloom_plan::commands`]) were run.
     pub execs: usize,
-    /// How many there were; older versions noted nothing. When all of them were run, those that are added later are not: they
-    /// are for the next life.
+    /// How many there were; older versions noted nothing. When all of them were run, and others are in their place later,
+    /// those are for the next life; what is only added behind them is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub of: Option<usize>,
+    /// Which those were that were run ([`netloom_plan::print`]); older versions noted nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran: Option<String>,
     /// The last of the stages at which it waits that it has entered since it was made, in whichever life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entered: Option<Stage>,
@@ -194,21 +197,27 @@ pub struct Done {
 impl Done {
     /// Nothing was done yet in this life.
     pub(crate) fn nothing(incarnation: String) -> Self {
-        Self { incarnation, execs: 0, of: None, entered: None }
+        Self { incarnation, execs: 0, of: None, ran: None, entered: None }
     }
 
-    /// How many of the commands count as run in a life of the node, of so many that it has now.
-    pub(crate) fn execs_in(&self, incarnation: Option<&String>, now: usize) -> usize {
+    /// How many of the commands that a node has now count as run in a life of it.
+    pub(crate) fn execs_in(&self, incarnation: Option<&String>, now: &[Command<'_>]) -> usize {
         match self.of {
             _ if Some(&self.incarnation) != incarnation => 0,
-            Some(of) if self.execs >= of => now.max(self.execs),
+            Some(of) if self.execs >= of && !self.ran_first_of(now) => now.len().max(self.execs),
             _ => self.execs,
         }
     }
 
+    /// Whether what was run is what a list begins with.
+    fn ran_first_of(&self, now: &[Command<'_>]) -> bool {
+        let first = now.get(..self.execs).map(|first| print(first).to_string());
+        self.ran.is_some() && self.ran == first
+    }
+
     /// As it is when a life goes on: what was run in another one does not count.
     pub(crate) fn in_life(self, incarnation: String) -> Self {
-        if self.incarnation == incarnation { self } else { Self { incarnation, execs: 0, of: None, ..self } }
+        if self.incarnation == incarnation { self } else { Self { incarnation, execs: 0, of: None, ran: None, ..self } }
     }
 }
 
@@ -281,4 +290,29 @@ pub(crate) async fn load_done(store: &dyn Store, lab: &LabName) -> Result<BTreeM
 pub(crate) fn put<T: Serialize>(key: String, value: &T) -> Write {
     let value = serde_json::to_vec(value).expect("plain values serialise");
     Write::Put { key, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use netloom_model::{Kind, Node};
+    use netloom_plan::commands;
+
+    use super::*;
+
+    #[test]
+    fn what_is_added_behind_the_commands_that_were_run_is_not_run_yet_and_other_commands_are_for_the_next_life() {
+        let node = |words: &[&str]| Node {
+            exec: words.iter().map(|word| vec![(*word).to_owned()]).collect(),
+            ..Node::new(Kind::linux(), "n")
+        };
+        let (first, more, other) = (node(&["a", "b"]), node(&["a", "b", "c"]), node(&["b", "c", "d"]));
+        let life = "one".to_owned();
+        let ran = Some(print(&commands(&first)).to_string());
+        let done = Done { execs: 2, of: Some(2), ran, ..Done::nothing(life.clone()) };
+        let counts = |done: &Done, node: &Node| done.execs_in(Some(&life), &commands(node));
+        assert_eq!([&first, &more, &other].map(|node| counts(&done, node)), [2, 2, 3]);
+        assert_eq!(done.execs_in(Some(&"two".to_owned()), &commands(&more)), 0);
+        // Nothing is known of what an older version ran.
+        assert_eq!(counts(&Done { ran: None, ..done }, &more), 3);
+    }
 }

@@ -2,6 +2,8 @@
 
 use netloom_model::{ExecPhase, ExecTarget, Node, Stage};
 
+use crate::fingerprint::Print;
+
 /// When a command is run within its stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
@@ -52,6 +54,11 @@ pub fn commands(node: &Node) -> Vec<Command<'_>> {
     let mut all: Vec<Command<'_>> = run.chain(configures).collect();
     all.sort_by_key(|command| (command.stage, command.moment));
     all
+}
+
+/// Tells lists of commands apart: equal ones, in the same order, have equal prints.
+pub fn print(commands: &[Command<'_>]) -> Print {
+    Print::of(&format!("{commands:?}"))
 }
 
 fn moment(phase: ExecPhase) -> Moment {

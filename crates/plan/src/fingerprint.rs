@@ -114,7 +114,7 @@ const PARTS: [&str; 3] = ["config", "container", "management"];
 pub struct Print(u32);
 
 impl Print {
-    fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let digest = Sha256::digest(text.as_bytes());
         Self(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
     }

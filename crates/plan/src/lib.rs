@@ -24,7 +24,7 @@ mod state;
 mod step;
 
 pub use apply::apply;
-pub use commands::{Command, Moment, commands};
+pub use commands::{Command, Moment, commands, print};
 pub use entries::Entries;
 pub use fingerprint::{Effect, LinkFingerprint, NODE_FIELDS, NodeFingerprint, Unreadable, effect};
 pub use left_out::{LeftOut, Omission};

@@ -38,12 +38,12 @@ pub(crate) fn observe(
             let done = once.done.get(&fact.node);
             let mut passed = once.passed.get(&fact.node).cloned().unwrap_or_default();
             passed.extend(wait::passed(fact));
-            let all = lab.and_then(|lab| lab.nodes().get(&fact.node)).map_or(0, |node| commands(node).len());
+            let all = lab.and_then(|lab| lab.nodes().get(&fact.node)).map(commands).unwrap_or_default();
             let observed = ObservedNode {
                 runtime: fact.runtime,
                 state: fact.state.clone(),
                 fingerprint: fact.fingerprint.clone(),
-                execs_done: done.map_or(0, |done| done.execs_in(fact.incarnation.as_ref(), all)),
+                execs_done: done.map_or(0, |done| done.execs_in(fact.incarnation.as_ref(), &all)),
                 entered: done.and_then(|done| done.entered),
                 passed,
                 reserved: fact.reserved,

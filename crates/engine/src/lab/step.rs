@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use netloom_failpoint::point;
 use netloom_model::{ExecTarget, Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Stage};
-use netloom_plan::{Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, repeats_link};
+use netloom_plan::{
+    Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, print, repeats_link,
+};
 use tokio::time::Instant;
 
 use super::execute::Outcome;
@@ -193,8 +195,10 @@ impl StepContext {
             return Outcome::Failed(answer.expect_err("just seen to be an error"));
         }
         if let Some(incarnation) = incarnation {
-            let all = self.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node)).map(|node| commands(node).len());
-            let done = Done { execs: index + 1, of: all, ..self.done_in(node, incarnation) };
+            let all = self.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node)).map(commands);
+            let ran = all.as_ref().and_then(|all| all.get(..=index)).map(|ran| print(ran).to_string());
+            let of = all.map(|all| all.len());
+            let done = Done { execs: index + 1, of, ran, ..self.done_in(node, incarnation) };
             self.note(node, done).await;
             point!("exec.recorded");
         }
