@@ -208,7 +208,23 @@ fn commands_of_stages_are_run_in_the_order_of_the_stages() {
         let all = ["made", "wires", "wired", "begins", "ip route", "done", "elsewhere", "well"];
         assert_eq!(run.collect::<Vec<_>>(), all, "{plan}");
         assert!(after(&plan, "node/db/exec/7").contains(&"node/db/await/db/healthy".to_owned()), "{plan}");
+        // `wires` is the last that finds none; a namespace node has its links before it runs.
+        let links = after(&plan, "link/db:eth1-far:eth1/create");
+        assert_eq!(links.contains(&"node/db/exec/1".to_owned()), runtime == "docker", "{links:?}");
     }
+}
+
+#[test]
+fn links_do_not_wait_for_commands_that_wait_for_links() {
+    let exec = json!([{ "command": ["made"], "phase": "on-exit" }]);
+    let stages = json!({
+        "create": { "exec": exec },
+        "create-links": { "exec": [{ "command": ["wires"] }], "wait_for": [{ "node": "far", "stage": "configure" }] },
+    });
+    let lab = lab("docker", &[("db", stages), ("far", json!({}))], &[("db", "far")]);
+    let links = after(&way(&lab, &Observed::default()), "link/db:eth1-far:eth1/create");
+    assert!(links.contains(&"node/db/exec/0".to_owned()), "{links:?}");
+    assert!(!links.contains(&"node/db/exec/1".to_owned()), "{links:?}");
 }
 
 #[test]

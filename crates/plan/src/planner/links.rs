@@ -149,6 +149,7 @@ impl<'a> Planner<'a> {
             match end.home() {
                 Endpoint::Node(node) => {
                     if let Readiness::After(step) = self.readiness_for(id, node) {
+                        after.extend(self.commands_before_links(link, node, &step));
                         after.push(step);
                     }
                     if matches!(end.at, Endpoint::Bridge(_)) {

@@ -1,6 +1,6 @@
 //! The steps of nodes: made, started, stopped, updated, removed, and what is run in them once.
 
-use netloom_model::{Endpoint, NamespaceComes, Node, NodeName, RuntimeKind, Stage};
+use netloom_model::{Endpoint, LinkKind, NamespaceComes, Node, NodeName, RuntimeKind, Stage};
 
 use super::{Fate, Kept, Place, Planner, Power};
 use crate::commands::commands;
@@ -183,6 +183,13 @@ impl<'a> Planner<'a> {
     pub(super) fn made_links_of(&self, name: &NodeName) -> impl Iterator<Item = StepId> {
         let links = self.made_on.get(name).into_iter().flatten();
         links.map(|link| Action::CreateLink { link: link.clone() }.id()).chain(self.bridges_added_to(name))
+    }
+
+    /// The steps by which it gets what it has of the management network.
+    pub(super) fn made_attachments_of(&self, name: &NodeName) -> impl Iterator<Item = StepId> {
+        let links = self.made_on.get(name).into_iter().flatten();
+        let attachments = links.filter(|link| matches!(self.wanted[*link].kind, LinkKind::Attachment(_)));
+        attachments.map(|link| Action::CreateLink { link: link.clone() }.id())
     }
 
     /// Whether the plan starts it.

@@ -8,7 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{ExecTarget, Lab, LinkId, NamespaceComes, Node, NodeName, RuntimeKind, Stage, WaitFor};
+use netloom_model::{
+    ExecTarget, Lab, Link, LinkId, LinkKind, NamespaceComes, Node, NodeName, RuntimeKind, Stage, WaitFor,
+};
 
 use super::Planner;
 use crate::commands::{Command, Moment, commands};
@@ -258,6 +260,8 @@ impl<'a> Planner<'a> {
         let mut before = Vec::new();
         if (command.stage, command.moment) > (Stage::CreateLinks, Moment::Enters) {
             before.extend(self.made_links_of(name));
+        } else if !waits_for_its_links(node) {
+            before.extend(self.made_attachments_of(name));
         }
         let entered = node.stages.keys().filter(|stage| **stage <= command.stage);
         before.extend(entered.map(|stage| Action::Enter { node: name.clone(), stage: *stage }.id()));
@@ -269,6 +273,24 @@ impl<'a> Planner<'a> {
         before
     }
 
+    /// The last of the commands that a node runs before its links are made, which it does after this step if that is its
+    /// start. An interface of the management network is none of them.
+    pub(super) fn commands_before_links(&self, link: &Link, name: &NodeName, step: &StepId) -> Option<StepId> {
+        let node = self.lab.and_then(|lab| lab.nodes().get(name)).filter(|node| !node.stages.is_empty())?;
+        let runtime = node.runtime.filter(|runtime| runtime.namespace_comes() == NamespaceComes::WithStart)?;
+        let start = Action::StartNode { node: name.clone(), runtime }.id();
+        if *step != start || matches!(link.kind, LinkKind::Attachment(_)) {
+            return None;
+        }
+        // Where it waits to have its links, others may wait for those that it has before.
+        let waits = waits_for_its_links(node);
+        let until = if waits { (Stage::Create, Moment::Leaves) } else { (Stage::CreateLinks, Moment::Enters) };
+        let all = commands(node);
+        let index = all.iter().take_while(|command| (command.stage, command.moment) <= until).count().checked_sub(1)?;
+        let (argv, target) = (Vec::new(), ExecTarget::Container);
+        Some(Action::Exec { node: name.clone(), runtime, index, argv, target }.id())
+    }
+
     fn runtime_of(&self, name: &NodeName) -> Option<RuntimeKind> {
         self.lab.and_then(|lab| lab.nodes().get(name)).and_then(|node| node.runtime)
     }
@@ -277,6 +299,11 @@ impl<'a> Planner<'a> {
 /// Whether a node has run at least once.
 fn has_run(there: &ObservedNode) -> bool {
     matches!(there.state, NodeState::Running | NodeState::Stopping | NodeState::Stopped | NodeState::Exited { .. })
+}
+
+/// Whether a node waits before its links are made, all those that are made at its turn.
+fn waits_for_its_links(node: &Node) -> bool {
+    node.stages.get(&Stage::CreateLinks).is_some_and(|rule| !rule.wait_for.is_empty())
 }
 
 /// How many commands a node has until it leaves a stage.
