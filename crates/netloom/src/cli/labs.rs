@@ -142,6 +142,9 @@ pub(crate) struct Destroy {
     /// Which
     #[command(flatten)]
     pub(crate) labs: LabsChoice,
+    /// What the file is rendered with, where several labs were deployed from it
+    #[command(flatten)]
+    pub(crate) vars: Vars,
     /// Remove the directory clab-LAB beside the topology too, with what was saved in it
     #[arg(long, short)]
     pub(crate) cleanup: bool,

@@ -1,7 +1,7 @@
 //! The part of the command line around topology files: `validate`, `kinds`, `schema`, `render`, `graph`,
 //! `generate`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use netloom_model::LabName;
@@ -69,9 +69,12 @@ pub(crate) struct Vars {
 pub(crate) struct Graph {
     /// A topology file, a directory with one *.clab.yml, or `-` for standard input
     #[arg(default_value = ".", value_name = "FILE|DIR|-")]
-    pub(crate) topology: PathBuf,
+    topology: PathBuf,
+    /// The same
+    #[arg(short = 't', long, value_name = "FILE|DIR|-", conflicts_with = "topology")]
+    topo: Option<PathBuf>,
     /// A lab that runs instead, as it is wanted now
-    #[arg(long, value_name = "LAB", conflicts_with = "topology")]
+    #[arg(long, value_name = "LAB", conflicts_with_all = ["topology", "topo"])]
     pub(crate) name: Option<LabName>,
     /// The language to write
     #[arg(short, long, value_enum, default_value_t = GraphFormat::Dot)]
@@ -79,6 +82,13 @@ pub(crate) struct Graph {
     /// What the file is rendered with
     #[command(flatten)]
     pub(crate) vars: Vars,
+}
+
+impl Graph {
+    /// The file that is drawn, unless a lab is.
+    pub(crate) fn topology(&self) -> &Path {
+        self.topo.as_deref().unwrap_or(&self.topology)
+    }
 }
 
 /// The language of a drawing.

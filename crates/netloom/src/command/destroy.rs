@@ -9,7 +9,7 @@ use netloom_engine::{LabView, Layout};
 use netloom_model::LabName;
 
 use super::follow::{Following, Shown};
-use super::{each, lab_name};
+use super::{each, lab_of};
 use crate::cli::Destroy;
 use crate::client::{Client, segment};
 use crate::failure::{Failure, Result, plain};
@@ -17,7 +17,7 @@ use crate::{labdir, output};
 
 /// Removes the labs one after the other; one that fails does not stop the others.
 pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
-    let Destroy { labs, cleanup, json, yes: _ } = options;
+    let Destroy { labs, vars, cleanup, json, yes: _ } = options;
     if !labs.all && labs.name().is_none() && labs.topology.is_none() {
         return Err(Failure::input("say what to destroy: LAB, -t FILE or --all"));
     }
@@ -26,7 +26,7 @@ pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
         let all: Vec<LabView> = client.get("/labs").await?;
         all.into_iter().map(|lab| lab.name).collect()
     } else {
-        vec![lab_name(labs.name().cloned(), labs.topology.as_deref(), &client).await?]
+        vec![lab_of(labs.name().cloned(), labs.topology.as_deref(), &vars.files, &client).await?]
     };
     if names.is_empty() && !json {
         return output::result("there is no lab\n");

@@ -15,7 +15,7 @@ pub(crate) async fn run(options: &Graph, layout: &Layout) -> Result {
         let wanted: Document = client.get(&format!("/labs/{}/desired", segment(name))).await?;
         wanted.lab().map_err(Failure::failed)?
     } else {
-        topology::read(&topology::find_with(&options.topology, &options.vars.files)?, None)?.into_lab()?
+        topology::read(&topology::find_with(options.topology(), &options.vars.files)?, None)?.into_lab()?
     };
     let drawing = Drawing::of(&lab);
     match options.format {

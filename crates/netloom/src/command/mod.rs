@@ -28,7 +28,7 @@ mod validate;
 mod version;
 mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use netloom_engine::{LabView, Layout};
 use netloom_model::LabName;
@@ -105,11 +105,16 @@ fn ours(result: Result) -> Result {
 /// The lab that is meant: by its name, or by the file that it was deployed from. What the file says now does not
 /// matter, unless it was deployed under several names.
 async fn lab_name(name: Option<LabName>, topology: Option<&Path>, client: &Client) -> Result<LabName> {
+    lab_of(name, topology, &[], client).await
+}
+
+/// The same, where the file is rendered with these variables to have its name.
+async fn lab_of(name: Option<LabName>, topology: Option<&Path>, vars: &[PathBuf], client: &Client) -> Result<LabName> {
     let (None, Some(path)) = (&name, topology) else {
         return name.ok_or_else(|| Failure::input("say which lab: --name LAB or -t FILE"));
     };
     // A file that is gone is still the source of its lab.
-    let found = topology::find(path);
+    let found = topology::find_with(path, vars);
     let source = match &found {
         Ok(Source { path: Some(path), .. }) => path.clone(),
         // A stream was no lab's source; the lab is the one that it names.

@@ -215,6 +215,7 @@ fn a_topology_is_drawn_in_three_languages() {
     let minimal = example("minimal");
     let minimal = minimal.to_str().unwrap();
     netloom(&["graph", minimal]).code(0).says("\"h1\" -- \"h2\" [taillabel=\"eth1\", headlabel=\"eth1\"]");
+    netloom(&["graph", "-t", minimal]).code(0).says("\"h1\" -- \"h2\"");
     netloom(&["graph", minimal, "--format", "mermaid"]).code(0).says("n0 ---|\"eth1 - eth1\"| n1");
     let json = netloom(&["graph", minimal, "--format", "json"]).code(0).json();
     assert_eq!((&json["name"], &json["nodes"][0]["name"]), (&json!("minimal"), &json!("h1")));
