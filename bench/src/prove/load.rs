@@ -73,6 +73,8 @@ pub(super) struct Offered {
 #[derive(Clone)]
 pub(super) struct Caller {
     socket: Socket,
+    /// How long a command may take.
+    limit: Duration,
     program: Program,
 }
 
@@ -193,7 +195,11 @@ impl Tally {
 
 impl Caller {
     pub(super) fn of(agent: &Agent) -> Self {
-        Self { socket: agent.socket().within(PATIENCE), program: agent.program() }
+        Self::within(agent, PATIENCE)
+    }
+
+    pub(super) fn within(agent: &Agent, limit: Duration) -> Self {
+        Self { socket: agent.socket().within(limit), limit, program: agent.program() }
     }
 
     fn status(&self) -> Result<()> {
@@ -218,7 +224,7 @@ impl Caller {
     pub(super) fn run(&self, arguments: &[&str]) -> Result<()> {
         let mut child = (self.program)(arguments).stderr(Stdio::piped()).spawn()?;
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
-        let limit = Timespec::try_from(PATIENCE)?;
+        let limit = Timespec::try_from(self.limit)?;
         if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))? == 0 {
             child.kill()?;
         }

@@ -271,8 +271,16 @@ impl Walker {
         let (nodes, most) = if is_of_containers { (Nodes::Containers(IMAGE), 4) } else { (Nodes::Namespaces, 8) };
         let file = agent.ring_file(&name, most, nodes)?;
         let random = Random(seed.wrapping_mul(31).wrapping_add(number as u64));
-        let mut walker =
-            Self { caller: Caller::of(agent), name, is_of_containers, file, nodes, most, there: None, random };
+        let mut walker = Self {
+            caller: Caller::within(agent, AFTER),
+            name,
+            is_of_containers,
+            file,
+            nodes,
+            most,
+            there: None,
+            random,
+        };
         walker.deploy()?;
         Ok(walker)
     }
