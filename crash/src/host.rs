@@ -194,22 +194,26 @@ impl Host {
 
     /// Returns when all processes of the program are gone. One that was killed has an end that takes a moment, in which
     /// its first thread is gone already and its sockets are still open; and a child that it was just making still is
-    /// what it was itself, by another name.
+    /// what it was itself, by another name, until it becomes what it is to be: it is looked for until there is none.
     pub(crate) fn all_gone(&self) -> Result<bool> {
-        let deadline = Instant::now() + GONE;
+        until(GONE, || Ok(self.own()?.is_empty()))
+    }
+
+    /// The processes of the program.
+    fn own(&self) -> Result<Vec<Process>> {
         let name = self.netloom.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         // The kernel keeps 15 bytes of a name.
         let name = &name[..name.len().min(15)];
+        let is_own = |pid: u32, of: &str| {
+            of == name || fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.netloom)
+        };
+        let mut own = Vec::new();
         for (pid, of, _) in processes() {
-            let is_ours = of == name || fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == self.netloom);
-            if is_ours
-                && let Some(process) = Process::open(pid)?
-                && !process.wait_until(deadline)?
-            {
-                return Ok(false);
+            if is_own(pid, &of) {
+                own.extend(Process::open(pid)?.filter(Process::is_alive));
             }
         }
-        Ok(true)
+        Ok(own)
     }
 
     /// The inits of nodes.
