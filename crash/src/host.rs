@@ -12,7 +12,7 @@ use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_engine::{LabView, Layout, Store};
 use netloom_kernel::{Process, Signal};
 
-use crate::case::Scenario;
+use crate::scenario::{Act, Scenario};
 use crate::topology::IMAGE;
 use crate::traces::{cgroups, group_of, processes};
 
@@ -72,7 +72,7 @@ impl Host {
         let hosts = self.layout.hosts();
         fs::create_dir_all(self.layout.ssh_parts())?;
         fs::write(&hosts, "127.0.0.1\tlocalhost\n")?;
-        if scenario == Scenario::MgmtDestroy {
+        if scenario.act == Act::Destroy {
             fs::hard_link(&hosts, hosts.with_extension("too"))?;
         }
         Ok(())

@@ -21,6 +21,7 @@ mod host;
 mod inside;
 mod ledger;
 mod outside;
+mod scenario;
 mod table;
 mod topology;
 mod traces;

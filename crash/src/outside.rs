@@ -16,8 +16,9 @@ use netloom_engine::Layout;
 use netloom_failpoint::ALL;
 use serde::Serialize;
 
-use crate::case::{Case, Event, Random, Scenario};
+use crate::case::{Case, Event, Random};
 use crate::ledger::{Entry, Summary, Verdict, killers};
+use crate::scenario::{STOP, Scenario};
 use crate::table;
 use crate::traces::cgroups;
 
@@ -127,7 +128,7 @@ fn matrix(bench: &Bench, options: &Options, seed: u64, only: &str) -> Result<Vec
                 cases.push(Case { scenario, event: Event::Node { after }, seed: random.below(u64::MAX) });
             }
         }
-        if scenario == Scenario::Stop {
+        if scenario == STOP {
             cases.push(Case { scenario, event: Event::Upgrade, seed });
         }
     }

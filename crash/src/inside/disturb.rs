@@ -1,0 +1,106 @@
+//! The command of a case, and what happens in the middle of it.
+
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use netloom_kernel::{Process, Signal};
+
+use super::{CONVERGES, DIES, Run};
+use crate::case::{Event, Random};
+use crate::host::{Host, Orders, pause, until};
+use crate::ledger::Entry;
+use crate::scenario::Act;
+use crate::topology::{CUT, TURNED};
+use crate::wanted::Shape;
+
+impl Run<'_> {
+    /// The command, and what happens in the middle of it. Whether it came to the kill.
+    pub(super) fn disturb(&mut self, orders: &Orders, entry: &mut Entry) -> Result<bool> {
+        let act = self.case.scenario.act;
+        let shape = if act == Act::Change { Shape::After } else { Shape::Before };
+        let file = self.file(shape)?;
+        let node = format!("x/{TURNED}");
+        if self.case.event == Event::Upgrade {
+            self.host.replace_binary()?;
+        }
+        let arguments: &[&str] = match act {
+            Act::Deploy | Act::Change => &["deploy", "-t", &file],
+            Act::Link => &["link", "down", "x", CUT],
+            Act::Restart => &["node", "restart", &node],
+            Act::Halt => &["node", "stop", &node],
+            Act::Wake => &["node", "start", &node],
+            Act::Destroy => &["destroy", "--name", "x"],
+            Act::Adopt => &["adopt", "x"],
+            Act::Repin | Act::Recover | Act::Mend | Act::Rebridge | Act::Undo => &["agent", "--background"],
+            Act::Stop => &["agent", "stop"],
+        };
+        let mut command = self.host.start(orders, arguments)?;
+        match self.case.event {
+            Event::Nothing | Event::Point { .. } | Event::Upgrade => {}
+            Event::Moment { after } => return kill_agent_after(Duration::from_micros(after), command),
+            Event::Node { after } => return self.kill_node_after(Duration::from_micros(after), command),
+        }
+        let ended = command.wait()?;
+        let kills = matches!(self.case.event, Event::Point { .. });
+        if kills && self.dies(orders)? {
+            return Ok(true);
+        }
+        if !ended.success() && !kills {
+            entry.problems.push(format!("the command failed: {}", self.host.said()));
+        }
+        if self.case.scenario.is_start() && !kills {
+            // What the agent does after its start belongs to the scenario.
+            let wanted = self.wanted(&[])?;
+            until(CONVERGES, || Ok(self.differs(wanted)?.is_empty()))?;
+        }
+        Ok(false)
+    }
+
+    /// The init of a node of lab `x` dies, whichever it is.
+    fn kill_node_after(&mut self, time: Duration, mut command: Child) -> Result<bool> {
+        pause(time);
+        let mut random = Random::new(self.case.seed);
+        let (mut killed, mut ended) = (false, false);
+        until(DIES, || {
+            let untouched: Vec<u32> = self.pids.values().flatten().copied().collect();
+            let inits: Vec<u32> = Host::inits().into_iter().filter(|pid| !untouched.contains(pid)).collect();
+            let at = usize::try_from(random.below(inits.len() as u64))?;
+            if let Some(victim) = inits.get(at)
+                && let Some(victim) = Process::open(*victim)?
+            {
+                victim.signal(Signal::KILL)?;
+                self.victim = Some(victim.identity().pid);
+                killed = true;
+            }
+            // No node runs yet, or none any more: one look after the end of all that is to be disturbed.
+            let enough = killed || ended;
+            ended = command.try_wait()?.is_some() && !self.case.scenario.is_start();
+            Ok(enough)
+        })?;
+        command.wait()?;
+        Ok(killed)
+    }
+
+    /// Waits for an agent to die by these orders.
+    pub(super) fn dies(&self, orders: &Orders) -> Result<bool> {
+        if !until(DIES, || Ok(orders.killed_by().is_some()))? {
+            return Ok(false);
+        }
+        ensure!(self.host.all_gone()?, "what the point has killed does not end");
+        Ok(true)
+    }
+}
+
+/// The agent is killed, as soon as there is one. Whether it was.
+fn kill_agent_after(time: Duration, mut command: Child) -> Result<bool> {
+    pause(time);
+    let mut killed = false;
+    // Before there is an agent there is nothing to kill, and after its end neither.
+    until(DIES, || {
+        killed = Host::kill_agent()?;
+        Ok(killed || command.try_wait()?.is_some())
+    })?;
+    command.wait()?;
+    Ok(killed)
+}

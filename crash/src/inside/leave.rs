@@ -1,0 +1,42 @@
+//! The end of a case: all labs go, and the host has to be as it was.
+
+use anyhow::{Result, ensure};
+
+use super::{PATIENCE, Run};
+use crate::host::until;
+use crate::ledger::Entry;
+use crate::scenario::Act;
+use crate::traces::Traces;
+
+impl Run<'_> {
+    /// Everything goes, and the host is as it was.
+    pub(super) fn clean_up(&mut self, entry: &mut Entry) -> Result<()> {
+        if self.case.scenario.act == Act::Adopt {
+            // What the agent does not know it destroys only by name; the other one is known.
+            self.host.netloom(&["destroy", "--name", "x"])?;
+        }
+        let ended = self.host.netloom(&["destroy", "--all", "--yes"])?;
+        if ended.code != Some(0) {
+            entry.problems.push(format!("destroy: {}", ended.text));
+        }
+        let ended = self.host.netloom(&["agent", "stop"])?;
+        ensure!(ended.code == Some(0), "agent stop: {}", ended.text);
+        if let Some(mut stranger) = self.stranger.take() {
+            ensure!(stranger.try_wait()?.is_none(), "somebody else's process was ended with a node");
+            stranger.kill()?;
+            stranger.wait()?;
+        }
+        // What the daemon has for a container ends some time after it.
+        until(PATIENCE, || {
+            entry.leftovers = Traces::look(&self.host.layout)?.since(&self.clean);
+            Ok(entry.leftovers.is_empty() || !self.case.scenario.has_docker())
+        })?;
+        entry.leftovers.extend(self.host.containers()?.into_iter().map(|name| format!("container {name}")));
+        let own = ["bridge", "host", "none"];
+        let networks = self.host.networks()?.into_iter().filter(|name| !own.contains(&name.as_str()));
+        entry.leftovers.extend(networks.map(|name| format!("network {name}")));
+        entry.leftovers.extend(self.host.volumes()?.into_iter().map(|name| format!("volume {name}")));
+        entry.leftovers.extend(self.host.keys()?.into_iter().map(|key| format!("store {key}")));
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! What is done when the crash comes, and to which lab.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Act {
+    /// The lab is deployed on a host that has had no agent yet; the command starts one.
+    Deploy,
+    /// It runs, and is deployed in another shape.
+    Change,
+    /// A cable of it is cut while it runs.
+    Link,
+    /// A node of it is started again; the links of a container follow it into its new namespace.
+    Restart,
+    /// A node of it is stopped.
+    Halt,
+    /// A node that was stopped is started.
+    Wake,
+    /// It is destroyed; one of namespaces with somebody else's process in the group of one of its nodes.
+    Destroy,
+    /// It runs, and is taken back by an agent that has lost its store.
+    Adopt,
+    /// An agent starts after somebody has unpinned the namespace of a node.
+    Repin,
+    /// An agent starts after a crash that came just when a deploy was stored.
+    Recover,
+    /// An agent starts after a crash that came when all nodes were made, none ran, and links were made but not complete.
+    Mend,
+    /// An agent starts after somebody has deleted the bridge of the management network.
+    Rebridge,
+    /// An agent starts after a crash that came just when a destroy was stored.
+    Undo,
+    /// The agent is asked to stop.
+    Stop,
+}
+
+/// What the lab is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Kind {
+    Namespaces,
+    /// A few containers without a management network.
+    Containers,
+    /// Containers on a management network.
+    Managed,
+}
+
+/// What is done to which lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Scenario {
+    pub(crate) act: Act,
+    pub(crate) kind: Kind,
+}
+
+pub(crate) const DEPLOY: Scenario = of(Act::Deploy, Kind::Namespaces);
+pub(crate) const CHANGE: Scenario = of(Act::Change, Kind::Namespaces);
+pub(crate) const LINK: Scenario = of(Act::Link, Kind::Namespaces);
+pub(crate) const RESTART: Scenario = of(Act::Restart, Kind::Namespaces);
+pub(crate) const HALT: Scenario = of(Act::Halt, Kind::Namespaces);
+pub(crate) const WAKE: Scenario = of(Act::Wake, Kind::Namespaces);
+pub(crate) const DESTROY: Scenario = of(Act::Destroy, Kind::Namespaces);
+pub(crate) const ADOPT: Scenario = of(Act::Adopt, Kind::Namespaces);
+pub(crate) const REPIN: Scenario = of(Act::Repin, Kind::Namespaces);
+pub(crate) const RECOVER: Scenario = of(Act::Recover, Kind::Namespaces);
+pub(crate) const MEND: Scenario = of(Act::Mend, Kind::Namespaces);
+pub(crate) const UNDO: Scenario = of(Act::Undo, Kind::Namespaces);
+pub(crate) const STOP: Scenario = of(Act::Stop, Kind::Namespaces);
+pub(crate) const DOCKER_DEPLOY: Scenario = of(Act::Deploy, Kind::Containers);
+pub(crate) const DOCKER_CHANGE: Scenario = of(Act::Change, Kind::Containers);
+pub(crate) const DOCKER_RESTART: Scenario = of(Act::Restart, Kind::Containers);
+pub(crate) const DOCKER_DESTROY: Scenario = of(Act::Destroy, Kind::Containers);
+pub(crate) const MGMT_DEPLOY: Scenario = of(Act::Deploy, Kind::Managed);
+pub(crate) const MGMT_REBRIDGE: Scenario = of(Act::Rebridge, Kind::Managed);
+pub(crate) const MGMT_DESTROY: Scenario = of(Act::Destroy, Kind::Managed);
+
+const fn of(act: Act, kind: Kind) -> Scenario {
+    Scenario { act, kind }
+}
+
+impl Scenario {
+    pub(crate) const ALL: [Self; 20] = [
+        DEPLOY,
+        CHANGE,
+        LINK,
+        RESTART,
+        HALT,
+        WAKE,
+        DESTROY,
+        ADOPT,
+        REPIN,
+        RECOVER,
+        MEND,
+        UNDO,
+        STOP,
+        DOCKER_DEPLOY,
+        DOCKER_CHANGE,
+        DOCKER_RESTART,
+        DOCKER_DESTROY,
+        MGMT_DEPLOY,
+        MGMT_REBRIDGE,
+        MGMT_DESTROY,
+    ];
+
+    /// The point at which the agent dies before the scenario begins, where it begins with a crash.
+    pub(crate) fn first_crash(self) -> Option<&'static str> {
+        match self.act {
+            Act::Recover => Some("operation.stored"),
+            Act::Mend => Some("link.created"),
+            Act::Undo => Some("operation.destroy.stored"),
+            Act::Deploy
+            | Act::Change
+            | Act::Link
+            | Act::Restart
+            | Act::Halt
+            | Act::Wake
+            | Act::Destroy
+            | Act::Adopt
+            | Act::Repin
+            | Act::Rebridge
+            | Act::Stop => None,
+        }
+    }
+
+    /// Whether lab `x` is one of containers, and the host has a daemon for them.
+    pub(crate) fn has_docker(self) -> bool {
+        self.kind != Kind::Namespaces
+    }
+
+    /// Whether lab `x` is on a management network.
+    pub(crate) fn has_network(self) -> bool {
+        self.kind == Kind::Managed
+    }
+
+    /// Whether it begins on a host that has had no agent yet.
+    pub(crate) fn is_first(self) -> bool {
+        self.act == Act::Deploy
+    }
+
+    /// Whether it is the start of an agent, which is at work when the command has ended.
+    pub(crate) fn is_start(self) -> bool {
+        matches!(self.act, Act::Repin | Act::Recover | Act::Mend | Act::Undo | Act::Rebridge)
+    }
+
+    /// Whether it starts or ends processes of nodes, so that the death of one in the middle of it is of interest.
+    pub(crate) fn turns_nodes(self) -> bool {
+        let turns = matches!(self.act, Act::Deploy | Act::Change | Act::Restart | Act::Halt | Act::Wake | Act::Recover);
+        turns && self.kind == Kind::Namespaces
+    }
+
+    /// How many times longer all of it may take than where it is not Docker's work.
+    pub(crate) fn slowness(self) -> u32 {
+        match self.kind {
+            Kind::Namespaces => 1,
+            Kind::Containers | Kind::Managed => 3,
+        }
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::Namespaces => "",
+            Kind::Containers => "docker-",
+            Kind::Managed => "docker-mgmt-",
+        };
+        let act = match self.act {
+            Act::Deploy => "deploy",
+            Act::Change => "change",
+            Act::Link => "link",
+            Act::Restart => "restart",
+            Act::Halt => "halt",
+            Act::Wake => "wake",
+            Act::Destroy => "destroy",
+            Act::Adopt => "adopt",
+            Act::Repin => "repin",
+            Act::Recover => "recover",
+            Act::Mend => "mend",
+            Act::Rebridge => "rebridge",
+            Act::Undo => "undo",
+            Act::Stop => "stop",
+        };
+        f.pad(&format!("{kind}{act}"))
+    }
+}
