@@ -22,19 +22,61 @@ pub(crate) enum Event {
     Upgrade,
 }
 
-/// A scenario and what happens in it.
+/// What is wrong with the host when the agent is killed, and still is when it is started again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Fault {
+    /// The daemon of containers hangs: it takes connections and does not answer.
+    DockerHangs,
+    /// Everything it says comes three seconds late.
+    DockerLate,
+    /// There is no room on the disk of the agent's state, not for an empty file.
+    DiskFull,
+}
+
+impl Fault {
+    const ALL: [Self; 3] = [Self::DockerHangs, Self::DockerLate, Self::DiskFull];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DockerHangs => "docker-hangs",
+            Self::DockerLate => "docker-late",
+            Self::DiskFull => "disk-full",
+        })
+    }
+}
+
+/// A scenario, what happens in it, and what is wrong meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Case {
     pub(crate) scenario: Scenario,
     pub(crate) event: Event,
+    /// Only with a kill of the agent.
+    pub(crate) fault: Option<Fault>,
     pub(crate) seed: u64,
 }
 
 impl Case {
+    /// One without a fault.
+    pub(crate) fn new(scenario: Scenario, event: Event, seed: u64) -> Self {
+        Self { scenario, event, fault: None, seed }
+    }
+
+    /// The same with one.
+    pub(crate) fn with(self, fault: Fault) -> Self {
+        Self { fault: Some(fault), ..self }
+    }
+
     /// The case of a name as [`Display`](fmt::Display) writes it; `None` if it is only the beginning of one, or of none.
     pub(crate) fn named(name: &str, seed: u64) -> Option<Self> {
         let (scenario, event) = name.split_once('/')?;
         let scenario = Scenario::ALL.into_iter().find(|known| known.to_string() == scenario)?;
+        let (fault, event) = match event.split_once('+') {
+            Some((fault, event)) => (Some(Fault::ALL.into_iter().find(|known| known.to_string() == fault)?), event),
+            None => (None, event),
+        };
         let event = match event.split_once(':') {
             None if event == "nothing" => Event::Nothing,
             None if event == "upgrade" => Event::Upgrade,
@@ -43,13 +85,24 @@ impl Case {
             Some(("node", after)) => Event::Node { after: after.strip_suffix("us")?.parse().ok()? },
             Some((name, passage)) => Event::Point { name: name.to_owned(), passage: passage.parse().ok()? },
         };
-        Some(Self { scenario, event, seed })
+        Some(Self { scenario, event, fault, seed })
+    }
+}
+
+impl Case {
+    /// How many times longer all of it may take than where no daemon has a part in it.
+    pub(crate) fn slowness(&self) -> u32 {
+        let late = if self.fault == Some(Fault::DockerLate) { 2 } else { 1 };
+        self.scenario.slowness() * late
     }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/", self.scenario)?;
+        if let Some(fault) = self.fault {
+            write!(f, "{fault}+")?;
+        }
         match &self.event {
             Event::Nothing => f.write_str("nothing"),
             Event::Point { name, passage } => write!(f, "{name}:{passage}"),
@@ -57,6 +110,12 @@ impl fmt::Display for Case {
             Event::Node { after } => write!(f, "node:{after}us"),
             Event::Upgrade => f.write_str("upgrade"),
         }
+    }
+}
+
+impl Event {
+    pub(crate) fn point(name: &str, passage: usize) -> Self {
+        Self::Point { name: name.to_owned(), passage }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,8 +14,9 @@ use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_engine::{LabView, Layout, Store};
 use netloom_kernel::{Process, Signal};
 
+use crate::late::Late;
 use crate::scenario::{Act, Scenario};
-use crate::topology::IMAGE;
+use crate::topology::{GUEST, HELD, IMAGE, UNDERLAY};
 use crate::traces::{cgroups, group_of, processes};
 
 /// How often something is looked at that cannot be waited for.
@@ -29,6 +32,8 @@ pub(crate) struct Host {
     scratch: tempfile::TempDir,
     /// Where the case is about containers.
     daemon: Option<Dockerd>,
+    /// What the agent has for it where it is to be late.
+    late: Option<Late>,
 }
 
 /// What a command came to.
@@ -53,7 +58,7 @@ impl Host {
         let tmpfs = Command::new("mount").args(["-t", "tmpfs", "crash"]).arg(root).status()?;
         let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
         ensure!(tmpfs.success() && loopback.success(), "the sandbox cannot be prepared");
-        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None })
+        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None, late: None })
     }
 
     /// From now on there is a Docker daemon, with one image, and with a firewall where that matters.
@@ -65,6 +70,43 @@ impl Host {
         self.daemon = Some(daemon);
         self.docker(&["load", "-q", "-i", &archive.display().to_string()])?;
         Ok(())
+    }
+
+    /// From now on the agent speaks to the daemon through something that can make it late.
+    pub(crate) fn stand_between(&mut self) -> Result<()> {
+        let daemon = self.daemon.as_ref().context("no daemon")?;
+        self.late = Some(Late::before(&daemon.socket(), self.scratch.path().join("late.sock"))?);
+        Ok(())
+    }
+
+    pub(crate) fn daemon(&self) -> Result<&Dockerd> {
+        self.daemon.as_ref().context("no daemon")
+    }
+
+    /// From now on what it says comes so late, where something stands between it and the agent.
+    pub(crate) fn be_late(&self, by: Duration) {
+        if let Some(late) = &self.late {
+            late.be_late(by);
+        }
+    }
+
+    /// From now on there is what a lab has around it: a container that something else made, and a way to another host.
+    pub(crate) fn surround(&self) -> Result<()> {
+        let kinds = self.scratch.path().join("kinds");
+        fs::create_dir_all(&kinds)?;
+        fs::write(kinds.join("held.toml"), HELD)?;
+        let [near, far] = UNDERLAY;
+        ip(&["link", "add", near, "type", "veth", "peer", "name", far])?;
+        ip(&["address", "add", "192.0.2.1/24", "dev", near])?;
+        ip(&["link", "set", near, "up"])?;
+        self.docker(&["run", "-d", "--name", GUEST, "--network", "none", IMAGE, "sleep", "100000"])?;
+        Ok(())
+    }
+
+    /// And from now on there is not.
+    pub(crate) fn bare(&self) -> Result<()> {
+        self.docker(&["rm", "-f", GUEST])?;
+        ip(&["link", "delete", UNDERLAY[0]])
     }
 
     /// From now on the host has files in which it is told of labs. One that has another name too is written in place.
@@ -87,9 +129,11 @@ impl Host {
         Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
-    /// The names of all containers.
+    /// The names of all containers but the one that something else made.
     pub(crate) fn containers(&self) -> Result<Vec<String>> {
-        self.docker(&["ps", "-a", "--format", "{{.Names}}"])
+        let mut names = self.docker(&["ps", "-a", "--format", "{{.Names}}"])?;
+        names.retain(|name| name != GUEST);
+        Ok(names)
     }
 
     /// The names of all volumes.
@@ -128,7 +172,8 @@ impl Host {
         let mut command = Command::new(&self.netloom);
         command.args(arguments).env("NETLOOM_ROOT", self.layout.root()).env("NO_COLOR", "1").stdin(Stdio::null());
         if let Some(daemon) = &self.daemon {
-            command.env("DOCKER_HOST", format!("unix://{}", daemon.socket().display()));
+            let socket = self.late.as_ref().map_or_else(|| daemon.socket(), |late| late.socket().to_owned());
+            command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
         }
         if let Some([log, trace, armed]) = &orders.files {
             command.env("NETLOOM_FAILPOINT", &orders.failpoint);
@@ -232,6 +277,18 @@ impl Host {
         Ok(stranger)
     }
 
+    /// What the agent answers to a `GET` of this, status and body; nothing where it does not.
+    pub(crate) fn get(&self, path: &str) -> Option<(u16, serde_json::Value)> {
+        let mut stream = UnixStream::connect(self.layout.socket()).ok()?;
+        stream.set_read_timeout(Some(GONE)).ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some((status, serde_json::from_str(body).unwrap_or_default()))
+    }
+
     /// All labs as the agent shows them.
     pub(crate) fn labs(&self) -> Result<Vec<LabView>> {
         let ended = self.netloom(&["inspect", "--all", "--json"])?;
@@ -324,6 +381,12 @@ impl Orders {
         let failpoint = format!("{point}=block:{},{}", gate.display(), self.failpoint);
         Ok((gate, Self { failpoint, files: self.files.clone() }))
     }
+}
+
+fn ip(words: &[&str]) -> Result<()> {
+    let status = Command::new("ip").args(words).status().context("ip")?;
+    ensure!(status.success(), "ip {}", words.join(" "));
+    Ok(())
 }
 
 /// Waits until something is so.

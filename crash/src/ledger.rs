@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!   case             its name: `<scenario>/<point>:<passage>`, `<scenario>/moment:<µs>us`, `<scenario>/node:<µs>us`,
-//!                    `<scenario>/nothing`, `stop/upgrade`; `netloom-crash only <case>` runs it again (moments: with the seed)
+//!                    `<scenario>/nothing`, `stop/upgrade`, where the host has a fault `<scenario>/<fault>+…`; `netloom-crash only <case>` runs it again (moments: with the seed)
 //!   scenario, point  the parts of the name; `point` is null where the kill came at a moment
 //!   seed             what the choice of a victim comes from
 //!   killed           whether it came to the kill; null where nothing was to be killed
@@ -13,6 +13,8 @@
 //!   leftovers        what the host has after everything was destroyed that it had not before, or lacks
 //!   udp_sent, udp_lost, udp_ms   numbered datagrams over links that nobody touches, and for how long they were sent
 //!                    (of all links together, so that `udp_sent` is about `udp_ms`)
+//!   answers_ms, runs (with a fault of the host) from that command to the first answer to `/livez`; how many processes and
+//!                    interfaces of the lab ran at the kill that had to be let be
 //!   tcp_ok           whether every byte of the streams beside them arrived; null: there was no traffic
 //!   verdict          `ok`; `failed`: see `problems`, `leftovers`, `udp_lost`, `tcp_ok`; `not-reached`: the kill did not come,
 //!                    or not from the point, and the case says nothing
@@ -61,6 +63,12 @@ pub(crate) struct Entry {
     pub(crate) killed_by_point: Option<bool>,
     /// From the command that starts the agent again to the state that is desired, in milliseconds.
     pub(crate) converged_ms: Option<u64>,
+    /// From that command to the first answer to `/livez`, in milliseconds; only with a fault of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) answers_ms: Option<u64>,
+    /// How many processes and interfaces of the lab ran at the kill that had to be let be; only with a fault of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) runs: Option<usize>,
     /// What the host has at the end that it did not have before, or lacks.
     pub(crate) leftovers: Vec<String>,
     pub(crate) udp_sent: u64,
@@ -97,6 +105,8 @@ impl Entry {
             killed: None,
             killed_by_point: None,
             converged_ms: None,
+            answers_ms: None,
+            runs: None,
             leftovers: Vec::new(),
             udp_sent: 0,
             udp_lost: 0,

@@ -13,14 +13,20 @@
 //! touches carry numbered datagrams and a stream all the while. At the end everything is destroyed and the host has
 //! to be as it was before.
 //!
+//! Some cases have a fault of the host too: from the kill on Docker hangs or is late, or the disk is full. The agent that
+//! is started answers at once, says so, and harms nothing that runs.
+//!
 //! A case with a fail point counts only if that point is what killed the agent.
 #![expect(clippy::print_stdout, reason = "its results go to standard output")]
 
 mod case;
+mod disk;
 mod host;
 mod inside;
+mod late;
 mod ledger;
 mod outside;
+mod running;
 mod scenario;
 mod table;
 mod topology;
@@ -45,9 +51,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
-    /// Every fail point in every scenario that passes it, and random moments.
+    /// Every fail point in every scenario that passes it, random moments, and faults of the host.
     All(outside::Options),
-    /// Twenty cases, one or two of each kind.
+    /// Twenty-two cases, one or two of each kind.
     Few(outside::Options),
     /// Only the cases whose name begins with this, for example `change/link.`; or the one of this name, for example
     /// `deploy/store.after-commit:1` or `destroy/moment:73210us`.

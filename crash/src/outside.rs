@@ -16,14 +16,14 @@ use netloom_engine::Layout;
 use netloom_failpoint::ALL;
 use serde::Serialize;
 
-use crate::case::{Case, Event, Random};
+use crate::case::{Case, Event, Fault, Random};
 use crate::ledger::{Entry, Summary, Verdict, killers};
-use crate::scenario::{STOP, Scenario};
+use crate::scenario::{Kind, STOP, Scenario};
 use crate::table;
 use crate::traces::cgroups;
 
 /// How long a case may take before it counts as hung, in seconds.
-const LIMIT: u64 = 120;
+const LIMIT: u64 = 300;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -97,7 +97,7 @@ fn matrix(bench: &Bench, options: &Options, seed: u64, only: &str) -> Result<Vec
     let wanted =
         |scenario: &Scenario| only.starts_with(&format!("{scenario}/")) || format!("{scenario}/").starts_with(only);
     let scenarios: Vec<Scenario> = Scenario::ALL.into_iter().filter(wanted).collect();
-    let calm = scenarios.iter().map(|scenario| Case { scenario: *scenario, event: Event::Nothing, seed });
+    let calm = scenarios.iter().map(|scenario| Case::new(*scenario, Event::Nothing, seed));
     let calm = bench.all(&calm.collect::<Vec<_>>(), options.jobs)?;
     let mut problems = Vec::new();
     let mut cases = Vec::new();
@@ -114,27 +114,45 @@ fn matrix(bench: &Bench, options: &Options, seed: u64, only: &str) -> Result<Vec
                 (Some(_), true) | (None, false) => {}
             }
         }
-        let point =
-            |name: &str, passage| Case { scenario, event: Event::Point { name: name.to_owned(), passage }, seed };
+        for (fault, name) in table::with_faults(scenario) {
+            let count = passed.get(name).copied().unwrap_or(1);
+            let passage = 1 + usize::try_from(random.below(count as u64))?;
+            cases.push(Case::new(scenario, Event::point(name, passage), seed).with(fault));
+        }
+        let faults: BTreeSet<Fault> = table::with_faults(scenario).map(|(fault, _)| fault).collect();
+        for fault in faults {
+            let after = random.below(entry.command_us);
+            cases.push(Case::new(scenario, Event::Moment { after }, random.below(u64::MAX)).with(fault));
+        }
         for (name, count) in passed {
-            let passages: BTreeSet<usize> = [1, count.div_ceil(2), count].into();
-            cases.extend(passages.into_iter().map(|passage| point(&name, passage)));
+            let passages = passages(scenario, &name, count, &mut random);
+            cases.extend(passages.into_iter().map(|passage| Case::new(scenario, Event::point(&name, passage), seed)));
         }
         for _ in 0..options.moments {
             let after = random.below(entry.command_us);
-            cases.push(Case { scenario, event: Event::Moment { after }, seed: random.below(u64::MAX) });
+            cases.push(Case::new(scenario, Event::Moment { after }, random.below(u64::MAX)));
             if scenario.turns_nodes() {
                 let after = random.below(entry.command_us);
-                cases.push(Case { scenario, event: Event::Node { after }, seed: random.below(u64::MAX) });
+                cases.push(Case::new(scenario, Event::Node { after }, random.below(u64::MAX)));
             }
         }
         if scenario == STOP {
-            cases.push(Case { scenario, event: Event::Upgrade, seed });
+            cases.push(Case::new(scenario, Event::Upgrade, seed));
         }
     }
     cases.retain(|case| case.to_string().starts_with(only));
     bench.all(&cases, options.jobs)?;
     Ok(problems)
+}
+
+/// At which passages of a point the agent is killed: the first, one in the middle and the last; in a large lab at one of them,
+/// and not where the agent has nothing to do with the lab.
+fn passages(scenario: Scenario, name: &str, count: usize, random: &mut Random) -> BTreeSet<usize> {
+    match scenario.kind {
+        Kind::Many if name.starts_with("agent.") => BTreeSet::new(),
+        Kind::Many => usize::try_from(random.below(count as u64)).map(|before| before + 1).into_iter().collect(),
+        Kind::Namespaces | Kind::Containers | Kind::Managed | Kind::Around => [1, count.div_ceil(2), count].into(),
+    }
 }
 
 /// What the cases are run with.

@@ -45,8 +45,12 @@ pub(crate) enum Kind {
     Namespaces,
     /// A few containers without a management network.
     Containers,
+    /// The same and more of them: twenty.
+    Many,
     /// Containers on a management network.
     Managed,
+    /// Containers with what is around them: one that something else made, a tunnel, and a command that waits for its links.
+    Around,
 }
 
 /// What is done to which lab.
@@ -73,16 +77,21 @@ pub(crate) const DOCKER_DEPLOY: Scenario = of(Act::Deploy, Kind::Containers);
 pub(crate) const DOCKER_CHANGE: Scenario = of(Act::Change, Kind::Containers);
 pub(crate) const DOCKER_RESTART: Scenario = of(Act::Restart, Kind::Containers);
 pub(crate) const DOCKER_DESTROY: Scenario = of(Act::Destroy, Kind::Containers);
+pub(crate) const MANY_DEPLOY: Scenario = of(Act::Deploy, Kind::Many);
+pub(crate) const MANY_CHANGE: Scenario = of(Act::Change, Kind::Many);
+pub(crate) const MANY_DESTROY: Scenario = of(Act::Destroy, Kind::Many);
 pub(crate) const MGMT_DEPLOY: Scenario = of(Act::Deploy, Kind::Managed);
 pub(crate) const MGMT_REBRIDGE: Scenario = of(Act::Rebridge, Kind::Managed);
 pub(crate) const MGMT_DESTROY: Scenario = of(Act::Destroy, Kind::Managed);
+pub(crate) const AROUND_DEPLOY: Scenario = of(Act::Deploy, Kind::Around);
+pub(crate) const AROUND_DESTROY: Scenario = of(Act::Destroy, Kind::Around);
 
 const fn of(act: Act, kind: Kind) -> Scenario {
     Scenario { act, kind }
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 25] = [
         DEPLOY,
         CHANGE,
         LINK,
@@ -100,9 +109,14 @@ impl Scenario {
         DOCKER_CHANGE,
         DOCKER_RESTART,
         DOCKER_DESTROY,
+        MANY_DEPLOY,
+        MANY_CHANGE,
+        MANY_DESTROY,
         MGMT_DEPLOY,
         MGMT_REBRIDGE,
         MGMT_DESTROY,
+        AROUND_DEPLOY,
+        AROUND_DESTROY,
     ];
 
     /// The point at which the agent dies before the scenario begins, where it begins with a crash.
@@ -123,6 +137,12 @@ impl Scenario {
             | Act::Rebridge
             | Act::Stop => None,
         }
+    }
+
+    /// The same with a lab of a few containers instead of many, which leads to the same points.
+    pub(crate) fn with_few(self) -> Self {
+        let kind = if self.kind == Kind::Many { Kind::Containers } else { self.kind };
+        Self { kind, ..self }
     }
 
     /// Whether lab `x` is one of containers, and the host has a daemon for them.
@@ -155,7 +175,8 @@ impl Scenario {
     pub(crate) fn slowness(self) -> u32 {
         match self.kind {
             Kind::Namespaces => 1,
-            Kind::Containers | Kind::Managed => 3,
+            Kind::Containers | Kind::Managed | Kind::Around => 3,
+            Kind::Many => 6,
         }
     }
 }
@@ -165,7 +186,9 @@ impl fmt::Display for Scenario {
         let kind = match self.kind {
             Kind::Namespaces => "",
             Kind::Containers => "docker-",
+            Kind::Many => "docker-many-",
             Kind::Managed => "docker-mgmt-",
+            Kind::Around => "docker-around-",
         };
         let act = match self.act {
             Act::Deploy => "deploy",

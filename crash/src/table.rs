@@ -5,26 +5,39 @@
 
 use netloom_failpoint::ALL;
 
+use crate::case::Fault::{self, DiskFull, DockerHangs, DockerLate};
 use crate::case::{Case, Event, Random};
 use crate::scenario::{
-    ADOPT, CHANGE, DEPLOY, DESTROY, DOCKER_CHANGE, DOCKER_DEPLOY, DOCKER_DESTROY, DOCKER_RESTART, HALT, LINK, MEND,
-    MGMT_DEPLOY, MGMT_DESTROY, MGMT_REBRIDGE, RECOVER, REPIN, RESTART, STOP, Scenario, UNDO, WAKE,
+    ADOPT, AROUND_DEPLOY, AROUND_DESTROY, CHANGE, DEPLOY, DESTROY, DOCKER_CHANGE, DOCKER_DEPLOY, DOCKER_DESTROY,
+    DOCKER_RESTART, HALT, LINK, MEND, MGMT_DEPLOY, MGMT_DESTROY, MGMT_REBRIDGE, RECOVER, REPIN, RESTART, STOP,
+    Scenario, UNDO, WAKE,
 };
 
 /// Scenarios that have something in common.
 type Group = &'static [Scenario];
 
 /// The first agent of a host starts.
-const FIRST: Group = &[DEPLOY, DOCKER_DEPLOY, MGMT_DEPLOY];
+const FIRST: Group = &[DEPLOY, DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY];
 /// An agent starts.
-const STARTS: Group = &[DEPLOY, REPIN, RECOVER, MEND, UNDO, DOCKER_DEPLOY, MGMT_DEPLOY, MGMT_REBRIDGE];
+const STARTS: Group = &[DEPLOY, REPIN, RECOVER, MEND, UNDO, DOCKER_DEPLOY, MGMT_DEPLOY, MGMT_REBRIDGE, AROUND_DEPLOY];
 /// It goes on with what an earlier one had stored.
 const RESUMES: Group = &[RECOVER, MEND, UNDO];
 /// What is desired of a lab is changed.
-const EDITS: Group =
-    &[DEPLOY, CHANGE, LINK, RESTART, HALT, WAKE, DOCKER_DEPLOY, DOCKER_CHANGE, DOCKER_RESTART, MGMT_DEPLOY];
+const EDITS: Group = &[
+    DEPLOY,
+    CHANGE,
+    LINK,
+    RESTART,
+    HALT,
+    WAKE,
+    DOCKER_DEPLOY,
+    DOCKER_CHANGE,
+    DOCKER_RESTART,
+    MGMT_DEPLOY,
+    AROUND_DEPLOY,
+];
 /// A lab is not desired any more.
-const DESTROYS: Group = &[DESTROY, DOCKER_DESTROY, MGMT_DESTROY];
+const DESTROYS: Group = &[DESTROY, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY];
 /// Nodes in namespaces are made,
 const NODES_MADE: Group = &[DEPLOY, CHANGE, RECOVER];
 /// started,
@@ -34,11 +47,11 @@ const NODES_STOPPED: Group = &[CHANGE, RESTART, HALT];
 /// removed.
 const NODES_REMOVED: Group = &[CHANGE, DESTROY, UNDO];
 /// Containers are made,
-const CONTAINERS_MADE: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, MGMT_DEPLOY];
+const CONTAINERS_MADE: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, MGMT_DEPLOY, AROUND_DEPLOY];
 /// started,
-const CONTAINERS_STARTED: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, DOCKER_RESTART, MGMT_DEPLOY];
+const CONTAINERS_STARTED: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, DOCKER_RESTART, MGMT_DEPLOY, AROUND_DEPLOY];
 /// removed.
-const CONTAINERS_REMOVED: Group = &[DOCKER_CHANGE, DOCKER_DESTROY, MGMT_DESTROY];
+const CONTAINERS_REMOVED: Group = &[DOCKER_CHANGE, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY];
 /// A management network is made.
 const NETWORKS_MADE: Group = &[MGMT_DEPLOY, MGMT_REBRIDGE];
 
@@ -72,9 +85,9 @@ const PASSED: &[(&str, &[Group])] = &[
     ("operation.concluded", &[EDITS]),
     ("operation.destroy.concluded", &[DESTROYS, &[UNDO]]),
     ("operation.destroy.forgotten", &[DESTROYS, &[UNDO]]),
-    ("exec.before", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY]]),
-    ("exec.ran", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY]]),
-    ("exec.recorded", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY]]),
+    ("exec.before", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY]]),
+    ("exec.ran", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY]]),
+    ("exec.recorded", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY]]),
     ("node.create.directory-made", &[NODES_MADE]),
     ("node.create.recorded", &[NODES_MADE]),
     ("node.create.layer-emptied", &[NODES_MADE]),
@@ -117,8 +130,8 @@ const PASSED: &[(&str, &[Group])] = &[
     ("netns.pin.pinned", &[CONTAINERS_STARTED, &[REPIN]]),
     ("netns.unmounted", &[NODES_REMOVED, CONTAINERS_REMOVED]),
     ("netns.directory-mounted", &[FIRST]),
-    ("spawn.before", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY]]),
-    ("spawn.after", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY]]),
+    ("spawn.before", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY]]),
+    ("spawn.after", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY]]),
     ("cgroup.limited", &[NODES_STARTED]),
     ("cgroup.group-removed", &[NODES_REMOVED]),
     ("cgroup.parent-removed", &[&[DESTROY, UNDO]]),
@@ -130,7 +143,7 @@ const PASSED: &[(&str, &[Group])] = &[
     ("link.before-switch", &[&[CHANGE, LINK, RESTART, HALT, WAKE, DOCKER_RESTART]]),
     ("link.switched", &[&[CHANGE, LINK, RESTART, HALT, WAKE, DOCKER_RESTART]]),
     ("link.created", &[NODES_MADE, CONTAINERS_MADE, &[MEND, MGMT_REBRIDGE]]),
-    ("link.way-freed", &[&[MEND, MGMT_REBRIDGE]]),
+    ("link.way-freed", &[&[MEND, MGMT_REBRIDGE, AROUND_DEPLOY]]),
     ("link.finished", &[NODES_MADE, CONTAINERS_MADE, &[MEND, MGMT_REBRIDGE]]),
     ("link.before-remembered", &[&[CHANGE]]),
     ("link.remembered", &[&[CHANGE]]),
@@ -159,6 +172,13 @@ const PASSED: &[(&str, &[Group])] = &[
     ("container.unlinked", &[CONTAINERS_REMOVED]),
     ("container.unpinned", &[CONTAINERS_REMOVED]),
     ("container.updated", &[&[DOCKER_CHANGE]]),
+    ("hold.program.opened", &[&[AROUND_DEPLOY]]),
+    ("hold.program.written", &[&[AROUND_DEPLOY]]),
+    ("container.external.noted", &[&[AROUND_DEPLOY]]),
+    ("container.external.cleared", &[&[AROUND_DESTROY]]),
+    ("link.tunnel-made", &[&[AROUND_DEPLOY]]),
+    ("link.tunnel-moved", &[&[AROUND_DEPLOY]]),
+    ("link.stitched", &[&[AROUND_DEPLOY]]),
     ("link.moved", &[&[DOCKER_DEPLOY, DOCKER_RESTART]]),
     ("hosts.before-rename", &[&[MGMT_DEPLOY]]),
     ("hosts.noted", &[&[MGMT_DESTROY]]),
@@ -175,6 +195,7 @@ const PASSED: &[(&str, &[Group])] = &[
 
 /// The points that a scenario passes.
 pub(crate) fn passed_in(scenario: Scenario) -> impl Iterator<Item = &'static str> {
+    let scenario = scenario.with_few();
     PASSED.iter().filter(move |(_, groups)| groups.iter().any(|group| group.contains(&scenario))).map(|(name, _)| *name)
 }
 
@@ -185,7 +206,53 @@ pub(crate) fn impossible() -> Vec<(Scenario, &'static str)> {
     Scenario::ALL.into_iter().flat_map(of).collect()
 }
 
-/// Twenty cases of all kinds.
+/// The points at which the agent is killed with something wrong with the host, each scenario with those of its own.
+const WITH_FAULTS: &[(Fault, Scenario, &[&str])] = &[
+    (
+        DockerHangs,
+        DOCKER_DEPLOY,
+        &[
+            "operation.stored",
+            "container.created",
+            "container.reserve.noted",
+            "container.start.recorded",
+            "container.started",
+            "container.attached",
+            "link.finished",
+            "link.moved",
+            "exec.ran",
+        ],
+    ),
+    (
+        DockerHangs,
+        DOCKER_CHANGE,
+        &["operation.stored", "container.updated", "container.unlinked", "container.removed", "container.started"],
+    ),
+    (DockerHangs, DOCKER_RESTART, &["container.stop.recorded", "container.started", "link.moved"]),
+    (DockerHangs, DOCKER_DESTROY, &["operation.destroy.stored", "container.unlinked", "container.removed"]),
+    (DockerHangs, MGMT_DEPLOY, &["network.before-ensure", "network.created", "container.started"]),
+    (DockerHangs, MGMT_DESTROY, &["container.removed", "network.before-release", "network.removed"]),
+    (DockerHangs, AROUND_DEPLOY, &["container.external.noted", "container.started", "link.stitched"]),
+    (DockerLate, DOCKER_DEPLOY, &["container.created", "container.started"]),
+    (DockerLate, DOCKER_CHANGE, &["container.removed"]),
+    (DockerLate, DOCKER_RESTART, &["container.started"]),
+    (DockerLate, DOCKER_DESTROY, &["container.unlinked"]),
+    (DockerLate, MGMT_DEPLOY, &["network.created"]),
+    (DiskFull, DEPLOY, &["operation.before-store", "store.after-commit", "node.create.recorded", "exec.ran"]),
+    (DiskFull, CHANGE, &["operation.stored", "node.stop.asked", "link.created", "operation.concluded"]),
+    (DiskFull, DESTROY, &["operation.destroy.before-store", "operation.destroy.stored", "node.delete.done"]),
+    (DiskFull, DOCKER_DEPLOY, &["operation.stored", "container.created", "exec.ran"]),
+    (DiskFull, DOCKER_CHANGE, &["container.record.opened", "container.removed"]),
+    (DiskFull, DOCKER_DESTROY, &["container.removed"]),
+];
+
+/// The faults of a scenario, each with a point at which the agent is killed.
+pub(crate) fn with_faults(scenario: Scenario) -> impl Iterator<Item = (Fault, &'static str)> {
+    let of = WITH_FAULTS.iter().filter(move |(_, of, _)| *of == scenario);
+    of.flat_map(|(fault, _, points)| points.iter().map(|point| (*fault, *point)))
+}
+
+/// Twenty-two cases of all kinds.
 pub(crate) fn few(seed: u64) -> Vec<Case> {
     let points: [(Scenario, &str, usize); 15] = [
         (DOCKER_DEPLOY, "container.reserve.noted", 1),
@@ -205,17 +272,15 @@ pub(crate) fn few(seed: u64) -> Vec<Case> {
         (MEND, "link.way-freed", 1),
     ];
     let mut random = Random::new(seed);
-    let point = |(scenario, name, passage): (Scenario, &str, usize)| Case {
-        scenario,
-        event: Event::Point { name: name.to_owned(), passage },
-        seed,
-    };
+    let point = |(scenario, name, passage): (_, &str, _)| Case::new(scenario, Event::point(name, passage), seed);
     let mut cases: Vec<Case> = points.map(point).into();
     for scenario in [CHANGE, UNDO] {
-        cases.push(Case { scenario, event: Event::Moment { after: random.below(300_000) }, seed });
+        cases.push(Case::new(scenario, Event::Moment { after: random.below(300_000) }, seed));
     }
-    cases.push(Case { scenario: CHANGE, event: Event::Node { after: random.below(300_000) }, seed });
-    cases.push(Case { scenario: STOP, event: Event::Nothing, seed });
-    cases.push(Case { scenario: STOP, event: Event::Upgrade, seed });
+    cases.push(Case::new(DOCKER_DEPLOY, Event::point("container.started", 2), seed).with(DockerHangs));
+    cases.push(Case::new(CHANGE, Event::point("operation.stored", 1), seed).with(DiskFull));
+    cases.push(Case::new(CHANGE, Event::Node { after: random.below(300_000) }, seed));
+    cases.push(Case::new(STOP, Event::Nothing, seed));
+    cases.push(Case::new(STOP, Event::Upgrade, seed));
     cases
 }

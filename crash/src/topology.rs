@@ -1,5 +1,7 @@
 //! The labs. Between them they have a part of everything: commands, limits, bridges, the host, long names.
 
+use crate::wanted::Shape;
+
 /// Nobody touches it; it carries traffic.
 pub(crate) const STEADY: &str = r#"name: steady
 topology:
@@ -109,6 +111,52 @@ topology:
 /// The bridge of that network, and the node of that lab that Docker connects to it.
 pub(crate) const MGMT_BRIDGE: &str = "xmg0";
 pub(crate) const MGMT_PUBLISHED: &str = "web";
+
+/// A lab with what may be around one: a container that something else made, a tunnel to another host, and a command that
+/// waits for its links.
+pub(crate) const AROUND: &str = r#"name: x
+topology:
+  defaults: { kind: linux, image: "netloom.test/busybox:1", network-mode: none }
+  nodes:
+    a: { exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: "sh -c 'trap exit TERM; sleep 100000 & wait'" }
+    held: { kind: held, cmd: sleep 100000 }
+    guest: { kind: ext-container }
+  links:
+    - { endpoints: ["a:eth1", "b:eth1"], ipv4: ["10.0.1.1/24", "10.0.1.2/24"] }
+    - { endpoints: ["a:eth2", "guest:eth1"] }
+    - { endpoints: ["b:eth2", "held:eth1"] }
+    - { type: vxlan-stitch, endpoint: { node: a, interface: eth3 }, remote: 192.0.2.7, vni: 7 }
+"#;
+
+/// The kind of node there whose command waits for its links.
+pub(crate) const HELD: &str = r#"name = "held"
+about = "Finds its interfaces when it begins."
+runtime = "container"
+[needs]
+interfaces-first = true
+"#;
+
+/// The container there that something else made, and the host's way to the far end of the tunnel.
+pub(crate) const GUEST: &str = "guest";
+pub(crate) const UNDERLAY: [&str; 2] = ["under0", "under1"];
+/// The interfaces that the host has of that lab.
+pub(crate) const HOST_AROUND: [&str; 2] = ["ve-a_eth3", "vx-a_eth3"];
+
+/// A lab of containers with as many more that twenty run, in a ring. A change makes every other of those anew.
+pub(crate) fn many(few: &str, shape: Shape) -> String {
+    const MORE: usize = 16;
+    let env = |n: usize| if n.is_multiple_of(2) && shape == Shape::After { "after" } else { "before" };
+    let node = |n: usize| format!("    n{n}: {{ env: {{ SHAPE: {} }} }}\n", env(n));
+    let link = |n: usize| format!("    - {{ endpoints: [\"n{n}:eth1\", \"n{}:eth2\"] }}\n", n % MORE + 1);
+    let nodes = (1..=MORE).map(node).collect::<String>();
+    let links = (1..=MORE).map(link).collect::<String>();
+    few.replacen("  nodes:\n", &format!("  nodes:\n{nodes}"), 1).replacen(
+        "  links:\n",
+        &format!("  links:\n{links}"),
+        1,
+    )
+}
 
 /// The image of containers, which is loaded and never pulled.
 pub(crate) const IMAGE: &str = "netloom.test/busybox:1";

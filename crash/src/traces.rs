@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use netloom_engine::Layout;
 
+use crate::topology::UNDERLAY;
+
 /// What is there, and how often.
 #[derive(Debug)]
 pub(crate) struct Traces(BTreeMap<String, usize>);
@@ -17,6 +19,7 @@ const OWN: [&str; 16] = [
     "run",
     "run/netloom",
     "run/netloom/agent.lock",
+    "run/netloom/external",
     "run/netloom/labs",
     "run/netloom/long-links",
     "run/netloom/netns",
@@ -26,8 +29,7 @@ const OWN: [&str; 16] = [
     "var/lib/netloom",
     "var/lib/netloom/containers",
     "var/lib/netloom/layers",
-    "var/lib/netloom/starts.jsonl",
-    "var/lib/netloom/starts.new",
+    "var/lib/netloom/netloom-init",
     "var/lib/netloom/state.redb",
     "var/lib/netloom/token",
 ];
@@ -64,7 +66,6 @@ impl Traces {
         if let Ok(hosts) = fs::read_to_string(layout.hosts()) {
             found.push(format!("hosts file {hosts:?}"));
         }
-        found.extend(rules().into_iter().map(|rule| format!("firewall {rule}")));
         found.extend(cgroups(layout).iter().map(|path| format!("cgroup {}", path.display())));
         let mut counted = BTreeMap::new();
         for trace in found {
@@ -99,7 +100,7 @@ pub(crate) fn nodes_with_traces(layout: &Layout, lab: &str) -> Result<BTreeSet<S
             {
                 nodes.insert((*node).to_owned());
             }
-            ["run", "netloom", "reserved", of, node] if *of == lab => {
+            ["run", "netloom", "reserved" | "external", of, node] if *of == lab => {
                 nodes.insert((*node).to_owned());
             }
             ["var", "lib", "netloom", "containers", of, record] if *of == lab => {
@@ -121,12 +122,13 @@ pub(crate) fn group_of(group: &Path) -> Option<(&str, &str)> {
     Some((lab.strip_prefix("lab-")?, node.strip_prefix("node-")?))
 }
 
-/// The interfaces that this namespace has beside the loopback, by their names; what Docker names by chance, and what is named
+/// The interfaces that this namespace has beside the loopback and the way to other hosts, by their names; what Docker names by chance, and what is named
 /// by a hash, only by what it is (`veth`, `mg`).
 pub(crate) fn on_host() -> Result<Vec<String>> {
     let known =
         |name: String| ["veth", "mg"].into_iter().find(|kind| name.starts_with(kind)).map_or(name, str::to_owned);
-    let mut names: Vec<String> = interfaces()?.into_iter().filter(|name| name != "lo").map(known).collect();
+    let foreign = |name: &str| name == "lo" || UNDERLAY.contains(&name);
+    let mut names: Vec<String> = interfaces()?.into_iter().filter(|name| !foreign(name)).map(known).collect();
     names.sort();
     Ok(names)
 }
@@ -137,15 +139,6 @@ fn interfaces() -> Result<Vec<String>> {
     // `2: xp1@if3: <…`, where the namespace of the peer is known.
     let name = |line: &str| Some(line.split(' ').nth(1)?.trim_end_matches(':').split('@').next()?.to_owned());
     Ok(names.lines().filter_map(name).collect())
-}
-
-/// The rules of the host's firewalls that are ours. A host without the programs has none.
-fn rules() -> Vec<String> {
-    let saved = ["iptables-save", "ip6tables-save"].map(|program| Command::new(program).output());
-    let printed = saved.into_iter().flatten().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    printed
-        .flat_map(|text| text.lines().filter(|line| line.contains("netloom:")).map(str::to_owned).collect::<Vec<_>>())
-        .collect()
 }
 
 /// All processes: number, name, and whether nothing is left of its first thread but its entry.

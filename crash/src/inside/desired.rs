@@ -9,10 +9,10 @@ use netloom_kernel::Netns;
 use netloom_plan::NodeState;
 
 use super::{CONVERGES, Run};
-use crate::case::Event;
+use crate::case::{Event, Fault};
 use crate::host::until;
-use crate::scenario::Act;
-use crate::topology::{HOST_AFTER, HOST_BEFORE, HOST_MGMT, MGMT_PUBLISHED, ONCE, RUNNING, TURNED};
+use crate::scenario::{Act, Kind};
+use crate::topology::{HOST_AFTER, HOST_AROUND, HOST_BEFORE, HOST_MGMT, MGMT_PUBLISHED, ONCE, RUNNING, TURNED};
 use crate::traces::{nodes_with_traces, on_host};
 use crate::wanted::{Edit, Shape, Wanted, incomplete};
 
@@ -39,11 +39,12 @@ impl Run<'_> {
         if trace[asked..].iter().any(|point| point == "store.after-commit") {
             return Ok(with);
         }
-        if matches!(self.case.event, Event::Point { .. }) {
+        // With a fault the agent is killed a moment after the point, from outside.
+        if matches!(self.case.event, Event::Point { .. }) && self.case.fault.is_none() {
             return Ok(without);
         }
         // Killed between the commit and its note: either is right, as long as it is one of them.
-        let stored = until(CONVERGES * self.case.scenario.slowness(), || {
+        let stored = until(CONVERGES * self.case.slowness(), || {
             Ok(self.differs(with)?.is_empty() || self.differs(without)?.is_empty())
         })?;
         ensure!(stored, "neither as before the command nor as it wanted it");
@@ -56,14 +57,14 @@ impl Run<'_> {
         let find = |name: &str| labs.iter().find(|lab| lab.name.as_str() == name);
         if !self.case.scenario.is_first() {
             let Some(steady) = find("steady") else { return Ok("lab steady is not there".into()) };
-            let why = incomplete(steady, Edit::None);
+            let why = [incomplete(steady, Edit::None), self.stale(steady)].concat();
             if !why.is_empty() {
                 return Ok(why);
             }
         }
         match (wanted, find("x")) {
             (Wanted::Nothing, None) => self.astray(&[], &[]),
-            (Wanted::Nothing, Some(lab)) => Ok(format!("lab x is there: {:?}", lab.phase)),
+            (Wanted::Nothing, Some(lab)) => Ok(format!("lab x is there: {lab:?}")),
             (Wanted::Lab(..) | Wanted::Unknown, None) => Ok("lab x is not there".into()),
             (Wanted::Unknown, Some(lab)) => {
                 let running = lab.nodes.iter().filter(|node| node.state == NodeState::Running).count();
@@ -71,7 +72,7 @@ impl Run<'_> {
                 Ok(if as_it_was { self.life(lab, Edit::Unturned) } else { format!("lab x is {lab:?}") })
             }
             (Wanted::Lab(shape, edit), Some(lab)) => {
-                let why = [incomplete(lab, edit), self.life(lab, edit)].concat();
+                let why = [incomplete(lab, edit), self.stale(lab), self.life(lab, edit)].concat();
                 if !why.is_empty() {
                     return Ok(why);
                 }
@@ -83,15 +84,22 @@ impl Run<'_> {
                     return Ok(format!("still to do: {}", planned.text));
                 }
                 let nodes = lab.nodes.iter().filter(|node| node.runtime.is_some()).map(|node| node.name.as_str());
-                let interfaces: &[&str] = match shape {
-                    _ if self.case.scenario.has_network() => &HOST_MGMT,
-                    _ if self.case.scenario.has_docker() => &[],
-                    Shape::Before => &HOST_BEFORE,
-                    Shape::After => &HOST_AFTER,
+                let interfaces: &[&str] = match (self.case.scenario.kind, shape) {
+                    (Kind::Namespaces, Shape::Before) => &HOST_BEFORE,
+                    (Kind::Namespaces, Shape::After) => &HOST_AFTER,
+                    (Kind::Containers | Kind::Many, _) => &[],
+                    (Kind::Managed, _) => &HOST_MGMT,
+                    (Kind::Around, _) => &HOST_AROUND,
                 };
                 self.astray(&nodes.collect::<Vec<_>>(), interfaces)
             }
         }
+    }
+
+    /// Since when the agent has not seen a lab whole; of a daemon that is late it says so as long as that is.
+    fn stale(&self, lab: &LabView) -> String {
+        let is_late = self.case.fault == Some(Fault::DockerLate);
+        lab.stale.clone().filter(|_| !is_late).unwrap_or_default()
     }
 
     /// Whether [`TURNED`] lives the life that it should.

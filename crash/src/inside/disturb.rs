@@ -1,12 +1,12 @@
 //! The command of a case, and what happens in the middle of it.
 
 use std::process::Child;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use netloom_kernel::{Process, Signal};
 
-use super::{CONVERGES, DIES, Run};
+use super::{CONVERGES, DIES, PATIENCE, Run};
 use crate::case::{Event, Random};
 use crate::host::{Host, Orders, pause, until};
 use crate::ledger::Entry;
@@ -37,8 +37,9 @@ impl Run<'_> {
         };
         let mut command = self.host.start(orders, arguments)?;
         match self.case.event {
+            Event::Point { .. } if self.case.fault.is_some() => return self.kill_agent_at(orders, command),
             Event::Nothing | Event::Point { .. } | Event::Upgrade => {}
-            Event::Moment { after } => return kill_agent_after(Duration::from_micros(after), command),
+            Event::Moment { after } => return self.kill_agent_after(Duration::from_micros(after), command),
             Event::Node { after } => return self.kill_node_after(Duration::from_micros(after), command),
         }
         let ended = command.wait()?;
@@ -90,17 +91,50 @@ impl Run<'_> {
         ensure!(self.host.all_gone()?, "what the point has killed does not end");
         Ok(true)
     }
-}
 
-/// The agent is killed, as soon as there is one. Whether it was.
-fn kill_agent_after(time: Duration, mut command: Child) -> Result<bool> {
-    pause(time);
-    let mut killed = false;
-    // Before there is an agent there is nothing to kill, and after its end neither.
-    until(DIES, || {
-        killed = Host::kill_agent()?;
-        Ok(killed || command.try_wait()?.is_some())
-    })?;
-    command.wait()?;
-    Ok(killed)
+    /// The agent is killed, as soon as there is one. Whether it was.
+    fn kill_agent_after(&mut self, time: Duration, mut command: Child) -> Result<bool> {
+        pause(time);
+        let mut killed = false;
+        // Before there is an agent there is nothing to kill, and after its end neither.
+        until(DIES, || {
+            if Host::agent()?.is_some() {
+                self.begin_fault()?;
+                killed = Host::kill_agent()?;
+            }
+            Ok(killed || command.try_wait()?.is_some())
+        })?;
+        self.bury(command)?;
+        Ok(killed)
+    }
+
+    /// The agent is killed while a thread of it waits at a point, with something wrong with the host from that moment on.
+    /// Whether it came to that.
+    fn kill_agent_at(&mut self, orders: &Orders, mut command: Child) -> Result<bool> {
+        let mut ended: Option<Instant> = None;
+        let reached = || orders.killed_by().is_some();
+        until(PATIENCE * self.case.scenario.slowness(), || {
+            if command.try_wait()?.is_some() {
+                ended.get_or_insert_with(Instant::now);
+            }
+            Ok(reached() || ended.is_some_and(|ended| ended.elapsed() > DIES))
+        })?;
+        let reached = reached();
+        let killed = reached && {
+            self.begin_fault()?;
+            Host::kill_agent()?
+        };
+        self.bury(command)?;
+        Ok(killed)
+    }
+
+    /// Returns when nothing is left of an agent that was killed and of the command that spoke to it.
+    fn bury(&mut self, mut command: Child) -> Result<()> {
+        command.wait()?;
+        ensure!(Host::agent()?.is_some() || self.host.all_gone()?, "what was killed does not end");
+        if self.case.fault.is_some() {
+            self.runs = self.running()?;
+        }
+        Ok(())
+    }
 }

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use super::{PATIENCE, Run};
 use crate::host::until;
 use crate::ledger::Entry;
-use crate::scenario::Act;
+use crate::scenario::{Act, Kind};
 use crate::traces::Traces;
 
 impl Run<'_> {
@@ -25,6 +25,9 @@ impl Run<'_> {
             ensure!(stranger.try_wait()?.is_none(), "somebody else's process was ended with a node");
             stranger.kill()?;
             stranger.wait()?;
+        }
+        if self.case.scenario.kind == Kind::Around {
+            self.host.bare()?;
         }
         // What the daemon has for a container ends some time after it.
         until(PATIENCE, || {

@@ -2,6 +2,7 @@
 
 mod desired;
 mod disturb;
+mod fault;
 mod leave;
 mod prepare;
 
@@ -12,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::case::{Case, Event};
+use crate::case::{Case, Event, Fault};
+use crate::disk;
 use crate::host::{Host, Orders, until};
 use crate::ledger::Entry;
+use crate::running::Running;
 use crate::traces::Traces;
 use crate::traffic::{Tally, Traffic};
 use crate::wanted::{Wanted, doubt};
@@ -37,6 +40,12 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
         }
         if case.scenario.has_docker() {
             host.start_docker()?;
+        }
+        if case.fault == Some(Fault::DockerLate) {
+            host.stand_between()?;
+        }
+        if case.fault == Some(Fault::DiskFull) {
+            disk::mount(&host.layout)?;
         }
         if case.scenario.has_network() {
             host.make_files(case.scenario)?;
@@ -69,6 +78,8 @@ struct Run<'a> {
     /// What the nodes had on the management network before it.
     addresses: BTreeMap<String, String>,
     traffic: Vec<Traffic>,
+    /// What ran when the agent was killed, where something was wrong with the host then.
+    runs: Running,
 }
 
 impl<'a> Run<'a> {
@@ -83,15 +94,12 @@ impl<'a> Run<'a> {
             turned: None,
             addresses: BTreeMap::new(),
             traffic: Vec::new(),
+            runs: Running::default(),
         })
     }
 
     fn all(&mut self, entry: &mut Entry) -> Result<()> {
-        let failpoint = match &self.case.event {
-            Event::Point { name, passage } => format!("{name}:{passage}"),
-            _ => String::new(),
-        };
-        let orders = self.host.orders("case", failpoint);
+        let orders = self.orders()?;
         let first = self.prepare(&orders).context("before the crash")?;
         orders.arm()?;
         let started = Instant::now();
@@ -102,15 +110,34 @@ impl<'a> Run<'a> {
         let trace = [first.map(|orders| orders.trace()).unwrap_or_default(), orders.trace()].concat();
 
         // From here on it is as if nothing had happened, but that it has.
-        let again = Instant::now();
+        let mut again = Instant::now();
         self.start_again()?;
+        if killed && let Some(fault) = self.case.fault {
+            self.live_with(fault, again, entry)?;
+            if self.end_fault(fault)? {
+                again = Instant::now();
+            }
+        }
         let wanted = self.wanted(&trace)?;
         self.converge(wanted, again, entry)?;
+        self.host.be_late(Duration::ZERO);
         if let Err(error) = self.settled(wanted, doubt(&trace)) {
             entry.problems.push(format!("{error:#}"));
         }
         self.end_traffic(entry);
         self.clean_up(entry)
+    }
+
+    /// What the agent of the case is started with.
+    fn orders(&self) -> Result<Orders> {
+        let none = self.host.orders("case", String::new());
+        let Event::Point { name, passage } = &self.case.event else { return Ok(none) };
+        let place = format!("{name}:{passage}");
+        match self.case.fault {
+            None => Ok(self.host.orders("case", place)),
+            // It waits there until the fault has begun and it is killed.
+            Some(_) => Ok(none.hold(&place)?.1),
+        }
     }
 
     /// What is known of the command and of the kill.
@@ -141,7 +168,7 @@ impl<'a> Run<'a> {
     /// Waits until all is as desired.
     fn converge(&self, wanted: Wanted, since: Instant, entry: &mut Entry) -> Result<()> {
         let mut why = String::new();
-        let times = self.case.scenario.slowness();
+        let times = self.case.slowness();
         let converged = until(PATIENCE * times, || {
             why = self.differs(wanted)?;
             Ok(why.is_empty())

@@ -9,7 +9,7 @@ use crate::case::Event;
 use crate::host::{Orders, until};
 use crate::scenario::{Act, Kind};
 use crate::topology::{
-    AFTER, BEFORE, BRIDGE, DOCKER_AFTER, DOCKER_BEFORE, MGMT, MGMT_BRIDGE, STEADY, TURNED, UNTOUCHED,
+    AFTER, AROUND, BEFORE, BRIDGE, DOCKER_AFTER, DOCKER_BEFORE, MGMT, MGMT_BRIDGE, STEADY, TURNED, UNTOUCHED, many,
 };
 use crate::traffic::Traffic;
 use crate::wanted::{Shape, all_nodes_are_made};
@@ -18,6 +18,9 @@ impl Run<'_> {
     /// Everything up to the moment in which the case begins. What an agent was told that died meanwhile.
     pub(super) fn prepare(&mut self, orders: &Orders) -> Result<Option<Orders>> {
         let scenario = self.case.scenario;
+        if scenario.kind == Kind::Around {
+            self.host.surround()?;
+        }
         if scenario.is_first() {
             return Ok(None);
         }
@@ -121,12 +124,17 @@ impl Run<'_> {
 
     /// The file of lab `x`: one path, whatever is in it.
     pub(super) fn file(&self, shape: Shape) -> Result<String> {
+        let few = match shape {
+            Shape::Before => DOCKER_BEFORE,
+            Shape::After => DOCKER_AFTER,
+        };
         let text = match (self.case.scenario.kind, shape) {
             (Kind::Namespaces, Shape::Before) => BEFORE,
             (Kind::Namespaces, Shape::After) => AFTER,
-            (Kind::Containers, Shape::Before) => DOCKER_BEFORE,
-            (Kind::Containers, Shape::After) => DOCKER_AFTER,
+            (Kind::Containers, _) => few,
+            (Kind::Many, _) => &many(few, shape),
             (Kind::Managed, _) => MGMT,
+            (Kind::Around, _) => AROUND,
         };
         self.host.file("x", text)
     }
