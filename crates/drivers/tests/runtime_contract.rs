@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netloom_docker::{ByteStream, Docker, Endpoint};
+use netloom_docker::{ByteStream, Docker, Endpoint, Remove};
 use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_drivers::Demand;
 use netloom_drivers::fabric::kernel::KernelFabric;
 use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
+use netloom_engine::testing::Sketch;
 use netloom_engine::testing::contract::{RuntimeStage, runtime_contract};
-use netloom_engine::{Layout, Reporter, Runtime};
+use netloom_engine::{Context, Layout, NodeOrder, Reporter, Runtime, Snapshot, channel, task};
 use netloom_kernel::{Netns, Process, Signal};
+use netloom_model::NodeName;
+use netloom_plan::{NodeFingerprint, NodeState};
+use tokio_util::sync::CancellationToken;
 
 fn root() -> bool {
     if std::fs::read_to_string("/proc/self/status").is_ok_and(|status| status.contains("\nUid:\t0\t0\t0\t0")) {
@@ -125,6 +129,60 @@ impl RuntimeStage for Dockers {
 async fn the_docker_runtime_keeps_the_contract() {
     let Some(mut stage) = Dockers::new().await else { return };
     runtime_contract(&mut stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_container_goes_is_not_gone_before_the_place_of_its_links_is() {
+    let Some(mut stage) = Dockers::new().await else { return };
+    let layout = Layout::new(stage.root.0.path()).unwrap();
+    let (reporter, inventory, writer) = channel();
+    task::spawn("inventory", writer.run());
+    let runtime = stage.runtime(reporter).await;
+    let within = || Context { deadline: Instant::now() + Duration::from_secs(60), cancel: CancellationToken::new() };
+    let image = stage.image();
+    let sketch = ["a", "b"]
+        .into_iter()
+        .fold(Sketch::new("x"), |sketch, node| sketch.container(node).with(node, |node| node.image.clone_from(&image)));
+    let lab = sketch.lab();
+    let order = |node: &str| {
+        let node: NodeName = node.parse().unwrap();
+        let fingerprint = NodeFingerprint::of(&lab.nodes()[&node], 0, 0);
+        NodeOrder { fingerprint, rebuild: 0, restarts: 0, lab: lab.clone(), node }
+    };
+    let (a, b) = (order("a"), order("b"));
+    let is = async |node: &NodeName, state: Option<NodeState>| {
+        let mut changes = inventory.changes();
+        let seen = |all: &Snapshot| Some(all.labs.get(lab.name())?.nodes.get(node)?.state.clone());
+        while seen(&inventory.snapshot()) != state {
+            changes.changed().await.unwrap();
+        }
+    };
+    let docker = Docker::new(Endpoint::Unix(stage.daemon.socket()), Arc::new(()));
+    let remove = async |name: &str| docker.remove_container(name, Remove::ALL, within().deadline).await.unwrap();
+    runtime.relist().await.unwrap();
+    // Since then it listens, sooner or later.
+    let listens = async {
+        loop {
+            runtime.create(&b, &within()).await.unwrap();
+            is(&b.node, Some(NodeState::Created)).await;
+            remove("clab-x-b").await;
+            if tokio::time::timeout(Duration::from_secs(1), is(&b.node, None)).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), listens).await.expect("it hears of a removal");
+
+    runtime.reserve(&a, &within()).await.unwrap();
+    runtime.create(&a, &within()).await.unwrap();
+    is(&a.node, Some(NodeState::Created)).await;
+    remove("clab-x-a").await;
+    let absent = is(&a.node, Some(NodeState::Absent));
+    tokio::time::timeout(Duration::from_secs(60), absent).await.expect("it is absent, and not gone");
+    let pin = layout.pin(lab.name(), &a.node);
+    assert!(pin.exists());
+    runtime.delete(lab.name(), &a.node, &within()).await.unwrap();
+    assert!(!pin.exists());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_docker::{Container, Created, ErrorKind, Remove};
-use netloom_engine::{ErrorClass, NodeOrder};
+use netloom_engine::{ErrorClass, Fact, NodeOrder};
 use netloom_failpoint::point;
 use netloom_model::PullPolicy;
 use netloom_plan::{Effect, NodeState};
@@ -262,7 +262,7 @@ impl Shared {
         // Another one of the name is as good.
         let id = external.as_ref().map_or(id, |external| &external.container);
         match (self.inspect(id, deadline).await?, external) {
-            (None, None) => self.forget(key),
+            (None, None) => self.is_removed(key, deadline).await?,
             (None, Some(external)) => self.is_without_container(key, &external),
             (Some(container), external) => {
                 let mark = match external {
@@ -271,6 +271,20 @@ impl Shared {
                 };
                 let mark = mark.ok_or_else(|| Fault::permanent("the container is not ours".into()))?;
                 self.take_over((key, occasion), &container, mark, deadline).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The container of a node is gone. What an agent has left that ended while it removed the node is the node now: it is not
+    /// gone before that is.
+    async fn is_removed(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(), Fault> {
+        let of = key.clone();
+        match self.files(deadline, move |layout| reserve::left(layout, &of)).await? {
+            None => self.forget(key),
+            Some(left) => {
+                self.nodes().remove(key);
+                self.tell(Fact::Node(left));
             }
         }
         Ok(())

@@ -138,13 +138,15 @@ pub(super) fn is_there(layout: &Layout, (lab, node): &Key) -> bool {
     Netns::find(layout.pin(lab, node)).is_ok_and(|netns| netns.is_some())
 }
 
+/// What there is of a node that has no container.
+pub(super) fn left(layout: &Layout, key: &Key) -> Option<NodeFact> {
+    let noted = Reservation::read(layout, key)?;
+    // Only noted, as a crash leaves it, it is no place yet.
+    Some(NodeFact { reserved: is_there(layout, key), ..noted.fact(key) })
+}
+
 fn all(layout: &Layout) -> io::Result<Vec<(Key, NodeFact)>> {
-    let read = |key: Key| {
-        let read = Reservation::read(layout, &key)?;
-        // Only noted, as a crash leaves it, it is no place yet.
-        let fact = NodeFact { reserved: is_there(layout, &key), ..read.fact(&key) };
-        Some((key, fact))
-    };
+    let read = |key: Key| Some((key.clone(), left(layout, &key)?));
     Ok(keys_in(&layout.run().join("reserved"))?.into_iter().filter_map(read).collect())
 }
 
