@@ -1,6 +1,7 @@
 //! `netloom agent`: configuration, log and runtime of the agent, from its start to its end.
 
 use std::fs;
+use std::io;
 
 use netloom_agent::log::Format;
 use netloom_engine::Layout;
@@ -40,20 +41,28 @@ fn prepare(layout: &Layout) -> Result<Config> {
     }
     let config = Config::load(&layout.config()).map_err(Failure::input)?;
     for directory in [layout.state(), layout.run()] {
-        let writable = fs::create_dir_all(&directory).and_then(|()| tempfile_in(&directory));
-        writable.map_err(|error| {
-            Failure::failed(format_args!(
-                "{} cannot be written: {}; the agent keeps its state there (NETLOOM_ROOT moves it)",
-                directory.display(),
-                plain(&error)
-            ))
-        })?;
+        let made = fs::create_dir_all(&directory);
+        match made.and_then(|()| tempfile_in(&directory)) {
+            // An agent that ran here finds all that it needs to see to what runs; what has no room is said when it is written.
+            Err(error) if directory.is_dir() && is_full(&error) => {}
+            writable => writable.map_err(|error| {
+                Failure::failed(format_args!(
+                    "{} cannot be written: {}; the agent keeps its state there (NETLOOM_ROOT moves it)",
+                    directory.display(),
+                    plain(&error)
+                ))
+            })?,
+        }
     }
     Ok(config)
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Whether a file can be made in a directory: a read-only file system lets its directories exist.
-fn tempfile_in(directory: &std::path::Path) -> std::io::Result<()> {
+fn tempfile_in(directory: &std::path::Path) -> io::Result<()> {
     // Always the same name: an agent that dies in between leaves what its next start takes away.
     let path = directory.join(".probe");
     fs::write(&path, b"")?;

@@ -111,6 +111,29 @@ fn an_agent_whose_log_and_token_find_no_room_says_so_or_goes_on() {
 }
 
 #[test]
+fn an_agent_that_is_killed_while_its_disk_is_full_starts_again_and_says_so() {
+    let Some(host) = Sandbox::new() else { return };
+    let state = "var/lib/netloom";
+    mount(&host, state, "size=8m,nr_inodes=200");
+    host.netloom(&["agent", "--background"]).code(0);
+    host.netloom(&["deploy", "-t", &host.topology("x", &pair("x", ""))]).code(0);
+    // Not for an empty file either.
+    let fill = "cd $NETLOOM_ROOT/STATE && mkdir full; dd if=/dev/zero of=full/data bs=4k; n=0; while : >full/$n; do n=$((n+1)); done";
+    host.sh(&format!("({}) 2>/dev/null; true", fill.replace("STATE", state)));
+    host.kill_agent();
+    host.netloom(&["agent", "--background"]).code(0);
+    assert_eq!(host.answers("/livez"), 200);
+    host.until("the lab is seen", |host| host.netloom(&["inspect"]).out.contains("x    ready  2/2"));
+    host.netloom(&["exec", "x/a", "--", "ping", "-c", "1", "-W", "5", "b"]).code(0);
+    let large = format!("    c: {{ labels: {{ text: {} }} }}\n", "x".repeat(1 << 20));
+    let refused = host.netloom(&["deploy", "-t", &host.topology("y", &pair("y", &large))]).code(1);
+    refused.says("nothing was changed").says("os error 28");
+    host.sh(&format!("rm -r $NETLOOM_ROOT/{state}/full")).code(0);
+    host.netloom(&["deploy", "-t", &host.topology("y", &pair("y", ""))]).code(0);
+    host.netloom(&["destroy", "--all"]).code(0);
+}
+
+#[test]
 fn directories_that_cannot_be_written_are_said() {
     let Some(host) = Sandbox::with_agent() else { return };
     let file = host.topology("x", &pair("x", ""));
