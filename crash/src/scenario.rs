@@ -139,7 +139,7 @@ impl Scenario {
         }
     }
 
-    /// The same with a lab of a few containers instead of many, which leads to the same points.
+    /// The same with a lab of a few containers instead of many, which leads to no other points.
     pub(crate) fn with_few(self) -> Self {
         let kind = if self.kind == Kind::Many { Kind::Containers } else { self.kind };
         Self { kind, ..self }
