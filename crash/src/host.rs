@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_engine::{LabView, Layout, Store};
+use netloom_fault_kit::{Manner, Proxy};
 use netloom_kernel::{Process, Signal};
 
-use crate::late::Late;
 use crate::scenario::{Act, Scenario};
 use crate::topology::{GUEST, HELD, IMAGE, UNDERLAY};
 use crate::traces::{cgroups, group_of, processes};
@@ -32,8 +32,8 @@ pub(crate) struct Host {
     scratch: tempfile::TempDir,
     /// Where the case is about containers.
     daemon: Option<Dockerd>,
-    /// What the agent has for it where it is to be late.
-    late: Option<Late>,
+    /// What stands between it and the agent where it is to be late.
+    between: Option<Proxy>,
 }
 
 /// What a command came to.
@@ -58,7 +58,7 @@ impl Host {
         let tmpfs = Command::new("mount").args(["-t", "tmpfs", "crash"]).arg(root).status()?;
         let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
         ensure!(tmpfs.success() && loopback.success(), "the sandbox cannot be prepared");
-        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None, late: None })
+        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None, between: None })
     }
 
     /// From now on there is a Docker daemon, with one image, and with a firewall where that matters.
@@ -75,7 +75,7 @@ impl Host {
     /// From now on the agent speaks to the daemon through something that can make it late.
     pub(crate) fn stand_between(&mut self) -> Result<()> {
         let daemon = self.daemon.as_ref().context("no daemon")?;
-        self.late = Some(Late::before(&daemon.socket(), self.scratch.path().join("late.sock"))?);
+        self.between = Some(Proxy::start(&daemon.socket())?);
         Ok(())
     }
 
@@ -83,10 +83,10 @@ impl Host {
         self.daemon.as_ref().context("no daemon")
     }
 
-    /// From now on what it says comes so late, where something stands between it and the agent.
-    pub(crate) fn be_late(&self, by: Duration) {
-        if let Some(late) = &self.late {
-            late.be_late(by);
+    /// From now on it behaves so, where something stands between it and the agent.
+    pub(crate) fn behave(&self, manner: Manner) {
+        if let Some(between) = &self.between {
+            between.behave(manner);
         }
     }
 
@@ -172,7 +172,7 @@ impl Host {
         let mut command = Command::new(&self.netloom);
         command.args(arguments).env("NETLOOM_ROOT", self.layout.root()).env("NO_COLOR", "1").stdin(Stdio::null());
         if let Some(daemon) = &self.daemon {
-            let socket = self.late.as_ref().map_or_else(|| daemon.socket(), |late| late.socket().to_owned());
+            let socket = self.between.as_ref().map_or_else(|| daemon.socket(), Proxy::socket);
             command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
         }
         if let Some([log, trace, armed]) = &orders.files {

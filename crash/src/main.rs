@@ -23,7 +23,6 @@ mod case;
 mod disk;
 mod host;
 mod inside;
-mod late;
 mod ledger;
 mod outside;
 mod running;

@@ -184,12 +184,15 @@ const PASSED: &[(&str, &[Group])] = &[
     ("hosts.noted", &[&[MGMT_DESTROY]]),
     ("hosts.written", &[&[MGMT_DESTROY]]),
     ("ssh.before-rename", &[&[MGMT_DEPLOY]]),
+    ("network.admitted", &[NETWORKS_MADE]),
     ("network.before-ensure", &[NETWORKS_MADE]),
     ("network.before-release", &[&[MGMT_DESTROY]]),
     ("network.bridge-restored", &[&[MGMT_REBRIDGE]]),
+    ("network.closed", &[&[MGMT_DESTROY]]),
     ("network.created", &[NETWORKS_MADE]),
     ("network.let-go", &[&[MGMT_DESTROY]]),
     ("network.removed", &[&[MGMT_DESTROY]]),
+    ("network.rule-changed", &[NETWORKS_MADE, &[MGMT_DESTROY]]),
     ("netns.repin.unpinned", &[CONTAINERS_STARTED]),
 ];
 

@@ -15,7 +15,7 @@ use crate::topology::UNDERLAY;
 pub(crate) struct Traces(BTreeMap<String, usize>);
 
 /// What the agent has for itself, below its root.
-const OWN: [&str; 16] = [
+const OWN: [&str; 18] = [
     "run",
     "run/netloom",
     "run/netloom/agent.lock",
@@ -30,6 +30,8 @@ const OWN: [&str; 16] = [
     "var/lib/netloom/containers",
     "var/lib/netloom/layers",
     "var/lib/netloom/netloom-init",
+    "var/lib/netloom/starts.jsonl",
+    "var/lib/netloom/starts.new",
     "var/lib/netloom/state.redb",
     "var/lib/netloom/token",
 ];
@@ -66,6 +68,7 @@ impl Traces {
         if let Ok(hosts) = fs::read_to_string(layout.hosts()) {
             found.push(format!("hosts file {hosts:?}"));
         }
+        found.extend(rules().into_iter().map(|rule| format!("firewall {rule}")));
         found.extend(cgroups(layout).iter().map(|path| format!("cgroup {}", path.display())));
         let mut counted = BTreeMap::new();
         for trace in found {
@@ -122,8 +125,8 @@ pub(crate) fn group_of(group: &Path) -> Option<(&str, &str)> {
     Some((lab.strip_prefix("lab-")?, node.strip_prefix("node-")?))
 }
 
-/// The interfaces that this namespace has beside the loopback and the way to other hosts, by their names; what Docker names by chance, and what is named
-/// by a hash, only by what it is (`veth`, `mg`).
+/// The interfaces that this namespace has beside the loopback and the way to other hosts, by their names; what Docker
+/// names by chance, and what is named by a hash, only by what it is (`veth`, `mg`).
 pub(crate) fn on_host() -> Result<Vec<String>> {
     let known =
         |name: String| ["veth", "mg"].into_iter().find(|kind| name.starts_with(kind)).map_or(name, str::to_owned);
@@ -139,6 +142,15 @@ fn interfaces() -> Result<Vec<String>> {
     // `2: xp1@if3: <…`, where the namespace of the peer is known.
     let name = |line: &str| Some(line.split(' ').nth(1)?.trim_end_matches(':').split('@').next()?.to_owned());
     Ok(names.lines().filter_map(name).collect())
+}
+
+/// The rules of the host's firewalls that are ours. A host without the programs has none.
+fn rules() -> Vec<String> {
+    let saved = ["iptables-save", "ip6tables-save"].map(|program| Command::new(program).output());
+    let printed = saved.into_iter().flatten().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    printed
+        .flat_map(|text| text.lines().filter(|line| line.contains("netloom:")).map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 /// All processes: number, name, and whether nothing is left of its first thread but its entry.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use netloom_fault_kit::Manner;
 
 use super::{PATIENCE, Run};
 use crate::case::Fault;
@@ -26,7 +27,7 @@ impl Run<'_> {
         match self.case.fault {
             None => return Ok(()),
             Some(Fault::DockerHangs) => self.host.daemon()?.freeze(),
-            Some(Fault::DockerLate) => self.host.be_late(LATE),
+            Some(Fault::DockerLate) => self.host.behave(Manner::Late(LATE)),
             Some(Fault::DiskFull) => disk::fill(&self.host.layout.state())?,
         }
         Ok(())

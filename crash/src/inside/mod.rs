@@ -12,6 +12,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use netloom_fault_kit::Manner;
 
 use crate::case::{Case, Event, Fault};
 use crate::disk;
@@ -39,7 +40,7 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
             host.take_binary_along()?;
         }
         if case.scenario.has_docker() {
-            host.start_docker()?;
+            host.start_docker(case.scenario)?;
         }
         if case.fault == Some(Fault::DockerLate) {
             host.stand_between()?;
@@ -120,7 +121,7 @@ impl<'a> Run<'a> {
         }
         let wanted = self.wanted(&trace)?;
         self.converge(wanted, again, entry)?;
-        self.host.be_late(Duration::ZERO);
+        self.host.behave(Manner::Faithful);
         if let Err(error) = self.settled(wanted, doubt(&trace)) {
             entry.problems.push(format!("{error:#}"));
         }

@@ -107,6 +107,8 @@ impl Run<'_> {
                 done(&["agent", "stop"])?;
                 let deleted = Command::new("ip").args(["link", "delete", MGMT_BRIDGE]).status()?;
                 ensure!(deleted.success(), "the bridge {MGMT_BRIDGE} cannot be deleted");
+                let flushed = Command::new("iptables").args(["--wait", "5", "-F", "DOCKER-USER"]).status()?;
+                ensure!(flushed.success(), "the rules of the host cannot be taken away");
                 Ok(())
             }
             Act::Deploy
