@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::agent::Agent;
 use crate::containers::{Bare, IMAGE};
 use crate::ring::Nodes;
-use crate::stats::{milliseconds, seconds};
+use crate::stats::{Sample, milliseconds, seconds};
 use crate::table::{Line, print_all};
 
 /// How long what a deploy has set off takes to come to rest.
@@ -18,6 +18,8 @@ const REST: Duration = Duration::from_secs(5);
 const WATCHED: Duration = Duration::from_secs(30);
 const KIB: f64 = 1024.0;
 const MIB: f64 = KIB * KIB;
+/// How often leftovers are looked for.
+const LOOKS: usize = 20;
 /// How many inits are looked at.
 const INITS: usize = 50;
 
@@ -88,6 +90,10 @@ pub(crate) fn watch_containers(netloom: &Path) -> Result<bool> {
     let pid = agent.pid()?;
     let (children, threads) = (children(pid)?, threads(pid)?);
     let spent = Spent::watched(pid)?;
+    let mut look = Sample::default();
+    for _ in 0..LOOKS {
+        look.value(agent.socket().get("/leftovers")?["seconds"].as_f64().context("how long a look took")?);
+    }
     let ended = self::children(pid)? - children;
     let now = self::threads(pid)?;
     let resident = resident(pid)?;
@@ -116,6 +122,13 @@ pub(crate) fn watch_containers(netloom: &Path) -> Result<bool> {
             ..Line::default()
         },
         spent.wake_ups(what("wake-ups")),
+        Line {
+            what: what("a look for leftovers"),
+            figure: milliseconds(look.median()),
+            more: format!("most {}", milliseconds(look.most())),
+            bar: Some(("≤ 10 ms".to_owned(), look.median() <= 0.010)),
+            ..Line::default()
+        },
     ]))
 }
 
