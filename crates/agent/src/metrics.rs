@@ -132,8 +132,11 @@ fn work(registry: &mut Registry, app: &App) {
     }
     registry.register("thread_backlog", "What threads of one name have not finished", depth);
     registry.register("thread_backlog_oldest_seconds", "How long the oldest of it has waited", oldest);
-    let running = app.engine.journal().all().into_iter().map(|operation| operation.view());
-    let running = running.filter(|view| view.ended.is_none()).map(|view| age(view.created));
+    let views = app.engine.journal().all().into_iter().map(|operation| operation.view());
+    let running: Vec<_> = views.filter(|view| view.ended.is_none()).collect();
+    let stuck = running.iter().filter(|view| view.stuck.is_some()).count();
+    number(registry, "operations_stuck", "Operations under way that do not get on", float(stuck));
+    let running = running.iter().map(|view| age(view.created));
     number(
         registry,
         "operation_oldest_seconds",

@@ -30,6 +30,7 @@ mod leftover;
 mod limits;
 mod network;
 mod operation;
+mod pace;
 mod pause;
 mod rates;
 mod refusal;
@@ -70,6 +71,7 @@ pub use leftover::{
 };
 pub use limits::{Limits, RaiseLimits};
 pub use operation::{Journal, Operation, OperationId, OperationState, OperationView, StepRecord, StepState};
+pub use pace::{InHand, Pace, Stuck, StuckStep};
 pub use pause::{Pause, Pauses, Safe};
 pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;

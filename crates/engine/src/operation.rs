@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use netloom_model::LabName;
 use netloom_plan::{Omission, Shortage, Step, StepId};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::{Events, What};
 use crate::image::PullProgress;
+use crate::pace::{Pace, Stuck};
 
 /// How many ended operations are kept.
 const KEPT: usize = 256;
@@ -126,6 +127,9 @@ pub struct OperationView {
     /// What of the lab is not made, with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<Omission>,
+    /// Since when it does not get on, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck: Option<Stuck>,
 }
 
 /// An operation that can be followed.
@@ -137,6 +141,7 @@ pub struct Operation {
     cancelled: CancellationToken,
     inner: Mutex<OperationView>,
     index: Mutex<BTreeMap<StepId, usize>>,
+    pace: Mutex<Pace>,
     state: watch::Sender<OperationState>,
     events: Events,
 }
@@ -172,6 +177,22 @@ impl Operation {
         self.state.subscribe()
     }
 
+    /// How it gets on.
+    pub fn pace(&self) -> Pace {
+        self.pace_mut().clone()
+    }
+
+    /// Notes since when it does not get on, if it does not, and gives what was noted before.
+    pub fn set_stuck(&self, stuck: Option<Stuck>) -> Option<Stuck> {
+        let mut view = self.lock();
+        let stuck = stuck.filter(|_| !view.state.is_final());
+        std::mem::replace(&mut view.stuck, stuck)
+    }
+
+    fn pace_mut(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, OperationView> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,6 +206,7 @@ impl Operation {
 
     /// Adds the steps of a plan that it has not had yet.
     pub(crate) fn add_steps<'a>(&self, steps: impl Iterator<Item = &'a Step>) {
+        self.pace_mut().moved();
         let mut view = self.lock();
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         for step in steps {
@@ -212,6 +234,7 @@ impl Operation {
         let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
         if let Some(at) = at {
             self.lock().steps[at].progress = Some(progress.clone());
+            self.pace_mut().moved();
         }
     }
 
@@ -223,9 +246,21 @@ impl Operation {
         }
     }
 
+    /// A step begins, which may take so long without a sign of life.
+    pub(crate) fn begin_step(&self, step: &Step, patience: Duration) {
+        self.set_step(&step.id, StepState::Running, None);
+        self.pace_mut().begin(step, patience);
+    }
+
+    /// It is the turn of a step that began with waiting for it.
+    pub(crate) fn turn_of_step(&self, id: &StepId, patience: Duration) {
+        self.pace_mut().turn(id, patience);
+    }
+
     pub(crate) fn set_step(&self, id: &StepId, state: StepState, error: Option<String>) {
         let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
         let Some(at) = at else { return };
+        self.pace_mut().end(id);
         let mut view = self.lock();
         let record = &mut view.steps[at];
         record.state = state;
@@ -253,6 +288,7 @@ impl Operation {
             }
             view.state = state;
             view.ended = Some(SystemTime::now());
+            view.stuck = None;
             view.message = Some(message.clone());
             for problem in problems {
                 if !view.problems.contains(&problem) {
@@ -316,6 +352,7 @@ impl Journal {
             problems: Vec::new(),
             shortages: Vec::new(),
             left_out: Vec::new(),
+            stuck: None,
         };
         let operation = Arc::new(Operation {
             id,
@@ -324,6 +361,7 @@ impl Journal {
             cancelled: CancellationToken::new(),
             inner: Mutex::new(view),
             index: Mutex::default(),
+            pace: Mutex::default(),
             state: watch::Sender::new(OperationState::Running),
             events: self.events.clone(),
         });

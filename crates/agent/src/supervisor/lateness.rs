@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What would help a loop that is late.
+///
+/// No task is aborted and begun anew for being late. Loops that may begin at any time (relists, the listeners of Docker) wait
+/// only with a limit of their own and begin anew after a panic; the others own the only end of a queue, or a lab's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mend {
     /// A new process: it is stuck in itself.

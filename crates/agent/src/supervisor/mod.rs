@@ -6,7 +6,8 @@
 //!   loops (beats)        │   thread            │   no longer fed, after `end_after` the process ends; nodes run on
 //!   thread `health`      ├─▶ `supervisor` ─────┼─▶ late, but waiting for something else: that capability is degraded
 //!   threads of drivers   │   every 2 s         ├─▶ journal and GET /debug/stalls: who, since when, where its threads are
-//!   sources, store       ┘                     └─▶ capabilities: how they stand (health/verdict.rs), an event when it changes
+//!   sources, store       │                     ├─▶ operations that do not get on: an event, and with them
+//!   operations           ┘                     └─▶ capabilities: how they stand (health/verdict.rs), an event when it changes
 //! ```
 //!
 //! It reads atomics, snapshots and locks that nobody holds while they wait. The thread `health` watches it in turn. Ages are
@@ -16,6 +17,7 @@ mod clock;
 mod lateness;
 mod notify;
 mod stalls;
+mod stuck;
 mod threads;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,7 @@ use clock::Clock;
 use lateness::{Lagging, Lateness, Loop, Mend};
 pub(crate) use notify::Systemd;
 pub(crate) use stalls::Stalls;
+use stuck::Operations;
 
 /// How old the oldest work of a driver's thread may be: a step may take a minute, one piece of work of it half as long.
 const THREADS: Duration = Duration::from_secs(30);
@@ -90,6 +93,7 @@ struct Judge {
     period: Duration,
     clock: Clock,
     lateness: Lateness,
+    operations: Operations,
     standings: BTreeMap<String, Standing>,
     /// Since when, by the clock, it does not vouch for the process.
     unvouched: Option<Duration>,
@@ -107,6 +111,7 @@ impl Judge {
             end_after,
             period,
             lateness: Lateness::default(),
+            operations: Operations::default(),
             standings: BTreeMap::new(),
             unvouched: None,
         }
@@ -118,6 +123,9 @@ impl Judge {
         let health = self.health.clone();
         let engine = health.engine();
         let late = self.lateness.look(self.loops(engine), self.clock.had());
+        if let Some(engine) = engine {
+            self.operations.look(engine, self.clock.had());
+        }
         self.health.pulse.ping();
         self.health.stalls.note(&late, engine, SystemTime::now());
         let (unmendable, hopeless): (Vec<Lagging>, Vec<Lagging>) =

@@ -15,6 +15,7 @@ use crate::driver::{Context, DriverError};
 use crate::event::{Events, What};
 use crate::lab::{cancelled, engine_error, within};
 use crate::operation::{Operation, StepState};
+use crate::pace::PULLING;
 
 /// How often it is told how far an image is: events are kept, and those of a pull must not push out all others.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +63,7 @@ pub(crate) async fn follow(
         }
         () = context.cancel.cancelled() => return Err(cancelled(&object)),
     };
+    told.operations.iter().for_each(|operation| operation.turn_of_step(&told.step, PULLING));
     let (sender, mut progress) = watch::channel(PullProgress::default());
     let mut call = pin!(within(context, &object, images.pull(image, &sender, context)));
     let mut next = Instant::now();

@@ -129,6 +129,7 @@ impl Engine {
             });
         };
         say(StepState::Running, None);
+        operation.begin_step(step, PULL_LIMIT);
         let outcome = tokio::select! {
             outcome = follow(shelf.images(), image, &self.shared.pulls, &told, &context) => outcome,
             () = self.shared.stopping.cancelled() => {

@@ -26,6 +26,7 @@ use crate::driver::{Context, DriverError, ErrorClass};
 use crate::event::What;
 use crate::image::Progressing;
 use crate::operation::{Operation, StepState};
+use crate::pace::QUICK;
 use crate::task;
 
 /// How one step ended.
@@ -161,6 +162,8 @@ impl Execution {
                 let pull = Pull { image: image.clone(), runtime: *runtime };
                 self.start_pull(&id, pull, cancel, context);
             } else {
+                let patience = patience(&self.steps[&id], context);
+                self.begin(&self.steps[&id], patience);
                 self.start(&id, SLOW_LIMIT, cancel, context);
             }
         }
@@ -168,13 +171,14 @@ impl Execution {
             && let Some(id) = self.ready.pop_front()
         {
             self.quick += 1;
+            self.begin(&self.steps[&id], QUICK);
             self.start(&id, self.limit, self.cancel.clone(), context);
         }
         if !self.links_under_way && !self.links.is_empty() {
             self.links_under_way = true;
             let batch: Vec<Step> = std::mem::take(&mut self.links).iter().map(|id| self.steps[id].clone()).collect();
             for step in &batch {
-                self.begin(step);
+                self.begin(step, QUICK);
             }
             let (context, limits) = (context.clone(), within(self.limit, self.cancel.clone()));
             let ids = batch.iter().map(|step| step.id.clone()).collect();
@@ -184,7 +188,6 @@ impl Execution {
 
     fn start(&self, id: &StepId, limit: Duration, cancel: CancellationToken, context: &Arc<StepContext>) {
         let step = self.steps[id].clone();
-        self.begin(&step);
         let (context, limits) = (context.clone(), within(limit, cancel));
         self.launch(vec![step.id.clone()], async move {
             let outcome = context.run(&step, &limits).await;
@@ -194,7 +197,8 @@ impl Execution {
 
     fn start_pull(&self, id: &StepId, pull: Pull, cancel: CancellationToken, context: &Arc<StepContext>) {
         let step = &self.steps[id];
-        self.begin(step);
+        // Others may be pulled before.
+        self.begin(step, PULL_LIMIT);
         let told = Progressing {
             operations: self.followers_of(id).cloned().collect(),
             events: context.shared.events.clone(),
@@ -306,9 +310,9 @@ impl Execution {
         self.followers.iter().filter(|(_, scope)| scope.has_step(step)).map(|(operation, _)| operation)
     }
 
-    fn begin(&self, step: &Step) {
+    fn begin(&self, step: &Step, patience: Duration) {
         for operation in self.followers_of(&step.id) {
-            operation.set_step(&step.id, StepState::Running, None);
+            operation.begin_step(step, patience);
         }
     }
 
@@ -403,6 +407,17 @@ impl Execution {
 
 fn within(limit: Duration, cancel: CancellationToken) -> Context {
     Context { deadline: (Instant::now() + limit).into_std(), cancel }
+}
+
+/// How long a step that mostly waits may do so before it counts as stuck.
+fn patience(step: &Step, context: &StepContext) -> Duration {
+    match &step.action {
+        Action::StartNode { node, .. } => {
+            let spec = context.wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
+            QUICK + Duration::from_secs(spec.map_or(0, |spec| spec.startup_delay).into())
+        }
+        _ => SLOW_LIMIT,
+    }
 }
 
 /// Steps that mostly wait (a start-up delay, a command) do not count against the places of the lab.

@@ -145,6 +145,7 @@ pub(super) mod tests {
             problems: vec!["start node r1 (namespace): `frr` was not found".into()],
             shortages: Vec::new(),
             left_out: Vec::new(),
+            stuck: None,
         }
     }
 

@@ -90,6 +90,11 @@ fn under_way(view: &OperationView) -> String {
     if let Some(failed) = view.steps.iter().rev().find_map(|step| step.error.as_ref()) {
         let _ = write!(line, "; last: {failed}");
     }
+    if let Some(stuck) = &view.stuck {
+        let steps: Vec<String> = stuck.steps.iter().map(|step| format!("{} ({})", step.text, step.owner)).collect();
+        let at = if steps.is_empty() { "no step in hand".to_owned() } else { steps.join(", ") };
+        let _ = write!(line, "\n    stuck for {:.0} s, {at}: it waits for {}", stuck.seconds, stuck.waits_for);
+    }
     line + "\n"
 }
 
