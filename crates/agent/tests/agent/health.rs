@@ -188,7 +188,7 @@ async fn readiness_names_what_is_wrong_and_liveness_does_not_care() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_hangs_shows_in_readiness_and_never_in_liveness() {
-    let bench = Bench::with(|config| config.live_limit = Duration::from_millis(200)).await;
+    let bench = Bench::with(|config| config.live_limit = Duration::from_secs(1)).await;
     bench.store.freeze();
     let lab = Sketch::pair("lab").lab();
     let (engine, begun) = (bench.engine.clone(), Instant::now());
