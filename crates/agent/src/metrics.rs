@@ -8,7 +8,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use netloom_engine::LabView;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -156,11 +155,10 @@ fn work(registry: &mut Registry, app: &App) {
 }
 
 fn labs(registry: &mut Registry, app: &App) {
-    let (snapshot, wishes) = (app.engine.inventory().snapshot(), app.engine.wishes().all());
+    let wishes = app.engine.wishes().all();
     let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
     let mut links: BTreeMap<String, usize> = BTreeMap::new();
-    for (name, wish) in wishes.iter() {
-        let Some(view) = LabView::of(name, Some(wish), &snapshot) else { continue };
+    for view in wishes.keys().filter_map(|name| app.engine.view(name)) {
         for node in &view.nodes {
             *nodes.entry(node.state.word().to_owned()).or_default() += 1;
         }
@@ -176,7 +174,12 @@ fn labs(registry: &mut Registry, app: &App) {
     }
     by_state(registry, "nodes", "Nodes of labs that are wanted, by state", nodes);
     by_state(registry, "links", "Links of labs that are wanted, by state", links);
-    count(registry, "inventory_version", "How often the inventory has changed", snapshot.version);
+    count(
+        registry,
+        "inventory_version",
+        "How often the inventory has changed",
+        app.engine.inventory().snapshot().version,
+    );
 }
 
 fn by_state(registry: &mut Registry, name: &str, help: &str, states: BTreeMap<String, usize>) {

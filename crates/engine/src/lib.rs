@@ -38,6 +38,7 @@ mod relist;
 mod sampler;
 mod session;
 mod sources;
+mod standing;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -76,5 +77,6 @@ pub use pause::{Pause, Pauses, Safe};
 pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
+pub use standing::Standing;
 pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview};
 pub use work::Work;

@@ -224,6 +224,7 @@ mod tests {
     use super::*;
     use crate::desired::Wish;
     use crate::inventory::Snapshot;
+    use crate::standing::Standing;
     use crate::testing::Sketch;
 
     fn count(bytes: u64, packets: u64) -> Count {
@@ -252,7 +253,7 @@ mod tests {
             "created": "2026-01-01T00:00:00Z",
         }))
         .unwrap();
-        let mut view = LabView::of(lab.name(), Some(&wish), &Snapshot::default()).unwrap();
+        let mut view = LabView::of(lab.name(), Some(&wish), &Standing::default(), &Snapshot::default()).unwrap();
         for end in &mut view.links[0].ends {
             end.ifindex = Some(7);
         }

@@ -25,7 +25,6 @@ use crate::engine::Shared;
 use crate::lab::within;
 use crate::rates::{Rates, Reading};
 use crate::task;
-use crate::view::LabView;
 
 /// How often one may look.
 pub const FASTEST: Duration = Duration::from_millis(200);
@@ -157,22 +156,16 @@ async fn look_around(
     before: &HashMap<LabName, Reading>,
 ) -> (Vec<Rates>, HashMap<LabName, Reading>) {
     let deadline = (tokio::time::Instant::now() + LOOK).into_std();
-    let labs = lab.map_or_else(|| names(shared), |lab| vec![lab.clone()]);
+    let labs = lab.map_or_else(|| shared.lab_names(&shared.inventory.snapshot()), |lab| [lab.clone()].into());
     let looks = labs.into_iter().map(|lab| async move {
         let wish = shared.wishes.get(&lab);
-        let view = LabView::of(&lab, wish.as_deref(), &shared.inventory.snapshot())?;
+        let view = shared.view(&lab, &shared.inventory.snapshot())?;
         let reading = look(shared, &lab, deadline).await;
         let links = wish.as_ref().map_or(&[][..], |wish| wish.lab.links());
         Some((Rates::of(&view, links, before.get(&lab), &reading), (lab, reading)))
     });
     let looks: Vec<_> = stream::iter(looks).buffered(LABS_AT_ONCE).collect().await;
     looks.into_iter().flatten().unzip()
-}
-
-fn names(shared: &Shared) -> Vec<LabName> {
-    let (snapshot, wishes) = (shared.inventory.snapshot(), shared.wishes.all());
-    let names: std::collections::BTreeSet<LabName> = wishes.keys().chain(snapshot.labs.keys()).cloned().collect();
-    names.into_iter().collect()
 }
 
 /// Reads everything; what cannot be read is missing, and why is said.

@@ -7,13 +7,14 @@ use std::time::SystemTime;
 use netloom_model::{
     End, Home, Kind, Lab, LabName, Lacking, Link, LinkId, LinkKind, Node, NodeAddresses, NodeName, RuntimeKind, Shape,
 };
-use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage};
+use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage, commands};
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Authority, Phase, Wish};
+use crate::desired::{Authority, Done, Phase, Wish};
 use crate::fact::{Health, NodeFact, Place, PortFact, PortMark, Source};
 use crate::inventory::{SeenLink, Snapshot};
 use crate::pause::{Pause, Pauses};
+use crate::standing::Standing;
 
 /// What a deploy would do, and what the host would be short of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,8 +78,8 @@ pub struct NodeView {
     /// What its health check says, while it runs and has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// Running, with all its links up but those that a person cut and those to nodes that a person stopped, and healthy if it
-    /// has a health check.
+    /// Running, with all its links up but those that a person cut and those to nodes that a person stopped, with its commands
+    /// run in this life, and healthy if it has a health check.
     pub ready: bool,
     /// Whether a person stopped it; nothing but a person starts it again.
     #[serde(default)]
@@ -165,7 +166,7 @@ impl LabView {
     }
 
     /// The view of one lab, or `None` when it is neither wanted nor there.
-    pub fn of(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Self> {
+    pub fn of(name: &LabName, wish: Option<&Wish>, standing: &Standing, snapshot: &Snapshot) -> Option<Self> {
         let facts = snapshot.labs.get(name);
         if wish.is_none() && facts.is_none() {
             return None;
@@ -204,7 +205,9 @@ impl LabView {
                     view.state = NodeState::Stopped;
                 }
                 let healthy = view.health.is_none_or(|health| health == Health::Healthy);
-                view.ready = view.state == NodeState::Running && healthy && !dark.contains(node.as_str());
+                let configured = is_configured(spec, standing.done.get(node), fact);
+                let wired = !dark.contains(node.as_str());
+                view.ready = view.state == NodeState::Running && wired && configured && healthy;
                 nodes.push(view);
             }
         }
@@ -286,6 +289,13 @@ fn stale(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Str
     });
     let all: Vec<String> = unlisted.chain(errors).collect();
     (!all.is_empty()).then(|| all.join("; "))
+}
+
+/// Whether the commands of a node were run in the life that it has, whatever they answered.
+fn is_configured(node: &Node, done: Option<&Done>, fact: Option<&NodeFact>) -> bool {
+    let all = node.runtime.map_or(0, |_| commands(node).len());
+    let life = fact.and_then(|fact| fact.incarnation.as_ref());
+    done.map_or(0, |done| done.execs_in(life, all)) >= all
 }
 
 fn is_local(address: &str) -> bool {

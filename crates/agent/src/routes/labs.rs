@@ -1,6 +1,5 @@
 //! Labs: what is wanted of them, and how they are.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
@@ -17,18 +16,11 @@ use crate::wire::{Problem, PutLab};
 
 /// `GET /labs`
 pub(super) async fn list(State(app): State<Shared>) -> Response {
-    let (snapshot, wishes) = (app.engine.inventory().snapshot(), app.engine.wishes().all());
-    let names: BTreeSet<&LabName> = wishes.keys().chain(snapshot.labs.keys()).collect();
-    let wish = |name| wishes.get(name).map(|wish| &**wish);
-    let views = names.into_iter().filter_map(|name| LabView::of(name, wish(name), &snapshot));
-    let labs: Vec<LabView> = views.map(|view| view.with_pause(app.engine.pauses())).collect();
-    json(StatusCode::OK, &labs)
+    json(StatusCode::OK, &app.engine.views())
 }
 
 fn view(app: &App, name: &LabName) -> Result<LabView, Problem> {
-    let wish = app.engine.wishes().get(name);
-    let view = LabView::of(name, wish.as_deref(), &app.engine.inventory().snapshot());
-    view.map(|view| view.with_pause(app.engine.pauses())).ok_or_else(|| Refusal::NoLab(name.clone()).into())
+    app.engine.view(name).ok_or_else(|| Refusal::NoLab(name.clone()).into())
 }
 
 /// `GET /labs/{lab}`

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_engine::testing::{FakeStore, Sketch, Trouble};
-use netloom_engine::{Document, EditRequest, LabView, OperationState, Place, Refusal};
+use netloom_engine::{Document, EditRequest, OperationState, Place, Refusal};
 use netloom_model::{Lab, LinkKind};
 use netloom_plan::LiveMark;
 use serde_json::{Value, json};
@@ -368,8 +368,7 @@ async fn a_link_that_is_left_out_is_shown_with_the_reason_and_holds_up_nothing()
     let sketch = Sketch::pair("lab").link("r1:eth2", "host:oob").with_link(|link| link.kind = LinkKind::ManagementNet);
     bench.made(&sketch.lab()).await;
     assert_eq!(bench.world.links(), ["lab/r1:eth1-r2:eth1"]);
-    let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
-    let view = LabView::of(&lab_name("lab"), Some(&wish), &bench.engine.inventory().snapshot()).unwrap();
+    let view = bench.engine.view(&lab_name("lab")).unwrap();
     let said: Vec<(&str, Option<&str>)> =
         view.links.iter().map(|link| (link.id.as_str(), link.left_out.as_deref())).collect();
     let needs = "it needs the management network, which Docker keeps, and there is no Docker here";

@@ -16,8 +16,7 @@ fn more_than_can_be_made() -> Arc<Lab> {
 }
 
 fn view(bench: &Bench) -> LabView {
-    let wish = bench.engine.wishes().get(&lab_name("lab"));
-    LabView::of(&lab_name("lab"), wish.as_deref(), &bench.engine.inventory().snapshot()).unwrap()
+    bench.engine.view(&lab_name("lab")).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

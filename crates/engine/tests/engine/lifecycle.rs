@@ -78,8 +78,7 @@ async fn a_lab_without_a_wish_is_shown_and_can_be_destroyed_by_its_marks() {
     bench.ready().await;
     pass(120).await;
     assert_eq!(bench.world.calls(), [""; 0], "nothing is collected that nobody asked to remove");
-    let snapshot = bench.engine.inventory().snapshot();
-    assert!(netloom_engine::LabView::of(&lab_name("lab"), None, &snapshot).is_some());
+    assert!(bench.engine.view(&lab_name("lab")).is_some());
     assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
     assert_eq!(bench.world.nodes(), [""; 0]);
     assert_eq!(bench.world.names(), [""; 0]);

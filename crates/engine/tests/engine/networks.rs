@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use netloom_engine::testing::{Sketch, Trouble, World};
-use netloom_engine::{LabView, OperationState, Place, Refusal};
+use netloom_engine::{OperationState, Place, Refusal};
 use netloom_model::{Lab, ManagementDriver};
 
 use crate::bench::{Bench, config, end, lab_name, pass, request, until};
@@ -122,9 +122,7 @@ async fn links_to_the_network_are_made_on_its_bridge() {
     bench.made(&lab).await;
     let (bridge, port) = (bench.world.port(&Place::Host, "br-clab"), bench.world.port(&Place::Host, "oob"));
     assert_eq!(port.unwrap().master, Some(bridge.unwrap().ifindex));
-    let snapshot = bench.engine.inventory().snapshot();
-    let wish = bench.engine.wishes().get(lab.name());
-    let view = LabView::of(lab.name(), wish.as_deref(), &snapshot).unwrap();
+    let view = bench.engine.view(lab.name()).unwrap();
     assert_eq!((view.links.len(), view.links[0].state.as_str()), (1, "up"));
 }
 
@@ -158,9 +156,7 @@ async fn a_network_of_macvlans_is_refused_where_a_node_would_be_on_it() {
 async fn a_view_shows_the_addresses_apart_and_no_link_for_them() {
     let bench = bench().await;
     bench.made(&labs_of("lab", &["r1"])).await;
-    let (name, snapshot) = (lab_name("lab"), bench.engine.inventory().snapshot());
-    let wish = bench.engine.wishes().get(&name);
-    let view = LabView::of(&name, wish.as_deref(), &snapshot).unwrap();
+    let view = bench.engine.view(&lab_name("lab")).unwrap();
     assert_eq!(view.links.len(), 0);
     assert!(view.nodes[0].ready, "{:#?}", view.nodes[0]);
     let management = view.nodes[0].management.as_ref().unwrap();

@@ -17,8 +17,7 @@ fn to(node: &str, change: &Value) -> Value {
 }
 
 fn view(bench: &Bench) -> LabView {
-    let (lab, snapshot) = (lab_name("lab"), bench.engine.inventory().snapshot());
-    LabView::of(&lab, bench.engine.wishes().get(&lab).as_deref(), &snapshot).unwrap()
+    bench.engine.view(&lab_name("lab")).unwrap()
 }
 
 fn node_view(bench: &Bench, node: &str) -> NodeView {

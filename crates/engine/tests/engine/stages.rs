@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{Config, Health, LabView, Operation, OperationState, StepState};
-use netloom_model::{Lab, NodeName, RestartPolicy, RuntimeKind, Stage, StageExec};
+use netloom_engine::{Config, Health, NodeView, Operation, OperationState, StepState};
+use netloom_model::{Lab, RestartPolicy, RuntimeKind, Stage, StageExec};
 use netloom_plan::NodeState;
 use serde_json::json;
 
@@ -27,6 +27,11 @@ fn sketch(runtime: RuntimeKind) -> Sketch {
 
 fn waiting(runtime: RuntimeKind, stage: Stage, of: Stage) -> Arc<Lab> {
     sketch(runtime).waits("app", stage, "db", of).lab()
+}
+
+fn view(bench: &Bench, name: &str) -> NodeView {
+    let all = bench.engine.view(&lab_name("lab")).unwrap().nodes;
+    all.into_iter().find(|node| node.name.as_str() == name).unwrap()
 }
 
 /// Begins a deploy and waits until nothing happens any more.
@@ -283,16 +288,43 @@ async fn who_has_waited_when_the_wait_is_taken_out_goes_on() {
 async fn a_node_with_a_health_check_is_ready_when_it_passes() {
     let bench = bench().await;
     bench.made(&sketch(RuntimeKind::Docker).lab()).await;
-    let view = |name: &str| {
-        let snapshot = bench.engine.inventory().snapshot();
-        let wish = bench.engine.wishes().get(&lab_name("lab"));
-        let view = LabView::of(&lab_name("lab"), wish.as_deref(), &snapshot).unwrap();
-        view.nodes.into_iter().find(|node| node.name == name.parse::<NodeName>().unwrap()).unwrap()
-    };
+    let view = |name: &str| view(&bench, name);
     assert!(view("app").ready && !view("db").ready);
     assert_eq!((view("db").state, view("db").health), (NodeState::Running, Some(Health::Starting)));
     bench.world.set_health("lab", "db", Health::Healthy);
     until("it is ready", || view("db").ready).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_ready_in_each_of_its_lives_when_its_commands_were_run() {
+    for runtime in KINDS {
+        let bench = bench().await;
+        let lab = sketch(runtime).with("db", |node| node.healthcheck = None);
+        bench.world.trouble("exec lab/app: echo app", .., Trouble::Slow(Duration::from_secs(5)));
+        let deploy = bench.begin(&lab.clone().lab()).await.unwrap();
+        until("it runs and the other one is ready", || view(&bench, "db").ready).await;
+        pass(2).await;
+        assert!(view(&bench, "app").state == NodeState::Running && !view(&bench, "app").ready, "{runtime:?}");
+        succeeds(&deploy).await;
+        assert!(view(&bench, "app").ready, "{runtime:?}");
+
+        bench.world.exit("lab", "app", 1, "");
+        until("it runs again", || view(&bench, "app").state == NodeState::Running).await;
+        pass(2).await;
+        assert!(!view(&bench, "app").ready, "{runtime:?}: its commands are for each life");
+        until("it is configured again", || view(&bench, "app").ready).await;
+
+        // Commands that are added are for the next life; one that fails was run too.
+        let more = lab.execs("app", &["sh", "-c", "exit 1"]).lab();
+        let runs = bench.world.incarnation("lab", "app");
+        end(&bench.begin(&more).await.unwrap()).await;
+        if bench.world.incarnation("lab", "app") == runs {
+            assert_eq!(runtime, RuntimeKind::Docker);
+            assert!(view(&bench, "app").ready, "{runtime:?}");
+            end(&bench.edit(json!({ "nodes": { "app": { "restarts": 1 } } })).await.unwrap()).await;
+        }
+        assert!(view(&bench, "app").ready, "{runtime:?}: {:#?}", view(&bench, "app"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use netloom_engine::testing::Sketch;
-use netloom_engine::{Fact, LabView, Place, PortFact, PortKind, Report, Snapshot, Source, Wish, channel, task};
+use netloom_engine::{
+    Fact, LabView, Place, PortFact, PortKind, Report, Snapshot, Source, Standing, Wish, channel, task,
+};
 use netloom_model::Mac;
 use serde_json::json;
 
@@ -59,7 +61,7 @@ async fn ring(size: u16) -> (Wish, Arc<Snapshot>) {
 async fn the_time_to_show_a_lab_grows_with_its_size() {
     let (small, large) = (ring(1000).await, ring(10_000).await);
     let view = |(wish, snapshot): &(Wish, Arc<Snapshot>)| {
-        LabView::of(&lab_name("lab"), Some(wish), snapshot).expect("it is wanted")
+        LabView::of(&lab_name("lab"), Some(wish), &Standing::default(), snapshot).expect("it is wanted")
     };
     let shown = view(&large);
     assert_eq!((shown.nodes.len(), shown.links.len()), (10_000, 10_000));
