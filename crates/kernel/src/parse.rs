@@ -88,6 +88,8 @@ pub struct AddressInfo {
     pub address: Address,
     /// Whether the kernel made it by itself or for this link only (IPv6 link-local).
     pub link_local: bool,
+    /// Whether it may not be used (yet): nobody knows yet that it is nobody else's, or it is somebody's (IPv6).
+    pub tentative: bool,
     /// Who put it there (IFA_PROTO), if that is known.
     pub protocol: Option<u8>,
 }
@@ -256,7 +258,10 @@ pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
     const IFA_LOCAL: u16 = 2;
     const IFA_PROTO: u16 = 11;
     const RT_SCOPE_UNIVERSE: u8 = 0;
+    /// IFA_F_TENTATIVE and IFA_F_DADFAILED, of the eight flags that the header has room for.
+    const UNUSABLE: u8 = 0x40 | 0x08;
     let prefix = *message.payload.get(1)?;
+    let flags = *message.payload.get(2)?;
     let scope = *message.payload.get(3)?;
     let ifindex = u32_at(message.payload, 4)?;
     let (mut found, mut protocol) = (None, None);
@@ -278,7 +283,9 @@ pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
         IpAddr::V4(address) => Address::V4(Ipv4Net { address, prefix }),
         IpAddr::V6(address) => Address::V6(Ipv6Net { address, prefix }),
     };
-    Some(AddressInfo { ifindex, address, link_local: scope != RT_SCOPE_UNIVERSE && is_v6(&address), protocol })
+    let link_local = scope != RT_SCOPE_UNIVERSE && is_v6(&address);
+    let tentative = flags & UNUSABLE != 0 && is_v6(&address);
+    Some(AddressInfo { ifindex, address, link_local, tentative, protocol })
 }
 
 fn is_v6(address: &Address) -> bool {

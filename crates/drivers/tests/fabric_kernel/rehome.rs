@@ -240,3 +240,40 @@ async fn a_move_that_was_cut_off_is_completed_by_the_next() {
     whole(&inventory, &ids).await;
     assert_eq!(lasting(&stage.dump("r1")), lasting(&near));
 }
+
+/// What a neighbour knows of an address.
+fn neighbour(stage: &Stage, node: &str, address: &str) -> String {
+    let netns = Netns::open(stage.pin(node)).unwrap();
+    let ask = || std::process::Command::new("ip").args(["neigh", "show", address]).output().unwrap();
+    String::from_utf8(netns.run(ask).unwrap().stdout).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_announcement_tells_neighbours_of_both_families_where_an_address_is_now() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = two();
+    for at in [0, 1] {
+        apply(&fabric, create(&lab, at)).await.unwrap();
+    }
+    whole(&inventory, &lab.links().iter().map(netloom_model::Link::id).collect::<Vec<_>>()).await;
+    let old = "02:00:00:00:00:99";
+    for address in ["10.0.0.1", "2001:db8::1"] {
+        let netns = Netns::open(stage.pin("r2")).unwrap();
+        let to = ["neigh", "replace", address, "lladdr", old, "dev", "eth1", "nud", "stale"];
+        let set = || std::process::Command::new("ip").args(to).status().unwrap();
+        assert!(netns.run(set).unwrap().success());
+        assert!(neighbour(&stage, "r2", address).contains(old));
+    }
+    let place = Place::Node("lab".parse().unwrap(), "r1".parse().unwrap());
+    let new = "02:00:00:00:00:01";
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let knows = |address| neighbour(&stage, "r2", address).contains(new);
+    while !(knows("10.0.0.1") && knows("2001:db8::1")) {
+        assert!(std::time::Instant::now() < until, "{}", neighbour(&stage, "r2", "2001:db8::1"));
+        fabric.announce(&place, context().deadline).await;
+    }
+}

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use netloom_engine::{Place, PortMark};
-use netloom_kernel::{Address, Announcement, NamespaceDump};
+use netloom_kernel::{Announcement, NamespaceDump};
 
 use super::KernelFabric;
 
 impl KernelFabric {
-    /// Announces the IPv4 addresses at the ends of links in a place, as they are now, whoever gave them. Nothing hangs on
+    /// Announces the addresses at the ends of links in a place, as they are now, whoever gave them. Nothing hangs on
     /// it but time, so what goes wrong is only noted.
     pub(super) async fn announce_from(&self, place: &Place, deadline: Instant) {
         let opened = self.places.open_to_read(vec![place.clone()], deadline).await;
@@ -30,13 +30,16 @@ impl KernelFabric {
             .links
             .iter()
             .filter(|link| link.up && matches!(self.shared.marks.read(link), Some(PortMark::Link { .. })));
-        let at = |ifindex: u32| dump.addresses.iter().filter(move |info| info.ifindex == ifindex);
-        let ends = ends.filter_map(|link| Some((link.ifindex, link.mac?)));
-        let all = ends.flat_map(|(ifindex, mac)| at(ifindex).map(move |info| (ifindex, mac, info.address)));
-        let v4 = all.filter_map(|(ifindex, mac, address)| match address {
-            Address::V4(net) => Some(Announcement { ifindex, mac, address: net.address }),
-            Address::V6(_) => None,
+        let usable =
+            |ifindex: u32| dump.addresses.iter().filter(move |info| info.ifindex == ifindex && !info.tentative);
+        let all = ends.filter_map(|link| Some((link, link.mac?))).flat_map(|(link, mac)| {
+            usable(link.ifindex).map(move |info| Announcement {
+                ifindex: link.ifindex,
+                interface: link.name.clone(),
+                mac,
+                address: info.address.ip(),
+            })
         });
-        v4.collect()
+        all.collect()
     }
 }
