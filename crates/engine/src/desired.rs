@@ -194,6 +194,12 @@ pub struct Done {
     pub entered: Option<Stage>,
 }
 
+/// The life in which commands of nodes that are the host are run once: from one boot to the next, and as long as the lab is not
+/// rebuilt.
+pub(crate) fn life_of_host(boot: &str, rebuild: u64) -> String {
+    format!("{boot}@{rebuild}")
+}
+
 impl Done {
     /// Nothing was done yet in this life.
     pub(crate) fn nothing(incarnation: String) -> Self {

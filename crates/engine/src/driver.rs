@@ -179,6 +179,11 @@ pub trait Runtime: Send + Sync + 'static {
         Err(not_done_by(self.kind(), "run", object, "this runtime runs nothing on the host"))
     }
 
+    /// Which life of the host [`Runtime::exec_on_host`] runs commands in: another one after each boot.
+    fn boot(&self) -> Option<String> {
+        None
+    }
+
     /// Opens the output of a node, also of one that has ended.
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError>;
 

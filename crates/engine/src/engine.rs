@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
-use crate::desired::{self, Done, Phase, Wish, Wishes};
+use crate::desired::{self, Done, Phase, Wish, Wishes, life_of_host};
 use crate::driver::{Context, Fabric, Runtime, Store, StoreError, Surveyed};
 use crate::entries::{HostFiles, Teller};
 use crate::event::Events;
@@ -427,7 +427,8 @@ impl Engine {
         let nothing = Fetched::new();
         let told = self.shared.host.told(name);
         let stock = self.shared.stock(&nothing);
-        let once = Once { done: &done, passed: &BTreeMap::new(), stock, told: told.as_deref() };
+        let host = life_of_host(&self.shared.boot(), wish.rebuild);
+        let once = Once { done: &done, host: &host, passed: &BTreeMap::new(), stock, told: told.as_deref() };
         let observed = observe(name, Some(wish.whole()), there.as_deref(), once, &snapshot);
         let due = BTreeSet::new();
         let mut plan = plan(name, &wish.desired(&due), &observed);

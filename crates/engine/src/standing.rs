@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{LabName, NodeName};
+use netloom_model::{LabName, NodeName, RuntimeKind};
 
 use crate::desired::Done;
 use crate::engine::{Engine, Shared};
@@ -14,14 +14,21 @@ use crate::view::LabView;
 pub struct Standing {
     /// What was done once for its nodes.
     pub done: BTreeMap<NodeName, Done>,
+    /// Which life the host has ([`crate::Runtime::boot`]).
+    pub boot: String,
 }
 
 impl Shared {
     /// A lab as it is in one snapshot; `None` when it is neither wanted nor there.
     pub(crate) fn view(&self, lab: &LabName, snapshot: &Snapshot) -> Option<LabView> {
-        let standing = Standing { done: self.done.of(lab) };
+        let standing = Standing { done: self.done.of(lab), boot: self.boot() };
         let view = LabView::of(lab, self.wishes.get(lab).as_deref(), &standing, snapshot);
         view.map(|view| view.with_pause(&self.pauses))
+    }
+
+    /// Which life the host has.
+    pub(crate) fn boot(&self) -> String {
+        self.runtimes.get(&RuntimeKind::Namespace).and_then(|runtime| runtime.boot()).unwrap_or_default()
     }
 
     /// The labs that are wanted or there.

@@ -10,7 +10,7 @@ use netloom_model::{
 use netloom_plan::{AdminState, LeftOut, Live, NodeState, Plan, Shortage, commands};
 use serde::{Deserialize, Serialize};
 
-use crate::desired::{Authority, Done, Phase, Wish};
+use crate::desired::{Authority, Done, Phase, Wish, life_of_host};
 use crate::fact::{Health, NodeFact, Place, PortFact, PortMark, Source};
 use crate::inventory::{SeenLink, Snapshot};
 use crate::pause::{Pause, Pauses};
@@ -205,7 +205,8 @@ impl LabView {
                     view.state = NodeState::Stopped;
                 }
                 let healthy = view.health.is_none_or(|health| health == Health::Healthy);
-                let configured = is_configured(spec, standing.done.get(node), fact);
+                let configured =
+                    is_configured(spec, standing.done.get(node), life(spec, fact, standing, wish).as_ref());
                 let wired = !dark.contains(node.as_str());
                 view.ready = view.state == NodeState::Running && wired && configured && healthy;
                 nodes.push(view);
@@ -291,11 +292,18 @@ fn stale(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Str
     (!all.is_empty()).then(|| all.join("; "))
 }
 
+/// The life that a node has, in which its commands are run once.
+fn life(node: &Node, fact: Option<&NodeFact>, standing: &Standing, wish: &Wish) -> Option<String> {
+    match node.kind.shape() {
+        Shape::Host => Some(life_of_host(&standing.boot, wish.rebuild)),
+        Shape::Runs | Shape::External | Shape::Bridge | Shape::OvsBridge => fact?.incarnation.clone(),
+    }
+}
+
 /// Whether the commands of a node were run in the life that it has, whatever they answered.
-fn is_configured(node: &Node, done: Option<&Done>, fact: Option<&NodeFact>) -> bool {
-    let all = node.runtime.map_or(0, |_| commands(node).len());
-    let life = fact.and_then(|fact| fact.incarnation.as_ref());
-    done.map_or(0, |done| done.execs_in(life, all)) >= all
+fn is_configured(node: &Node, done: Option<&Done>, life: Option<&String>) -> bool {
+    let all = commands(node);
+    done.map_or(0, |done| done.execs_in(life, &all)) >= all.len()
 }
 
 fn is_local(address: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netloom_model::{Endpoint, InterfaceName, Link, LinkKind, NodeName, Stage};
+use netloom_model::{Endpoint, InterfaceName, Link, LinkKind, NodeName, Shape, Stage};
 
 use crate::fingerprint::LinkFingerprint;
 use crate::names::{names, names_hash};
@@ -62,6 +62,11 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             there.reserved = false;
             there.namespace = None;
             there.left_behind = false;
+        }
+        Action::Exec { node, index, .. } if lab().nodes()[node].kind.shape() == Shape::Host => {
+            let done = observed.hosts.entry(node.clone()).or_default();
+            assert_eq!(*done, *index, "exec commands run in order");
+            *done += 1;
         }
         Action::Exec { node, index, .. } => {
             let there = observed.nodes.get_mut(node).expect("a node is there before it executes");

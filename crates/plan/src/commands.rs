@@ -1,6 +1,6 @@
 //! The commands of a topology that are run for a node, in it or on the host, each once in a life of it, and their order.
 
-use netloom_model::{ExecPhase, ExecTarget, Node, Stage};
+use netloom_model::{ExecPhase, ExecTarget, Node, Shape, Stage};
 
 use crate::fingerprint::Print;
 
@@ -32,11 +32,14 @@ pub struct Command<'a> {
 ///
 /// Before a node is made nothing can be run in it: what belongs to the stage `create` is run as soon as it runs. When it
 /// leaves `exit` nothing can be run in it any more. On the host there are the same moments, so that one order holds for both.
+/// All commands of a node that is the host itself are for the host.
 pub fn commands(node: &Node) -> Vec<Command<'_>> {
+    let is_host = node.kind.shape() == Shape::Host;
+    let on = |target| if is_host { ExecTarget::Host } else { target };
     let configures = node.exec.iter().map(|argv| Command {
         stage: Stage::Configure,
         moment: Moment::Within,
-        target: ExecTarget::Container,
+        target: on(ExecTarget::Container),
         argv,
     });
     if node.stages.is_empty() {
@@ -46,7 +49,7 @@ pub fn commands(node: &Node) -> Vec<Command<'_>> {
         rule.exec.iter().map(|exec| Command {
             stage: *stage,
             moment: moment(exec.phase),
-            target: exec.target,
+            target: on(exec.target),
             argv: &exec.command,
         })
     });

@@ -209,6 +209,8 @@ impl Desired<'_> {
 pub struct Observed {
     /// The nodes that are there in any form.
     pub nodes: BTreeMap<NodeName, ObservedNode>,
+    /// How many commands of each node that is the host itself were run in the life that the host has.
+    pub hosts: BTreeMap<NodeName, usize>,
     /// The links of which every end is there.
     pub links: BTreeMap<LinkId, ObservedLink>,
     /// Bridges on the host that this lab asked for before, or that have the name of one it asks for now.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::actor::{Active, Actor};
 use super::admit::{check_complete, check_host, next_wish, no_more_than};
-use super::adopt::{Adoption, Kept, adopt};
+use super::adopt::{Adoption, Kept, adopt, done_on_host};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
@@ -291,8 +291,9 @@ impl Actor {
         let snapshot = self.shared.inventory.snapshot();
         check_complete(&self.sources_of_unknown(&snapshot), &snapshot)?;
         let facts = snapshot.labs.get(&self.name).ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
-        let Adoption { wish, done } = adopt(&self.name, facts, kept, &snapshot)
+        let Adoption { wish, mut done } = adopt(&self.name, facts, kept, &snapshot)
             .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
+        done.extend(done_on_host(&wish, &self.shared.boot()));
         Ok(Next::Store(Box::new(wish), Then::Adopt(done)))
     }
 

@@ -25,7 +25,7 @@ use super::restart::{self, Restarts};
 use super::step::StepContext;
 use super::wait;
 use crate::bulkhead::Bulkhead;
-use crate::desired::{Phase, Wish};
+use crate::desired::{Phase, Wish, life_of_host};
 use crate::driver::StoreError;
 use crate::engine::Shared;
 use crate::event::What;
@@ -424,7 +424,8 @@ impl Actor {
         let done = self.shared.done.of(&self.name);
         let told = self.shared.host.told(&self.name);
         let stock = self.shared.stock(&self.fetched);
-        let once = Once { done: &done, passed: &self.passed, stock, told: told.as_deref() };
+        let host = life_of_host(&self.shared.boot(), wish.map_or(0, |wish| wish.rebuild));
+        let once = Once { done: &done, host: &host, passed: &self.passed, stock, told: told.as_deref() };
         let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
         let due = self.restarts.due(now);
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));

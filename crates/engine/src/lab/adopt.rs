@@ -15,15 +15,16 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use netloom_model::{
-    Attachment, End, Endpoint, Interface, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link, LinkId,
-    LinkKind, Management, Mtu, NetworkMode, Node, NodeAddresses, NodeManagement, NodeName, OnNetwork, Shape, Stage,
+    Attachment, End, Endpoint, ExecTarget, Interface, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link,
+    LinkId, LinkKind, Management, Mtu, NetworkMode, Node, NodeAddresses, NodeManagement, NodeName, OnNetwork, Shape,
+    Stage,
 };
 use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, commands, plan};
 
 use super::observe::{Once, is_switched_off, observe};
 use super::pull::Stock;
 use crate::applied::Applied;
-use crate::desired::{Done, Wish};
+use crate::desired::{Done, Wish, life_of_host};
 use crate::fact::{Place, PortFact, PortKind};
 use crate::inventory::{LabFacts, SeenLink, Snapshot, sides};
 
@@ -150,14 +151,17 @@ fn switched_off<'a>(lab: &LabName, link: &Link, seen: &'a SeenLink) -> impl Iter
 /// The proof: nothing is to be done for this wish.
 fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
-    let once = Once { done, passed: &BTreeMap::new(), stock: Stock::NONE, told: None };
+    let once = Once { done, host: "", passed: &BTreeMap::new(), stock: Stock::NONE, told: None };
     let observed = observe(name, Some(wish.whole()), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);
-    // An end goes off with its node, also of one that ended while nobody looked after it; what the host is told is nothing of
-    // the lab itself.
-    let is_no_change =
-        |action: &Action| matches!(action, Action::SetLink { admin: AdminState::Down, .. } | Action::WriteEntries);
+    // An end goes off with its node, also of one that ended while nobody looked after it; what the host is told, or has run, is
+    // nothing of the lab itself.
+    let is_no_change = |action: &Action| match action {
+        Action::SetLink { admin, .. } => *admin == AdminState::Down,
+        Action::Exec { target, .. } => *target == ExecTarget::Host,
+        action => *action == Action::WriteEntries,
+    };
     let is_change = |step: &&Step| !is_no_change(&step.action);
     let steps = plan.steps.iter().filter(is_change).map(|step| format!("it would {} ({})", step.action, step.reason));
     let steps: Vec<String> = steps.collect();
@@ -174,6 +178,15 @@ fn done(lab: &Lab, facts: &LabFacts) -> BTreeMap<NodeName, Done> {
         (execs > 0 || entered.is_some()).then(|| (node.clone(), done))
     });
     lives.collect()
+}
+
+/// What was run on the host: nobody knows any more, and once too few does less harm there than once too many.
+pub(crate) fn done_on_host(wish: &Wish, boot: &str) -> impl Iterator<Item = (NodeName, Done)> {
+    let hosts = wish.lab.nodes().iter().filter(|(_, node)| node.kind.shape() == Shape::Host && !node.exec.is_empty());
+    hosts.map(move |(name, node)| {
+        let (execs, life) = (commands(node).len(), life_of_host(boot, wish.rebuild));
+        (name.clone(), Done { execs, of: Some(execs), ..Done::nothing(life) })
+    })
 }
 
 /// The nodes that run nothing: bridges that a link ends on, and those that nodes were told of and that are there.

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, NodeName, Stage, Stitch};
+use netloom_model::{
+    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch,
+};
 use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
 
 use super::pull::Stock;
@@ -15,6 +17,8 @@ use crate::inventory::{SeenLink, Snapshot, sides};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Once<'a> {
     pub(crate) done: &'a BTreeMap<NodeName, Done>,
+    /// The life of the host in which commands are run on it.
+    pub(crate) host: &'a str,
     /// The stages that nodes were seen to leave.
     pub(crate) passed: &'a BTreeMap<NodeName, BTreeSet<Stage>>,
     /// What is known of images beside the snapshot.
@@ -55,6 +59,7 @@ pub(crate) fn observe(
         .collect();
     Observed {
         nodes,
+        hosts: lab.map(|lab| hosts(lab, once)).unwrap_or_default(),
         links: links(name, lab, wish, snapshot),
         inner_bridges: snapshot
             .inner_bridges(name)
@@ -65,6 +70,17 @@ pub(crate) fn observe(
         images: lab.map(|lab| once.stock.of(lab, snapshot)).unwrap_or_default(),
         ..observe_host(name, lab, wish, snapshot)
     }
+}
+
+/// How many commands of each node that is the host itself were run in its life.
+fn hosts(lab: &Lab, once: Once<'_>) -> BTreeMap<NodeName, usize> {
+    let life = once.host.to_owned();
+    let hosts = lab.nodes().iter().filter(|(_, node)| node.kind.shape() == Shape::Host);
+    let done = |(name, node): (&NodeName, &Node)| {
+        let done = once.done.get(name)?.execs_in(Some(&life), &commands(node));
+        Some((name.clone(), done))
+    };
+    hosts.filter_map(done).collect()
 }
 
 /// The nodes that are there of a lab, without what was done and seen once of them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
-use netloom_model::{ExecTarget, Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Stage};
+use netloom_model::{ExecTarget, Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Shape, Stage};
 use netloom_plan::{
     Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, print, repeats_link,
 };
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::execute::Outcome;
 use super::wait::Wait;
 use crate::bulkhead::{Bulkhead, Busy};
-use crate::desired::{Done, Wish, done_key, put};
+use crate::desired::{Done, Wish, done_key, life_of_host, put};
 use crate::driver::{
     Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime,
 };
@@ -280,6 +280,9 @@ impl StepContext {
     /// Which life of the node it is that a command is run in. The snapshot may be behind: a command noted for the
     /// life before would be run twice.
     async fn life(&self, node: &NodeName, context: &Context) -> Result<Option<String>, DriverError> {
+        if let Some(wish) = self.wish.as_ref().filter(|wish| is_host(wish, node)) {
+            return Ok(Some(life_of_host(&self.shared.boot(), wish.rebuild)));
+        }
         let wanted = self.order(node)?.fingerprint;
         let mut changes = self.shared.inventory.changes();
         let seen = async {
@@ -395,6 +398,10 @@ impl StepContext {
             other => unreachable!("{other} is no link's"),
         })
     }
+}
+
+fn is_host(wish: &Wish, node: &NodeName) -> bool {
+    wish.lab.nodes().get(node).is_some_and(|node| node.kind.shape() == Shape::Host)
 }
 
 fn step_object(action: &Action) -> String {

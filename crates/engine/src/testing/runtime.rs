@@ -268,6 +268,10 @@ impl Runtime for FakeRuntime {
         Ok(ExecSession { input, output })
     }
 
+    fn boot(&self) -> Option<String> {
+        Some(self.world.lock().boots.to_string())
+    }
+
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError> {
         self.world.look("logs", &object(lab, node)).await?;
         let state = self.world.lock();

@@ -54,6 +54,8 @@ pub(super) struct State {
     unreachable: BTreeMap<Source, String>,
     kinds: BTreeSet<RuntimeKind>,
     last: u32,
+    /// How often the host was started again.
+    pub(super) boots: u32,
     /// The networks by name, if containers can be on any.
     pub(super) networks: Option<BTreeMap<String, FakeNetwork>>,
 }
@@ -91,6 +93,7 @@ impl World {
             unreachable: BTreeMap::new(),
             kinds: BTreeSet::from([RuntimeKind::Namespace]),
             last: 0,
+            boots: 0,
             networks: None,
         };
         let world = Self {
@@ -111,6 +114,11 @@ impl World {
     /// From now on facts go to another engine.
     pub fn report_to(&self, reporter: Reporter) {
         self.lock().reporter = reporter;
+    }
+
+    /// The host is another life of itself from now on; what is there stays.
+    pub fn boot(&self) {
+        self.lock().boots += 1;
     }
 
     /// The runtime `namespace` of this host.

@@ -50,6 +50,8 @@ fn rich() -> Arc<Lab> {
         .execs("r1", &["echo", "b"])
         .bridge("br-0")
         .bridge("br-idle")
+        .still("host", "pc")
+        .execs("pc", &["echo", "c"])
         .link("r-2:eth1-x", "r1:eth1-x")
         .with_link(addresses)
         .link("r1:uplink-to-the-core-router", "r-2:eth2")
@@ -82,7 +84,7 @@ async fn a_lab_that_the_store_has_lost_is_adopted_without_a_call() {
     let operation = bench.engine.adopt(&lab_name("lab")).await.unwrap().view();
     assert_eq!(operation.state, OperationState::Succeeded);
     let text = operation.message.unwrap();
-    assert!(text.contains("4 nodes, 4 links") && text.contains("2 `exec` commands"), "{text}");
+    assert!(text.contains("5 nodes, 4 links") && text.contains("3 `exec` commands"), "{text}");
     let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
     assert_eq!(wish.lab, before.lab);
     assert_eq!(wish.down, before.down);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use netloom_engine::testing::Sketch;
-use netloom_engine::{Document, LabView, OperationState, Place};
+use netloom_engine::{DeployRequest, Document, LabView, OperationState, Place, Rebuild};
 use netloom_model::{Interface, Lab, Link};
 use netloom_plan::NodeState;
 use serde_json::json;
 
-use crate::bench::{Bench, lab_name};
+use crate::bench::{Bench, end, lab_name, request, until};
 
 /// Two routers, and links to what cannot be made.
 fn more_than_can_be_made() -> Arc<Lab> {
@@ -84,4 +84,43 @@ async fn a_link_with_a_name_of_the_device_is_adopted_with_it() {
     assert_eq!(operation.state, OperationState::Succeeded);
     assert_eq!(bench.engine.wishes().get(&lab_name("lab")).unwrap().lab, with_an_alias());
     assert_eq!(bench.world.calls(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_for_the_host_are_run_once_for_each_of_its_boots_and_each_life_of_the_lab() {
+    let bench = Bench::new().await;
+    let sketch = Sketch::pair("lab").still("host", "pc").link("r1:eth2", "host:up0").execs("pc", &["echo", "one"]);
+    let lab = sketch.clone().execs("pc", &["sh", "-c", "echo no; exit 2"]).lab();
+    let ran = |bench: &Bench| {
+        let calls = bench.world.take_calls().into_iter();
+        calls.filter(|call| call.starts_with("exec")).collect::<Vec<_>>()
+    };
+    let all = ["exec the host: echo one", "exec the host: sh -c echo no; exit 2"];
+    bench.ready().await;
+    let operation = bench.deploy(&lab).await;
+    assert_eq!(operation.problems, ["exec on the host for pc: sh -c echo no; exit 2: exit code 2:\nno"]);
+    let calls = bench.world.calls();
+    let at = |wanted: &str| calls.iter().position(|call| call == wanted).unwrap();
+    assert!(at("create lab/host:up0-r1:eth2") < at(all[0]), "{calls:?}");
+    assert_eq!(ran(&bench), all);
+    assert!(view(&bench).nodes.iter().all(|node| node.ready), "{:#?}", view(&bench).nodes);
+    assert_eq!(bench.deploy(&lab).await.message.as_deref(), Some("nothing to change"));
+
+    // Neither another agent nor a changed list is a new life of the host.
+    let bench = bench.restart().await;
+    bench.ready().await;
+    bench.made(&sketch.clone().execs("pc", &["echo", "two"]).lab()).await;
+    assert_eq!(bench.deploy(&lab).await.message.as_deref(), Some("nothing to change"));
+    assert_eq!(ran(&bench), [""; 0]);
+    bench.world.boot();
+    let bench = bench.restart().await;
+    until("they are run again", || bench.world.calls().len() == 2).await;
+    assert_eq!(ran(&bench), all);
+
+    let again = DeployRequest { rebuild: Rebuild::Yes, ..request(&lab) };
+    end(&bench.engine.deploy(again).await.unwrap()).await;
+    assert_eq!(ran(&bench), all);
+    bench.destroy("lab").await;
+    bench.deploy(&lab).await;
+    assert_eq!(ran(&bench), all);
 }

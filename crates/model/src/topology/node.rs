@@ -498,11 +498,11 @@ fn finish_still(place: &Place<'_>, own: &Spec, spec: &Spec, cx: &mut Cx<'_>) -> 
     let is_inner = shape == Shape::Bridge && name.inner_bridge().is_some();
     // Only what the node itself says: defaults are meant for the nodes that run.
     for (field, span) in own.running() {
-        if is_inner && field == "network-mode" || field == "exec" && shape == Shape::External {
+        let is_run = field == "exec" && matches!(shape, Shape::External | Shape::Host);
+        if is_inner && field == "network-mode" || is_run {
             continue;
         }
         let message = match (field, shape) {
-            ("exec", Shape::Host) => "`exec` has no effect yet: nothing is run on the host itself".to_owned(),
             (_, Shape::External) => {
                 format!("`{field}` has no effect: a node of kind `{kind}` was made by something else")
             }

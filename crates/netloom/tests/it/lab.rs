@@ -70,6 +70,25 @@ fn what_a_stage_is_to_run_on_the_host_is_run_there_once() {
 }
 
 #[test]
+fn commands_of_a_node_that_is_the_host_are_run_on_it_once() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    let told = host.root.path().join("told");
+    let command = format!("sh -c 'readlink /proc/self/ns/net >>{}; ip -br link show up0; id -u'", told.display());
+    let nodes = format!("pc: {{ kind: host, exec: [\"{command}\"] }}\n    a: {{ kind: linux, runtime: namespace }}");
+    let text =
+        format!("name: x\ntopology:\n  nodes:\n    {nodes}\n  links: [{{ endpoints: [\"a:eth1\", \"pc:up0\"] }}]\n");
+    let file = host.topology("x", &text);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("exec on the host for pc").says("up0@");
+    assert_eq!(node(&host.lab("x"), "pc")["ready"], true);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    host.netloom(&["agent", "stop"]).code(0);
+    host.netloom(&["agent", "--background"]).code(0);
+    host.netloom(&["deploy", "-t", &file]).code(0).says("nothing to change");
+    assert_eq!(fs::read_to_string(&told).unwrap(), host.sh("readlink /proc/self/ns/net").code(0).out);
+    host.netloom(&["destroy", "--name", "x"]).code(0);
+}
+
+#[test]
 fn a_tunnel_on_the_host_goes_with_its_lab() {
     let Some(host) = Sandbox::with_agent() else { return };
     host.sh("ip link add up0 type veth peer name up1 && ip addr add 192.0.2.1/24 dev up0 && ip link set up0 up")

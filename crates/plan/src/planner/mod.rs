@@ -5,6 +5,7 @@
 //! after that. Nodes that wait for others come in between (`stages`). Images that are missing are fetched before all of it. A
 //! removal goes the other way.
 
+mod host;
 mod images;
 mod inner;
 mod links;
@@ -28,6 +29,7 @@ use crate::step::{Action, Plan, Step, StepId};
 pub fn plan(name: &LabName, desired: &Desired<'_>, observed: &Observed) -> Plan {
     let mut planner = Planner::new(desired, observed);
     planner.nodes();
+    planner.hosts();
     planner.links();
     planner.names();
     planner.entries();

@@ -121,6 +121,7 @@ fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
         _ => return None,
     };
     let runs = kind == Kind::linux();
+    let executes = runs || kind == Kind::host();
     let mut stages = Stages::new();
     for (stage, leaves) in slot.staged.iter().filter(|_| runs) {
         let phase = if *leaves { ExecPhase::OnExit } else { ExecPhase::OnEnter };
@@ -137,7 +138,7 @@ fn node(slot: &NodeSlot, name: &str) -> Option<Node> {
         runtime: runs.then_some(if slot.runtime == 0 { RuntimeKind::Docker } else { RuntimeKind::Namespace }),
         image: (slot.image == 1).then(|| "image".to_owned()),
         cmd: if slot.cmd == 1 { vec!["daemon".to_owned()] } else { Vec::new() },
-        exec: (0..if runs { slot.execs } else { 0 }).map(|n| vec!["run".to_owned(), n.to_string()]).collect(),
+        exec: (0..if executes { slot.execs } else { 0 }).map(|n| vec!["run".to_owned(), n.to_string()]).collect(),
         cpu_millis: (slot.cpu == 1).then_some(500),
         stages,
         ..made

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_model::{Endpoint, Lab, Link, LinkId, NamespaceComes, NodeName, RuntimeKind, Stage};
+use netloom_model::{Endpoint, Lab, Link, LinkId, NamespaceComes, NodeName, RuntimeKind, Shape, Stage};
 use netloom_plan::{
     Action, Entries, LeftOut, LinkFingerprint, NodeFingerprint, NodeState, Observed, ObservedBridge, ObservedLink,
     ObservedNode, Plan, Side, Step, StepId, apply, commands, names, names_hash, plan,
@@ -86,6 +86,13 @@ impl World {
     /// takes only when it is started for the first time.
     pub(crate) fn seen_beside_last_lives(&self, wanted: &Wanted) -> Observed {
         let mut seen = self.seen.clone();
+        // What was run on the host is noted until the lab goes, also when it is not wanted any more.
+        seen.hosts = hosts(wanted.lab.as_ref().unwrap())
+            .map(|(name, execs)| {
+                let ran = seen.hosts.get(&name).copied().unwrap_or_default();
+                (name, ran.min(execs))
+            })
+            .collect();
         for there in seen.nodes.values_mut() {
             // How it came to be as it is.
             there.entered = None;
@@ -194,6 +201,7 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
             .into_iter()
             .collect(),
         nodes: nodes(lab, wanted),
+        hosts: hosts(lab).collect(),
         links: links(lab, wanted),
         inner_bridges: lab.inner_bridges().map(|bridge| (bridge.node.clone(), bridge.interface().unwrap())).collect(),
         bridges: lab
@@ -206,6 +214,12 @@ pub(crate) fn ideal(wanted: &Wanted) -> Observed {
         entries: Entries::of(lab).map(|entries| entries.hash()),
         taken: BTreeSet::new(),
     }
+}
+
+/// The nodes that are the host itself, with how many commands each has.
+fn hosts(lab: &Lab) -> impl Iterator<Item = (NodeName, usize)> {
+    let hosts = lab.nodes().iter().filter(|(_, node)| node.kind.shape() == Shape::Host);
+    hosts.map(|(name, node)| (name.clone(), node.exec.len())).filter(|(_, execs)| *execs > 0)
 }
 
 fn nodes(lab: &Lab, wanted: &Wanted) -> BTreeMap<NodeName, ObservedNode> {

@@ -291,6 +291,10 @@ impl Runtime for NamespaceRuntime {
         begin.await.map_err(|fault| fault.of(BACKEND, "run", &object))
     }
 
+    fn boot(&self) -> Option<String> {
+        Some(self.shared.ground.boot.clone())
+    }
+
     async fn logs(&self, lab: &LabName, node: &NodeName, follow: Follow) -> Result<LogStream, DriverError> {
         let (lab, name) = (lab.clone(), node.clone());
         let look = self.shared.files(Instant::now() + PATIENCE, move |ground| {
