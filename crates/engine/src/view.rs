@@ -125,6 +125,9 @@ pub struct LinkView {
     pub id: String,
     /// Its one or two ends.
     pub ends: Vec<EndView>,
+    /// What it leads to that the lab has no end of: `host:PARENT` of a macvlan, `remote:HOST vni N` of a tunnel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub far: Option<String>,
     /// `absent`, `down`, `up` (a carrier on every end), or `left-out`: this version cannot make it.
     pub state: String,
     /// The MTU wanted, in bytes.
@@ -374,10 +377,19 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
     LinkView {
         id: id.to_string(),
         ends: ends.collect(),
+        far: far(link),
         state: state.to_owned(),
         mtu: link.mtu.bytes(),
         left_out: None,
     }
+}
+
+fn far(link: &Link) -> Option<String> {
+    let to = link.kind.leads_to()?;
+    Some(match link.kind.tunnel() {
+        Some(tunnel) => format!("{to} vni {}", tunnel.vni),
+        None => to,
+    })
 }
 
 fn find_port<'a>(lab: &LabName, end: &End, seen: Option<&'a SeenLink>) -> Option<&'a PortFact> {

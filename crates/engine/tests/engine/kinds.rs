@@ -124,3 +124,21 @@ async fn commands_for_the_host_are_run_once_for_each_of_its_boots_and_each_life_
     bench.deploy(&lab).await;
     assert_eq!(ran(&bench), all);
 }
+
+#[tokio::test(start_paused = true)]
+async fn where_a_link_leads_to_outside_of_the_lab_is_shown() {
+    let bench = Bench::new().await;
+    let tunnel = |link: &mut Link| {
+        link.b = None;
+        link.kind =
+            serde_json::from_value(json!({ "vxlan": { "remote": "192.0.2.7", "vni": 7, "dst_port": 4789 } })).unwrap();
+    };
+    let macvlan = |link: &mut Link| {
+        link.b = None;
+        link.kind = serde_json::from_value(json!({ "macvlan": { "parent": "uplink" } })).unwrap();
+    };
+    let sketch = Sketch::pair("lab").link("r1:eth2", "host:x").with_link(tunnel);
+    bench.begin(&sketch.link("r1:eth3", "host:y").with_link(macvlan).lab()).await.unwrap();
+    let far: Vec<Option<String>> = view(&bench).links.into_iter().map(|link| link.far).collect();
+    assert_eq!(far, [None, Some("remote:192.0.2.7 vni 7".to_owned()), Some("host:uplink".to_owned())]);
+}

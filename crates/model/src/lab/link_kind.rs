@@ -121,6 +121,16 @@ impl LinkKind {
         }
     }
 
+    /// What it leads to that the lab has no end of, as drawings name it: `host:PARENT` or `remote:HOST`. No node has a colon in its
+    /// name, so these meet none.
+    pub fn leads_to(&self) -> Option<String> {
+        match self {
+            Self::Macvlan(macvlan) => Some(format!("host:{}", macvlan.parent)),
+            Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(format!("remote:{}", tunnel.remote)),
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) => None,
+        }
+    }
+
     /// The tunnel that it is or leads to.
     pub fn tunnel(&self) -> Option<&Vxlan> {
         match self {

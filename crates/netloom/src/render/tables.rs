@@ -186,7 +186,7 @@ fn left_out(views: &[LinkView]) -> String {
 fn links(views: &[LinkView]) -> String {
     let mut table = table(&["LINK", "", "STATE", "MTU"]);
     for link in views {
-        let end = |at: usize| link.ends.get(at).map(|end| end.end.clone()).unwrap_or_default();
+        let end = |at: usize| link.ends.get(at).map(|end| end.end.clone()).or(link.far.clone()).unwrap_or_default();
         let cut: Vec<&EndView> = link.ends.iter().filter(|end| end.cut).collect();
         let state = match cut.as_slice() {
             [] if link.left_out.is_some() => "left out".to_owned(),
@@ -264,6 +264,14 @@ pub(super) mod tests {
         the last output of r1 (exited):
           netloom: frr: not found
         ");
+    }
+
+    #[test]
+    fn where_links_lead_to_outside_of_the_lab_is_shown() {
+        let mut view = sample();
+        view.links[0].ends.truncate(1);
+        view.links[0].far = Some("remote:192.0.2.7 vni 7".to_owned());
+        assert!(lab(&view).contains("h1:eth1  remote:192.0.2.7 vni 7  down"), "{}", lab(&view));
     }
 
     #[test]

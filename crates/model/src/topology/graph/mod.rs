@@ -196,16 +196,16 @@ fn beside(at: &Endpoint) -> Option<Shape> {
     }
 }
 
-/// What a link leads to that the lab itself has one end of: an interface of the host, or another host. No node has a colon
-/// in its name, so these meet none.
+/// What a link leads to that the lab itself has one end of: an interface of the host, or another host.
 fn far_end(kind: &LinkKind) -> Option<(GraphEnd, Shape)> {
-    let (node, interface, shape) = match kind {
+    let (interface, shape) = match kind {
         LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_) => return None,
-        LinkKind::Macvlan(Macvlan { parent, .. }) => (format!("host:{parent}"), parent.to_string(), Shape::Host),
-        LinkKind::Vxlan(Vxlan { remote, vni, .. }) | LinkKind::VxlanStitch(Vxlan { remote, vni, .. }) => {
-            (format!("remote:{remote}"), format!("vni {vni}"), Shape::Remote)
+        LinkKind::Macvlan(Macvlan { parent, .. }) => (parent.to_string(), Shape::Host),
+        LinkKind::Vxlan(Vxlan { vni, .. }) | LinkKind::VxlanStitch(Vxlan { vni, .. }) => {
+            (format!("vni {vni}"), Shape::Remote)
         }
     };
+    let node = kind.leads_to()?;
     Some((GraphEnd { node, interface, ipv4: None, ipv6: None }, shape))
 }
 
