@@ -123,6 +123,7 @@ mod tests {
             fabric: Arc::new(world.fabric()),
             host_files: Arc::new(world.host_files()),
             limits: Arc::new(world.limits()),
+            traces: Arc::new(world.traces()),
             inventory,
             writer,
             config: Config::default(),
