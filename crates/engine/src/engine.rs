@@ -33,6 +33,7 @@ use crate::pause::{Pauses, Safe};
 use crate::refusal::Refusal;
 use crate::relist::relist;
 use crate::sampler::Samplers;
+use crate::standing::Troubles;
 use crate::task::{self, Beats, Panicked};
 use crate::view::Preview;
 use crate::work::Work;
@@ -110,6 +111,7 @@ pub(crate) struct Shared {
     pub(crate) inventory: Inventory,
     pub(crate) wishes: Wishes,
     pub(crate) done: DoneOnce,
+    pub(crate) troubles: Troubles,
     pub(crate) events: Events,
     pub(crate) journal: Journal,
     pub(crate) beats: Beats,
@@ -222,6 +224,7 @@ impl Engine {
             inventory,
             wishes,
             done,
+            troubles: Troubles::default(),
             events,
             beats: Beats::default(),
             pauses: Pauses::default(),

@@ -77,6 +77,6 @@ pub use pause::{Pause, Pauses, Safe};
 pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
-pub use standing::Standing;
+pub use standing::{Standing, Trouble};
 pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview};
 pub use work::Work;

@@ -1,8 +1,12 @@
 //! How labs stand: what is wanted, what is seen, and what the agent remembers of them, put together for who looks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_plan::StepId;
+use serde::{Deserialize, Serialize};
 
 use crate::desired::Done;
 use crate::engine::{Engine, Shared};
@@ -16,14 +20,52 @@ pub struct Standing {
     pub done: BTreeMap<NodeName, Done>,
     /// Which life the host has ([`crate::Runtime::boot`]).
     pub boot: String,
+    /// What fails of it.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// The step.
+    pub step: StepId,
+    /// What went wrong with what, why, and what to do.
+    pub cause: String,
+    /// When it is, or was, tried again. `None`: not before the lab is changed or deployed once more.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::time::option")]
+    pub again: Option<SystemTime>,
+}
+
+/// What fails of each lab, as its actor says; nothing of labs that are well.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    labs: Mutex<BTreeMap<LabName, Vec<Trouble>>>,
+}
+
+impl Troubles {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<LabName, Vec<Trouble>>> {
+        self.labs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn of(&self, lab: &LabName) -> Vec<Trouble> {
+        self.lock().get(lab).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn set(&self, lab: &LabName, troubles: Vec<Trouble>) {
+        if troubles.is_empty() {
+            self.lock().remove(lab);
+        } else {
+            self.lock().insert(lab.clone(), troubles);
+        }
+    }
 }
 
 impl Shared {
     /// A lab as it is in one snapshot; `None` when it is neither wanted nor there.
     pub(crate) fn view(&self, lab: &LabName, snapshot: &Snapshot) -> Option<LabView> {
-        let standing = Standing { done: self.done.of(lab), boot: self.boot() };
-        let view = LabView::of(lab, self.wishes.get(lab).as_deref(), &standing, snapshot);
-        view.map(|view| view.with_pause(&self.pauses))
+        let standing = Standing { done: self.done.of(lab), boot: self.boot(), troubles: self.troubles.of(lab) };
+        let view = LabView::of(lab, self.wishes.get(lab).as_deref(), &standing, snapshot)?;
+        Some(view.with_pause(&self.pauses))
     }
 
     /// Which life the host has.

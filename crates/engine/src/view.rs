@@ -14,7 +14,7 @@ use crate::desired::{Authority, Done, Phase, Wish, life_of_host};
 use crate::fact::{Health, NodeFact, Place, PortFact, PortMark, Source};
 use crate::inventory::{SeenLink, Snapshot};
 use crate::pause::{Pause, Pauses};
-use crate::standing::Standing;
+use crate::standing::{Standing, Trouble};
 
 /// What a deploy would do, and what the host would be short of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +55,9 @@ pub struct LabView {
     /// What live edits made other than that file.
     #[serde(default, skip_serializing_if = "Live::is_empty")]
     pub live: Live,
+    /// The steps that fail, each with the reason and when it is tried again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Trouble>,
     /// What could not be looked at lately, if anything: the lab is shown as it was last seen.
     pub stale: Option<String>,
 }
@@ -237,6 +240,7 @@ impl LabView {
             nodes,
             links,
             live: wish.map(|wish| wish.live.clone()).unwrap_or_default(),
+            troubles: standing.troubles.clone(),
             stale: stale(name, wish, snapshot),
         })
     }

@@ -391,6 +391,7 @@ impl Actor {
         self.given_up.retain(|step, _| !scope.has_step(step));
         self.complaints.retain(|(step, _)| !scope.has_step(step));
         self.retry = (0, None);
+        self.tell_troubles();
         if scope == Scope::Lab {
             self.settling = None;
         }

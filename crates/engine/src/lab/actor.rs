@@ -104,9 +104,11 @@ pub(crate) struct Actor {
     pub(super) execution: Option<(Execution, Arc<StepContext>)>,
     /// What is left of plans when only steps are left that wait for a person's command or delay: those hold up nothing but
     /// their own nodes.
-    lingering: Vec<(Execution, Arc<StepContext>)>,
+    pub(super) lingering: Vec<(Execution, Arc<StepContext>)>,
     /// Steps that fail again until the wish changes.
     pub(super) given_up: BTreeMap<StepId, String>,
+    /// Steps that failed, and are tried again.
+    pub(super) failing: BTreeMap<StepId, String>,
     pub(super) complaints: Vec<(StepId, String)>,
     pub(super) restarts: Restarts,
     /// How often in a row something failed that may work later, and when to try again.
@@ -149,6 +151,7 @@ impl Actor {
             execution: None,
             lingering: Vec::new(),
             given_up: BTreeMap::new(),
+            failing: BTreeMap::new(),
             complaints: Vec::new(),
             restarts: Restarts::default(),
             retry: (0, None),
@@ -328,6 +331,7 @@ impl Actor {
         self.work.begin();
         self.reckon();
         let (observed, steps) = self.plan(self.wish.as_ref(), &snapshot);
+        self.forget_failures_beside(&steps);
         if steps.is_empty() {
             return self.rest(&snapshot, &observed);
         }
@@ -393,18 +397,6 @@ impl Actor {
                 true
             }
             Some(then) => in_time && !self.shared.inventory.is_listed_since(&sources, then),
-        }
-    }
-
-    fn check_deadline(&mut self) {
-        let now = Instant::now();
-        for active in self.active.extract_if(.., |active| active.deadline <= now) {
-            let text = "its deadline passed; the wish stays and is worked on: `netloom inspect` shows how far it is";
-            let executions = self.execution.iter().chain(&self.lingering);
-            let waits = executions.flat_map(|(execution, context)| execution.waits(context));
-            let snapshot = self.shared.inventory.snapshot();
-            let waits = waits.filter(|wait| active.scope.has_node(&wait.waiter)).map(|wait| wait.text(&snapshot));
-            active.operation.end(OperationState::Deadline, text, waits.collect());
         }
     }
 
@@ -489,6 +481,7 @@ impl Actor {
 
     fn conclude(&mut self, summary: Summary, context: &StepContext) {
         self.planned = None;
+        self.note_failures(&summary);
         self.complaints.extend(summary.complaints);
         if summary.transient.is_empty() {
             self.retry = (0, None);
@@ -508,6 +501,7 @@ impl Actor {
         if generation(self.wish.as_ref()) == generation(context.wish.as_ref()) {
             self.given_up.extend(summary.permanent);
         }
+        self.tell_troubles();
         self.let_go_of_bridges(&summary.done);
         if !summary.transient.is_empty() {
             // One may have gone since.

@@ -168,6 +168,7 @@ impl Actor {
         let Closed { problems, notices } = ended;
         self.closing = None;
         self.shared.done.forget(&self.name);
+        self.shared.troubles.set(&self.name, Vec::new());
         self.shared.wishes.set(&self.name, None);
         self.wish = None;
         for active in self.active.drain(..) {

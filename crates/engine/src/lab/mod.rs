@@ -23,6 +23,7 @@ mod pull;
 mod restart;
 mod step;
 mod sweep;
+mod trouble;
 mod wait;
 
 pub(crate) use actor::{Actor, QUEUE};

@@ -306,3 +306,24 @@ async fn a_deploy_before_everything_was_seen_is_refused_and_says_what_is_missing
     assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
     assert!(bench.engine.wishes().get(&lab_name("lab")).is_some());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_is_shown_with_the_reason_and_the_next_try_until_it_works() {
+    let bench = Bench::new().await;
+    bench.world.trouble("start lab/r3", ..4, Trouble::Transient("busy".into()));
+    bench.world.trouble("create lab/r1:eth1-r2:eth1", .., Trouble::Permanent("not like that".into()));
+    let lab = Sketch::pair("lab").node("r3").lab();
+    let deploy = bench.begin(&lab).await.unwrap();
+    let troubles = || bench.engine.view(&lab_name("lab")).unwrap().troubles;
+    until("both are shown", || troubles().len() == 2).await;
+    let [start, link] = &troubles()[..] else { panic!("{:?}", troubles()) };
+    assert_eq!(start.step.as_str(), "node/r3/start");
+    assert!(start.cause.contains("busy") && start.again.is_some(), "{start:?}");
+    assert!(link.cause.contains("not like that") && link.again.is_none(), "{link:?}");
+    end(&deploy).await;
+    until("what works is no trouble any more", || troubles().len() == 1).await;
+    bench.destroy("lab").await;
+    bench.world.calm();
+    bench.made(&lab).await;
+    assert_eq!(troubles(), []);
+}

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use netloom_engine::{EndView, Health, LabView, LinkView, NodeView, Pause, Phase};
+use netloom_engine::{EndView, Health, LabView, LinkView, NodeView, Pause, Phase, Trouble};
 use netloom_model::{LabName, NodeName};
 use netloom_plan::{Live, LiveMark, NodeState};
 
@@ -43,6 +43,7 @@ pub(crate) fn lab(view: &LabView) -> String {
         let _ = write!(out, "\n{}", links(&view.links));
     }
     out.push_str(&left_out(&view.links));
+    out.push_str(&troubles(&view.troubles));
     for node in &view.nodes {
         if let NodeState::Failed { cause } = &node.state {
             let _ = writeln!(out, "\n{}: {cause}", node.name);
@@ -177,6 +178,18 @@ fn nodes(views: &[NodeView]) -> String {
     text(table)
 }
 
+/// Each step that fails, with the reason and when it is tried again.
+fn troubles(all: &[Trouble]) -> String {
+    let line = |trouble: &Trouble| {
+        let again = match trouble.again {
+            Some(at) => format!("tried again at {}", humantime::format_rfc3339_seconds(at)),
+            None => "not tried again before the lab is changed or deployed once more".to_owned(),
+        };
+        format!("\n{} fails ({again}): {}\n", trouble.step, trouble.cause)
+    };
+    all.iter().map(line).collect()
+}
+
 /// Each link that is not made, with the reason.
 fn left_out(views: &[LinkView]) -> String {
     let line = |link: &LinkView| Some(format!("\nlink {} is left out: {}\n", link.id, link.left_out.as_ref()?));
@@ -186,7 +199,8 @@ fn left_out(views: &[LinkView]) -> String {
 fn links(views: &[LinkView]) -> String {
     let mut table = table(&["LINK", "", "STATE", "MTU"]);
     for link in views {
-        let end = |at: usize| link.ends.get(at).map(|end| end.end.clone()).or(link.far.clone()).unwrap_or_default();
+        let end =
+            |at: usize| link.ends.get(at).map(|end| end.end.clone()).or_else(|| link.far.clone()).unwrap_or_default();
         let cut: Vec<&EndView> = link.ends.iter().filter(|end| end.cut).collect();
         let state = match cut.as_slice() {
             [] if link.left_out.is_some() => "left out".to_owned(),
@@ -272,6 +286,22 @@ pub(super) mod tests {
         view.links[0].ends.truncate(1);
         view.links[0].far = Some("remote:192.0.2.7 vni 7".to_owned());
         assert!(lab(&view).contains("h1:eth1  remote:192.0.2.7 vni 7  down"), "{}", lab(&view));
+    }
+
+    #[test]
+    fn what_fails_is_shown_with_the_reason_and_the_next_try() {
+        let mut view = sample();
+        view.troubles = serde_json::from_value(serde_json::json!([
+            { "step": "node/r1/start", "cause": "cannot start node r1 (docker): no such image",
+              "again": "2026-01-02T03:04:05.678Z" },
+            { "step": "link/r1:eth1-sw:p1/create", "cause": "cannot make link r1:eth1-sw:p1 (kernel): no" },
+        ]))
+        .unwrap();
+        let text = lab(&view);
+        let again =
+            "node/r1/start fails (tried again at 2026-01-02T03:04:05Z): cannot start node r1 (docker): no such image";
+        assert!(text.contains(again), "{text}");
+        assert!(text.contains("/create fails (not tried again before the lab is changed"), "{text}");
     }
 
     #[test]
