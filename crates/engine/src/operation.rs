@@ -269,6 +269,10 @@ impl Operation {
             StepState::Done | StepState::Failed => record.ended = Some(SystemTime::now()),
             StepState::Waiting | StepState::Skipped => {}
         }
+        if state == StepState::Running {
+            // As long as a next try is under way, what is known is how the last one failed.
+            return;
+        }
         // What was tried again and worked is no problem any more.
         if let Some(before) = std::mem::replace(&mut record.error, error.clone()) {
             view.problems.retain(|problem| problem != &before);

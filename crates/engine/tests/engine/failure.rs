@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{OperationState, OperationView, Refusal, StepState, What};
+use netloom_engine::{Config, OperationState, OperationView, Refusal, StepState, What};
 use netloom_model::{Bind, RestartPolicy, RuntimeKind};
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, request, until};
@@ -326,4 +326,17 @@ async fn what_fails_is_shown_with_the_reason_and_the_next_try_until_it_works() {
     bench.world.calm();
     bench.made(&lab).await;
     assert_eq!(troubles(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_whose_deadline_passes_says_what_was_failing() {
+    let bench = Bench::with(Config { operation_limit: Duration::from_secs(5), ..config() }).await;
+    bench.world.trouble("start lab/r1", ..2, Trouble::Transient("busy".into()));
+    bench.world.trouble("start lab/r1", 2.., Trouble::Hangs);
+    let deploy = bench.begin(&pair()).await.unwrap();
+    until("it hangs", || times(&bench, "start lab/r1") == 3).await;
+    assert_says(&deploy.view(), "busy");
+    let view = end(&deploy).await;
+    assert_eq!(view.state, OperationState::Deadline);
+    assert_says(&view, "busy");
 }

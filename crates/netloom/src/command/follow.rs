@@ -82,10 +82,8 @@ impl Following<'_> {
                 }
             };
             let Some(event) = event else {
-                return Err(Failure::ended(format_args!(
-                    "{} is not done yet; the agent goes on: `netloom operation show {}` shows how far it is",
-                    self.title, started.id
-                )));
+                let now = self.client.get(&path).await.unwrap_or(started);
+                return Err(not_done(&self.title, &now));
             };
             let Some(event) = event? else { break };
             if event.name == "snapshot" {
@@ -161,6 +159,16 @@ impl Following<'_> {
     }
 }
 
+/// That it was not waited for any longer, and what has failed of it so far.
+fn not_done(title: &str, view: &OperationView) -> Failure {
+    let failed: Vec<String> = view.problems.iter().map(|problem| format!("\nlast error: {problem}")).collect();
+    let failed = failed.concat();
+    Failure::ended(format_args!(
+        "{title} is not done yet; the agent goes on: `netloom operation show {}` shows how far it is{failed}",
+        view.id
+    ))
+}
+
 /// What of a plan was not done.
 fn left(view: &OperationView) -> String {
     let done = view.steps.iter().filter(|step| step.state == netloom_engine::StepState::Done).count();
@@ -196,5 +204,23 @@ impl Interrupts {
             Some(()) => self.count += 1,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_wait_any_longer_is_told_what_has_failed_so_far() {
+        let view = serde_json::from_value(serde_json::json!({
+            "id": "7", "kind": "deploy", "lab": "x", "state": "running", "created": "2026-01-02T03:04:05Z",
+            "steps": [], "message": null, "problems": ["cannot start node a (docker): it does not answer"],
+        }));
+        let failure = not_done("deploy of lab x", &view.unwrap());
+        let text = failure.text.unwrap();
+        assert_eq!(failure.exit, Exit::Ended);
+        assert!(text.contains("is not done yet") && text.contains("operation show 7"), "{text}");
+        assert!(text.ends_with("\nlast error: cannot start node a (docker): it does not answer"), "{text}");
     }
 }
