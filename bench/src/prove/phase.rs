@@ -45,7 +45,7 @@ pub(super) const PHASES: &[Phase] = &[
     phase("disk-full", Load::Work, Fault::DiskFull),
     phase("descriptors", Load::Work, Fault::Descriptors),
     phase("disk-frozen", Load::Work, Fault::DiskFrozen),
-    phase("log-unread", Load::Pollers, Fault::LogUnread),
+    phase("log-unread", Load::Labs, Fault::LogUnread),
     phase("agent-stopped", Load::Nothing, Fault::AgentStopped),
     phase("agent-killed", Load::Nothing, Fault::AgentStarted(Manner::Faithful)),
     phase("started-docker-hung", Load::Nothing, Fault::AgentStarted(Manner::Hung)),

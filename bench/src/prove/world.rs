@@ -175,7 +175,10 @@ impl World {
     fn start_unread(&mut self) -> Result<()> {
         self.agent.timed(&["agent", "stop"])?;
         let mut command = self.agent.command(&["agent"]);
-        let child = command.env("NETLOOM_LOG", "trace").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let child = command.env("NETLOOM_LOG", "trace").stderr(Stdio::piped()).spawn()?;
+        // It is full after some forty lines.
+        let log = child.stderr.as_ref().context("the log")?;
+        rustix::pipe::fcntl_setpipe_size(log, 4096)?;
         self.foreground = Some(child);
         until(SETTLED, || healthy().is_some()).context("the agent does not come up")?;
         self.settle()
