@@ -40,6 +40,8 @@ const STOPPED: Duration = Duration::from_secs(30);
 /// is not served, at a look. It looks each two seconds.
 const BLOCKED: Duration = Duration::from_secs(20);
 pub(super) const LATE: (f64, f64) = (10.0, 15.0);
+/// How long work is under way before a fault comes: a deploy of containers takes a second.
+const UNDER_WAY: Duration = Duration::from_millis(400);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// What there is. Fields go in this order: an agent before what it needs.
@@ -152,8 +154,10 @@ impl World {
         }
         let mut row = Row::new(phase);
         {
-            let fault = fault::begin(phase.fault, self)?;
             let load = Offered::start(phase.load, &self.agent)?;
+            // A fault comes in the middle of work.
+            wait(UNDER_WAY);
+            let fault = fault::begin(phase.fault, self)?;
             let (prober, canary) = (Prober::start()?, Canary::start(self.agent.socket())?);
             row.started = Instant::now();
             wait(time);
