@@ -301,6 +301,11 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         (KernelErrorKind::AlreadyExists, _, Request::AddAddress { address, .. }) => {
             format!("address {address} is already on {}", object.split_once(" to ").map_or("it", |(_, rest)| rest))
         }
+        // Of a root without the capability the kernel says EPERM.
+        (_, _, Request::AddAddress { address: Address::V6(_), .. }) if errno == libc::EACCES => format!(
+            "cannot {operation} {object}: IPv6 is off there: its sysctl `disable_ipv6` is 1. Write \
+             `net.ipv6.conf.all.disable_ipv6: 0` under `sysctls` of its node, or leave the IPv6 address out"
+        ),
         (KernelErrorKind::Permission, _, _) => {
             format!("cannot {operation} {object}: {cause}; it needs root (CAP_NET_ADMIN)")
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use netloom_engine::{Context, ErrorClass, Fabric, Place};
-use netloom_kernel::Request;
+use netloom_kernel::{Netns, Request};
 use netloom_plan::{AdminState, Side};
 use serde_json::json;
 
@@ -60,6 +60,21 @@ async fn a_dummy_is_made_or_refused_with_the_reason() {
             assert!(error.cause.starts_with("the kernel has no `dummy` interfaces (module dummy)"), "{error}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ipv6_address_where_ipv6_is_off_is_refused_with_what_to_write() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, _inventory) = stage.start();
+    let off = || std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1");
+    Netns::open(stage.pin("r1")).unwrap().run(off).unwrap().unwrap();
+    let error = apply(&fabric, create(&pair(), 0)).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Permanent);
+    assert!(error.cause.contains("2001:db8::1/64") && error.cause.contains("IPv6 is off there"), "{error}");
+    assert!(error.cause.contains("`net.ipv6.conf.all.disable_ipv6: 0`") && !error.cause.contains("root"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
