@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use netloom_engine::testing::contract::{
-    FabricStage, LAB, RuntimeStage, StoreStage, fabric_contract, runtime_contract, store_contract,
+    FabricStage, HostFilesStage, LAB, RuntimeStage, StoreStage, fabric_contract, host_files_contract, runtime_contract,
+    store_contract,
 };
-use netloom_engine::testing::{FakeStore, World};
-use netloom_engine::{Fabric, Place, PortKind, Reporter, Runtime, Store, channel};
-use netloom_model::RuntimeKind;
+use netloom_engine::testing::{FakeHostFiles, FakeStore, World};
+use netloom_engine::{Fabric, HostFiles, Place, PortKind, Reporter, Runtime, Store, channel};
+use netloom_model::{LabName, RuntimeKind};
 
 struct Stage(World, RuntimeKind);
 
@@ -58,6 +59,28 @@ impl StoreStage for SameStore {
     async fn open(&mut self) -> Arc<dyn Store> {
         Arc::new(self.0.clone())
     }
+}
+
+struct SameFiles(FakeHostFiles);
+
+#[async_trait]
+impl HostFilesStage for SameFiles {
+    async fn files(&mut self) -> Arc<dyn HostFiles> {
+        Arc::new(self.0.clone())
+    }
+
+    fn said(&self, lab: &LabName) -> Option<String> {
+        self.0.labs().get(lab).map(|entries| entries.hosts.clone())
+    }
+
+    fn said_to_ssh(&self, lab: &LabName) -> Option<String> {
+        self.0.labs().get(lab).map(|entries| entries.ssh.clone())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_files_of_a_host_keep_the_contract() {
+    host_files_contract(&mut SameFiles(FakeHostFiles::default())).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,12 +1,13 @@
-//! The contracts of the three seams: one suite each, passed by the fakes and by every real driver.
+//! The contracts of the seams: one suite each, passed by the fakes and by every real driver.
 //!
 //! A suite is a function that takes a *stage*: how to make the driver over one and the same host or file, so that it
 //! can also be made a second time, as by the next agent process. It panics with what was expected. Real drivers run
-//! the suites from `crates/drivers/tests/{runtime,fabric,store}_contract.rs`; a new driver adds a few lines there.
+//! the suites from `crates/drivers/tests/{runtime,fabric,store,host_files}_contract.rs`; a new driver adds a few lines there.
 //! Suites for drivers wait in real time, at most [`PATIENCE`] for each fact.
 
 mod copy;
 mod fabric;
+mod host_files;
 mod runtime;
 mod store;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use fabric::{FabricStage, fabric_contract};
+pub use host_files::{HostFilesStage, host_files_contract};
 pub use runtime::{RuntimeStage, runtime_contract};
 pub use store::{StoreStage, store_contract};
 
