@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wish, Wishes, life_of_host};
-use crate::driver::{Context, Fabric, Runtime, Store, StoreError, Surveyed};
+use crate::driver::{Fabric, Runtime, Store, StoreError, Surveyed};
 use crate::entries::{HostFiles, Teller};
 use crate::event::Events;
 use crate::fact::Source;
@@ -25,13 +25,13 @@ use crate::lab::{
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
-use crate::leftover::{self, Traces, Watched};
+use crate::leftover::{Traces, Watched};
 use crate::limits::{self, Limits, RaiseLimits, Raises, admit, short_of};
 use crate::network::{Addresses, survey};
 use crate::operation::{Journal, Operation, OperationId};
 use crate::pause::{Pauses, Safe};
 use crate::refusal::Refusal;
-use crate::relist::relist;
+use crate::relist;
 use crate::sampler::Samplers;
 use crate::standing::Troubles;
 use crate::task::{self, Beats, Panicked};
@@ -242,41 +242,7 @@ impl Engine {
         task::vital(&shared.beats, "host", host_task);
         task::vital(&shared.beats, "ledger", keeper);
         task::vital(&shared.beats, "limits", raises_task);
-        for runtime in shared.runtimes.values() {
-            let runtime = runtime.clone();
-            let look = move || {
-                let runtime = runtime.clone();
-                async move { runtime.relist().await }
-            };
-            let shared = shared.clone();
-            task::restarted("relist runtime", move || relist(shared.clone(), "relist runtime", look.clone()));
-        }
-        let fabric = shared.fabric.clone();
-        let look = move || {
-            let fabric = fabric.clone();
-            async move { fabric.relist().await }
-        };
-        let too = shared.clone();
-        task::restarted("relist fabric", move || relist(too.clone(), "relist fabric", look.clone()));
-        let (host, limit) = (shared.host.clone(), shared.config.step_limit);
-        let look = move || {
-            let host = host.clone();
-            let deadline = (tokio::time::Instant::now() + limit).into_std();
-            async move { host.tell(&Context { deadline, cancel: CancellationToken::new() }).await }
-        };
-        let too = shared.clone();
-        task::restarted("relist host files", move || relist(too.clone(), "relist host files", look.clone()));
-        let (too, watching) = (shared.clone(), shared.clone());
-        let look = move || leftover::watch(watching.clone());
-        task::restarted("look for leftovers", move || relist(too.clone(), "look for leftovers", look.clone()));
-        let (too, host, wishes) = (shared.clone(), shared.host.clone(), shared.wishes.clone());
-        let limit = shared.config.step_limit;
-        let look = move || {
-            let (host, wishes) = (host.clone(), wishes.clone());
-            let deadline = (tokio::time::Instant::now() + limit).into_std();
-            async move { host.admit_all(&wishes, &Context { deadline, cancel: CancellationToken::new() }).await }
-        };
-        task::restarted("relist networks", move || relist(too.clone(), "relist networks", look.clone()));
+        relist::start(&shared);
         let engine = Self { shared };
         engine.pause_unsafe(loaded.keys());
         for lab in loaded.keys().filter(|lab| !engine.shared.pauses.is_paused(lab)) {

@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::driver::DriverError;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{Context, DriverError};
 use crate::engine::Shared;
+use crate::leftover;
 use crate::task;
 
 /// How long after a relist that failed the next one is tried; after each one more twice as long.
@@ -13,9 +16,45 @@ const RELIST_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long after a loss of events everything is looked at.
 const RELIST_AFTER_LOSS: Duration = Duration::from_millis(200);
 
+/// Starts a loop for each source, and for each thing of the host that nothing tells of.
+pub(crate) fn start(shared: &Arc<Shared>) {
+    for runtime in shared.runtimes.values() {
+        let runtime = runtime.clone();
+        again_and_again(shared, "relist runtime", move |_, _| {
+            let runtime = runtime.clone();
+            async move { runtime.relist().await }
+        });
+    }
+    again_and_again(shared, "relist fabric", |shared, _| async move { shared.fabric.relist().await });
+    again_and_again(shared, "relist host files", |shared, limit| async move { shared.host.tell(&limit).await });
+    again_and_again(shared, "look for leftovers", |shared, _| leftover::watch(shared));
+    again_and_again(shared, "relist networks", |shared, limit| async move {
+        shared.host.admit_all(&shared.wishes, &limit).await
+    });
+}
+
+/// A loop that is begun anew when it panics. A look gets what limits it.
+fn again_and_again<F>(
+    shared: &Arc<Shared>,
+    name: &'static str,
+    look: impl Fn(Arc<Shared>, Context) -> F + Clone + Send + Sync + 'static,
+) where
+    F: Future<Output = Result<(), DriverError>> + Send + 'static,
+{
+    let shared = shared.clone();
+    let look = move || {
+        let (shared, look) = (shared.clone(), look.clone());
+        relist(shared.clone(), name, move || {
+            let deadline = (tokio::time::Instant::now() + shared.config.step_limit).into_std();
+            look(shared.clone(), Context { deadline, cancel: CancellationToken::new() })
+        })
+    };
+    task::restarted(name, look);
+}
+
 /// Looks at everything that one source sees: at the start, every [`Config::relist`], and soon after events were
 /// lost. Each source has a loop of its own, so that one that hangs keeps no other from being looked at.
-pub(crate) async fn relist<F>(shared: Arc<Shared>, name: &'static str, look: impl Fn() -> F)
+async fn relist<F>(shared: Arc<Shared>, name: &'static str, look: impl Fn() -> F)
 where
     F: Future<Output = Result<(), DriverError>> + Send + 'static,
 {
