@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path) -> Vec<Life> {
     for line in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
         match (line, lives.last_mut()) {
             (Line::Begins(began, paused), _) => lives.push(Life::begun(began, paused)),
-            (Line::Works(labs), Some(life)) => life.works = labs,
+            (Line::Works(labs), Some(life)) => life.works_for(labs),
             (Line::Ends, Some(life)) => life.ended = true,
             (Line::Works(_) | Line::Ends, None) => {}
         }
@@ -72,7 +72,7 @@ impl Journal {
     pub(super) fn add(&mut self, line: Line) {
         let text = text_of(&line);
         match line {
-            Line::Works(labs) => self.life.works = labs,
+            Line::Works(labs) => self.life.works_for(labs),
             Line::Ends => self.life.ended = true,
             Line::Begins(..) => {}
         }
@@ -101,6 +101,10 @@ fn write_anew(path: &Path, lives: &[Life], life: &Life) -> io::Result<(File, usi
 
 fn lines_of(life: &Life) -> Vec<Line> {
     let mut lines = vec![Line::Begins(life.began.clone(), life.paused.clone())];
+    // What has come to an end was under way before.
+    if !life.rested.is_empty() {
+        lines.extend([Line::Works(life.rested.clone()), Line::Works(BTreeSet::new())]);
+    }
     if !life.works.is_empty() {
         lines.push(Line::Works(life.works.clone()));
     }
@@ -133,7 +137,7 @@ mod tests {
         let mut journal = Journal::begin(&path, read(&path), begun(1)).unwrap();
         journal.add(Line::Works(labs(&["x", "y"])));
         journal.add(Line::Works(labs(&["y"])));
-        let first = Life { works: labs(&["y"]), ..begun(1) };
+        let first = Life { works: labs(&["y"]), rested: labs(&["x"]), ..begun(1) };
         assert_eq!(read(&path), std::slice::from_ref(&first));
         let mut journal = Journal::begin(&path, read(&path), begun(2)).unwrap();
         journal.add(Line::Ends);
@@ -153,7 +157,7 @@ mod tests {
             journal.add(Line::Works(labs(&[["x", "y"][turn % 2]])));
         }
         assert!(fs::metadata(&path).unwrap().len() <= MOST as u64 + 100);
-        assert_eq!(read(&path), [Life { works: labs(&["y"]), ..begun(1) }]);
+        assert_eq!(read(&path), [Life { works: labs(&["y"]), rested: labs(&["x", "y"]), ..begun(1) }]);
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     }
 }

@@ -1,7 +1,7 @@
 //! When the lives of an agent make a crash loop, and which lab is at fault. Pure.
 //!
-//! A life is part of a loop if it ended without a word, in this boot of the host, and the next one began soon after it.
-//! [`ENDS`] of them in a row are a loop. At fault is what all of them were at; a lab that was paused in one of them stays a
+//! A life is part of a loop if it ended without a word, in this boot of the host, the next one began soon after it, and what
+//! it was at is not what it had done once already: a loop does not get on. [`ENDS`] of them in a row are a loop. At fault is what all of them were at; a lab that was paused in one of them stays a
 //! suspect, as it would have been worked for. If nothing was common to them, or pausing what was has not helped as many
 //! times, all labs are paused.
 
@@ -55,19 +55,33 @@ pub(super) struct Life {
     pub(super) paused: Paused,
     /// For which labs something was under way at last.
     pub(super) works: BTreeSet<LabName>,
+    /// The labs for which all that was under way has come to an end once.
+    pub(super) rested: BTreeSet<LabName>,
     /// Whether it ended as it should.
     pub(super) ended: bool,
 }
 
 impl Life {
     pub(super) fn begun(began: Moment, paused: Paused) -> Self {
-        Self { began, paused, works: BTreeSet::new(), ended: false }
+        Self { began, paused, works: BTreeSet::new(), rested: BTreeSet::new(), ended: false }
+    }
+
+    /// From now on something is under way for these labs.
+    pub(super) fn works_for(&mut self, labs: BTreeSet<LabName>) {
+        self.rested.extend(self.works.difference(&labs).cloned());
+        self.works = labs;
+    }
+
+    /// Whether it has not got on with any of what it was at.
+    fn is_stuck(&self) -> bool {
+        self.works.is_empty() || !self.works.is_subset(&self.rested)
     }
 
     fn suspects(&self) -> BTreeSet<LabName> {
+        let works = &self.works - &self.rested;
         match &self.paused {
-            Paused::Labs(labs) => self.works.union(labs).cloned().collect(),
-            Paused::None | Paused::All => self.works.clone(),
+            Paused::Labs(labs) => &works | labs,
+            Paused::None | Paused::All => works,
         }
     }
 }
@@ -78,7 +92,7 @@ pub(super) fn safe(lives: &[Life], now: &Moment) -> Safe {
     let in_a_row = lives.iter().rev().take_while(|life| {
         let soon = life.began.boot == next.boot && next.second.saturating_sub(life.began.second) < SHORT;
         next = &life.began;
-        soon && !life.ended
+        soon && !life.ended && life.is_stuck()
     });
     let last: Vec<&Life> = in_a_row.take(ENDS).collect();
     if last.len() < ENDS {
@@ -128,6 +142,19 @@ mod tests {
         let four = [life(0, &["x", "y"]), life(10, &["x"]), life(20, &["x", "y"]), life(30, &["x", "y"])];
         assert_eq!(labs(&fifth(&four)), ["x"]);
         assert_eq!(safe(&four[1..], &at(40)), Safe::No, "three are no loop");
+    }
+
+    #[test]
+    fn a_life_that_got_done_what_it_was_at_is_none_of_a_loop() {
+        let four = [life(0, &["x"]), life(10, &["x"]), life(20, &["x"]), life(30, &["x"])];
+        for done in 0..4 {
+            let mut lives = four.clone();
+            lives[done].works_for(BTreeSet::new());
+            lives[done].works_for(four[done].works.clone());
+            assert_eq!(fifth(&lives), Safe::No);
+            lives[done].works_for(["x", "y"].map(|lab| lab.parse().unwrap()).into());
+            assert!(matches!(fifth(&lives), Safe::All(_)), "not with the rest");
+        }
     }
 
     #[test]
