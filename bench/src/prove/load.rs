@@ -110,6 +110,7 @@ impl Offered {
                 offered.comes_and_goes(0.2, Kind::Beside, ring("ship", 3, Nodes::Containers(IMAGE))?, "ship")?;
                 offered.at(1.0, 4, Kind::Beside, |caller, _| caller.run(&["exec", "dock/n0", "--", "true"]))?;
                 offered.at(5.0, 1, Kind::Read, |caller, _| caller.socket.get("/images").map(drop))?;
+                offered.at(2.0, 1, Kind::Read, |caller, _| caller.containers())?;
             }
         }
         Ok(offered)
@@ -204,6 +205,15 @@ impl Caller {
 
     fn status(&self) -> Result<()> {
         self.socket.get("/labs/work").map(drop)
+    }
+
+    /// What is known of containers that run stays, whatever Docker says, or does not say.
+    fn containers(&self) -> Result<()> {
+        let lab = self.socket.get(&format!("/labs/{}", CONTAINERS.0))?;
+        let nodes = lab["nodes"].as_array().context("nodes")?;
+        let running = nodes.iter().filter(|node| node["pid"].is_u64()).count();
+        ensure!(running == CONTAINERS.1, "{running} of {} containers are known to run", CONTAINERS.1);
+        Ok(())
     }
 
     /// A link comes, or goes again.

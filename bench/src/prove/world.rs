@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use netloom_fault_kit::{Disk, Manner, Proxy, Stopped};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -49,7 +52,7 @@ pub(super) struct World {
     pub(super) agent: Agent,
     watcher: Watcher,
     /// The agent, where it runs in the foreground with a log that nobody reads.
-    foreground: Option<Child>,
+    foreground: Option<(Child, PipeReader)>,
     programs: (PathBuf, Option<PathBuf>),
     /// The processes of the labs that stand.
     processes: BTreeMap<String, u64>,
@@ -167,7 +170,7 @@ impl World {
             row.tallies = load.stop()?;
             drop(fault);
         }
-        if let Some(mut child) = self.foreground.take() {
+        if let Some((mut child, _log)) = self.foreground.take() {
             self.agent.timed(&["agent", "stop"])?;
             child.wait()?;
             self.agent.again()?;
@@ -175,17 +178,21 @@ impl World {
         Ok(row)
     }
 
-    /// Starts the agent with a log that nobody reads, and much to say.
+    /// Starts the agent with a log that nobody reads, and that has no room for a line more.
     fn start_unread(&mut self) -> Result<()> {
         self.agent.timed(&["agent", "stop"])?;
+        let (reader, writer) = std::io::pipe()?;
+        let mut filler = fs::OpenOptions::new();
+        // Opened anew, so that only who fills it does not wait.
+        let filler = filler.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+        let mut filler = filler.open(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;
         let mut command = self.agent.command(&["agent"]);
-        let child = command.env("NETLOOM_LOG", "trace").stderr(Stdio::piped()).spawn()?;
-        // It is full after some forty lines.
-        let log = child.stderr.as_ref().context("the log")?;
-        rustix::pipe::fcntl_setpipe_size(log, 4096)?;
-        self.foreground = Some(child);
+        let child = command.env("NETLOOM_LOG", "trace").stderr(writer).spawn()?;
+        self.foreground = Some((child, reader));
         until(SETTLED, || healthy().is_some()).context("the agent does not come up")?;
-        self.settle()
+        self.settle()?;
+        while filler.write(&[b'x'; 64]).is_ok() {}
+        Ok(())
     }
 
     /// Has the agent be silent for a while, as the phase has it: what counts is how it comes back.
