@@ -69,6 +69,11 @@ impl Fault {
         matches!(self, Self::AgentStopped | Self::AgentStarted(_) | Self::WorkersBlocked)
     }
 
+    /// Whether the agent is started anew for it: what is under way before has to be over.
+    pub(super) fn restarts(self) -> bool {
+        self.silences() || self == Self::LogUnread
+    }
+
     pub(super) fn needs_failpoints(self) -> bool {
         self == Self::WorkersBlocked
     }

@@ -62,7 +62,7 @@ pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> 
     let mut printed = 0;
     let mut good = true;
     for phase in chosen {
-        if phase.fault.disturbs().is_some() || phase.fault.silences() {
+        if phase.fault.disturbs().is_some() || phase.fault.restarts() {
             // What changes from here on is this fault's, and an agent that is started anew tells of no change before.
             settle(&mut world, &mut rows);
             good &= print(&mut rows, printed, &world);

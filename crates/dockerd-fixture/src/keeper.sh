@@ -1,11 +1,11 @@
 # Keeps one Docker daemon: does what its standard input says, a word a line, and answers with a line each; at the end of
 # the input all of it goes.
 # $1: the daemon's directory, $2: the name of its control group, $3: its own bridge; empty: the one that it makes; $4: whether
-# it keeps a firewall, `true` or `false`.
+# it keeps a firewall, `true` or, if nothing is said, `false`.
 directory=$1
 group=$2
 bridge=$3
-firewall=$4
+firewall=${4:-false}
 pid=
 
 start() {
