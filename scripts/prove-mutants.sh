@@ -41,8 +41,9 @@ for name in "${names[@]}"; do
         failpoints=(--failpoints "$program-failpoints")
     fi
     build
+    # Everything is looked at often, since a phase is short.
     # What cannot run at all (BROKEN) is not noticed: only a phase that says MISSED counts.
-    said=$(unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
+    said=$(NETLOOM_RELIST_SECONDS=5 unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private \
         "$bench" --netloom "$program" prove --probes 1500 --only "$phases" "${failpoints[@]}" 2>&1) || true
     if grep -q MISSED <<<"$said"; then
         noticed=$((noticed + 1))

@@ -171,7 +171,10 @@ impl World {
             drop(fault);
         }
         if let Some((mut child, _log)) = self.foreground.take() {
-            self.agent.timed(&["agent", "stop"])?;
+            if let Err(error) = self.agent.timed(&["agent", "stop"]) {
+                row.problems.push(format!("{error:#}"));
+                child.kill()?;
+            }
             child.wait()?;
             self.agent.again()?;
         }
