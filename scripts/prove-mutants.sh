@@ -18,6 +18,8 @@ build() { (cd "$copy" && CARGO_TARGET_DIR=$target/mutants/build "$cargo" build -
 program=$target/mutants/build/debug/netloom
 rm -rf "$copy"
 mkdir -p "$copy"
+# Another run may have it open.
+rm -f "$bench"
 cp "$target/debug/netloom-bench" "$bench"
 git ls-files -z | xargs -0 tar c | tar x -C "$copy"
 
