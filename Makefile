@@ -69,9 +69,7 @@ fuzz: rust ## search a minute per target for inputs that the reader of topologie
 
 # In namespaces of its own: nothing of the host is touched.
 ALONE = $(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private
-# A thousand probes in each phase; what a thousandth part of them takes is not judged. All is looked at often, since a phase
-# is short.
-test-health: export NETLOOM_RELIST_SECONDS = 5
+# A thousand probes in each phase; what a thousandth part of them takes is not judged.
 test-health: test-crash-few
 	$(CARGO) build --package netloom --package netloom-bench --locked
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom \
