@@ -43,6 +43,14 @@ pub(crate) fn facts() -> Result<String> {
     ))
 }
 
+/// Lets time pass, while others work.
+pub(crate) fn wait(time: Duration) {
+    let until = Instant::now() + time;
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        std::thread::park_timeout(left);
+    }
+}
+
 /// A directory in memory, as /run is on most hosts: what is measured is Netloom and the kernel, not a disk. (An ext4
 /// without a journal, as some virtual machines have, takes milliseconds for each new file after many were deleted.)
 pub(crate) struct Memory {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::agent::Agent;
 use crate::containers::{Bare, IMAGE};
+use crate::host::wait;
 use crate::ring::Nodes;
 use crate::stats::{Sample, milliseconds, seconds};
 use crate::table::{Line, print_all};
@@ -59,16 +60,14 @@ pub(crate) fn watch(agent: &Agent) -> Result<bool> {
     const SIZE: usize = 10;
     agent.deploy("idle", SIZE)?;
     let good = measure(agent, "idle", SIZE, 20.0 * MIB)?;
-    let forks = last_pid()?;
     let spent = Spent::watched(agent.pid()?)?;
-    let forked = last_pid()? - forks - spent.begun;
     agent.destroy("idle")?;
     let what = |what: &str| format!("idle with {SIZE} nodes: {what}");
     let started = Line {
         what: what("processes and threads started"),
-        figure: format!("{forked}"),
+        figure: format!("{}", spent.forked),
         more: format!("in {:.0} s", spent.seconds),
-        bar: Some(("0".to_owned(), forked == 0)),
+        bar: Some(("0".to_owned(), spent.forked == 0)),
         ..Line::default()
     };
     let processor = Line {
@@ -137,25 +136,18 @@ struct Spent {
     wakes: f64,
     runs: f64,
     seconds: f64,
-    /// Processes that were started before it began.
-    begun: u64,
+    /// Processes and threads that were started meanwhile, by whomever in this process namespace.
+    forked: u64,
 }
 
 impl Spent {
     /// Watches a process, once what was done before has come to rest.
     fn watched(pid: u64) -> Result<Self> {
-        let wait = |time: Duration| {
-            // Nobody sends anything: it ends by its deadline.
-            let (_keep, never) = std::sync::mpsc::sync_channel::<()>(0);
-            let _ = never.recv_timeout(time);
-        };
-        let forks = last_pid()?;
         wait(REST);
-        let begun = last_pid()? - forks;
-        let (before, started) = (Threads::of(pid)?, Instant::now());
+        let (before, forks, started) = (Threads::of(pid)?, last_pid()?, Instant::now());
         wait(WATCHED);
-        let (after, seconds) = (Threads::of(pid)?, started.elapsed().as_secs_f64());
-        Ok(Self { wakes: after.wakes - before.wakes, runs: after.runs - before.runs, seconds, begun })
+        let (after, forked, seconds) = (Threads::of(pid)?, last_pid()? - forks, started.elapsed().as_secs_f64());
+        Ok(Self { wakes: after.wakes - before.wakes, runs: after.runs - before.runs, seconds, forked })
     }
 
     fn wake_ups(&self, what: String) -> Line {

@@ -25,6 +25,7 @@ use super::transitions::{Transition, Watcher};
 use crate::agent::Agent;
 use crate::canary::{self, Canary};
 use crate::containers::{Bare, IMAGE};
+use crate::host::wait;
 use crate::prober::Prober;
 use crate::ring::Nodes;
 
@@ -287,14 +288,6 @@ fn is_well(ready: &Value) -> Result<()> {
     let capabilities = ready["capabilities"].as_array().context("capabilities")?;
     let bad = capabilities.iter().find(|capability| capability["status"] != "ok");
     bad.map_or(Ok(()), |bad| bail!("{bad}"))
-}
-
-/// Waits, while others work.
-pub(super) fn wait(time: Duration) {
-    let until = Instant::now() + time;
-    while let Some(left) = until.checked_duration_since(Instant::now()) {
-        thread::park_timeout(left);
-    }
 }
 
 /// Looks until something is so; how many seconds it took, if it came.

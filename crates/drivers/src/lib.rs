@@ -3,6 +3,7 @@
 //! Third-party types stop here; the engine sees facts, orders and errors of its own.
 
 mod demand;
+mod desk;
 pub mod fabric;
 pub mod host_files;
 pub mod leftovers;

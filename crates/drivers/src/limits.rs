@@ -1,33 +1,25 @@
 //! The limits of this host, read from `/proc` and the control groups and set by sysctl.
 //!
-//! ```text
-//!  read, get, set ──▶ [bounded queue] ──▶ thread `limits` (files only) ──▶ oneshot answers
-//! ```
+//! All of it is done on the thread `limits`.
 //!
 //! What the kernel does not say (a network namespace that is not the host's has no neighbour thresholds) is left out.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use async_trait::async_trait;
-use netloom_backlog::{Backlog, PushError, Queue, queue};
+use netloom_backlog::Backlog;
 use netloom_engine::{DriverError, ErrorClass, Limits};
 use netloom_plan::{HostLimits, Level, Limit};
 use rustix::process::{Resource, getrlimit};
-use tokio::sync::oneshot;
 
-const NAME: &str = "limits";
-/// How many requests may wait.
-const QUEUE: usize = 64;
-
-type Work = Box<dyn FnOnce(&Files) + Send>;
+use crate::desk::Desk;
 
 /// The limits of this host.
 #[derive(Debug)]
 pub struct KernelLimits {
-    work: Queue<Work>,
+    desk: Desk<Files>,
 }
 
 /// Where the kernel says them.
@@ -46,10 +38,7 @@ impl KernelLimits {
     }
 
     fn below(root: &Path) -> io::Result<Self> {
-        let (work, worker) = queue::<Work>(NAME, QUEUE);
-        let files = Files::below(root);
-        thread::Builder::new().name(NAME.into()).spawn(move || worker.run(|work| work(&files)))?;
-        Ok(Self { work })
+        Ok(Self { desk: Desk::start("limits", Files::below(root))? })
     }
 
     async fn run<T: Send + 'static>(
@@ -58,34 +47,18 @@ impl KernelLimits {
         object: &str,
         work: impl FnOnce(&Files) -> io::Result<T> + Send + 'static,
     ) -> Result<T, DriverError> {
-        let (reply, answer) = oneshot::channel();
-        let work = move |files: &Files| {
-            if !reply.is_closed() {
-                // Nobody waits any more: a change is seen by the next look.
-                let _ = reply.send(work(files));
-            }
-        };
         let failed = |cause: String, class| fault(operation, object, cause, class);
-        self.work.push(Box::new(work)).map_err(|error| match error {
-            PushError::Full => failed("too many requests wait".into(), ErrorClass::Busy),
-            PushError::Closed => failed("its thread has ended".into(), ErrorClass::Permanent),
-        })?;
-        match answer.await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => {
-                let refused =
-                    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
-                let text = error.to_string();
-                let cause = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-                let mut fault = failed(cause, ErrorClass::Permanent);
-                if refused {
-                    fault.hint =
-                        Some(format!("this host does not allow it here; set {object} outside of this container"));
-                }
-                Err(fault)
+        let done = self.desk.run(work).await.map_err(|unserved| failed(unserved.cause.into(), unserved.class))?;
+        done.map_err(|error| {
+            let refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+            let text = error.to_string();
+            let cause = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+            let mut fault = failed(cause, ErrorClass::Permanent);
+            if refused {
+                fault.hint = Some(format!("this host does not allow it here; set {object} outside of this container"));
             }
-            Err(_) => Err(failed("its thread has ended".into(), ErrorClass::Permanent)),
-        }
+            fault
+        })
     }
 }
 
@@ -103,7 +76,7 @@ fn fault(operation: &str, object: &str, cause: String, class: ErrorClass) -> Dri
 #[async_trait]
 impl Limits for KernelLimits {
     fn backlogs(&self) -> Vec<Backlog> {
-        vec![self.work.backlog().clone()]
+        self.desk.backlogs()
     }
 
     async fn read(&self) -> Result<HostLimits, DriverError> {
