@@ -109,25 +109,14 @@ mod tests {
     use std::sync::Arc;
 
     use netloom_engine::testing::{FakeStore, Sketch, Trouble, World};
-    use netloom_engine::{Config, DeployRequest, Layout, Parts, RaiseLimits, Rebuild, channel};
+    use netloom_engine::{DeployRequest, Layout, RaiseLimits, Rebuild, channel};
 
     use super::*;
 
     async fn engine(root: &std::path::Path) -> (Engine, World) {
         let (reporter, inventory, writer) = channel();
         let world = World::new(reporter);
-        let parts = Parts {
-            layout: Layout::new(root).unwrap(),
-            store: Arc::new(FakeStore::default()),
-            runtimes: world.runtimes(),
-            fabric: Arc::new(world.fabric()),
-            host_files: Arc::new(world.host_files()),
-            limits: Arc::new(world.limits()),
-            traces: Arc::new(world.traces()),
-            inventory,
-            writer,
-            config: Config::default(),
-        };
+        let parts = world.parts(Layout::new(root).unwrap(), &FakeStore::default(), inventory, writer);
         let engine = Engine::start(parts).await.unwrap();
         let mut changes = engine.inventory().changes();
         let complete = |_: &u64| engine.inventory().snapshot().is_complete(engine.sources());

@@ -46,18 +46,8 @@ async fn engine_on(layout: &Layout, prepare: impl FnOnce(&World)) -> (Engine, Wo
     let (reporter, inventory, writer) = channel();
     let (world, store) = (World::new(reporter), FakeStore::default());
     prepare(&world);
-    let parts = Parts {
-        layout: layout.clone(),
-        store: Arc::new(store.clone()),
-        runtimes: world.runtimes(),
-        fabric: Arc::new(world.fabric()),
-        host_files: Arc::new(world.host_files()),
-        limits: Arc::new(world.limits()),
-        traces: Arc::new(world.traces()),
-        inventory,
-        writer,
-        config: Config { relist: Duration::from_millis(200), ..Config::default() },
-    };
+    let config = Config { relist: Duration::from_millis(200), ..Config::default() };
+    let parts = Parts { config, ..world.parts(layout.clone(), &store, inventory, writer) };
     (Engine::start(parts).await.unwrap(), world, store)
 }
 

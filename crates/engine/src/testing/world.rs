@@ -12,10 +12,13 @@ use super::files::Files;
 use super::images::Shelf;
 use super::networks::FakeNetwork;
 use super::trouble::{Trouble, Troubles};
-use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeTraces};
+use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeStore, FakeTraces};
 use crate::applied::Applied;
 use crate::driver::{DriverError, Reporter, Runtime};
+use crate::engine::{Config, Parts};
 use crate::fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+use crate::inventory::{Inventory, Writer};
+use crate::layout::Layout;
 use crate::rates::Count;
 
 /// Whether drivers tell of what happens.
@@ -172,6 +175,22 @@ impl World {
     pub fn runtimes(&self) -> Vec<Arc<dyn Runtime>> {
         let kinds = self.lock().kinds.clone();
         kinds.into_iter().map(|kind| -> Arc<dyn Runtime> { Arc::new(self.runtime_of(kind)) }).collect()
+    }
+
+    /// What an engine on this host is made of; tests change what they need otherwise.
+    pub fn parts(&self, layout: Layout, store: &FakeStore, inventory: Inventory, writer: Writer) -> Parts {
+        Parts {
+            layout,
+            store: Arc::new(store.clone()),
+            runtimes: self.runtimes(),
+            fabric: Arc::new(self.fabric()),
+            host_files: Arc::new(self.host_files()),
+            limits: Arc::new(self.limits()),
+            traces: Arc::new(self.traces()),
+            inventory,
+            writer,
+            config: Config::default(),
+        }
     }
 
     /// The limits of this host.

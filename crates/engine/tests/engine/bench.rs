@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use netloom_engine::testing::{FakeStore, Sketch, World};
 use netloom_engine::{
-    Config, DeployRequest, EditRequest, Engine, Fabric, Layout, Operation, OperationState, OperationView, Parts,
-    RaiseLimits, Rebuild, Refusal, channel,
+    Config, DeployRequest, EditRequest, Engine, Layout, Operation, OperationState, OperationView, Parts, RaiseLimits,
+    Rebuild, Refusal, channel,
 };
 use netloom_model::{Lab, LabName};
 use rustix::time::{ClockId, clock_gettime};
@@ -164,20 +164,8 @@ async fn start(
     writer: netloom_engine::Writer,
     config: Config,
 ) -> Engine {
-    let fabric: Arc<dyn Fabric> = Arc::new(world.fabric());
-    let parts = Parts {
-        layout: Layout::new("/nowhere").unwrap(),
-        store: Arc::new(store.clone()),
-        runtimes: world.runtimes(),
-        fabric,
-        host_files: Arc::new(world.host_files()),
-        limits: Arc::new(world.limits()),
-        traces: Arc::new(world.traces()),
-        inventory,
-        writer,
-        config,
-    };
-    Engine::start(parts).await.unwrap()
+    let parts = world.parts(Layout::new("/nowhere").unwrap(), store, inventory, writer);
+    Engine::start(Parts { config, ..parts }).await.unwrap()
 }
 
 pub(crate) fn pair() -> Arc<Lab> {
