@@ -80,7 +80,11 @@ pub(crate) fn run() -> Result<String> {
     rustix::process::setpriority_process(None, NICE).context("the priority")?;
     let control = TcpListener::bind("127.0.0.1:0")?;
     let address = control.local_addr()?;
-    thread::Builder::new().name("control".into()).spawn(move || answer(&control))?;
+    thread::Builder::new().name("control".into()).spawn(move || {
+        // As the agent's own thread.
+        drop(netloom_kernel::take_turns_first());
+        answer(&control);
+    })?;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let probe = |name: &str, target, after| {
         let stopped = stopped.clone();

@@ -58,6 +58,9 @@ pub struct ServeConfig {
     pub end_after: Option<Duration>,
     /// What calls of the Docker daemon are counted in.
     pub docker_calls: DockerCalls,
+    /// Called by the threads `health` and `supervisor` on themselves: has a busy host give them their turn before others. Nothing
+    /// unless another is given.
+    pub prefer: fn(),
 }
 
 impl ServeConfig {
@@ -75,6 +78,7 @@ impl ServeConfig {
             drain: Duration::from_secs(5),
             end_after: Some(Duration::from_secs(60)),
             docker_calls: DockerCalls::default(),
+            prefer: || {},
         }
     }
 
@@ -195,10 +199,10 @@ impl Listeners {
         let health = Arc::new(Health::new(config.live_limit));
         let (main, accepted) = mpsc::channel(HANDOVER.min(config.connections.max(4)));
         let limits = Limits { silent: config.silent, first_bytes: config.head_limit };
-        let acceptor = health::start(listener, health.clone(), main, limits)
+        let acceptor = health::start(listener, health.clone(), main, limits, config.prefer)
             .map_err(|source| ServeError::Start { what: "health thread", source })?;
         let systemd = Arc::new(Systemd::find(|name| std::env::var(name).ok(), std::process::id()));
-        let supervisor = Supervisor::start(health.clone(), systemd.clone(), config.end_after)
+        let supervisor = Supervisor::start(health.clone(), systemd.clone(), config.end_after, config.prefer)
             .map_err(|source| ServeError::Start { what: "supervisor", source })?;
         let beating = health.clone();
         let pulse = Beating(task::spawn("pulse", async move { beating.pulse.serve().await }));

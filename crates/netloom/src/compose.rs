@@ -52,6 +52,8 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let mut serve = ServeConfig::new(layout.clone());
     serve.listen = config.listen;
     serve.secret.clone_from(&config.secret);
+    // Best effort: without the right to it these threads have their turn as all others.
+    serve.prefer = || drop(netloom_kernel::take_turns_first());
     let docker_calls = serve.docker_calls.clone();
     let listeners = runtime.block_on(Listeners::bind(serve)).map_err(Failure::failed)?;
 

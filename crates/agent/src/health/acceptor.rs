@@ -26,8 +26,6 @@ use tokio_util::sync::CancellationToken;
 use super::Health;
 use super::request::attend;
 
-/// The priority of the thread; best effort, only root may raise it.
-const NICE: i32 = -10;
 /// A connection that has been silent for less is perhaps a probe that is about to be answered.
 const YOUNG: Duration = Duration::from_millis(500);
 
@@ -57,12 +55,13 @@ impl Drop for Acceptor {
     }
 }
 
-/// Starts the thread. Without a listener it only watches the supervisor.
+/// Starts the thread, which first calls `prefer` on itself. Without a listener it only watches the supervisor.
 pub(crate) fn start(
     listener: Option<StdListener>,
     health: Arc<Health>,
     main: mpsc::Sender<std::net::TcpStream>,
     limits: Limits,
+    prefer: fn(),
 ) -> io::Result<Acceptor> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = {
@@ -72,17 +71,11 @@ pub(crate) fn start(
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let thread = thread::Builder::new().name("health".into()).spawn(move || {
-        prefer_this_thread();
+        prefer();
         let front = Front { health, main, limits, waiting: FuturesUnordered::new(), silent: BTreeMap::new(), next: 0 };
         runtime.block_on(front.run(listener, stopped));
     })?;
     Ok(Acceptor { stop, thread: Some(thread) })
-}
-
-/// A busy host gives the calling thread its turn before others.
-pub(crate) fn prefer_this_thread() {
-    // On Linux a process id of 0 means the calling thread here (setpriority(2), "C library/kernel differences").
-    let _ = rustix::process::setpriority_process(None, NICE);
 }
 
 /// How often the health thread takes a turn of its own, where loops may be this late.

@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use netloom_engine::{Engine, Pause, Source, SourceState};
 use netloom_model::LabName;
 
-pub(crate) use acceptor::{Acceptor, Limits, prefer_this_thread, start};
+pub(crate) use acceptor::{Acceptor, Limits, start};
 pub(crate) use pulse::{Pulse, Turns};
 pub(crate) use verdict::{Look, Patience, Slot, Standing};
 

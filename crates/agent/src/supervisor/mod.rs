@@ -52,13 +52,19 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Starts the thread. `end_after`: how long it waits for what a restart would mend before it ends the process.
-    pub(crate) fn start(health: Arc<Health>, systemd: Arc<Systemd>, end_after: Option<Duration>) -> io::Result<Self> {
+    /// Starts the thread, which first calls `prefer` on itself. `end_after`: how long it waits for what a restart would mend
+    /// before it ends the process.
+    pub(crate) fn start(
+        health: Arc<Health>,
+        systemd: Arc<Systemd>,
+        end_after: Option<Duration>,
+        prefer: fn(),
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let mut judge = Judge::new(health, systemd, end_after, Instant::now());
         let thread = thread::Builder::new().name("supervisor".into()).spawn(move || {
-            crate::health::prefer_this_thread();
+            prefer();
             while !stopped.load(Ordering::Acquire) {
                 let again = judge.turn(Instant::now());
                 thread::park_timeout(again);
