@@ -82,8 +82,8 @@ impl Row {
                 problems.push(format!("a probe took {}", seconds(probes.most())));
             }
             let (high, bar) = (probes.at(0.999), 1.5 * beside.at(0.999) + 0.001);
-            // The thousandth part of fewer is a single probe.
-            if agent.sent() >= ENOUGH && high > bar {
+            // The thousandth part of many fewer is a single probe; a few are not sent where the machine itself stood still.
+            if agent.sent() >= ENOUGH / 10 * 9 && high > bar {
                 problems.push(format!("p99.9 {} of at most {}", seconds(high), seconds(bar)));
             }
         }
