@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A daemon that is silent is asked; one that does not answer is said to be unreachable, and what is known of its nodes
-//! stays as it was, with its age. When it answers again everything is listed once.
+//! stays as it was, with its age. When it answers again everything is listed once. One that answers, but whose events do
+//! not come (a list shows what they should have told, see [`super::list`]), is listened to anew.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const LOOK_OUT: Duration = Duration::from_secs(60);
 /// The same where the place of its socket cannot be watched.
 const LOOK_OUT_BLIND: Duration = Duration::from_secs(5);
+/// How long an event may take to come after a list has shown what it tells.
+const OVERDUE: Duration = Duration::from_secs(2);
 /// How long a daemon takes from making its socket to listening on it.
 const OPENS: Duration = Duration::from_millis(100);
 
@@ -93,6 +96,16 @@ pub(super) async fn listen(runtime: Weak<Shared>) {
     doubted.notify_one();
 }
 
+/// Why events are not taken any more.
+enum End {
+    /// The runtime is dropped.
+    Dropped,
+    /// They ended, or the daemon does not answer; what it said.
+    Failed(String),
+    /// The daemon answers, and they do not come.
+    Deaf,
+}
+
 /// How long to wait after a failure.
 enum Pause {
     /// It is there, or was a moment ago.
@@ -114,12 +127,21 @@ async fn listen_until_dropped(runtime: &Weak<Shared>) {
                 shared.reporter.send(Report::Lost(SOURCE));
                 shared.doubt_images();
                 drop(shared);
-                (follow(runtime, &docker, events).await, Pause::Moment)
+                match follow(runtime, &docker, events).await {
+                    End::Dropped => return,
+                    End::Failed(why) => (why, Pause::Moment),
+                    End::Deaf => {
+                        tracing::warn!(
+                            "Docker's events do not come, though the daemon answers; they are asked for anew"
+                        );
+                        continue;
+                    }
+                }
             }
-            Err(error) if nobody_listens(&error.kind) => (Some(error.kind.to_string()), Pause::Absent(doorway)),
-            Err(error) => (Some(error.kind.to_string()), Pause::Moment),
+            Err(error) if nobody_listens(&error.kind) => (error.kind.to_string(), Pause::Absent(doorway)),
+            Err(error) => (error.kind.to_string(), Pause::Moment),
         };
-        let (Some(shared), Some(why)) = (runtime.upgrade(), why) else { return };
+        let Some(shared) = runtime.upgrade() else { return };
         shared.images_unreachable(&why);
         shared.reporter.send(Report::Unreachable(SOURCE, why));
         drop(shared);
@@ -155,20 +177,37 @@ async fn look_out(doorway: Option<Doorway>) {
     }
 }
 
-/// Takes events until there are no more, and says why; `None` once the runtime is dropped.
-async fn follow(runtime: &Weak<Shared>, docker: &Docker, mut events: Streams) -> Option<String> {
+/// Takes events until there are no more, and says why.
+async fn follow(runtime: &Weak<Shared>, docker: &Docker, mut events: Streams) -> End {
+    let Some(mut missed) = runtime.upgrade().map(|shared| shared.missed.subscribe()) else { return End::Dropped };
     let mut answered = Instant::now();
+    // When something is overdue, and when anything was heard before.
+    let mut overdue: Option<(Instant, Instant)> = None;
     loop {
         let silent = answered.max(events.heard()) + SILENCE;
+        let next = overdue.map_or(silent, |(due, _)| due.min(silent));
         tokio::select! {
-            event = events.next() => match event {
-                Ok(event) => runtime.upgrade()?.happened(&event),
-                Err(why) => return Some(why),
+            event = events.next() => match (runtime.upgrade(), event) {
+                (None, _) => return End::Dropped,
+                (Some(shared), Ok(event)) => shared.happened(&event),
+                (_, Err(why)) => return End::Failed(why),
             },
-            () = tokio::time::sleep_until(silent.into()) => {
-                runtime.upgrade()?;
+            Ok(()) = missed.changed() => {
+                overdue = overdue.or_else(|| Some((Instant::now() + OVERDUE, events.containers.heard())));
+            }
+            () = tokio::time::sleep_until(next.into()) => {
+                if runtime.strong_count() == 0 {
+                    return End::Dropped;
+                }
+                if let Some((_, before)) = overdue.take_if(|(due, _)| *due <= Instant::now()) {
+                    // Whatever was heard since tells that events come, and that this one was only late.
+                    if events.containers.heard() == before {
+                        return End::Deaf;
+                    }
+                    continue;
+                }
                 if let Err(error) = docker.version(Instant::now() + ANSWER).await {
-                    return Some(error.kind.to_string());
+                    return End::Failed(error.kind.to_string());
                 }
                 answered = Instant::now();
             }

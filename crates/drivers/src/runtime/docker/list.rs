@@ -1,7 +1,10 @@
 //! A look at everything: what events have missed.
+//!
+//! What has changed since the last one, and no event told, is said to whoever listens to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use futures::StreamExt;
@@ -37,15 +40,16 @@ impl Shared {
             error
         })?;
         let is_there = |key: &Key| listed.contains_key(key) || externals.contains_key(key);
-        self.retain(|key| is_there(key) || self.turns.in_line(key) > 0);
+        let mut has_missed = self.retain(|key| is_there(key) || self.turns.in_line(key) > 0);
         let mut looks: FuturesUnordered<_> = listed
             .iter()
             .map(|(key, container)| async move { (key, self.confirm(key, container, deadline).await) })
             .collect();
         let mut unseen = BTreeMap::new();
         while let Some((key, confirmed)) = looks.next().await {
-            if let Err(why) = confirmed {
-                unseen.insert(key.clone(), why);
+            match confirmed {
+                Ok(was) => has_missed |= was == Was::Missed,
+                Err(why) => drop(unseen.insert(key.clone(), why)),
             }
         }
         drop(looks);
@@ -69,6 +73,10 @@ impl Shared {
         })?;
         let nodes = known.iter().map(Known::fact).chain(reserved).map(Fact::Node);
         let facts = nodes.chain(networks.into_iter().map(Fact::Network)).collect();
+        // The first look finds what was there before anybody listened.
+        if self.looked.swap(true, Ordering::AcqRel) && has_missed {
+            self.missed.send_replace(());
+        }
         self.reporter.send(Report::Relist { source: SOURCE, started, facts, unseen });
         Ok(())
     }
@@ -79,20 +87,25 @@ impl Shared {
         key: &Key,
         container: &ContainerSummary,
         deadline: Instant,
-    ) -> Result<(), String> {
-        if let Some(known) = self.known(key) {
+    ) -> Result<Was, String> {
+        let life = |known: Known| (known.id, known.started_at, known.state);
+        let before = self.known(key);
+        if let Some(known) = &before {
             // A call that works on the node says what comes of it.
             if self.turns.in_line(key) > 0 {
-                return Ok(());
+                return Ok(Was::Known);
             }
-            if known.id == container.id && self.agrees(&known, container).await {
+            if known.id == container.id && self.agrees(known, container).await {
                 self.change(key, |known| known.seen = SystemTime::now());
-                return Ok(());
+                return Ok(Was::Known);
             }
         }
         let place = self.turns.place(key);
-        let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else { return Ok(()) };
-        self.look(key, &container.id, deadline).await.map_err(|fault| fault.to_string())
+        let Ok(_turn) = tokio::time::timeout_at(deadline.into(), place.turn.lock()).await else {
+            return Ok(Was::Known);
+        };
+        self.look(key, &container.id, deadline).await.map_err(|fault| fault.to_string())?;
+        Ok(if self.known(key).map(life) == before.map(life) { Was::Known } else { Was::Missed })
     }
 
     /// The same of a container that something else made, which is in no list of ours.
@@ -119,6 +132,15 @@ impl Shared {
             _ => false,
         }
     }
+}
+
+/// What a container was that a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Was {
+    /// As it was known to be.
+    Known,
+    /// Another, or in another state, or not known at all.
+    Missed,
 }
 
 /// The health in a text as `Up 2 minutes (healthy)`.

@@ -124,6 +124,10 @@ struct Shared {
     nodes: Mutex<BTreeMap<Key, Known>>,
     /// Nodes to which something happened and that were not looked at since.
     doubted: Mutex<BTreeMap<Key, Doubt>>,
+    /// Whether everything was seen once.
+    looked: AtomicBool,
+    /// Says that a look has found what no event had told.
+    missed: watch::Sender<()>,
     survey: tokio::sync::Mutex<Option<Survey>>,
     /// Nodes that something else made, as they are noted.
     externals: Mutex<BTreeMap<Key, External>>,
@@ -161,6 +165,8 @@ impl DockerRuntime {
             reads: Bulkhead::new("docker-reads", READS),
             nodes: Mutex::default(),
             doubted: Mutex::default(),
+            looked: AtomicBool::new(false),
+            missed: watch::Sender::default(),
             survey: tokio::sync::Mutex::default(),
             externals: Mutex::default(),
             pulls: Mutex::default(),
@@ -217,8 +223,12 @@ impl Shared {
         self.nodes().values().cloned().collect()
     }
 
-    fn retain(&self, is_there: impl Fn(&Key) -> bool) {
-        self.nodes().retain(|key, _| is_there(key));
+    /// Forgets the nodes that are not there; whether there were any.
+    fn retain(&self, is_there: impl Fn(&Key) -> bool) -> bool {
+        let mut nodes = self.nodes();
+        let before = nodes.len();
+        nodes.retain(|key, _| is_there(key));
+        nodes.len() < before
     }
 
     /// Takes over what was seen of a node, and reports it.
