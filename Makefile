@@ -64,7 +64,7 @@ lint: rust ## formatting and clippy, without a single warning
 	cd fuzz && $(CARGO) fmt --check && $(CARGO) clippy --locked -- -D warnings
 
 FUZZ_SECONDS ?= 60
-fuzz: rust ## search a minute per target for inputs that the reader of topologies does not take well
+fuzz: rust ## search a minute per target for inputs that readers of topologies and of OVSDB do not take well
 	fuzz/run.sh $(FUZZ_SECONDS)
 
 # In namespaces of its own: nothing of the host is touched.
@@ -111,9 +111,9 @@ vm:
 packages:
 	@scripts/install-packages.sh gcc libc6-dev e2fsprogs iproute2 iputils-ping procps frr
 
-# A daemon for tests; one that is there already is left alone.
+# Daemons for tests; one that is there already is left alone.
 test-packages: packages
-	@scripts/install-packages.sh docker.io busybox-static
+	@scripts/install-packages.sh docker.io busybox-static openvswitch-switch
 
 image-packages:
 	@scripts/install-packages.sh mmdebstrap

@@ -39,6 +39,7 @@ $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null
 for package in $missing; do
     case "$package" in
     frr) services=frr.service ;;
+    openvswitch-switch) services='openvswitch-switch.service ovs-vswitchd.service ovsdb-server.service' ;;
     docker.io) services='docker.socket docker.service containerd.service' ;;
     *) continue ;;
     esac

@@ -1,4 +1,4 @@
-//! What must hold for any input of the reader of topologies. A target is a function that panics when it does not.
+//! What must hold for any input of the readers of topologies and of OVSDB. A target is a function that panics when it does not.
 //!
 //! Two programs drive the targets: libFuzzer (by cargo-fuzz, which needs a nightly compiler and watches which code
 //! an input reaches) and `netloom-fuzz` (stable Rust, blind mutations of the corpus). `make fuzz` takes the first that
@@ -12,11 +12,21 @@ use netloom_model::topology::{
 };
 use netloom_model::{Lab, NodeName};
 
+mod ovsdb;
+
+pub use ovsdb::{frames as ovsdb_frames, updates as ovsdb_updates};
+
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// All targets by name; each has a corpus of that name.
-pub const TARGETS: [(&str, Target); 3] = [("topology", topology), ("node", node), ("template", template)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("topology", topology),
+    ("node", node),
+    ("template", template),
+    ("ovsdb-frames", ovsdb_frames),
+    ("ovsdb-updates", ovsdb_updates),
+];
 
 /// A host that has every file.
 struct Everything;

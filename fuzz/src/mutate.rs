@@ -3,8 +3,8 @@
 /// The largest input that is made, in bytes.
 const LARGEST: usize = 512 << 10;
 
-/// Pieces that mean something in a topology file.
-const PIECES: [&str; 48] = [
+/// Pieces that mean something in a topology file, or in what a database server says.
+const PIECES: [&str; 56] = [
     "\t",
     ": ",
     "- ",
@@ -53,6 +53,14 @@ const PIECES: [&str; 48] = [
     "type: ",
     "endpoints: ",
     "99999999999999999999",
+    "\\",
+    ",",
+    "[\"set\",[",
+    "[\"map\",[[\"a\",\"b\"]]]",
+    "[\"uuid\",\"550e8400-e29b-41d4-a716-446655440000\"]",
+    "{\"modify\":{\"tag\":7}}",
+    "{\"delete\":null}",
+    "\"insert\":{",
 ];
 
 /// Makes inputs; equal seeds make equal ones.

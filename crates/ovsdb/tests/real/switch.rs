@@ -1,0 +1,66 @@
+use std::process::Command;
+
+use netloom_ovs_fixture::{Daemon, Ovs};
+use netloom_ovsdb::{Client, Interest, Mutation, Snapshot, Transaction};
+
+use crate::{connected, make_bridge, make_port, soon};
+
+/// Does a transaction and waits until the switch has done what it asks for.
+async fn apply(client: &Client, mut change: Transaction) {
+    change.mutate("Open_vSwitch", [], [Mutation::add("next_cfg", 1)]);
+    let counted = change.select("Open_vSwitch", []);
+    let done = client.transact(&change, soon()).await.unwrap();
+    let wanted = done.rows(counted).unwrap()[0].integer("next_cfg").unwrap();
+    let reached =
+        |snapshot: &Snapshot| (snapshot.rows("Open_vSwitch").next()?.1.integer("cur_cfg")? >= wanted).then_some(());
+    client.mirror().wait_until([Interest::table("Open_vSwitch").columns(["cur_cfg"])], soon(), reached).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_switch_does_what_its_database_says_and_tells() {
+    let Some(ovs) = Ovs::start_with_switch_by(Command::new("unshare").args(["--net", "--"])) else { return };
+    let client = connected(&ovs).await;
+    let mut change = Transaction::new();
+    let ports: Vec<_> = (0..20).map(|number| make_port(&mut change, &format!("p{number}"), "internal")).collect();
+    make_bridge(&mut change, "br0", &ports);
+    apply(&client, change).await;
+    let numbered = |snapshot: &Snapshot| {
+        let live = snapshot.rows("Interface").filter(|(_, row)| row.integer("ofport").is_some_and(|port| port > 0));
+        (live.count() == 20).then_some(())
+    };
+    client.mirror().wait_until([Interest::table("Interface").columns(["ofport"])], soon(), numbered).await.unwrap();
+
+    // An interface that is not there has an error.
+    let mut change = Transaction::new();
+    let port = make_port(&mut change, "none", "");
+    change.mutate("Bridge", [], [Mutation::insert("ports", &port)]);
+    apply(&client, change).await;
+    let error = |snapshot: &Snapshot| snapshot.find("Interface", "name", "none")?.1.string("error").map(str::to_owned);
+    let error = client.mirror().wait_until([Interest::table("Interface")], soon(), error).await.unwrap();
+    assert!(error.contains("none"), "{error}");
+
+    // The database outlives the switch, which takes it up again.
+    ovs.kill(Daemon::Switch);
+    let mut change = Transaction::new();
+    make_bridge(&mut change, "br1", &[]);
+    client.transact(&change, soon()).await.unwrap();
+    ovs.start_again(Daemon::Switch);
+    apply(&client, Transaction::new()).await;
+    let list = ovs.appctl(Daemon::Switch, ["dpif/show"]);
+    assert!(list.contains("br1"), "{list}");
+}
+
+#[test]
+fn all_of_it_ends_with_its_owner() {
+    let Some(ovs) = Ovs::start_with_switch_by(Command::new("unshare").args(["--net", "--"])) else { return };
+    ovs.vsctl(["add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev"]);
+    let (directory, database, switch) =
+        (ovs.directory().to_owned(), ovs.pid(Daemon::Database), ovs.pid(Daemon::Switch));
+    ovs.freeze(Daemon::Switch);
+    drop(ovs);
+    assert!(!directory.exists());
+    for pid in [database, switch] {
+        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        assert!(!command.contains(directory.to_str().unwrap()), "{command} lives");
+    }
+}
