@@ -62,6 +62,14 @@ impl State {
     pub fn is_connected(&self) -> bool {
         matches!(self, Self::Connected { .. })
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Connected { since }, Self::Connected { since: other }) => since == other,
+            (Self::Down { why, .. }, Self::Down { why: other, .. }) => Arc::ptr_eq(why, other),
+            _ => false,
+        }
+    }
 }
 
 /// The state, with what only the client may see of it.
@@ -115,15 +123,11 @@ impl Client {
         self.link.borrow().state.clone()
     }
 
-    /// Waits for another state than this one. Cancel-safe.
+    /// Waits for another state than this one; each session that cannot be made is another reason, and so another state.
+    /// Cancel-safe.
     pub async fn state_changed(&self, from: &State, deadline: Instant) -> Result<State> {
-        let since = |state: &State| match state {
-            State::Connected { since } => (true, *since),
-            State::Down { since, .. } => (false, *since),
-        };
-        self.reached(deadline, |state| since(state) != since(from))
-            .await
-            .map_err(|error| error.unwrap_or(Error::Deadline))
+        let changed = self.reached(deadline, |state| !state.is_same(from)).await;
+        changed.map_err(|error| error.unwrap_or(Error::Deadline))
     }
 
     /// Waits for a session. At the deadline the error says why there is none.
