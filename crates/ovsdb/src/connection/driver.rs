@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
-use super::Event;
+use super::event::{Answered, Event, Notification};
 use super::shared::{PROBE, Shared};
 use crate::endpoint::Stream;
 use crate::error::Ended;
@@ -107,15 +107,13 @@ impl Driver {
         while hand.held.is_none() {
             let Some(frame) = self.scanner.take()? else { break };
             let event = match Incoming::parse(&frame).map_err(Ended::Message)? {
-                Incoming::Notification { method, params } => {
-                    Event::Notification(super::Notification { method, params })
-                }
+                Incoming::Notification { method, params } => Event::Notification(Notification { method, params }),
                 Incoming::Request { id, method, params } => {
                     self.serve(&id, &method, &params)?;
                     continue;
                 }
                 Incoming::Reply { id, outcome } => match self.shared.answer(&id, outcome) {
-                    Some((id, to, answer)) => Event::Answer(super::Answered { id, to, answer }),
+                    Some((id, to, answer)) => Event::Answer(Answered { id, to, answer }),
                     None => continue,
                 },
             };

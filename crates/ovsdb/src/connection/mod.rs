@@ -14,12 +14,13 @@
 //! it may come late for a call that was given up. What is no message ends the session: nothing behind it can be trusted.
 
 mod driver;
+mod event;
+mod limits;
 mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
@@ -36,120 +37,17 @@ use crate::schema::Schema;
 use crate::task::{self, Owned};
 
 use driver::Driver;
+pub(crate) use event::Event;
+pub use event::{Events, Notification};
+pub use limits::{Limits, Strays};
 pub(crate) use shared::Answer;
 use shared::{Fate, Shared, TRANSACT, To};
-
-/// What a session may hold.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// How long a message of the server may be, in bytes. The first answer to a monitor holds all that is monitored.
-    pub frame: usize,
-    /// How many calls may be without an answer.
-    pub calls: usize,
-    /// How many bytes of requests may wait to be sent.
-    pub queued: usize,
-    /// How many events may wait to be read.
-    pub events: usize,
-    /// How long the server may be silent before it is asked whether it is there; after twice that it is dead.
-    pub probe: Duration,
-}
-
-impl Default for Limits {
-    /// 64 MiB, 256 calls, 16 MiB, 16 events, 5 s (what Open vSwitch's own clients take).
-    fn default() -> Self {
-        Self { frame: 64 << 20, calls: 256, queued: 16 << 20, events: 16, probe: Duration::from_secs(5) }
-    }
-}
-
-/// Answers that nobody waited for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Strays {
-    /// To calls that were given up, or a second time.
-    pub late: u64,
-    /// To calls that were never made.
-    pub unknown: u64,
-}
 
 /// A session. Clones share it; it ends when the last is dropped.
 #[derive(Debug, Clone)]
 pub struct Connection {
     shared: Arc<Shared>,
     _task: Arc<Owned>,
-}
-
-/// What the server says without being asked, in order.
-#[derive(Debug)]
-pub struct Events {
-    queue: mpsc::Receiver<Event>,
-    shared: Arc<Shared>,
-}
-
-/// A notification of the server, such as `update3`, `locked` or `stolen`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Notification {
-    /// Its name.
-    pub method: String,
-    /// What comes with it.
-    pub params: Value,
-}
-
-/// Something that the server said, in its place.
-#[derive(Debug)]
-pub(crate) enum Event {
-    Notification(Notification),
-    Answer(Answered),
-}
-
-/// An answer to a call that was to keep its place among the notifications.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    id: u64,
-    to: Option<oneshot::Sender<Answer>>,
-    answer: Answer,
-}
-
-impl Answered {
-    /// Lets the caller have it; where nobody waits for it, gives the number of the call and the answer.
-    pub(crate) fn deliver(self) -> Option<(u64, Answer)> {
-        match self.to {
-            Some(caller) => {
-                let _ = caller.send(self.answer);
-                None
-            }
-            None => Some((self.id, self.answer)),
-        }
-    }
-}
-
-impl Events {
-    /// The next notification; `None` when the session has ended ([`Connection::ended`] says why). Cancel-safe.
-    pub async fn next(&mut self) -> Option<Notification> {
-        loop {
-            match self.next_event().await? {
-                Event::Notification(notification) => return Some(notification),
-                Event::Answer(answered) => drop(answered.deliver()),
-            }
-        }
-    }
-
-    /// The next notification, or answer that keeps its place.
-    pub(crate) async fn next_event(&mut self) -> Option<Event> {
-        self.queue.recv().await
-    }
-
-    /// Why the session ended, or that it was given up.
-    pub(crate) fn why(&self) -> Arc<Ended> {
-        self.shared.ended().unwrap_or_else(|| Arc::new(Ended::Dropped))
-    }
-
-    /// Lets go what is left, so that those who wait for answers have them.
-    pub(crate) fn settle(&mut self) {
-        while let Ok(event) = self.queue.try_recv() {
-            if let Event::Answer(answered) = event {
-                answered.deliver();
-            }
-        }
-    }
 }
 
 impl Connection {

@@ -1,5 +1,7 @@
 //! Sessions over a stream in memory, in virtual time.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -157,6 +159,24 @@ async fn what_was_not_sent_is_never_sent_once_it_is_given_up() {
     assert!(matches!(second, Err(Error::Deadline)), "{second:?}");
     assert_eq!(peer.hear().await.unwrap()["method"], "a");
     connection_settles(&connection, &mut peer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_reads_while_it_cannot_write() {
+    let (near, far) = tokio::io::duplex(64);
+    let (connection, mut events) = Connection::over(near, Limits::default());
+    let mut peer = Peer { stream: far, scanner: Scanner::new(1 << 20) };
+    let long = ["x".repeat(500)];
+    let serving = async {
+        // It says more than the stream holds before it hears anything.
+        for number in 0..10 {
+            peer.say(json!({"id": null, "method": "n", "params": [number]})).await;
+        }
+        peer.answer(json!(1)).await;
+    };
+    let (called, ()) = tokio::join!(connection.call("a", &long, within(1)), serving);
+    assert_eq!(called.unwrap(), json!(1));
+    assert_eq!(events.next().await.unwrap().params, json!([0]));
 }
 
 #[tokio::test(start_paused = true)]
