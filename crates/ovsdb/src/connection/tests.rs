@@ -276,6 +276,28 @@ async fn notifications_come_in_order_and_wait_for_their_reader() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_in_order_comes_after_what_was_said_before_it() {
+    let (connection, mut events, mut peer) = session(Limits::default());
+    let change = change();
+    let done = std::cell::Cell::new(false);
+    let transact = async {
+        let result = json!([{"uuid": ["uuid", "550e8400-e29b-41d4-a716-446655440000"]}]);
+        let (made, _) = tokio::join!(connection.transact_in_order("D", &change, within(60)), peer.answer(result));
+        made.unwrap();
+        done.set(true);
+    };
+    let reading = async {
+        // Long enough for any answer: nobody has read the events.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!done.get());
+        let Some(Event::Answer(answered)) = events.next_event().await else { panic!("no answer") };
+        assert!(answered.deliver().is_none());
+    };
+    tokio::join!(transact, reading);
+    assert!(done.get());
+}
+
+#[tokio::test(start_paused = true)]
 async fn notifications_that_nobody_reads_are_let_go() {
     let (connection, events, mut peer) = session(Limits { events: 1, ..Limits::default() });
     drop(events);

@@ -134,6 +134,19 @@ async fn a_waiter_is_woken_by_its_columns_and_no_others() {
     assert_eq!(mirror.registry.len(), 0, "left behind");
 }
 
+#[test]
+fn an_update_that_changes_nothing_makes_no_snapshot() {
+    let (mut writer, mirror) = Writer::new(4);
+    // But the first, which says that there is nothing.
+    writer.replace(replica());
+    assert_eq!(mirror.snapshot().version(), 1);
+    writer.apply(updates([(1, json!({"insert": {"tag": 1}}))])).unwrap();
+    assert_eq!(mirror.snapshot().version(), 2);
+    writer.apply(updates([(1, json!({"modify": {"tag": 1}}))])).unwrap();
+    writer.apply(updates([])).unwrap();
+    assert_eq!(mirror.snapshot().version(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_condition_is_tried_once_and_after_each_change_of_interest() {
     let (mut writer, mirror) = Writer::new(4);

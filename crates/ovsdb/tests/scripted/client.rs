@@ -13,9 +13,7 @@ fn inserted() -> Value {
 #[tokio::test]
 async fn a_client_fills_its_mirror_and_follows() {
     let server = Server::start(|_, peer| {
-        let asked = peer.open(false, NIL, &json!({uuid(1): {"initial": {"name": "a"}}}))?;
-        let wanted = json!(["D", "mirror", {"T": [{"columns": ["name", "ports"]}]}, NIL]);
-        assert_eq!(asked["params"], wanted);
+        peer.open(NIL, &json!({uuid(1): {"initial": {"name": "a"}}}))?;
         let asked = peer.expect("transact")?;
         peer.update(NIL, &json!({uuid(9): {"insert": {"name": "new"}}, uuid(1): {"delete": null}}));
         peer.answer(&asked, &inserted());
@@ -34,7 +32,7 @@ async fn a_client_fills_its_mirror_and_follows() {
 #[tokio::test]
 async fn it_is_the_same_over_tcp() {
     let address = start_tcp(|peer| {
-        peer.open(false, NIL, &json!({uuid(1): {"initial": {"name": "a"}}}))?;
+        peer.open(NIL, &json!({uuid(1): {"initial": {"name": "a"}}}))?;
         peer.stay()
     });
     let client = Client::start(config(Endpoint::Tcp(address)));
@@ -54,7 +52,7 @@ async fn a_server_that_cannot_go_on_tells_all_anew_and_only_what_differs_is_seen
                 uuid(1): {"initial": {"name": "same"}}, uuid(2): {"initial": {"name": "new"}}, uuid(4): {"initial": {}},
             }),
         };
-        peer.open(false, NIL, &rows)?;
+        peer.open(NIL, &rows)?;
         if number > 0 {
             return peer.stay();
         }
@@ -93,12 +91,11 @@ async fn a_server_that_cannot_go_on_tells_all_anew_and_only_what_differs_is_seen
 async fn a_server_that_can_go_on_is_asked_from_where_on() {
     let server = Server::start(|number, peer| {
         if number == 0 {
-            peer.open(false, &uuid(100), &json!({uuid(1): {"initial": {"name": "a"}}}))?;
+            peer.open(&uuid(100), &json!({uuid(1): {"initial": {"name": "a"}}}))?;
             peer.update(&uuid(101), &json!({uuid(2): {"insert": {"name": "b"}}}));
             return peer.expect("transact").map(drop);
         }
-        let asked = peer.open(true, &uuid(102), &json!({uuid(1): {"delete": null}}))?;
-        assert_eq!(asked["params"][3], uuid(101));
+        peer.open_since(&uuid(101), (true, &uuid(102)), &json!({uuid(1): {"delete": null}}))?;
         peer.stay()
     });
     let client = Client::start(server.config());
@@ -108,6 +105,24 @@ async fn a_server_that_can_go_on_is_asked_from_where_on() {
     client.mirror().wait_until([Interest::table("T")], soon(), both).await.unwrap();
     client.transact(&change(), soon()).await.unwrap_err();
     client.mirror().wait_until([Interest::table("T")], soon(), gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_has_forgotten_where_it_was_tells_all_anew() {
+    let server = Server::start(|number, peer| {
+        if number == 0 {
+            peer.open(&uuid(100), &json!({uuid(1): {"initial": {"name": "a"}}, uuid(2): {"initial": {"name": "b"}}}))?;
+            return peer.expect("transact").map(drop);
+        }
+        peer.open_since(&uuid(100), (false, &uuid(200)), &json!({uuid(2): {"initial": {"name": "b"}}}))?;
+        peer.stay()
+    });
+    let client = Client::start(server.config());
+    client.connected(soon()).await.unwrap();
+    client.transact(&change(), soon()).await.unwrap_err();
+    let gone = |snapshot: &Snapshot| (names(snapshot) == ["b"]).then_some(());
+    client.mirror().wait_until([Interest::table("T")], soon(), gone).await.unwrap();
+    client.connected(soon()).await.unwrap();
 }
 
 #[tokio::test]

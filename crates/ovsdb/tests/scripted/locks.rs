@@ -7,7 +7,7 @@ use crate::server::{NIL, Server, soon};
 #[tokio::test]
 async fn a_lock_is_asked_for_in_each_session() {
     let server = Server::start(|number, peer| {
-        peer.open(false, NIL, &json!({}))?;
+        peer.open(NIL, &json!({}))?;
         let asked = peer.expect("lock")?;
         assert_eq!(asked["params"], json!(["l"]));
         peer.answer(&asked, &json!({"locked": number == 0}));
@@ -31,6 +31,8 @@ async fn a_lock_is_asked_for_in_each_session() {
     client.transact(&netloom_ovsdb::Transaction::new(), soon()).await.unwrap_err();
     lock.lost(tenure, soon()).await.unwrap();
     lock.owned(soon()).await.unwrap();
+    // It is had again, and that time of having it is over all the same.
+    lock.lost(tenure, soon()).await.unwrap();
     drop(lock);
     // Given back first, then asked for anew.
     let lock = client.lock("l", Claim::Steal).unwrap();
@@ -40,7 +42,7 @@ async fn a_lock_is_asked_for_in_each_session() {
 #[tokio::test]
 async fn a_lock_that_is_stolen_is_waited_for() {
     let server = Server::start(|_, peer| {
-        peer.open(false, NIL, &json!({}))?;
+        peer.open(NIL, &json!({}))?;
         let asked = peer.expect("lock")?;
         peer.answer(&asked, &json!({"locked": true}));
         peer.expect("transact")?;
@@ -59,6 +61,25 @@ async fn a_lock_that_is_stolen_is_waited_for() {
     assert!(matches!(lock.owned(Instant::now()).await, Err(Error::Deadline)));
     drop(client);
     assert!(matches!(lock.owned(soon()).await, Err(Error::Dropped)));
+}
+
+#[tokio::test]
+async fn a_lock_is_stolen_once_and_not_again_in_the_next_session() {
+    let server = Server::start(|number, peer| {
+        peer.open(NIL, &json!({}))?;
+        let asked = peer.expect(if number == 0 { "steal" } else { "lock" })?;
+        peer.answer(&asked, &json!({"locked": true}));
+        if number == 0 {
+            return peer.expect("transact").map(drop);
+        }
+        peer.stay()
+    });
+    let client = Client::start(server.config());
+    let lock = client.lock("l", Claim::Steal).unwrap();
+    let tenure = lock.owned(soon()).await.unwrap();
+    client.transact(&netloom_ovsdb::Transaction::new(), soon()).await.unwrap_err();
+    lock.lost(tenure, soon()).await.unwrap();
+    lock.owned(soon()).await.unwrap();
 }
 
 #[tokio::test]

@@ -142,12 +142,19 @@ impl Peer {
         self.tell("update3", &json!(["mirror", transaction, {"T": rows}]));
     }
 
-    /// Plays the beginning of a session, with these rows; gives the request for the monitor.
-    pub(crate) fn open(&mut self, found: bool, transaction: &str, rows: &Value) -> Option<Value> {
+    /// Plays the beginning of a session in which the client asks for what came since nothing.
+    pub(crate) fn open(&mut self, transaction: &str, rows: &Value) -> Option<()> {
+        self.open_since(NIL, (false, transaction), rows)
+    }
+
+    /// Plays the beginning of a session in which the client asks for what came since a transaction: whether that was found,
+    /// the last one, and rows.
+    pub(crate) fn open_since(&mut self, since: &str, (found, last): (bool, &str), rows: &Value) -> Option<()> {
         self.tell_schema()?;
         let asked = self.expect("monitor_cond_since")?;
-        self.answer(&asked, &json!([found, transaction, {"T": rows}]));
-        Some(asked)
+        assert_eq!(asked["params"], json!(["D", "mirror", {"T": [{"columns": ["name", "ports"]}]}, since]));
+        self.answer(&asked, &json!([found, last, {"T": rows}]));
+        Some(())
     }
 
     pub(crate) fn tell_schema(&mut self) -> Option<()> {
