@@ -59,11 +59,27 @@ end() {
     case "$1" in database) database= ;; switch) switch= ;; esac
 }
 
-# Nothing is left of the switch: devices that it has made go with its process.
+# The devices of a switch outlive it, unless it is told to clean up.
+clean() {
+    kill -CONT "$switch"
+    timeout 5 ovs-appctl --target="$directory/switch.ctl" exit --cleanup >/dev/null 2>&1
+}
+
+# Removes what a switch has left that could not clean up: the tap devices of its internal interfaces.
+sweep() {
+    query='["Open_vSwitch",{"op":"select","table":"Interface","where":[["type","==","internal"]],"columns":["name"]}]'
+    names=$(ovsdb-tool query "$directory/conf.db" "$query" | grep -o '"name":"[^"]*"' | cut -d'"' -f4)
+    for name in ovs-netdev $names; do
+        case "$(ip -details link show dev "$name" 2>/dev/null)" in *' type tap '*) ip link delete dev "$name" ;; esac
+    done
+}
+
 end_all() {
     trap '' HUP INT TERM
+    ! lives "$switch" || clean
     end switch KILL
     end database KILL
+    [ ! -e "$directory/switch.log" ] || sweep
     rm -rf "$directory"
 }
 

@@ -95,7 +95,7 @@ impl Ovs {
 
     fn start_switch(host: Option<&mut Command>) -> Option<Self> {
         let no_root = (!rustix::process::geteuid().is_root()).then(|| "this test needs root".to_owned());
-        let programs = ["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl", "ovs-vswitchd"];
+        let programs = ["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl", "ovs-vswitchd", "ip"];
         let ovs = Self::start_if(no_root.or_else(|| lack(&programs)), host)?;
         ovs.start_again(Daemon::Switch);
         Some(ovs)

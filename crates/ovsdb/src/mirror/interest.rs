@@ -109,7 +109,7 @@ impl Registry {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().interests.values().map(Vec::len).sum()
+        self.lock().interests.values().map(|entries| 1 + entries.len()).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,4 +1,5 @@
-use std::process::Command;
+use std::io::{Read, Write};
+use std::process::{Child, Command, Stdio};
 
 use netloom_ovs_fixture::{Daemon, Ovs};
 use netloom_ovsdb::{Client, Interest, Mutation, Snapshot, Transaction};
@@ -50,17 +51,61 @@ async fn a_switch_does_what_its_database_says_and_tells() {
     assert!(list.contains("br1"), "{list}");
 }
 
+/// A network namespace that is there until this is dropped: `cat` ends with its input.
+struct Network(Child);
+
+impl Network {
+    fn make() -> Self {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut network = Self(command.spawn().unwrap());
+        // What it says it has heard there.
+        network.0.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        network.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        network
+    }
+
+    /// Begins a command in it.
+    fn enter(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", self.0.id())).arg("--");
+        command
+    }
+
+    fn devices(&self) -> Vec<String> {
+        let said = self.enter().args(["ip", "-brief", "link"]).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        said.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
 #[test]
-fn all_of_it_ends_with_its_owner() {
-    let Some(ovs) = Ovs::start_with_switch_by(Command::new("unshare").args(["--net", "--"])) else { return };
-    ovs.vsctl(["add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev"]);
-    let (directory, database, switch) =
-        (ovs.directory().to_owned(), ovs.pid(Daemon::Database), ovs.pid(Daemon::Switch));
-    ovs.freeze(Daemon::Switch);
-    drop(ovs);
-    assert!(!directory.exists());
-    for pid in [database, switch] {
-        let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        assert!(!command.contains(directory.to_str().unwrap()), "{command} lives");
+fn all_of_it_ends_with_its_owner_however_the_switch_is() {
+    let network = Network::make();
+    for state in ["well", "frozen", "killed"] {
+        let Some(ovs) = Ovs::start_with_switch_by(&mut network.enter()) else { return };
+        ovs.vsctl(["add-br", "br0", "--", "set", "Bridge", "br0", "datapath_type=netdev"]);
+        assert_eq!(network.devices(), ["lo", "ovs-netdev", "br0"]);
+        let directory = ovs.directory().to_owned();
+        let pids = [Daemon::Database, Daemon::Switch].map(|daemon| ovs.pid(daemon));
+        match state {
+            "frozen" => ovs.freeze(Daemon::Switch),
+            "killed" => ovs.kill(Daemon::Switch),
+            _ => {}
+        }
+        drop(ovs);
+        assert!(!directory.exists());
+        for pid in pids {
+            let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            assert!(!command.contains(directory.to_str().unwrap()), "{command} lives");
+        }
+        assert_eq!(network.devices(), ["lo"], "left behind by one that was {state}");
     }
 }

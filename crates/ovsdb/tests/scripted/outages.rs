@@ -37,6 +37,26 @@ async fn an_update_that_does_not_fit_has_all_told_anew() {
 }
 
 #[tokio::test]
+async fn an_answer_that_came_before_the_end_of_its_session_is_not_lost() {
+    let server = Server::start(|number, peer| {
+        peer.open(NIL, &json!({}))?;
+        if number == 0 {
+            let asked = peer.expect("transact")?;
+            let lost = json!({"T": {uuid(7): {"delete": null}}});
+            let update = json!({"id": null, "method": "update3", "params": ["mirror", NIL, lost]});
+            let answer = json!({"id": asked["id"], "result": [{"uuid": ["uuid", uuid(9)]}], "error": null});
+            // In one piece, so that both are there when the first ends the session.
+            peer.say(&format!("{update}{answer}"));
+        }
+        peer.stay()
+    });
+    let client = Client::start(server.config());
+    client.connected(soon()).await.unwrap();
+    client.transact(&change(), soon()).await.unwrap();
+    assert!(!client.state().is_connected());
+}
+
+#[tokio::test]
 async fn what_is_for_nobody_changes_nothing() {
     let server = Server::start(|_, peer| {
         peer.open(NIL, &json!({uuid(1): {"initial": {"name": "a"}}}))?;
