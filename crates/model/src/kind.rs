@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{InterfaceName, Kind};
+use crate::name::{InterfaceName, Kind, NodeName};
 
 /// What there is of a node, whatever its kind is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,7 +169,7 @@ fn is_zero(value: &u32) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Lacking {
-    /// A fabric over Open vSwitch.
+    /// Open vSwitch in the network namespace of a node.
     OpenVswitch,
     /// Interfaces in a network namespace that is no node's.
     OtherNamespaces,
@@ -177,18 +177,15 @@ pub enum Lacking {
 
 impl Lacking {
     /// What a node lacks, if it lacks anything.
-    pub fn of(kind: &Kind) -> Option<Self> {
-        match kind.shape() {
-            Shape::Runs | Shape::Host | Shape::Bridge | Shape::External => None,
-            Shape::OvsBridge => Some(Self::OpenVswitch),
-        }
+    pub fn of(name: &NodeName, kind: &Kind) -> Option<Self> {
+        (kind.shape() == Shape::OvsBridge && name.inner_bridge().is_some()).then_some(Self::OpenVswitch)
     }
 }
 
 impl fmt::Display for Lacking {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::OpenVswitch => "the Open vSwitch fabric",
+            Self::OpenVswitch => "Open vSwitch in a node; its bridges are on the host",
             Self::OtherNamespaces => {
                 "a network namespace of a node; it would be in that of a container outside, or of the host"
             }

@@ -34,6 +34,7 @@ mod prefix;
 mod rare;
 mod settings;
 mod stage;
+mod switched;
 mod vars;
 
 pub use bind::{Access, Bind};
@@ -51,6 +52,7 @@ pub use prefix::Prefix;
 pub use rare::{Blank, Rare};
 pub use settings::{CertificateAuthority, FabricKind, Settings};
 pub use stage::{ExecPhase, ExecTarget, Healthcheck, Stage, StageExec, StageRule, Stages, WaitFor};
+pub use switched::{SwitchPort, Switched, Vlan};
 pub use vars::Vars;
 
 /// Whether a value is what its field has when nothing is said: such fields are not on the wire.
@@ -440,9 +442,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// The bridge on the host that this node is, if it is one.
+    /// The bridge on the host that this node is, if it is one: the kernel's, or one of Open vSwitch.
     pub fn host_bridge(&self, name: &NodeName) -> Option<InterfaceName> {
-        let is_one = self.kind.shape() == Shape::Bridge && name.inner_bridge().is_none();
+        let is_bridge = matches!(self.kind.shape(), Shape::Bridge | Shape::OvsBridge);
+        let is_one = is_bridge && name.inner_bridge().is_none();
         is_one.then(|| name.as_str().parse().ok()).flatten()
     }
 }

@@ -23,7 +23,7 @@ pub use lab::{
     InnerBridge, K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management,
     ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement, OnNetwork, PidMode,
     PortMapping, PortRange, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind, Settings, Stage,
-    StageExec, StageRule, Stages, Stitch, UnknownNodes, Vars, Violation, Violations, Volume, VolumeContent, Vxlan,
-    WaitFor, Xiom, derived_mac, hex,
+    StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars, Violation, Violations, Vlan,
+    Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NAME_MAX, NodeName};

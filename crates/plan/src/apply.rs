@@ -135,6 +135,8 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
                 assert!(has_network(desired, observed), "link {link} leads to a management network that is not there");
             }
             let fingerprint = LinkFingerprint::of(wanted, desired.rebuild);
+            // Of one on a switch something is on the host that does not go with its nodes.
+            let ends = ends.into_iter().chain(wanted.switch().map(|_| Endpoint::Host)).collect();
             let before = observed.links.insert(link.clone(), ObservedLink { fingerprint, ends, down: BTreeSet::new() });
             assert!(before.is_none(), "link {link} is made while it is there");
         }

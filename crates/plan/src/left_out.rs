@@ -47,7 +47,7 @@ impl LeftOut {
     pub fn of(lab: &Lab) -> Self {
         let lacking = |name: &NodeName| {
             let node = lab.nodes().get(name)?;
-            Lacking::of(&node.kind).or_else(|| has_no_place(lab, name, node))
+            Lacking::of(name, &node.kind).or_else(|| has_no_place(lab, name, node))
         };
         let nodes = lab.nodes().keys().filter_map(|name| Some((name.clone(), lacking(name)?)));
         let nodes: BTreeMap<NodeName, Lacking> = nodes.collect();
@@ -85,7 +85,7 @@ fn has_no_place(lab: &Lab, name: &NodeName, node: &Node) -> Option<Lacking> {
         return None;
     }
     match lab.home(name) {
-        Home::Node(home) => Lacking::of(&lab.nodes().get(home)?.kind),
+        Home::Node(home) => Lacking::of(home, &lab.nodes().get(home)?.kind),
         Home::Own | Home::Host | Home::Outside(_) => Some(Lacking::OtherNamespaces),
     }
 }

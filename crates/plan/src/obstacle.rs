@@ -105,6 +105,9 @@ pub fn obstacles(desired: &Desired<'_>, observed: &Observed) -> Vec<Obstacle> {
         let seams = link.stitch().into_iter().flat_map(|stitch| [stitch.veth, stitch.vxlan]);
         let mut wanted: Vec<InterfaceName> = ends.map(|end| end.interface.kernel().clone()).collect();
         wanted.extend(seams.map(|interface| interface.kernel().clone()));
+        if link.switch().is_some() {
+            wanted.extend(lab.switch_ports(link).into_iter().map(|port| port.interface));
+        }
         for interface in wanted.into_iter().filter(|name| observed.taken.contains(name)) {
             found.push(Obstacle::InterfaceTaken { link: id.clone(), interface });
         }

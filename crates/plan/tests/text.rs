@@ -367,18 +367,18 @@ fn from<T: serde::de::DeserializeOwned>(wire: Value) -> T {
     serde_json::from_value(wire).unwrap()
 }
 
-/// A router with a link to another, one to a bridge of Open vSwitch, and a bridge in the router with a port.
+/// A router with a link to another, one to a bridge of Open vSwitch in itself, and a bridge in the router with a port.
 fn lab_with_more_than_can_be_made() -> Lab {
     let linux = |name: &str| json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
     let still = |kind: &str, name: &str| json!({ "kind": kind, "hostname": name });
     let end = |at: Value, interface: &str, mac: u8| json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
     let links = json!([
         { "a": end(json!({ "node": "r1" }), "eth1", 1), "b": end(json!({ "node": "r2" }), "eth1", 2) },
-        { "a": end(json!({ "node": "r1" }), "eth2", 3), "b": end(json!({ "bridge": "ovs0" }), "p1", 4) },
+        { "a": end(json!({ "node": "r1" }), "eth2", 3), "b": end(json!({ "bridge": "ovs0|r1" }), "p1", 4) },
         { "a": end(json!({ "node": "r2" }), "eth2", 7), "b": end(json!({ "bridge": "lan|r1" }), "p2", 8) },
     ]);
     let nodes = json!({
-        "r1": linux("r1"), "r2": linux("r2"), "ovs0": still("ovs-bridge", "ovs0"),
+        "r1": linux("r1"), "r2": linux("r2"), "ovs0|r1": still("ovs-bridge", "ovs0"),
         "lan|r1": still("bridge", "lan"),
     });
     serde_json::from_value(json!({ "name": "lab", "nodes": nodes, "links": links })).unwrap()
@@ -398,18 +398,18 @@ fn what_cannot_be_made_is_left_out_with_its_reason_and_the_rest_is_made() {
       6. create link lan|r1:p2-r2:eth2  (not there)
       7. start node r1                  (its namespace is new)
       8. start node r2                  (its namespace is new)
-      node ovs0 is left out: it needs the Open vSwitch fabric
-      link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
+      node ovs0|r1 is left out: it needs Open vSwitch in a node; its bridges are on the host
+      link ovs0|r1:p1-r1:eth2 is left out: node ovs0|r1 is not made
     ");
     let after = made(&lab);
     assert!(way(Some(&lab), &after).is_empty());
     assert_snapshot!(way(Some(&lab), &after), @r"
     lab lab: nothing to change
-      node ovs0 is left out: it needs the Open vSwitch fabric
-      link ovs0:p1-r1:eth2 is left out: node ovs0 is not made
+      node ovs0|r1 is left out: it needs Open vSwitch in a node; its bridges are on the host
+      link ovs0|r1:p1-r1:eth2 is left out: node ovs0|r1 is not made
     ");
     let wire = serde_json::to_value(&plan).unwrap();
-    let first = json!({ "left-out": "node", "node": "ovs0", "needs": "open-vswitch" });
+    let first = json!({ "left-out": "node", "node": "ovs0|r1", "needs": "open-vswitch" });
     assert_eq!(wire["left_out"][0], first);
     assert_eq!(serde_json::from_value::<Plan>(wire).unwrap(), plan);
 }

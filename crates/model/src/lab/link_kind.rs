@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, hex};
+use super::{End, Switched, hex};
 use crate::interface::Interface;
 use crate::name::{InterfaceName, NodeName};
 
@@ -21,6 +21,8 @@ pub enum LinkKind {
     ManagementNet,
     /// The same, when it is known what network that is on the host: no file has it ([`super::Lab::on_network`]).
     Attachment(Attachment),
+    /// Two veth pairs whose ends on the host are ports of a switch ([`super::Lab::on_switch`]).
+    Switched(Switched),
     /// A macvlan interface in the node.
     Macvlan(Macvlan),
     /// A VXLAN interface in the node.
@@ -106,6 +108,7 @@ impl LinkKind {
             Self::Plain
             | Self::VethStitch
             | Self::Attachment(_)
+            | Self::Switched(_)
             | Self::Macvlan(_)
             | Self::Vxlan(_)
             | Self::VxlanStitch(_) => None,
@@ -117,7 +120,7 @@ impl LinkKind {
         match self {
             Self::Macvlan(macvlan) => Some(&macvlan.parent),
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => tunnel.parent.as_ref(),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) => None,
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Switched(_) => None,
         }
     }
 
@@ -127,7 +130,7 @@ impl LinkKind {
         match self {
             Self::Macvlan(macvlan) => Some(format!("host:{}", macvlan.parent)),
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(format!("remote:{}", tunnel.remote)),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) => None,
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Switched(_) => None,
         }
     }
 
@@ -135,7 +138,12 @@ impl LinkKind {
     pub fn tunnel(&self) -> Option<&Vxlan> {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
+            Self::Plain
+            | Self::VethStitch
+            | Self::ManagementNet
+            | Self::Attachment(_)
+            | Self::Switched(_)
+            | Self::Macvlan(_) => None,
         }
     }
 
@@ -143,7 +151,12 @@ impl LinkKind {
     pub fn tunnel_mut(&mut self) -> Option<&mut Vxlan> {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
+            Self::Plain
+            | Self::VethStitch
+            | Self::ManagementNet
+            | Self::Attachment(_)
+            | Self::Switched(_)
+            | Self::Macvlan(_) => None,
         }
     }
 }

@@ -12,9 +12,9 @@ pub struct Settings {
     /// The authority that signs the nodes' certificates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_authority: Option<CertificateAuthority>,
-    /// What links are made of.
-    #[serde(skip_serializing_if = "is_default")]
-    pub fabric: FabricKind,
+    /// What links are made of; what the host's configuration says if nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fabric: Option<FabricKind>,
     /// The format's `debug`.
     #[serde(skip_serializing_if = "is_default")]
     pub debug: bool,

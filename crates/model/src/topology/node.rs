@@ -532,7 +532,7 @@ fn finish_still(place: &Place<'_>, own: &Spec, spec: &Spec, cx: &mut Cx<'_>) -> 
 /// Says of a node that no plan can make it yet.
 fn say_left_out(place: &Place<'_>, cx: &mut Cx<'_>) {
     let Place { name, kind, key, at } = *place;
-    if let Some(lacking) = Lacking::of(kind) {
+    if let Some(lacking) = Lacking::of(name, kind) {
         cx.report
             .warning(Code::LeftOut, key, at, format!("`{name}` and its links are left out: this needs {lacking}"))
             .label("is not made yet");

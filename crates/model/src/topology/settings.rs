@@ -26,7 +26,7 @@ pub(super) fn read(entries: &[Entry<'_>], cx: &mut Cx<'_>) -> Settings {
     let Some(entries) = get(entries, "settings").and_then(|value| cx.fields(value, &at, &SETTINGS)) else {
         return settings;
     };
-    settings.fabric = optional(entries, "fabric", &at, cx).unwrap_or_default();
+    settings.fabric = optional(entries, "fabric", &at, cx);
     let at = at.key("certificate-authority");
     if let Some(value) = get(entries, "certificate-authority").filter(|value| !matches!(value.data, Data::Null)) {
         settings.certificate_authority = authority(value, &at, cx);
@@ -70,12 +70,6 @@ fn file(entries: &[Entry<'_>], key: &'static str, at: &Path<'_>, cx: &mut Cx<'_>
 
 impl Read for FabricKind {
     fn read(value: &Value<'_>, at: &Path<'_>, cx: &mut Cx<'_>) -> Option<Self> {
-        let found = cx.choice(value, at, &[("kernel", Self::Kernel), ("ovs", Self::Ovs)], &[])?;
-        if found == Self::Ovs {
-            cx.report
-                .warning(Code::IgnoredField, value.span, at, "`fabric: ovs` needs the Open vSwitch fabric")
-                .label("this version makes links with the kernel");
-        }
-        Some(found)
+        cx.choice(value, at, &[("kernel", Self::Kernel), ("ovs", Self::Ovs)], &[])
     }
 }

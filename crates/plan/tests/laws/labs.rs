@@ -57,6 +57,8 @@ pub(crate) struct Want {
     links: Vec<LinkSlot>,
     /// Which of the networks; none of them.
     network: Option<usize>,
+    /// Whether its links are ports of a switch.
+    switched: bool,
     pub(crate) rebuild: u64,
 }
 
@@ -84,10 +86,11 @@ pub(crate) fn want() -> impl Strategy<Value = Want> {
     let nodes = prop::collection::vec(node_slot(), NODES.len());
     let links = prop::collection::vec(link_slot(), 7);
     let network = prop::option::of(0..NETWORKS.len());
-    (nodes, links, network, 0..2_u64).prop_map(|(nodes, links, network, rebuild)| Want {
+    (nodes, links, network, any::<bool>(), 0..2_u64).prop_map(|(nodes, links, network, switched, rebuild)| Want {
         nodes,
         links,
         network,
+        switched,
         rebuild,
     })
 }
@@ -98,7 +101,7 @@ pub(crate) fn edited() -> impl Strategy<Value = (Want, Want)> {
     (want(), want(), stays, prop::bool::weighted(0.66)).prop_map(|(first, other, stays, on_network)| {
         let mut second = other;
         if on_network {
-            second.network = first.network;
+            (second.network, second.switched) = (first.network, first.switched);
         }
         for (at, _) in stays.into_iter().enumerate().filter(|(_, stays)| *stays) {
             if let Some(link) = at.checked_sub(NODES.len()) {
@@ -177,6 +180,11 @@ impl Want {
 
     /// The lab on its management network, and the name of that: what is made on a host.
     pub(crate) fn whole(&self) -> (Lab, Option<&'static str>) {
+        let (lab, network) = self.on_network();
+        (if self.switched { lab.on_switch(&"sw".parse().unwrap()) } else { lab }, network)
+    }
+
+    fn on_network(&self) -> (Lab, Option<&'static str>) {
         let lab = self.lab();
         let Some(at) = self.network.filter(|_| lab.is_on_network()) else { return (lab, None) };
         let name = NETWORKS[at];

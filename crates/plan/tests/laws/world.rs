@@ -242,7 +242,7 @@ fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
         let sides = [Side::A, Side::B].into_iter().take(link.ends().count());
         let there = ObservedLink {
             fingerprint: LinkFingerprint::of(link, wanted.rebuild),
-            ends: link.ends().map(|end| end.home().clone()).collect(),
+            ends: link.ends().map(|end| end.home().clone()).chain(link.switch().map(|_| Endpoint::Host)).collect(),
             down: sides
                 .zip(link.ends())
                 .filter(|(side, end)| {

@@ -199,7 +199,11 @@ fn beside(at: &Endpoint) -> Option<Shape> {
 /// What a link leads to that the lab itself has one end of: an interface of the host, or another host.
 fn far_end(kind: &LinkKind) -> Option<(GraphEnd, Shape)> {
     let (interface, shape) = match kind {
-        LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_) => return None,
+        LinkKind::Plain
+        | LinkKind::VethStitch
+        | LinkKind::ManagementNet
+        | LinkKind::Attachment(_)
+        | LinkKind::Switched(_) => return None,
         LinkKind::Macvlan(Macvlan { parent, .. }) => (parent.to_string(), Shape::Host),
         LinkKind::Vxlan(Vxlan { vni, .. }) | LinkKind::VxlanStitch(Vxlan { vni, .. }) => {
             (format!("vni {vni}"), Shape::Remote)

@@ -96,12 +96,17 @@ fn a_bridge_that_only_its_network_mode_puts_into_a_node_is_in_it() {
 }
 
 #[test]
-fn what_cannot_be_made_yet_is_said_where_it_stands() {
+fn what_cannot_be_made_is_said_where_it_stands() {
+    assert_eq!(diagnostics(E7), []);
+    let text = file("{ sw: , 'ovs0|sw': { kind: ovs-bridge } }", "[]");
     let said: Vec<String> =
-        diagnostics(E7).into_iter().map(|d| format!("{}: {}: {}", d.code, d.path, d.message)).collect();
+        diagnostics(&text).into_iter().map(|d| format!("{}: {}: {}", d.code, d.path, d.message)).collect();
     assert_eq!(
         said,
-        ["left-out: topology.nodes.ovs0: `ovs0` and its links are left out: this needs the Open vSwitch fabric"]
+        [
+            "left-out: topology.nodes.ovs0|sw: `ovs0|sw` and its links are left out: this needs Open vSwitch in a node; its \
+            bridges are on the host"
+        ]
     );
 }
 

@@ -177,7 +177,6 @@ fn a_network_that_nobody_is_on_is_said() {
 fn settings_are_checked() {
     let with = |settings: &str| file("{ a: }", "[]").replace("name: t", &format!("name: t\nsettings: {settings}"));
     for (settings, code, path) in [
-        ("{ fabric: ovs }", Code::IgnoredField, "settings.fabric"),
         ("{ fabric: ovx }", Code::InvalidValue, "settings.fabric"),
         ("{ certificate-authority: { cert: ~/ca.pem } }", Code::Missing, "settings.certificate-authority"),
         ("{ certificate-authority: { key-size: big } }", Code::InvalidValue, "settings.certificate-authority.key-size"),

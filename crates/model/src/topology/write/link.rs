@@ -14,14 +14,14 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
     let vars = link.ends().any(|end| !end.vars.is_empty());
     match (&link.kind, &link.b) {
         // The format's short form can say all but MAC addresses and data of ends.
-        (LinkKind::Plain, Some(b)) if derived(&link.a) && derived(b) && !vars => {
+        (LinkKind::Plain | LinkKind::Switched(_), Some(b)) if derived(&link.a) && derived(b) && !vars => {
             let _ = writeln!(out, "    - endpoints: [{}, {}]", quoted(&link.a.label()), quoted(&b.label()));
             let ends = [&link.a, b];
             addresses(out, "ipv4", &ends.map(|end| end.ipv4.map(|net| net.to_string())));
             addresses(out, "ipv6", &ends.map(|end| end.ipv6.map(|net| net.to_string())));
         }
-        (LinkKind::Plain | LinkKind::VethStitch, Some(b)) => {
-            let kind = if link.kind == LinkKind::Plain { "veth" } else { "veth-stitch" };
+        (LinkKind::Plain | LinkKind::Switched(_) | LinkKind::VethStitch, Some(b)) => {
+            let kind = if link.kind == LinkKind::VethStitch { "veth-stitch" } else { "veth" };
             let _ = writeln!(out, "    - type: {kind}\n      endpoints:");
             for end in [&link.a, b] {
                 let _ = writeln!(out, "        - {}", end_map(end, derived(end)));
@@ -50,7 +50,14 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
             one_end(out, "vxlan-stitch", &link.a, derived(&link.a));
             vxlan(out, tunnel);
         }
-        (LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_), None) => {
+        (
+            LinkKind::Plain
+            | LinkKind::VethStitch
+            | LinkKind::ManagementNet
+            | LinkKind::Attachment(_)
+            | LinkKind::Switched(_),
+            None,
+        ) => {
             one_end(out, "dummy", &link.a, derived(&link.a));
         }
     }

@@ -119,10 +119,10 @@ fn write_settings(out: &mut String, settings: &Settings) {
             map_of([("key-size", key_size.map(|size| json!(size))), ("validity-duration", some(validity.as_ref()))])
         }
     });
-    let fabric = match settings.fabric {
-        FabricKind::Kernel => None,
-        FabricKind::Ovs => Some(json!("ovs")),
-    };
+    let fabric = settings.fabric.map(|fabric| match fabric {
+        FabricKind::Kernel => json!("kernel"),
+        FabricKind::Ovs => json!("ovs"),
+    });
     write_map(out, "settings", &map_of([("certificate-authority", authority), ("fabric", fabric)]));
 }
 

@@ -1,0 +1,183 @@
+//! Links over a switch of the host (Open vSwitch): each end has a port of the switch, and the ports of one link share a
+//! VLAN tag.
+//!
+//! ```text
+//!   node r1                      host                       node r2
+//!   eth1 ◀──veth──▶ vh5a0c… ─port─┐ bridge ┌─port─ vh81d2… ◀──veth──▶ eth1
+//!                                 └─ tag N ─┘
+//! ```
+//!
+//! No file says so of a link: its lab is on a switch or not ([`super::Settings::fabric`]), and which bridge that is on the
+//! host is decided once and kept beside the lab, as its management network is.
+
+use serde::{Deserialize, Serialize};
+
+use super::{End, Endpoint, Lab, Link, LinkKind, hex};
+use crate::idle::Idle;
+use crate::kind::Shape;
+use crate::name::{InterfaceName, LabName};
+
+/// That the ends of a link are ports of a switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switched {
+    /// The bridge on the host that they are ports of.
+    pub bridge: InterfaceName,
+}
+
+/// A port of a switch that a link has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchPort<'a> {
+    /// The end of the link that is behind the port.
+    pub end: &'a End,
+    /// The interface on the host that is the port.
+    pub interface: InterfaceName,
+    /// The bridge that it is a port of.
+    pub bridge: InterfaceName,
+    /// What passes through it.
+    pub vlan: Vlan,
+}
+
+/// What passes through a port of a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Vlan {
+    /// What has the tag that the link is allotted on its bridge.
+    Allotted,
+    /// Everything, with its tags: the switch is part of the lab.
+    Any,
+}
+
+impl Link {
+    /// The bridge by which its ends are joined, if they are ports of a switch.
+    pub fn switch(&self) -> Option<&InterfaceName> {
+        match &self.kind {
+            LinkKind::Switched(switched) => Some(&switched.bridge),
+            LinkKind::Plain
+            | LinkKind::VethStitch
+            | LinkKind::ManagementNet
+            | LinkKind::Attachment(_)
+            | LinkKind::Macvlan(_)
+            | LinkKind::Vxlan(_)
+            | LinkKind::VxlanStitch(_) => None,
+        }
+    }
+
+    /// Whether it is made with a switch where its lab is on one: it has two ends, and nothing else says what it is.
+    fn may_be_switched(&self) -> bool {
+        let fits = |end: &End| matches!(end.at, Endpoint::Node(_) | Endpoint::Host);
+        matches!(self.kind, LinkKind::Plain | LinkKind::VethStitch) && self.b.is_some() && self.ends().all(fits)
+    }
+}
+
+impl Lab {
+    /// The lab on a switch: its links between nodes are ports of this bridge.
+    #[must_use]
+    pub fn on_switch(&self, bridge: &InterfaceName) -> Self {
+        let mut parts = self.parts.clone();
+        for link in parts.links.iter_mut().filter(|link| link.may_be_switched()) {
+            link.kind = LinkKind::Switched(Switched { bridge: bridge.clone() });
+        }
+        Self { parts, idle: Idle::default() }
+    }
+
+    /// The ports of switches that a link of the lab has, in the order of its ends.
+    pub fn switch_ports<'a>(&self, link: &'a Link) -> Vec<SwitchPort<'a>> {
+        if let Some(bridge) = link.switch() {
+            let port = |end: &'a End| SwitchPort {
+                end,
+                interface: host_interface(&self.parts.name, end),
+                bridge: bridge.clone(),
+                vlan: Vlan::Allotted,
+            };
+            return link.ends().map(port).collect();
+        }
+        let far = |end: &End| link.ends().find(|other| !std::ptr::eq(*other, end));
+        let ports = link.ends().filter_map(|end| {
+            let bridge = self.ovs_bridge(end)?;
+            let (interface, vlan) = (end.interface.kernel().clone(), Vlan::Any);
+            Some(SwitchPort { end: far(end)?, interface, bridge, vlan })
+        });
+        ports.collect()
+    }
+
+    /// The bridge of Open vSwitch that an end is a port of, if its node is one.
+    pub fn ovs_bridge(&self, end: &End) -> Option<InterfaceName> {
+        let Endpoint::Bridge(name) = &end.at else { return None };
+        let is_one = self.parts.nodes.get(name)?.kind.shape() == Shape::OvsBridge;
+        is_one.then(|| name.as_str().parse().ok()).flatten()
+    }
+
+    /// Whether anything of the lab is on a switch.
+    pub fn has_switch_ports(&self) -> bool {
+        self.parts
+            .links
+            .iter()
+            .any(|link| link.switch().is_some() || link.ends().any(|end| self.ovs_bridge(end).is_some()))
+    }
+}
+
+/// The end on the host of the cable to an end of a link: the same each time, and no other lab's on this host.
+fn host_interface(lab: &LabName, end: &End) -> InterfaceName {
+    let whole = format!("{lab}\0{}", end.label());
+    format!("vh{}", &hex(whole.as_bytes())[..11]).parse().expect("13 letters and digits are a name")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lab() -> Lab {
+        let node = |name: &str| serde_json::json!({ "kind": "linux", "runtime": "namespace", "hostname": name });
+        let end = |at: serde_json::Value, interface: &str, mac: u8| serde_json::json!({ "at": at, "interface": interface, "mac": format!("02:00:00:00:00:{mac:02x}") });
+        let node_end = |name: &str, interface: &str, mac| end(serde_json::json!({ "node": name }), interface, mac);
+        serde_json::from_value(serde_json::json!({
+            "name": "t",
+            "nodes": { "r1": node("r1"), "r2": node("r2"),
+                "ovs0": { "kind": "ovs-bridge", "hostname": "ovs0" }, "br0": { "kind": "bridge", "hostname": "br0" } },
+            "links": [
+                { "a": node_end("r1", "eth1", 1), "b": node_end("r2", "eth1", 2) },
+                { "a": node_end("r1", "eth2", 3), "b": end("host".into(), "to-r1", 4) },
+                { "a": node_end("r1", "eth3", 5), "b": end(serde_json::json!({ "bridge": "ovs0" }), "p1", 6) },
+                { "a": node_end("r1", "eth4", 7), "b": end(serde_json::json!({ "bridge": "br0" }), "p2", 8) },
+                { "a": node_end("r1", "eth5", 9) },
+            ],
+        }))
+        .unwrap()
+    }
+
+    fn ports(lab: &Lab) -> Vec<(String, Vec<String>)> {
+        let of = |link: &Link| {
+            let ports = lab.switch_ports(link).into_iter();
+            let said = |port: SwitchPort<'_>| format!("{} {} {:?}", port.end.label(), port.bridge, port.vlan);
+            (link.id().to_string(), ports.map(said).collect())
+        };
+        lab.links().iter().map(of).filter(|(_, ports): &(String, Vec<String>)| !ports.is_empty()).collect()
+    }
+
+    #[test]
+    fn on_a_switch_each_end_of_a_link_between_nodes_or_to_the_host_has_a_port_and_all_others_stay_as_they_are() {
+        let lab = lab();
+        let to_bridge = ("ovs0:p1-r1:eth3".to_owned(), vec!["r1:eth3 ovs0 Any".to_owned()]);
+        assert_eq!(ports(&lab), std::slice::from_ref(&to_bridge));
+        let switched = lab.on_switch(&"arch-ovs".parse().unwrap());
+        let two = |a: &str, b: &str| vec![format!("{a} arch-ovs Allotted"), format!("{b} arch-ovs Allotted")];
+        let wanted = [
+            ("host:to-r1-r1:eth2".to_owned(), two("r1:eth2", "host:to-r1")),
+            to_bridge,
+            ("r1:eth1-r2:eth1".to_owned(), two("r1:eth1", "r2:eth1")),
+        ];
+        assert_eq!(ports(&switched), wanted);
+        assert!(switched.has_switch_ports());
+        // It is a lab like any other.
+        Lab::new(switched.into_parts()).unwrap();
+    }
+
+    #[test]
+    fn the_host_ends_of_cables_are_named_after_lab_and_end_and_differ() {
+        let lab = lab().on_switch(&"arch-ovs".parse().unwrap());
+        let all = lab.links().iter().flat_map(|link| lab.switch_ports(link)).map(|port| port.interface.to_string());
+        let all: std::collections::BTreeSet<String> = all.collect();
+        assert_eq!(all.len(), 5);
+        assert!(all.iter().filter(|name| name.starts_with("vh")).all(|name| name.len() == 13));
+    }
+}
