@@ -5,11 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use netloom_model::{InterfaceName, Lab, LabName, LinkId, NodeName, OnNetwork, Stage};
+use netloom_model::{FabricKind, InterfaceName, Lab, LabName, LinkId, NodeName, OnNetwork, Stage};
 use netloom_plan::{Command, Desired, Live, NodeFingerprint, Printed, Side, print};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::{NodeOrder, Store, StoreError, Write};
+use crate::engine::Config;
 
 /// Who decides what runs in a lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,10 @@ pub struct Wish {
     /// The networks that the lab asks for, and those it has not given back yet, as for `bridges`.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub networks: BTreeSet<String>,
+    /// The bridge of the host's switch that its links are ports of, if it is on one: chosen once, and kept as long as the lab
+    /// is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<InterfaceName>,
     /// Why nothing is done for it, when a person has cancelled; a deploy or destroy clears it.
     #[serde(default)]
     pub held: Option<String>,
@@ -102,6 +107,7 @@ impl Wish {
             bridges: Self::bridges_of(&lab),
             on_network: None,
             networks: BTreeSet::new(),
+            switch: None,
             lab,
             authority: Authority::Local,
             phase: Phase::Run,
@@ -117,12 +123,28 @@ impl Wish {
         }
     }
 
-    /// The lab with its nodes on the management network: what is made on this host.
+    /// The lab with its nodes on the management network and its links on the switch: what is made on this host.
     pub fn whole(&self) -> &Arc<Lab> {
-        self.whole.0.get_or_init(|| match &self.on_network {
-            Some(on) => Arc::new(self.lab.on_network(on)),
-            None => self.lab.clone(),
+        self.whole.0.get_or_init(|| {
+            let lab = match &self.on_network {
+                Some(on) => Arc::new(self.lab.on_network(on)),
+                None => self.lab.clone(),
+            };
+            match &self.switch {
+                Some(bridge) => Arc::new(lab.on_switch(bridge)),
+                None => lab,
+            }
         })
+    }
+
+    /// Decides whether the lab is on the switch: as it says itself, or as this host has it.
+    pub(crate) fn put_on_switch(&mut self, config: &Config) {
+        let wanted = self.lab.settings().fabric.unwrap_or(config.fabric);
+        let bridge = match wanted {
+            FabricKind::Kernel => None,
+            FabricKind::Ovs => Some(self.switch.take().unwrap_or_else(|| config.switch.clone())),
+        };
+        *self = Self { switch: bridge, ..self.clone() };
     }
 
     /// How often a restart of a node was asked for.

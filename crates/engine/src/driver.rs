@@ -16,7 +16,7 @@ use std::time::{Instant, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use netloom_backlog::Backlog;
-use netloom_model::{Lab, LabName, LinkId, Management, NodeName, OnNetwork, RuntimeKind};
+use netloom_model::{InterfaceName, Lab, LabName, LinkId, Management, NodeName, OnNetwork, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, Side};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -64,6 +64,8 @@ pub enum LinkOrder {
         link: LinkId,
         /// What to write on it as the spec that was applied.
         fingerprint: LinkFingerprint,
+        /// The tag that it is allotted on its switch; none of one that is on none.
+        tag: Option<u16>,
     },
     /// Set MTU, addresses and the mark of one that is there.
     Update {
@@ -73,6 +75,8 @@ pub enum LinkOrder {
         link: LinkId,
         /// As for `Create`.
         fingerprint: LinkFingerprint,
+        /// As for `Create`.
+        tag: Option<u16>,
     },
     /// Switch one end, and say so in its mark, so that a router's own `shutdown` is told apart from ours.
     Set {
@@ -256,21 +260,16 @@ pub trait Fabric: Send + Sync + 'static {
     /// Carries out a batch; the answers are in the order of the orders. One that fails does not stop the others.
     async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>>;
 
+    /// The switch of the host that links can be ports of; none if it knows none.
+    fn switch(&self) -> Option<&dyn Switch> {
+        None
+    }
+
     /// Makes a bridge in a namespace if there is none of that name, marks it if it made it, brings it up.
-    async fn ensure_bridge(
-        &self,
-        place: &Place,
-        bridge: &netloom_model::InterfaceName,
-        context: &Context,
-    ) -> Result<(), DriverError>;
+    async fn ensure_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError>;
 
     /// Removes a bridge from a namespace if it is marked as ours; any other is left alone.
-    async fn remove_bridge(
-        &self,
-        place: &Place,
-        bridge: &netloom_model::InterfaceName,
-        context: &Context,
-    ) -> Result<(), DriverError>;
+    async fn remove_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError>;
 
     /// Tells the neighbours of a node which addresses are at its ends, so that none waits to ask for them again: for
     /// fabrics whose neighbours do.
@@ -282,6 +281,44 @@ pub trait Fabric: Send + Sync + 'static {
 
     /// Looks at the host and at every namespace with our mark and sends a [`Report::Relist`].
     async fn relist(&self) -> Result<(), DriverError>;
+}
+
+/// The switch of a host. Its ports are made and removed with their links ([`Fabric::apply`]); what of it is shared is asked
+/// for here.
+#[async_trait]
+pub trait Switch: Send + Sync {
+    /// Whether there is one that can be used: `Err` says why not and what to do. Cheap; called before a plan is accepted.
+    async fn check(&self) -> Result<(), DriverError>;
+
+    /// Claims a tag on the bridge of each of these links of a lab: one that nobody else on that bridge has, whoever it is
+    /// and also if it asks at the same moment. A link that has claimed one before gets that again. `known` are the tags that
+    /// the links are to have if that can be, as they were allotted before; the answers are in the order of the links.
+    async fn claim(&self, claims: Vec<TagClaim>, context: &Context) -> Vec<Result<u16, DriverError>>;
+
+    /// Gives back the tags of links that are not there any more. One that has none is fine.
+    async fn release(&self, lab: &LabName, links: &[LinkId], context: &Context) -> Result<(), DriverError>;
+
+    /// Makes a bridge of the switch if there is none of that name, marks it if it made it, brings it up.
+    async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError>;
+
+    /// Removes a bridge of the switch if it is marked as ours; any other is left alone.
+    async fn remove_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError>;
+
+    /// Sends a [`Report::Relist`] of all that the switch has of ours.
+    async fn relist(&self) -> Result<(), DriverError>;
+}
+
+/// A link that needs a tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagClaim {
+    /// Its lab.
+    pub lab: LabName,
+    /// The link.
+    pub link: LinkId,
+    /// The bridge.
+    pub bridge: InterfaceName,
+    /// The tag that it was allotted before.
+    pub known: Option<u16>,
 }
 
 /// One change of the store.

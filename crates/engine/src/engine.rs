@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_backlog::Backlog;
-use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_model::{FabricKind, InterfaceName, LabName, NodeName, RuntimeKind};
 use netloom_plan::{LeftOut, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ use crate::refusal::Refusal;
 use crate::relist;
 use crate::sampler::Samplers;
 use crate::standing::Troubles;
+use crate::tags::{self, Tags};
 use crate::task::{self, Beats, Panicked};
 use crate::view::Preview;
 use crate::work::Work;
@@ -79,9 +80,16 @@ pub struct Config {
     pub pulls_at_once: usize,
     /// How many sessions (exec, logs) run at once.
     pub sessions: usize,
+    /// What links are made of in labs that do not say.
+    pub fabric: FabricKind,
+    /// The bridge of the switch whose ports the ends of links are.
+    pub switch: InterfaceName,
     /// The labs that are paused from the start.
     pub safe: Safe,
 }
+
+/// The bridge of the switch unless another is named: the one that controllers of the agent contract expect.
+pub const SWITCH: &str = "arch-ovs";
 
 impl Default for Config {
     fn default() -> Self {
@@ -93,6 +101,8 @@ impl Default for Config {
             nodes_at_once: 64,
             pulls_at_once: 2,
             sessions: 256,
+            fabric: FabricKind::Kernel,
+            switch: SWITCH.parse().expect("a name that the kernel takes"),
             safe: Safe::No,
         }
     }
@@ -111,6 +121,7 @@ pub(crate) struct Shared {
     pub(crate) inventory: Inventory,
     pub(crate) wishes: Wishes,
     pub(crate) done: DoneOnce,
+    pub(crate) tags: Tags,
     pub(crate) troubles: Troubles,
     pub(crate) events: Events,
     pub(crate) journal: Journal,
@@ -185,7 +196,7 @@ impl Engine {
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
-        let (loaded, records) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
+        let (loaded, records, tags) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
         let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
         let (raises, raises_task) = Raises::new(limits::Task {
@@ -197,7 +208,8 @@ impl Engine {
             sessions: config.sessions,
         });
         let sources = runtimes.iter().map(|runtime| Source::Runtime(runtime.kind()));
-        let sources: BTreeSet<Source> = sources.chain([Source::Fabric]).collect();
+        let switch = fabric.switch().map(|_| Source::Switch);
+        let sources: BTreeSet<Source> = sources.chain([Source::Fabric]).chain(switch).collect();
         let teller = Teller::new(host_files, wishes.clone(), inventory.clone(), sources.clone());
         let (host, host_task) = Host::new(fabric.clone(), runtimes.clone(), teller, wishes.clone());
         let wishes_too = wishes.clone();
@@ -224,6 +236,7 @@ impl Engine {
             inventory,
             wishes,
             done,
+            tags,
             troubles: Troubles::default(),
             events,
             beats: Beats::default(),
@@ -347,6 +360,7 @@ impl Engine {
         let (lab, raise) = (request.lab.name().clone(), request.raise_limits);
         let there = self.shared.wishes.get(&lab);
         let mut wish = next_wish(there.as_deref(), &request)?;
+        wish.put_on_switch(&self.shared.config);
         // A driver that cannot work says more than that nothing was seen of it.
         self.ask_drivers(there.clone(), wish.clone()).await?;
         check_host(&self.shared, there.as_deref(), &wish)?;
@@ -387,6 +401,7 @@ impl Engine {
         let name = request.lab.name();
         let there = self.shared.wishes.get(name);
         let mut wish = next_wish(there.as_deref(), request)?;
+        wish.put_on_switch(&self.shared.config);
         self.ask_drivers(there.clone(), wish.clone()).await?;
         check_host(&self.shared, there.as_deref(), &wish)?;
         let found = self.survey(there.clone(), &wish).await?;
@@ -397,7 +412,9 @@ impl Engine {
         let told = self.shared.host.told(name);
         let stock = self.shared.stock(&nothing);
         let host = life_of_host(&self.shared.boot(), wish.rebuild);
-        let once = Once { done: &done, host: &host, passed: &BTreeMap::new(), stock, told: told.as_deref() };
+        let tags = self.shared.tags.of(name);
+        let told = told.as_deref();
+        let once = Once { done: &done, host: &host, passed: &BTreeMap::new(), stock, told, tags: &tags };
         let observed = observe(name, Some(wish.whole()), there.as_deref(), once, &snapshot);
         let due = BTreeSet::new();
         let mut plan = plan(name, &wish.desired(&due), &observed);
@@ -574,7 +591,7 @@ async fn read(
     store: &dyn Store,
     wishes: &Wishes,
     done: &DoneOnce,
-) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records), StoreError> {
+) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, Tags), StoreError> {
     let loaded = desired::load(store).await?;
     for (lab, wish) in &loaded {
         wishes.set(lab, Some(wish));
@@ -582,5 +599,5 @@ async fn read(
             done.set(lab, &node, once);
         }
     }
-    Ok((loaded, limits::load(store).await?))
+    Ok((loaded, limits::load(store).await?, tags::load(store).await?))
 }

@@ -17,6 +17,8 @@ pub enum Source {
     Runtime(RuntimeKind),
     /// The fabric: interfaces.
     Fabric,
+    /// The switch of the host: its bridges and ports.
+    Switch,
     /// The images of a runtime. They are listed by themselves: that may take seconds, and nodes do not wait for it.
     Images(RuntimeKind),
 }
@@ -32,6 +34,7 @@ impl Source {
             Self::Images(RuntimeKind::Docker) => "docker-images",
             Self::Images(RuntimeKind::Libvirt) => "libvirt-images",
             Self::Fabric => "fabric",
+            Self::Switch => "ovs",
         }
     }
 }
@@ -83,6 +86,14 @@ pub enum Fact {
     Network(NetworkFact),
     /// A management network of ours was removed.
     NetworkGone(RuntimeKind, String),
+    /// A port of the switch that carries our mark, as it is now.
+    SwitchPort(SwitchPortFact),
+    /// A port of the switch is gone.
+    SwitchPortGone(InterfaceName),
+    /// A bridge of the switch is there, whoever made it.
+    SwitchBridge(SwitchBridgeFact),
+    /// A bridge of the switch is gone.
+    SwitchBridgeGone(InterfaceName),
     /// An image as it is now. Images are only reported as a whole ([`Report::Relist`]).
     Image(ImageFact),
 }
@@ -237,6 +248,36 @@ pub struct PortFact {
     pub mark: Option<PortMark>,
     /// When this was seen.
     #[serde(with = "crate::time")]
+    pub seen: SystemTime,
+}
+
+/// A port of the switch with our mark.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchPortFact {
+    /// Its name, which is that of the interface on the host.
+    pub name: InterfaceName,
+    /// The bridge that it is a port of.
+    pub bridge: InterfaceName,
+    /// The VLAN tag that what passes through it has on the bridge; none of one that everything passes through.
+    pub tag: Option<u16>,
+    /// The lab that its mark names.
+    pub lab: LabName,
+    /// The link that its mark names.
+    pub link: LinkId,
+    /// Why nothing passes through it, in the words of the switch.
+    pub fault: Option<String>,
+    /// When this was seen.
+    pub seen: SystemTime,
+}
+
+/// A bridge of the switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchBridgeFact {
+    /// Its name.
+    pub name: InterfaceName,
+    /// Whether it is ours: nobody else's is removed.
+    pub is_ours: bool,
+    /// When this was seen.
     pub seen: SystemTime,
 }
 

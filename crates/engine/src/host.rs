@@ -58,9 +58,19 @@ impl Thing {
     }
 }
 
+/// What a bridge of the host is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BridgeKind {
+    /// The kernel's.
+    Kernel,
+    /// One of the switch.
+    OpenVswitch,
+}
+
 enum Request {
     EnsureBridge {
         bridge: InterfaceName,
+        kind: BridgeKind,
         context: Context,
         reply: Reply,
     },
@@ -130,9 +140,14 @@ impl Host {
         (host, serve(queue, Drivers { fabric, runtimes, teller, gate }, wishes))
     }
 
-    pub(crate) async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+    pub(crate) async fn ensure_bridge(
+        &self,
+        bridge: &InterfaceName,
+        kind: BridgeKind,
+        context: &Context,
+    ) -> Result<(), DriverError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::EnsureBridge { bridge: bridge.clone(), context: context.clone(), reply }, answer).await
+        self.ask(Request::EnsureBridge { bridge: bridge.clone(), kind, context: context.clone(), reply }, answer).await
     }
 
     pub(crate) async fn release_bridge(
@@ -247,10 +262,10 @@ async fn serve(mut queue: mpsc::Receiver<Request>, drivers: Drivers, wishes: Wis
 async fn carry_out(request: Request, drivers: Drivers, wishes: &Wishes) -> Thing {
     let thing = request.thing();
     let (answer, reply) = match request {
-        Request::EnsureBridge { bridge, context, reply } => {
+        Request::EnsureBridge { bridge, kind, context, reply } => {
             point!("bridge.before-ensure");
             let limit = context.clone();
-            let call = async move { drivers.fabric.ensure_bridge(&Place::Host, &bridge, &context).await };
+            let call = async move { drivers.make_bridge(&bridge, kind, &context).await };
             (drive(&thing, &limit, call).await, reply)
         }
         Request::EnsureNetwork { on, context, reply } => {
@@ -300,6 +315,21 @@ impl Drivers {
         self.runtimes.iter().find_map(|runtime| runtime.networks()).ok_or_else(none)
     }
 
+    async fn make_bridge(
+        &self,
+        bridge: &InterfaceName,
+        kind: BridgeKind,
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        match (kind, self.fabric.switch()) {
+            (BridgeKind::Kernel, _) => self.fabric.ensure_bridge(&Place::Host, bridge, context).await,
+            (BridgeKind::OpenVswitch, Some(switch)) => switch.ensure_bridge(bridge, context).await,
+            (BridgeKind::OpenVswitch, None) => {
+                Err(engine_error("make", &format!("bridge {bridge}"), "this agent has no Open vSwitch".into()))
+            }
+        }
+    }
+
     async fn make(&self, on: &OnNetwork, context: &Context) -> Result<(), DriverError> {
         let networks = self.networks()?;
         networks.ensure(on, context).await?;
@@ -319,6 +349,10 @@ impl Drivers {
         match thing {
             Thing::Bridge(bridge) => {
                 point!("bridge.before-release");
+                // Whichever it is: each leaves alone what is not marked as its own.
+                if let Some(switch) = self.fabric.switch() {
+                    switch.remove_bridge(bridge, context).await?;
+                }
                 self.fabric.remove_bridge(&Place::Host, bridge, context).await
             }
             Thing::Entries => Ok(()),

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::driver::Reporter;
 use crate::fact::{Fact, NodeFact, Place, PortFact, PortMark, Report, Source};
 use crate::image::ImageFact;
+use crate::switchboard::Switchboard;
 
 /// How many batches of facts may wait; more become [`Report::Lost`].
 const QUEUE: usize = 1024;
@@ -45,6 +46,8 @@ pub struct Snapshot {
     pub images_changed: u64,
     /// The management networks of ours that each runtime keeps, with how many are on them that we did not put there.
     pub networks: BTreeMap<RuntimeKind, BTreeMap<String, usize>>,
+    /// What the switch of the host has.
+    pub switch: Switchboard,
     /// How well each source answers.
     pub sources: BTreeMap<Source, SourceState>,
 }
@@ -258,6 +261,10 @@ impl Departed {
             | Fact::Port(_)
             | Fact::Network(_)
             | Fact::NetworkGone(..)
+            | Fact::SwitchPort(_)
+            | Fact::SwitchPortGone(_)
+            | Fact::SwitchBridge(_)
+            | Fact::SwitchBridgeGone(_)
             | Fact::Image(_) => {}
         }
     }
@@ -372,6 +379,14 @@ impl Snapshot {
         &mut self.host
     }
 
+    /// A port of the switch changed: the lab whose link it is of has to look again.
+    fn touch_wired(&mut self, lab: &LabName) {
+        self.host_changed = self.version;
+        if self.labs.contains_key(lab) {
+            self.lab(lab);
+        }
+    }
+
     fn touch_owner(&mut self, port: Option<&PortFact>) {
         if let Some(PortFact { mark: Some(PortMark::Link { lab, .. }), .. }) = port
             && self.labs.contains_key(lab)
@@ -428,6 +443,26 @@ impl Snapshot {
                     networks.remove(&name);
                 }
             }
+            Fact::SwitchPort(port) => {
+                let before = self.switch.put(port.clone());
+                self.touch_wired(&port.lab);
+                if let Some(before) = before.filter(|before| before.lab != port.lab) {
+                    self.touch_wired(&before.lab);
+                }
+            }
+            Fact::SwitchPortGone(name) => {
+                if let Some(gone) = self.switch.remove(&name) {
+                    self.touch_wired(&gone.lab);
+                }
+            }
+            Fact::SwitchBridge(bridge) => {
+                self.switch.put_bridge(bridge);
+                self.touch_host();
+            }
+            Fact::SwitchBridgeGone(name) => {
+                self.switch.remove_bridge(&name);
+                self.touch_host();
+            }
             Fact::Image(image) => {
                 self.images_changed = self.version;
                 Arc::make_mut(self.images.entry(image.runtime).or_default()).insert(image.id.clone(), image);
@@ -460,6 +495,9 @@ impl Snapshot {
         if let Source::Images(runtime) = look.source {
             self.replace_images(runtime, facts);
             return 0;
+        }
+        if look.source == Source::Switch {
+            return self.relist_switch(look, facts);
         }
         if let Source::Runtime(runtime) = look.source {
             self.networks.remove(&runtime);
@@ -500,6 +538,47 @@ impl Snapshot {
         mended + self.forget_unseen(look, &nodes, &ports, &names)
     }
 
+    /// All that the switch has is this, but for what an event told after the look began.
+    fn relist_switch(&mut self, look: Look, facts: Vec<Fact>) -> u64 {
+        let known = self.switch.clone();
+        let is_news = |fact: &Fact| match fact {
+            Fact::SwitchPort(port) => known.port(&port.name).is_none_or(|there| !there.same_as(port)),
+            Fact::SwitchBridge(bridge) => {
+                known.bridge(&bridge.name).is_none_or(|there| there.is_ours != bridge.is_ours)
+            }
+            _ => false,
+        };
+        let is_outdated = |fact: &Fact| match fact {
+            Fact::SwitchPort(port) => known.port(&port.name).is_some_and(|there| look.began_before(there.seen)),
+            Fact::SwitchBridge(bridge) => known.bridge(&bridge.name).is_some_and(|there| look.began_before(there.seen)),
+            _ => true,
+        };
+        let (mut ports, mut bridges, mut mended) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for fact in facts {
+            match &fact {
+                Fact::SwitchPort(port) => drop(ports.insert(port.name.clone())),
+                Fact::SwitchBridge(bridge) => drop(bridges.insert(bridge.name.clone())),
+                _ => {}
+            }
+            if !is_outdated(&fact) {
+                mended += u64::from(is_news(&fact));
+                self.put(fact);
+            }
+        }
+        let ports = known.ports().filter(|port| !ports.contains(&port.name) && !look.began_before(port.seen));
+        let bridges =
+            known.bridges().filter(|bridge| !bridges.contains(&bridge.name) && !look.began_before(bridge.seen));
+        let gone: Vec<Fact> = ports
+            .map(|port| Fact::SwitchPortGone(port.name.clone()))
+            .chain(bridges.map(|bridge| Fact::SwitchBridgeGone(bridge.name.clone())))
+            .collect();
+        mended += gone.len() as u64;
+        for fact in gone {
+            self.put(fact);
+        }
+        mended
+    }
+
     fn port(&self, place: &Place, ifindex: u32) -> Option<&PortFact> {
         match place {
             Place::Host => self.host.get(&ifindex).map(|port| &**port),
@@ -532,7 +611,7 @@ impl Snapshot {
                     let unseen = old.filter(|port| !ports.contains(&(port.place.clone(), port.ifindex)));
                     gone.extend(unseen.map(|port| Fact::PortGone(port.place.clone(), port.ifindex)));
                 }
-                Source::Images(_) => {}
+                Source::Images(_) | Source::Switch => {}
             }
         }
         if look.source == Source::Fabric {

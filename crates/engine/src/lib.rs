@@ -39,6 +39,8 @@ mod sampler;
 mod session;
 mod sources;
 mod standing;
+mod switchboard;
+mod tags;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -53,12 +55,16 @@ pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
     Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow,
-    LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Terminal, Write,
+    LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Switch, TagClaim,
+    Terminal, Write,
 };
-pub use engine::{Config, Engine, Parts};
+pub use engine::{Config, Engine, Parts, SWITCH};
 pub use entries::{HostFiles, Keeps, Told};
 pub use event::{Event, Events, What};
-pub use fact::{Fact, Health, NetworkFact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+pub use fact::{
+    Fact, Health, NetworkFact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source, SwitchBridgeFact,
+    SwitchPortFact,
+};
 pub use image::{
     ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
 };
@@ -78,5 +84,6 @@ pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCoun
 pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
 pub use standing::{Standing, Trouble};
-pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview};
+pub use switchboard::Switchboard;
+pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview, SwitchPortView};
 pub use work::Work;

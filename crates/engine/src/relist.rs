@@ -26,6 +26,14 @@ pub(crate) fn start(shared: &Arc<Shared>) {
         });
     }
     again_and_again(shared, "relist fabric", |shared, _| async move { shared.fabric.relist().await });
+    if shared.fabric.switch().is_some() {
+        again_and_again(shared, "relist switch", |shared, _| async move {
+            match shared.fabric.switch() {
+                Some(switch) => switch.relist().await,
+                None => Ok(()),
+            }
+        });
+    }
     again_and_again(shared, "relist host files", |shared, limit| async move { shared.host.tell(&limit).await });
     again_and_again(shared, "look for leftovers", |shared, _| leftover::watch(shared));
     again_and_again(shared, "relist networks", |shared, limit| async move {

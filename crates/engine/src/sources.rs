@@ -1,7 +1,8 @@
 //! Which sources have to have been seen before anything is concluded about a lab.
 //!
 //! What is embedded in the agent always has: links, names and namespaces are everyone's. A runtime that is another program
-//! (Docker, libvirt) only where the lab has nodes on it: one that does not answer holds up nobody else.
+//! (Docker, libvirt) only where the lab has nodes on it, and the switch only where it has links on that: one that does not
+//! answer holds up nobody else.
 
 use std::collections::BTreeSet;
 
@@ -20,10 +21,16 @@ impl Shared {
         wishes: impl IntoIterator<Item = &'a Wish>,
         snapshot: &Snapshot,
     ) -> BTreeSet<Source> {
+        let wishes: Vec<&Wish> = wishes.into_iter().collect();
+        let is_switched = wishes.iter().any(|wish| wish.whole().has_switch_ports())
+            || snapshot.switch.ports().any(|port| &port.lab == name);
         let wanted = wishes.into_iter().flat_map(|wish| runtimes(&wish.lab));
         let seen = snapshot.labs.get(name).into_iter().flat_map(|facts| facts.nodes.values().map(|fact| fact.runtime));
         let of_lab: BTreeSet<Source> = wanted.chain(seen).map(Source::Runtime).collect();
-        let counts = |source: &&Source| is_embedded(**source) || of_lab.contains(source);
+        let counts = |source: &&Source| match source {
+            Source::Switch => is_switched,
+            source => is_embedded(**source) || of_lab.contains(source),
+        };
         self.sources.iter().filter(counts).copied().collect()
     }
 
@@ -31,7 +38,8 @@ impl Shared {
     pub(crate) fn counts(&self, source: Source, snapshot: &Snapshot) -> bool {
         let answered = || snapshot.sources.get(&source).is_some_and(|state| state.listed.is_some());
         let of = |runtime| source == Source::Runtime(runtime) || source == Source::Images(runtime);
-        let wanted = |wish: &Wish| runtimes(&wish.lab).any(of);
+        let is_switched = |wish: &Wish| source == Source::Switch && wish.whole().has_switch_ports();
+        let wanted = |wish: &Wish| runtimes(&wish.lab).any(of) || is_switched(wish);
         is_embedded(source) || answered() || self.wishes.all().values().any(|wish| wanted(wish))
     }
 }

@@ -128,6 +128,9 @@ pub struct LinkView {
     pub id: String,
     /// Its one or two ends.
     pub ends: Vec<EndView>,
+    /// The ports of the host's switch that it has, if it is on one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub switch: Vec<SwitchPortView>,
     /// What it leads to that the lab has no end of: `host:PARENT` of a macvlan, `remote:HOST vni N` of a tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub far: Option<String>,
@@ -163,6 +166,20 @@ pub struct EndView {
     pub addresses: Vec<String>,
 }
 
+/// A port of the host's switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwitchPortView {
+    /// Its name, which is that of an interface on the host.
+    pub port: String,
+    /// The bridge that it is a port of.
+    pub bridge: String,
+    /// The VLAN tag of what passes through it on the bridge; none if everything does.
+    pub tag: Option<u16>,
+    /// Why nothing passes through it, in the words of the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
 impl LabView {
     /// The same of a lab that may be paused.
     #[must_use]
@@ -182,6 +199,10 @@ impl LabView {
         let mut links: Vec<LinkView> = wish
             .map(|wish| wish.lab.links().iter().map(|link| link_view(name, wish, link, seen.get(&link.id()))).collect())
             .unwrap_or_default();
+        let is_switched = wish.is_some_and(|wish| wish.whole().has_switch_ports());
+        for link in links.iter_mut().filter(|_| is_switched) {
+            show_switch(link, name, wish, snapshot);
+        }
         for link in &mut links {
             if let Some(why) = left_out.link(&LinkId::from_text(link.id.as_str())) {
                 LEFT_OUT.clone_into(&mut link.state);
@@ -262,6 +283,23 @@ fn management(name: &NodeName, node: &Node, wish: &Wish) -> Option<ManagementVie
     Some(ManagementView { network: on.network.network.clone(), interface, ipv4, ipv6 })
 }
 
+/// Adds what the switch has of a link: without its ports it is not there, whatever the kernel has.
+fn show_switch(view: &mut LinkView, lab: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) {
+    let id = LinkId::from_text(view.id.as_str());
+    let ports = snapshot.switch.ports_of(lab, &id).map(|port| SwitchPortView {
+        port: port.name.to_string(),
+        bridge: port.bridge.to_string(),
+        tag: port.tag,
+        fault: port.fault.clone(),
+    });
+    view.switch = ports.collect();
+    let whole = wish.map(Wish::whole);
+    let wanted = whole.and_then(|lab| lab.link(&id).map(|link| lab.switch_ports(link).len())).unwrap_or_default();
+    if view.switch.iter().filter(|port| port.fault.is_none()).count() < wanted {
+        "absent".clone_into(&mut view.state);
+    }
+}
+
 /// The state of a link that no plan makes.
 const LEFT_OUT: &str = "left-out";
 
@@ -283,7 +321,9 @@ fn stale(name: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) -> Option<Str
     let kinds = wish.into_iter().flat_map(|wish| wish.lab.nodes().values().filter_map(|node| node.runtime));
     let seen = snapshot.labs.get(name).into_iter().flat_map(|facts| facts.nodes.values().map(|fact| fact.runtime));
     // Of others nothing is shown.
-    let asked: BTreeSet<Source> = kinds.chain(seen).map(Source::Runtime).chain([Source::Fabric]).collect();
+    let asked = kinds.chain(seen).map(Source::Runtime).chain([Source::Fabric]);
+    let switch = wish.filter(|wish| wish.whole().has_switch_ports()).map(|_| Source::Switch);
+    let asked: BTreeSet<Source> = asked.chain(switch).collect();
     let unlisted = asked.iter().filter(|source| {
         snapshot.sources.get(source).is_none_or(|state| state.listed.is_none() && state.error.is_none())
     });
@@ -327,8 +367,9 @@ fn is_there(lab: &Lab, name: &NodeName, node: &Node, snapshot: &Snapshot) -> Opt
         Shape::Runs | Shape::External => None,
         Shape::Host => Some(true),
         Shape::Bridge => Some(node.host_bridge(name).is_some_and(|bridge| snapshot.host_port(&bridge).is_some())),
-        // Nobody looks for these yet.
-        Shape::OvsBridge => Some(false),
+        Shape::OvsBridge => {
+            Some(node.host_bridge(name).is_some_and(|bridge| snapshot.switch.bridge(&bridge).is_some()))
+        }
     }
 }
 
@@ -381,6 +422,7 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
     LinkView {
         id: id.to_string(),
         ends: ends.collect(),
+        switch: Vec::new(),
         far: far(link),
         state: state.to_owned(),
         mtu: link.mtu.bytes(),

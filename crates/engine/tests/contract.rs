@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use netloom_engine::testing::contract::{
-    FabricStage, HostFilesStage, LAB, RuntimeStage, StoreStage, fabric_contract, host_files_contract, runtime_contract,
-    store_contract,
+    FabricStage, HostFilesStage, LAB, RuntimeStage, StoreStage, SwitchStage, fabric_contract, host_files_contract,
+    runtime_contract, store_contract, switch_contract,
 };
 use netloom_engine::testing::{FakeHostFiles, FakeStore, World};
 use netloom_engine::{Fabric, HostFiles, Place, PortKind, Reporter, Runtime, Store, channel};
@@ -49,6 +49,26 @@ impl FabricStage for Stage {
 
     async fn exists(&mut self, place: &Place, interface: &str) -> bool {
         self.0.port(place, interface).is_some()
+    }
+}
+
+#[async_trait]
+impl SwitchStage for Stage {
+    async fn fabric(&mut self, reporter: Reporter) -> Arc<dyn Fabric> {
+        self.0.report_to(reporter);
+        Arc::new(self.0.fabric())
+    }
+
+    async fn tag(&mut self, port: &str) -> Option<u16> {
+        self.0.tag_of(port)
+    }
+
+    async fn set_tag(&mut self, port: &str, tag: u16) {
+        self.0.retag(port, tag);
+    }
+
+    async fn remove_port(&mut self, port: &str) {
+        self.0.unplug(port);
     }
 }
 
@@ -96,6 +116,16 @@ async fn the_fake_fabric_keeps_the_contract() {
     stage.0.add_node(LAB, "r1");
     stage.0.add_node(LAB, "r2");
     fabric_contract(&mut stage).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fake_switch_keeps_the_contract() {
+    let mut stage = Stage::new(RuntimeKind::Namespace);
+    stage.0.add_node(LAB, "r1");
+    stage.0.add_node(LAB, "r2");
+    stage.0.add_switch();
+    stage.0.add_foreign_switch("nlc-foreign", "nlc-fp", 2050);
+    switch_contract(&mut stage).await;
 }
 
 #[tokio::test(start_paused = true)]

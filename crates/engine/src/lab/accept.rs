@@ -203,6 +203,7 @@ impl Actor {
 
     fn deploy(&mut self, request: &DeployRequest, found: Option<&Surveyed>) -> Result<Next, Refusal> {
         let mut wish = next_wish(self.wish.as_deref(), request)?;
+        wish.put_on_switch(&self.shared.config);
         self.shared.addresses.claim(&mut wish, found)?;
         if let Some(active) = self.active.first() {
             let same = active.operation.kind() == "deploy"
@@ -254,6 +255,7 @@ impl Actor {
             Some(draft) if Arc::ptr_eq(&draft.of, &there) => draft.edited,
             _ => next_edit(&there, request)?,
         };
+        wish.put_on_switch(&self.shared.config);
         self.shared.addresses.claim(&mut wish, found)?;
         scope.extend_to(wish.whole());
         // Edits may follow each other quickly; each ends when what it named is as it should be.

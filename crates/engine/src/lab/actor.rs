@@ -417,7 +417,9 @@ impl Actor {
         let told = self.shared.host.told(&self.name);
         let stock = self.shared.stock(&self.fetched);
         let host = life_of_host(&self.shared.boot(), wish.map_or(0, |wish| wish.rebuild));
-        let once = Once { done: &done, host: &host, passed: &self.passed, stock, told: told.as_deref() };
+        let tags = self.shared.tags.of(&self.name);
+        let told = told.as_deref();
+        let once = Once { done: &done, host: &host, passed: &self.passed, stock, told, tags: &tags };
         let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
         let due = self.restarts.due(now);
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::command::{DeployRequest, Rebuild};
 use super::observe::{observe_host, observe_nodes};
 use super::pull::Fetched;
-use super::step::within;
+use super::step::{engine_error, within};
 use crate::desired::{Phase, Whole, Wish};
 use crate::driver::Context;
 use crate::engine::Shared;
@@ -52,6 +52,7 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
         bridges: there.bridges.union(&Wish::bridges_of(&lab)).cloned().collect(),
         on_network: there.on_network.clone(),
         networks: there.networks.clone(),
+        switch: there.switch.clone(),
         held: None,
         lab,
         live: still_live(&there.live, request.only.as_ref()),
@@ -180,6 +181,13 @@ pub(crate) async fn check_drivers(shared: &Shared, there: Option<&Wish>, wish: &
         if let Err(error) = within(&context, &format!("node {name}"), runtime.check_node(&order)).await {
             unable.push(error);
         }
+    }
+    if wish.whole().has_switch_ports() && there.is_none_or(|there| there.whole().links() != wish.whole().links()) {
+        let checked = match shared.fabric.switch() {
+            Some(switch) => within(&context, "the switch", switch.check()).await,
+            None => Err(engine_error("reach", "the switch", "this agent has no Open vSwitch".into())),
+        };
+        unable.extend(checked.err());
     }
     if unable.is_empty() { Ok(()) } else { Err(Refusal::Unable(unable)) }
 }

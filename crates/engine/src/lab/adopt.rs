@@ -27,6 +27,7 @@ use crate::applied::Applied;
 use crate::desired::{Done, Wish, life_of_host};
 use crate::fact::{Place, PortFact, PortKind};
 use crate::inventory::{LabFacts, SeenLink, Snapshot, sides};
+use crate::tags::LabTags;
 
 /// What runtimes keep of the nodes of a lab; `None` of one that an older version made.
 pub(crate) type Kept = BTreeMap<NodeName, Option<Applied>>;
@@ -151,7 +152,8 @@ fn switched_off<'a>(lab: &LabName, link: &Link, seen: &'a SeenLink) -> impl Iter
 /// The proof: nothing is to be done for this wish.
 fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
-    let once = Once { done, host: "", passed: &BTreeMap::new(), stock: Stock::NONE, told: None };
+    let (passed, tags) = (BTreeMap::new(), LabTags::new());
+    let once = Once { done, host: "", passed: &passed, stock: Stock::NONE, told: None, tags: &tags };
     let observed = observe(name, Some(wish.whole()), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);

@@ -18,6 +18,7 @@ mod command;
 mod edit;
 mod execute;
 mod finish;
+mod links;
 mod observe;
 mod pull;
 mod restart;

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch,
+    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch, Vlan,
 };
-use netloom_plan::{AdminState, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
+use netloom_plan::{AdminState, LinkFingerprint, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
 
 use super::pull::Stock;
 use super::wait;
 use crate::desired::{Done, Wish};
 use crate::fact::{NodeFact, Place, PortFact, PortKind, PortMark};
 use crate::inventory::{SeenLink, Snapshot, sides};
+use crate::tags::LabTags;
 
 /// What was done and seen once of a lab's nodes, which shows in nothing that is there now.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,8 @@ pub(crate) struct Once<'a> {
     pub(crate) stock: Stock<'a>,
     /// The hash of what the host was told of the lab.
     pub(crate) told: Option<&'a str>,
+    /// What its links were allotted on their switch.
+    pub(crate) tags: &'a LabTags,
 }
 
 /// What is there of a lab.
@@ -60,7 +63,7 @@ pub(crate) fn observe(
     Observed {
         nodes,
         hosts: lab.map(|lab| hosts(lab, once)).unwrap_or_default(),
-        links: links(name, lab, wish, snapshot),
+        links: links(name, lab, wish, once.tags, snapshot),
         inner_bridges: snapshot
             .inner_bridges(name)
             .filter_map(|port| Some((port.place.node()?.clone(), port.name.clone())))
@@ -107,36 +110,77 @@ fn links(
     name: &LabName,
     lab: Option<&Lab>,
     wish: Option<&Wish>,
+    tags: &LabTags,
     snapshot: &Snapshot,
 ) -> BTreeMap<LinkId, ObservedLink> {
-    let mut known: BTreeMap<LinkId, &Link> = BTreeMap::new();
+    let mut known: BTreeMap<LinkId, (&Lab, &Link)> = BTreeMap::new();
     // Of a lab that goes each piece has to go that is there, whole or not, also where no end of a link is: a tunnel on the
     // host does not go with its node.
     if lab.is_some() {
         for lab in [wish.map(|wish| &**wish.whole()), lab].into_iter().flatten() {
-            known.extend(lab.links().iter().map(|link| (link.id(), link)));
+            known.extend(lab.links().iter().map(|link| (link.id(), (lab, link))));
         }
     }
-    let seen = snapshot.links(name).into_iter();
-    seen.filter_map(|(id, seen)| Some((id.clone(), observe_link(name, known.get(&id).copied(), &seen, snapshot)?)))
-        .collect()
+    let seen = snapshot.links(name);
+    let mut observed: BTreeMap<LinkId, ObservedLink> = dangling(name, &known, &seen, snapshot).collect();
+    let whole = seen.into_iter().filter_map(|(id, seen)| {
+        let there = match known.get(&id) {
+            Some((lab, link)) if is_switched(lab, link, tags.get(&id).copied(), &seen, snapshot) => {
+                observe_link(lab, link, &seen, snapshot)
+            }
+            Some(_) => None,
+            None => Some(left_over(&seen)),
+        };
+        Some((id, there?))
+    });
+    observed.extend(whole);
+    observed
+}
+
+/// Links of which nothing is left but ports of the switch, and that nobody wants: good only to be removed. What is wanted of
+/// them is made anew over them.
+fn dangling<'a>(
+    name: &'a LabName,
+    known: &'a BTreeMap<LinkId, (&Lab, &Link)>,
+    seen: &'a BTreeMap<LinkId, SeenLink>,
+    snapshot: &'a Snapshot,
+) -> impl Iterator<Item = (LinkId, ObservedLink)> + 'a {
+    let of_lab = snapshot.switch.ports().filter(move |port| &port.lab == name);
+    let alone = of_lab.filter(|port| !known.contains_key(&port.link) && !seen.contains_key(&port.link));
+    alone.map(|port| {
+        let fingerprint = LinkFingerprint { identity: "".into(), config: "".into() };
+        (port.link.clone(), ObservedLink { fingerprint, ends: vec![Endpoint::Host], down: BTreeSet::new() })
+    })
+}
+
+/// Whether a link has the ports of switches that it should have, as they should be. Most have none.
+fn is_switched(lab: &Lab, link: &Link, tag: Option<u16>, seen: &SeenLink, snapshot: &Snapshot) -> bool {
+    lab.switch_ports(link).into_iter().all(|port| {
+        let interface = seen.port(&Place::Host, &port.interface);
+        let Some(there) = snapshot.switch.port(&port.interface).filter(|_| interface.is_some()) else { return false };
+        let is_tagged = match port.vlan {
+            Vlan::Allotted => tag.is_some() && there.tag == tag,
+            Vlan::Any => there.tag.is_none(),
+        };
+        is_tagged && there.bridge == port.bridge && there.fault.is_none()
+    })
+}
+
+/// What is left over from a wish that is no longer known: only good to be removed.
+fn left_over(seen: &SeenLink) -> ObservedLink {
+    let ends = seen.ports.iter().map(|port| match &port.place {
+        Place::Host => Endpoint::Host,
+        Place::Node(_, node) => Endpoint::Node(node.clone()),
+    });
+    ObservedLink { fingerprint: seen.fingerprint.clone(), ends: ends.collect(), down: BTreeSet::new() }
 }
 
 /// A link of which an end is missing, or is no port of its bridge, or that is not joined to its tunnel, is not there: making it replaces what is left.
-fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &Snapshot) -> Option<ObservedLink> {
-    let Some(link) = link else {
-        // Left over from a wish that is no longer known: only good to be removed.
-        let ends = seen.ports.iter().map(|port| match &port.place {
-            Place::Host => Endpoint::Host,
-            Place::Node(_, node) => Endpoint::Node(node.clone()),
-        });
-        let fingerprint = seen.fingerprint.clone();
-        return Some(ObservedLink { fingerprint, ends: ends.collect(), down: BTreeSet::new() });
-    };
-    let mut down = BTreeSet::new();
+fn observe_link(of: &Lab, link: &Link, seen: &SeenLink, snapshot: &Snapshot) -> Option<ObservedLink> {
+    let (lab, mut down) = (of.name(), BTreeSet::new());
     for ((side, place, name), end) in sides(lab, link).into_iter().zip(link.ends()) {
         let port = seen.port(&place, &name)?;
-        if let Some(bridge) = bridge_of(link, end) {
+        if let Some(bridge) = bridge_of(of, link, end) {
             let bridge = bridge.parse().ok()?;
             let bridge = match &place {
                 Place::Host => snapshot.host_port(&bridge)?,
@@ -156,13 +200,16 @@ fn observe_link(lab: &LabName, link: Option<&Link>, seen: &SeenLink, snapshot: &
             seen.port(&Place::Host, seam.kernel())?;
         }
     }
-    let ends = link.ends().map(|end| end.home().clone()).collect();
+    // Of a link on a switch something is on the host that does not go with its nodes.
+    let on_switch = link.switch().map(|_| Endpoint::Host);
+    let ends = link.ends().map(|end| end.home().clone()).chain(on_switch).collect();
     Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down })
 }
 
-/// The name of the bridge that an end is a port of, if it is one.
-pub(crate) fn bridge_of<'a>(link: &'a Link, end: &'a End) -> Option<&'a str> {
+/// The name of the kernel's bridge that an end is a port of, if it is one.
+pub(crate) fn bridge_of<'a>(lab: &Lab, link: &'a Link, end: &'a End) -> Option<&'a str> {
     match (&end.at, &link.kind) {
+        (Endpoint::Bridge(_), _) if lab.ovs_bridge(end).is_some() => None,
         (Endpoint::Bridge(bridge), _) => Some(bridge.inner_bridge().map_or(bridge.as_str(), |(bridge, _)| bridge)),
         (Endpoint::Host, LinkKind::Attachment(attachment)) => Some(attachment.bridge.as_str()),
         (Endpoint::Node(_) | Endpoint::Host | Endpoint::Remote(_), _) => None,
@@ -196,7 +243,12 @@ fn bridges(lab: Option<&Lab>, wish: Option<&Wish>, snapshot: &Snapshot) -> BTree
     names
         .into_iter()
         .map(|name| {
-            let exists = snapshot.host_port(&name).is_some_and(|port| port.kind == PortKind::Bridge);
+            let node = lab.zip(name.as_str().parse::<NodeName>().ok());
+            let shape = node.and_then(|(lab, node)| lab.nodes().get(&node).map(|node| node.kind.shape()));
+            let exists = match shape {
+                Some(Shape::OvsBridge) => snapshot.switch.bridge(&name).is_some(),
+                _ => snapshot.host_port(&name).is_some_and(|port| port.kind == PortKind::Bridge),
+            };
             let held = held.contains(&name);
             (name, ObservedBridge { exists, held })
         })

@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use netloom_failpoint::point;
 use netloom_model::{ExecTarget, Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Shape, Stage};
-use netloom_plan::{
-    Action, Effect, LinkFingerprint, NodeState, Step, added_address, commands, names, print, repeats_link,
-};
+use netloom_plan::{Action, Effect, NodeState, Step, added_address, commands, names, print, repeats_link};
 use tokio::time::Instant;
 
 use super::execute::Outcome;
 use super::wait::Wait;
 use crate::bulkhead::{Bulkhead, Busy};
 use crate::desired::{Done, Wish, done_key, life_of_host, put};
-use crate::driver::{
-    Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, LinkOrder, NodeOrder, Runtime,
-};
+use crate::driver::{Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, NodeOrder, Runtime};
 use crate::engine::Shared;
 use crate::fact::Place;
+use crate::host::BridgeKind;
 use crate::task::Panicked;
 
 /// How long after its start a node may take to be seen running.
@@ -64,7 +61,9 @@ impl StepContext {
             }
             Action::Await { node, .. } => self.until_over(&step.action, node, context).await,
             Action::Enter { node, stage } => self.enter(node, *stage, context).await,
-            Action::EnsureBridge { bridge } => self.shared.host.ensure_bridge(bridge, context).await,
+            Action::EnsureBridge { bridge } => {
+                self.shared.host.ensure_bridge(bridge, self.kind_of(bridge), context).await
+            }
             Action::ReleaseBridge { bridge } => self.shared.host.release_bridge(&self.lab, bridge, context).await,
             Action::AddBridge { node, bridge } => {
                 self.shared.fabric.ensure_bridge(&self.place(node), bridge, context).await
@@ -164,6 +163,13 @@ impl StepContext {
     fn order(&self, node: &NodeName) -> Result<NodeOrder, DriverError> {
         let wish = self.wish.as_ref().ok_or_else(|| cancelled(&format!("node {node}")))?;
         wish.order(node).ok_or_else(|| cancelled(&format!("node {node}")))
+    }
+
+    /// What a bridge of the host is to be.
+    fn kind_of(&self, bridge: &InterfaceName) -> BridgeKind {
+        let node = self.wish.as_ref().zip(bridge.as_str().parse::<NodeName>().ok());
+        let node = node.and_then(|(wish, name)| wish.lab.nodes().get(&name).map(|node| node.kind.shape()));
+        if node == Some(Shape::OvsBridge) { BridgeKind::OpenVswitch } else { BridgeKind::Kernel }
     }
 
     async fn ensure_network(&self, context: &Context) -> Result<(), DriverError> {
@@ -351,52 +357,6 @@ impl StepContext {
             () = context.cancel.cancelled(), if !self.shared.stopping.is_cancelled() => return Err(cancelled(&object)),
         };
         Ok((code, String::from_utf8_lossy(&kept).into_owned()))
-    }
-
-    /// Carries out a batch of links.
-    pub(crate) async fn run_links(&self, steps: Vec<Step>, context: &Context) -> Vec<(netloom_plan::StepId, Outcome)> {
-        let mut orders = Vec::with_capacity(steps.len());
-        let mut ended = Vec::new();
-        let mut ids = Vec::with_capacity(steps.len());
-        for step in steps {
-            match self.link_order(&step.action) {
-                Ok(order) => {
-                    orders.push(order);
-                    ids.push(step.id);
-                }
-                Err(error) => ended.push((step.id, Outcome::Failed(error))),
-            }
-        }
-        let count = orders.len();
-        let call = async { Ok(self.shared.fabric.apply(orders, context).await) };
-        let answers = within(context, "links", call).await.unwrap_or_else(|error| vec![Err(error); count]);
-        let outcomes = answers.into_iter().map(|answer| answer.map_or_else(Outcome::Failed, |()| Outcome::Done));
-        ended.extend(ids.into_iter().zip(outcomes));
-        ended
-    }
-
-    fn link_order(&self, action: &Action) -> Result<LinkOrder, DriverError> {
-        if let Action::DeleteLink { link } = action {
-            return Ok(LinkOrder::Delete { lab: self.lab.clone(), link: link.clone() });
-        }
-        let wish = self.wish.as_ref().ok_or_else(|| cancelled("link"))?;
-        let lab = wish.whole().clone();
-        let print = |id: &netloom_model::LinkId| {
-            let link = lab.link(id).ok_or_else(|| cancelled("link"))?;
-            Ok::<_, DriverError>(LinkFingerprint::of(link, wish.rebuild))
-        };
-        Ok(match action {
-            Action::CreateLink { link } => {
-                LinkOrder::Create { fingerprint: print(link)?, lab: lab.clone(), link: link.clone() }
-            }
-            Action::UpdateLink { link } => {
-                LinkOrder::Update { fingerprint: print(link)?, lab: lab.clone(), link: link.clone() }
-            }
-            Action::SetLink { link, side, admin } => {
-                LinkOrder::Set { lab, link: link.clone(), side: *side, admin: *admin }
-            }
-            other => unreachable!("{other} is no link's"),
-        })
     }
 }
 

@@ -254,6 +254,10 @@ impl Shared {
                 links.entry((lab.clone(), link.clone())).or_default().push(port.name.to_string());
             }
         }
+        for port in snapshot.switch.ports() {
+            let names = links.entry((port.lab.clone(), port.link.clone())).or_default();
+            names.push(format!("port of {}", port.bridge));
+        }
         let masters: BTreeSet<u32> = snapshot.host.values().filter_map(|port| port.master).collect();
         let ours = snapshot.host.values().filter(|port| port.mark == Some(PortMark::Bridge));
         let bridges = ours.filter(|port| !masters.contains(&port.ifindex)).map(|port| port.name.clone());

@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId};
 use netloom_plan::{AdminState, LinkFingerprint};
 
+use super::switch::{plug, unplug};
 use super::trouble::error;
 use super::world::{State, World};
-use crate::driver::{Context, DriverError, ErrorClass, Fabric, LinkOrder};
+use crate::driver::{Context, DriverError, ErrorClass, Fabric, LinkOrder, Switch};
 use crate::fact::{Fact, Place, PortFact, PortKind, PortMark, Source};
 use crate::inventory::sides;
 use crate::lab::bridge_of;
@@ -15,7 +16,7 @@ use crate::rates::PortCounters;
 /// The fabric of a [`World`].
 #[derive(Debug, Clone)]
 pub struct FakeFabric {
-    world: World,
+    pub(super) world: World,
 }
 
 impl FakeFabric {
@@ -34,8 +35,12 @@ impl FakeFabric {
         let failed = |cause: String| error(operation, &format!("link {link}"), &cause, ErrorClass::Permanent);
         let mut state = self.world.lock();
         match &order {
-            LinkOrder::Create { lab, link, fingerprint } => create(&mut state, lab, link, fingerprint),
-            LinkOrder::Update { lab, link, fingerprint } => update(&mut state, lab, link, fingerprint),
+            LinkOrder::Create { lab, link, fingerprint, tag } => {
+                create(&mut state, lab, link, fingerprint).and_then(|()| plug(&mut state, lab, find(lab, link), *tag))
+            }
+            LinkOrder::Update { lab, link, fingerprint, tag } => {
+                update(&mut state, lab, link, fingerprint).and_then(|()| plug(&mut state, lab, find(lab, link), *tag))
+            }
             LinkOrder::Set { lab, link, side, admin } => {
                 let (_, place, name) = sides(lab.name(), find(lab, link)).swap_remove(usize::from(*side as u8));
                 match state.find(&place, name.as_str()) {
@@ -49,6 +54,7 @@ impl FakeFabric {
                 }
             }
             LinkOrder::Delete { lab, link } => {
+                unplug(&mut state, lab, link);
                 let ports = state.marked(lab, link);
                 state.remove_ports(&ports);
                 Ok(())
@@ -71,11 +77,12 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     let ours = state.marked(lab.name(), id);
     let same = |port: &u32| matches!(&state.ports[port].mark, Some(PortMark::Link { fingerprint: f, .. }) if f.identity == fingerprint.identity);
     let attached = sides(lab.name(), link).iter().zip(link.ends()).all(|((_, place, name), end)| {
-        let Some(bridge) = bridge_of(link, end) else { return true };
+        let Some(bridge) = bridge_of(lab, link, end) else { return true };
         let port = state.find(place, name.as_str());
         port.is_some_and(|port| state.ports[&port].master == state.find(place, bridge))
     });
-    if ours.len() == link.ends().count() && ours.iter().all(same) && attached {
+    let on_host = cables(lab, link);
+    if ours.len() == link.ends().count() + on_host.len() && ours.iter().all(same) && attached {
         configure(state, lab, link, fingerprint, &ours);
         state.tell_ports(&ours);
         return Ok(());
@@ -83,20 +90,28 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     // What is left of an earlier one makes way.
     state.remove_ports(&ours);
     for end in link.ends() {
-        check_end(state, lab.name(), link, end)?;
+        check_end(state, lab, link, end)?;
     }
     let mut ports = Vec::new();
     for end in link.ends() {
         let kind = if link.b.is_some() { PortKind::Veth } else { PortKind::Dummy };
         let mark = mark(lab, id, fingerprint, AdminState::Up);
         let port = state.new_port(Place::of(lab.name(), end), end.interface.kernel().clone(), kind, Some(mark));
-        if let Some(bridge) = bridge_of(link, end) {
+        if let Some(bridge) = bridge_of(lab, link, end) {
             let master = state.find(&Place::of(lab.name(), end), bridge);
             state.ports.get_mut(&port).expect("just made").master = master;
         }
         ports.push(port);
     }
-    if let [a, b] = ports[..] {
+    for (near, name) in ports.iter().zip(&on_host) {
+        let mark = mark(lab, id, fingerprint, AdminState::Up);
+        let far = state.new_port(Place::Host, name.clone(), PortKind::Veth, Some(mark));
+        state.peers.extend([(*near, far), (far, *near)]);
+        state.tell_ports(&[far]);
+    }
+    if let [a, b] = ports[..]
+        && on_host.is_empty()
+    {
         state.peers.extend([(a, b), (b, a)]);
     }
     configure(state, lab, link, fingerprint, &ports);
@@ -105,8 +120,16 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     Ok(())
 }
 
-fn check_end(state: &State, lab: &LabName, link: &Link, end: &End) -> Result<(), String> {
-    let name = end.interface.kernel();
+/// The ends on the host of the cables to a switch.
+fn cables(lab: &Lab, link: &Link) -> Vec<InterfaceName> {
+    if link.switch().is_none() {
+        return Vec::new();
+    }
+    lab.switch_ports(link).into_iter().map(|port| port.interface).collect()
+}
+
+fn check_end(state: &State, of: &Lab, link: &Link, end: &End) -> Result<(), String> {
+    let (lab, name) = (of.name(), end.interface.kernel());
     if let Endpoint::Node(node) = end.home() {
         match state.nodes.get(&(lab.clone(), node.clone())) {
             None => return Err(format!("node `{node}` is not there")),
@@ -114,7 +137,7 @@ fn check_end(state: &State, lab: &LabName, link: &Link, end: &End) -> Result<(),
             Some(_) => {}
         }
     }
-    if let Some(bridge) = bridge_of(link, end) {
+    if let Some(bridge) = bridge_of(of, link, end) {
         let there = state.find(&Place::of(lab, end), bridge).map(|port| state.ports[&port].kind);
         if there != Some(PortKind::Bridge) {
             return Err(format!("bridge `{bridge}` is not there"));
@@ -155,6 +178,10 @@ fn update(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
 impl Fabric for FakeFabric {
     fn name(&self) -> &'static str {
         "fake"
+    }
+
+    fn switch(&self) -> Option<&dyn Switch> {
+        self.world.lock().switch.is_some().then_some(self as &dyn Switch)
     }
 
     async fn apply(&self, orders: Vec<LinkOrder>, _context: &Context) -> Vec<Result<(), DriverError>> {

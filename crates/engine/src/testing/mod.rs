@@ -24,6 +24,7 @@ mod program;
 mod runtime;
 mod sketch;
 mod store;
+mod switch;
 mod traces;
 mod trouble;
 mod world;

@@ -11,6 +11,7 @@ use netloom_plan::{AdminState, NodeFingerprint, NodeState};
 use super::files::Files;
 use super::images::Shelf;
 use super::networks::FakeNetwork;
+use super::switch::FakeSwitch;
 use super::trouble::{Trouble, Troubles};
 use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeStore, FakeTraces};
 use crate::applied::Applied;
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) boots: u32,
     /// The networks by name, if containers can be on any.
     pub(super) networks: Option<BTreeMap<String, FakeNetwork>>,
+    /// The switch, if the host has one.
+    pub(super) switch: Option<FakeSwitch>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +101,7 @@ impl World {
             last: 0,
             boots: 0,
             networks: None,
+            switch: None,
         };
         let world = Self {
             state: Arc::new(Mutex::new(state)),

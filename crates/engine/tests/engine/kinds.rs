@@ -12,7 +12,7 @@ use crate::bench::{Bench, end, lab_name, request, until};
 
 /// Two routers, and links to what cannot be made.
 fn more_than_can_be_made() -> Arc<Lab> {
-    Sketch::pair("lab").still("ovs-bridge", "ovs0").link("r1:eth2", "ovs0:p1").lab()
+    Sketch::pair("lab").still("ovs-bridge", "ovs0|r1").link("r1:eth2", "ovs0|r1:p1").lab()
 }
 
 fn view(bench: &Bench) -> LabView {
@@ -28,8 +28,8 @@ async fn what_cannot_be_made_is_left_out_and_the_rest_is_ready() {
     assert_eq!(
         said,
         [
-            "node ovs0 is left out: it needs the Open vSwitch fabric",
-            "link ovs0:p1-r1:eth2 is left out: node ovs0 is not made",
+            "node ovs0|r1 is left out: it needs Open vSwitch in a node; its bridges are on the host",
+            "link ovs0|r1:p1-r1:eth2 is left out: node ovs0|r1 is not made",
         ]
     );
     assert_eq!(bench.world.links(), ["lab/r1:eth1-r2:eth1"]);
@@ -37,10 +37,10 @@ async fn what_cannot_be_made_is_left_out_and_the_rest_is_ready() {
     let states: Vec<(&str, &NodeState, bool)> =
         lab.nodes.iter().map(|node| (node.name.as_str(), &node.state, node.ready)).collect();
     let expected =
-        [("ovs0", &NodeState::Absent, false), ("r1", &NodeState::Running, true), ("r2", &NodeState::Running, true)];
+        [("ovs0|r1", &NodeState::Absent, false), ("r1", &NodeState::Running, true), ("r2", &NodeState::Running, true)];
     assert_eq!(states, expected);
-    let note = lab.nodes.iter().find(|node| node.name.as_str() == "ovs0").unwrap().note.as_deref();
-    assert_eq!(note, Some("left out: it needs the Open vSwitch fabric"));
+    let note = lab.nodes.iter().find(|node| node.name.as_str() == "ovs0|r1").unwrap().note.as_deref();
+    assert_eq!(note, Some("left out: it needs Open vSwitch in a node; its bridges are on the host"));
     let links: Vec<&str> = lab.links.iter().map(|link| link.state.as_str()).collect();
     assert_eq!(links, ["left-out", "up"]);
     assert_eq!(bench.deploy(&more_than_can_be_made()).await.message.as_deref(), Some("nothing to change"));

@@ -21,5 +21,6 @@ mod shared;
 mod sources;
 mod stages;
 mod store;
+mod switch;
 mod view;
 mod world;

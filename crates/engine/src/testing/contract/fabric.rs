@@ -36,12 +36,12 @@ fn link(lab: &Lab, id: &str) -> netloom_model::Link {
 
 fn create(lab: &Arc<Lab>, id: &str) -> LinkOrder {
     let fingerprint = LinkFingerprint::of(&link(lab, id), 0);
-    LinkOrder::Create { lab: lab.clone(), link: LinkId::from_text(id), fingerprint }
+    LinkOrder::Create { lab: lab.clone(), link: LinkId::from_text(id), fingerprint, tag: None }
 }
 
 fn update(lab: &Arc<Lab>, id: &str) -> LinkOrder {
     let fingerprint = LinkFingerprint::of(&link(lab, id), 0);
-    LinkOrder::Update { lab: lab.clone(), link: LinkId::from_text(id), fingerprint }
+    LinkOrder::Update { lab: lab.clone(), link: LinkId::from_text(id), fingerprint, tag: None }
 }
 
 fn set(lab: &Arc<Lab>, id: &str, side: Side, admin: AdminState) -> LinkOrder {

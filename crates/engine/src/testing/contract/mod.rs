@@ -10,6 +10,7 @@ mod fabric;
 mod host_files;
 mod runtime;
 mod store;
+mod switch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use fabric::{FabricStage, fabric_contract};
 pub use host_files::{HostFilesStage, host_files_contract};
 pub use runtime::{RuntimeStage, runtime_contract};
 pub use store::{StoreStage, store_contract};
+pub use switch::{SwitchStage, switch_contract};
 
 use crate::driver::{Context, Reporter};
 use crate::inventory::{Inventory, Snapshot, channel};

@@ -1,0 +1,219 @@
+//! A switch whose bridges and ports are entries of maps.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use netloom_model::{InterfaceName, Lab, LabName, Link, LinkId, Vlan};
+
+use super::fabric::FakeFabric;
+use super::trouble::error;
+use super::world::{State, World, name};
+use crate::driver::{Context, DriverError, ErrorClass, Switch, TagClaim};
+use crate::fact::{Fact, Source, SwitchBridgeFact, SwitchPortFact};
+
+/// The first tag that is claimed.
+const FIRST: u16 = 2050;
+
+/// What the switch of a host has.
+#[derive(Debug, Default)]
+pub(super) struct FakeSwitch {
+    bridges: BTreeMap<InterfaceName, SwitchBridgeFact>,
+    ports: BTreeMap<InterfaceName, SwitchPortFact>,
+    claims: BTreeMap<u16, (LabName, LinkId)>,
+    /// The ports of others, with their tags.
+    foreign: BTreeMap<String, u16>,
+}
+
+impl World {
+    /// From its next engine on this host has a switch.
+    pub fn add_switch(&self) {
+        self.lock().switch = Some(FakeSwitch::default());
+    }
+
+    /// The ports of the switch as `bridge tag lab/link`.
+    pub fn switch_ports(&self) -> Vec<String> {
+        let state = self.lock();
+        let ports = state.switch.iter().flat_map(|switch| switch.ports.values());
+        let tag = |port: &SwitchPortFact| port.tag.map_or_else(|| "-".to_owned(), |tag| tag.to_string());
+        ports.map(|port| format!("{} {} {}/{}", port.bridge, tag(port), port.lab, port.link)).collect()
+    }
+
+    /// The bridges of the switch.
+    pub fn switch_bridges(&self) -> Vec<String> {
+        self.lock().switch.iter().flat_map(|switch| switch.bridges.keys()).map(ToString::to_string).collect()
+    }
+
+    /// The tags that are claimed.
+    pub fn tags(&self) -> Vec<u16> {
+        self.lock().switch.iter().flat_map(|switch| switch.claims.keys().copied()).collect()
+    }
+
+    /// Somebody else has a tag on every bridge.
+    pub fn take_tag(&self, tag: u16) {
+        let mut state = self.lock();
+        let switch = state.switch.get_or_insert_default();
+        switch.claims.insert(tag, (name("somebody-else"), LinkId::from_text("x")));
+    }
+
+    /// A bridge of the switch with a port of this tag that somebody else made.
+    pub fn add_foreign_switch(&self, bridge: &str, port: &str, tag: u16) {
+        let mut state = self.lock();
+        let switch = state.switch.get_or_insert_default();
+        let made = SwitchBridgeFact { name: name(bridge), is_ours: false, seen: SystemTime::now() };
+        switch.bridges.insert(name(bridge), made.clone());
+        switch.foreign.insert(port.to_owned(), tag);
+        state.send(Source::Switch, vec![Fact::SwitchBridge(made)]);
+    }
+
+    /// The tag of a port, whoever made it.
+    pub fn tag_of(&self, port: &str) -> Option<u16> {
+        let state = self.lock();
+        let switch = state.switch.as_ref()?;
+        let ours = switch.ports.values().find(|there| there.name.as_str() == port);
+        ours.map_or_else(|| switch.foreign.get(port).copied(), |ours| ours.tag)
+    }
+
+    /// Somebody removes a port of ours.
+    pub fn unplug(&self, port: &str) {
+        let mut state = self.lock();
+        let switch = state.switch.get_or_insert_default();
+        switch.ports.remove(&name::<InterfaceName>(port));
+        state.send(Source::Switch, vec![Fact::SwitchPortGone(name(port))]);
+    }
+
+    /// The switch forgets everything.
+    pub fn empty_switch(&self) {
+        let mut state = self.lock();
+        let switch = std::mem::take(state.switch.get_or_insert_default());
+        let ports = switch.ports.into_keys().map(Fact::SwitchPortGone);
+        let gone = ports.chain(switch.bridges.into_keys().map(Fact::SwitchBridgeGone)).collect();
+        state.send(Source::Switch, gone);
+    }
+
+    /// Somebody sets the tag of a port of ours.
+    pub fn retag(&self, port: &str, tag: u16) {
+        let mut state = self.lock();
+        let switch = state.switch.get_or_insert_default();
+        let of_link = |there: &&mut SwitchPortFact| there.name.as_str() == port;
+        let mut facts = Vec::new();
+        for port in switch.ports.values_mut().filter(of_link) {
+            port.tag = Some(tag);
+            facts.push(Fact::SwitchPort(SwitchPortFact { seen: SystemTime::now(), ..port.clone() }));
+        }
+        state.send(Source::Switch, facts);
+    }
+}
+
+/// Makes the ports that a link has, or sets them.
+pub(super) fn plug(state: &mut State, lab: &Lab, link: &Link, tag: Option<u16>) -> Result<(), String> {
+    let wanted = lab.switch_ports(link);
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let switch = state.switch.as_mut().ok_or("the host has no switch")?;
+    let mut facts = Vec::new();
+    for port in wanted {
+        let tag = match port.vlan {
+            Vlan::Allotted => Some(tag.ok_or("no tag was allotted to it")?),
+            Vlan::Any if !switch.bridges.contains_key(&port.bridge) => {
+                return Err(format!("bridge `{}` is not there", port.bridge));
+            }
+            Vlan::Any => None,
+        };
+        if !switch.bridges.contains_key(&port.bridge) {
+            let bridge = SwitchBridgeFact { name: port.bridge.clone(), is_ours: true, seen: SystemTime::now() };
+            facts.push(Fact::SwitchBridge(bridge.clone()));
+            switch.bridges.insert(port.bridge.clone(), bridge);
+        }
+        let fact = SwitchPortFact {
+            name: port.interface.clone(),
+            bridge: port.bridge,
+            tag,
+            lab: lab.name().clone(),
+            link: link.id(),
+            fault: None,
+            seen: SystemTime::now(),
+        };
+        facts.push(Fact::SwitchPort(fact.clone()));
+        switch.ports.insert(port.interface, fact);
+    }
+    state.send(Source::Switch, facts);
+    Ok(())
+}
+
+/// Removes the ports of a link.
+pub(super) fn unplug(state: &mut State, lab: &LabName, link: &LinkId) {
+    let Some(switch) = &mut state.switch else { return };
+    let of_link = |port: &SwitchPortFact| &port.lab == lab && &port.link == link;
+    let gone: Vec<InterfaceName> = switch.ports.values().filter(|port| of_link(port)).map(|p| p.name.clone()).collect();
+    switch.ports.retain(|_, port| !of_link(port));
+    state.send(Source::Switch, gone.into_iter().map(Fact::SwitchPortGone).collect());
+}
+
+#[async_trait]
+impl Switch for FakeFabric {
+    async fn check(&self) -> Result<(), DriverError> {
+        self.world.look("check", "switch").await
+    }
+
+    async fn claim(&self, claims: Vec<TagClaim>, _context: &Context) -> Vec<Result<u16, DriverError>> {
+        let mut answers = Vec::new();
+        for TagClaim { lab, link, known, .. } in claims {
+            if let Err(error) = self.world.enter("claim", &format!("{lab}/{link}")).await {
+                answers.push(Err(error));
+                continue;
+            }
+            let mut state = self.world.lock();
+            let switch = state.switch.get_or_insert_default();
+            let own = switch.claims.iter().find(|(_, of)| **of == (lab.clone(), link.clone())).map(|(tag, _)| *tag);
+            let others: Vec<u16> = switch.foreign.values().copied().collect();
+            let free = |tag: &u16| !switch.claims.contains_key(tag) && !others.contains(tag);
+            let tag = own.or(known.filter(free)).or_else(|| (FIRST..4000).find(free)).expect("there are enough");
+            switch.claims.insert(tag, (lab, link));
+            answers.push(Ok(tag));
+        }
+        answers
+    }
+
+    async fn release(&self, lab: &LabName, links: &[LinkId], _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("release", &format!("{lab}/tags")).await?;
+        let mut state = self.world.lock();
+        let switch = state.switch.get_or_insert_default();
+        switch.claims.retain(|_, (of, link)| of != lab || !links.contains(link));
+        Ok(())
+    }
+
+    async fn ensure_bridge(&self, bridge: &InterfaceName, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("ensure", &format!("switch/{bridge}")).await?;
+        let mut state = self.world.lock();
+        let switch = state.switch.get_or_insert_default();
+        let new = || SwitchBridgeFact { name: bridge.clone(), is_ours: true, seen: SystemTime::now() };
+        let fact = switch.bridges.entry(bridge.clone()).or_insert_with(new).clone();
+        state.send(Source::Switch, vec![Fact::SwitchBridge(fact)]);
+        Ok(())
+    }
+
+    async fn remove_bridge(&self, bridge: &InterfaceName, _context: &Context) -> Result<(), DriverError> {
+        self.world.enter("remove", &format!("switch/{bridge}")).await?;
+        let mut state = self.world.lock();
+        let switch = state.switch.get_or_insert_default();
+        if switch.bridges.get(bridge).is_some_and(|there| there.is_ours) {
+            switch.bridges.remove(bridge);
+            state.send(Source::Switch, vec![Fact::SwitchBridgeGone(bridge.clone())]);
+        }
+        Ok(())
+    }
+
+    async fn relist(&self) -> Result<(), DriverError> {
+        self.world.look("relist", "switch").await?;
+        let answer = self.world.lock().relist(Source::Switch, |state, seen| {
+            let switch = state.switch.iter();
+            let ports = switch.clone().flat_map(|switch| switch.ports.values());
+            let bridges = switch.flat_map(|switch| switch.bridges.values());
+            let ports = ports.map(|port| Fact::SwitchPort(SwitchPortFact { seen, ..port.clone() }));
+            ports.chain(bridges.map(|one| Fact::SwitchBridge(SwitchBridgeFact { seen, ..one.clone() }))).collect()
+        });
+        answer.map_err(|why| error("list", "the switch", &why, ErrorClass::Transient))
+    }
+}

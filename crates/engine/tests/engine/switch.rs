@@ -1,0 +1,141 @@
+//! Labs on a switch: tags allotted and kept, ports mended, and no other lab notices.
+
+use std::sync::Arc;
+
+use netloom_engine::testing::{Sketch, Trouble};
+use netloom_engine::{Config, LabView, OperationState, Place, Source};
+use netloom_model::{FabricKind, Lab};
+
+use crate::bench::{Bench, config, lab_name, pair, until};
+
+const LINK: &str = "r1:eth1-r2:eth1";
+
+fn on_switch(lab: &Arc<Lab>) -> Arc<Lab> {
+    let mut parts = Lab::clone(lab).into_parts();
+    parts.settings.fabric = Some(FabricKind::Ovs);
+    Arc::new(Lab::new(parts).unwrap())
+}
+
+fn switched(lab: &str) -> Arc<Lab> {
+    on_switch(&Sketch::pair(lab).lab())
+}
+
+async fn bench() -> Bench {
+    Bench::prepared(config(), |world, _| world.add_switch()).await
+}
+
+fn view(bench: &Bench, lab: &str) -> LabView {
+    bench.engine.view(&lab_name(lab)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_link_of_a_lab_on_a_switch_has_two_ports_with_a_tag_of_its_own() {
+    let bench = bench().await;
+    bench.made(&on_switch(&Sketch::pair("lab").link("r1:eth2", "r2:eth2").lab())).await;
+    let ports = bench.world.switch_ports();
+    let of = |link: &str| -> Vec<&str> {
+        ports.iter().filter(|port| port.ends_with(link)).map(|port| port.split(' ').nth(1).unwrap()).collect()
+    };
+    let (one, two) = (of(LINK), of("r1:eth2-r2:eth2"));
+    assert!(one.len() == 2 && one[0] == one[1] && two.len() == 2 && two[0] == two[1] && one[0] != two[0], "{ports:?}");
+    assert!(ports.iter().all(|port| port.starts_with("arch-ovs ")), "{ports:?}");
+    let view = view(&bench, "lab");
+    assert!(view.links.iter().all(|link| link.state == "up" && link.switch.len() == 2), "{view:#?}");
+    assert!(view.nodes.iter().all(|node| node.ready));
+    let again = bench.deploy(&on_switch(&Sketch::pair("lab").link("r1:eth2", "r2:eth2").lab())).await;
+    assert_eq!(again.message.as_deref(), Some("nothing to change"));
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    assert!(bench.world.switch_ports().is_empty() && bench.world.tags().is_empty());
+    assert_eq!(bench.world.host(), ["lo", "uplink"]);
+    until("the store has forgotten it", || bench.store.keys().iter().all(|key| !key.starts_with("tags/"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_that_says_nothing_is_on_what_the_host_is_configured_with() {
+    let config = Config { fabric: FabricKind::Ovs, switch: "br-lab".parse().unwrap(), ..config() };
+    let bench = Bench::prepared(config, |world, _| world.add_switch()).await;
+    bench.made(&pair()).await;
+    assert!(bench.world.switch_ports().iter().all(|port| port.starts_with("br-lab 2050 lab/")));
+    assert_eq!(bench.world.switch_ports().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_somebody_else_has_is_not_allotted_and_one_that_was_is_kept_through_a_restart() {
+    let bench = Bench::prepared(config(), |world, _| {
+        world.add_switch();
+        world.take_tag(2050);
+    })
+    .await;
+    bench.made(&switched("lab")).await;
+    assert_eq!(bench.world.tags(), [2050, 2051]);
+    let bench = bench.restart().await;
+    bench.ready().await;
+    assert_eq!(bench.deploy(&switched("lab")).await.message.as_deref(), Some("nothing to change"));
+    assert_eq!(bench.world.take_calls(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_forgot_everything_gets_the_same_ports_with_the_same_tags() {
+    let bench = bench().await;
+    bench.made(&switched("a")).await;
+    bench.made(&switched("b")).await;
+    let before = bench.world.switch_ports();
+    bench.world.empty_switch();
+    until("it is whole again", || bench.world.switch_ports() == before).await;
+    until("it shows", || view(&bench, "a").links[0].state == "up").await;
+    assert_eq!(bench.world.tags(), [2050, 2051]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_somebody_changed_is_set_back() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    bench.world.retag(&view(&bench, "lab").links[0].switch[0].port, 7);
+    assert!(bench.world.switch_ports().iter().any(|port| port.contains(" 7 ")));
+    until("it is back", || bench.world.switch_ports().iter().all(|port| port.contains(" 2050 "))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_cannot_be_looked_at_holds_up_no_lab_of_the_kernel() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    bench.world.make_unreachable(Source::Switch, "it is frozen");
+    bench.world.trouble("claim *", .., Trouble::Hangs);
+    let plain = Sketch::pair("plain").lab();
+    assert_eq!(bench.deploy(&plain).await.state, OperationState::Succeeded);
+    assert_eq!(view(&bench, "plain").stale, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_of_the_switch_is_made_for_the_lab_that_it_is_a_node_of_and_goes_with_it() {
+    let bench = bench().await;
+    let lab =
+        Sketch::pair("lab").still("ovs-bridge", "ovs0").link("r1:eth2", "ovs0:p1").link("r2:eth2", "ovs0:p2").lab();
+    bench.made(&lab).await;
+    assert_eq!(bench.world.switch_bridges(), ["ovs0"]);
+    assert_eq!(bench.world.switch_ports(), ["ovs0 - lab/ovs0:p1-r1:eth2", "ovs0 - lab/ovs0:p2-r2:eth2"]);
+    assert!(view(&bench, "lab").nodes.iter().all(|node| node.ready));
+    assert!(bench.world.port(&Place::Host, "p1").is_some());
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    assert!(bench.world.switch_bridges().is_empty() && bench.world.switch_ports().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_goes_from_the_kernel_to_the_switch_and_back() {
+    let bench = bench().await;
+    bench.made(&pair()).await;
+    assert_eq!(bench.deploy(&switched("lab")).await.state, OperationState::Succeeded);
+    assert_eq!(bench.world.switch_ports().len(), 2);
+    until("it is up", || view(&bench, "lab").links[0].state == "up").await;
+    assert_eq!(bench.deploy(&pair()).await.state, OperationState::Succeeded);
+    assert!(bench.world.switch_ports().is_empty() && bench.world.tags().is_empty());
+    assert_eq!(bench.world.host(), ["lo", "uplink"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_without_a_switch_refuses_a_lab_on_one_and_touches_nothing() {
+    let bench = Bench::new().await;
+    let refused = bench.begin(&switched("lab")).await.unwrap_err().to_string();
+    assert!(refused.contains("Open vSwitch"), "{refused}");
+    assert!(bench.world.take_calls().is_empty() && bench.store.keys().is_empty());
+}
