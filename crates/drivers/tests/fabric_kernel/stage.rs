@@ -142,12 +142,12 @@ pub(crate) fn context() -> Context {
 
 pub(crate) fn create(lab: &Arc<Lab>, at: usize) -> LinkOrder {
     let link = &lab.links()[at];
-    LinkOrder::Create { lab: lab.clone(), link: link.id(), fingerprint: LinkFingerprint::of(link, 0) }
+    LinkOrder::Create { lab: lab.clone(), link: link.id(), fingerprint: LinkFingerprint::of(link, 0), tag: None }
 }
 
 pub(crate) fn update(lab: &Arc<Lab>, at: usize) -> LinkOrder {
     let link = &lab.links()[at];
-    LinkOrder::Update { lab: lab.clone(), link: link.id(), fingerprint: LinkFingerprint::of(link, 0) }
+    LinkOrder::Update { lab: lab.clone(), link: link.id(), fingerprint: LinkFingerprint::of(link, 0), tag: None }
 }
 
 pub(crate) fn delete(lab: &Arc<Lab>, at: usize) -> LinkOrder {

@@ -92,11 +92,11 @@ impl Call<'_> {
         let (mut creates, mut updates, mut switches, mut removals) = (vec![], vec![], vec![], vec![]);
         for (order, wanted) in self.orders.iter().enumerate() {
             let built = match wanted {
-                LinkOrder::Create { lab, link, fingerprint } => {
-                    Wire::new("create", order, lab, link, fingerprint).map(|wire| creates.push(wire))
+                LinkOrder::Create { lab, link, fingerprint, .. } => {
+                    Wire::of("create", order, lab, link, fingerprint).map(|wires| creates.extend(wires))
                 }
-                LinkOrder::Update { lab, link, fingerprint } => {
-                    Wire::new("update", order, lab, link, fingerprint).map(|wire| updates.push(wire))
+                LinkOrder::Update { lab, link, fingerprint, .. } => {
+                    Wire::of("update", order, lab, link, fingerprint).map(|wires| updates.extend(wires))
                 }
                 LinkOrder::Set { lab, link, side, admin } => {
                     let port = port_of(lab, link, *side);
@@ -162,6 +162,11 @@ impl Call<'_> {
             let (operation, id) = name_of(order);
             answer.get_or_insert_with(|| Err(refused_link(operation, id, cause_of(class), class)));
         }
+    }
+
+    /// An order is carried out as far as this wire of it goes; what another one of it came to stays.
+    pub(super) fn accept(&mut self, order: usize) {
+        self.answers[order].get_or_insert(Ok(()));
     }
 
     pub(super) fn refuse(&mut self, order: usize, cause: impl Into<String>, class: ErrorClass) {

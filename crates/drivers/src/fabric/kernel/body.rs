@@ -84,6 +84,7 @@ impl Body {
             LinkKind::Plain | LinkKind::VethStitch | LinkKind::ManagementNet | LinkKind::Attachment(_) => {
                 (Self::Ends, a, link.b.as_ref().map(&new).transpose()?)
             }
+            LinkKind::Switched(_) => return Err("its ends are not joined by one wire".into()),
             // It has the MTU of its parent.
             LinkKind::Macvlan(macvlan) => (Self::Macvlan(macvlan.mode, None), Port { mtu: None, ..a }, None),
             LinkKind::Vxlan(vxlan) => (Self::Vxlan(Way::of(vxlan)?), Port { mtu: None, ..a }, None),

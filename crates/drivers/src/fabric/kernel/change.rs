@@ -49,7 +49,7 @@ impl Call<'_> {
                 self.refuse(wire.order, cause, ErrorClass::Transient);
                 continue;
             }
-            self.answers[wire.order] = Some(Ok(()));
+            self.accept(wire.order);
             for (place, change) in requests {
                 work.add(&place, wire.order, change);
             }
@@ -114,7 +114,7 @@ impl Call<'_> {
                 // An interface that goes down loses its IPv6 addresses.
                 requests.extend(port.add_addresses(&place));
             }
-            self.answers[order].get_or_insert(Ok(()));
+            self.accept(order);
             work.add(&port.place, order, requests);
         }
         point!("link.before-switch");

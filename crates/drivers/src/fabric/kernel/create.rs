@@ -82,7 +82,7 @@ impl Call<'_> {
             pending = again;
         }
         for wire in pending {
-            if self.answers[wire.order].is_none() {
+            if !matches!(self.answers[wire.order], Some(Err(_))) {
                 self.refuse(wire.order, "no free ifindex was found for it", ErrorClass::Transient);
             }
         }
@@ -212,7 +212,7 @@ impl Call<'_> {
         }
         let mut work = Work::default();
         for wire in &made {
-            self.answers[wire.order] = Some(Ok(()));
+            self.accept(wire.order);
             for port in wire.ports() {
                 let requests = wire.finish(port, &self.fabric.shared.marks, &self.kernel[&port.place], masters);
                 work.add(&port.place, wire.order, requests);

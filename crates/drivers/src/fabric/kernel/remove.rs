@@ -44,18 +44,20 @@ impl Call<'_> {
             self.refuse_all(removals.iter().map(|removal| removal.order), &cause, class);
             return;
         }
-        let mut ends: BTreeMap<(LabName, LinkId), Vec<(Place, u32)>> = BTreeMap::new();
+        let mut ends: BTreeMap<(LabName, LinkId), Vec<Piece>> = BTreeMap::new();
         for (place, dump) in &self.dumps {
             for found in &dump.links {
                 if let Some(PortMark::Link { lab, link, .. }) = self.fabric.shared.marks.read(found) {
-                    ends.entry((lab, link)).or_default().push((place.clone(), found.ifindex));
+                    let (place, ifindex, peer) = (place.clone(), found.ifindex, found.peer);
+                    ends.entry((lab, link)).or_default().push(Piece { place, ifindex, peer });
                 }
             }
         }
         let mut victims = Vec::new();
         for Removal { order, lab, id } in removals {
             self.answers[order] = Some(Ok(()));
-            victims.extend(ends.remove(&(lab, id)).map(|ends| Victim { order, ends }));
+            let pieces = ends.remove(&(lab, id)).unwrap_or_default();
+            victims.extend(cables(pieces).into_iter().map(|ends| Victim { order, ends }));
         }
         point!("link.before-delete");
         let (groups, mut single) = deal(victims);
@@ -113,7 +115,34 @@ impl Call<'_> {
     }
 }
 
-/// A link that is there and has to go.
+/// An interface with the mark of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Piece {
+    place: Place,
+    ifindex: u32,
+    /// The ifindex of the other end, if it is one of a pair.
+    peer: Option<u32>,
+}
+
+/// The interfaces of one link, as they go together: the pairs, and all others at once.
+fn cables(mut pieces: Vec<Piece>) -> Vec<Vec<(Place, u32)>> {
+    let place = |piece: Piece| (piece.place, piece.ifindex);
+    if pieces.len() <= 2 {
+        return if pieces.is_empty() { Vec::new() } else { vec![pieces.into_iter().map(place).collect()] };
+    }
+    let (mut all, mut others) = (Vec::new(), Vec::new());
+    while let Some(one) = pieces.pop() {
+        let is_peer = |other: &Piece| one.peer == Some(other.ifindex) && other.peer == Some(one.ifindex);
+        match pieces.iter().position(is_peer) {
+            Some(at) => all.push(vec![place(pieces.remove(at)), place(one)]),
+            None => others.push(place(one)),
+        }
+    }
+    all.extend((!others.is_empty()).then_some(others));
+    all
+}
+
+/// A cable of a link that is there and has to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Victim {
     order: usize,

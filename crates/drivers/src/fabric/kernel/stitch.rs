@@ -44,7 +44,7 @@ impl Call<'_> {
     pub(super) async fn stitch(&mut self, made: Vec<Wire>) -> Vec<Wire> {
         let (stitched, mut whole): (Vec<Wire>, Vec<Wire>) = made.into_iter().partition(|wire| wire.made_at().is_some());
         for mut wire in stitched {
-            self.answers[wire.order] = Some(Ok(()));
+            self.accept(wire.order);
             if self.lead(&mut wire).await {
                 whole.push(wire);
             } else {

@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netloom_engine::{DriverError, ErrorClass};
 use netloom_engine::{Place, PortMark};
 use netloom_kernel::{Address, AdminState, LinkChange, LinkInfo, NamespaceDump, Request, VethEnd};
-use netloom_model::{End, Endpoint, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, Link, LinkId, LinkKind, Mac, Mtu};
+use netloom_model::{
+    End, Endpoint, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, Link, LinkId, LinkKind, Mac, Mtu, SwitchPort,
+};
 use netloom_plan::{AdminState as Switched, LinkFingerprint, Side};
 
 use super::body::Body;
@@ -50,7 +52,8 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    pub(crate) fn new(lab: &LabName, link: &Link, end: &End) -> Result<Self, String> {
+    pub(crate) fn new(of: &Lab, link: &Link, end: &End) -> Result<Self, String> {
+        let lab = of.name();
         let attachment = match &link.kind {
             LinkKind::Attachment(attachment) => Some(attachment),
             _ => None,
@@ -62,6 +65,8 @@ impl Port {
         };
         let bridge = match &end.at {
             Endpoint::Host => attachment.map(|attachment| attachment.bridge.clone()),
+            // The switch takes it as a port by itself.
+            Endpoint::Bridge(_) if of.ovs_bridge(end).is_some() => None,
             Endpoint::Bridge(node) => {
                 let name = node.inner_bridge().map_or(node.as_str(), |(bridge, _)| bridge);
                 Some(name.parse().map_err(|error| format!("no bridge can have that name: {error}"))?)
@@ -120,22 +125,17 @@ impl Masters {
 }
 
 impl Wire {
-    /// The wire of a link of a lab.
-    pub(crate) fn new(
+    /// The wires of a link of a lab: one, or of a link on a switch one for each end.
+    pub(crate) fn of(
         operation: &str,
         order: usize,
         lab: &Lab,
         id: &LinkId,
         fingerprint: &LinkFingerprint,
-    ) -> Result<Self, DriverError> {
+    ) -> Result<Vec<Self>, DriverError> {
         let refuse = |cause: String| refused_link(operation, id, cause, ErrorClass::Permanent);
         let link = lab.link(id).ok_or_else(|| refuse(format!("lab {} has no such link", lab.name())))?;
-        let (body, a, b) = Body::of(link, |end| Port::new(lab.name(), link, end)).map_err(refuse)?;
-        let (main, other) = match b {
-            Some(b) if b.bridge.is_some() || (b.place == Place::Host && a.bridge.is_none()) => (b, Some(a)),
-            b => (a, b),
-        };
-        Ok(Self {
+        let wire = |body, main, other| Self {
             order,
             lab: lab.name().clone(),
             id: id.clone(),
@@ -145,7 +145,23 @@ impl Wire {
             other,
             body,
             parent: link.kind.parent().cloned(),
-        })
+        };
+        if link.switch().is_some() {
+            let cable = |port: SwitchPort<'_>| {
+                let name = port.interface.as_str().parse().expect("it is one already");
+                // Nobody sees its address: the switch passes on what it gets.
+                let on_host =
+                    Port { mac: None, ..Port::new(lab, link, &End::new(Endpoint::Host, name, port.end.mac))? };
+                Ok(wire(Body::Ends, on_host, Some(Port::new(lab, link, port.end)?)))
+            };
+            return lab.switch_ports(link).into_iter().map(cable).collect::<Result<_, String>>().map_err(refuse);
+        }
+        let (body, a, b) = Body::of(link, |end| Port::new(lab, link, end)).map_err(refuse)?;
+        let (main, other) = match b {
+            Some(b) if b.bridge.is_some() || (b.place == Place::Host && a.bridge.is_none()) => (b, Some(a)),
+            b => (a, b),
+        };
+        Ok(vec![wire(body, main, other)])
     }
 
     /// The interfaces that it has when it is whole: its main end, the other one, the tunnel that it is stitched to.
@@ -300,5 +316,5 @@ pub(crate) fn port_of(lab: &Lab, id: &LinkId, side: Side) -> Result<Port, String
         Side::B => link.b.as_ref(),
     });
     let (link, end) = link.zip(end).ok_or("the lab has no such end")?;
-    Port::new(lab.name(), link, end)
+    Port::new(lab, link, end)
 }

@@ -1,0 +1,139 @@
+//! The fabric of a host: interfaces of the kernel, and for links on a switch ports of Open vSwitch too.
+//!
+//! ```text
+//!   create ──▶ kernel: cables, up and marked ──▶ switch: ports with the link's tag, in one transaction
+//!   delete ──▶ switch: ports, in one transaction ──▶ kernel: cables
+//! ```
+//!
+//! What is on no switch never waits for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use netloom_backlog::Backlog;
+use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
+use netloom_model::{InterfaceName, LabName, Vlan};
+
+use super::kernel::KernelFabric;
+use super::ovs::{OvsSwitch, Plug};
+
+/// The kernel's fabric and the switch of one host.
+#[derive(Debug)]
+pub struct HostFabric {
+    kernel: Arc<KernelFabric>,
+    switch: OvsSwitch,
+}
+
+impl HostFabric {
+    /// Puts the two together.
+    pub fn new(kernel: Arc<KernelFabric>, switch: OvsSwitch) -> Self {
+        Self { kernel, switch }
+    }
+}
+
+/// The ports that an order wants on switches.
+fn plugs(order: &LinkOrder) -> Vec<Plug> {
+    let (LinkOrder::Create { lab, link, tag, .. } | LinkOrder::Update { lab, link, tag, .. }) = order else {
+        return Vec::new();
+    };
+    let Some(spec) = lab.link(link) else { return Vec::new() };
+    let plug = |port: netloom_model::SwitchPort<'_>| Plug {
+        name: port.interface,
+        bridge: port.bridge,
+        tag: match port.vlan {
+            Vlan::Allotted => *tag,
+            Vlan::Any => None,
+        },
+        lab: lab.name().clone(),
+        link: link.clone(),
+        end: port.end.label(),
+    };
+    lab.switch_ports(spec).into_iter().map(plug).collect()
+}
+
+type Answers = Vec<(usize, Result<(), DriverError>)>;
+
+impl HostFabric {
+    async fn apply_plain(&self, orders: Vec<(usize, LinkOrder)>, context: &Context) -> Answers {
+        if orders.is_empty() {
+            return Vec::new();
+        }
+        let (ats, orders): (Vec<usize>, Vec<LinkOrder>) = orders.into_iter().unzip();
+        ats.into_iter().zip(self.kernel.apply(orders, context).await).collect()
+    }
+
+    /// Ports go before the interfaces that they are, and come after them. What the switch does not let go of stays whole.
+    async fn apply_switched(&self, orders: Vec<(usize, LinkOrder)>, context: &Context) -> Answers {
+        if orders.is_empty() {
+            return Vec::new();
+        }
+        let removed = |(at, order): &(usize, LinkOrder)| match order {
+            LinkOrder::Delete { lab, link } => Some((*at, (lab.clone(), link.clone()))),
+            _ => None,
+        };
+        let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
+        let kept = ats.into_iter().zip(self.switch.unplug(links, context).await).filter(|(_, answer)| answer.is_err());
+        let mut answers: BTreeMap<usize, Result<(), DriverError>> = kept.collect();
+        let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
+        let rest = orders.into_iter().filter(|(at, _)| !answers.contains_key(at)).collect();
+        answers.extend(self.apply_plain(rest, context).await);
+        let is_made = |at: &usize| answers.get(at).is_some_and(Result::is_ok);
+        let made = wanted.into_iter().filter(|(at, plugs)| !plugs.is_empty() && is_made(at));
+        let (ats, plugs): (Vec<usize>, Vec<Vec<Plug>>) = made.unzip();
+        answers.extend(ats.into_iter().zip(self.switch.plug(plugs, context).await));
+        answers.into_iter().collect()
+    }
+}
+
+#[async_trait]
+impl Fabric for HostFabric {
+    fn name(&self) -> &'static str {
+        self.kernel.name()
+    }
+
+    fn backlogs(&self) -> Vec<Backlog> {
+        self.kernel.backlogs()
+    }
+
+    fn switch(&self) -> Option<&dyn Switch> {
+        Some(&self.switch)
+    }
+
+    async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>> {
+        let count = orders.len();
+        let is_delete = |order: &LinkOrder| matches!(order, LinkOrder::Delete { .. });
+        let there = if orders.iter().any(is_delete) { self.switch.links() } else { BTreeSet::new() };
+        let is_switched = |order: &LinkOrder| match order {
+            LinkOrder::Create { .. } | LinkOrder::Update { .. } => !plugs(order).is_empty(),
+            LinkOrder::Delete { lab, link } => there.contains(&(lab.clone(), link.clone())),
+            LinkOrder::Set { .. } => false,
+        };
+        let (switched, plain): (Vec<_>, Vec<_>) =
+            orders.into_iter().enumerate().partition(|(_, order)| is_switched(order));
+        let (switched, plain) = tokio::join!(self.apply_switched(switched, context), self.apply_plain(plain, context));
+        let mut answers: BTreeMap<usize, Result<(), DriverError>> = switched.into_iter().chain(plain).collect();
+        (0..count).map(|at| answers.remove(&at).expect("each order was answered")).collect()
+    }
+
+    async fn ensure_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        self.kernel.ensure_bridge(place, bridge, context).await
+    }
+
+    async fn remove_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
+        self.kernel.remove_bridge(place, bridge, context).await
+    }
+
+    async fn announce(&self, place: &Place, deadline: Instant) {
+        self.kernel.announce(place, deadline).await;
+    }
+
+    async fn counters(&self, lab: &LabName, context: &Context) -> Result<Vec<PortCounters>, DriverError> {
+        self.kernel.counters(lab, context).await
+    }
+
+    async fn relist(&self) -> Result<(), DriverError> {
+        self.kernel.relist().await
+    }
+}

@@ -1,0 +1,174 @@
+//! Changes of ports on their way: one transaction at a time, each for all that waits.
+//!
+//! A change is sent at once when none is under way; what comes meanwhile goes out together, up to 200 ports. A transaction
+//! is done when `ovs-vswitchd` says that it has taken it over (`cur_cfg`), not when the database has it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use netloom_engine::ErrorClass;
+use netloom_model::{LabName, LinkId};
+use netloom_ovsdb::{Condition, Interest, Mutation, Row};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::ports::{Change, Plug, Refused};
+use super::{PATIENCE, Shared, refused};
+
+/// How many ports go out in one transaction, unless one call has more.
+const PORTS: usize = 200;
+/// How many calls may wait.
+pub(super) const QUEUE: usize = 256;
+
+/// What ports are to be; one entry for each link.
+#[derive(Debug)]
+pub(super) enum Work {
+    Plug(Vec<Vec<Plug>>),
+    Unplug(Vec<(LabName, LinkId)>),
+}
+
+pub(super) type Answers = Vec<Result<(), Refused>>;
+
+/// A change, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) work: Work,
+    pub(super) reply: oneshot::Sender<Answers>,
+}
+
+impl Work {
+    fn ports(&self) -> usize {
+        match self {
+            Self::Plug(links) => links.iter().map(Vec::len).sum(),
+            Self::Unplug(links) => 2 * links.len(),
+        }
+    }
+
+    fn links(&self) -> usize {
+        match self {
+            Self::Plug(links) => links.len(),
+            Self::Unplug(links) => links.len(),
+        }
+    }
+
+    /// Whether two may go out together: one that removes what the other makes has to come after it.
+    fn goes_with(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Plug(_), Self::Plug(_)) | (Self::Unplug(_), Self::Unplug(_)))
+    }
+}
+
+/// Carries changes out until it is ended.
+pub(super) async fn serve(shared: Arc<Shared>, mut queue: mpsc::Receiver<Request>) {
+    let mut waiting: VecDeque<Request> = VecDeque::new();
+    loop {
+        if waiting.is_empty() {
+            let Some(first) = queue.recv().await else { return };
+            waiting.push_back(first);
+        }
+        while let Ok(more) = queue.try_recv() {
+            waiting.push_back(more);
+        }
+        let Some(first) = waiting.pop_front() else { continue };
+        let (mut ports, mut batch) = (first.work.ports(), vec![first]);
+        while let Some(next) = waiting.front()
+            && next.work.goes_with(&batch[0].work)
+            && ports + next.work.ports() <= PORTS
+        {
+            ports += next.work.ports();
+            batch.extend(waiting.pop_front());
+        }
+        // Who waits no longer wants it no less: what became of it shows in the inventory.
+        let answers = shared.carry_out(batch.iter().map(|request| &request.work)).await;
+        for (request, answers) in batch.into_iter().zip(answers) {
+            let _ = request.reply.send(answers);
+        }
+    }
+}
+
+impl Shared {
+    async fn carry_out<'a>(&self, works: impl Iterator<Item = &'a Work>) -> Vec<Answers> {
+        let works: Vec<&Work> = works.collect();
+        let deadline = Instant::now() + PATIENCE;
+        let mut answers: Vec<Answers> = Vec::new();
+        let transaction = {
+            let snapshot = self.client.mirror().snapshot();
+            let board = Board::of(&snapshot);
+            let mut change = Change::new(&board, &self.instance);
+            for work in &works {
+                let of = match work {
+                    Work::Plug(links) => {
+                        links.iter().map(|plugs| plugs.iter().try_for_each(|plug| change.plug(plug))).collect()
+                    }
+                    Work::Unplug(links) => {
+                        for (lab, link) in links {
+                            change.unplug(lab, link);
+                        }
+                        vec![Ok(()); links.len()]
+                    }
+                };
+                answers.push(of);
+            }
+            change.finish()
+        };
+        let taken = match transaction {
+            Some(transaction) => self.commit(transaction, deadline).await,
+            None => Ok(()),
+        };
+        for (work, answers) in works.iter().zip(&mut answers) {
+            debug_assert_eq!(work.links(), answers.len());
+            match &taken {
+                Err(refused) => {
+                    answers
+                        .iter_mut()
+                        .filter(|answer| answer.is_ok())
+                        .for_each(|answer| *answer = Err(refused.clone()));
+                }
+                Ok(()) => self.check(work, answers),
+            }
+        }
+        answers
+    }
+
+    /// Has a transaction done and waits until `ovs-vswitchd` has taken it over.
+    async fn commit(&self, mut transaction: netloom_ovsdb::Transaction, deadline: Instant) -> Result<(), Refused> {
+        let root = {
+            let snapshot = self.client.mirror().snapshot();
+            Board::of(&snapshot).root.ok_or_else(|| (ErrorClass::Transient, "its database is empty".to_owned()))?
+        };
+        transaction.mutate("Open_vSwitch", [Condition::is_row(root)], [Mutation::add("next_cfg", 1)]);
+        let read = transaction.select("Open_vSwitch", [Condition::is_row(root)]);
+        let outcome = self.client.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
+        self.transactions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let next = outcome.rows(read).and_then(|rows| rows.first()?.integer("next_cfg")).unwrap_or_default();
+        let is_taken = |row: &Row| row.integer("cur_cfg").is_some_and(|current| current >= next);
+        let interest = Interest::row("Open_vSwitch", root).columns(["cur_cfg"]);
+        let taken = self.client.mirror().wait_until([interest], deadline, |snapshot| {
+            snapshot.row("Open_vSwitch", root).filter(|row| is_taken(row)).map(drop)
+        });
+        taken.await.map_err(|_| {
+            let why = format!(
+                "the database has it, and ovs-vswitchd has not taken it within {} s; `systemctl status ovs-vswitchd` \
+                 says whether it runs",
+                PATIENCE.as_secs()
+            );
+            (ErrorClass::Transient, why)
+        })
+    }
+
+    /// Says of the ports that were made what Open vSwitch says of them.
+    fn check(&self, work: &Work, answers: &mut Answers) {
+        let Work::Plug(links) = work else { return };
+        let snapshot = self.client.mirror().snapshot();
+        let board = Board::of(&snapshot);
+        for (plugs, answer) in links.iter().zip(answers).filter(|(_, answer)| answer.is_ok()) {
+            let fault = plugs.iter().find_map(|plug| match board.ports.get(plug.name.as_str()) {
+                Some(port) => port.fault(),
+                None => Some(format!("port `{}` is not there", plug.name)),
+            });
+            if let Some(fault) = fault {
+                *answer = Err((ErrorClass::Transient, fault));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the inventory is told: what the mirror of the database shows, when it changes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use netloom_engine::{Fact, Report, Source, SwitchBridgeFact, SwitchPortFact};
+use netloom_model::InterfaceName;
+use netloom_ovsdb::{Client, Config, Endpoint, Error, Interest, State};
+use tokio::time::Instant;
+
+use super::Shared;
+use super::board::Board;
+
+const TABLES: [&str; 4] = ["Open_vSwitch", "Bridge", "Port", "Interface"];
+/// As good as never: nothing is done when it has passed.
+const LONG: Duration = Duration::from_secs(24 * 3600);
+
+/// What was told last, by name; without the time at which it was seen.
+pub(super) type Told = BTreeMap<InterfaceName, Fact>;
+
+/// A client that mirrors what is read here.
+pub(super) fn client(socket: &Path) -> Client {
+    let config = Config::new(Endpoint::Unix(socket.to_owned()), "Open_vSwitch")
+        .mirror("Open_vSwitch", ["bridges", "cur_cfg", "next_cfg"])
+        .mirror("Bridge", ["name", "ports", "external_ids"])
+        .mirror("Port", ["name", "interfaces", "tag", "trunks", "external_ids"])
+        .mirror("Interface", ["name", "ofport", "error"]);
+    Client::start(config)
+}
+
+/// Tells until it is ended.
+pub(super) async fn tell(shared: Arc<Shared>) {
+    let interests = TABLES.map(|table| match table {
+        // How far a transaction has come is no news.
+        "Open_vSwitch" => Interest::table(table).columns(["bridges"]),
+        table => Interest::table(table),
+    });
+    let watch = shared.client.mirror().watch(interests);
+    let mut state = shared.client.state();
+    shared.tell_state(&state);
+    loop {
+        let far = Instant::now() + LONG;
+        tokio::select! {
+            changed = watch.changed(far) => match changed {
+                Ok(_) if state.is_connected() => shared.tell_changes(),
+                Ok(_) | Err(Error::Deadline) => {}
+                Err(_) => return,
+            },
+            next = shared.client.state_changed(&state, far) => match next {
+                Ok(next) => {
+                    shared.tell_state(&next);
+                    state = next;
+                }
+                Err(Error::Deadline) => {}
+                Err(_) => return,
+            },
+        }
+    }
+}
+
+impl Shared {
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nothing can be said or done now; `None` while there is a session.
+    pub(super) fn why_down(&self) -> Option<String> {
+        match self.client.state() {
+            State::Connected { .. } => None,
+            State::Down { why, .. } => Some(why.to_string()),
+        }
+    }
+
+    fn tell_state(&self, state: &State) {
+        match state {
+            State::Connected { .. } => {
+                tracing::info!(socket = %self.socket.display(), "Open vSwitch is there");
+                self.tell_all(SystemTime::now());
+            }
+            State::Down { why, .. } if matches!(**why, Error::Starting) => {}
+            State::Down { why, .. } => self.reporter.send(Report::Unreachable(Source::Switch, why.to_string())),
+        }
+    }
+
+    /// Tells everything.
+    pub(super) fn tell_all(&self, started: SystemTime) {
+        // Locked until it is sent, so that no older report comes after a newer one.
+        let mut told = self.told();
+        *told = self.see();
+        let now = SystemTime::now();
+        let facts = told.values().map(|fact| stamped(fact, now)).collect();
+        self.reporter.send(Report::Relist { source: Source::Switch, started, facts, unseen: BTreeMap::new() });
+    }
+
+    /// Tells what is other than it was told.
+    fn tell_changes(&self) {
+        let mut told = self.told();
+        let seen = self.see();
+        let now = SystemTime::now();
+        let new = seen.iter().filter(|(name, fact)| told.get(*name) != Some(*fact)).map(|(_, fact)| stamped(fact, now));
+        let gone = told.iter().filter(|(name, _)| !seen.contains_key(*name)).map(|(name, fact)| match fact {
+            Fact::SwitchBridge(_) => Fact::SwitchBridgeGone(name.clone()),
+            _ => Fact::SwitchPortGone(name.clone()),
+        });
+        let facts: Vec<Fact> = new.chain(gone).collect();
+        if !facts.is_empty() {
+            self.reporter.send(Report::Events(Source::Switch, facts));
+        }
+        *told = seen;
+    }
+
+    fn see(&self) -> Told {
+        let snapshot = self.client.mirror().snapshot();
+        Board::of(&snapshot).facts(&self.instance, SystemTime::UNIX_EPOCH)
+    }
+}
+
+fn stamped(fact: &Fact, seen: SystemTime) -> Fact {
+    match fact {
+        Fact::SwitchPort(port) => Fact::SwitchPort(SwitchPortFact { seen, ..port.clone() }),
+        Fact::SwitchBridge(bridge) => Fact::SwitchBridge(SwitchBridgeFact { seen, ..bridge.clone() }),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,61 @@
+//! Marks: how a port or a bridge says that it is ours, and of what; and whose a tag is.
+//!
+//! In `external_ids`, which Open vSwitch keeps for whoever sets it. Of a port:
+//!
+//! ```text
+//! netloom-instance=<instance>  netloom-lab=<lab>  netloom-link=<link>  netloom-end=<node:interface>
+//! ```
+//!
+//! Of a bridge `netloom-instance`, if we made it; and of any bridge whose tags we use, one pair for each tag that is claimed:
+//!
+//! ```text
+//! netloom-tag-2050=<instance>/<lab>/<link>
+//! ```
+
+use netloom_model::{LabName, LinkId};
+use netloom_ovsdb::{Map, Row};
+
+pub(super) const INSTANCE: &str = "netloom-instance";
+const LAB: &str = "netloom-lab";
+const LINK: &str = "netloom-link";
+const END: &str = "netloom-end";
+const TAG: &str = "netloom-tag-";
+
+/// What a port of ours says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PortMark {
+    pub(super) lab: LabName,
+    pub(super) link: LinkId,
+}
+
+impl PortMark {
+    /// As it is written, with the end that is behind the port.
+    pub(super) fn write(&self, instance: &str, end: &str) -> Map {
+        let pairs = [(INSTANCE, instance), (LAB, self.lab.as_str()), (LINK, self.link.as_str()), (END, end)];
+        pairs.into_iter().collect()
+    }
+
+    /// What a row says; `None` of one that carries no mark of this instance.
+    pub(super) fn read(row: &Row, instance: &str) -> Option<Self> {
+        let ids = row.map("external_ids")?;
+        if ids.get_str(INSTANCE) != Some(instance) {
+            return None;
+        }
+        Some(Self { lab: ids.get_str(LAB)?.parse().ok()?, link: LinkId::from_text(ids.get_str(LINK)?) })
+    }
+}
+
+/// The key of a tag among the `external_ids` of a bridge.
+pub(super) fn tag_key(tag: u16) -> String {
+    format!("{TAG}{tag}")
+}
+
+/// The tag that a key is of.
+pub(super) fn tag_of(key: &str) -> Option<u16> {
+    key.strip_prefix(TAG)?.parse().ok()
+}
+
+/// Whose a tag is that a link of a lab has claimed.
+pub(super) fn claimant(instance: &str, lab: &LabName, link: &LinkId) -> String {
+    format!("{instance}/{lab}/{link}")
+}

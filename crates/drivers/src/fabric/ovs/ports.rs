@@ -1,0 +1,162 @@
+//! Ports made, set and removed: what one transaction does. Pure.
+
+use std::collections::BTreeMap;
+
+use netloom_engine::ErrorClass;
+use netloom_model::{InterfaceName, LabName, LinkId};
+use netloom_ovsdb::{Condition, Map, Mutation, NamedUuid, Row, Set, Transaction, Uuid};
+
+use super::board::{Board, Port};
+use super::mark::{self, PortMark};
+
+/// A port as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plug {
+    pub(crate) name: InterfaceName,
+    pub(crate) bridge: InterfaceName,
+    pub(crate) tag: Option<u16>,
+    pub(crate) lab: LabName,
+    pub(crate) link: LinkId,
+    /// The end of the link that is behind it, as people name it.
+    pub(crate) end: String,
+}
+
+impl Plug {
+    fn mark(&self) -> PortMark {
+        PortMark { lab: self.lab.clone(), link: self.link.clone() }
+    }
+}
+
+/// Why a port cannot be made.
+pub(super) type Refused = (ErrorClass, String);
+
+/// A transaction about ports in the making.
+pub(super) struct Change<'a> {
+    board: &'a Board<'a>,
+    /// Its ports by the links that they are of.
+    marked: BTreeMap<PortMark, Vec<&'a Port<'a>>>,
+    instance: &'a str,
+    transaction: Transaction,
+    /// The ports that come to bridges, and those that leave them.
+    coming: BTreeMap<Uuid, Vec<NamedUuid>>,
+    leaving: BTreeMap<Uuid, Vec<Uuid>>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn new(board: &'a Board<'a>, instance: &'a str) -> Self {
+        Self {
+            board,
+            marked: board.marked(instance),
+            instance,
+            transaction: Transaction::new(),
+            coming: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+        }
+    }
+
+    /// Has a port be as it is to be. One that is so already takes nothing; one of ours that is another's or elsewhere makes
+    /// way.
+    pub(super) fn plug(&mut self, plug: &Plug) -> Result<(), Refused> {
+        let name = plug.name.as_str();
+        let bridge =
+            self.board.bridges.get(plug.bridge.as_str()).ok_or_else(|| {
+                (ErrorClass::Transient, format!("there is no bridge `{}` of Open vSwitch", plug.bridge))
+            })?;
+        if let Some(there) = self.board.ports.get(name) {
+            let mark = PortMark::read(there.row, self.instance).ok_or_else(|| {
+                let why = format!(
+                    "bridge `{}` has a port `{name}` already, which is not ours; `ovs-vsctl del-port {name}` removes it",
+                    there.bridge
+                );
+                (ErrorClass::Permanent, why)
+            })?;
+            if mark == plug.mark() && there.bridge == plug.bridge.as_str() {
+                self.set(there, plug);
+                return Ok(());
+            }
+            self.leave(there);
+        }
+        let interface = self.transaction.insert("Interface", Row::new().with("name", name));
+        let ids = plug.mark().write(self.instance, &plug.end);
+        let row = Row::new().with("name", name).with("interfaces", interface).with("external_ids", ids);
+        let port = self.transaction.insert("Port", tagged(row, plug.tag));
+        self.coming.entry(bridge.uuid).or_default().push(port);
+        Ok(())
+    }
+
+    /// Sets what of a port is other than it should be, and nothing else of it.
+    fn set(&mut self, there: &Port<'_>, plug: &Plug) {
+        let ids = plug.mark().write(self.instance, &plug.end);
+        let same = ids.strings().all(|(key, value)| there.row.map_string("external_ids", key) == Some(value));
+        if !same {
+            let mutations = Mutation::set_keys("external_ids", ids);
+            self.transaction.mutate("Port", [Condition::is_row(there.uuid)], mutations);
+        }
+        if there.tag() != plug.tag || there.row.set("trunks").is_some_and(|trunks| !trunks.is_empty()) {
+            let row = tagged(Row::new(), plug.tag).with("trunks", Set::new());
+            self.transaction.update("Port", [Condition::is_row(there.uuid)], row);
+        }
+    }
+
+    /// Removes the ports of links.
+    pub(super) fn unplug(&mut self, lab: &LabName, link: &LinkId) {
+        let mark = PortMark { lab: lab.clone(), link: link.clone() };
+        for port in self.marked.remove(&mark).into_iter().flatten() {
+            self.leave(port);
+        }
+    }
+
+    fn leave(&mut self, port: &Port<'_>) {
+        if let Some(bridge) = self.board.bridges.get(port.bridge) {
+            self.leaving.entry(bridge.uuid).or_default().push(port.uuid);
+        }
+    }
+
+    /// The transaction, if there is anything to do. A row that no bridge names goes by itself.
+    pub(super) fn finish(mut self) -> Option<Transaction> {
+        for (bridge, ports) in self.leaving {
+            let ports: Set = ports.into_iter().collect();
+            self.transaction.mutate("Bridge", [Condition::is_row(bridge)], [Mutation::remove("ports", ports)]);
+        }
+        for (bridge, ports) in self.coming {
+            let ports: Set = ports.into_iter().collect();
+            self.transaction.mutate("Bridge", [Condition::is_row(bridge)], [Mutation::insert("ports", ports)]);
+        }
+        (!self.transaction.ops().is_empty()).then_some(self.transaction)
+    }
+}
+
+/// A row with a tag, or with none.
+fn tagged(row: Row, tag: Option<u16>) -> Row {
+    let tag: Set = tag.into_iter().map(i64::from).collect();
+    row.with("tag", tag)
+}
+
+/// The transaction that makes a bridge of ours.
+pub(super) fn bridge(board: &Board<'_>, name: &InterfaceName, instance: &str, datapath: &str) -> Option<Transaction> {
+    let root = board.root?;
+    let name = name.as_str();
+    let mut change = Transaction::new();
+    let interface = change.insert("Interface", Row::new().with("name", name).with("type", "internal"));
+    let port = change.insert("Port", Row::new().with("name", name).with("interfaces", interface));
+    let ids: Map = [(mark::INSTANCE, instance)].into_iter().collect();
+    let row = Row::new()
+        .with("name", name)
+        .with("ports", port)
+        // It goes on switching by itself, whoever controls it or not.
+        .with("fail_mode", "standalone")
+        .with("datapath_type", datapath)
+        .with("external_ids", ids);
+    let bridge = change.insert("Bridge", row);
+    change.mutate("Open_vSwitch", [Condition::is_row(root)], [Mutation::insert("bridges", bridge)]);
+    Some(change)
+}
+
+/// The transaction that removes a bridge.
+pub(super) fn without(board: &Board<'_>, bridge: Uuid) -> Option<Transaction> {
+    let root = board.root?;
+    let mut change = Transaction::new();
+    let bridges: Set = [bridge].into_iter().collect();
+    change.mutate("Open_vSwitch", [Condition::is_row(root)], [Mutation::remove("bridges", bridges)]);
+    Some(change)
+}

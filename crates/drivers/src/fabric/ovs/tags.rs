@@ -1,0 +1,94 @@
+//! Tags claimed on a bridge, so that no two links on it share one, whoever makes them. Pure.
+//!
+//! A claim is a pair among the `external_ids` of the bridge. A mutation never replaces a pair that is there, and the same
+//! transaction reads what the bridge has then: of two that claim one tag at the same moment one sees the other's claim, and
+//! tries the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_engine::TagClaim;
+use netloom_ovsdb::{Condition, Map, Mutation, Transaction, Uuid};
+
+use super::board::Board;
+use super::mark::{PortMark, claimant, tag_key};
+
+/// The tags of ports that are linked, as controllers of the agent contract expect them.
+const LINKED: std::ops::RangeInclusive<u16> = 2050..=4000;
+/// Those of ports that are not; each range takes what the other has no room for.
+const UNLINKED: std::ops::RangeInclusive<u16> = 100..=2049;
+
+/// How many tags a bridge has for links.
+pub(super) const TAGS: usize = 3901;
+
+/// Chooses a tag for each claim on one bridge: the one that it has claimed already, the one that it was allotted before, the
+/// lowest that is free; `None` where there is none left. `lost` are tags that turned out to be another's.
+pub(super) fn choose(
+    board: &Board<'_>,
+    bridge: &str,
+    instance: &str,
+    claims: &[TagClaim],
+    lost: &BTreeSet<u16>,
+) -> Vec<Option<u16>> {
+    let claimed = board.claims(bridge);
+    let whose: BTreeMap<&str, u16> = claimed.iter().map(|(tag, whose)| (*whose, *tag)).collect();
+    let mut taken = board.tags(bridge);
+    taken.extend(lost);
+    let own = |claim: &TagClaim| whose.get(claimant(instance, &claim.lab, &claim.link).as_str()).copied();
+    // Of ports that carry the link's own mark no claim may be left, when somebody has tidied up.
+    let marked = board.marked(instance);
+    let of_ports = |claim: &TagClaim| {
+        let mark = PortMark { lab: claim.lab.clone(), link: claim.link.clone() };
+        let here = marked.get(&mark)?.iter().filter(|port| port.bridge == bridge);
+        let tags: BTreeSet<Option<u16>> = here.map(|port| port.tag()).collect();
+        let tag = if tags.len() == 1 { tags.into_iter().next().flatten() } else { None };
+        tag.filter(|tag| !lost.contains(tag) && !claimed.contains_key(tag))
+    };
+    let mut tags: Vec<Option<u16>> = claims.iter().map(|claim| own(claim).or_else(|| of_ports(claim))).collect();
+    taken.extend(tags.iter().flatten());
+    for (tag, claim) in tags.iter_mut().zip(claims).filter(|(tag, _)| tag.is_none()) {
+        let known =
+            claim.known.filter(|known| !taken.contains(known) && (LINKED.contains(known) || UNLINKED.contains(known)));
+        *tag = known.or_else(|| LINKED.chain(UNLINKED).find(|tag| !taken.contains(tag)));
+        taken.extend(*tag);
+    }
+    tags
+}
+
+/// The transaction that claims them, and the number of the operation that reads what became of it.
+pub(super) fn claim(bridge: Uuid, instance: &str, claims: &[(TagClaim, u16)]) -> (Transaction, usize) {
+    let mut change = Transaction::new();
+    let pairs: Map =
+        claims.iter().map(|(claim, tag)| (tag_key(*tag), claimant(instance, &claim.lab, &claim.link))).collect();
+    change.mutate("Bridge", [Condition::is_row(bridge)], [Mutation::insert("external_ids", pairs)]);
+    let read = change.select("Bridge", [Condition::is_row(bridge)]);
+    (change, read)
+}
+
+/// Which of the claims hold, by what the bridge has.
+pub(super) fn holds(ids: Option<&Map>, instance: &str, claim: &TagClaim, tag: u16) -> bool {
+    let whose = ids.and_then(|ids| ids.get_str(&tag_key(tag)));
+    whose == Some(claimant(instance, &claim.lab, &claim.link).as_str())
+}
+
+/// The transaction that gives back all tags that these links have claimed on any bridge; nothing if there are none.
+pub(super) fn release<'a>(
+    board: &Board<'_>,
+    instance: &str,
+    links: impl Iterator<Item = (&'a netloom_model::LabName, &'a netloom_model::LinkId)>,
+) -> Option<Transaction> {
+    let whose: BTreeSet<String> = links.map(|(lab, link)| claimant(instance, lab, link)).collect();
+    let mut change = Transaction::new();
+    for (name, bridge) in &board.bridges {
+        let claims = board.claims(name);
+        // With their values, so that what somebody else has by now stays.
+        let pairs: Map = claims
+            .iter()
+            .filter(|(_, of)| whose.contains(**of))
+            .map(|(tag, of)| (tag_key(*tag), (*of).to_owned()))
+            .collect();
+        if !pairs.is_empty() {
+            change.mutate("Bridge", [Condition::is_row(bridge.uuid)], [Mutation::remove("external_ids", pairs)]);
+        }
+    }
+    (!change.ops().is_empty()).then_some(change)
+}
