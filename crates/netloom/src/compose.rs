@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError, Starts};
 use netloom_docker::{Endpoint, Observer, Status};
+use netloom_drivers::fabric::HostFabric;
 use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_drivers::fabric::ovs::{Datapath, OvsParts, OvsSwitch};
 use netloom_drivers::host_files::EtcFiles;
 use netloom_drivers::leftovers::HostTraces;
 use netloom_drivers::limits::KernelLimits;
@@ -73,7 +75,12 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         fabric: fabric.clone(),
         joiner: namespaces.joiner(),
     };
-    let docker = DockerRuntime::start(layout.clone(), reporter, parts).map_err(Failure::failed)?;
+    let docker = DockerRuntime::start(layout.clone(), reporter.clone(), parts).map_err(Failure::failed)?;
+    let parts = OvsParts { socket: config.ovs_socket.clone(), datapath: Datapath::detect() };
+    let switch = {
+        let _context = runtime.enter();
+        OvsSwitch::start(layout, reporter, parts)
+    };
     point!("agent.start.composed");
     let host_files = EtcFiles::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
@@ -82,7 +89,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         layout: layout.clone(),
         store: Arc::new(store),
         runtimes: vec![Arc::new(namespaces), Arc::new(docker)],
-        fabric,
+        fabric: Arc::new(HostFabric::new(fabric, switch)),
         host_files: Arc::new(host_files),
         limits: Arc::new(limits),
         traces: Arc::new(traces),
@@ -90,6 +97,8 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         writer,
         config: netloom_engine::Config {
             relist: config.relist,
+            fabric: config.fabric,
+            switch: config.ovs_bridge.clone(),
             safe: starts.safe().clone(),
             ..netloom_engine::Config::default()
         },

@@ -3,14 +3,18 @@
 //! | key | variable | default | is |
 //! |---|---|---|---|
 //! | `listen` | `NETLOOM_LISTEN` | `127.0.0.1:8001` | the TCP address; `none` for the unix socket alone |
+//! | `fabric` | `NETLOOM_FABRIC` | `kernel` | what links are made of in labs that do not say: `kernel` or `ovs` |
+//! | `ovs-bridge` | `NETLOOM_OVS_BRIDGE` | `arch-ovs` | the bridge of Open vSwitch whose ports the ends of links are; made if it is missing |
+//! | `ovs-socket` | `NETLOOM_OVS_SOCKET` | `/run/openvswitch/db.sock` | where the database of Open vSwitch is asked |
 //! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
 //! | `secret` | `NETLOOM_SECRET` | none | opens the TCP address beside the token; needed for one that is not loopback |
 //! | `log` | `NETLOOM_LOG` | `info` | levels, for example `info,netloom_engine=debug` |
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use netloom_model::{FabricKind, InterfaceName};
 use toml::{Table, Value};
 
 use crate::failure::plain;
@@ -20,6 +24,12 @@ use crate::failure::plain;
 pub(crate) struct Config {
     /// The TCP address, if one is listened on.
     pub(crate) listen: Option<SocketAddr>,
+    /// What links are made of in labs that do not say.
+    pub(crate) fabric: FabricKind,
+    /// The bridge of Open vSwitch whose ports the ends of links are.
+    pub(crate) ovs_bridge: InterfaceName,
+    /// Where the database of Open vSwitch is asked.
+    pub(crate) ovs_socket: PathBuf,
     /// How often everything is looked at again.
     pub(crate) relist: Duration,
     /// What opens the TCP address beside the token.
@@ -31,12 +41,20 @@ pub(crate) struct Config {
 impl Default for Config {
     fn default() -> Self {
         let listen = Some(SocketAddr::from(([127, 0, 0, 1], 8001)));
-        Self { listen, relist: Duration::from_secs(60), secret: None, log: "info".to_owned() }
+        Self {
+            listen,
+            fabric: FabricKind::Kernel,
+            ovs_bridge: netloom_engine::SWITCH.parse().expect("a name that the kernel takes"),
+            ovs_socket: PathBuf::from("/run/openvswitch/db.sock"),
+            relist: Duration::from_secs(60),
+            secret: None,
+            log: "info".to_owned(),
+        }
     }
 }
 
 /// The keys that there are.
-const KEYS: [&str; 4] = ["listen", "log", "relist-seconds", "secret"];
+const KEYS: [&str; 7] = ["fabric", "listen", "log", "ovs-bridge", "ovs-socket", "relist-seconds", "secret"];
 
 impl Config {
     /// The file (one that is not there is empty), then the environment.
@@ -75,6 +93,26 @@ impl Config {
             "listen" => {
                 let bad = |_| format!("`listen` is `{text}`; write an address with port, or `none`: `127.0.0.1:8001`");
                 self.listen = Some(text.parse().map_err(bad)?);
+            }
+            "fabric" => {
+                self.fabric = match text {
+                    "kernel" => FabricKind::Kernel,
+                    "ovs" => FabricKind::Ovs,
+                    _ => return Err(format!("`fabric` is `{text}`; write `kernel` or `ovs`")),
+                };
+            }
+            "ovs-bridge" => {
+                let bad = |invalid| format!("`ovs-bridge` is `{text}`; {invalid}");
+                self.ovs_bridge = text.parse().map_err(bad)?;
+            }
+            "ovs-socket" => {
+                let path = PathBuf::from(text);
+                if !path.is_absolute() {
+                    return Err(format!(
+                        "`ovs-socket` is `{text}`; write an absolute path: `/run/openvswitch/db.sock`"
+                    ));
+                }
+                self.ovs_socket = path;
             }
             "relist-seconds" => {
                 let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
@@ -133,7 +171,7 @@ mod tests {
         let text = "listen = \"none\"\nrelist-seconds = 30\nlog = \"debug\"\n";
         let config = Config::read(text, "netloom.toml", environment).unwrap();
         let relist = Duration::from_secs(7);
-        assert_eq!(config, Config { listen: None, relist, secret: None, log: "debug".to_owned() });
+        assert_eq!(config, Config { listen: None, relist, log: "debug".to_owned(), ..Config::default() });
     }
 
     #[test]
@@ -142,9 +180,18 @@ mod tests {
             read("lisen = \"none\"").unwrap_err(),
             "netloom.toml: there is no key `lisen`; did you mean `listen`?"
         );
-        let far = "netloom.toml: there is no key `color`; there are `listen`, `log`, `relist-seconds`, `secret`";
+        let far = "netloom.toml: there is no key `color`; there are `fabric`, `listen`, `log`, `ovs-bridge`, \
+            `ovs-socket`, `relist-seconds`, `secret`";
         assert_eq!(read("color = 1").unwrap_err(), far);
-        for bad in ["listen = \"8001\"", "relist-seconds = 0", "relist-seconds = true", "listen = "] {
+        for bad in [
+            "fabric = \"ovn\"",
+            "ovs-bridge = \"a/b\"",
+            "ovs-socket = \"db.sock\"",
+            "listen = \"8001\"",
+            "relist-seconds = 0",
+            "relist-seconds = true",
+            "listen = ",
+        ] {
             assert!(read(bad).unwrap_err().starts_with("netloom.toml: "), "{bad}");
         }
     }

@@ -17,7 +17,7 @@ pub(super) async fn info(State(app): State<Shared>) -> Response {
     let layout = app.engine.layout();
     let runtimes = app.engine.sources().iter().filter_map(|source| match source {
         Source::Runtime(kind) => Some(*kind),
-        Source::Fabric | Source::Images(_) => None,
+        Source::Fabric | Source::Switch | Source::Images(_) => None,
     });
     let uptime = app.health.began.elapsed();
     let info = Info {

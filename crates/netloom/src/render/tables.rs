@@ -197,7 +197,10 @@ fn left_out(views: &[LinkView]) -> String {
 }
 
 fn links(views: &[LinkView]) -> String {
-    let mut table = table(&["LINK", "", "STATE", "MTU"]);
+    let is_switched = views.iter().any(|link| !link.switch.is_empty());
+    let heads: &[&str] =
+        if is_switched { &["LINK", "", "STATE", "MTU", "SWITCH"] } else { &["LINK", "", "STATE", "MTU"] };
+    let mut table = table(heads);
     for link in views {
         let end =
             |at: usize| link.ends.get(at).map(|end| end.end.clone()).or_else(|| link.far.clone()).unwrap_or_default();
@@ -210,9 +213,26 @@ fn links(views: &[LinkView]) -> String {
                 format!("{} (cut at {})", link.state, ends.join(" and "))
             }
         };
-        table.add_row(vec![end(0), end(1), state, link.mtu.to_string()]);
+        let mut row = vec![end(0), end(1), state, link.mtu.to_string()];
+        row.extend(is_switched.then(|| switch(link)));
+        table.add_row(row);
     }
     text(table)
+}
+
+/// The ports of the switch that a link has: `arch-ovs tag 2050: vh0a…, vh1b…`.
+fn switch(link: &LinkView) -> String {
+    let Some(first) = link.switch.first() else { return String::new() };
+    let tag = first.tag.map_or_else(String::new, |tag| format!(" tag {tag}"));
+    let ports: Vec<String> = link
+        .switch
+        .iter()
+        .map(|port| match &port.fault {
+            Some(fault) => format!("{} ({fault})", port.port),
+            None => port.port.clone(),
+        })
+        .collect();
+    format!("{}{tag}: {}", first.bridge, ports.join(", "))
 }
 
 /// A unit variant as it is on the wire.

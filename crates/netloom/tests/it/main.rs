@@ -18,6 +18,7 @@ mod images;
 mod lab;
 mod leftovers;
 mod limits;
+mod ovs;
 mod power;
 mod recovery;
 mod registry;
