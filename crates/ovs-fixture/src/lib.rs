@@ -9,8 +9,9 @@
 //!       ◀──────stdout: a pid──────────────┘
 //! ```
 //!
-//! It needs the Debian package `openvswitch-switch`; the switch needs root, and makes its devices in the caller's network
-//! namespace: give a test one of its own.
+//! It needs the Debian package `openvswitch-switch`; the switch needs root, and makes its devices (bridges, internal ports,
+//! `ovs-netdev`) in the caller's network namespace: give a test one of its own. They outlive a switch that is killed; the
+//! keeper removes them at the end, unless it was killed too.
 
 mod ovs;
 

@@ -70,13 +70,23 @@ impl Keeper {
         }
     }
 
-    /// Since when there is no session stays what it was while attempts fail.
+    /// Since when there is no session stays what it was while attempts fail; what fails alike is told once.
     fn down(&self, error: Error) {
-        tracing::warn!(endpoint = %self.config.endpoint, %error, "no session with the database server");
+        let endpoint = &self.config.endpoint;
         self.link.send_modify(|link| {
-            let since = match link.state {
-                State::Down { since, .. } => since,
-                State::Connected { .. } => Instant::now(),
+            let since = match &link.state {
+                State::Down { since, why } => {
+                    if why.to_string() == error.to_string() {
+                        tracing::debug!(%endpoint, %error, "still no session with the database server");
+                    } else {
+                        tracing::warn!(%endpoint, %error, "no session with the database server");
+                    }
+                    *since
+                }
+                State::Connected { .. } => {
+                    tracing::warn!(%endpoint, %error, "the session with the database server ended");
+                    Instant::now()
+                }
             };
             *link = Link { state: State::Down { why: Arc::new(error), since }, connection: None };
         });

@@ -167,7 +167,7 @@ impl Shared {
                 Some(number) if number < self.next.load(Ordering::Relaxed) => inner.strays.late += 1,
                 _ => {
                     inner.strays.unknown += 1;
-                    tracing::warn!(%id, "an answer to a request that was never made");
+                    tracing::debug!(%id, "an answer to a request that was never made");
                 }
             }
             return None;

@@ -1,6 +1,6 @@
 //! The client and a real server.
 
-#![expect(clippy::unwrap_used, reason = "only tests use this")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "only tests use this")]
 
 mod claims;
 mod mirror;
