@@ -103,8 +103,8 @@ impl Lab {
     /// The bridge of Open vSwitch that an end is a port of, if its node is one.
     pub fn ovs_bridge(&self, end: &End) -> Option<InterfaceName> {
         let Endpoint::Bridge(name) = &end.at else { return None };
-        let is_one = self.parts.nodes.get(name)?.kind.shape() == Shape::OvsBridge;
-        is_one.then(|| name.as_str().parse().ok()).flatten()
+        let node = self.parts.nodes.get(name).filter(|node| node.kind.shape() == Shape::OvsBridge)?;
+        node.host_bridge(name)
     }
 
     /// Whether anything of the lab is on a switch.
