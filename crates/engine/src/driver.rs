@@ -89,6 +89,18 @@ pub enum LinkOrder {
         /// On or off.
         admin: AdminState,
     },
+    /// Give one end its carrier, or take it, without a change at the end itself: of a link on a switch, whose ends are not one
+    /// cable.
+    Carry {
+        /// The lab that it is in, as desired.
+        lab: Arc<Lab>,
+        /// The link.
+        link: LinkId,
+        /// Which end.
+        side: Side,
+        /// `Up`: it has a carrier.
+        carrier: AdminState,
+    },
     /// Remove it, found by its marks.
     Delete {
         /// Its lab.

@@ -1,6 +1,6 @@
 //! What a step does to the observed state, if it goes well. The fakes and the laws of the planner use it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{Endpoint, InterfaceName, Link, LinkKind, NodeName, Shape, Stage};
 
@@ -137,7 +137,10 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let fingerprint = LinkFingerprint::of(wanted, desired.rebuild);
             // Of one on a switch something is on the host that does not go with its nodes.
             let ends = ends.into_iter().chain(wanted.switch().map(|_| Endpoint::Host)).collect();
-            let before = observed.links.insert(link.clone(), ObservedLink { fingerprint, ends, down: BTreeSet::new() });
+            let before = observed.links.insert(
+                link.clone(),
+                ObservedLink { fingerprint, ends, down: BTreeSet::new(), behind: BTreeMap::new() },
+            );
             assert!(before.is_none(), "link {link} is made while it is there");
         }
         Action::UpdateLink { link } => {
@@ -150,6 +153,10 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
                 AdminState::Up => there.down.remove(side),
                 AdminState::Down => there.down.insert(*side),
             };
+        }
+        Action::CarryLink { link, side, .. } => {
+            let there = observed.links.get_mut(link).expect("a link is there before it carries anything");
+            there.behind.remove(side);
         }
         Action::DeleteLink { link } => {
             observed.links.remove(link).expect("a link is there before it is deleted");

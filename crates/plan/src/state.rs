@@ -307,6 +307,9 @@ pub struct ObservedLink {
     pub ends: Vec<Endpoint>,
     /// The ends that are switched off, for whichever reason.
     pub down: BTreeSet<Side>,
+    /// The ends whose carrier is other than what is at the far end says, with what it should be: of a link whose ends are not
+    /// one cable, whose kernel does not see to it.
+    pub behind: BTreeMap<Side, AdminState>,
 }
 
 /// What is there of a bridge, or of a management network, which shows as its bridge.

@@ -150,6 +150,15 @@ pub enum Action {
         /// On or off.
         admin: AdminState,
     },
+    /// Give an end of a link its carrier, or take it: as what is at the far end has it.
+    CarryLink {
+        /// The link.
+        link: LinkId,
+        /// Which end.
+        side: Side,
+        /// `Up`: it has a carrier.
+        carrier: AdminState,
+    },
     /// Remove a link.
     DeleteLink {
         /// The link.
@@ -196,6 +205,7 @@ impl Action {
             | Self::CreateLink { .. }
             | Self::UpdateLink { .. }
             | Self::SetLink { .. }
+            | Self::CarryLink { .. }
             | Self::DeleteLink { .. } => Owner::Fabric,
         }
     }
@@ -226,6 +236,7 @@ impl Action {
             Self::UpdateLink { link } => format!("link/{link}/update"),
             // A node that is started again takes both in one plan.
             Self::SetLink { link, side, admin } => format!("link/{link}/{}-{}", word(admin), word(side)),
+            Self::CarryLink { link, side, .. } => format!("link/{link}/carrier-{}", word(side)),
             Self::DeleteLink { link } => format!("link/{link}/delete"),
         })
     }
@@ -287,6 +298,12 @@ impl fmt::Display for Action {
             Self::UpdateLink { link } => write!(f, "update link {link}"),
             Self::SetLink { link, side, admin } => {
                 write!(f, "set end {} of link {link} {}", word(side), word(admin))
+            }
+            Self::CarryLink { link, side, carrier: AdminState::Up } => {
+                write!(f, "give end {} of link {link} its carrier", word(side))
+            }
+            Self::CarryLink { link, side, carrier: AdminState::Down } => {
+                write!(f, "take the carrier of end {} of link {link}", word(side))
             }
             Self::DeleteLink { link } => write!(f, "delete link {link}"),
         }

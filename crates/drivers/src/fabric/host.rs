@@ -108,7 +108,7 @@ impl Fabric for HostFabric {
         let is_switched = |order: &LinkOrder| match order {
             LinkOrder::Create { .. } | LinkOrder::Update { .. } => !plugs(order).is_empty(),
             LinkOrder::Delete { lab, link } => there.contains(&(lab.clone(), link.clone())),
-            LinkOrder::Set { .. } => false,
+            LinkOrder::Set { .. } | LinkOrder::Carry { .. } => false,
         };
         let (switched, plain): (Vec<_>, Vec<_>) =
             orders.into_iter().enumerate().partition(|(_, order)| is_switched(order));

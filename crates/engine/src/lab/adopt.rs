@@ -161,6 +161,7 @@ fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) 
     // nothing of the lab itself.
     let is_no_change = |action: &Action| match action {
         Action::SetLink { admin, .. } => *admin == AdminState::Down,
+        Action::CarryLink { .. } => true,
         Action::Exec { target, .. } => *target == ExecTarget::Host,
         action => *action == Action::WriteEntries,
     };

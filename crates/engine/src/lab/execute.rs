@@ -429,7 +429,11 @@ fn is_slow(step: &Step) -> bool {
 fn is_of_link(step: &Step) -> bool {
     matches!(
         step.action,
-        Action::CreateLink { .. } | Action::UpdateLink { .. } | Action::SetLink { .. } | Action::DeleteLink { .. }
+        Action::CreateLink { .. }
+            | Action::UpdateLink { .. }
+            | Action::SetLink { .. }
+            | Action::CarryLink { .. }
+            | Action::DeleteLink { .. }
     )
 }
 

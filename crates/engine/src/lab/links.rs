@@ -63,6 +63,9 @@ impl StepContext {
             Action::SetLink { link, side, admin } => {
                 LinkOrder::Set { lab, link: link.clone(), side: *side, admin: *admin }
             }
+            Action::CarryLink { link, side, carrier } => {
+                LinkOrder::Carry { lab, link: link.clone(), side: *side, carrier: *carrier }
+            }
             other => unreachable!("{other} is no link's"),
         })
     }
@@ -136,6 +139,6 @@ impl StepContext {
 fn removes(order: &LinkOrder) -> Option<LinkId> {
     match order {
         LinkOrder::Delete { link, .. } => Some(link.clone()),
-        LinkOrder::Create { .. } | LinkOrder::Update { .. } | LinkOrder::Set { .. } => None,
+        LinkOrder::Create { .. } | LinkOrder::Update { .. } | LinkOrder::Set { .. } | LinkOrder::Carry { .. } => None,
     }
 }

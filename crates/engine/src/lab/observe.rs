@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netloom_model::{
     End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch, Vlan,
 };
-use netloom_plan::{AdminState, LinkFingerprint, Observed, ObservedBridge, ObservedLink, ObservedNode, commands};
+use netloom_plan::{AdminState, LinkFingerprint, Observed, ObservedBridge, ObservedLink, ObservedNode, Side, commands};
 
 use super::pull::Stock;
 use super::wait;
@@ -149,7 +149,7 @@ fn dangling<'a>(
     let alone = of_lab.filter(|port| !known.contains_key(&port.link) && !seen.contains_key(&port.link));
     alone.map(|port| {
         let fingerprint = LinkFingerprint { identity: "".into(), config: "".into() };
-        (port.link.clone(), ObservedLink { fingerprint, ends: vec![Endpoint::Host], down: BTreeSet::new() })
+        (port.link.clone(), ObservedLink { ends: vec![Endpoint::Host], ..gone_by(fingerprint) })
     })
 }
 
@@ -172,7 +172,29 @@ fn left_over(seen: &SeenLink) -> ObservedLink {
         Place::Host => Endpoint::Host,
         Place::Node(_, node) => Endpoint::Node(node.clone()),
     });
-    ObservedLink { fingerprint: seen.fingerprint.clone(), ends: ends.collect(), down: BTreeSet::new() }
+    ObservedLink { ends: ends.collect(), ..gone_by(seen.fingerprint.clone()) }
+}
+
+fn gone_by(fingerprint: LinkFingerprint) -> ObservedLink {
+    ObservedLink { fingerprint, ends: Vec::new(), down: BTreeSet::new(), behind: BTreeMap::new() }
+}
+
+/// The ends of a link on a switch whose carrier is other than it should be. A cable ends at the switch, so nothing but us has an
+/// end see that the far end is off. What counts is the far end itself, in its own namespace: the host's end of its cable has no
+/// carrier as soon as we have taken it from the other side, and two ends that follow such would never come back.
+fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState> {
+    if link.switch().is_none() {
+        return BTreeMap::new();
+    }
+    let ends = sides(lab.name(), link);
+    let cables = ends.iter().zip(lab.switch_ports(link));
+    let behind = cables.filter_map(|((side, ..), cable)| {
+        let (_, place, name) = ends.iter().find(|(other, ..)| other != side)?;
+        let (far, near) = (seen.port(place, name)?, seen.port(&Place::Host, &cable.interface)?);
+        let wanted = if far.admin_up { AdminState::Up } else { AdminState::Down };
+        (near.admin_up != far.admin_up).then_some((*side, wanted))
+    });
+    behind.collect()
 }
 
 /// A link of which an end is missing, or is no port of its bridge, or that is not joined to its tunnel, is not there: making it replaces what is left.
@@ -203,7 +225,7 @@ fn observe_link(of: &Lab, link: &Link, seen: &SeenLink, snapshot: &Snapshot) -> 
     // Of a link on a switch something is on the host that does not go with its nodes.
     let on_switch = link.switch().map(|_| Endpoint::Host);
     let ends = link.ends().map(|end| end.home().clone()).chain(on_switch).collect();
-    Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down })
+    Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down, behind: behind(of, link, seen) })
 }
 
 /// The name of the kernel's bridge that an end is a port of, if it is one.

@@ -84,6 +84,7 @@ impl StepContext {
             Action::CreateLink { .. }
             | Action::UpdateLink { .. }
             | Action::SetLink { .. }
+            | Action::CarryLink { .. }
             | Action::DeleteLink { .. } => {
                 unreachable!("links go out in batches")
             }

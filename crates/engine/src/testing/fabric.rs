@@ -29,6 +29,7 @@ impl FakeFabric {
             LinkOrder::Create { lab, link, .. } => ("create", lab.name(), link),
             LinkOrder::Update { lab, link, .. } => ("update", lab.name(), link),
             LinkOrder::Set { lab, link, .. } => ("set", lab.name(), link),
+            LinkOrder::Carry { lab, link, .. } => ("carry", lab.name(), link),
             LinkOrder::Delete { lab, link } => ("delete", lab, link),
         };
         self.world.enter(operation, &format!("{lab}/{link}")).await?;
@@ -46,6 +47,18 @@ impl FakeFabric {
                 match state.find(&place, name.as_str()) {
                     Some(port) => {
                         state.switch(port, *admin);
+                        let touched = state.settle(&[port]);
+                        state.tell_ports(&touched);
+                        Ok(())
+                    }
+                    None => Err(format!("its interface `{name}` is not there")),
+                }
+            }
+            LinkOrder::Carry { lab, link, side, carrier } => {
+                let name = cables(lab, find(lab, link)).swap_remove(usize::from(*side as u8));
+                match state.find(&Place::Host, name.as_str()) {
+                    Some(port) => {
+                        state.ports.get_mut(&port).expect("just found").admin_up = *carrier == AdminState::Up;
                         let touched = state.settle(&[port]);
                         state.tell_ports(&touched);
                         Ok(())

@@ -320,6 +320,15 @@ impl World {
         state.tell_ports(&touched);
     }
 
+    /// Somebody switches an interface on without us.
+    pub fn open_up(&self, place: &Place, interface: &str) {
+        let mut state = self.lock();
+        let port = state.find(place, interface).expect("the interface is there");
+        state.ports.get_mut(&port).expect("just found").admin_up = true;
+        let touched = state.settle(&[port]);
+        state.tell_ports(&touched);
+    }
+
     /// An interface sends one packet of so many bytes.
     pub fn send(&self, place: &Place, interface: &str, bytes: u64) {
         let mut state = self.lock();

@@ -6,6 +6,8 @@ use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{Config, LabView, OperationState, Place, Source};
 use netloom_model::{FabricKind, Lab};
 
+use serde_json::json;
+
 use crate::bench::{Bench, config, lab_name, pair, until};
 
 const LINK: &str = "r1:eth1-r2:eth1";
@@ -72,6 +74,36 @@ async fn a_tag_that_somebody_else_has_is_not_allotted_and_one_that_was_is_kept_t
     bench.ready().await;
     assert_eq!(bench.deploy(&switched("lab")).await.message.as_deref(), Some("nothing to change"));
     assert_eq!(bench.world.take_calls(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_that_is_shut_takes_the_carrier_of_the_far_end_and_both_come_back_in_any_order() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    let [r1, r2] = ["r1", "r2"].map(|node| Place::Node(lab_name("lab"), node.parse().unwrap()));
+    let carrier = |place: &Place| bench.world.port(place, "eth1").unwrap().carrier;
+    let set = |place: &Place, up: bool| {
+        if up { bench.world.open_up(place, "eth1") } else { bench.world.shut_down(place, "eth1") }
+    };
+    set(&r1, false);
+    until("the far end has no carrier", || !carrier(&r2)).await;
+    assert!(bench.world.port(&r2, "eth1").unwrap().admin_up, "nobody touched the end itself");
+    set(&r1, true);
+    until("it has one again", || carrier(&r1) && carrier(&r2)).await;
+    for (first, second) in [(&r1, &r2), (&r2, &r1)] {
+        set(&r1, false);
+        set(&r2, false);
+        until("both are off", || !carrier(&r1) && !carrier(&r2)).await;
+        set(first, true);
+        set(second, true);
+        until("both are back", || carrier(&r1) && carrier(&r2)).await;
+    }
+    until("it shows", || view(&bench, "lab").links[0].state == "up").await;
+    let cut = |state: &str| json!({ "links": { "r1:eth1 r2:eth1": { "ends": { "r1:eth1": { "state": state } } } } });
+    bench.edited(cut("down")).await;
+    until("a cut end takes it too", || !carrier(&r2)).await;
+    bench.edited(cut("up")).await;
+    until("and gives it back", || carrier(&r1) && carrier(&r2)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -204,6 +204,42 @@ fn a_database_that_is_killed_or_emptied_gets_the_same_tags_and_labs_of_the_kerne
 }
 
 #[test]
+fn an_end_that_its_node_shuts_takes_the_carrier_of_the_far_end_and_both_come_back_in_any_order() {
+    let Some(host) = OvsHost::new() else { return };
+    let file = host.topology("x", &ring("x", ON_OVS));
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    let pids = host.lab("x")["nodes"].as_array().unwrap().clone();
+    let inside = |node: &str, script: &str| {
+        let pid = &pids.iter().find(|one| one["name"] == node).unwrap()["pid"];
+        host.sh(&format!("nsenter --target {pid} --net {script}")).code(0).out
+    };
+    let is_up = |node: &str| inside(node, "ip link show eth1").contains("LOWER_UP");
+    inside("a", "ip link set eth1 down");
+    host.until("the far end has no carrier", |_| !is_up("b"));
+    assert!(inside("b", "ip link show eth1").contains(",UP"), "nobody touched the end itself");
+    assert!(host.pings("x/b", "10.0.2.2"), "other links carry on");
+    inside("a", "ip link set eth1 up");
+    host.until("it has one again", |_| is_up("a") && is_up("b"));
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        inside("a", "ip link set eth1 down");
+        inside("b", "ip link set eth1 down");
+        inside(first, "ip link set eth1 up");
+        inside(second, "ip link set eth1 up");
+        host.until("both are back", |_| is_up("a") && is_up("b"));
+    }
+    host.until("it is reached", |_| host.pings("x/a", "10.0.1.2"));
+
+    host.netloom(&["link", "down", "x", "a:eth1"]).code(0);
+    host.until("a cut end takes it too", |_| !is_up("b"));
+    host.netloom(&["link", "up", "x", "a:eth1"]).code(0);
+    host.until("and gives it back", |_| is_up("a") && is_up("b"));
+    host.netloom(&["node", "stop", "x/b"]).code(0);
+    host.until("a node that is stopped takes it", |_| !is_up("a"));
+    host.netloom(&["node", "start", "x/b"]).code(0);
+    host.until("and gives it back", |_| is_up("a"));
+}
+
+#[test]
 fn ports_outlive_ovs_vswitchd_and_traffic_comes_back_with_it() {
     let Some(host) = OvsHost::new() else { return };
     let file = host.topology("x", &ring("x", ON_OVS));

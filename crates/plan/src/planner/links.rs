@@ -132,6 +132,14 @@ impl<'a> Planner<'a> {
                 _ => {}
             }
         }
+        // Of one that the plan makes all ends are on; what is at them says so when it is there.
+        for (side, carrier) in there.filter(|_| last.is_none()).into_iter().flat_map(|there| there.behind.clone()) {
+            let reason = match carrier {
+                AdminState::Up => "the far end is on",
+                AdminState::Down => "the far end is off",
+            };
+            self.add(Action::CarryLink { link: id.clone(), side, carrier }, reason, Vec::new());
+        }
     }
 
     /// The step that ends what runs in a node; it may not be part of the plan.

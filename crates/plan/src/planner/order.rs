@@ -48,7 +48,7 @@ fn rank(action: &Action) -> u8 {
         Action::WriteNames | Action::WriteEntries => 4,
         Action::ReserveNode { .. } | Action::CreateNode { .. } | Action::UpdateNode { .. } => 5,
         Action::AddBridge { .. } | Action::CreateLink { .. } | Action::UpdateLink { .. } => 6,
-        Action::SetLink { .. } => 7,
+        Action::SetLink { .. } | Action::CarryLink { .. } => 7,
         Action::StartNode { .. } => 8,
         Action::Exec { .. } | Action::Await { .. } | Action::Enter { .. } => 9,
     }

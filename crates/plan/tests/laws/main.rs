@@ -227,6 +227,7 @@ proptest! {
                 Action::CreateLink { link: id }
                 | Action::UpdateLink { link: id }
                 | Action::SetLink { link: id, .. }
+                | Action::CarryLink { link: id, .. }
                 | Action::DeleteLink { link: id } => link(id),
                 of_node => node(of_node.node().unwrap()),
             };

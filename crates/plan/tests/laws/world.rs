@@ -241,6 +241,7 @@ fn links(lab: &Lab, wanted: &Wanted) -> BTreeMap<LinkId, ObservedLink> {
     let there = local.map(|link| {
         let sides = [Side::A, Side::B].into_iter().take(link.ends().count());
         let there = ObservedLink {
+            behind: BTreeMap::new(),
             fingerprint: LinkFingerprint::of(link, wanted.rebuild),
             ends: link.ends().map(|end| end.home().clone()).chain(link.switch().map(|_| Endpoint::Host)).collect(),
             down: sides

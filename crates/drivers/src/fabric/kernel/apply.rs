@@ -12,11 +12,21 @@ use netloom_model::{LabName, LinkId};
 use netloom_plan::AdminState;
 
 use super::places::{OpenPlace, is_gone};
-use super::wire::{Port, Wire, port_of};
+use super::wire::{Port, Wire, cable_of, port_of};
 use super::{KernelFabric, OPEN_AT_ONCE, cause_of, class_of, refused_link};
+
+/// Why an interface is switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody wants it so: its mark says it.
+    Ordered,
+    /// What is at the far end is so.
+    Follows,
+}
 
 /// One end to be switched.
 pub(super) struct Switch {
+    pub(super) why: Why,
     pub(super) order: usize,
     pub(super) lab: LabName,
     pub(super) id: LinkId,
@@ -69,7 +79,7 @@ fn name_of(order: &LinkOrder) -> (&'static str, &LinkId) {
     match order {
         LinkOrder::Create { link, .. } => ("create", link),
         LinkOrder::Update { link, .. } => ("update", link),
-        LinkOrder::Set { link, .. } => ("switch", link),
+        LinkOrder::Set { link, .. } | LinkOrder::Carry { link, .. } => ("switch", link),
         LinkOrder::Delete { link, .. } => ("delete", link),
     }
 }
@@ -102,7 +112,15 @@ impl Call<'_> {
                     let port = port_of(lab, link, *side);
                     port.map_err(|why| refused_link("switch", link, why, ErrorClass::Permanent)).map(|port| {
                         let state = *admin;
-                        switches.push(Switch { order, lab: lab.name().clone(), id: link.clone(), port, state });
+                        let (why, lab, id) = (Why::Ordered, lab.name().clone(), link.clone());
+                        switches.push(Switch { why, order, lab, id, port, state });
+                    })
+                }
+                LinkOrder::Carry { lab, link, side, carrier } => {
+                    let port = cable_of(lab, link, *side);
+                    port.map_err(|why| refused_link("switch", link, why, ErrorClass::Permanent)).map(|port| {
+                        let (why, lab, id, state) = (Why::Follows, lab.name().clone(), link.clone(), *carrier);
+                        switches.push(Switch { why, order, lab, id, port, state });
                     })
                 }
                 LinkOrder::Delete { lab, link } => {

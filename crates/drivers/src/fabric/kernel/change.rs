@@ -6,7 +6,7 @@ use netloom_kernel::{LinkChange, LinkInfo, NamespaceDump, Request};
 use netloom_model::{LabName, LinkId};
 use netloom_plan::{AdminState, LinkFingerprint};
 
-use super::apply::{Call, Switch, Work};
+use super::apply::{Call, Switch, Why, Work};
 use super::wire::{Port, Wire};
 
 /// An interface that is the end of a link.
@@ -69,6 +69,7 @@ impl Call<'_> {
             };
             let down = wire.ports().filter(is_down).cloned();
             let switch = |port| Switch {
+                why: Why::Ordered,
                 order: wire.order,
                 lab: wire.lab.clone(),
                 id: wire.id.clone(),
@@ -89,7 +90,7 @@ impl Call<'_> {
             return;
         }
         let mut work = Work::default();
-        for Switch { order, lab, id, mut port, state } in switches {
+        for Switch { why, order, lab, id, mut port, state } in switches {
             let Some(place) = self.kernel.get(&port.place).cloned() else {
                 self.refuse(order, self.unopened.get(&port.place).cloned().unwrap_or_default(), ErrorClass::Transient);
                 continue;
@@ -106,7 +107,8 @@ impl Call<'_> {
                     AdminState::Up => netloom_kernel::AdminState::Up,
                     AdminState::Down => netloom_kernel::AdminState::Down,
                 }),
-                alias: Some(port.alias(&self.fabric.shared.marks, &lab, &id, &fingerprint, state)),
+                alias: (why == Why::Ordered)
+                    .then(|| port.alias(&self.fabric.shared.marks, &lab, &id, &fingerprint, state)),
                 ..LinkChange::default()
             };
             let mut requests = vec![Request::SetLink { place: place.clone(), ifindex: link.ifindex, change }];

@@ -78,6 +78,13 @@ impl Port {
         Ok(Self { place, end: end.clone(), bridge, mtu: Some(link.mtu), mac: Some(end.mac), gateways, ifindex: 0 })
     }
 
+    /// The end on the host of the cable to a port of a switch.
+    fn on_switch(lab: &Lab, link: &Link, port: &SwitchPort<'_>) -> Result<Self, String> {
+        let name = port.interface.as_str().parse().expect("it is one already");
+        // Nobody sees its address: the switch passes on what it gets.
+        Ok(Self { mac: None, ..Self::new(lab, link, &End::new(Endpoint::Host, name, port.end.mac))? })
+    }
+
     pub(crate) fn name(&self) -> &InterfaceName {
         self.end.interface.kernel()
     }
@@ -148,11 +155,7 @@ impl Wire {
         };
         if link.switch().is_some() {
             let cable = |port: SwitchPort<'_>| {
-                let name = port.interface.as_str().parse().expect("it is one already");
-                // Nobody sees its address: the switch passes on what it gets.
-                let on_host =
-                    Port { mac: None, ..Port::new(lab, link, &End::new(Endpoint::Host, name, port.end.mac))? };
-                Ok(wire(Body::Ends, on_host, Some(Port::new(lab, link, port.end)?)))
+                Ok(wire(Body::Ends, Port::on_switch(lab, link, &port)?, Some(Port::new(lab, link, port.end)?)))
             };
             return lab.switch_ports(link).into_iter().map(cable).collect::<Result<_, String>>().map_err(refuse);
         }
@@ -306,6 +309,17 @@ pub(crate) fn default_route(place: &netloom_kernel::Place, ifindex: u32, gateway
         IpAddr::V6(_) => Address::V6(Ipv6Net { address: Ipv6Addr::UNSPECIFIED, prefix: 0 }),
     };
     Request::AddRoute { place: place.clone(), to, via: Some(gateway), ifindex: Some(ifindex) }
+}
+
+/// The end on the host of the cable to one side of a link on a switch.
+pub(crate) fn cable_of(lab: &Lab, id: &LinkId, side: Side) -> Result<Port, String> {
+    let link = lab.link(id).filter(|link| link.switch().is_some()).ok_or("the lab has no such link on a switch")?;
+    let mut ports = lab.switch_ports(link).into_iter();
+    let port = match side {
+        Side::A => ports.next(),
+        Side::B => ports.nth(1),
+    };
+    Port::on_switch(lab, link, &port.ok_or("the link has no such end")?)
 }
 
 /// The port at the end of a link on one side.
