@@ -222,12 +222,18 @@ impl World {
                 let process = Pid::from_raw(i32::try_from(process)?).context("a process")?;
                 kill_process(process, Signal::KILL)?;
                 let agent = &self.agent;
-                row.resumed = thread::scope(|scope| {
+                let (resumed, started) = thread::scope(|scope| {
                     let again = scope.spawn(|| agent.again());
                     let resumed = until(SETTLED, || healthy().is_some());
-                    again.join().ok().context("the start panicked")??;
-                    Ok::<_, anyhow::Error>(resumed)
+                    Ok::<_, anyhow::Error>((resumed, again.join().ok().context("the start panicked")?))
                 })?;
+                row.resumed = resumed;
+                if let Err(error) = started {
+                    // One that does not answer is what is looked for, and no fault of the proof; so it is let go on.
+                    row.problems.push(format!("{error:#}"));
+                    self.proxy.behave(Manner::Faithful);
+                    until(SETTLED, || healthy().is_some()).context("the agent does not come up")?;
+                }
             }
             _ => self.block(&mut row)?,
         }
