@@ -66,7 +66,9 @@ pub(super) async fn serve(shared: Arc<Shared>, mut queue: mpsc::Receiver<Request
             let Some(first) = queue.recv().await else { return };
             waiting.push_back(first);
         }
-        while let Ok(more) = queue.try_recv() {
+        while waiting.len() < QUEUE
+            && let Ok(more) = queue.try_recv()
+        {
             waiting.push_back(more);
         }
         let Some(first) = waiting.pop_front() else { continue };
