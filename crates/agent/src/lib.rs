@@ -50,7 +50,7 @@
 //! that breaks off leaves nothing half done under the name that was asked for.
 //!
 //! ```text
-//!            ┌ thread `health` (own runtime, nice -10) ┐        ┌ main runtime ──────────────────────────┐
+//!            ┌ thread `health` (own runtime, SCHED_RR) ┐        ┌ main runtime ──────────────────────────┐
 //!  TCP ────▶ │ accept, peek ─▶ answer health itself    │──────▶ │ connection tasks ─▶ router ─▶ Engine    │ ◀── unix socket
 //!            │          ping of the main runtime ──────│──────▶ │ pulse task                              │
 //!            └─────────────────────────────────────────┘bounded └─────────────────────────────────────────┘
