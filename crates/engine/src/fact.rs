@@ -127,6 +127,8 @@ pub enum Report {
     },
     /// The source could not look; what is known of it stays, with its age.
     Unreachable(Source, String),
+    /// The source answers, and something of it runs short: why, or `None` when it does not any more.
+    Strained(Source, Option<String>),
     /// Events were lost: relist soon.
     Lost(Source),
 }

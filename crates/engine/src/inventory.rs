@@ -74,6 +74,9 @@ pub struct SourceState {
     pub listed: Option<SystemTime>,
     /// What it said when it last could not look.
     pub error: Option<String>,
+    /// What runs short of it, though it answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strain: Option<String>,
     /// Since when it has been as it is: fresh or unreachable.
     #[serde(with = "crate::time")]
     pub since: SystemTime,
@@ -324,7 +327,7 @@ impl Writer {
 
     fn apply(&mut self, next: &mut Snapshot, report: Report) {
         let now = SystemTime::now();
-        let fresh = SourceState { listed: None, error: None, since: now, mended: 0 };
+        let fresh = SourceState { listed: None, error: None, strain: None, since: now, mended: 0 };
         match report {
             Report::Events(_, facts) => {
                 for fact in facts {
@@ -352,6 +355,7 @@ impl Writer {
                     state.since = now;
                 }
             }
+            Report::Strained(source, why) => next.sources.entry(source).or_insert(fresh).strain = why,
             Report::Lost(_) => self.lost.send_modify(|count| *count += 1),
         }
     }

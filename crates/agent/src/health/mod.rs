@@ -254,7 +254,7 @@ fn look_at(state: Option<&SourceState>, now: SystemTime) -> Look {
     match &state.error {
         Some(error) => Look::Bad(error.clone()),
         None if age > STALE => Look::Bad(format!("it was last seen whole {} s ago", age.as_secs())),
-        None => Look::Good,
+        None => state.strain.clone().map_or(Look::Good, Look::Strained),
     }
 }
 

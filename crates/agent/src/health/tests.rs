@@ -2,7 +2,7 @@ use super::*;
 
 fn state(listed: Option<u64>, error: Option<&str>, since: u64) -> SourceState {
     let ago = |seconds| SystemTime::now() - Duration::from_secs(seconds);
-    SourceState { listed: listed.map(ago), error: error.map(str::to_owned), since: ago(since), mended: 0 }
+    SourceState { listed: listed.map(ago), error: error.map(str::to_owned), strain: None, since: ago(since), mended: 0 }
 }
 
 #[test]

@@ -10,6 +10,9 @@
 //!    ▲                                  │                                  │
 //!    └──── 3 good looks in a row, the last bad one 10 s ago ───────────────┘
 //! ```
+//!
+//! What runs short is counted, not guessed: it is degraded by the first look that says so, never down for it, and well by
+//! the first that does not.
 
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +46,8 @@ impl Patience {
 pub(crate) enum Look {
     /// It works.
     Good,
+    /// It works, and something of it runs short.
+    Strained(String),
     /// It does not; what is known of it may be old.
     Bad(String),
     /// It does not, and nothing can be done with it meanwhile.
@@ -94,16 +99,19 @@ impl Standing {
         }
     }
 
-    /// How it stands after one more look. What has never worked works with the first good look.
+    /// How it stands after one more look. What has never worked works with the first look that is not bad.
     pub(crate) fn after(&self, look: &Look, slot: Slot, now: SystemTime, patience: Patience) -> Self {
         let mut next = self.clone();
         let (bad, reason) = match look {
             Look::Good => (false, None),
+            Look::Strained(reason) => (false, Some(reason)),
             Look::Bad(reason) | Look::Hopeless(reason) => (true, Some(reason)),
         };
+        // How it stands when it is not ill.
+        let well = if reason.is_none() { Ready::Ok } else { Ready::Degraded };
         if !self.worked {
             next.worked = !bad;
-            return next.turn(if bad { Ready::Down } else { Ready::Ok }, reason, now);
+            return next.turn(if bad { Ready::Down } else { well }, reason, now);
         }
         let Slot::Fair(passed) = slot else { return next };
         next.looks = (next.looks << 1 | u32::from(bad)) & ((1 << WINDOW) - 1);
@@ -114,9 +122,10 @@ impl Standing {
                 next.bad_for = Duration::ZERO;
                 next.turn(if matches!(look, Look::Hopeless(_)) { Ready::Down } else { Ready::Degraded }, reason, now)
             }
+            Ready::Ok if !bad => next.turn(well, reason, now),
             Ready::Ok => next,
             Ready::Degraded | Ready::Down if next.good >= GOOD && next.calm >= patience.calm => {
-                next.turn(Ready::Ok, None, now)
+                next.turn(well, reason, now)
             }
             Ready::Degraded | Ready::Down => {
                 next.bad_for = next.bad_for.saturating_add(passed);
@@ -201,6 +210,17 @@ mod tests {
     fn what_leaves_nothing_to_be_done_is_down_at_once() {
         let states = run(times(1, Look::Good).chain(times(2, Look::Hopeless("no space left".into()))));
         assert_eq!(states, [Ready::Ok, Ready::Ok, Ready::Down]);
+    }
+
+    #[test]
+    fn what_runs_short_is_degraded_as_long_as_it_does_and_never_down_for_it() {
+        let short = || Look::Strained("nine in ten are taken".into());
+        let states = run(times(1, Look::Good).chain(times(100, short())).chain(times(1, Look::Good)));
+        assert_eq!((states[0], states[101]), (Ready::Ok, Ready::Ok));
+        assert!(states[1..101].iter().all(|state| *state == Ready::Degraded), "{states:?}");
+        assert_eq!(run(times(2, short()).chain(times(1, Look::Good))), [Ready::Degraded, Ready::Degraded, Ready::Ok]);
+        let ill = run(times(1, Look::Good).chain(times(1, short())).chain(times(20, bad())).chain(times(9, short())));
+        assert_eq!((ill[20], ill[30]), (Ready::Down, Ready::Degraded), "{ill:?}");
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! Labs on Open vSwitch: the same topologies, over ports of one bridge; and what happens when its daemons do not.
 
+mod containers;
+mod crowd;
+mod edits;
+mod frozen;
+mod short;
+
 use std::ops::Deref;
 
 use netloom_ovs_fixture::{Daemon, Ovs};
@@ -45,13 +51,17 @@ impl OvsHost {
         ovs.map_or_else(String::new, |ovs| ovs["status"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// The ports of the bridge of the labs, as `name tag`.
+    /// Why the capability `ovs` is not well.
+    fn why_not(&self) -> String {
+        let ready = self.ask("GET /readyz?verbose").json();
+        let all = ready["capabilities"].as_array().unwrap();
+        let ovs = all.iter().find(|one| one["name"] == "ovs").cloned().unwrap_or_default();
+        ovs["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// See [`ports`].
     fn ports(&self) -> Vec<String> {
-        let listed = self.vsctl("--format=csv --data=bare --no-headings --columns=name,tag list Port").code(0).out;
-        let mut ports: Vec<String> =
-            listed.lines().filter(|line| line.starts_with("vh")).map(|line| line.replace(',', " ")).collect();
-        ports.sort();
-        ports
+        ports(&self.ovs)
     }
 
     fn pings(&self, node: &str, address: &str) -> bool {
@@ -65,6 +75,15 @@ impl OvsHost {
     fn is_up(&self, lab: &str) -> bool {
         self.links(lab).iter().all(|link| link["state"] == "up")
     }
+}
+
+/// The ports of labs on the host, as `name tag`.
+fn ports(ovs: &Ovs) -> Vec<String> {
+    let listed = ovs.vsctl(["--format=csv", "--data=bare", "--no-headings", "--columns=name,tag", "list", "Port"]);
+    let mut ports: Vec<String> =
+        listed.lines().filter(|line| line.starts_with("vh")).map(|line| line.replace(',', " ")).collect();
+    ports.sort();
+    ports
 }
 
 /// Three nodes in a ring.

@@ -26,7 +26,7 @@ impl<'a> Agent<'a> {
         agent
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = self.host.command(program);
         command.env("NETLOOM_ROOT", &self.root).env("NETLOOM_LISTEN", format!("127.0.0.1:{}", self.port));
         command
@@ -40,11 +40,11 @@ impl<'a> Agent<'a> {
         Ended::from(&self.command("sh").args(["-c", script]).output().unwrap())
     }
 
-    fn start(&self) {
+    pub(crate) fn start(&self) {
         self.netloom(&["agent", "--background"]).code(0);
     }
 
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let pid = self.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
         self.sh(&format!("kill -KILL {pid}")).code(0);
         self.host.until("it is gone", |_| self.netloom(&["agent", "status"]).code == 3);

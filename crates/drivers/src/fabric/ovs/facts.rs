@@ -12,13 +12,20 @@ use tokio::time::Instant;
 
 use super::Shared;
 use super::board::Board;
+use super::tags;
 
 const TABLES: [&str; 4] = ["Open_vSwitch", "Bridge", "Port", "Interface"];
 /// As good as never: nothing is done when it has passed.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// What was told last, by name; without the time at which it was seen.
-pub(super) type Told = BTreeMap<InterfaceName, Fact>;
+/// What was told last.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// By name; without the time at which it was seen.
+    facts: BTreeMap<InterfaceName, Fact>,
+    /// That tags run short.
+    strain: Option<String>,
+}
 
 /// A client that mirrors what is read here.
 pub(super) fn client(socket: &Path) -> Client {
@@ -88,19 +95,22 @@ impl Shared {
     pub(super) fn tell_all(&self, started: SystemTime) {
         // Locked until it is sent, so that no older report comes after a newer one.
         let mut told = self.told();
-        *told = self.see();
+        *told = self.see(&told);
         let now = SystemTime::now();
-        let facts = told.values().map(|fact| stamped(fact, now)).collect();
+        let facts = told.facts.values().map(|fact| stamped(fact, now)).collect();
         self.reporter.send(Report::Relist { source: Source::Switch, started, facts, unseen: BTreeMap::new() });
+        self.reporter.send(Report::Strained(Source::Switch, told.strain.clone()));
     }
 
     /// Tells what is other than it was told.
     fn tell_changes(&self) {
         let mut told = self.told();
-        let seen = self.see();
+        let seen = self.see(&told);
         let now = SystemTime::now();
-        let new = seen.iter().filter(|(name, fact)| told.get(*name) != Some(*fact)).map(|(_, fact)| stamped(fact, now));
-        let gone = told.iter().filter(|(name, _)| !seen.contains_key(*name)).map(|(name, fact)| match fact {
+        let new = seen.facts.iter().filter(|(name, fact)| told.facts.get(*name) != Some(*fact));
+        let new = new.map(|(_, fact)| stamped(fact, now));
+        let gone = told.facts.iter().filter(|(name, _)| !seen.facts.contains_key(*name));
+        let gone = gone.map(|(name, fact)| match fact {
             Fact::SwitchBridge(_) => Fact::SwitchBridgeGone(name.clone()),
             _ => Fact::SwitchPortGone(name.clone()),
         });
@@ -108,12 +118,17 @@ impl Shared {
         if !facts.is_empty() {
             self.reporter.send(Report::Events(Source::Switch, facts));
         }
+        if seen.strain != told.strain {
+            self.reporter.send(Report::Strained(Source::Switch, seen.strain.clone()));
+        }
         *told = seen;
     }
 
-    fn see(&self) -> Told {
+    fn see(&self, before: &Told) -> Told {
         let snapshot = self.client.mirror().snapshot();
-        Board::of(&snapshot).facts(&self.instance, SystemTime::UNIX_EPOCH)
+        let board = Board::of(&snapshot);
+        let strain = tags::strain(&board, &self.instance, before.strain.is_some());
+        Told { facts: board.facts(&self.instance, SystemTime::UNIX_EPOCH), strain }
     }
 }
 

@@ -37,6 +37,7 @@ use batch::{Request, Work};
 use board::Board;
 pub(crate) use ports::Plug;
 use ports::Refused;
+use tags::Tried;
 
 /// How long a transaction may take, with what `ovs-vswitchd` makes of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -97,6 +98,7 @@ struct Shared {
     datapath: Datapath,
     reporter: Reporter,
     told: Mutex<facts::Told>,
+    tried: Tried,
     transactions: AtomicU64,
 }
 
@@ -111,6 +113,7 @@ impl OvsSwitch {
             datapath: parts.datapath,
             reporter,
             told: Mutex::default(),
+            tried: Tried::default(),
             transactions: AtomicU64::new(0),
         });
         let (requests, queue) = mpsc::channel(batch::QUEUE);
@@ -219,11 +222,13 @@ impl Shared {
         self.make_bridge(bridge, deadline).await?;
         let mut lost = BTreeSet::new();
         for _ in 0..ATTEMPTS {
-            let (tags, uuid) = {
+            let (tags, _tried, uuid) = {
                 let snapshot = self.client.mirror().snapshot();
                 let board = Board::of(&snapshot);
                 let uuid = board.bridges.get(bridge.as_str()).map(|bridge| bridge.uuid);
-                (tags::choose(&board, bridge.as_str(), &self.instance, claims, &lost), uuid)
+                let choose = |not: &BTreeSet<u16>| tags::choose(&board, bridge.as_str(), &self.instance, claims, not);
+                let (tags, tried) = self.tried.with(bridge, &lost, choose);
+                (tags, tried, uuid)
             };
             let uuid = uuid.ok_or_else(|| self.not_there())?;
             let chosen: Vec<(TagClaim, u16)> =

@@ -1,12 +1,14 @@
-//! Tags claimed on a bridge, so that no two links on it share one, whoever makes them. Pure.
+//! Tags claimed on a bridge, so that no two links on it share one, whoever makes them. No I/O.
 //!
 //! A claim is a pair among the `external_ids` of the bridge. A mutation never replaces a pair that is there, and the same
 //! transaction reads what the bridge has then: of two that claim one tag at the same moment one sees the other's claim, and
 //! tries the next.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netloom_engine::TagClaim;
+use netloom_model::InterfaceName;
 use netloom_ovsdb::{Condition, Map, Mutation, Transaction, Uuid};
 
 use super::board::Board;
@@ -20,8 +22,26 @@ const UNLINKED: std::ops::RangeInclusive<u16> = 100..=2049;
 /// How many tags a bridge has for links.
 pub(super) const TAGS: usize = 3901;
 
+/// That tags run short: from nine in ten that are taken, until it is less than 17 in 20. So long it is told once.
+pub(super) fn strain(board: &Board<'_>, instance: &str, before: bool) -> Option<String> {
+    let ours = format!("{instance}/");
+    let is_ours = |name: &str| board.claims(name).values().any(|whose| whose.starts_with(&ours));
+    let percent = if before { 85 } else { 90 };
+    let short = board.bridges.keys().find(|name| {
+        let taken = board.tags(name).into_iter().filter(|tag| LINKED.contains(tag) || UNLINKED.contains(tag)).count();
+        100 * taken >= percent * TAGS && is_ours(name)
+    });
+    short.map(|name| {
+        format!(
+            "nine in ten of the {TAGS} tags of bridge `{name}` are taken; when all are, no link can be made on it: destroy \
+             a lab that is on it"
+        )
+    })
+}
+
 /// Chooses a tag for each claim on one bridge: the one that it has claimed already, the one that it was allotted before, the
-/// lowest that is free; `None` where there is none left. `lost` are tags that turned out to be another's.
+/// lowest that is free; `None` where there is none left. `lost` are tags that are another's
+/// though the board does not show it.
 pub(super) fn choose(
     board: &Board<'_>,
     bridge: &str,
@@ -52,6 +72,48 @@ pub(super) fn choose(
         taken.extend(*tag);
     }
     tags
+}
+
+/// The tags that claims under way have chosen, by bridge: no two claims of this agent try the same one. Otherwise a hundred
+/// labs that are deployed at once would all try the lowest, and one of them get it, again and again.
+#[derive(Debug, Default)]
+pub(super) struct Tried(Mutex<BTreeSet<(InterfaceName, u16)>>);
+
+/// Tags that are tried until this is dropped.
+#[derive(Debug)]
+pub(super) struct Trying<'a> {
+    of: &'a Tried,
+    tags: Vec<(InterfaceName, u16)>,
+}
+
+impl Tried {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<(InterfaceName, u16)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has tags chosen that are neither `lost` nor tried by others, and holds them.
+    pub(super) fn with(
+        &self,
+        bridge: &InterfaceName,
+        lost: &BTreeSet<u16>,
+        choose: impl FnOnce(&BTreeSet<u16>) -> Vec<Option<u16>>,
+    ) -> (Vec<Option<u16>>, Trying<'_>) {
+        let mut tried = self.lock();
+        let here = tried.iter().filter(|(of, _)| of == bridge).map(|(_, tag)| *tag);
+        let chosen = choose(&here.chain(lost.iter().copied()).collect());
+        let named = chosen.iter().flatten().map(|tag| (bridge.clone(), *tag));
+        let tags = named.filter(|tag| tried.insert(tag.clone())).collect();
+        (chosen, Trying { of: self, tags })
+    }
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        let mut tried = self.of.lock();
+        for tag in &self.tags {
+            tried.remove(tag);
+        }
+    }
 }
 
 /// The transaction that claims them, and the number of the operation that reads what became of it.

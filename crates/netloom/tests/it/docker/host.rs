@@ -67,6 +67,12 @@ impl DockerHost {
         Self::new().map(Self::agent)
     }
 
+    /// One whose programs find an Open vSwitch by this socket, and an agent that answers.
+    pub(crate) fn agent_with_switch(mut self, socket: &Path) -> Self {
+        self.host.environment.push(("NETLOOM_OVS_SOCKET", socket.display().to_string()));
+        self.agent()
+    }
+
     fn agent(self) -> Self {
         self.netloom(&["agent", "--background"]).code(0);
         self.until("the daemon is seen", |host| docker_is(host, "ok"));

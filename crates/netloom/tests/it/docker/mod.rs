@@ -8,7 +8,7 @@ mod events;
 mod external;
 mod fields;
 mod holds;
-mod host;
+pub(crate) mod host;
 mod labs;
 mod leftovers;
 mod lives;
