@@ -56,6 +56,7 @@ pub(crate) fn text(app: &App) -> Result<String, fmt::Error> {
     work(&mut registry, app);
     labs(&mut registry, app);
     sources(&mut registry, app);
+    switch(&mut registry, app);
     let calls = app.config.docker_calls.0.clone();
     registry.register("docker_seconds", "How long calls of the Docker daemon took", calls);
     let mut text = String::new();
@@ -188,6 +189,18 @@ fn by_state(registry: &mut Registry, name: &str, help: &str, states: BTreeMap<St
         family.get_or_create(&vec![("state", state)]).set(float(many));
     }
     registry.register(name, help, family);
+}
+
+fn switch(registry: &mut Registry, app: &App) {
+    let Some(figures) = app.engine.switch_figures() else { return };
+    count(registry, "ovs_transactions", "Transactions that changed Open vSwitch", figures.transactions);
+    let help = "How often all was read anew from the database of Open vSwitch, after the first time";
+    count(registry, "ovs_resyncs", help, figures.resyncs);
+    let help = "Ports of Open vSwitch that somebody else changed or removed, and that were mended";
+    count(registry, "ovs_repairs", help, figures.repairs);
+    number(registry, "ovs_rows", "Rows of the database of Open vSwitch that are mirrored", float(figures.rows));
+    let help = "Tags that are taken on the bridges of Open vSwitch on which links of this agent have some";
+    number(registry, "ovs_tags", help, float(figures.tags));
 }
 
 fn sources(registry: &mut Registry, app: &App) {

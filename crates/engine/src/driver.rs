@@ -318,6 +318,24 @@ pub trait Switch: Send + Sync {
 
     /// Sends a [`Report::Relist`] of all that the switch has of ours.
     async fn relist(&self) -> Result<(), DriverError>;
+
+    /// What it has done and has, for metrics. Never waits.
+    fn figures(&self) -> SwitchFigures;
+}
+
+/// What a switch has done since the agent was started, and has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SwitchFigures {
+    /// Transactions that changed it.
+    pub transactions: u64,
+    /// How often everything was read anew, after the first time.
+    pub resyncs: u64,
+    /// How many ports were other than this agent had made them, or gone, and were mended.
+    pub repairs: u64,
+    /// Rows that are mirrored.
+    pub rows: usize,
+    /// Tags that are taken on the bridges on which this agent has claimed any, whoever has them.
+    pub tags: usize,
 }
 
 /// A link that needs a tag.

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Done, Phase, Wish, Wishes, life_of_host};
-use crate::driver::{Fabric, Runtime, Store, StoreError, Surveyed};
+use crate::driver::{Fabric, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures};
 use crate::entries::{HostFiles, Teller};
 use crate::event::Events;
 use crate::fact::Source;
@@ -331,6 +331,11 @@ impl Engine {
     /// What the threads of the drivers have not finished, with the capability that suffers from it.
     pub fn backlogs(&self) -> &[(&'static str, Backlog)] {
         &self.shared.backlogs
+    }
+
+    /// What the switch of the host has done and has, if the fabric has one; never waits.
+    pub fn switch_figures(&self) -> Option<SwitchFigures> {
+        self.shared.fabric.switch().map(Switch::figures)
     }
 
     /// What is wrong with the store, if anything; never waits.

@@ -55,8 +55,8 @@ pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
     Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow,
-    LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Switch, TagClaim,
-    Terminal, Write,
+    LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures,
+    TagClaim, Terminal, Write,
 };
 pub use engine::{Config, Engine, Parts, SWITCH};
 pub use entries::{HostFiles, Keeps, Told};

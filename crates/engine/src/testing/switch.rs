@@ -9,7 +9,7 @@ use netloom_model::{InterfaceName, Lab, LabName, Link, LinkId, Vlan};
 use super::fabric::FakeFabric;
 use super::trouble::error;
 use super::world::{State, World, name};
-use crate::driver::{Context, DriverError, ErrorClass, Switch, TagClaim};
+use crate::driver::{Context, DriverError, ErrorClass, Switch, SwitchFigures, TagClaim};
 use crate::fact::{Fact, Source, SwitchBridgeFact, SwitchPortFact};
 
 /// The first tag that is claimed.
@@ -215,5 +215,10 @@ impl Switch for FakeFabric {
             ports.chain(bridges.map(|one| Fact::SwitchBridge(SwitchBridgeFact { seen, ..one.clone() }))).collect()
         });
         answer.map_err(|why| error("list", "the switch", &why, ErrorClass::Transient))
+    }
+
+    fn figures(&self) -> SwitchFigures {
+        let tags = self.world.lock().switch.as_ref().map_or(0, |switch| switch.claims.len());
+        SwitchFigures { tags, ..SwitchFigures::default() }
     }
 }

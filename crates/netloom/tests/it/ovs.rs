@@ -3,6 +3,7 @@
 mod containers;
 mod crowd;
 mod edits;
+mod figures;
 mod frozen;
 mod short;
 

@@ -20,6 +20,7 @@ mod update;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
@@ -39,6 +40,7 @@ use crate::error::{Error, Result};
 pub struct Mirror {
     current: watch::Receiver<Snapshot>,
     registry: Arc<Registry>,
+    fills: Arc<AtomicU64>,
     changes: broadcast::WeakSender<Arc<Changes>>,
 }
 
@@ -48,6 +50,7 @@ pub(crate) struct Writer {
     replica: Replica,
     current: watch::Sender<Snapshot>,
     registry: Arc<Registry>,
+    fills: Arc<AtomicU64>,
     changes: broadcast::Sender<Arc<Changes>>,
 }
 
@@ -57,8 +60,14 @@ impl Writer {
         let (current, snapshots) = watch::channel(Snapshot::new(0, BTreeMap::new()));
         let (changes, _) = broadcast::channel(lag.max(1));
         let registry = Arc::<Registry>::default();
-        let mirror = Mirror { current: snapshots, registry: registry.clone(), changes: changes.downgrade() };
-        (Self { replica: Replica::new(BTreeMap::new()), current, registry, changes }, mirror)
+        let fills = Arc::<AtomicU64>::default();
+        let mirror = Mirror {
+            current: snapshots,
+            registry: registry.clone(),
+            fills: fills.clone(),
+            changes: changes.downgrade(),
+        };
+        (Self { replica: Replica::new(BTreeMap::new()), current, registry, fills, changes }, mirror)
     }
 
     /// Applies an update of the server, or nothing of it.
@@ -70,6 +79,7 @@ impl Writer {
 
     /// Takes another replica's rows; those who read and wait see what is different.
     pub(crate) fn replace(&mut self, fresh: Replica) {
+        self.fills.fetch_add(1, Ordering::Relaxed);
         let changes = self.replica.become_like(fresh);
         self.publish(changes);
     }
@@ -108,6 +118,12 @@ impl Mirror {
             Ok(snapshot) => Ok(snapshot.clone()),
             Err(_) => Err(Error::Dropped),
         }
+    }
+
+    /// How often the server has told everything anew: once at first, and again in each session that could not go on where
+    /// the last one was.
+    pub fn fills(&self) -> u64 {
+        self.fills.load(Ordering::Relaxed)
     }
 
     /// Begins to watch for changes.

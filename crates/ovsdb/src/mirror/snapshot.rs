@@ -41,6 +41,11 @@ impl Snapshot {
         self.table(table)?.get(&uuid)
     }
 
+    /// How many rows there are, of all tables.
+    pub fn count(&self) -> usize {
+        self.0.tables.values().map(Rows::len).sum()
+    }
+
     /// The first row with this text in this column, such as a name. It looks at all rows before it.
     pub fn find(&self, table: &str, column: &str, text: &str) -> Option<(Uuid, &Arc<Row>)> {
         self.rows(table).find(|(_, row)| row.string(column) == Some(text))

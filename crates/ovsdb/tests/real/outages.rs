@@ -33,6 +33,7 @@ async fn a_server_that_was_killed_comes_back_and_only_what_differs_is_seen() {
     let mut changes = client.mirror().subscribe();
     let port = client.mirror().watch([Interest::table("Port")]);
     let before = client.mirror().snapshot();
+    assert_eq!(client.mirror().fills(), 1);
     ovs.kill(Daemon::Database);
     down(&client).await;
     let error = client.transact(&Transaction::new(), soon()).await.unwrap_err();
@@ -46,6 +47,8 @@ async fn a_server_that_was_killed_comes_back_and_only_what_differs_is_seen() {
     let secure = |snapshot: &Snapshot| snapshot.find("Bridge", "fail_mode", "secure").map(drop);
     client.mirror().wait_until([Interest::table("Bridge")], soon(), secure).await.unwrap();
     let after = client.mirror().snapshot();
+    assert_eq!(client.mirror().fills(), 2, "all of it was told again");
+    assert_eq!(after.count(), before.count());
     assert_eq!(before.table("Port"), after.table("Port"));
     assert!(port.changed(Instant::now()).await.is_err(), "woken by ports that are the same");
     loop {

@@ -3,11 +3,12 @@
 //! A change is sent at once when none is under way; what comes meanwhile goes out together, up to 200 ports. A transaction
 //! is done when `ovs-vswitchd` says that it has taken it over (`cur_cfg`), not when the database has it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use netloom_engine::ErrorClass;
-use netloom_model::{LabName, LinkId};
+use netloom_model::{InterfaceName, LabName, LinkId};
 use netloom_ovsdb::{Condition, Interest, Mutation, Row};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -93,7 +94,7 @@ impl Shared {
         let works: Vec<&Work> = works.collect();
         let deadline = Instant::now() + PATIENCE;
         let mut answers: Vec<Answers> = Vec::new();
-        let transaction = {
+        let (transaction, touched) = {
             let snapshot = self.client.mirror().snapshot();
             let board = Board::of(&snapshot);
             let mut change = Change::new(&board, &self.instance);
@@ -126,7 +127,10 @@ impl Shared {
                         .filter(|answer| answer.is_ok())
                         .for_each(|answer| *answer = Err(refused.clone()));
                 }
-                Ok(()) => self.check(work, answers),
+                Ok(()) => {
+                    self.check(work, answers);
+                    self.note(work, answers, &touched);
+                }
             }
         }
         answers
@@ -141,7 +145,7 @@ impl Shared {
         transaction.mutate("Open_vSwitch", [Condition::is_row(root)], [Mutation::add("next_cfg", 1)]);
         let read = transaction.select("Open_vSwitch", [Condition::is_row(root)]);
         let outcome = self.client.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
-        self.transactions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.transactions.fetch_add(1, Relaxed);
         let next = outcome.rows(read).and_then(|rows| rows.first()?.integer("next_cfg")).unwrap_or_default();
         let is_taken = |row: &Row| row.integer("cur_cfg").is_some_and(|current| current >= next);
         let interest = Interest::row("Open_vSwitch", root).columns(["cur_cfg"]);
@@ -156,6 +160,18 @@ impl Shared {
             );
             (ErrorClass::Transient, why)
         })
+    }
+
+    /// Keeps in mind how ports are now, and counts those that were so before and not any more.
+    fn note(&self, work: &Work, answers: &Answers, touched: &BTreeSet<InterfaceName>) {
+        match work {
+            Work::Unplug(links) => self.made.forget(links),
+            Work::Plug(links) => {
+                let right = links.iter().zip(answers).filter(|(_, answer)| answer.is_ok()).flat_map(|(plugs, _)| plugs);
+                let repaired = right.filter(|plug| self.made.is_right(plug, touched.contains(&plug.name))).count();
+                self.repairs.fetch_add(repaired as u64, Relaxed);
+            }
+        }
     }
 
     /// Says of the ports that were made what Open vSwitch says of them.

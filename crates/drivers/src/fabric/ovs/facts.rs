@@ -127,6 +127,7 @@ impl Shared {
     fn see(&self, before: &Told) -> Told {
         let snapshot = self.client.mirror().snapshot();
         let board = Board::of(&snapshot);
+        self.made.begin(&board, &self.instance);
         let strain = tags::strain(&board, &self.instance, before.strain.is_some());
         Told { facts: board.facts(&self.instance, SystemTime::UNIX_EPOCH), strain }
     }

@@ -15,6 +15,7 @@
 mod batch;
 mod board;
 mod facts;
+mod made;
 mod mark;
 mod ports;
 mod tags;
@@ -26,7 +27,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use netloom_engine::{Context, DriverError, ErrorClass, Layout, Report, Reporter, Source, Switch, TagClaim, task};
+use netloom_engine::{
+    Context, DriverError, ErrorClass, Layout, Report, Reporter, Source, Switch, SwitchFigures, TagClaim, task,
+};
 use netloom_model::{InterfaceName, LabName, LinkId};
 use netloom_ovsdb::{Client, RefusalKind};
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +38,7 @@ use tokio::time::Instant;
 
 use batch::{Request, Work};
 use board::Board;
+use made::Made;
 pub(crate) use ports::Plug;
 use ports::Refused;
 use tags::Tried;
@@ -99,7 +103,9 @@ struct Shared {
     reporter: Reporter,
     told: Mutex<facts::Told>,
     tried: Tried,
+    made: Made,
     transactions: AtomicU64,
+    repairs: AtomicU64,
 }
 
 impl OvsSwitch {
@@ -114,7 +120,9 @@ impl OvsSwitch {
             reporter,
             told: Mutex::default(),
             tried: Tried::default(),
+            made: Made::default(),
             transactions: AtomicU64::new(0),
+            repairs: AtomicU64::new(0),
         });
         let (requests, queue) = mpsc::channel(batch::QUEUE);
         let tasks = [
@@ -321,6 +329,7 @@ impl Switch for OvsSwitch {
         let Some(transaction) = transaction else { return Ok(()) };
         let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
         let done = self.shared.client.transact(&transaction, deadline).await;
+        self.shared.transactions.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
         done.map(drop).map_err(|error| fault("give back", object(), refused(&error)))
     }
 
@@ -346,6 +355,7 @@ impl Switch for OvsSwitch {
         let Some(transaction) = transaction else { return Ok(()) };
         let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
         let done = self.shared.client.transact(&transaction, deadline).await;
+        self.shared.transactions.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
         done.map(drop).map_err(|error| fault("remove", format!("bridge {bridge}"), refused(&error)))
     }
 
@@ -357,5 +367,18 @@ impl Switch for OvsSwitch {
         }
         self.shared.tell_all(started);
         Ok(())
+    }
+
+    fn figures(&self) -> SwitchFigures {
+        let mirror = self.shared.client.mirror();
+        let snapshot = mirror.snapshot();
+        SwitchFigures {
+            transactions: self.shared.transactions.load(Ordering::Relaxed),
+            // The first time is none again.
+            resyncs: mirror.fills().saturating_sub(1),
+            repairs: self.shared.repairs.load(Ordering::Relaxed),
+            rows: snapshot.count(),
+            tags: tags::taken(&Board::of(&snapshot), &self.shared.instance),
+        }
     }
 }

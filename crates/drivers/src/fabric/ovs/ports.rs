@@ -1,6 +1,6 @@
 //! Ports made, set and removed: what one transaction does. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_engine::ErrorClass;
 use netloom_model::{InterfaceName, LabName, LinkId};
@@ -22,7 +22,7 @@ pub(crate) struct Plug {
 }
 
 impl Plug {
-    fn mark(&self) -> PortMark {
+    pub(super) fn mark(&self) -> PortMark {
         PortMark { lab: self.lab.clone(), link: self.link.clone() }
     }
 }
@@ -37,6 +37,8 @@ pub(super) struct Change<'a> {
     marked: BTreeMap<PortMark, Vec<&'a Port<'a>>>,
     instance: &'a str,
     transaction: Transaction,
+    /// The ports that are made or set.
+    touched: BTreeSet<InterfaceName>,
     /// The ports that come to bridges, and those that leave them.
     coming: BTreeMap<Uuid, Vec<NamedUuid>>,
     leaving: BTreeMap<Uuid, Vec<Uuid>>,
@@ -49,6 +51,7 @@ impl<'a> Change<'a> {
             marked: board.marked(instance),
             instance,
             transaction: Transaction::new(),
+            touched: BTreeSet::new(),
             coming: BTreeMap::new(),
             leaving: BTreeMap::new(),
         }
@@ -76,6 +79,7 @@ impl<'a> Change<'a> {
             }
             self.leave(there);
         }
+        self.touched.insert(plug.name.clone());
         let interface = self.transaction.insert("Interface", Row::new().with("name", name));
         let ids = plug.mark().write(self.instance, &plug.end);
         let row = Row::new().with("name", name).with("interfaces", interface).with("external_ids", ids);
@@ -91,10 +95,12 @@ impl<'a> Change<'a> {
         if !same {
             let mutations = Mutation::set_keys("external_ids", ids);
             self.transaction.mutate("Port", [Condition::is_row(there.uuid)], mutations);
+            self.touched.insert(plug.name.clone());
         }
         if there.tag() != plug.tag || there.row.set("trunks").is_some_and(|trunks| !trunks.is_empty()) {
             let row = tagged(Row::new(), plug.tag).with("trunks", Set::new());
             self.transaction.update("Port", [Condition::is_row(there.uuid)], row);
+            self.touched.insert(plug.name.clone());
         }
     }
 
@@ -112,8 +118,9 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// The transaction, if there is anything to do. A row that no bridge names goes by itself.
-    pub(super) fn finish(mut self) -> Option<Transaction> {
+    /// The transaction, if there is anything to do, and the ports that are made or set by it. A row that no bridge names goes
+    /// by itself.
+    pub(super) fn finish(mut self) -> (Option<Transaction>, BTreeSet<InterfaceName>) {
         for (bridge, ports) in self.leaving {
             let ports: Set = ports.into_iter().collect();
             self.transaction.mutate("Bridge", [Condition::is_row(bridge)], [Mutation::remove("ports", ports)]);
@@ -122,7 +129,7 @@ impl<'a> Change<'a> {
             let ports: Set = ports.into_iter().collect();
             self.transaction.mutate("Bridge", [Condition::is_row(bridge)], [Mutation::insert("ports", ports)]);
         }
-        (!self.transaction.ops().is_empty()).then_some(self.transaction)
+        ((!self.transaction.ops().is_empty()).then_some(self.transaction), self.touched)
     }
 }
 

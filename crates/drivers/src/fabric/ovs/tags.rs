@@ -24,19 +24,30 @@ pub(super) const TAGS: usize = 3901;
 
 /// That tags run short: from nine in ten that are taken, until it is less than 17 in 20. So long it is told once.
 pub(super) fn strain(board: &Board<'_>, instance: &str, before: bool) -> Option<String> {
-    let ours = format!("{instance}/");
-    let is_ours = |name: &str| board.claims(name).values().any(|whose| whose.starts_with(&ours));
     let percent = if before { 85 } else { 90 };
-    let short = board.bridges.keys().find(|name| {
-        let taken = board.tags(name).into_iter().filter(|tag| LINKED.contains(tag) || UNLINKED.contains(tag)).count();
-        100 * taken >= percent * TAGS && is_ours(name)
-    });
+    let short = used(board, instance).find(|name| 100 * taken_on(board, name) >= percent * TAGS);
     short.map(|name| {
         format!(
             "nine in ten of the {TAGS} tags of bridge `{name}` are taken; when all are, no link can be made on it: destroy \
              a lab that is on it"
         )
     })
+}
+
+/// How many tags are taken on the bridges that this instance uses.
+pub(super) fn taken(board: &Board<'_>, instance: &str) -> usize {
+    used(board, instance).map(|name| taken_on(board, name)).sum()
+}
+
+fn taken_on(board: &Board<'_>, bridge: &str) -> usize {
+    board.tags(bridge).into_iter().filter(|tag| LINKED.contains(tag) || UNLINKED.contains(tag)).count()
+}
+
+/// The bridges on which this instance has claimed a tag.
+fn used<'a>(board: &'a Board<'_>, instance: &str) -> impl Iterator<Item = &'a str> {
+    let ours = format!("{instance}/");
+    let is_used = move |name: &&str| board.claims(name).values().any(|whose| whose.starts_with(&ours));
+    board.bridges.keys().copied().filter(is_used)
 }
 
 /// Chooses a tag for each claim on one bridge: the one that it has claimed already, the one that it was allotted before, the

@@ -1,0 +1,69 @@
+//! How ports were when they were right, as far as this life of the agent has seen: what of that is other when it is made so
+//! again was changed by somebody else.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use netloom_model::{LabName, LinkId};
+
+use super::board::Board;
+use super::mark::PortMark;
+use super::ports::Plug;
+
+/// The ports of this instance, by name.
+#[derive(Debug, Default)]
+pub(super) struct Made(Mutex<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Whether what was there at the start has been looked at.
+    has_begun: bool,
+    ports: BTreeMap<String, Right>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Right {
+    bridge: String,
+    tag: Option<u16>,
+    mark: PortMark,
+}
+
+impl Made {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what is there at the start for right.
+    pub(super) fn begin(&self, board: &Board<'_>, instance: &str) {
+        let mut seen = self.lock();
+        if std::mem::replace(&mut seen.has_begun, true) {
+            return;
+        }
+        let ports = board.ports.iter().filter_map(|(name, port)| {
+            let mark = PortMark::read(port.row, instance)?;
+            Some(((*name).to_owned(), Right { bridge: port.bridge.to_owned(), tag: port.tag(), mark }))
+        });
+        // What was made meanwhile is newer.
+        for (name, right) in ports {
+            seen.ports.entry(name).or_insert(right);
+        }
+    }
+
+    /// A port is as it is to be. Whether that was so before, and not any more: `was_touched` says that something had to be
+    /// done for it.
+    pub(super) fn is_right(&self, plug: &Plug, was_touched: bool) -> bool {
+        let right = Right { bridge: plug.bridge.to_string(), tag: plug.tag, mark: plug.mark() };
+        let mut seen = self.lock();
+        let same = seen.ports.get(plug.name.as_str()) == Some(&right);
+        if !same {
+            seen.ports.insert(plug.name.to_string(), right);
+        }
+        same && was_touched
+    }
+
+    /// Links have no ports any more.
+    pub(super) fn forget(&self, links: &[(LabName, LinkId)]) {
+        let is_of = |right: &Right| links.iter().any(|(lab, link)| lab == &right.mark.lab && link == &right.mark.link);
+        self.lock().ports.retain(|_, right| !is_of(right));
+    }
+}
