@@ -2,6 +2,7 @@
 
 mod containers;
 mod crowd;
+mod doctor;
 mod edits;
 mod figures;
 mod frozen;

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use netloom_agent::wire::{Readiness, Ready};
-use netloom_engine::{Layout, LeftoversView};
+use netloom_engine::{Layout, LeftoversView, Source};
 
 use super::Finding;
 use super::fix::Fix;
@@ -96,7 +96,9 @@ async fn readiness(client: &Client) -> Vec<Finding> {
         Ok(readiness) => readiness,
         Err(failure) => return vec![Finding::fail(AREA, "readiness", failure.text.unwrap_or_default())],
     };
-    let ill = readiness.capabilities.iter().filter(|capability| capability.status != Ready::Ok);
+    // What is worse than the whole is not needed here: not on every host is every daemon.
+    let counts = |status: Ready| status != Ready::Ok && status <= readiness.status;
+    let ill = readiness.capabilities.iter().filter(|capability| counts(capability.status));
     let ill: Vec<Finding> = ill
         .map(|capability| {
             let why = capability.reason.clone().unwrap_or_else(|| capability.status.word().to_owned());
@@ -104,7 +106,12 @@ async fn readiness(client: &Client) -> Vec<Finding> {
                 Ready::Down => Finding::fail(AREA, &capability.name, why),
                 Ready::Ok | Ready::Degraded => Finding::warn(AREA, &capability.name, why),
             };
-            finding.mend("netloom status")
+            let mend = if capability.name == Source::Switch.word() {
+                "netloom status; systemctl start openvswitch-switch"
+            } else {
+                "netloom status"
+            };
+            finding.mend(mend)
         })
         .collect();
     if ill.is_empty() { vec![Finding::ok(AREA, "readiness", "ready for everything")] } else { ill }

@@ -9,6 +9,7 @@ mod docker;
 mod fix;
 mod host;
 mod kernel;
+mod ovs;
 
 use netloom_engine::Layout;
 use serde::Serialize;
@@ -31,7 +32,7 @@ pub(crate) enum Verdict {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// `kernel`, `agent`, `docker`, `host`.
+    /// `kernel`, `docker`, `ovs`, `agent`, `host`.
     pub(crate) area: &'static str,
     /// What, in a word or two.
     pub(crate) check: String,
@@ -119,6 +120,7 @@ async fn examine(layout: &Layout) -> Vec<Finding> {
     let mut findings = kernel::features();
     findings.extend(kernel::control_groups());
     findings.extend(docker::daemon().await);
+    findings.extend(ovs::all(layout).await);
     findings.extend(agent::all(layout).await);
     findings.extend(host::limits().await);
     findings.extend(host::disk(layout));
