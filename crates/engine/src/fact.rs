@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, NodeName, RuntimeKind};
+use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, NodeName, PortVlan, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, NodeState};
 use serde::{Deserialize, Serialize};
 
@@ -260,8 +260,8 @@ pub struct SwitchPortFact {
     pub name: InterfaceName,
     /// The bridge that it is a port of.
     pub bridge: InterfaceName,
-    /// The VLAN tag that what passes through it has on the bridge; none of one that everything passes through.
-    pub tag: Option<u16>,
+    /// What passes through it.
+    pub vlan: PortVlan,
     /// The lab that its mark names.
     pub lab: LabName,
     /// The link that its mark names.

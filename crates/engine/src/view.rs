@@ -173,8 +173,11 @@ pub struct SwitchPortView {
     pub port: String,
     /// The bridge that it is a port of.
     pub bridge: String,
-    /// The VLAN tag of what passes through it on the bridge; none if everything does.
+    /// The VLAN tag on the bridge of what has none in front of it. If nothing else passes, that is all; none if everything does.
     pub tag: Option<u16>,
+    /// The VLANs that pass with their tags, if not all do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trunks: Vec<u16>,
     /// Why nothing passes through it, in the words of the switch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
@@ -289,7 +292,8 @@ fn show_switch(view: &mut LinkView, lab: &LabName, wish: Option<&Wish>, snapshot
     let ports = snapshot.switch.ports_of(lab, &id).map(|port| SwitchPortView {
         port: port.name.to_string(),
         bridge: port.bridge.to_string(),
-        tag: port.tag,
+        tag: port.vlan.tag,
+        trunks: port.vlan.trunks.iter().copied().collect(),
         fault: port.fault.clone(),
     });
     view.switch = ports.collect();

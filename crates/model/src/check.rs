@@ -6,7 +6,9 @@ use std::fmt;
 
 use crate::circle;
 use crate::kind::Shape;
-use crate::lab::{Document, End, Endpoint, LabParts, Link, LinkKind, Node, RuntimeKind, Violation, Vxlan};
+use crate::lab::{
+    Document, End, Endpoint, LabParts, Link, LinkKind, NoVlan, Node, RuntimeKind, Violation, Vlan, Vxlan,
+};
 use crate::name::{InterfaceName, Kind, Mac, NodeName};
 
 /// Names that the endpoints of links have another meaning for.
@@ -212,6 +214,11 @@ fn check_end(parts: &LabParts, link: &Link, end: &End, found: &mut Vec<Violation
     if !fits {
         let why = format!("`{name}` is not of the kind that this end needs");
         found.push(Violation::WrongEnd { link: link.id(), why });
+    }
+    if node.kind.shape() == Shape::OvsBridge
+        && let Err(NoVlan { why, help, .. }) = Vlan::read(&end.vars)
+    {
+        found.push(Violation::WrongEnd { link: link.id(), why: format!("{why}; {help}") });
     }
 }
 

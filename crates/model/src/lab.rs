@@ -36,6 +36,7 @@ mod settings;
 mod stage;
 mod switched;
 mod vars;
+mod vlan;
 
 pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
@@ -52,8 +53,10 @@ pub use prefix::Prefix;
 pub use rare::{Blank, Rare};
 pub use settings::{CertificateAuthority, FabricKind, Settings};
 pub use stage::{ExecPhase, ExecTarget, Healthcheck, Stage, StageExec, StageRule, Stages, WaitFor};
-pub use switched::{SwitchPort, Switched, Vlan};
+pub use switched::{SwitchPort, Switched};
 pub use vars::Vars;
+pub(crate) use vlan::NoVlan;
+pub use vlan::{PortVlan, Vlan};
 
 /// Whether a value is what its field has when nothing is said: such fields are not on the wire.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -22,8 +22,8 @@ pub use lab::{
     Credentials, Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck, Home,
     InnerBridge, K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management,
     ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement, OnNetwork, PidMode,
-    PortMapping, PortRange, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind, Settings, Stage,
-    StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars, Violation, Violations, Vlan,
-    Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
+    PortMapping, PortRange, PortVlan, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind,
+    Settings, Stage, StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars, Violation,
+    Violations, Vlan, Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NAME_MAX, NodeName};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
-use netloom_model::{Link, LinkKind, Node, RuntimeKind};
+use netloom_model::{Endpoint, Link, LinkKind, Node, RuntimeKind, Vlan};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -200,7 +200,7 @@ impl NodeFingerprint {
 pub struct LinkFingerprint {
     /// Ends, interfaces and MAC addresses: a change makes a new link.
     pub identity: Print,
-    /// MTU and addresses: a change is set live.
+    /// MTU, addresses and VLANs: a change is set live.
     pub config: Print,
 }
 
@@ -212,6 +212,12 @@ impl LinkFingerprint {
         for end in link.ends() {
             let _ = write!(identity, "|{:?}|{}|{}", end.at, end.interface, end.mac);
             let _ = write!(config, "|{:?}|{:?}", end.ipv4, end.ipv6);
+            // What is free data elsewhere says at a bridge what its port lets pass.
+            if let Endpoint::Bridge(_) = end.at {
+                for (key, value) in end.vars.iter().filter(|(key, _)| Vlan::KEYS.contains(&key.as_str())) {
+                    let _ = write!(config, "|{key}={value}");
+                }
+            }
         }
         // What its ends say all of is as it was before links had kinds.
         if !matches!(link.kind, LinkKind::Plain | LinkKind::VethStitch) {

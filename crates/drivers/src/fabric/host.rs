@@ -14,7 +14,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
-use netloom_model::{InterfaceName, LabName, Vlan};
+use netloom_model::{InterfaceName, LabName};
 
 use super::kernel::KernelFabric;
 use super::ovs::{OvsSwitch, Plug};
@@ -39,18 +39,18 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
         return Vec::new();
     };
     let Some(spec) = lab.link(link) else { return Vec::new() };
-    let plug = |port: netloom_model::SwitchPort<'_>| Plug {
-        name: port.interface,
-        bridge: port.bridge,
-        tag: match port.vlan {
-            Vlan::Allotted => *tag,
-            Vlan::Any => None,
-        },
-        lab: lab.name().clone(),
-        link: link.clone(),
-        end: port.end.label(),
+    let plug = |port: netloom_model::SwitchPort<'_>| {
+        Some(Plug {
+            name: port.interface,
+            bridge: port.bridge,
+            // One without the tag that it needs would let everything pass.
+            vlan: port.vlan.on_port(*tag)?,
+            lab: lab.name().clone(),
+            link: link.clone(),
+            end: port.end.label(),
+        })
     };
-    lab.switch_ports(spec).into_iter().map(plug).collect()
+    lab.switch_ports(spec).into_iter().filter_map(plug).collect()
 }
 
 type Answers = Vec<(usize, Result<(), DriverError>)>;

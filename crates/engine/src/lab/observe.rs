@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch, Vlan,
+    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch,
 };
 use netloom_plan::{AdminState, LinkFingerprint, Observed, ObservedBridge, ObservedLink, ObservedNode, Side, commands};
 
@@ -158,11 +158,10 @@ fn is_switched(lab: &Lab, link: &Link, tag: Option<u16>, seen: &SeenLink, snapsh
     lab.switch_ports(link).into_iter().all(|port| {
         let interface = seen.port(&Place::Host, &port.interface);
         let Some(there) = snapshot.switch.port(&port.interface).filter(|_| interface.is_some()) else { return false };
-        let is_tagged = match port.vlan {
-            Vlan::Allotted => tag.is_some() && there.tag == tag,
-            Vlan::Any => there.tag.is_none(),
-        };
-        is_tagged && there.bridge == port.bridge && there.fault.is_none()
+        // A link that is to be set otherwise has what it had.
+        let changes = || LinkFingerprint::of(link, 0).config != seen.fingerprint.config;
+        let is_set = port.vlan.on_port(tag).is_some_and(|wanted| there.vlan == wanted || changes());
+        is_set && there.bridge == port.bridge && there.fault.is_none()
     })
 }
 

@@ -35,7 +35,7 @@ impl World {
     pub fn switch_ports(&self) -> Vec<String> {
         let state = self.lock();
         let ports = state.switch.iter().flat_map(|switch| switch.ports.values());
-        let tag = |port: &SwitchPortFact| port.tag.map_or_else(|| "-".to_owned(), |tag| tag.to_string());
+        let tag = |port: &SwitchPortFact| port.vlan.tag.map_or_else(|| "-".to_owned(), |tag| tag.to_string());
         ports.map(|port| format!("{} {} {}/{}", port.bridge, tag(port), port.lab, port.link)).collect()
     }
 
@@ -71,7 +71,7 @@ impl World {
         let state = self.lock();
         let switch = state.switch.as_ref()?;
         let ours = switch.ports.values().find(|there| there.name.as_str() == port);
-        ours.map_or_else(|| switch.foreign.get(port).copied(), |ours| ours.tag)
+        ours.map_or_else(|| switch.foreign.get(port).copied(), |ours| ours.vlan.tag)
     }
 
     /// Somebody removes a port of ours.
@@ -98,7 +98,7 @@ impl World {
         let of_link = |there: &&mut SwitchPortFact| there.name.as_str() == port;
         let mut facts = Vec::new();
         for port in switch.ports.values_mut().filter(of_link) {
-            port.tag = Some(tag);
+            port.vlan.tag = Some(tag);
             facts.push(Fact::SwitchPort(SwitchPortFact { seen: SystemTime::now(), ..port.clone() }));
         }
         state.send(Source::Switch, facts);
@@ -114,13 +114,10 @@ pub(super) fn plug(state: &mut State, lab: &Lab, link: &Link, tag: Option<u16>) 
     let switch = state.switch.as_mut().ok_or("the host has no switch")?;
     let mut facts = Vec::new();
     for port in wanted {
-        let tag = match port.vlan {
-            Vlan::Allotted => Some(tag.ok_or("no tag was allotted to it")?),
-            Vlan::Any if !switch.bridges.contains_key(&port.bridge) => {
-                return Err(format!("bridge `{}` is not there", port.bridge));
-            }
-            Vlan::Any => None,
-        };
+        let vlan = port.vlan.on_port(tag).ok_or("no tag was allotted to it")?;
+        if port.vlan != Vlan::Allotted && !switch.bridges.contains_key(&port.bridge) {
+            return Err(format!("bridge `{}` is not there", port.bridge));
+        }
         if !switch.bridges.contains_key(&port.bridge) {
             let bridge = SwitchBridgeFact { name: port.bridge.clone(), is_ours: true, seen: SystemTime::now() };
             facts.push(Fact::SwitchBridge(bridge.clone()));
@@ -129,7 +126,7 @@ pub(super) fn plug(state: &mut State, lab: &Lab, link: &Link, tag: Option<u16>) 
         let fact = SwitchPortFact {
             name: port.interface.clone(),
             bridge: port.bridge,
-            tag,
+            vlan,
             lab: lab.name().clone(),
             link: link.id(),
             fault: None,

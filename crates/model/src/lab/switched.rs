@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Endpoint, Lab, Link, LinkKind, hex};
+use super::{End, Endpoint, Lab, Link, LinkKind, Vlan, hex};
 use crate::idle::Idle;
 use crate::kind::Shape;
 use crate::name::{InterfaceName, LabName};
@@ -36,15 +36,6 @@ pub struct SwitchPort<'a> {
     pub bridge: InterfaceName,
     /// What passes through it.
     pub vlan: Vlan,
-}
-
-/// What passes through a port of a switch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Vlan {
-    /// What has the tag that the link is allotted on its bridge.
-    Allotted,
-    /// Everything, with its tags: the switch is part of the lab.
-    Any,
 }
 
 impl Link {
@@ -94,7 +85,8 @@ impl Lab {
         let far = |end: &End| link.ends().find(|other| !std::ptr::eq(*other, end));
         let ports = link.ends().filter_map(|end| {
             let bridge = self.ovs_bridge(end)?;
-            let (interface, vlan) = (end.interface.kernel().clone(), Vlan::Any);
+            // Each lab was checked: what is no VLAN is in none.
+            let (interface, vlan) = (end.interface.kernel().clone(), Vlan::read(&end.vars).unwrap_or(Vlan::Any));
             Some(SwitchPort { end: far(end)?, interface, bridge, vlan })
         });
         ports.collect()

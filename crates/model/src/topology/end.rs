@@ -8,6 +8,7 @@ use super::reader::{At, Cx, Field, Merged, Read, Table, get};
 use super::tree::{Data, Entry, Value};
 use super::value::number::whole;
 use super::value::vars::Var;
+use super::vlan;
 use crate::check::RESERVED_INTERFACES;
 use crate::interface::Interface;
 use crate::kind::Shape;
@@ -153,6 +154,9 @@ impl<'n> Links<'n> {
         draft.ipv4 = ipv4.map(|found| found.value);
         draft.ipv6 = ipv6.map(|found| found.value);
         draft.vars = vars(entries, at, cx);
+        if self.is_switch(&draft.at) {
+            vlan::check(&draft.vars, entries, at, cx);
+        }
         Some(draft)
     }
 

@@ -153,6 +153,7 @@ impl<'n> Links<'n> {
             merge_address(&mut draft.ipv6, given.1, "ipv6", at, cx);
             drop_bridge_address(draft, &at_end(*position), cx);
         }
+        self.check_vlans(&near.1, far.as_ref().map(|(_, far)| far), &vars, at, cx);
         let mut clashes = Vec::new();
         for (position, draft) in std::iter::once(&near).chain(&far) {
             self.check_bridges(draft, &at_end(*position), cx);

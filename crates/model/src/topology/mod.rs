@@ -48,6 +48,7 @@ mod text;
 mod tree;
 mod value;
 mod vars;
+mod vlan;
 mod write;
 
 use std::borrow::Cow;

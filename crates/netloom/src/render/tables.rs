@@ -220,10 +220,12 @@ fn links(views: &[LinkView]) -> String {
     text(table)
 }
 
-/// The ports of the switch that a link has: `arch-ovs tag 2050: vh0a…, vh1b…`.
+/// The ports of the switch that a link has: `arch-ovs tag 2050: vh0a…, vh1b…`; of one that is a trunk `sw trunks 10,20: p1`.
 fn switch(link: &LinkView) -> String {
     let Some(first) = link.switch.first() else { return String::new() };
     let tag = first.tag.map_or_else(String::new, |tag| format!(" tag {tag}"));
+    let trunks: Vec<String> = first.trunks.iter().map(u16::to_string).collect();
+    let trunks = if trunks.is_empty() { String::new() } else { format!(" trunks {}", trunks.join(",")) };
     let ports: Vec<String> = link
         .switch
         .iter()
@@ -232,7 +234,7 @@ fn switch(link: &LinkView) -> String {
             None => port.port.clone(),
         })
         .collect();
-    format!("{}{tag}: {}", first.bridge, ports.join(", "))
+    format!("{}{tag}{trunks}: {}", first.bridge, ports.join(", "))
 }
 
 /// A unit variant as it is on the wire.

@@ -7,6 +7,7 @@ mod edits;
 mod figures;
 mod frozen;
 mod short;
+mod vlans;
 
 use std::ops::Deref;
 

@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use netloom_engine::{Fact, SwitchBridgeFact, SwitchPortFact};
-use netloom_model::InterfaceName;
+use netloom_model::{InterfaceName, PortVlan};
 use netloom_ovsdb::{Map, Row, Set, Snapshot, Uuid};
 
 use super::mark::{self, PortMark};
+
+/// The mode of a trunk with a native VLAN.
+pub(super) const NATIVE: &str = "native-untagged";
 
 /// All bridges and ports of one moment.
 #[derive(Debug, Default)]
@@ -93,9 +96,9 @@ impl<'a> Board<'a> {
         let ports = self.ports.iter().filter_map(|(name, port)| {
             let PortMark { lab, link } = PortMark::read(port.row, instance)?;
             let name: InterfaceName = name.parse().ok()?;
-            let (bridge, tag) = (port.bridge.parse().ok()?, port.tag());
+            let (bridge, vlan) = (port.bridge.parse().ok()?, port.vlan());
             let fault = port.fault();
-            let fact = SwitchPortFact { name: name.clone(), bridge, tag, lab, link, fault, seen };
+            let fact = SwitchPortFact { name: name.clone(), bridge, vlan, lab, link, fault, seen };
             Some((name, Fact::SwitchPort(fact)))
         });
         bridges.chain(ports).collect()
@@ -114,9 +117,26 @@ impl Port<'_> {
         self.row.integer("tag").and_then(|tag| u16::try_from(tag).ok())
     }
 
-    fn tags(&self) -> impl Iterator<Item = u16> {
+    fn trunks(&self) -> impl Iterator<Item = u16> {
         let trunks = self.row.set("trunks").into_iter().flat_map(Set::integers);
-        self.tag().into_iter().chain(trunks.filter_map(|tag| u16::try_from(tag).ok()))
+        trunks.filter_map(|tag| u16::try_from(tag).ok())
+    }
+
+    fn tags(&self) -> impl Iterator<Item = u16> {
+        self.tag().into_iter().chain(self.trunks())
+    }
+
+    /// What passes through it.
+    pub(super) fn vlan(&self) -> PortVlan {
+        let (tag, trunks) = (self.tag(), self.trunks().collect::<BTreeSet<u16>>());
+        let is_both = tag.is_some() && !trunks.is_empty();
+        let usual = match (tag, is_both) {
+            (_, true) => NATIVE,
+            (Some(_), false) => "access",
+            (None, false) => "trunk",
+        };
+        let is_odd = self.row.string("vlan_mode").map_or(is_both, |mode| mode != usual);
+        PortVlan { tag, trunks, is_odd }
     }
 
     /// Why nothing passes through it, in the words of Open vSwitch.

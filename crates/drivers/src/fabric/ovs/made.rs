@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netloom_model::{LabName, LinkId};
+use netloom_model::{LabName, LinkId, PortVlan};
 
 use super::board::Board;
 use super::mark::PortMark;
@@ -24,7 +24,7 @@ struct Seen {
 #[derive(Debug, PartialEq, Eq)]
 struct Right {
     bridge: String,
-    tag: Option<u16>,
+    vlan: PortVlan,
     mark: PortMark,
 }
 
@@ -41,7 +41,7 @@ impl Made {
         }
         let ports = board.ports.iter().filter_map(|(name, port)| {
             let mark = PortMark::read(port.row, instance)?;
-            Some(((*name).to_owned(), Right { bridge: port.bridge.to_owned(), tag: port.tag(), mark }))
+            Some(((*name).to_owned(), Right { bridge: port.bridge.to_owned(), vlan: port.vlan(), mark }))
         });
         // What was made meanwhile is newer.
         for (name, right) in ports {
@@ -52,7 +52,7 @@ impl Made {
     /// A port is as it is to be. Whether that was so before, and not any more: `was_touched` says that something had to be
     /// done for it.
     pub(super) fn is_right(&self, plug: &Plug, was_touched: bool) -> bool {
-        let right = Right { bridge: plug.bridge.to_string(), tag: plug.tag, mark: plug.mark() };
+        let right = Right { bridge: plug.bridge.to_string(), vlan: plug.vlan.clone(), mark: plug.mark() };
         let mut seen = self.lock();
         let same = seen.ports.get(plug.name.as_str()) == Some(&right);
         if !same {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_engine::ErrorClass;
-use netloom_model::{InterfaceName, LabName, LinkId};
+use netloom_model::{InterfaceName, LabName, LinkId, PortVlan};
 use netloom_ovsdb::{Condition, Map, Mutation, NamedUuid, Row, Set, Transaction, Uuid};
 
-use super::board::{Board, Port};
+use super::board::{Board, NATIVE, Port};
 use super::mark::{self, PortMark};
 
 /// A port as it is to be.
@@ -14,7 +14,7 @@ use super::mark::{self, PortMark};
 pub(crate) struct Plug {
     pub(crate) name: InterfaceName,
     pub(crate) bridge: InterfaceName,
-    pub(crate) tag: Option<u16>,
+    pub(crate) vlan: PortVlan,
     pub(crate) lab: LabName,
     pub(crate) link: LinkId,
     /// The end of the link that is behind it, as people name it.
@@ -83,7 +83,7 @@ impl<'a> Change<'a> {
         let interface = self.transaction.insert("Interface", Row::new().with("name", name));
         let ids = plug.mark().write(self.instance, &plug.end);
         let row = Row::new().with("name", name).with("interfaces", interface).with("external_ids", ids);
-        let port = self.transaction.insert("Port", tagged(row, plug.tag));
+        let port = self.transaction.insert("Port", tagged(row, &plug.vlan));
         self.coming.entry(bridge.uuid).or_default().push(port);
         Ok(())
     }
@@ -97,8 +97,9 @@ impl<'a> Change<'a> {
             self.transaction.mutate("Port", [Condition::is_row(there.uuid)], mutations);
             self.touched.insert(plug.name.clone());
         }
-        if there.tag() != plug.tag || there.row.set("trunks").is_some_and(|trunks| !trunks.is_empty()) {
-            let row = tagged(Row::new(), plug.tag).with("trunks", Set::new());
+        if there.vlan() != plug.vlan {
+            let none = Row::new().with("trunks", Set::new()).with("vlan_mode", Set::new());
+            let row = tagged(none, &plug.vlan);
             self.transaction.update("Port", [Condition::is_row(there.uuid)], row);
             self.touched.insert(plug.name.clone());
         }
@@ -133,10 +134,17 @@ impl<'a> Change<'a> {
     }
 }
 
-/// A row with a tag, or with none.
-fn tagged(row: Row, tag: Option<u16>) -> Row {
-    let tag: Set = tag.into_iter().map(i64::from).collect();
-    row.with("tag", tag)
+/// A row with what passes; without trunks only with its tag or none.
+fn tagged(row: Row, vlan: &PortVlan) -> Row {
+    let tag: Set = vlan.tag.into_iter().map(i64::from).collect();
+    let row = row.with("tag", tag);
+    if vlan.trunks.is_empty() {
+        return row;
+    }
+    let trunks: Set = vlan.trunks.iter().copied().map(i64::from).collect();
+    // With no tag it goes without saying what trunks are (ovs-vswitchd.conf.db(5), vlan_mode).
+    let mode: Set = vlan.tag.map(|_| NATIVE).into_iter().collect();
+    row.with("trunks", trunks).with("vlan_mode", mode)
 }
 
 /// The transaction that makes a bridge of ours.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use netloom_model::{InterfaceName, Lab, LinkId};
+use netloom_model::{InterfaceName, Lab, LinkId, PortVlan};
 use netloom_plan::LinkFingerprint;
 
 use super::{LAB, Watch, context};
@@ -95,9 +95,9 @@ async fn listed(switch: &dyn Switch, watch: &Watch) {
 /// The ports of a link as they are reported, when they are whole.
 fn whole(all: &Snapshot, lab: &Lab, id: &str, tag: Option<u16>) -> Option<()> {
     let good = ports(lab, id).iter().all(|port| {
-        all.switch
-            .port(port)
-            .is_some_and(|there| there.tag == tag && there.fault.is_none() && there.link.as_str() == id)
+        all.switch.port(port).is_some_and(|there| {
+            there.vlan == PortVlan { tag, ..PortVlan::default() } && there.fault.is_none() && there.link.as_str() == id
+        })
     });
     let seen = all.links(&name(LAB)).get(&LinkId::from_text(id))?.clone();
     let up = seen.ports.iter().all(|port| port.admin_up && port.carrier);
@@ -151,7 +151,7 @@ pub async fn switch_contract(stage: &mut dyn SwitchStage) {
 
     let [near, far] = <[InterfaceName; 2]>::try_from(ports(&lab, ONE)).expect("it has two ports");
     stage.set_tag(near.as_str(), 7).await;
-    watch.until("another tag is told", |all| (all.switch.port(&near)?.tag == Some(7)).then_some(())).await;
+    watch.until("another tag is told", |all| (all.switch.port(&near)?.vlan.tag == Some(7)).then_some(())).await;
     stage.remove_port(far.as_str()).await;
     watch.until("a lost port is told", |all| all.switch.port(&far).is_none().then_some(())).await;
     apply(&*fabric, vec![create(&lab, ONE, Some(one))]).await;

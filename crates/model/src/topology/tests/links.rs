@@ -145,3 +145,71 @@ fn links_that_are_not_made_are_said_where_they_are_written() {
     "#);
     assert_eq!(lab(&text).links().len(), 4);
 }
+
+/// A link between node `a` and the bridges `sw` (of Open vSwitch) and `br` (of the kernel).
+fn vlans(bridge: &str, near: &str, far: &str) -> String {
+    let nodes = "{ a: {}, sw: { kind: ovs-bridge }, br: { kind: bridge } }";
+    let link = format!(
+        "{{ type: veth, endpoints: [{{ node: a, interface: eth1, vars: {near} }}, {{ node: {bridge}, interface: p1, vars: {far} }}] }}"
+    );
+    file(nodes, &format!("[{link}]"))
+}
+
+#[test]
+fn vlans_at_a_bridge_of_open_vswitch_are_checked_where_they_stand() {
+    for (far, key) in [
+        ("{ vlan: 4095 }", "vlan"),
+        ("{ vlan: '10' }", "vlan"),
+        ("{ vlan: }", "vlan"),
+        ("{ trunks: 10 }", "trunks"),
+        ("{ trunks: [] }", "trunks"),
+        ("{ vlan: 10, trunks: [ten] }", "trunks"),
+        ("{ tag: 10 }", "tag"),
+    ] {
+        let (code, at, what) = only(&vlans("sw", "{}", far));
+        assert_eq!(code, Code::InvalidValue, "{far}: {what}");
+        assert_eq!(at, format!("topology.links[0].endpoints[1].vars.{key}"), "{far}");
+    }
+    insta::assert_snapshot!(said(&vlans("sw", "{}", "{ vlan: 5000 }")), @r"
+    lab.clab.yml:5:118: error[invalid-value]: `vlan` has 5000, and that is no VLAN
+       |
+     5 | …e: sw, interface: p1, vars: { vlan: 5000 } }] }]
+       |                                      ^^^^
+       = at: topology.links[0].endpoints[1].vars.vlan
+       = help: a VLAN is a number from 1 to 4094, without quotes
+
+    lab.clab.yml: 1 error
+    ");
+    let misplaced = said(&vlans("sw", "{ vlan: 10 }", "{}"));
+    assert!(misplaced.contains("a VLAN at a:eth1 has no effect on the port `sw:p1`"), "{misplaced}");
+    assert!(misplaced.contains("`{ node: sw, interface: p1, vars: { vlan: 10 } }`"), "{misplaced}");
+}
+
+#[test]
+fn vlans_elsewhere_are_data_like_any_other_with_a_word_of_warning_beside_bridges() {
+    for (bridge, near, far) in
+        [("sw", "{ vlan: 10 }", "{}"), ("br", "{}", "{ vlan: 10 }"), ("br", "{}", "{ trunks: x }")]
+    {
+        let (code, at, what) = only(&vlans(bridge, near, far));
+        assert_eq!((code, at.as_str()), (Code::NoEffect, "topology.links[0]"), "{what}");
+    }
+    for (bridge, near, far) in [
+        ("sw", "{ vlan: 10 }", "{ vlan: 10 }"),
+        ("sw", "{ tag: 10 }", "{ cost: 1 }"),
+        ("br", "{ vlan: 10 }", "{ tag: 10 }"),
+    ] {
+        let _ = lab(&vlans(bridge, near, far));
+    }
+    let between =
+        "[{ type: veth, endpoints: [{ node: a, interface: eth1, vars: { vlan: x } }, { node: b, interface: eth1 }] }]";
+    let _ = lab(&file("{ a: {}, b: {} }", between));
+}
+
+#[test]
+fn a_lab_from_elsewhere_is_checked_for_vlans_too() {
+    let mut parts = lab(&vlans("sw", "{}", "{ vlan: 10 }")).into_parts();
+    let port = parts.links[0].b.as_mut().unwrap();
+    port.vars.insert("vlan".to_owned(), serde_json::json!(0));
+    let why = Lab::new(parts).unwrap_err().to_string();
+    assert!(why.contains("`vlan` has 0") && why.contains("1 to 4094"), "{why}");
+}
