@@ -14,6 +14,7 @@ use netloom_dockerd_fixture::{Dockerd, busybox};
 use netloom_engine::{LabView, Layout, Store};
 use netloom_fault_kit::{Manner, Proxy};
 use netloom_kernel::{Process, Signal};
+use netloom_ovs_fixture::Ovs;
 
 use crate::scenario::{Act, Scenario};
 use crate::topology::{GUEST, HELD, IMAGE, UNDERLAY};
@@ -34,6 +35,8 @@ pub(crate) struct Host {
     daemon: Option<Dockerd>,
     /// What stands between it and the agent where it is to be late.
     between: Option<Proxy>,
+    /// Where the case is about Open vSwitch.
+    switch: Option<Ovs>,
 }
 
 /// What a command came to.
@@ -58,7 +61,8 @@ impl Host {
         let tmpfs = Command::new("mount").args(["-t", "tmpfs", "crash"]).arg(root).status()?;
         let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
         ensure!(tmpfs.success() && loopback.success(), "the sandbox cannot be prepared");
-        Ok(Self { netloom, layout: Layout::new(root)?, scratch: tempfile::tempdir()?, daemon: None, between: None })
+        let (layout, scratch) = (Layout::new(root)?, tempfile::tempdir()?);
+        Ok(Self { netloom, layout, scratch, daemon: None, between: None, switch: None })
     }
 
     /// From now on there is a Docker daemon, with one image, and with a firewall where that matters.
@@ -70,6 +74,18 @@ impl Host {
         self.daemon = Some(daemon);
         self.docker(&["load", "-q", "-i", &archive.display().to_string()])?;
         Ok(())
+    }
+
+    /// From now on there is an Open vSwitch.
+    pub(crate) fn start_switch(&mut self) -> Result<()> {
+        let switch = Ovs::start_with_switch().context("Open vSwitch is needed (`openvswitch-switch`)")?;
+        self.switch = Some(switch);
+        Ok(())
+    }
+
+    /// The switch of the host, where there is one.
+    pub(crate) fn switch(&self) -> Option<&Ovs> {
+        self.switch.as_ref()
     }
 
     /// From now on the agent speaks to the daemon through something that can make it late.
@@ -174,6 +190,9 @@ impl Host {
         if let Some(daemon) = &self.daemon {
             let socket = self.between.as_ref().map_or_else(|| daemon.socket(), Proxy::socket);
             command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        }
+        if let Some(switch) = &self.switch {
+            command.env("NETLOOM_OVS_SOCKET", switch.socket());
         }
         if let Some([log, trace, armed]) = &orders.files {
             command.env("NETLOOM_FAILPOINT", &orders.failpoint);

@@ -27,6 +27,7 @@ mod ledger;
 mod outside;
 mod running;
 mod scenario;
+mod switch;
 mod table;
 mod topology;
 mod traces;
@@ -52,7 +53,7 @@ struct Arguments {
 enum What {
     /// Every fail point in every scenario that passes it, random moments, and faults of the host.
     All(outside::Options),
-    /// Twenty-two cases, one or two of each kind.
+    /// Twenty-four cases, one or two of each kind.
     Few(outside::Options),
     /// Only the cases whose name begins with this, for example `change/link.`; or the one of this name, for example
     /// `deploy/store.after-commit:1` or `destroy/moment:73210us`.

@@ -146,12 +146,16 @@ fn matrix(bench: &Bench, options: &Options, seed: u64, only: &str) -> Result<Vec
 }
 
 /// At which passages of a point the agent is killed: the first, one in the middle and the last; in a large lab at one of them,
-/// and not where the agent has nothing to do with the lab.
+/// and not where the agent has nothing to do with the lab; on a switch only where links are the matter.
 fn passages(scenario: Scenario, name: &str, count: usize, random: &mut Random) -> BTreeSet<usize> {
     match scenario.kind {
         Kind::Many if name.starts_with("agent.") => BTreeSet::new(),
         Kind::Many => usize::try_from(random.below(count as u64)).map(|before| before + 1).into_iter().collect(),
-        Kind::Namespaces | Kind::Containers | Kind::Managed | Kind::Around => [1, count.div_ceil(2), count].into(),
+        // Of the rest what matters is where the switch has no part in it.
+        Kind::Switched if !table::is_of_links(name) => BTreeSet::new(),
+        Kind::Namespaces | Kind::Switched | Kind::Containers | Kind::Managed | Kind::Around => {
+            [1, count.div_ceil(2), count].into()
+        }
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) enum Kind {
     Many,
     /// Containers on a management network.
     Managed,
+    /// Namespaces on Open vSwitch, beside a bridge of it that is a node.
+    Switched,
     /// Containers with what is around them: one that something else made, a tunnel, and a command that waits for its links.
     Around,
 }
@@ -85,13 +87,16 @@ pub(crate) const MGMT_REBRIDGE: Scenario = of(Act::Rebridge, Kind::Managed);
 pub(crate) const MGMT_DESTROY: Scenario = of(Act::Destroy, Kind::Managed);
 pub(crate) const AROUND_DEPLOY: Scenario = of(Act::Deploy, Kind::Around);
 pub(crate) const AROUND_DESTROY: Scenario = of(Act::Destroy, Kind::Around);
+pub(crate) const OVS_DEPLOY: Scenario = of(Act::Deploy, Kind::Switched);
+pub(crate) const OVS_CHANGE: Scenario = of(Act::Change, Kind::Switched);
+pub(crate) const OVS_DESTROY: Scenario = of(Act::Destroy, Kind::Switched);
 
 const fn of(act: Act, kind: Kind) -> Scenario {
     Scenario { act, kind }
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 28] = [
         DEPLOY,
         CHANGE,
         LINK,
@@ -117,6 +122,9 @@ impl Scenario {
         MGMT_DESTROY,
         AROUND_DEPLOY,
         AROUND_DESTROY,
+        OVS_DEPLOY,
+        OVS_CHANGE,
+        OVS_DESTROY,
     ];
 
     /// The point at which the agent dies before the scenario begins, where it begins with a crash.
@@ -147,7 +155,12 @@ impl Scenario {
 
     /// Whether lab `x` is one of containers, and the host has a daemon for them.
     pub(crate) fn has_docker(self) -> bool {
-        self.kind != Kind::Namespaces
+        matches!(self.kind, Kind::Containers | Kind::Many | Kind::Managed | Kind::Around)
+    }
+
+    /// Whether lab `x` is on Open vSwitch, and the host has one.
+    pub(crate) fn has_switch(self) -> bool {
+        self.kind == Kind::Switched
     }
 
     /// Whether lab `x` is on a management network.
@@ -175,6 +188,7 @@ impl Scenario {
     pub(crate) fn slowness(self) -> u32 {
         match self.kind {
             Kind::Namespaces => 1,
+            Kind::Switched => 2,
             Kind::Containers | Kind::Managed | Kind::Around => 3,
             Kind::Many => 6,
         }
@@ -189,6 +203,7 @@ impl fmt::Display for Scenario {
             Kind::Many => "docker-many-",
             Kind::Managed => "docker-mgmt-",
             Kind::Around => "docker-around-",
+            Kind::Switched => "ovs-",
         };
         let act = match self.act {
             Act::Deploy => "deploy",

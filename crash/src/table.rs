@@ -9,17 +9,18 @@ use crate::case::Fault::{self, DiskFull, DockerHangs, DockerLate};
 use crate::case::{Case, Event, Random};
 use crate::scenario::{
     ADOPT, AROUND_DEPLOY, AROUND_DESTROY, CHANGE, DEPLOY, DESTROY, DOCKER_CHANGE, DOCKER_DEPLOY, DOCKER_DESTROY,
-    DOCKER_RESTART, HALT, LINK, MANY_CHANGE, MEND, MGMT_DEPLOY, MGMT_DESTROY, MGMT_REBRIDGE, RECOVER, REPIN, RESTART,
-    STOP, Scenario, UNDO, WAKE,
+    DOCKER_RESTART, HALT, LINK, MANY_CHANGE, MEND, MGMT_DEPLOY, MGMT_DESTROY, MGMT_REBRIDGE, OVS_CHANGE, OVS_DEPLOY,
+    OVS_DESTROY, RECOVER, REPIN, RESTART, STOP, Scenario, UNDO, WAKE,
 };
 
 /// Scenarios that have something in common.
 type Group = &'static [Scenario];
 
 /// The first agent of a host starts.
-const FIRST: Group = &[DEPLOY, DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY];
+const FIRST: Group = &[DEPLOY, DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY, OVS_DEPLOY];
 /// An agent starts.
-const STARTS: Group = &[DEPLOY, REPIN, RECOVER, MEND, UNDO, DOCKER_DEPLOY, MGMT_DEPLOY, MGMT_REBRIDGE, AROUND_DEPLOY];
+const STARTS: Group =
+    &[DEPLOY, REPIN, RECOVER, MEND, UNDO, DOCKER_DEPLOY, MGMT_DEPLOY, MGMT_REBRIDGE, AROUND_DEPLOY, OVS_DEPLOY];
 /// It goes on with what an earlier one had stored.
 const RESUMES: Group = &[RECOVER, MEND, UNDO];
 /// What is desired of a lab is changed.
@@ -35,23 +36,33 @@ const EDITS: Group = &[
     DOCKER_RESTART,
     MGMT_DEPLOY,
     AROUND_DEPLOY,
+    OVS_DEPLOY,
+    OVS_CHANGE,
 ];
 /// A lab is not desired any more.
-const DESTROYS: Group = &[DESTROY, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY];
+const DESTROYS: Group = &[DESTROY, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY, OVS_DESTROY];
 /// Nodes in namespaces are made,
-const NODES_MADE: Group = &[DEPLOY, CHANGE, RECOVER];
+const NODES_MADE: Group = &[DEPLOY, CHANGE, RECOVER, OVS_DEPLOY, OVS_CHANGE];
 /// started,
-const NODES_STARTED: Group = &[DEPLOY, CHANGE, RESTART, WAKE, RECOVER, MEND];
+const NODES_STARTED: Group = &[DEPLOY, CHANGE, RESTART, WAKE, RECOVER, MEND, OVS_DEPLOY, OVS_CHANGE];
 /// stopped,
-const NODES_STOPPED: Group = &[CHANGE, RESTART, HALT];
+const NODES_STOPPED: Group = &[CHANGE, RESTART, HALT, OVS_CHANGE];
 /// removed.
-const NODES_REMOVED: Group = &[CHANGE, DESTROY, UNDO];
+const NODES_REMOVED: Group = &[CHANGE, DESTROY, UNDO, OVS_CHANGE, OVS_DESTROY];
 /// Containers are made,
 const CONTAINERS_MADE: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, MGMT_DEPLOY, AROUND_DEPLOY];
 /// started,
 const CONTAINERS_STARTED: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, DOCKER_RESTART, MGMT_DEPLOY, AROUND_DEPLOY];
 /// removed.
 const CONTAINERS_REMOVED: Group = &[DOCKER_CHANGE, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY];
+/// Bridges of the kernel are made,
+const BRIDGES_MADE: Group = &[DEPLOY, CHANGE, RECOVER, MGMT_REBRIDGE];
+/// removed.
+const BRIDGES_REMOVED: Group = &[CHANGE, DESTROY, UNDO];
+/// Links on a switch are made,
+const PLUGGED: Group = &[OVS_DEPLOY, OVS_CHANGE];
+/// removed.
+const UNPLUGGED: Group = &[OVS_CHANGE, OVS_DESTROY];
 /// A management network is made.
 const NETWORKS_MADE: Group = &[MGMT_DEPLOY, MGMT_REBRIDGE];
 
@@ -121,7 +132,7 @@ const PASSED: &[(&str, &[Group])] = &[
     ("names.written", &[NODES_MADE, CONTAINERS_MADE]),
     ("names.removed", &[DESTROYS, &[UNDO]]),
     ("names.forgotten", &[DESTROYS, &[UNDO]]),
-    ("netns.watched", &[EDITS, RESUMES, &[REPIN, DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
+    ("netns.watched", &[EDITS, RESUMES, &[REPIN, DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
     ("netns.made", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.settled", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.file-made", &[NODES_MADE, &[DOCKER_DEPLOY]]),
@@ -151,12 +162,22 @@ const PASSED: &[(&str, &[Group])] = &[
     ("link.deleted", &[NODES_REMOVED, &[DOCKER_CHANGE, MGMT_DESTROY, AROUND_DESTROY]]),
     ("link.doomed", &[NODES_REMOVED, &[MGMT_DESTROY, MANY_CHANGE]]),
     ("link.group-deleted", &[NODES_REMOVED, &[MGMT_DESTROY, MANY_CHANGE]]),
-    ("links.before-batch", &[EDITS, RESUMES, &[DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("links.after-batch", &[EDITS, RESUMES, &[DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("links.datagram", &[EDITS, RESUMES, &[DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("bridge.created", &[NODES_MADE, &[MGMT_REBRIDGE]]),
-    ("bridge.finished", &[NODES_MADE, &[MGMT_REBRIDGE]]),
-    ("bridge.removed", &[NODES_REMOVED]),
+    ("tags.claimed", &[PLUGGED]),
+    ("tags.noted", &[PLUGGED]),
+    ("tags.released", &[UNPLUGGED]),
+    ("link.before-plug", &[PLUGGED]),
+    ("link.unplugged", &[UNPLUGGED]),
+    ("ports.before-commit", &[PLUGGED, UNPLUGGED]),
+    ("ports.committed", &[PLUGGED, UNPLUGGED]),
+    ("ports.taken", &[PLUGGED, UNPLUGGED]),
+    ("switch.bridge-made", &[PLUGGED]),
+    ("switch.bridge-removed", &[UNPLUGGED]),
+    ("links.before-batch", &[EDITS, RESUMES, &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
+    ("links.after-batch", &[EDITS, RESUMES, &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
+    ("links.datagram", &[EDITS, RESUMES, &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
+    ("bridge.created", &[BRIDGES_MADE]),
+    ("bridge.finished", &[BRIDGES_MADE]),
+    ("bridge.removed", &[BRIDGES_REMOVED]),
     ("bridge.before-ensure", &[NODES_MADE]),
     ("bridge.before-release", &[NODES_REMOVED]),
     ("bridge.let-go", &[NODES_REMOVED]),
@@ -200,6 +221,12 @@ const PASSED: &[(&str, &[Group])] = &[
 pub(crate) fn passed_in(scenario: Scenario) -> impl Iterator<Item = &'static str> {
     let has = move |group: &Group| group.contains(&scenario) || group.contains(&scenario.with_few());
     PASSED.iter().filter(move |(_, groups)| groups.iter().any(has)).map(|(name, _)| *name)
+}
+
+/// Whether a point is about links, or about when operations are stored and done.
+pub(crate) fn is_of_links(name: &str) -> bool {
+    let words = ["tags", "ports", "switch", "link", "links", "bridge", "operation"];
+    name.split('.').next().is_some_and(|word| words.contains(&word))
 }
 
 /// The pairs of scenario and point that cannot be: what is never passed there.
@@ -255,9 +282,9 @@ pub(crate) fn with_faults(scenario: Scenario) -> impl Iterator<Item = (Fault, &'
     of.flat_map(|(fault, _, points)| points.iter().map(|point| (*fault, *point)))
 }
 
-/// Twenty-two cases of all kinds.
+/// Twenty-four cases of all kinds.
 pub(crate) fn few(seed: u64) -> Vec<Case> {
-    let points: [(Scenario, &str, usize); 15] = [
+    let points: [(Scenario, &str, usize); 17] = [
         (DOCKER_DEPLOY, "container.reserve.noted", 1),
         (DEPLOY, "store.after-commit", 1),
         (DOCKER_DESTROY, "container.removed", 2),
@@ -273,6 +300,8 @@ pub(crate) fn few(seed: u64) -> Vec<Case> {
         (DESTROY, "netns.unmounted", 2),
         (RECOVER, "node.start.spawned", 2),
         (MEND, "link.way-freed", 1),
+        (OVS_CHANGE, "tags.released", 1),
+        (OVS_DEPLOY, "tags.claimed", 1),
     ];
     let mut random = Random::new(seed);
     let point = |(scenario, name, passage): (_, &str, _)| Case::new(scenario, Event::point(name, passage), seed);

@@ -143,6 +143,56 @@ pub(crate) const UNDERLAY: [&str; 2] = ["under0", "under1"];
 /// The interfaces that the host has of that lab.
 pub(crate) const HOST_AROUND: [&str; 2] = ["ve-a_eth3", "vx-a_eth3"];
 
+/// The lab on Open vSwitch before the change: links that are allotted tags, and a bridge of it that is a node.
+pub(crate) const SWITCHED_BEFORE: &str = r#"name: x
+settings: { fabric: ovs }
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes:
+    u1:
+    u2:
+    a: { cpu: 0.5, exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: sleep 100000, env: { SHAPE: before } }
+    gone:
+    xsw0: { kind: ovs-bridge }
+  links:
+    - { endpoints: ["u1:eth1", "u2:eth1"], ipv4: ["10.8.0.1/24", "10.8.0.2/24"] }
+    - { endpoints: ["a:eth1", "b:eth1"], mtu: 1500, ipv4: ["10.0.1.1/24", "10.0.1.2/24"] }
+    - { endpoints: ["b:eth2", "gone:eth1"] }
+    - { endpoints: ["a:eth2", "gone:eth2"] }
+    - { endpoints: ["a:eth3", "xsw0:xp1"] }
+    - { endpoints: ["u1:eth2", "xsw0:xp2"] }
+"#;
+
+/// And after it: `b` gets another environment (restart), `gone` goes and `new` comes, one bridge gives way to another, one link
+/// gets another MTU and address.
+pub(crate) const SWITCHED_AFTER: &str = r#"name: x
+settings: { fabric: ovs }
+topology:
+  defaults: { kind: linux, runtime: namespace }
+  nodes:
+    u1:
+    u2:
+    a: { cpu: 0.25, exec: ["sh -c 'echo done >>/done'"] }
+    b: { cmd: sleep 100000, env: { SHAPE: after } }
+    new:
+    xsw1: { kind: ovs-bridge }
+  links:
+    - { endpoints: ["u1:eth1", "u2:eth1"], ipv4: ["10.8.0.1/24", "10.8.0.2/24"] }
+    - { endpoints: ["a:eth1", "b:eth1"], mtu: 1400, ipv4: ["10.0.1.1/24", "10.0.1.3/24"] }
+    - { endpoints: ["b:eth2", "new:eth1"] }
+    - { endpoints: ["a:eth3", "xsw1:xp1"] }
+    - { endpoints: ["u1:eth2", "xsw1:xp2"] }
+"#;
+
+/// The bridge that all labs share, and what the switch has for itself while it forwards in user space.
+pub(crate) const SHARED: [&str; 2] = ["arch-ovs", "ovs-netdev"];
+/// The interfaces that the host has of that lab before and after the change; `vh` is a port of the shared bridge.
+pub(crate) const HOST_SWITCHED: [&str; 11] = ["vh", "vh", "vh", "vh", "vh", "vh", "vh", "vh", "xp1", "xp2", "xsw0"];
+pub(crate) const HOST_SWITCHED_AFTER: [&str; 9] = ["vh", "vh", "vh", "vh", "vh", "vh", "xp1", "xp2", "xsw1"];
+/// Its ports that carry no tag, each on its bridge.
+pub(crate) const UNTAGGED: [&str; 2] = ["xp1", "xp2"];
+
 /// A lab of containers with as many more that twenty run, in a ring. A change makes every other of those anew.
 pub(crate) fn many(few: &str, shape: Shape) -> String {
     const MORE: usize = 16;

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use netloom_engine::Layout;
 
-use crate::topology::UNDERLAY;
+use crate::topology::{SHARED, UNDERLAY};
 
 /// What is there, and how often.
 #[derive(Debug)]
@@ -125,12 +125,12 @@ pub(crate) fn group_of(group: &Path) -> Option<(&str, &str)> {
     Some((lab.strip_prefix("lab-")?, node.strip_prefix("node-")?))
 }
 
-/// The interfaces that this namespace has beside the loopback and the way to other hosts, by their names; what Docker
-/// names by chance, and what is named by a hash, only by what it is (`veth`, `mg`).
+/// The interfaces that this namespace has beside the loopback, the way to other hosts and a switch that labs share, by their names; what Docker
+/// names by chance, and what is named by a hash, only by what it is (`veth`, `mg`, `vh`).
 pub(crate) fn on_host() -> Result<Vec<String>> {
     let known =
-        |name: String| ["veth", "mg"].into_iter().find(|kind| name.starts_with(kind)).map_or(name, str::to_owned);
-    let foreign = |name: &str| name == "lo" || UNDERLAY.contains(&name);
+        |name: String| ["veth", "mg", "vh"].into_iter().find(|kind| name.starts_with(kind)).map_or(name, str::to_owned);
+    let foreign = |name: &str| name == "lo" || UNDERLAY.contains(&name) || SHARED.contains(&name);
     let mut names: Vec<String> = interfaces()?.into_iter().filter(|name| !foreign(name)).map(known).collect();
     names.sort();
     Ok(names)

@@ -12,7 +12,11 @@ use super::{CONVERGES, Run};
 use crate::case::{Event, Fault};
 use crate::host::until;
 use crate::scenario::{Act, Kind};
-use crate::topology::{HOST_AFTER, HOST_AROUND, HOST_BEFORE, HOST_MGMT, MGMT_PUBLISHED, ONCE, RUNNING, TURNED};
+use crate::switch;
+use crate::topology::{
+    HOST_AFTER, HOST_AROUND, HOST_BEFORE, HOST_MGMT, HOST_SWITCHED, HOST_SWITCHED_AFTER, MGMT_PUBLISHED, ONCE, RUNNING,
+    TURNED,
+};
 use crate::traces::{nodes_with_traces, on_host};
 use crate::wanted::{Edit, Shape, Wanted, incomplete};
 
@@ -63,7 +67,7 @@ impl Run<'_> {
             }
         }
         match (wanted, find("x")) {
-            (Wanted::Nothing, None) => self.astray(&[], &[]),
+            (Wanted::Nothing, None) => Ok([self.astray(&[], &[])?, self.mislaid(None)].concat()),
             (Wanted::Nothing, Some(lab)) => Ok(format!("lab x is there: {lab:?}")),
             (Wanted::Lab(..) | Wanted::Unknown, None) => Ok("lab x is not there".into()),
             (Wanted::Unknown, Some(lab)) => {
@@ -87,11 +91,14 @@ impl Run<'_> {
                 let interfaces: &[&str] = match (self.case.scenario.kind, shape) {
                     (Kind::Namespaces, Shape::Before) => &HOST_BEFORE,
                     (Kind::Namespaces, Shape::After) => &HOST_AFTER,
+                    (Kind::Switched, Shape::Before) => &HOST_SWITCHED,
+                    (Kind::Switched, Shape::After) => &HOST_SWITCHED_AFTER,
                     (Kind::Containers | Kind::Many, _) => &[],
                     (Kind::Managed, _) => &HOST_MGMT,
                     (Kind::Around, _) => &HOST_AROUND,
                 };
-                self.astray(&nodes.collect::<Vec<_>>(), interfaces)
+                let astray = self.astray(&nodes.collect::<Vec<_>>(), interfaces)?;
+                Ok([astray, self.mislaid(Some(lab))].concat())
             }
         }
     }
@@ -113,6 +120,11 @@ impl Run<'_> {
             }
             Edit::None | Edit::Cut | Edit::Unturned | Edit::Turned | Edit::Halted => String::new(),
         }
+    }
+
+    /// What the switch has of lab `x` beside what it should, or lacks.
+    fn mislaid(&self, lab: Option<&LabView>) -> String {
+        self.host.switch().map(|switch| switch::mislaid(switch, lab)).unwrap_or_default()
     }
 
     /// What the host has of lab `x` beside these nodes and these interfaces of its own, or lacks.

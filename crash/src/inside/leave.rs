@@ -6,6 +6,7 @@ use super::{PATIENCE, Run};
 use crate::host::until;
 use crate::ledger::Entry;
 use crate::scenario::{Act, Kind};
+use crate::switch;
 use crate::traces::Traces;
 
 impl Run<'_> {
@@ -29,11 +30,18 @@ impl Run<'_> {
         if self.case.scenario.kind == Kind::Around {
             self.host.bare()?;
         }
-        // What the daemon has for a container ends some time after it.
+        if let Some(switch) = self.host.switch() {
+            entry.leftovers.extend(switch::left(switch));
+            switch::clear(switch);
+        }
+        // What the daemon has for a container ends some time after it, and so do interfaces of the switch.
+        let mut traces = Vec::new();
         until(PATIENCE, || {
-            entry.leftovers = Traces::look(&self.host.layout)?.since(&self.clean);
-            Ok(entry.leftovers.is_empty() || !self.case.scenario.has_docker())
+            traces = Traces::look(&self.host.layout)?.since(&self.clean);
+            let lasts = self.case.scenario.has_docker() || self.case.scenario.has_switch();
+            Ok(traces.is_empty() || !lasts)
         })?;
+        entry.leftovers.extend(traces);
         entry.leftovers.extend(self.host.containers()?.into_iter().map(|name| format!("container {name}")));
         let own = ["bridge", "host", "none"];
         let networks = self.host.networks()?.into_iter().filter(|name| !own.contains(&name.as_str()));

@@ -42,6 +42,9 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
         if case.scenario.has_docker() {
             host.start_docker(case.scenario)?;
         }
+        if case.scenario.has_switch() {
+            host.start_switch()?;
+        }
         if case.fault == Some(Fault::DockerLate) {
             host.stand_between()?;
         }

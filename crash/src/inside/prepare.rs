@@ -9,7 +9,8 @@ use crate::case::Event;
 use crate::host::{Orders, until};
 use crate::scenario::{Act, Kind};
 use crate::topology::{
-    AFTER, AROUND, BEFORE, BRIDGE, DOCKER_AFTER, DOCKER_BEFORE, MGMT, MGMT_BRIDGE, STEADY, TURNED, UNTOUCHED, many,
+    AFTER, AROUND, BEFORE, BRIDGE, DOCKER_AFTER, DOCKER_BEFORE, MGMT, MGMT_BRIDGE, STEADY, SWITCHED_AFTER,
+    SWITCHED_BEFORE, TURNED, UNTOUCHED, many,
 };
 use crate::traffic::Traffic;
 use crate::wanted::{Shape, all_nodes_are_made};
@@ -58,6 +59,7 @@ impl Run<'_> {
         self.begin_traffic("steady", ["s1", "s2"], "10.9.0.2")?;
         let untouched: &[&str] = match scenario.act {
             _ if scenario.has_docker() => &[],
+            Act::Change if scenario.has_switch() => &UNTOUCHED,
             Act::Change if matches!(self.case.event, Event::Node { .. }) => &UNTOUCHED,
             Act::Change => &["u1", "u2", "a"],
             Act::Restart | Act::Halt | Act::Wake => &["u1", "u2", "a", "c", "gone"],
@@ -133,6 +135,8 @@ impl Run<'_> {
         let text = match (self.case.scenario.kind, shape) {
             (Kind::Namespaces, Shape::Before) => BEFORE,
             (Kind::Namespaces, Shape::After) => AFTER,
+            (Kind::Switched, Shape::Before) => SWITCHED_BEFORE,
+            (Kind::Switched, Shape::After) => SWITCHED_AFTER,
             (Kind::Containers, _) => few,
             (Kind::Many, _) => &many(few, shape),
             (Kind::Managed, _) => MGMT,

@@ -94,6 +94,10 @@ pub enum Fact {
     SwitchBridge(SwitchBridgeFact),
     /// A bridge of the switch is gone.
     SwitchBridgeGone(InterfaceName),
+    /// A tag of the switch is claimed for a link of ours.
+    SwitchTag(SwitchTagFact),
+    /// That claim is gone: the bridge, and the tag.
+    SwitchTagGone(InterfaceName, u16),
     /// An image as it is now. Images are only reported as a whole ([`Report::Relist`]).
     Image(ImageFact),
 }
@@ -279,6 +283,21 @@ pub struct SwitchBridgeFact {
     pub name: InterfaceName,
     /// Whether it is ours: nobody else's is removed.
     pub is_ours: bool,
+    /// When this was seen.
+    pub seen: SystemTime,
+}
+
+/// A tag that is claimed on a bridge of the switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwitchTagFact {
+    /// The bridge.
+    pub bridge: InterfaceName,
+    /// The tag.
+    pub tag: u16,
+    /// The lab that it is claimed for.
+    pub lab: LabName,
+    /// The link.
+    pub link: LinkId,
     /// When this was seen.
     pub seen: SystemTime,
 }

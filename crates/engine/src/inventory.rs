@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
 use crate::driver::Reporter;
-use crate::fact::{Fact, NodeFact, Place, PortFact, PortMark, Report, Source};
+use crate::fact::{Fact, NodeFact, Place, PortFact, PortMark, Report, Source, SwitchTagFact};
 use crate::image::ImageFact;
 use crate::switchboard::Switchboard;
 
@@ -268,6 +268,8 @@ impl Departed {
             | Fact::SwitchPortGone(_)
             | Fact::SwitchBridge(_)
             | Fact::SwitchBridgeGone(_)
+            | Fact::SwitchTag(_)
+            | Fact::SwitchTagGone(..)
             | Fact::Image(_) => {}
         }
     }
@@ -467,6 +469,18 @@ impl Snapshot {
                 self.switch.remove_bridge(&name);
                 self.touch_host();
             }
+            Fact::SwitchTag(tag) => {
+                let before = self.switch.put_tag(tag.clone());
+                self.touch_wired(&tag.lab);
+                if let Some(before) = before.filter(|before| before.lab != tag.lab) {
+                    self.touch_wired(&before.lab);
+                }
+            }
+            Fact::SwitchTagGone(bridge, tag) => {
+                if let Some(gone) = self.switch.remove_tag(&bridge, tag) {
+                    self.touch_wired(&gone.lab);
+                }
+            }
             Fact::Image(image) => {
                 self.images_changed = self.version;
                 Arc::make_mut(self.images.entry(image.runtime).or_default()).insert(image.id.clone(), image);
@@ -550,18 +564,21 @@ impl Snapshot {
             Fact::SwitchBridge(bridge) => {
                 known.bridge(&bridge.name).is_none_or(|there| there.is_ours != bridge.is_ours)
             }
+            Fact::SwitchTag(tag) => known.tag(&tag.bridge, tag.tag).is_none_or(|there| !there.same_as(tag)),
             _ => false,
         };
         let is_outdated = |fact: &Fact| match fact {
             Fact::SwitchPort(port) => known.port(&port.name).is_some_and(|there| look.began_before(there.seen)),
             Fact::SwitchBridge(bridge) => known.bridge(&bridge.name).is_some_and(|there| look.began_before(there.seen)),
+            Fact::SwitchTag(tag) => known.tag(&tag.bridge, tag.tag).is_some_and(|there| look.began_before(there.seen)),
             _ => true,
         };
-        let (mut ports, mut bridges, mut mended) = (BTreeSet::new(), BTreeSet::new(), 0);
+        let (mut ports, mut bridges, mut tags, mut mended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new(), 0);
         for fact in facts {
             match &fact {
                 Fact::SwitchPort(port) => drop(ports.insert(port.name.clone())),
                 Fact::SwitchBridge(bridge) => drop(bridges.insert(bridge.name.clone())),
+                Fact::SwitchTag(tag) => drop(tags.insert((tag.bridge.clone(), tag.tag))),
                 _ => {}
             }
             if !is_outdated(&fact) {
@@ -572,9 +589,12 @@ impl Snapshot {
         let ports = known.ports().filter(|port| !ports.contains(&port.name) && !look.began_before(port.seen));
         let bridges =
             known.bridges().filter(|bridge| !bridges.contains(&bridge.name) && !look.began_before(bridge.seen));
+        let is_gone = |tag: &&SwitchTagFact| !tags.contains(&(tag.bridge.clone(), tag.tag));
+        let tags = known.tags().filter(|tag| is_gone(tag) && !look.began_before(tag.seen));
         let gone: Vec<Fact> = ports
             .map(|port| Fact::SwitchPortGone(port.name.clone()))
             .chain(bridges.map(|bridge| Fact::SwitchBridgeGone(bridge.name.clone())))
+            .chain(tags.map(|tag| Fact::SwitchTagGone(tag.bridge.clone(), tag.tag)))
             .collect();
         mended += gone.len() as u64;
         for fact in gone {

@@ -1,17 +1,19 @@
-//! What the switch of the host (Open vSwitch) has of ours: its bridges, and the ports that carry our mark.
+//! What the switch of the host (Open vSwitch) has of ours: its bridges, the ports that carry our mark, and the tags that we
+//! have claimed.
 
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use netloom_model::{InterfaceName, LabName, LinkId};
 
-use crate::fact::{SwitchBridgeFact, SwitchPortFact};
+use crate::fact::{SwitchBridgeFact, SwitchPortFact, SwitchTagFact};
 
 /// The bridges and ports of the switch, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Switchboard {
     ports: OrdMap<InterfaceName, Arc<SwitchPortFact>>,
     bridges: OrdMap<InterfaceName, Arc<SwitchBridgeFact>>,
+    tags: OrdMap<(InterfaceName, u16), Arc<SwitchTagFact>>,
 }
 
 impl Switchboard {
@@ -40,6 +42,16 @@ impl Switchboard {
         self.bridges.values().map(|bridge| &**bridge)
     }
 
+    /// The claim of a tag on a bridge, if it is ours.
+    pub(crate) fn tag(&self, bridge: &InterfaceName, tag: u16) -> Option<&SwitchTagFact> {
+        self.tags.get(&(bridge.clone(), tag)).map(|tag| &**tag)
+    }
+
+    /// All tags that are claimed for links of ours.
+    pub fn tags(&self) -> impl Iterator<Item = &SwitchTagFact> {
+        self.tags.values().map(|tag| &**tag)
+    }
+
     pub(crate) fn put(&mut self, port: SwitchPortFact) -> Option<Arc<SwitchPortFact>> {
         self.ports.insert(port.name.clone(), Arc::new(port))
     }
@@ -55,9 +67,24 @@ impl Switchboard {
     pub(crate) fn remove_bridge(&mut self, name: &InterfaceName) {
         self.bridges.remove(name);
     }
+
+    pub(crate) fn put_tag(&mut self, tag: SwitchTagFact) -> Option<Arc<SwitchTagFact>> {
+        self.tags.insert((tag.bridge.clone(), tag.tag), Arc::new(tag))
+    }
+
+    pub(crate) fn remove_tag(&mut self, bridge: &InterfaceName, tag: u16) -> Option<Arc<SwitchTagFact>> {
+        self.tags.remove(&(bridge.clone(), tag))
+    }
 }
 
 impl SwitchPortFact {
+    /// Whether two sightings show the same.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        Self { seen: other.seen, ..self.clone() } == *other
+    }
+}
+
+impl SwitchTagFact {
     /// Whether two sightings show the same.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         Self { seen: other.seen, ..self.clone() } == *other

@@ -128,6 +128,17 @@ pub const ALL: &[&str] = &[
     "link.doomed",
     "link.group-deleted",
     "link.moved",
+    // Links on a switch, and what of it is theirs.
+    "tags.claimed",
+    "tags.noted",
+    "tags.released",
+    "link.before-plug",
+    "link.unplugged",
+    "ports.before-commit",
+    "ports.committed",
+    "ports.taken",
+    "switch.bridge-made",
+    "switch.bridge-removed",
     // Links, as the netlink writer sees them.
     "links.before-batch",
     "links.after-batch",

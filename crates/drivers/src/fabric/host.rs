@@ -14,6 +14,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
+use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName};
 
 use super::kernel::KernelFabric;
@@ -74,7 +75,12 @@ impl HostFabric {
             _ => None,
         };
         let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
-        let kept = ats.into_iter().zip(self.switch.unplug(links, context).await).filter(|(_, answer)| answer.is_err());
+        let unplugs = !links.is_empty();
+        let unplugged = self.switch.unplug(links, context).await;
+        if unplugs {
+            point!("link.unplugged");
+        }
+        let kept = ats.into_iter().zip(unplugged).filter(|(_, answer)| answer.is_err());
         let mut answers: BTreeMap<usize, Result<(), DriverError>> = kept.collect();
         let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
         let rest = orders.into_iter().filter(|(at, _)| !answers.contains_key(at)).collect();
@@ -82,6 +88,9 @@ impl HostFabric {
         let is_made = |at: &usize| answers.get(at).is_some_and(Result::is_ok);
         let made = wanted.into_iter().filter(|(at, plugs)| !plugs.is_empty() && is_made(at));
         let (ats, plugs): (Vec<usize>, Vec<Vec<Plug>>) = made.unzip();
+        if !plugs.is_empty() {
+            point!("link.before-plug");
+        }
         answers.extend(ats.into_iter().zip(self.switch.plug(plugs, context).await));
         answers.into_iter().collect()
     }

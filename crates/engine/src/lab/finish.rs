@@ -19,6 +19,7 @@ use crate::engine::Shared;
 use crate::fact::NodeFact;
 use crate::inventory::Snapshot;
 use crate::operation::OperationState;
+use crate::tags::{self, LabTags};
 use crate::task;
 
 /// How long an operation waits for carriers when everything else is as desired.
@@ -204,7 +205,8 @@ async fn close(shared: &Shared, name: &LabName) -> Closed {
         }
     }
     point!("operation.destroy.concluded");
-    let mut writes = vec![Write::Delete { key: wish_key(name) }];
+    // What no link gave back, since the store was not to be had.
+    let mut writes = vec![Write::Delete { key: wish_key(name) }, tags::note(name, &LabTags::new())];
     let done = shared.done.of(name);
     writes.extend(done.keys().map(|node| Write::Delete { key: done_key(name, node) }));
     if let Err(error) = shared.ledger.write(writes.clone()).await {

@@ -1,7 +1,8 @@
 //! The links of one wave of a plan: allotted their tags if they are on a switch, made, changed and removed in one batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use netloom_failpoint::point;
 use netloom_model::LinkId;
 use netloom_plan::{Action, LinkFingerprint, Step, StepId};
 
@@ -13,6 +14,9 @@ use crate::tags;
 impl StepContext {
     /// Carries out a batch of links.
     pub(crate) async fn run_links(&self, steps: Vec<Step>, context: &Context) -> Vec<(StepId, Outcome)> {
+        if let Err(error) = self.leave_switch(&steps, context).await {
+            tracing::warn!(lab = %self.lab, %error, "links that leave the switch keep their tags");
+        }
         let allotted = self.allot(&steps, context).await;
         let mut orders = Vec::with_capacity(steps.len());
         let mut ended = Vec::new();
@@ -29,9 +33,16 @@ impl StepContext {
         let count = orders.len();
         let removed: Vec<Option<LinkId>> = orders.iter().map(removes).collect();
         let call = async { Ok(self.shared.fabric.apply(orders, context).await) };
-        let answers = within(context, "links", call).await.unwrap_or_else(|error| vec![Err(error); count]);
-        let gone = removed.into_iter().zip(&answers).filter(|(_, answer)| answer.is_ok()).filter_map(|(link, _)| link);
-        self.give_back(gone.collect(), context).await;
+        let mut answers = within(context, "links", call).await.unwrap_or_else(|error| vec![Err(error); count]);
+        let is_gone = |at: &usize| removed[*at].is_some() && answers[*at].is_ok();
+        let gone: Vec<usize> = (0..count).filter(is_gone).collect();
+        let links = gone.iter().filter_map(|at| removed[*at].clone()).collect();
+        if let Err(error) = self.give_back(links, context).await {
+            // It is not gone before its tag is free.
+            let tagged = self.tagged();
+            let held = gone.into_iter().filter(|at| removed[*at].as_ref().is_some_and(|link| tagged.contains(link)));
+            held.for_each(|at| answers[at] = Err(error.clone()));
+        }
         let outcomes = answers.into_iter().map(|answer| answer.map_or_else(Outcome::Failed, |()| Outcome::Done));
         ended.extend(ids.into_iter().zip(outcomes));
         ended
@@ -107,6 +118,7 @@ impl StepContext {
             Ok(answers) => answers,
             Err(error) => return fail(&error),
         };
+        point!("tags.claimed");
         let before = tags.clone();
         tags.extend(links.iter().zip(&answers).filter_map(|(link, tag)| Some((link.clone(), *tag.as_ref().ok()?))));
         if tags != before
@@ -116,23 +128,46 @@ impl StepContext {
             let cause = format!("the store could not note its tag: {error}");
             return fail(&engine_error("make", "link", cause));
         }
+        point!("tags.noted");
         self.shared.tags.set(&self.lab, tags);
         links.into_iter().zip(answers).collect()
     }
 
-    /// Gives back the tags of links that are gone. One that cannot be given back now is when the lab is looked at again.
-    async fn give_back(&self, gone: Vec<LinkId>, context: &Context) {
-        let mut tags = self.shared.tags.of(&self.lab);
-        let gone: Vec<LinkId> = gone.into_iter().filter(|link| tags.contains_key(link)).collect();
-        let Some(switch) = self.shared.fabric.switch().filter(|_| !gone.is_empty()) else { return };
-        let call = switch.release(&self.lab, &gone, context);
-        if let Err(error) = within(context, "tags", call).await {
-            tracing::warn!(lab = %self.lab, %error, "tags of links that are gone are not given back yet");
-            return;
+    /// Gives back the tags that links have on the switch and in the store.
+    async fn give_back(&self, links: Vec<LinkId>, context: &Context) -> Result<(), DriverError> {
+        let tagged = self.tagged();
+        let links: Vec<LinkId> = links.into_iter().filter(|link| tagged.contains(link)).collect();
+        if links.is_empty() {
+            return Ok(());
         }
-        tags.retain(|link, _| !gone.contains(link));
-        self.shared.ledger.owe(vec![tags::note(&self.lab, &tags)]);
-        self.shared.tags.set(&self.lab, tags);
+        within(context, "tags", self.switch()?.release(&self.lab, &links, context)).await?;
+        point!("tags.released");
+        let mut tags = self.shared.tags.of(&self.lab);
+        let before = tags.len();
+        tags.retain(|link, _| !links.contains(link));
+        if tags.len() < before {
+            self.shared.ledger.owe(vec![tags::note(&self.lab, &tags)]);
+            self.shared.tags.set(&self.lab, tags);
+        }
+        Ok(())
+    }
+
+    /// The links for which a tag is noted, or claimed: one may be without the other after a crash.
+    fn tagged(&self) -> BTreeSet<LinkId> {
+        let snapshot = self.shared.inventory.snapshot();
+        let claimed = snapshot.switch.tags().filter(|tag| tag.lab == self.lab).map(|tag| tag.link.clone());
+        self.shared.tags.of(&self.lab).into_keys().chain(claimed).collect()
+    }
+
+    /// Gives back what links have that are made anew without a switch, before they are.
+    async fn leave_switch(&self, steps: &[Step], context: &Context) -> Result<(), DriverError> {
+        let Some(wish) = &self.wish else { return Ok(()) };
+        let is_plain = |id: &&LinkId| wish.whole().link(id).is_some_and(|link| link.switch().is_none());
+        let created = steps.iter().filter_map(|step| match &step.action {
+            Action::CreateLink { link } => Some(link),
+            _ => None,
+        });
+        self.give_back(created.filter(is_plain).cloned().collect(), context).await
     }
 }
 

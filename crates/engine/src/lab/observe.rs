@@ -122,7 +122,7 @@ fn links(
         }
     }
     let seen = snapshot.links(name);
-    let mut observed: BTreeMap<LinkId, ObservedLink> = dangling(name, &known, &seen, snapshot).collect();
+    let mut observed: BTreeMap<LinkId, ObservedLink> = dangling(name, &known, &seen, tags, snapshot).collect();
     let whole = seen.into_iter().filter_map(|(id, seen)| {
         let there = match known.get(&id) {
             Some((lab, link)) if is_switched(lab, link, tags.get(&id).copied(), &seen, snapshot) => {
@@ -137,19 +137,22 @@ fn links(
     observed
 }
 
-/// Links of which nothing is left but ports of the switch, and that nobody wants: good only to be removed. What is wanted of
-/// them is made anew over them.
+/// Links of which nothing is left but ports of the switch, or a tag that was claimed or noted, and that nobody wants: good only
+/// to be removed. What is wanted of them is made anew over them.
 fn dangling<'a>(
     name: &'a LabName,
     known: &'a BTreeMap<LinkId, (&Lab, &Link)>,
     seen: &'a BTreeMap<LinkId, SeenLink>,
+    tags: &'a LabTags,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = (LinkId, ObservedLink)> + 'a {
-    let of_lab = snapshot.switch.ports().filter(move |port| &port.lab == name);
-    let alone = of_lab.filter(|port| !known.contains_key(&port.link) && !seen.contains_key(&port.link));
-    alone.map(|port| {
+    let plugged = snapshot.switch.ports().filter(move |port| &port.lab == name).map(|port| &port.link);
+    let claimed = snapshot.switch.tags().filter(move |tag| &tag.lab == name).map(|tag| &tag.link);
+    let links = plugged.chain(claimed).chain(tags.keys());
+    let alone = links.filter(|link| !known.contains_key(*link) && !seen.contains_key(*link));
+    alone.map(|link| {
         let fingerprint = LinkFingerprint { identity: "".into(), config: "".into() };
-        (port.link.clone(), ObservedLink { ends: vec![Endpoint::Host], ..gone_by(fingerprint) })
+        (link.clone(), ObservedLink { ends: vec![Endpoint::Host], ..gone_by(fingerprint) })
     })
 }
 

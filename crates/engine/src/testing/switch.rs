@@ -1,6 +1,6 @@
 //! A switch whose bridges and ports are entries of maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -10,7 +10,7 @@ use super::fabric::FakeFabric;
 use super::trouble::error;
 use super::world::{State, World, name};
 use crate::driver::{Context, DriverError, ErrorClass, Switch, SwitchFigures, TagClaim};
-use crate::fact::{Fact, Source, SwitchBridgeFact, SwitchPortFact};
+use crate::fact::{Fact, Source, SwitchBridgeFact, SwitchPortFact, SwitchTagFact};
 
 /// The first tag that is claimed.
 const FIRST: u16 = 2050;
@@ -20,7 +20,9 @@ const FIRST: u16 = 2050;
 pub(super) struct FakeSwitch {
     bridges: BTreeMap<InterfaceName, SwitchBridgeFact>,
     ports: BTreeMap<InterfaceName, SwitchPortFact>,
-    claims: BTreeMap<u16, (LabName, LinkId)>,
+    claims: BTreeMap<u16, SwitchTagFact>,
+    /// Tags that others have claimed.
+    taken: BTreeSet<u16>,
     /// The ports of others, with their tags.
     foreign: BTreeMap<String, u16>,
 }
@@ -46,14 +48,30 @@ impl World {
 
     /// The tags that are claimed.
     pub fn tags(&self) -> Vec<u16> {
-        self.lock().switch.iter().flat_map(|switch| switch.claims.keys().copied()).collect()
+        let state = self.lock();
+        let tags = state.switch.iter().flat_map(|switch| switch.claims.keys().chain(&switch.taken));
+        tags.copied().collect::<BTreeSet<u16>>().into_iter().collect()
     }
 
     /// Somebody else has a tag on every bridge.
     pub fn take_tag(&self, tag: u16) {
         let mut state = self.lock();
         let switch = state.switch.get_or_insert_default();
-        switch.claims.insert(tag, (name("somebody-else"), LinkId::from_text("x")));
+        switch.taken.insert(tag);
+    }
+
+    /// An agent of this host claimed a tag for a link, and came no further.
+    pub fn leave_claim(&self, lab: &str, link: &str, tag: u16) {
+        let mut state = self.lock();
+        let switch = state.switch.get_or_insert_default();
+        let claim = SwitchTagFact {
+            bridge: name("arch-ovs"),
+            tag,
+            lab: name(lab),
+            link: LinkId::from_text(link),
+            seen: SystemTime::now(),
+        };
+        switch.claims.insert(tag, claim);
     }
 
     /// A bridge of the switch with a port of this tag that somebody else made.
@@ -87,7 +105,8 @@ impl World {
         let mut state = self.lock();
         let switch = std::mem::take(state.switch.get_or_insert_default());
         let ports = switch.ports.into_keys().map(Fact::SwitchPortGone);
-        let gone = ports.chain(switch.bridges.into_keys().map(Fact::SwitchBridgeGone)).collect();
+        let claims = switch.claims.into_values().map(|claim| Fact::SwitchTagGone(claim.bridge, claim.tag));
+        let gone = ports.chain(switch.bridges.into_keys().map(Fact::SwitchBridgeGone)).chain(claims).collect();
         state.send(Source::Switch, gone);
     }
 
@@ -156,18 +175,22 @@ impl Switch for FakeFabric {
 
     async fn claim(&self, claims: Vec<TagClaim>, _context: &Context) -> Vec<Result<u16, DriverError>> {
         let mut answers = Vec::new();
-        for TagClaim { lab, link, known, .. } in claims {
+        for TagClaim { lab, link, bridge, known } in claims {
             if let Err(error) = self.world.enter("claim", &format!("{lab}/{link}")).await {
                 answers.push(Err(error));
                 continue;
             }
             let mut state = self.world.lock();
             let switch = state.switch.get_or_insert_default();
-            let own = switch.claims.iter().find(|(_, of)| **of == (lab.clone(), link.clone())).map(|(tag, _)| *tag);
+            let is_own = |claim: &&SwitchTagFact| claim.lab == lab && claim.link == link;
+            let own = switch.claims.values().find(is_own).map(|claim| claim.tag);
             let others: Vec<u16> = switch.foreign.values().copied().collect();
-            let free = |tag: &u16| !switch.claims.contains_key(tag) && !others.contains(tag);
+            let is_taken = |tag: &u16| switch.claims.contains_key(tag) || switch.taken.contains(tag);
+            let free = |tag: &u16| !is_taken(tag) && !others.contains(tag);
             let tag = own.or(known.filter(free)).or_else(|| (FIRST..4000).find(free)).expect("there are enough");
-            switch.claims.insert(tag, (lab, link));
+            let fact = SwitchTagFact { bridge, tag, lab, link, seen: SystemTime::now() };
+            switch.claims.insert(tag, fact.clone());
+            state.send(Source::Switch, vec![Fact::SwitchTag(fact)]);
             answers.push(Ok(tag));
         }
         answers
@@ -177,7 +200,11 @@ impl Switch for FakeFabric {
         self.world.enter("release", &format!("{lab}/tags")).await?;
         let mut state = self.world.lock();
         let switch = state.switch.get_or_insert_default();
-        switch.claims.retain(|_, (of, link)| of != lab || !links.contains(link));
+        let is_given = |claim: &SwitchTagFact| &claim.lab == lab && links.contains(&claim.link);
+        let given = switch.claims.values().filter(|claim| is_given(claim));
+        let gone = given.map(|claim| Fact::SwitchTagGone(claim.bridge.clone(), claim.tag)).collect();
+        switch.claims.retain(|_, claim| !is_given(claim));
+        state.send(Source::Switch, gone);
         Ok(())
     }
 
@@ -207,9 +234,12 @@ impl Switch for FakeFabric {
         let answer = self.world.lock().relist(Source::Switch, |state, seen| {
             let switch = state.switch.iter();
             let ports = switch.clone().flat_map(|switch| switch.ports.values());
-            let bridges = switch.flat_map(|switch| switch.bridges.values());
+            let bridges = switch.clone().flat_map(|switch| switch.bridges.values());
+            let tags = switch.flat_map(|switch| switch.claims.values());
             let ports = ports.map(|port| Fact::SwitchPort(SwitchPortFact { seen, ..port.clone() }));
-            ports.chain(bridges.map(|one| Fact::SwitchBridge(SwitchBridgeFact { seen, ..one.clone() }))).collect()
+            let tags = tags.map(|tag| Fact::SwitchTag(SwitchTagFact { seen, ..tag.clone() }));
+            let bridges = bridges.map(|one| Fact::SwitchBridge(SwitchBridgeFact { seen, ..one.clone() }));
+            ports.chain(bridges).chain(tags).collect()
         });
         answer.map_err(|why| error("list", "the switch", &why, ErrorClass::Transient))
     }

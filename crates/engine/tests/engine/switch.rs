@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{Config, LabView, OperationState, Place, Source};
+use netloom_engine::{Config, LabView, OperationState, Place, Source, Store as _, Write};
 use netloom_model::{FabricKind, Lab};
 
 use serde_json::json;
@@ -170,4 +170,63 @@ async fn an_agent_without_a_switch_refuses_a_lab_on_one_and_touches_nothing() {
     let refused = bench.begin(&switched("lab")).await.unwrap_err().to_string();
     assert!(refused.contains("Open vSwitch"), "{refused}");
     assert!(bench.world.take_calls().is_empty() && bench.store.keys().is_empty());
+}
+
+/// What the store has noted of tags.
+fn noted(bench: &Bench) -> Vec<String> {
+    bench.store.keys().into_iter().filter(|key| key.starts_with("tags/")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_was_claimed_for_a_link_that_nobody_wants_any_more_is_given_back() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    bench.world.leave_claim("lab", "r1:eth9-r2:eth9", 2060);
+    let bench = bench.restart().await;
+    bench.ready().await;
+    until("it is given back", || bench.world.tags() == [2050]).await;
+    assert_eq!(bench.deploy(&switched("lab")).await.message.as_deref(), Some("nothing to change"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_that_was_claimed_for_and_never_made_leaves_no_claim() {
+    let bench = bench().await;
+    bench.world.trouble("create lab/r1:*", .., Trouble::Transient("the disk is full".into()));
+    bench.begin(&switched("lab")).await.unwrap();
+    until("a tag is claimed", || bench.world.tags() == [2050]).await;
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    assert!(bench.world.tags().is_empty(), "{:?}", bench.world.tags());
+    until("the store has forgotten it", || noted(&bench).is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_note_of_a_tag_whose_link_is_gone_goes_with_it() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    let noted = br#"{"r1:eth1-r2:eth1":2050,"r1:eth9-r2:eth9":2051}"#;
+    bench.store.write(vec![Write::Put { key: "tags/lab".to_owned(), value: noted.to_vec() }]).await.unwrap();
+    let bench = bench.restart().await;
+    bench.ready().await;
+    until("it is forgotten", || bench.store.text("tags/lab").is_some_and(|noted| !noted.contains("eth9"))).await;
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    until("the store has forgotten all", || bench.store.text("tags/lab").is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_that_cannot_be_given_back_holds_its_link_up_until_it_can() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    bench.world.trouble("release *", ..3, Trouble::Transient("it is busy".into()));
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    assert!(bench.world.tags().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_left_the_switch_in_a_crash_gives_its_tag_back() {
+    let bench = bench().await;
+    bench.world.leave_claim("lab", LINK, 2050);
+    let bench = bench.restart().await;
+    bench.ready().await;
+    bench.made(&pair()).await;
+    assert!(bench.world.tags().is_empty() && noted(&bench).is_empty());
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use netloom_engine::ErrorClass;
+use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
 use netloom_ovsdb::{Condition, Interest, Mutation, Row};
 use tokio::sync::{mpsc, oneshot};
@@ -144,7 +145,9 @@ impl Shared {
         };
         transaction.mutate("Open_vSwitch", [Condition::is_row(root)], [Mutation::add("next_cfg", 1)]);
         let read = transaction.select("Open_vSwitch", [Condition::is_row(root)]);
+        point!("ports.before-commit");
         let outcome = self.client.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
+        point!("ports.committed");
         self.transactions.fetch_add(1, Relaxed);
         let next = outcome.rows(read).and_then(|rows| rows.first()?.integer("next_cfg")).unwrap_or_default();
         let is_taken = |row: &Row| row.integer("cur_cfg").is_some_and(|current| current >= next);
@@ -152,14 +155,16 @@ impl Shared {
         let taken = self.client.mirror().wait_until([interest], deadline, |snapshot| {
             snapshot.row("Open_vSwitch", root).filter(|row| is_taken(row)).map(drop)
         });
-        taken.await.map_err(|_| {
+        let answer = taken.await.map_err(|_| {
             let why = format!(
                 "the database has it, and ovs-vswitchd has not taken it within {} s; `systemctl status ovs-vswitchd` \
                  says whether it runs",
                 PATIENCE.as_secs()
             );
             (ErrorClass::Transient, why)
-        })
+        });
+        point!("ports.taken");
+        answer
     }
 
     /// Keeps in mind how ports are now, and counts those that were so before and not any more.

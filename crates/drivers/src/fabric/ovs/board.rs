@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use netloom_engine::{Fact, SwitchBridgeFact, SwitchPortFact};
+use netloom_engine::{Fact, SwitchBridgeFact, SwitchPortFact, SwitchTagFact};
 use netloom_model::{InterfaceName, PortVlan};
 use netloom_ovsdb::{Map, Row, Set, Snapshot, Uuid};
 
@@ -21,6 +21,19 @@ pub(super) struct Board<'a> {
     pub(super) current: i64,
     pub(super) bridges: BTreeMap<&'a str, Bridge<'a>>,
     pub(super) ports: BTreeMap<&'a str, Port<'a>>,
+}
+
+/// What a fact is of: a port or a bridge, or a tag on one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) name: InterfaceName,
+    pub(super) tag: Option<u16>,
+}
+
+impl Key {
+    fn of(name: &InterfaceName) -> Self {
+        Self { name: name.clone(), tag: None }
+    }
 }
 
 /// A bridge.
@@ -86,12 +99,12 @@ impl<'a> Board<'a> {
         marked
     }
 
-    /// What the inventory is told: all bridges, and the ports of this instance.
-    pub(super) fn facts(&self, instance: &str, seen: SystemTime) -> BTreeMap<InterfaceName, Fact> {
+    /// What the inventory is told: all bridges, and the ports and claims of this instance.
+    pub(super) fn facts(&self, instance: &str, seen: SystemTime) -> BTreeMap<Key, Fact> {
         let bridges = self.bridges.iter().filter_map(|(name, bridge)| {
             let name: InterfaceName = name.parse().ok()?;
             let is_ours = bridge.is_ours(instance);
-            Some((name.clone(), Fact::SwitchBridge(SwitchBridgeFact { name, is_ours, seen })))
+            Some((Key::of(&name), Fact::SwitchBridge(SwitchBridgeFact { name, is_ours, seen })))
         });
         let ports = self.ports.iter().filter_map(|(name, port)| {
             let PortMark { lab, link } = PortMark::read(port.row, instance)?;
@@ -99,9 +112,21 @@ impl<'a> Board<'a> {
             let (bridge, vlan) = (port.bridge.parse().ok()?, port.vlan());
             let fault = port.fault();
             let fact = SwitchPortFact { name: name.clone(), bridge, vlan, lab, link, fault, seen };
-            Some((name, Fact::SwitchPort(fact)))
+            Some((Key::of(&name), Fact::SwitchPort(fact)))
         });
-        bridges.chain(ports).collect()
+        let claims = self.bridges.keys().flat_map(|bridge| {
+            let bridge: Option<InterfaceName> = bridge.parse().ok();
+            let claims = bridge.as_ref().map(|bridge| self.claims(bridge.as_str())).unwrap_or_default();
+            let claims = claims.into_iter().filter_map(|(tag, whose)| Some((tag, mark::claimed_for(instance, whose)?)));
+            bridge.into_iter().zip([claims.collect::<Vec<_>>()])
+        });
+        let claims = claims.flat_map(|(bridge, claims)| {
+            claims.into_iter().map(move |(tag, (lab, link))| {
+                let fact = SwitchTagFact { bridge: bridge.clone(), tag, lab, link, seen };
+                (Key { name: bridge.clone(), tag: Some(tag) }, Fact::SwitchTag(fact))
+            })
+        });
+        bridges.chain(ports).chain(claims).collect()
     }
 }
 

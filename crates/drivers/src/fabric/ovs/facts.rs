@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use netloom_engine::{Fact, Report, Source, SwitchBridgeFact, SwitchPortFact};
-use netloom_model::InterfaceName;
+use netloom_engine::{Fact, Report, Source, SwitchBridgeFact, SwitchPortFact, SwitchTagFact};
 use netloom_ovsdb::{Client, Config, Endpoint, Error, Interest, State};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::board::Board;
+use super::board::{Board, Key};
 use super::tags;
 
 const TABLES: [&str; 4] = ["Open_vSwitch", "Bridge", "Port", "Interface"];
@@ -22,7 +21,7 @@ const LONG: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// By name; without the time at which it was seen.
-    facts: BTreeMap<InterfaceName, Fact>,
+    facts: BTreeMap<Key, Fact>,
     /// That tags run short.
     strain: Option<String>,
 }
@@ -107,12 +106,13 @@ impl Shared {
         let mut told = self.told();
         let seen = self.see(&told);
         let now = SystemTime::now();
-        let new = seen.facts.iter().filter(|(name, fact)| told.facts.get(*name) != Some(*fact));
+        let new = seen.facts.iter().filter(|(key, fact)| told.facts.get(*key) != Some(*fact));
         let new = new.map(|(_, fact)| stamped(fact, now));
-        let gone = told.facts.iter().filter(|(name, _)| !seen.facts.contains_key(*name));
-        let gone = gone.map(|(name, fact)| match fact {
-            Fact::SwitchBridge(_) => Fact::SwitchBridgeGone(name.clone()),
-            _ => Fact::SwitchPortGone(name.clone()),
+        let gone = told.facts.iter().filter(|(key, _)| !seen.facts.contains_key(*key));
+        let gone = gone.map(|(key, fact)| match (fact, key.tag) {
+            (_, Some(tag)) => Fact::SwitchTagGone(key.name.clone(), tag),
+            (Fact::SwitchBridge(_), None) => Fact::SwitchBridgeGone(key.name.clone()),
+            _ => Fact::SwitchPortGone(key.name.clone()),
         });
         let facts: Vec<Fact> = new.chain(gone).collect();
         if !facts.is_empty() {
@@ -137,6 +137,7 @@ fn stamped(fact: &Fact, seen: SystemTime) -> Fact {
     match fact {
         Fact::SwitchPort(port) => Fact::SwitchPort(SwitchPortFact { seen, ..port.clone() }),
         Fact::SwitchBridge(bridge) => Fact::SwitchBridge(SwitchBridgeFact { seen, ..bridge.clone() }),
+        Fact::SwitchTag(tag) => Fact::SwitchTag(SwitchTagFact { seen, ..tag.clone() }),
         other => other.clone(),
     }
 }

@@ -55,6 +55,12 @@ pub(super) fn tag_of(key: &str) -> Option<u16> {
     key.strip_prefix(TAG)?.parse().ok()
 }
 
+/// The lab and the link that a claim of this instance is of.
+pub(super) fn claimed_for(instance: &str, whose: &str) -> Option<(LabName, LinkId)> {
+    let (lab, link) = whose.strip_prefix(instance)?.strip_prefix('/')?.split_once('/')?;
+    Some((lab.parse().ok()?, LinkId::from_text(link)))
+}
+
 /// Whose a tag is that a link of a lab has claimed.
 pub(super) fn claimant(instance: &str, lab: &LabName, link: &LinkId) -> String {
     format!("{instance}/{lab}/{link}")

@@ -30,6 +30,7 @@ use async_trait::async_trait;
 use netloom_engine::{
     Context, DriverError, ErrorClass, Layout, Report, Reporter, Source, Switch, SwitchFigures, TagClaim, task,
 };
+use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
 use netloom_ovsdb::{Client, RefusalKind};
 use tokio::sync::{mpsc, oneshot};
@@ -204,7 +205,7 @@ impl Shared {
             };
             let transaction = transaction.ok_or_else(|| self.not_there())?;
             match self.client.transact(&transaction, deadline).await {
-                Ok(_) => {}
+                Ok(_) => point!("switch.bridge-made"),
                 // Somebody else made one at the same moment: the name is unique, and the mirror will show it.
                 Err(error) if error.refusal().is_some_and(|why| why.kind == RefusalKind::ConstraintViolation) => {}
                 Err(error) => return Err(refused(&error)),
@@ -355,6 +356,7 @@ impl Switch for OvsSwitch {
         let Some(transaction) = transaction else { return Ok(()) };
         let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
         let done = self.shared.client.transact(&transaction, deadline).await;
+        point!("switch.bridge-removed");
         self.shared.transactions.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
         done.map(drop).map_err(|error| fault("remove", format!("bridge {bridge}"), refused(&error)))
     }

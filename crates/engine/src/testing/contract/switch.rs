@@ -127,9 +127,15 @@ pub async fn switch_contract(stage: &mut dyn SwitchStage) {
     let one = claimed(switch, ONE, None).await;
     let two = claimed(switch, TWO, None).await;
     assert_eq!(BTreeSet::from([one, two, 2050]).len(), 3, "{one} and {two} are tags of their own");
+    let told = |all: &Snapshot, id: &str, tag: u16| {
+        let mut tags = all.switch.tags().filter(|claim| claim.link.as_str() == id && claim.lab == name(LAB));
+        tags.any(|claim| claim.tag == tag && claim.bridge == name(BRIDGE))
+    };
+    watch.until("a claim is told", |all| told(all, TWO, two).then_some(())).await;
     assert_eq!(claimed(switch, ONE, None).await, one, "the same one again");
     assert_eq!(claimed(switch, ONE, Some(two)).await, one, "whatever it is said to have had");
     switch.release(&name(LAB), &[LinkId::from_text(TWO)], &context()).await.expect("it is given back");
+    watch.until("one that is given back is told", |all| (!told(all, TWO, two)).then_some(())).await;
     assert_eq!(claimed(switch, TWO, Some(3000)).await, 3000, "the one that it had before, if it is free");
     switch.release(&name(LAB), &[LinkId::from_text(TWO)], &context()).await.expect("it is given back");
     let two = claimed(switch, TWO, Some(2050)).await;
@@ -175,6 +181,7 @@ pub async fn switch_contract(stage: &mut dyn SwitchStage) {
             all.switch.bridge(&name("nlc-own")).filter(|one| one.is_ours).map(drop)
         })
         .await;
+    watch.until("a claim is found", |all| told(all, ONE, one).then_some(())).await;
     assert_eq!(claimed(switch, ONE, None).await, one, "a claim outlives who made it");
 
     apply(&*fabric, vec![delete(ONE), delete(TWO), delete(PORT)]).await;
