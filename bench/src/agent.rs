@@ -21,6 +21,8 @@ pub(crate) struct Agent {
     listen: &'static str,
     /// The socket of a daemon.
     docker: Option<PathBuf>,
+    /// The socket of the database of Open vSwitch.
+    ovs: Option<PathBuf>,
 }
 
 impl Agent {
@@ -48,7 +50,12 @@ impl Agent {
     /// One that has a root and does not run yet.
     pub(crate) fn prepare(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
         let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
-        Ok(Self { netloom, root: Memory::new()?, listen, docker })
+        Ok(Self { netloom, root: Memory::new()?, listen, docker, ovs: None })
+    }
+
+    /// From its next start it finds Open vSwitch there.
+    pub(crate) fn finds_ovs(&mut self, socket: PathBuf) {
+        self.ovs = Some(socket);
     }
 
     /// Starts one that has ended.
@@ -73,11 +80,13 @@ impl Agent {
     pub(crate) fn program(&self) -> Program {
         let (netloom, root, listen) = (self.netloom.clone(), self.root.path().to_owned(), self.listen);
         let docker = self.docker.as_ref().map(|socket| format!("unix://{}", socket.display()));
+        let ovs = self.ovs.clone();
         Arc::new(move |arguments| {
             let mut command = Command::new(&netloom);
             command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
             command.env("NETLOOM_ROOT", &root).env("NETLOOM_LISTEN", listen);
             command.envs(docker.iter().map(|host| ("DOCKER_HOST", host)));
+            command.envs(ovs.iter().map(|socket| ("NETLOOM_OVS_SOCKET", socket)));
             command
         })
     }

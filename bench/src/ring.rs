@@ -28,6 +28,8 @@ pub(crate) fn addresses(link: usize) -> [String; 2] {
 pub(crate) enum Nodes {
     /// Namespaces with an init.
     Namespaces,
+    /// The same, their links on Open vSwitch.
+    Switched,
     /// Containers of an image, without a network beside their links.
     Containers(&'static str),
     /// The same on the management network.
@@ -36,12 +38,13 @@ pub(crate) enum Nodes {
 
 /// The topology file of a ring.
 pub(crate) fn topology(name: &str, size: usize, nodes: Nodes) -> String {
+    let settings = if matches!(nodes, Nodes::Switched) { "settings: { fabric: ovs }\n" } else { "" };
     let nodes = match nodes {
-        Nodes::Namespaces => "runtime: namespace".to_owned(),
+        Nodes::Namespaces | Nodes::Switched => "runtime: namespace".to_owned(),
         Nodes::Containers(image) => format!("image: \"{image}\", network-mode: none"),
         Nodes::Managed(image) => format!("image: \"{image}\""),
     };
-    let mut text = format!("name: {name}\ntopology:\n  defaults: {{ kind: linux, {nodes} }}\n  nodes:\n");
+    let mut text = format!("name: {name}\n{settings}topology:\n  defaults: {{ kind: linux, {nodes} }}\n  nodes:\n");
     for number in 0..size {
         let _ = writeln!(text, "    {}:", node(number));
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use netloom_fault_kit::{Clients, Descriptors, Habit, LinkStorm, Manner, Memory, Starved};
+use netloom_ovs_fixture::Daemon;
 use serde_json::json;
 
 use super::world::World;
@@ -33,6 +34,12 @@ pub(super) enum Fault {
     DockerFrozen,
     /// dockerd is killed, and started again at the end.
     DockerKilled,
+    /// The database of Open vSwitch, as the proxy in front of it has it.
+    Ovs(Manner),
+    /// ovsdb-server is stopped.
+    OvsFrozen,
+    /// ovsdb-server is killed, and started again at the end.
+    OvsKilled,
     /// So many clients.
     Clients(usize, Habit),
     Starved,
@@ -54,9 +61,15 @@ impl Fault {
     pub(super) fn disturbs(self) -> Option<&'static str> {
         match self {
             Self::Docker(_) | Self::DockerFrozen | Self::DockerKilled => Some("docker"),
+            Self::Ovs(_) | Self::OvsFrozen | Self::OvsKilled => Some("ovs"),
             Self::DiskFull | Self::DiskFrozen => Some("store"),
             _ => None,
         }
+    }
+
+    /// Whether it is the fault of a daemon: all that does not need that goes on as usual.
+    pub(super) fn is_of_a_daemon(self) -> bool {
+        matches!(self.disturbs(), Some("docker" | "ovs"))
     }
 
     /// Whether work that needs this is not expected to succeed meanwhile.
@@ -111,6 +124,18 @@ pub(super) fn begin<'a>(fault: Fault, world: &'a World) -> Result<Box<dyn Lastin
         Fault::DockerKilled => {
             world.bare.daemon().kill();
             Box::new(Undo(|| world.bare.daemon().start_again()))
+        }
+        Fault::Ovs(manner) => {
+            world.ovs_proxy.behave(manner);
+            Box::new(Undo(|| world.ovs_proxy.behave(Manner::Faithful)))
+        }
+        Fault::OvsFrozen => {
+            world.ovs.freeze(Daemon::Database);
+            Box::new(Undo(|| world.ovs.thaw(Daemon::Database)))
+        }
+        Fault::OvsKilled => {
+            world.ovs.kill(Daemon::Database);
+            Box::new(Undo(|| world.ovs.start_again(Daemon::Database)))
         }
         Fault::Clients(many, habit) => Box::new(Clients::start(AGENT, many, habit)?),
         Fault::Starved => Box::new(Starved::by(BUSY)?),

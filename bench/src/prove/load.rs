@@ -21,6 +21,8 @@ use crate::ring::Nodes;
 /// The lab of namespaces that is read and edited, and the one of containers.
 pub(super) const NAMESPACES: (&str, usize) = ("work", 12);
 pub(super) const CONTAINERS: (&str, usize) = ("dock", 3);
+/// The one whose links are on Open vSwitch.
+pub(super) const SWITCHED: (&str, usize) = ("wire", 3);
 /// Nobody waits longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How many ask without pause.
@@ -41,6 +43,8 @@ pub(super) enum Load {
     Labs,
     /// Work, and all that needs Docker.
     Docker,
+    /// Work, and all that needs Open vSwitch.
+    Switch,
 }
 
 /// What a piece of work was.
@@ -89,7 +93,7 @@ impl Offered {
             return Ok(offered);
         }
         offered.at(20.0, 2, Kind::Read, |caller, _| caller.status())?;
-        offered.at(4.0, 1, Kind::Namespaces, Caller::edit)?;
+        offered.at(4.0, 1, Kind::Namespaces, |caller, turn| caller.edit(NAMESPACES, turn))?;
         offered.comes_and_goes(0.5, Kind::Namespaces, ring("cycle", 3, Nodes::Namespaces)?, "cycle")?;
         match load {
             Load::Nothing | Load::Work => {}
@@ -111,6 +115,11 @@ impl Offered {
                 offered.at(1.0, 4, Kind::Beside, |caller, _| caller.run(&["exec", "dock/n0", "--", "true"]))?;
                 offered.at(5.0, 1, Kind::Read, |caller, _| caller.socket.get("/images").map(drop))?;
                 offered.at(2.0, 1, Kind::Read, |caller, _| caller.containers())?;
+            }
+            Load::Switch => {
+                offered.comes_and_goes(0.5, Kind::Beside, ring("flow", 3, Nodes::Switched)?, "flow")?;
+                offered.at(2.0, 1, Kind::Beside, |caller, turn| caller.edit(SWITCHED, turn))?;
+                offered.at(2.0, 1, Kind::Read, |caller, _| caller.switched())?;
             }
         }
         Ok(offered)
@@ -216,10 +225,20 @@ impl Caller {
         Ok(())
     }
 
+    /// What is known of nodes whose links are on Open vSwitch stays, whatever that says, or does not say.
+    fn switched(&self) -> Result<()> {
+        let lab = self.socket.get(&format!("/labs/{}", SWITCHED.0))?;
+        let nodes = lab["nodes"].as_array().context("nodes")?;
+        let running = nodes.iter().filter(|node| node["pid"].is_u64()).count();
+        ensure!(running == SWITCHED.1, "{running} of {} nodes are known to run", SWITCHED.1);
+        Ok(())
+    }
+
     /// A link comes, or goes again.
-    fn edit(&self, turn: u32) -> Result<()> {
+    fn edit(&self, (lab, size): (&str, usize), turn: u32) -> Result<()> {
         let wanted = if turn.is_multiple_of(2) { json!({}) } else { json!(null) };
-        let operation = self.socket.patch("work", &json!({ "links": { "n0:more n9:more": wanted } }))?;
+        let link = format!("n0:more n{}:more", size - 1);
+        let operation = self.socket.patch(lab, &json!({ "links": { link: wanted } }))?;
         self.socket.wait(&operation)
     }
 

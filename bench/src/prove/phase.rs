@@ -15,10 +15,17 @@ pub(crate) struct Phase {
     pub(super) fault: Fault,
     /// The work done in it is what the work in others is compared with.
     pub(super) is_reference: bool,
+    /// Whether it is left out where phases are short, unless it is asked for.
+    pub(super) is_rare: bool,
 }
 
 const fn phase(name: &'static str, load: Load, fault: Fault) -> Phase {
-    Phase { name, load, fault, is_reference: false }
+    Phase { name, load, fault, is_reference: false, is_rare: false }
+}
+
+/// One that shows what others show too, in another way.
+const fn rare(name: &'static str, load: Load, fault: Fault) -> Phase {
+    Phase { is_rare: true, ..phase(name, load, fault) }
 }
 
 const HALF: Duration = Duration::from_millis(500);
@@ -42,6 +49,11 @@ pub(super) const PHASES: &[Phase] = &[
     phase("rtnl-busy", Load::Work, Fault::Rtnl),
     phase("docker-killed", Load::Docker, Fault::DockerKilled),
     phase("memory", Load::Pollers, Fault::Memory),
+    rare("ovs-late-0.5s", Load::Switch, Fault::Ovs(Manner::Late(HALF))),
+    phase("ovs-hung", Load::Switch, Fault::Ovs(Manner::Hung)),
+    rare("ovs-cut", Load::Switch, Fault::Ovs(Manner::Cut)),
+    rare("ovs-frozen", Load::Switch, Fault::OvsFrozen),
+    phase("ovs-killed", Load::Switch, Fault::OvsKilled),
     phase("disk-full", Load::Work, Fault::DiskFull),
     phase("descriptors", Load::Work, Fault::Descriptors),
     phase("disk-frozen", Load::Work, Fault::DiskFrozen),

@@ -12,7 +12,7 @@ use crate::canary::Song;
 use crate::prober::{ENOUGH, Report};
 use crate::stats::{Sample, seconds};
 
-/// The share of the work of the reference that is done while Docker is ill.
+/// The share of the work of the reference that is done while a daemon is ill.
 const SHARE: f64 = 0.8;
 
 /// What a phase has shown.
@@ -93,7 +93,7 @@ impl Row {
             let work = [Kind::Read, Kind::Namespaces].into_iter().filter_map(|kind| self.tallies.get(&kind));
             problems.extend(work.filter_map(Tally::complaint));
         }
-        if let Some(reference) = reference.filter(|_| self.fault.disturbs() == Some("docker")) {
+        if let Some(reference) = reference.filter(|_| self.fault.is_of_a_daemon()) {
             for (kind, usual) in reference {
                 let share = self.rate(*kind) / usual;
                 if share < SHARE {

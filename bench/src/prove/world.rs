@@ -1,4 +1,4 @@
-//! The agent that is tried, with the Docker and the disk that are its own, and how it passes a phase.
+//! The agent that is tried, with the Docker, the Open vSwitch and the disk that are its own, and how it passes a phase.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use netloom_fault_kit::{Disk, Manner, Proxy, Stopped};
+use netloom_ovs_fixture::Ovs;
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::fault::{self, Fault};
-use super::load::{CONTAINERS, NAMESPACES, Offered};
+use super::load::{CONTAINERS, NAMESPACES, Offered, SWITCHED};
 use super::phase::Phase;
 use super::row::Row;
 use super::transitions::{Transition, Watcher};
@@ -60,13 +61,19 @@ pub(super) struct World {
     pub(super) disk: Disk,
     pub(super) proxy: Proxy,
     pub(super) bare: Bare,
+    /// What stands before the database of Open vSwitch.
+    pub(super) ovs_proxy: Proxy,
+    pub(super) ovs: Ovs,
 }
 
 impl World {
     pub(super) fn new(netloom: &Path, failpoints: Option<PathBuf>) -> Result<Self> {
         let bare = Bare::start()?;
         let proxy = Proxy::start(&bare.socket())?;
-        let agent = Agent::prepare(netloom, LISTEN, Some(proxy.socket()))?;
+        let ovs = Ovs::start_with_switch().context("Open vSwitch is needed (`openvswitch-switch`)")?;
+        let ovs_proxy = Proxy::start(&ovs.socket())?;
+        let mut agent = Agent::prepare(netloom, LISTEN, Some(proxy.socket()))?;
+        agent.finds_ovs(ovs_proxy.socket());
         let state = agent.root().join("var/lib/netloom");
         fs::create_dir_all(&state)?;
         let disk = Disk::mount(&state, DISK)?;
@@ -79,9 +86,12 @@ impl World {
         agent.deploy(canary::LAB, 2)?;
         agent.deploy(NAMESPACES.0, NAMESPACES.1)?;
         agent.deploy_ring(CONTAINERS.0, CONTAINERS.1, Nodes::Containers(IMAGE))?;
+        until(SETTLED, || agent.deploy_ring(SWITCHED.0, SWITCHED.1, Nodes::Switched).is_ok())
+            .context("no lab on ovs")?;
         let programs = (netloom.to_owned(), failpoints);
+        let processes = BTreeMap::new();
         let mut world =
-            Self { agent, watcher, foreground: None, programs, processes: BTreeMap::new(), disk, proxy, bare };
+            Self { agent, watcher, foreground: None, programs, processes, disk, proxy, bare, ovs_proxy, ovs };
         world.settle()?;
         Ok(world)
     }
@@ -114,7 +124,7 @@ impl World {
     fn standing(&self) -> Result<Option<BTreeMap<String, u64>>> {
         let labs = self.agent.socket().get("/labs")?;
         let mut processes = BTreeMap::new();
-        for (name, size) in [NAMESPACES, CONTAINERS] {
+        for (name, size) in [NAMESPACES, CONTAINERS, SWITCHED] {
             let lab = labs.as_array().context("labs")?.iter().find(|of| of["name"] == name).context(name)?;
             let nodes = lab["nodes"].as_array().context("nodes")?;
             ensure!(nodes.len() == size, "lab {name} has {} nodes, not {size}", nodes.len());

@@ -5,7 +5,7 @@
 //!
 //! | fault | made by |
 //! |---|---|
-//! | a daemon that is late, hangs, cuts connections, answers nonsense or 500 | [`Proxy`], in front of its unix socket |
+//! | a daemon that is late, hangs, cuts connections, answers nonsense or (HTTP) 500 | [`Proxy`], in front of its unix socket |
 //! | a disk that is full or frozen | [`Disk`], a file system of its own on a loop device |
 //! | a process that is stopped | [`Stopped`] |
 //! | a process without free descriptors | [`Descriptors`] |

@@ -1,5 +1,5 @@
-//! A unix socket in front of that of a daemon that speaks HTTP. It passes everything on, counts requests, and behaves as it
-//! is told.
+//! A unix socket in front of that of a daemon. It passes everything on, whatever is spoken, and behaves as it is told; where
+//! that is HTTP it counts requests, and can refuse them.
 //!
 //! ```text
 //!   client ──▶ Proxy (thread of its own) ──▶ daemon
@@ -31,9 +31,9 @@ pub enum Manner {
     Hung,
     /// Connections break: those that there are at once, new ones in the middle of the answer.
     Cut,
-    /// Heads of answers are right, bodies are not what they should be.
+    /// Heads of answers are right, bodies are not what they should be; where there is no head all of it is body.
     Corrupt,
-    /// Every request is answered with 500.
+    /// Every request is answered with 500; only where HTTP is spoken.
     Failing,
 }
 
@@ -45,6 +45,8 @@ const REFUSAL: &[u8] =
     b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 33\r\n\
     Connection: close\r\n\r\n{\"message\":\"fault on purpose\"}    ";
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// The name of the socket.
+const SOCKET: &str = "daemon.sock";
 const PIECE: usize = 16 * 1024;
 /// Pieces that are on their way at once, on one connection.
 const ON_THE_WAY: usize = 256;
@@ -73,7 +75,7 @@ impl Proxy {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _context = runtime.enter();
-            UnixListener::bind(directory.path().join("docker.sock"))?
+            UnixListener::bind(directory.path().join(SOCKET))?
         };
         let door = Door { daemon: daemon.to_owned(), manner: told, count: count.clone() };
         let serve = move || {
@@ -86,7 +88,7 @@ impl Proxy {
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("docker.sock")
+        self.directory.path().join(SOCKET)
     }
 
     /// From now on it behaves so, on connections that there are too.
@@ -309,6 +311,49 @@ mod tests {
         stream.set_read_timeout(None).unwrap();
         proxy.behave(Manner::Faithful);
         assert!(answer(&stream).ends_with("{\"well\":true}"));
+    }
+
+    /// A daemon that says what it is told, on connections that stay.
+    fn echo() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon");
+        let listener = UnixListener::bind(&path).unwrap();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut from, mut to) = (stream.as_ref().unwrap().try_clone().unwrap(), stream.unwrap());
+                thread::spawn(move || io::copy(&mut from, &mut to));
+            }
+        });
+        (directory, path)
+    }
+
+    #[test]
+    fn what_is_no_http_passes_too_on_one_connection_late_or_when_it_goes_on_until_it_is_cut() {
+        let (_keep, daemon) = echo();
+        let proxy = Proxy::start(&daemon).unwrap();
+        let mut stream = UnixStream::connect(proxy.socket()).unwrap();
+        let said = |mut stream: &UnixStream, text: &[u8]| {
+            stream.write_all(text).unwrap();
+            answer(stream)
+        };
+        assert_eq!(said(&stream, b"{\"id\":1}"), "{\"id\":1}");
+        let late = Duration::from_millis(200);
+        proxy.behave(Manner::Late(late));
+        let asked = std::time::Instant::now();
+        assert_eq!(said(&stream, b"{\"id\":2}"), "{\"id\":2}");
+        assert!(asked.elapsed() >= late);
+        proxy.behave(Manner::Hung);
+        stream.write_all(b"{\"id\":3}").unwrap();
+        proxy.behave(Manner::Faithful);
+        assert_eq!(answer(&stream), "{\"id\":3}");
+        proxy.behave(Manner::Corrupt);
+        let nonsense = said(&stream, b"{\"id\":4}");
+        assert!(nonsense.len() == 8 && !nonsense.contains("id"), "{nonsense}");
+        proxy.behave(Manner::Cut);
+        assert_eq!(answer(&stream), "", "connections that there were break");
+        let cut = said(&UnixStream::connect(proxy.socket()).unwrap(), b"{\"id\":5}");
+        assert_eq!(cut, "{\"id");
+        assert_eq!(proxy.take(), 0, "nothing of it was a request");
     }
 
     #[test]
