@@ -175,7 +175,7 @@ topology:
     u2:
     a: { cpu: 0.25, exec: ["sh -c 'echo done >>/done'"] }
     b: { cmd: sleep 100000, env: { SHAPE: after } }
-    new:
+    new: { exec: ["true"] }
     xsw1: { kind: ovs-bridge }
   links:
     - { endpoints: ["u1:eth1", "u2:eth1"], ipv4: ["10.8.0.1/24", "10.8.0.2/24"] }

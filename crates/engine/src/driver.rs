@@ -143,7 +143,8 @@ pub trait Runtime: Send + Sync + 'static {
         None
     }
 
-    /// Whether this host can run it at all: `Err` says why not and what to do. Cheap; called before a plan is accepted.
+    /// Whether this host can run it at all: `Err` says why not and what to do. One that was just
+    /// begun with waits until it has looked. Cheap; called before a plan is accepted.
     async fn check(&self) -> Result<(), DriverError>;
 
     /// What stands in the way of one node on this host (a bind whose source is missing); nothing is touched.

@@ -146,8 +146,20 @@ impl Ovs {
                 }
                 self.vsctl(["--no-wait", "init"]);
             }
-            // It waits for the switch.
-            Daemon::Switch => drop(self.vsctl(["init"])),
+            Daemon::Switch => {
+                // Where there is nothing to be done `ovs-vsctl` does not wait for it.
+                let deadline = Instant::now() + PATIENCE;
+                let door = self.directory.path().join("switch.ctl");
+                while UnixStream::connect(&door).is_err() {
+                    let lives = self.order("look", daemon).is_some();
+                    assert!(
+                        lives && Instant::now() < deadline,
+                        "{daemon} does not come; its log:\n{}",
+                        self.log(daemon)
+                    );
+                }
+                self.vsctl(["init"]);
+            }
         }
     }
 

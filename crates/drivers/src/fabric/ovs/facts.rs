@@ -79,6 +79,19 @@ impl Shared {
         }
     }
 
+    /// Waits until there is a session, or it is known why there is none.
+    pub(super) async fn first_session(&self, deadline: Instant) {
+        let mut state = self.client.state();
+        while let State::Down { why, .. } = &state
+            && matches!(**why, Error::Starting)
+        {
+            match self.client.state_changed(&state, deadline).await {
+                Ok(next) => state = next,
+                Err(_) => return,
+            }
+        }
+    }
+
     fn tell_state(&self, state: &State) {
         match state {
             State::Connected { .. } => {

@@ -46,6 +46,8 @@ use tags::Tried;
 
 /// How long a transaction may take, with what `ovs-vswitchd` makes of it.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an agent that was just started may take to its first session before it says that there is none. It takes 20 ms.
+const STARTS: Duration = Duration::from_secs(2);
 /// How often tags are chosen anew when others claim the same ones at the same moment.
 const ATTEMPTS: usize = 16;
 
@@ -285,6 +287,7 @@ fn fault(operation: &str, object: String, (class, cause): Refused) -> DriverErro
 #[async_trait]
 impl Switch for OvsSwitch {
     async fn check(&self) -> Result<(), DriverError> {
+        self.shared.first_session(Instant::now() + STARTS).await;
         let Some(why) = self.shared.why_down() else { return Ok(()) };
         let hint = format!(
             "start Open vSwitch (`systemctl start openvswitch-switch`; `apt install openvswitch-switch` if it is missing), \

@@ -80,14 +80,9 @@ fn ports(lab: &Lab, id: &str) -> Vec<InterfaceName> {
     lab.switch_ports(link).into_iter().map(|port| port.interface).collect()
 }
 
-/// Waits until the switch can be used, and has it tell everything.
+/// Sees that the switch can be used from its start on, and has it tell everything.
 async fn listed(switch: &dyn Switch, watch: &Watch) {
-    let usable = async {
-        while switch.check().await.is_err() {
-            crate::task::spawn("a turn for others", async {}).await.expect("it does nothing");
-        }
-    };
-    tokio::time::timeout(super::PATIENCE, usable).await.expect("it can be used");
+    switch.check().await.expect("it can be used, as soon as it has looked");
     switch.relist().await.expect("it can look");
     watch.until("the switch was looked at", |all| all.sources.get(&Source::Switch)?.listed).await;
 }
