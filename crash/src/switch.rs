@@ -21,7 +21,7 @@ pub(crate) fn mislaid(switch: &Ovs, lab: Option<&LabView>) -> String {
     let (ports, claims) = (ports(switch), claims(switch));
     let links = lab.into_iter().flat_map(|lab| &lab.links);
     let shown: BTreeMap<String, Option<u16>> =
-        links.clone().flat_map(|link| &link.switch).map(|port| (port.port.to_string(), port.tag)).collect();
+        links.clone().flat_map(|link| &link.switch).map(|port| (port.port.clone(), port.tag)).collect();
     if shown != ports {
         let _ = write!(why, "the switch has the ports {ports:?}, not {shown:?}");
     }
@@ -32,7 +32,7 @@ pub(crate) fn mislaid(switch: &Ovs, lab: Option<&LabView>) -> String {
         match of.into_iter().collect::<Vec<_>>().as_slice() {
             [None] if untagged && link.switch.len() == 1 => {}
             [Some(tag)] if !untagged && link.switch.len() == 2 => {
-                if let Some(other) = tags.insert(*tag, link.id.to_string()) {
+                if let Some(other) = tags.insert(*tag, link.id.clone()) {
                     let _ = write!(why, "links {other} and {} have one tag, {tag}", link.id);
                 }
             }
