@@ -93,7 +93,7 @@ prove-mutants: rust test-packages ## see that the proof notices when a cause of 
 	$(CARGO) build --package netloom-bench --locked
 	$(SUDO) scripts/prove-mutants.sh
 
-bench: rust ## measure Netloom against the bare kernel and print one table (docs/performance.md)
+bench: rust test-packages ## measure Netloom against the bare kernel and print one table (docs/performance.md)
 	$(CARGO) build --release --package netloom --package netloom-bench --locked
 	$(ALONE) $(TARGET)/release/netloom-bench --netloom $(TARGET)/release/netloom
 

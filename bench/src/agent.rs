@@ -21,7 +21,7 @@ pub(crate) struct Agent {
     listen: &'static str,
     /// The socket of a daemon.
     docker: Option<PathBuf>,
-    /// The socket of the database of Open vSwitch.
+    /// The socket of a database of Open vSwitch.
     ovs: Option<PathBuf>,
 }
 
@@ -39,6 +39,14 @@ impl Agent {
     /// As [`Self::start_quietly`], with a Docker daemon.
     pub(crate) fn start_with_docker(netloom: &Path, socket: impl Into<PathBuf>) -> Result<Self> {
         Self::start_on(netloom, "none", Some(socket.into()))
+    }
+
+    /// As [`Self::start_quietly`], with an Open vSwitch.
+    pub(crate) fn start_with_ovs(netloom: &Path, socket: PathBuf) -> Result<Self> {
+        let mut agent = Self::prepare(netloom, "none", None)?;
+        agent.ovs = Some(socket);
+        agent.again()?;
+        Ok(agent)
     }
 
     pub(crate) fn start_on(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
@@ -67,6 +75,11 @@ impl Agent {
         self.root.path()
     }
 
+    /// What holds the network namespace of a node.
+    pub(crate) fn pin(&self, lab: &str, node: &str) -> PathBuf {
+        self.root().join("run/netloom/netns").join(lab).join(node)
+    }
+
     pub(crate) fn socket(&self) -> Socket {
         Socket::below(self.root.path())
     }
@@ -80,13 +93,14 @@ impl Agent {
     pub(crate) fn program(&self) -> Program {
         let (netloom, root, listen) = (self.netloom.clone(), self.root.path().to_owned(), self.listen);
         let docker = self.docker.as_ref().map(|socket| format!("unix://{}", socket.display()));
-        let ovs = self.ovs.clone();
+        // Never the one of the host.
+        let ovs = self.ovs.clone().unwrap_or_else(|| root.join("no-ovs"));
         Arc::new(move |arguments| {
             let mut command = Command::new(&netloom);
             command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
             command.env("NETLOOM_ROOT", &root).env("NETLOOM_LISTEN", listen);
+            command.env("NETLOOM_OVS_SOCKET", &ovs);
             command.envs(docker.iter().map(|host| ("DOCKER_HOST", host)));
-            command.envs(ovs.iter().map(|socket| ("NETLOOM_OVS_SOCKET", socket)));
             command
         })
     }

@@ -1,6 +1,7 @@
 //! The machine that is measured on: a file system in memory, limits, and whether the kernel is quiet.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +16,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 /// What a first look at the machine has to find or make.
 pub(crate) fn prepare() -> Result<()> {
     // A new network namespace has its loopback off.
-    let status = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status().context("ip")?;
+    let status = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("ip")?;
     if !status.success() {
         bail!("cannot bring up the loopback: run it as root, by `make bench`");
     }
@@ -49,6 +50,13 @@ pub(crate) fn wait(time: Duration) {
     while let Some(left) = until.checked_duration_since(Instant::now()) {
         std::thread::park_timeout(left);
     }
+}
+
+/// Begins a command that runs its further arguments in a network namespace.
+pub(crate) fn in_namespace(pin: &Path) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net={}", pin.display()));
+    command
 }
 
 /// A directory in memory, as /run is on most hosts: what is measured is Netloom and the kernel, not a disk. (An ext4

@@ -163,7 +163,7 @@ impl Spent {
 }
 
 /// How many page faults the children had that a process has waited for: none, if it has started none (proc(5), `cminflt`).
-fn children(pid: u64) -> Result<u64> {
+pub(crate) fn children(pid: u64) -> Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let (_, after) = stat.rsplit_once(')').context("stat")?;
     Ok(after.split_whitespace().nth(8).context("cminflt")?.parse()?)

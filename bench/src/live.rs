@@ -96,7 +96,7 @@ impl Edits {
             }
             // What the agent says is held against the kernel, outside the time that counts.
             for node in &nodes {
-                let netns = Netns::open(agent.root().join("run/netloom/netns/live").join(node))?;
+                let netns = Netns::open(agent.pin("live", node))?;
                 let seen = dump(&[Place::node(netns, node.as_str())])?.pop().context("a dump")??;
                 let up = seen.named("live").map(|link| link.lower_up);
                 ensure!(up == there.then_some(true), "{node}: the link is wanted: {there}, its carrier: {up:?}");

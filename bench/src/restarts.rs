@@ -78,10 +78,7 @@ fn seconds(time: &str) -> Result<f64> {
 }
 
 fn in_namespace(agent: &Agent, node: &str) -> Command {
-    let pin = agent.root().join("run/netloom/netns").join(LAB).join(node);
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--net={}", pin.display()));
-    command
+    crate::host::in_namespace(&agent.pin(LAB, node))
 }
 
 /// Index and name of each interface of a node.

@@ -1,0 +1,156 @@
+//! One link connected and disconnected among many ports, while another one is pinged.
+
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use netloom_kernel::Netns;
+use serde_json::{Value, json};
+
+use super::pings::{Loss, Pings};
+use super::{Host, NODES};
+use crate::host::{LIMIT, wait};
+use crate::idle;
+use crate::ring;
+use crate::stats::{Sample, milliseconds};
+use crate::table::{Line, print_all};
+
+const LAB: &str = "live";
+/// Links of the lab; each is two ports.
+const LINKS: usize = 250;
+/// The first is pinged this often, so long apart, each time with and without edits.
+const PINGS: usize = 1500;
+const PAUSE: &str = "0.01";
+const ROUNDS: usize = 2;
+/// The bars, in seconds.
+const P50: f64 = 0.060;
+const P99: f64 = 0.250;
+/// A packet is sent so often.
+const RHYTHM: Duration = Duration::from_micros(500);
+const PORT: u16 = 7001;
+
+/// Measures, and prints its lines; whether the bars hold.
+pub(super) fn measure(host: &Host) -> Result<bool> {
+    host.deploy(LAB, LINKS)?;
+    let mut edits = Edits::new(host)?;
+    // The first ones are not counted: they warm the caches.
+    for number in 0..NODES {
+        edits.edit(host, number)?;
+    }
+    (edits.connected, edits.disconnected) = (Sample::default(), Sample::default());
+    let agent = host.agent.pid()?;
+    let (mut quiet, mut busy) = (Loss::default(), Loss::default());
+    let started = idle::children(agent)?;
+    let mut number = NODES;
+    for _ in 0..ROUNDS {
+        quiet.add(Pings::start(host, LAB, 1, PINGS, PAUSE)?.end()?);
+        let mut pings = Pings::start(host, LAB, 1, PINGS, PAUSE)?;
+        while pings.go_on()? {
+            edits.edit(host, number)?;
+            number += 1;
+        }
+        busy.add(pings.end()?);
+    }
+    let started = idle::children(agent)? - started;
+    ensure!(host.agent.pid()? == agent, "the agent is another one");
+    host.agent.destroy(LAB)?;
+    let line = |what: &str, sample: &Sample| {
+        let (p50, p99) = (sample.median(), sample.at(0.99));
+        Line {
+            what: format!("{} ports: a link {what}", 2 * LINKS),
+            figure: milliseconds(p50),
+            more: format!("p99 {}, of {}", milliseconds(p99), sample.count()),
+            bar: Some((format!("p50 ≤ {}, p99 ≤ {}", milliseconds(P50), milliseconds(P99)), p50 <= P50 && p99 <= P99)),
+            ..Line::default()
+        }
+    };
+    let other = Line {
+        what: "… packets lost on another link".to_owned(),
+        floor: format!("{}", quiet.lost),
+        figure: format!("{}", busy.lost),
+        more: format!("of {} each", busy.sent),
+        bar: Some(("as without changes".to_owned(), busy.lost <= quiet.lost)),
+    };
+    let processes = Line {
+        what: "… page faults of children".to_owned(),
+        figure: format!("{started}"),
+        more: "none: no process was started".to_owned(),
+        bar: Some(("0".to_owned(), started == 0)),
+        ..Line::default()
+    };
+    Ok(print_all([
+        line("connected, packets pass", &edits.connected),
+        line("disconnected", &edits.disconnected),
+        other,
+        processes,
+    ]))
+}
+
+struct Edits {
+    /// From the request to the first packet, or to the end of the operation.
+    connected: Sample,
+    disconnected: Sample,
+    /// One in each node.
+    sockets: Vec<UdpSocket>,
+}
+
+impl Edits {
+    fn new(host: &Host) -> Result<Self> {
+        let socket = |number: usize| {
+            let netns = Netns::open(host.agent.pin(LAB, &ring::node(number)))?;
+            let socket = netns.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))??;
+            socket.set_nonblocking(true)?;
+            // What is sent to all needs no address resolved, which would be tried but once a second.
+            socket.set_broadcast(true)?;
+            anyhow::Ok(socket)
+        };
+        let sockets = (0..NODES).map(socket).collect::<Result<_>>()?;
+        Ok(Self { connected: Sample::default(), disconnected: Sample::default(), sockets })
+    }
+
+    /// Connects two nodes, and parts them again.
+    fn edit(&mut self, host: &Host, number: usize) -> Result<()> {
+        let nodes = [number % NODES, (number + NODES / 2) % NODES];
+        let labels = nodes.map(|node| format!("{}:live", ring::node(node)));
+        let link = labels.join(" ");
+        let [from, to] = ring::addresses(LINKS);
+        let ends = json!({ (labels[0].as_str()): { "ipv4": from }, (labels[1].as_str()): { "ipv4": to } });
+        let patch = json!({ "links": { (link.as_str()): { "ends": ends } } });
+        let started = Instant::now();
+        let operation = host.agent.socket().patch(LAB, &patch)?;
+        self.until_a_packet_passes(nodes, number, started)?;
+        self.connected.time(started.elapsed());
+        host.agent.socket().wait(&operation)?;
+
+        let patch = json!({ "links": { (link.as_str()): Value::Null } });
+        let started = Instant::now();
+        let operation = host.agent.socket().patch(LAB, &patch)?;
+        host.agent.socket().wait(&operation)?;
+        self.disconnected.time(started.elapsed());
+        ensure!(self.send(nodes[0], number).is_err(), "the link is gone, and its address is there");
+        Ok(())
+    }
+
+    /// Sends to all on the link that is edited.
+    fn send(&self, node: usize, number: usize) -> Result<()> {
+        let all = ring::addresses(LINKS)[0].split('/').next().context("an address")?.parse::<Ipv4Addr>()?;
+        let all = Ipv4Addr::from(u32::from(all) | 3);
+        self.sockets[node].send_to(&number.to_be_bytes(), (all, PORT))?;
+        Ok(())
+    }
+
+    fn until_a_packet_passes(&self, [from, to]: [usize; 2], number: usize, since: Instant) -> Result<()> {
+        let mut packet = [0; size_of::<usize>()];
+        while since.elapsed() < LIMIT {
+            // Before there is a way there is an error.
+            let _ = self.send(from, number);
+            wait(RHYTHM);
+            while self.sockets[to].recv(&mut packet).is_ok() {
+                if packet == number.to_be_bytes() {
+                    return Ok(());
+                }
+            }
+        }
+        bail!("no packet passes over the link that was connected")
+    }
+}
