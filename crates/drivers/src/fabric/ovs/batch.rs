@@ -121,17 +121,13 @@ impl Shared {
         };
         for (work, answers) in works.iter().zip(&mut answers) {
             debug_assert_eq!(work.links(), answers.len());
-            match &taken {
-                Err(refused) => {
-                    answers
-                        .iter_mut()
-                        .filter(|answer| answer.is_ok())
-                        .for_each(|answer| *answer = Err(refused.clone()));
+            if let Err(refused) = &taken {
+                for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                    *answer = Err(refused.clone());
                 }
-                Ok(()) => {
-                    self.check(work, answers);
-                    self.note(work, answers, &touched);
-                }
+            } else {
+                self.check(work, answers);
+                self.note(work, answers, &touched);
             }
         }
         answers
