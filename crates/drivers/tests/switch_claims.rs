@@ -28,7 +28,7 @@ impl Agent {
     /// One that sees the database; the root makes the instance.
     async fn new(ovs: &Ovs, root: &TempDir) -> Self {
         let (reporter, inventory, writer) = channel();
-        tokio::spawn(writer.run());
+        netloom_engine::task::spawn("inventory", writer.run());
         let layout = Layout::new(root.path()).unwrap();
         let parts = OvsParts { socket: ovs.socket(), datapath: Datapath::Netdev };
         let agent = Self { switch: Arc::new(OvsSwitch::start(&layout, reporter, parts)), inventory };
