@@ -135,10 +135,14 @@ impl Floor {
             }
         }
         // Neighbours of one namespace share a datagram.
-        finish.sort_by_key(|request| match request {
-            Request::SetLink { place, .. } => format!("{place:?}"),
-            _ => String::new(),
-        });
+        for batch in [&mut create, &mut finish] {
+            batch.sort_by_key(|request| match request {
+                Request::CreateVeth { a: VethEnd { place, .. }, .. } | Request::SetLink { place, .. } => {
+                    format!("{place}")
+                }
+                _ => String::new(),
+            });
+        }
         self.submit(create)?;
         self.submit(finish)
     }

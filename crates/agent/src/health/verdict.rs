@@ -122,9 +122,13 @@ impl Standing {
                 next.bad_for = Duration::ZERO;
                 next.turn(if matches!(look, Look::Hopeless(_)) { Ready::Down } else { Ready::Degraded }, reason, now)
             }
-            Ready::Ok if !bad => next.turn(well, reason, now),
+            Ready::Ok if !bad => {
+                next.bad_for = Duration::ZERO;
+                next.turn(well, reason, now)
+            }
             Ready::Ok => next,
             Ready::Degraded | Ready::Down if next.good >= GOOD && next.calm >= patience.calm => {
+                next.bad_for = Duration::ZERO;
                 next.turn(well, reason, now)
             }
             Ready::Degraded | Ready::Down => {
@@ -218,7 +222,14 @@ mod tests {
         let states = run(times(1, Look::Good).chain(times(100, short())).chain(times(1, Look::Good)));
         assert_eq!((states[0], states[101]), (Ready::Ok, Ready::Ok));
         assert!(states[1..101].iter().all(|state| *state == Ready::Degraded), "{states:?}");
-        assert_eq!(run(times(2, short()).chain(times(1, Look::Good))), [Ready::Degraded, Ready::Degraded, Ready::Ok]);
+        let from_the_start = run(times(9, short()).chain(times(1, Look::Good)));
+        assert_eq!((from_the_start[0], from_the_start[9]), (Ready::Degraded, Ready::Ok));
+        let stumbles = (0..40).flat_map(|_| times(1, bad()).chain(times(9, short())));
+        let states = run(times(1, Look::Good).chain(times(1, short())).chain(stumbles));
+        assert!(
+            states.iter().all(|state| *state != Ready::Down),
+            "one bad look now and then is no verdict: {states:?}"
+        );
         let ill = run(times(1, Look::Good).chain(times(1, short())).chain(times(20, bad())).chain(times(9, short())));
         assert_eq!((ill[20], ill[30]), (Ready::Down, Ready::Degraded), "{ill:?}");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{Config, LabView, OperationState, Place, Source, Store as _, Write};
-use netloom_model::{FabricKind, Lab};
+use netloom_model::{Endpoint, FabricKind, Lab, Link};
 
 use serde_json::json;
 
@@ -229,4 +229,30 @@ async fn a_link_that_left_the_switch_in_a_crash_gives_its_tag_back() {
     bench.ready().await;
     bench.made(&pair()).await;
     assert!(bench.world.tags().is_empty() && noted(&bench).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_vlan_of_a_port_is_set_while_its_link_is_there() {
+    let bench = bench().await;
+    let lab = |vlan: u16| {
+        let sketch = Sketch::new("lab").node("r1").still("ovs-bridge", "sw").link("r1:eth1", "sw:p1");
+        let vars = |link: &mut Link| {
+            let end = link.b.as_mut().unwrap();
+            assert!(matches!(end.at, Endpoint::Bridge(_)));
+            end.vars.insert("vlan".to_owned(), json!(vlan));
+        };
+        sketch.with_link(vars).lab()
+    };
+    bench.made(&lab(10)).await;
+    assert_eq!(bench.world.switch_ports(), ["sw 10 lab/r1:eth1-sw:p1"]);
+    assert_eq!(bench.deploy(&lab(10)).await.message.as_deref(), Some("nothing to change"));
+
+    let changed = bench.deploy(&lab(20)).await;
+    let steps: Vec<String> = changed.steps.iter().map(|step| step.text.clone()).collect();
+    assert_eq!(steps, ["update link r1:eth1-sw:p1"], "{changed:#?}");
+    assert_eq!(bench.world.switch_ports(), ["sw 20 lab/r1:eth1-sw:p1"]);
+    assert_eq!(view(&bench, "lab").links[0].switch[0].tag, Some(20));
+
+    bench.world.retag(&view(&bench, "lab").links[0].switch[0].port, 7);
+    until("it is set back", || bench.world.switch_ports() == ["sw 20 lab/r1:eth1-sw:p1"]).await;
 }
