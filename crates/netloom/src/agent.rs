@@ -79,6 +79,7 @@ fn raise_descriptors() {
 
 fn serve(layout: &Layout, config: &Config, starter: Option<Starter>) -> Result {
     raise_descriptors();
+    netloom_kernel::give_back_large_blocks();
     let _log = netloom_agent::log::init(&config.log, Format::Text).map_err(Failure::failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::failed(plain(&error)))?;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::sandbox::{Sandbox, example};
 
 #[test]
@@ -34,6 +36,25 @@ fn a_port_that_is_taken_is_said() {
     fs::write(host.root.path().join("etc/netloom/netloom.toml"), "listen = \"none\"\n").unwrap();
     host.netloom(&["agent", "--background"]).code(0);
     host.netloom(&["agent", "status"]).code(0).says("TCP nothing");
+}
+
+#[test]
+fn what_large_requests_took_of_memory_is_given_back() {
+    let Some(host) = Sandbox::with_agent() else { return };
+    host.netloom(&["deploy", "-t", example("minimal").to_str().unwrap()]).code(0);
+    let pid = host.netloom(&["agent", "status", "--json"]).code(0).json()["pid"].to_string();
+    let resident = || {
+        let status = host.sh(&format!("grep VmRSS /proc/{pid}/status")).code(0).out;
+        status.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+    };
+    let label = |value: Value| json!({ "nodes": { "h1": { "labels": { "large": value } } } }).to_string();
+    let edit = |value: Value| host.send("PATCH /labs/minimal", "If-Match: *\r\n", &label(value)).status;
+    let before = resident();
+    for _ in 0..4 {
+        assert_eq!((edit("x".repeat(3 << 20).into()), edit(Value::Null)), (202, 202));
+    }
+    host.until("the edits are done", |host| host.lab("minimal")["nodes"][0]["ready"] == true);
+    host.until("it is given back", |_| resident() < before + 24);
 }
 
 #[test]
