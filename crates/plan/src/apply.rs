@@ -48,6 +48,10 @@ pub fn apply(action: &Action, desired: &Desired<'_>, observed: &mut Observed) {
             let made = ObservedNode { fingerprint, reserved, ..ObservedNode::new(*runtime, NodeState::Created) };
             let before = observed.nodes.insert(node.clone(), made);
             assert!(before.is_none_or(|before| before.is_begun()), "node {node} is made while it is there");
+            if !reserved {
+                // Its namespace is a new one.
+                observed.inner_bridges.retain(|(at, _)| at != node);
+            }
         }
         Action::StartNode { node, .. } => {
             let (fingerprint, spec) = (fingerprint_of(node), &lab().nodes()[node]);
