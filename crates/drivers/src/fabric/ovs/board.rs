@@ -76,9 +76,7 @@ impl<'a> Board<'a> {
     /// The tags on a bridge that somebody has: of its ports, and those that are claimed.
     pub(super) fn tags(&self, bridge: &str) -> BTreeSet<u16> {
         let of_ports = self.ports.values().filter(|port| port.bridge == bridge).flat_map(Port::tags);
-        let ids = self.bridges.get(bridge).and_then(|bridge| bridge.row.map("external_ids"));
-        let claimed = ids.into_iter().flat_map(Map::strings).filter_map(|(key, _)| mark::tag_of(key));
-        of_ports.chain(claimed).collect()
+        of_ports.chain(self.claims(bridge).into_keys()).collect()
     }
 
     /// Whose each claimed tag of a bridge is.

@@ -40,7 +40,11 @@ pub(super) fn taken(board: &Board<'_>, instance: &str) -> usize {
 }
 
 fn taken_on(board: &Board<'_>, bridge: &str) -> usize {
-    board.tags(bridge).into_iter().filter(|tag| LINKED.contains(tag) || UNLINKED.contains(tag)).count()
+    board.tags(bridge).iter().filter(|tag| is_for_links(**tag)).count()
+}
+
+fn is_for_links(tag: u16) -> bool {
+    LINKED.contains(&tag) || UNLINKED.contains(&tag)
 }
 
 /// The bridges on which this instance has claimed a tag.
@@ -76,10 +80,11 @@ pub(super) fn choose(
     };
     let mut tags: Vec<Option<u16>> = claims.iter().map(|claim| own(claim).or_else(|| of_ports(claim))).collect();
     taken.extend(tags.iter().flatten());
+    // What is taken stays so: the search for the next goes on where that for the last ended.
+    let mut others = LINKED.chain(UNLINKED);
     for (tag, claim) in tags.iter_mut().zip(claims).filter(|(tag, _)| tag.is_none()) {
-        let known =
-            claim.known.filter(|known| !taken.contains(known) && (LINKED.contains(known) || UNLINKED.contains(known)));
-        *tag = known.or_else(|| LINKED.chain(UNLINKED).find(|tag| !taken.contains(tag)));
+        let known = claim.known.filter(|known| !taken.contains(known) && is_for_links(*known));
+        *tag = known.or_else(|| others.find(|tag| !taken.contains(tag)));
         taken.extend(*tag);
     }
     tags
