@@ -142,9 +142,8 @@ impl Shared {
         transaction.mutate("Open_vSwitch", [Condition::is_row(root)], [Mutation::add("next_cfg", 1)]);
         let read = transaction.select("Open_vSwitch", [Condition::is_row(root)]);
         point!("ports.before-commit");
-        let outcome = self.client.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
+        let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
         point!("ports.committed");
-        self.transactions.fetch_add(1, Relaxed);
         let next = outcome.rows(read).and_then(|rows| rows.first()?.integer("next_cfg")).unwrap_or_default();
         let is_taken = |row: &Row| row.integer("cur_cfg").is_some_and(|current| current >= next);
         let interest = Interest::row("Open_vSwitch", root).columns(["cur_cfg"]);

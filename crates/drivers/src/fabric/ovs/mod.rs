@@ -32,7 +32,7 @@ use netloom_engine::{
 };
 use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
-use netloom_ovsdb::{Client, RefusalKind};
+use netloom_ovsdb::{Client, Error, Outcome, RefusalKind, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -190,6 +190,13 @@ impl OvsSwitch {
 }
 
 impl Shared {
+    /// Has a transaction done, and counts it if it was.
+    async fn transact(&self, transaction: &Transaction, deadline: Instant) -> Result<Outcome, Error> {
+        let outcome = self.client.transact(transaction, deadline).await?;
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        Ok(outcome)
+    }
+
     /// Makes a bridge unless it is there.
     async fn make_bridge(&self, bridge: &InterfaceName, deadline: Instant) -> Result<(), Refused> {
         for _ in 0..ATTEMPTS {
@@ -206,13 +213,12 @@ impl Shared {
                 ports::bridge(&board, bridge, &self.instance, self.datapath.word())
             };
             let transaction = transaction.ok_or_else(|| self.not_there())?;
-            match self.client.transact(&transaction, deadline).await {
+            match self.transact(&transaction, deadline).await {
                 Ok(_) => point!("switch.bridge-made"),
                 // Somebody else made one at the same moment: the name is unique, and the mirror will show it.
                 Err(error) if error.refusal().is_some_and(|why| why.kind == RefusalKind::ConstraintViolation) => {}
                 Err(error) => return Err(refused(&error)),
             }
-            self.transactions.fetch_add(1, Ordering::Relaxed);
             let interest = netloom_ovsdb::Interest::table("Bridge");
             let seen = self.client.mirror().wait_until([interest], deadline, |snapshot| {
                 snapshot.find("Bridge", "name", bridge.as_str()).map(drop)
@@ -248,8 +254,7 @@ impl Shared {
                 return Ok(tags);
             }
             let (transaction, read) = tags::claim(uuid, &self.instance, &chosen);
-            let outcome = self.client.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
-            self.transactions.fetch_add(1, Ordering::Relaxed);
+            let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
             let ids = outcome.rows(read).and_then(|rows| rows.first()?.map("external_ids"));
             let before = lost.len();
             lost.extend(
@@ -270,9 +275,13 @@ impl Shared {
     }
 }
 
+/// The deadline of a call that may not take longer than a transaction either.
+fn within_patience(context: &Context) -> Instant {
+    Instant::from_std(context.deadline).min(Instant::now() + PATIENCE)
+}
+
 /// An answer of the database as the error of a port.
-fn refused(error: &netloom_ovsdb::Error) -> Refused {
-    use netloom_ovsdb::Error;
+fn refused(error: &Error) -> Refused {
     match error {
         Error::Busy { .. } => (ErrorClass::Busy, error.to_string()),
         Error::Deadline => (ErrorClass::Deadline, "the database of Open vSwitch did not answer in time".to_owned()),
@@ -298,7 +307,7 @@ impl Switch for OvsSwitch {
     }
 
     async fn claim(&self, claims: Vec<TagClaim>, context: &Context) -> Vec<Result<u16, DriverError>> {
-        let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
+        let deadline = within_patience(context);
         let bridges: BTreeSet<InterfaceName> = claims.iter().map(|claim| claim.bridge.clone()).collect();
         let mut answers: Vec<Option<Result<u16, DriverError>>> = vec![None; claims.len()];
         for bridge in bridges {
@@ -331,14 +340,13 @@ impl Switch for OvsSwitch {
             tags::release(&board, &self.shared.instance, links.iter().map(|link| (lab, link)))
         };
         let Some(transaction) = transaction else { return Ok(()) };
-        let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
-        let done = self.shared.client.transact(&transaction, deadline).await;
-        self.shared.transactions.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
+        let deadline = within_patience(context);
+        let done = self.shared.transact(&transaction, deadline).await;
         done.map(drop).map_err(|error| fault("give back", object(), refused(&error)))
     }
 
     async fn ensure_bridge(&self, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {
-        let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
+        let deadline = within_patience(context);
         let made = self.shared.make_bridge(bridge, deadline).await;
         made.map_err(|why| fault("make", format!("bridge {bridge}"), why))
     }
@@ -357,10 +365,9 @@ impl Switch for OvsSwitch {
             ports::without(&board, there.uuid)
         };
         let Some(transaction) = transaction else { return Ok(()) };
-        let deadline = Instant::from_std(context.deadline).min(Instant::now() + PATIENCE);
-        let done = self.shared.client.transact(&transaction, deadline).await;
+        let deadline = within_patience(context);
+        let done = self.shared.transact(&transaction, deadline).await;
         point!("switch.bridge-removed");
-        self.shared.transactions.fetch_add(u64::from(done.is_ok()), Ordering::Relaxed);
         done.map(drop).map_err(|error| fault("remove", format!("bridge {bridge}"), refused(&error)))
     }
 
