@@ -23,8 +23,8 @@ impl Shared {
     ) -> BTreeSet<Source> {
         let wishes: Vec<&Wish> = wishes.into_iter().collect();
         let is_switched = wishes.iter().any(|wish| wish.whole().has_switch_ports())
-            || snapshot.switch.ports().any(|port| &port.lab == name)
-            || snapshot.switch.tags().any(|tag| &tag.lab == name);
+            || snapshot.switch.ports_of(name).next().is_some()
+            || snapshot.switch.tags_of(name).next().is_some();
         let wanted = wishes.into_iter().flat_map(|wish| runtimes(&wish.lab));
         let seen = snapshot.labs.get(name).into_iter().flat_map(|facts| facts.nodes.values().map(|fact| fact.runtime));
         let of_lab: BTreeSet<Source> = wanted.chain(seen).map(Source::Runtime).collect();

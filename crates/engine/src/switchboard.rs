@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use netloom_model::{InterfaceName, LabName, LinkId};
+use netloom_model::{InterfaceName, LabName};
 
 use crate::fact::{SwitchBridgeFact, SwitchPortFact, SwitchTagFact};
 
@@ -27,9 +27,9 @@ impl Switchboard {
         self.ports.values().map(|port| &**port)
     }
 
-    /// The ports that carry the mark of a link.
-    pub fn ports_of(&self, lab: &LabName, link: &LinkId) -> impl Iterator<Item = &SwitchPortFact> {
-        self.ports().filter(move |port| &port.lab == lab && &port.link == link)
+    /// The ports that carry the mark of a lab.
+    pub fn ports_of(&self, lab: &LabName) -> impl Iterator<Item = &SwitchPortFact> {
+        self.ports().filter(move |port| &port.lab == lab)
     }
 
     /// The bridge of this name.
@@ -50,6 +50,11 @@ impl Switchboard {
     /// All tags that are claimed for links of ours.
     pub fn tags(&self) -> impl Iterator<Item = &SwitchTagFact> {
         self.tags.values().map(|tag| &**tag)
+    }
+
+    /// Those that are claimed for links of a lab.
+    pub(crate) fn tags_of(&self, lab: &LabName) -> impl Iterator<Item = &SwitchTagFact> {
+        self.tags().filter(move |tag| &tag.lab == lab)
     }
 
     pub(crate) fn put(&mut self, port: SwitchPortFact) -> Option<Arc<SwitchPortFact>> {

@@ -202,9 +202,8 @@ impl LabView {
         let mut links: Vec<LinkView> = wish
             .map(|wish| wish.lab.links().iter().map(|link| link_view(name, wish, link, seen.get(&link.id()))).collect())
             .unwrap_or_default();
-        let is_switched = wish.is_some_and(|wish| wish.whole().has_switch_ports());
-        for link in links.iter_mut().filter(|_| is_switched) {
-            show_switch(link, name, wish, snapshot);
+        if let Some(lab) = wish.map(|wish| &**wish.whole()).filter(|lab| lab.has_switch_ports()) {
+            show_switch(&mut links, lab, snapshot);
         }
         for link in &mut links {
             if let Some(why) = left_out.link(&LinkId::from_text(link.id.as_str())) {
@@ -286,21 +285,25 @@ fn management(name: &NodeName, node: &Node, wish: &Wish) -> Option<ManagementVie
     Some(ManagementView { network: on.network.network.clone(), interface, ipv4, ipv6 })
 }
 
-/// Adds what the switch has of a link: without its ports it is not there, whatever the kernel has.
-fn show_switch(view: &mut LinkView, lab: &LabName, wish: Option<&Wish>, snapshot: &Snapshot) {
-    let id = LinkId::from_text(view.id.as_str());
-    let ports = snapshot.switch.ports_of(lab, &id).map(|port| SwitchPortView {
-        port: port.name.to_string(),
-        bridge: port.bridge.to_string(),
-        tag: port.vlan.tag,
-        trunks: port.vlan.trunks.iter().copied().collect(),
-        fault: port.fault.clone(),
-    });
-    view.switch = ports.collect();
-    let whole = wish.map(Wish::whole);
-    let wanted = whole.and_then(|lab| lab.link(&id).map(|link| lab.switch_ports(link).len())).unwrap_or_default();
-    if view.switch.iter().filter(|port| port.fault.is_none()).count() < wanted {
-        "absent".clone_into(&mut view.state);
+/// Adds what the switch has of links: without its ports a link is not there, whatever the kernel has.
+fn show_switch(views: &mut [LinkView], lab: &Lab, snapshot: &Snapshot) {
+    let mut ports: BTreeMap<&LinkId, Vec<SwitchPortView>> = BTreeMap::new();
+    for port in snapshot.switch.ports_of(lab.name()) {
+        ports.entry(&port.link).or_default().push(SwitchPortView {
+            port: port.name.to_string(),
+            bridge: port.bridge.to_string(),
+            tag: port.vlan.tag,
+            trunks: port.vlan.trunks.iter().copied().collect(),
+            fault: port.fault.clone(),
+        });
+    }
+    for view in views {
+        let id = LinkId::from_text(view.id.as_str());
+        view.switch = ports.remove(&id).unwrap_or_default();
+        let wanted = lab.link(&id).map(|link| lab.switch_ports(link).len()).unwrap_or_default();
+        if view.switch.iter().filter(|port| port.fault.is_none()).count() < wanted {
+            "absent".clone_into(&mut view.state);
+        }
     }
 }
 

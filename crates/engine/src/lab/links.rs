@@ -93,12 +93,7 @@ impl StepContext {
     async fn allot(&self, steps: &[Step], context: &Context) -> BTreeMap<LinkId, Result<u16, DriverError>> {
         let Some(wish) = &self.wish else { return BTreeMap::new() };
         let mut tags = self.shared.tags.of(&self.lab);
-        let claims: Vec<TagClaim> = steps
-            .iter()
-            .filter_map(|step| match &step.action {
-                Action::CreateLink { link } => Some(link),
-                _ => None,
-            })
+        let claims: Vec<TagClaim> = created(steps)
             .filter_map(|id| {
                 let bridge = wish.whole().link(id)?.switch()?.clone();
                 let (lab, link, known) = (self.lab.clone(), id.clone(), tags.get(id).copied());
@@ -155,7 +150,7 @@ impl StepContext {
     /// The links for which a tag is noted, or claimed: one may be without the other after a crash.
     fn tagged(&self) -> BTreeSet<LinkId> {
         let snapshot = self.shared.inventory.snapshot();
-        let claimed = snapshot.switch.tags().filter(|tag| tag.lab == self.lab).map(|tag| tag.link.clone());
+        let claimed = snapshot.switch.tags_of(&self.lab).map(|tag| tag.link.clone());
         self.shared.tags.of(&self.lab).into_keys().chain(claimed).collect()
     }
 
@@ -163,12 +158,16 @@ impl StepContext {
     async fn leave_switch(&self, steps: &[Step], context: &Context) -> Result<(), DriverError> {
         let Some(wish) = &self.wish else { return Ok(()) };
         let is_plain = |id: &&LinkId| wish.whole().link(id).is_some_and(|link| link.switch().is_none());
-        let created = steps.iter().filter_map(|step| match &step.action {
-            Action::CreateLink { link } => Some(link),
-            _ => None,
-        });
-        self.give_back(created.filter(is_plain).cloned().collect(), context).await
+        self.give_back(created(steps).filter(is_plain).cloned().collect(), context).await
     }
+}
+
+/// The links that are made.
+fn created(steps: &[Step]) -> impl Iterator<Item = &LinkId> {
+    steps.iter().filter_map(|step| match &step.action {
+        Action::CreateLink { link } => Some(link),
+        _ => None,
+    })
 }
 
 fn removes(order: &LinkOrder) -> Option<LinkId> {

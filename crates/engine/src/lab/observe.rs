@@ -146,8 +146,8 @@ fn dangling<'a>(
     tags: &'a LabTags,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = (LinkId, ObservedLink)> + 'a {
-    let plugged = snapshot.switch.ports().filter(move |port| &port.lab == name).map(|port| &port.link);
-    let claimed = snapshot.switch.tags().filter(move |tag| &tag.lab == name).map(|tag| &tag.link);
+    let plugged = snapshot.switch.ports_of(name).map(|port| &port.link);
+    let claimed = snapshot.switch.tags_of(name).map(|tag| &tag.link);
     let links = plugged.chain(claimed).chain(tags.keys());
     let alone = links.filter(|link| !known.contains_key(*link) && !seen.contains_key(*link));
     alone.map(|link| {

@@ -101,7 +101,7 @@ fn whole(all: &Snapshot, lab: &Lab, id: &str, tag: Option<u16>) -> Option<()> {
 
 fn gone(all: &Snapshot, id: &str) -> Option<()> {
     let link = LinkId::from_text(id);
-    let left = all.switch.ports_of(&name(LAB), &link).count();
+    let left = all.switch.ports_of(&name(LAB)).filter(|port| port.link == link).count();
     (left == 0 && !all.links(&name(LAB)).contains_key(&link)).then_some(())
 }
 
