@@ -138,16 +138,16 @@ impl World {
 
     /// What was lost of the labs that stand, in words.
     pub(super) fn lost(&mut self, fault: Fault) -> Vec<String> {
+        if fault == Fault::DockerKilled {
+            // A daemon that was killed ends its containers when it comes back, as Docker has it.
+            self.processes.retain(|node, _| !node.starts_with(CONTAINERS.0));
+        }
         let now = match self.standing() {
             Ok(Some(now)) => now,
             // What is not seen now is looked at again when all has settled.
             Ok(None) => return Vec::new(),
             Err(error) => return vec![format!("{error:#}")],
         };
-        if fault == Fault::DockerKilled {
-            // A daemon that was killed ends its containers when it comes back, as Docker has it.
-            self.processes.retain(|node, _| !node.starts_with(CONTAINERS.0));
-        }
         let lost = self.processes.iter().filter(|(node, pid)| now.get(*node) != Some(*pid));
         let lost: Vec<String> = lost.map(|(node, _)| node.clone()).collect();
         self.processes.retain(|node, _| !lost.contains(node));

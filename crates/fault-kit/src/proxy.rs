@@ -150,7 +150,15 @@ impl Door {
         // The one who refuses is the one that hears the question, and it is said where answers are.
         let questions = self.questions(from_client, to_daemon, line.clone());
         let answers = self.answers(from_daemon, line);
-        tokio::join!(questions, answers, deliver(delayed, to_client));
+        let talk = async {
+            tokio::join!(questions, answers);
+            std::future::pending::<()>().await;
+        };
+        // A daemon that has closed answers no question any more: the client hears of it at once.
+        tokio::select! {
+            () = talk => {}
+            () = deliver(delayed, to_client) => {}
+        }
     }
 
     async fn questions(
@@ -201,6 +209,7 @@ impl Door {
                 return;
             }
         }
+        let _ = line.send(Piece::Last(Vec::new())).await;
     }
 
     /// Waits while it hangs.
@@ -325,6 +334,20 @@ mod tests {
             }
         });
         (directory, path)
+    }
+
+    #[test]
+    fn a_client_that_waits_for_an_answer_hears_that_the_daemon_has_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("daemon");
+        let listener = UnixListener::bind(&path).unwrap();
+        let proxy = Proxy::start(&path).unwrap();
+        let asked = ask(&proxy);
+        let (mut daemon, _) = listener.accept().unwrap();
+        assert!(daemon.read(&mut [0; 1024]).unwrap() > 0, "the question arrives");
+        drop(daemon);
+        asked.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        assert_eq!(answer(&asked), "");
     }
 
     #[test]
