@@ -284,6 +284,10 @@ impl Actor {
 
     fn pump(&mut self) -> Life {
         self.check_deadline();
+        if self.retry.1.take_if(|at| *at <= Instant::now()).is_some() {
+            // Whatever keeps the next try from being made now, it is no reason to wake for it again.
+            self.planned = None;
+        }
         if self.closing.is_some() || self.sweeping.is_some() {
             return Life::Goes;
         }
@@ -340,14 +344,13 @@ impl Actor {
         }
         self.settling = None;
         self.end_edits(&snapshot, Some(&steps));
-        if self.retry.1.is_some_and(|at| Instant::now() < at) {
+        if self.retry.1.is_some() {
             return Life::Goes;
         }
         let steps = self.leave_out_lingering(steps);
         if steps.is_empty() {
             return Life::Goes;
         }
-        self.retry.1 = None;
         let followers = self.active.iter().map(|active| (active.operation.clone(), active.scope.clone())).collect();
         let (shared, lab, wish) = (self.shared.clone(), self.name.clone(), self.wish.clone());
         let places = Bulkhead::new("lab", shared.config.nodes_at_once.div_ceil(2));
@@ -364,8 +367,7 @@ impl Actor {
         let facts = snapshot.labs.get(&self.name).map_or(0, |facts| facts.changed);
         let basis = (facts, snapshot.host_changed.max(snapshot.images_changed));
         let now = Instant::now();
-        let timer = [self.retry.1, self.settling.as_ref().map(|settling| settling.until)];
-        let due = timer.into_iter().flatten().any(|at| at <= now)
+        let due = self.settling.as_ref().is_some_and(|settling| settling.until <= now)
             || self.active.iter().any(|active| active.almost.is_some())
             || !self.restarts.due(now).is_empty();
         let changed = self.planned != Some(basis);
@@ -485,9 +487,12 @@ impl Actor {
         self.planned = None;
         self.note_failures(&summary);
         self.complaints.extend(summary.complaints);
-        if summary.transient.is_empty() {
-            self.retry = (0, None);
-        } else {
+        let is_of_this_wish = generation(self.wish.as_ref()) == generation(context.wish.as_ref());
+        if self.retry.1.is_some() {
+            // Another try is due: what ends until then, well or not, belongs to the one before.
+        } else if summary.transient.is_empty() {
+            self.retry.0 = 0;
+        } else if is_of_this_wish {
             let count = self.retry.0 + 1;
             let wait = Duration::from_secs(1 << (count - 1).min(6)).min(Duration::from_secs(60));
             self.retry = (count, Some(Instant::now() + wait));
@@ -500,7 +505,7 @@ impl Actor {
                 }
             }
         }
-        if generation(self.wish.as_ref()) == generation(context.wish.as_ref()) {
+        if is_of_this_wish {
             self.given_up.extend(summary.permanent);
         }
         self.tell_troubles();

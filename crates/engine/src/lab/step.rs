@@ -7,11 +7,12 @@ use std::time::Duration;
 use netloom_failpoint::point;
 use netloom_model::{ExecTarget, Home, InterfaceName, LabName, NamespaceComes, NodeName, RuntimeKind, Shape, Stage};
 use netloom_plan::{Action, Effect, NodeState, Step, added_address, commands, names, print, repeats_link};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::execute::Outcome;
 use super::wait::Wait;
-use crate::bulkhead::{Bulkhead, Busy};
+use crate::bulkhead::Bulkhead;
 use crate::desired::{Done, Wish, done_key, life_of_host, put};
 use crate::driver::{Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, NodeOrder, Runtime};
 use crate::engine::Shared;
@@ -102,15 +103,19 @@ impl StepContext {
     ) -> Result<(), DriverError> {
         let places = self.shared.nodes.get(&runtime);
         let runtime = self.runtime(runtime, node)?;
-        if let Action::StartNode { .. } = action {
+        let starts = matches!(action, Action::StartNode { .. });
+        if starts {
             self.startup_delay(node, context).await?;
         }
-        let busy = |busy: Busy| engine_error("reach", &format!("node {node}"), busy.to_string());
-        let _of_lab = self.places.enter(context.deadline).await.map_err(busy)?;
+        let _of_lab = self.place_in(&self.places, node, context).await?;
         let _of_all = match places {
-            Some(places) => Some(places.enter(context.deadline).await.map_err(busy)?),
+            Some(places) => Some(self.place_in(places, node, context).await?),
             None => None,
         };
+        // A start may wait long, by a person's order and for its place; the call itself takes no longer than others do.
+        let limit = (Instant::now() + self.shared.config.step_limit).into_std();
+        let deadline = if starts { limit } else { context.deadline };
+        let context = &Context { deadline, cancel: context.cancel.clone() };
         let call = async {
             match action {
                 Action::ReserveNode { .. } => runtime.reserve(&self.order(node)?, context).await,
@@ -125,6 +130,22 @@ impl StepContext {
             }
         };
         within(context, &step_object(action), call).await
+    }
+
+    /// Waits for a place among those who have a node in hand, for as long as the step is wanted.
+    async fn place_in(
+        &self,
+        places: &Bulkhead,
+        node: &NodeName,
+        context: &Context,
+    ) -> Result<OwnedSemaphorePermit, DriverError> {
+        let object = format!("node {node}");
+        tokio::select! {
+            place = places.enter(context.deadline) => {
+                place.map_err(|busy| engine_error("reach", &object, busy.to_string()))
+            }
+            () = context.cancel.cancelled() => Err(cancelled(&object)),
+        }
     }
 
     /// The node's namespace that its interfaces are in.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{Config, OperationState, OperationView, Refusal, StepState, What};
+use netloom_engine::{Config, OperationState, OperationView, Place, Refusal, StepState, What};
 use netloom_model::{Bind, RestartPolicy, RuntimeKind};
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, request, until};
@@ -216,6 +216,60 @@ async fn a_call_that_hangs_is_released_at_its_deadline_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_holds_up_a_destroy_no_longer_than_any_call_may_take() {
+    let bench = Bench::new().await;
+    let wide = (0..100).fold(Sketch::new("wide"), |lab, n| lab.node(&format!("n{n}"))).lab();
+    bench.world.trouble("start wide/*", .., Trouble::Hangs);
+    bench.begin(&wide).await.unwrap();
+    until("starts hang", || bench.world.calls().iter().any(|call| call.starts_with("start wide/"))).await;
+    let start = tokio::time::Instant::now();
+    let view = bench.destroy("wide").await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+    assert!(start.elapsed() < config().step_limit + Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_keeps_no_other_from_being_tried_again() {
+    let bench = Bench::new().await;
+    bench.world.trouble("start lab/r1", ..1, Trouble::Hangs);
+    bench.world.trouble("start lab/r2", ..3, Trouble::Transient("busy".into()));
+    let start = tokio::time::Instant::now();
+    let deploy = bench.begin(&pair()).await.unwrap();
+    until("r2 runs", || bench.world.nodes().contains(&"lab/r2 running".to_owned())).await;
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(end(&deploy).await.state, OperationState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_fail_one_after_the_other_are_no_tries_in_a_row() {
+    let bench = Bench::new().await;
+    let names: Vec<String> = (0..8).map(|n| format!("n{n}")).collect();
+    let wide = (0..8).zip(&names).fold(Sketch::new("wide"), |lab, (delay, name)| {
+        bench.world.trouble(&format!("start wide/{name}"), ..1, Trouble::Transient("busy".into()));
+        lab.node(name).with(name, |node| node.startup_delay = delay)
+    });
+    let view = bench.deploy(&wide.lab()).await;
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+}
+
+/// A timer that had passed, and that nobody put away, would keep the lab's task at it: here no time would pass.
+#[tokio::test(start_paused = true)]
+async fn what_failed_and_is_right_again_by_itself_is_not_tried_again() {
+    let bench = Bench::new().await;
+    bench.made(&Sketch::pair("lab").bridge("br0").link("r1:eth2", "br0:p1").lab()).await;
+    let mut bridge = None;
+    bench.world.trouble("*", .., Trouble::Transient("busy".into()));
+    bench.world.change_port(&Place::Host, "p1", |port| bridge = port.master.take());
+    until("it is tried", || !bench.world.take_calls().is_empty()).await;
+    bench.world.change_port(&Place::Host, "p1", |port| port.master = bridge);
+    pass(1).await;
+    bench.world.take_calls();
+    pass(120).await;
+    let tried = bench.world.calls();
+    assert!(!tried.iter().any(|call| call.contains("p1")), "{tried:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_of_a_driver_fails_its_step_and_is_tried_again() {
     let bench = Bench::new().await;
     bench.world.trouble("start lab/r1", ..1, Trouble::Panics);
@@ -250,7 +304,7 @@ async fn a_look_that_panics_is_taken_again() {
     bench.made(&pair()).await;
     bench.world.set_events(netloom_engine::testing::EventsAre::Lost);
     bench.world.trouble("relist fabric", ..2, Trouble::Panics);
-    let inside = netloom_engine::Place::Node(lab_name("lab"), "r1".parse().unwrap());
+    let inside = Place::Node(lab_name("lab"), "r1".parse().unwrap());
     bench.world.delete_port(&inside, "eth1");
     pass(70).await;
     assert_eq!(bench.world.links().len(), 1);
