@@ -84,11 +84,17 @@ impl Entry {
     fn covers(&self, moment: Instant) -> bool {
         (self.began..self.ended + AFTER).contains(&moment)
     }
+
+    /// Whether it was there for a part of something: a command that it met half-way fails by it too.
+    fn meets(&self, failure: &Failure) -> bool {
+        failure.began < self.ended + AFTER && failure.ended >= self.began
+    }
 }
 
 /// A command that failed.
 struct Failure {
-    at: Instant,
+    began: Instant,
+    ended: Instant,
     is_of_containers: bool,
     why: String,
 }
@@ -180,7 +186,7 @@ fn strike(world: &mut World, fault: Fault, lasts: Duration) -> Result<Entry> {
 /// What no fault explains.
 fn unexplained(ledger: &[Entry], failures: &[Failure], changes: &[Transition]) -> Vec<String> {
     let reaches = |failure: &Failure| {
-        ledger.iter().filter(|entry| entry.covers(failure.at)).any(|entry| {
+        ledger.iter().filter(|entry| entry.meets(failure)).any(|entry| {
             let of_docker = entry.fault.disturbs() == Some("docker");
             entry.fault.stops_work() || entry.fault == Fault::Starved || (of_docker && failure.is_of_containers)
         })
@@ -297,10 +303,11 @@ impl Walker {
     fn walk(&mut self, stop: &AtomicBool) -> Vec<Failure> {
         let mut failures = Vec::new();
         while !stop.load(Ordering::Acquire) {
-            let at = Instant::now();
+            let began = Instant::now();
             if let Err(error) = self.step() {
+                let (ended, is_of_containers) = (Instant::now(), self.is_of_containers);
                 let why = format!("lab {}: {error:#}", self.name);
-                failures.push(Failure { at, is_of_containers: self.is_of_containers, why });
+                failures.push(Failure { began, ended, is_of_containers, why });
             }
             wait(PAUSE);
         }
