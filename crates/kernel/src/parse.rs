@@ -54,6 +54,8 @@ pub struct LinkInfo {
     pub peer: Option<u32>,
     /// Which namespace `peer` is in, by its id in this interface's namespace; `None` is the same namespace.
     pub peer_nsid: Option<i32>,
+    /// The network identifier of a VXLAN interface and the UDP port that it is at; no other of its namespace has both.
+    pub vni: Option<(u32, u16)>,
 }
 
 /// What an interface has carried since it was made.
@@ -203,6 +205,7 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
         master: None,
         peer: None,
         peer_nsid: None,
+        vni: None,
     };
     for (kind, value) in attributes(message.payload.get(HEADER..)?) {
         match kind {
@@ -211,8 +214,12 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
             4 => link.mtu = u32_at(value, 0)?,
             5 => link.peer = u32_at(value, 0).filter(|index| *index != 0),
             10 => link.master = u32_at(value, 0).filter(|index| *index != 0),
-            // IFLA_LINKINFO, in it IFLA_INFO_KIND
-            18 => link.kind = attributes(value).find(|(kind, _)| *kind == 1).map(|(_, value)| text(value)),
+            // IFLA_LINKINFO, in it IFLA_INFO_KIND and IFLA_INFO_DATA
+            18 => {
+                let of = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+                link.kind = of(1).map(text);
+                link.vni = of(2).filter(|_| link.kind.as_deref() == Some("vxlan")).and_then(vni);
+            }
             20 => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
             27 => link.group = u32_at(value, 0)?,
             37 => link.peer_nsid = i32_at(value, 0),
@@ -225,6 +232,13 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
         }
     }
     Some(link)
+}
+
+/// The identifier and the port in the data of a VXLAN interface (IFLA_VXLAN_ID, IFLA_VXLAN_PORT).
+fn vni(data: &[u8]) -> Option<(u32, u16)> {
+    let of = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let port = of(15)?.get(..2)?;
+    Some((u32_at(of(1)?, 0)?, u16::from_be_bytes([port[0], port[1]])))
 }
 
 /// The counters in RTM_NEWLINK.

@@ -188,7 +188,8 @@ fn wrong_ends(link: &Link) -> Option<&'static str> {
             let fits = link.b.is_some() && on_host == 1;
             (!fits).then_some("a link to the management network has one end on the host and one at a node")
         }
-        (LinkKind::Switched(_), _) => link.b.is_none().then_some("a link over a switch has two ends"),
+        (LinkKind::Switched(switched), _) => (link.b.is_some() == switched.tunnel.is_some())
+            .then_some("a link over a switch has two ends, or one and a tunnel"),
         (LinkKind::Macvlan(_) | LinkKind::Vxlan(_) | LinkKind::VxlanStitch(_), Some(_)) => {
             Some("a macvlan or a tunnel has one end")
         }

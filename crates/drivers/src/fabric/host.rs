@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
 use netloom_failpoint::point;
-use netloom_model::{InterfaceName, LabName};
+use netloom_model::{InterfaceName, LabName, LinkId};
 
 use super::kernel::KernelFabric;
 use super::ovs::{OvsSwitch, Plug};
@@ -42,13 +42,13 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
     let Some(spec) = lab.link(link) else { return Vec::new() };
     let plug = |port: netloom_model::SwitchPort<'_>| {
         Some(Plug {
+            end: port.label(),
             name: port.interface,
             bridge: port.bridge,
             // One without the tag that it needs would let everything pass.
             vlan: port.vlan.on_port(*tag)?,
             lab: lab.name().clone(),
             link: link.clone(),
-            end: port.end.label(),
         })
     };
     lab.switch_ports(spec).into_iter().filter_map(plug).collect()
@@ -65,6 +65,32 @@ impl HostFabric {
         ats.into_iter().zip(self.kernel.apply(orders, context).await).collect()
     }
 
+    /// Those of the links that are to be made of which the switch has ports, and the host not all of their interfaces. While
+    /// those are made again `ovs-vswitchd` may not have noticed that they were gone; it would go on with what it has open.
+    async fn without_interface(
+        &self,
+        orders: &[(usize, LinkOrder)],
+        context: &Context,
+    ) -> Vec<(usize, (LabName, LinkId))> {
+        if !orders.iter().any(|(_, order)| matches!(order, LinkOrder::Create { .. })) {
+            return Vec::new();
+        }
+        let there = self.switch.links();
+        let mut found = Vec::new();
+        for (at, order) in orders {
+            let plugs = if let LinkOrder::Create { .. } = order { plugs(order) } else { Vec::new() };
+            let link = plugs.first().map(|plug| (plug.lab.clone(), plug.link.clone()));
+            let Some(link) = link.filter(|link| there.contains(link)) else { continue };
+            for plug in &plugs {
+                if matches!(self.kernel.on_host(&plug.name, context).await, Ok(None)) {
+                    found.push((*at, link));
+                    break;
+                }
+            }
+        }
+        found
+    }
+
     /// Ports go before the interfaces that they are, and come after them. What the switch does not let go of stays whole.
     async fn apply_switched(&self, orders: Vec<(usize, LinkOrder)>, context: &Context) -> Answers {
         if orders.is_empty() {
@@ -74,7 +100,8 @@ impl HostFabric {
             LinkOrder::Delete { lab, link } => Some((*at, (lab.clone(), link.clone()))),
             _ => None,
         };
-        let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
+        let left = self.without_interface(&orders, context).await;
+        let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).chain(left).unzip();
         let unplugs = !links.is_empty();
         let unplugged = self.switch.unplug(links, context).await;
         if unplugs {

@@ -21,7 +21,8 @@ pub enum LinkKind {
     ManagementNet,
     /// The same, when it is known what network that is on the host: no file has it ([`super::Lab::on_network`]).
     Attachment(Attachment),
-    /// Two veth pairs whose ends on the host are ports of a switch ([`super::Lab::on_switch`]).
+    /// Veth pairs whose ends on the host are ports of a switch, with a tunnel in the place of the second one if it leads to one
+    /// ([`super::Lab::on_switch`]).
     Switched(Switched),
     /// A macvlan interface in the node.
     Macvlan(Macvlan),
@@ -119,8 +120,7 @@ impl LinkKind {
     pub fn parent(&self) -> Option<&InterfaceName> {
         match self {
             Self::Macvlan(macvlan) => Some(&macvlan.parent),
-            Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => tunnel.parent.as_ref(),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Switched(_) => None,
+            _ => self.tunnel()?.parent.as_ref(),
         }
     }
 
@@ -129,8 +129,7 @@ impl LinkKind {
     pub fn leads_to(&self) -> Option<String> {
         match self {
             Self::Macvlan(macvlan) => Some(format!("host:{}", macvlan.parent)),
-            Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(format!("remote:{}", tunnel.remote)),
-            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Switched(_) => None,
+            _ => Some(format!("remote:{}", self.tunnel()?.remote)),
         }
     }
 
@@ -138,12 +137,8 @@ impl LinkKind {
     pub fn tunnel(&self) -> Option<&Vxlan> {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
-            Self::Plain
-            | Self::VethStitch
-            | Self::ManagementNet
-            | Self::Attachment(_)
-            | Self::Switched(_)
-            | Self::Macvlan(_) => None,
+            Self::Switched(switched) => switched.tunnel.as_ref(),
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
         }
     }
 
@@ -151,12 +146,8 @@ impl LinkKind {
     pub fn tunnel_mut(&mut self) -> Option<&mut Vxlan> {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
-            Self::Plain
-            | Self::VethStitch
-            | Self::ManagementNet
-            | Self::Attachment(_)
-            | Self::Switched(_)
-            | Self::Macvlan(_) => None,
+            Self::Switched(switched) => switched.tunnel.as_mut(),
+            Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
         }
     }
 }

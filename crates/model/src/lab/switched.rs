@@ -7,12 +7,15 @@
 //!                                 └─ tag N ─┘
 //! ```
 //!
+//! A link to a tunnel is the same with the tunnel in the place of the second cable: its VXLAN interface is a port with the tag
+//! of the link, which goes around no frame in the tunnel, so the tags of two hosts have nothing to do with each other.
+//!
 //! No file says so of a link: its lab is on a switch or not ([`super::Settings::fabric`]), and which bridge that is on the
 //! host is decided once and kept beside the lab, as its management network is.
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Endpoint, Lab, Link, LinkKind, Vlan, hex};
+use super::{End, Endpoint, Lab, Link, LinkKind, Vlan, Vxlan, hex};
 use crate::idle::Idle;
 use crate::kind::Shape;
 use crate::name::{InterfaceName, LabName};
@@ -23,13 +26,16 @@ use crate::name::{InterfaceName, LabName};
 pub struct Switched {
     /// The bridge on the host that they are ports of.
     pub bridge: InterfaceName,
+    /// The tunnel that its one end is joined to; none between two ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Vxlan>,
 }
 
 /// A port of a switch that a link has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwitchPort<'a> {
-    /// The end of the link that is behind the port.
-    pub end: &'a End,
+    /// The end of the link that is behind the port; none behind that of a tunnel.
+    pub end: Option<&'a End>,
     /// The interface on the host that is the port.
     pub interface: InterfaceName,
     /// The bridge that it is a port of.
@@ -53,10 +59,16 @@ impl Link {
         }
     }
 
-    /// Whether it is made with a switch where its lab is on one: it has two ends, and nothing else says what it is.
-    fn may_be_switched(&self) -> bool {
+    /// What it is where its lab is on a switch, if that is something else: it has two ends and nothing else says what it is, or
+    /// it is to be joined to a tunnel on the host.
+    fn on_switch(&self, bridge: &InterfaceName) -> Option<LinkKind> {
         let fits = |end: &End| matches!(end.at, Endpoint::Node(_) | Endpoint::Host);
-        matches!(self.kind, LinkKind::Plain | LinkKind::VethStitch) && self.b.is_some() && self.ends().all(fits)
+        let tunnel = match &self.kind {
+            LinkKind::Plain | LinkKind::VethStitch if self.b.is_some() => None,
+            LinkKind::VxlanStitch(tunnel) => Some(tunnel.clone()),
+            _ => return None,
+        };
+        self.ends().all(fits).then(|| LinkKind::Switched(Switched { bridge: bridge.clone(), tunnel }))
     }
 }
 
@@ -65,29 +77,28 @@ impl Lab {
     #[must_use]
     pub fn on_switch(&self, bridge: &InterfaceName) -> Self {
         let mut parts = self.parts.clone();
-        for link in parts.links.iter_mut().filter(|link| link.may_be_switched()) {
-            link.kind = LinkKind::Switched(Switched { bridge: bridge.clone() });
+        for link in &mut parts.links {
+            if let Some(kind) = link.on_switch(bridge) {
+                link.kind = kind;
+            }
         }
         Self { parts, idle: Idle::default() }
     }
 
-    /// The ports of switches that a link of the lab has, in the order of its ends.
+    /// The ports of switches that a link of the lab has, in the order of its ends; that of its tunnel is the last.
     pub fn switch_ports<'a>(&self, link: &'a Link) -> Vec<SwitchPort<'a>> {
         if let Some(bridge) = link.switch() {
-            let port = |end: &'a End| SwitchPort {
-                end,
-                interface: host_interface(&self.parts.name, end),
-                bridge: bridge.clone(),
-                vlan: Vlan::Allotted,
-            };
-            return link.ends().map(port).collect();
+            let port = |end, interface| SwitchPort { end, interface, bridge: bridge.clone(), vlan: Vlan::Allotted };
+            let cables = link.ends().map(|end| port(Some(end), host_interface(&self.parts.name, end)));
+            let tunnel = link.kind.tunnel().map(|_| port(None, tunnel_interface(&self.parts.name, link)));
+            return cables.chain(tunnel).collect();
         }
         let far = |end: &End| link.ends().find(|other| !std::ptr::eq(*other, end));
         let ports = link.ends().filter_map(|end| {
             let bridge = self.ovs_bridge(end)?;
             // Each lab was checked: what is no VLAN is in none.
             let (interface, vlan) = (end.interface.kernel().clone(), Vlan::read(&end.vars).unwrap_or(Vlan::Any));
-            Some(SwitchPort { end: far(end)?, interface, bridge, vlan })
+            Some(SwitchPort { end: Some(far(end)?), interface, bridge, vlan })
         });
         ports.collect()
     }
@@ -114,6 +125,19 @@ fn host_interface(lab: &LabName, end: &End) -> InterfaceName {
     format!("vh{}", &hex(whole.as_bytes())[..11]).parse().expect("13 letters and digits are a name")
 }
 
+/// The VXLAN interface on the host of a link to a tunnel, likewise.
+fn tunnel_interface(lab: &LabName, link: &Link) -> InterfaceName {
+    let whole = format!("{lab}:{}", link.id());
+    format!("vxlan-{}", &hex(whole.as_bytes())[..8]).parse().expect("14 characters that the kernel takes")
+}
+
+impl SwitchPort<'_> {
+    /// What is behind it, as people name it.
+    pub fn label(&self) -> String {
+        self.end.map_or_else(|| "tunnel".to_owned(), End::label)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +156,7 @@ mod tests {
                 { "a": node_end("r1", "eth3", 5), "b": end(serde_json::json!({ "bridge": "ovs0" }), "p1", 6) },
                 { "a": node_end("r1", "eth4", 7), "b": end(serde_json::json!({ "bridge": "br0" }), "p2", 8) },
                 { "a": node_end("r1", "eth5", 9) },
+                { "a": node_end("r1", "eth6", 10), "kind": { "vxlan-stitch": { "remote": "192.0.2.7", "vni": 7, "dst_port": 4789 } } },
             ],
         }))
         .unwrap()
@@ -140,7 +165,7 @@ mod tests {
     fn ports(lab: &Lab) -> Vec<(String, Vec<String>)> {
         let of = |link: &Link| {
             let ports = lab.switch_ports(link).into_iter();
-            let said = |port: SwitchPort<'_>| format!("{} {} {:?}", port.end.label(), port.bridge, port.vlan);
+            let said = |port: SwitchPort<'_>| format!("{} {} {:?}", port.label(), port.bridge, port.vlan);
             (link.id().to_string(), ports.map(said).collect())
         };
         lab.links().iter().map(of).filter(|(_, ports): &(String, Vec<String>)| !ports.is_empty()).collect()
@@ -157,6 +182,7 @@ mod tests {
             ("host:to-r1-r1:eth2".to_owned(), two("r1:eth2", "host:to-r1")),
             to_bridge,
             ("r1:eth1-r2:eth1".to_owned(), two("r1:eth1", "r2:eth1")),
+            ("r1:eth6".to_owned(), two("r1:eth6", "tunnel")),
         ];
         assert_eq!(ports(&switched), wanted);
         assert!(switched.has_switch_ports());
@@ -169,7 +195,8 @@ mod tests {
         let lab = lab().on_switch(&"arch-ovs".parse().unwrap());
         let all = lab.links().iter().flat_map(|link| lab.switch_ports(link)).map(|port| port.interface.to_string());
         let all: std::collections::BTreeSet<String> = all.collect();
-        assert_eq!(all.len(), 5);
+        assert_eq!(all.len(), 7);
         assert!(all.iter().filter(|name| name.starts_with("vh")).all(|name| name.len() == 13));
+        assert!(all.iter().any(|name| name.starts_with("vxlan-") && name.len() == 14));
     }
 }

@@ -6,6 +6,7 @@ mod doctor;
 mod edits;
 mod figures;
 mod frozen;
+mod overlay;
 mod short;
 mod vlans;
 

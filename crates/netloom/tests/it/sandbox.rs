@@ -168,6 +168,14 @@ impl Sandbox {
         Netns::open(format!("/proc/{}/ns/net", self.machine.pid)).unwrap()
     }
 
+    /// Joins it to another one by a cable, whose end is called so in both.
+    pub(crate) fn join(&self, other: &Sandbox, name: &str) {
+        let (here, there) = (&self.machine.pid, &other.machine.pid);
+        let mut command = Command::new("nsenter");
+        command.args(["--target", here, "--net", "ip", "link", "add", name, "type", "veth", "peer", name]);
+        Ended::from(&command.args(["netns", there]).output().unwrap()).code(0);
+    }
+
     /// Runs the program in the sandbox.
     pub(crate) fn netloom(&self, arguments: &[&str]) -> Ended {
         Ended::from(&self.command(NETLOOM).args(arguments).output().unwrap())

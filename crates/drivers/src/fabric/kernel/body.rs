@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use netloom_engine::{ErrorClass, Place};
+use netloom_engine::{ErrorClass, Place, PortMark};
 use netloom_kernel::{NamespaceDump, Tunnel};
 use netloom_model::{End, Endpoint, Link, LinkKind, MacvlanMode, Mtu, Vxlan};
 
 use super::apply::Call;
+use super::mark::Marks;
 use super::wire::{Port, Wire};
 
 /// What VXLAN puts around a frame: Ethernet, UDP and its own header, with the addresses of IPv4 or IPv6.
@@ -25,7 +26,16 @@ pub(crate) enum Body {
     /// A tunnel.
     Vxlan(Way),
     /// A veth pair whose end on the host is joined to a tunnel that is a port there.
-    Stitch(Way, Box<Port>),
+    Stitch(Way, Box<Port>, Joint),
+}
+
+/// What joins a veth pair to a tunnel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joint {
+    /// Filters that lead what comes in at one out of the other.
+    Filters,
+    /// A switch, which both become ports of afterwards.
+    Switch,
 }
 
 /// Where a tunnel leads.
@@ -66,6 +76,21 @@ impl Way {
         }
     }
 
+    /// What else on the host has its identifier at its port, if that is why it could not be made.
+    pub(crate) fn clash(&self, host: &NamespaceDump, marks: &Marks) -> Option<String> {
+        let Vxlan { vni, dst_port, .. } = self.vxlan;
+        let other = host.links.iter().find(|link| link.vni == Some((vni, dst_port)))?;
+        let of = match marks.read(other) {
+            Some(PortMark::Link { lab, link, .. }) => format!(", of link {link} of lab {lab}"),
+            _ => String::new(),
+        };
+        Some(format!(
+            "interface `{}` of the host{of} has the VNI {vni} at UDP port {dst_port} already, and there is one of each; \
+             write another `vni` or `dst-port` at both ends, or remove that one",
+            other.name
+        ))
+    }
+
     /// The MTU of a tunnel over something of that MTU.
     fn mtu(&self, wanted: Mtu, under: u32) -> Option<Mtu> {
         let around = if self.remote.is_ipv4() { AROUND_V4 } else { AROUND_V6 };
@@ -94,14 +119,19 @@ impl Body {
                 let on_host = |interface, mac| new(&End::new(Endpoint::Host, interface, mac));
                 let (veth, tunnel) = (on_host(stitch.veth, link.a.mac)?, on_host(stitch.vxlan, link.a.mac)?);
                 let [veth, tunnel] = [veth, tunnel].map(|port| Port { mac: None, ..port });
-                (Self::Stitch(Way::of(vxlan)?, Box::new(Port { mtu: None, ..tunnel })), veth, Some(a))
+                (Self::Stitch(Way::of(vxlan)?, Box::new(Port { mtu: None, ..tunnel }), Joint::Filters), veth, Some(a))
             }
         })
     }
 
+    /// That of the cable to a tunnel, both of which are ports of a switch.
+    pub(crate) fn to_tunnel(vxlan: &Vxlan, port: Port) -> Result<Self, String> {
+        Ok(Self::Stitch(Way::of(vxlan)?, Box::new(port), Joint::Switch))
+    }
+
     fn way_mut(&mut self) -> Option<&mut Way> {
         match self {
-            Self::Vxlan(way) | Self::Stitch(way, _) => Some(way),
+            Self::Vxlan(way) | Self::Stitch(way, ..) => Some(way),
             Self::Ends | Self::Macvlan(..) => None,
         }
     }
@@ -115,15 +145,23 @@ impl Wire {
 
     fn stand_on(&mut self, ground: &Ground) {
         let wanted = self.mtu;
-        let Self { body, main, .. } = self;
+        let Self { body, main, other, .. } = self;
         if let Body::Macvlan(_, parent) = body {
             *parent = ground.ifindex;
         }
         if let Some(way) = body.way_mut() {
             way.parent = ground.ifindex;
             let mtu = way.mtu(wanted, ground.mtu);
+            // On a parent of its own a tunnel cannot be larger than that lets it.
+            let way_is_open = way.parent.is_none();
             match body {
-                Body::Stitch(_, tunnel) => tunnel.mtu = mtu,
+                Body::Stitch(_, tunnel, Joint::Filters) => tunnel.mtu = mtu,
+                Body::Stitch(_, tunnel, Joint::Switch) => {
+                    // What was promised passes, if need be in fragments around it; where nothing was, what passes in one piece.
+                    let promised = wanted != Mtu::DEFAULT && way_is_open;
+                    let mtu = if promised { Some(wanted) } else { mtu };
+                    [main, &mut **tunnel].into_iter().chain(other).for_each(|port| port.mtu = mtu);
+                }
                 _ => main.mtu = mtu,
             }
         }
@@ -169,7 +207,7 @@ impl Call<'_> {
             return Ok(Ground { ifindex: Some(found.ifindex), mtu: found.mtu });
         }
         let mut mtu = None;
-        if let Body::Vxlan(way) | Body::Stitch(way, _) = &wire.body {
+        if let Body::Vxlan(way) | Body::Stitch(way, ..) = &wire.body {
             let source = self.fabric.places.source(way.remote, self.context.deadline).await;
             let source = source.map_err(|class| (class, super::cause_of(class).to_owned()))?;
             // Without a way there at the moment there may be one later.

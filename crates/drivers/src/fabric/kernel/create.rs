@@ -73,7 +73,10 @@ impl Call<'_> {
                     Ok(()) => made.push(wire),
                     Err(error) if error.kind == KernelErrorKind::IfindexTaken => again.push(wire),
                     Err(error) if error.kind == KernelErrorKind::AlreadyExists => clashes.push(wire),
-                    Err(error) => self.refuse(wire.order, error.message, class_of(error.kind)),
+                    Err(error) => {
+                        let why = self.clash(&wire, &error).await;
+                        self.refuse(wire.order, why.unwrap_or(error.message), class_of(error.kind));
+                    }
                 }
             }
             let (found, freed) = self.settle(clashes, &masters).await;

@@ -181,6 +181,7 @@ mod tests {
             master: None,
             peer: None,
             peer_nsid: None,
+            vni: None,
         }
     }
 

@@ -325,6 +325,7 @@ mod tests {
             master: None,
             peer: None,
             peer_nsid: None,
+            vni: None,
         };
         MonitorEvent::Link { nsid: Some(nsid), change: Change::New, link: Box::new(link) }
     }

@@ -2,14 +2,15 @@
 //!
 //! Three interfaces and two filters, made so that nothing is left of a half: the VXLAN interface is made in the namespace
 //! of the node and goes with it until it is marked, and only then moves to the host; the veth pair gets its marks when the
-//! filters are there. So a link of which all three are marked is whole.
+//! filters are there. So a link of which all three are marked is whole. Where a switch joins them there are no filters: both
+//! become its ports afterwards.
 
 use netloom_engine::{ErrorClass, Place, PortMark};
 use netloom_failpoint::point;
-use netloom_kernel::{AdminState, KernelErrorKind, LinkChange, Request, VethEnd};
+use netloom_kernel::{AdminState, KernelError, KernelErrorKind, LinkChange, Request, VethEnd};
 
 use super::apply::{Call, Work};
-use super::body::Body;
+use super::body::{Body, Joint};
 use super::wire::{Port, Wire};
 use super::{cause_of, class_of};
 
@@ -19,7 +20,7 @@ const ATTEMPTS: u32 = 8;
 impl Wire {
     /// The tunnel of one that is stitched, in the place where it is made.
     pub(super) fn made_at(&self) -> Option<Port> {
-        let Body::Stitch(_, tunnel) = &self.body else { return None };
+        let Body::Stitch(_, tunnel, _) = &self.body else { return None };
         let place = self.other.as_ref().map_or(Place::Host, |port| port.place.clone());
         Some(Port { place, ..(**tunnel).clone() })
     }
@@ -32,7 +33,7 @@ impl Wire {
 
     fn tunnel_mut(&mut self) -> Option<&mut Port> {
         match &mut self.body {
-            Body::Stitch(_, tunnel) => Some(tunnel),
+            Body::Stitch(_, tunnel, _) => Some(tunnel),
             Body::Ends | Body::Macvlan(..) | Body::Vxlan(_) => None,
         }
     }
@@ -77,6 +78,9 @@ impl Call<'_> {
         if let Some(tunnel) = wire.tunnel_mut() {
             tunnel.ifindex = ifindex;
         }
+        if matches!(wire.body, Body::Stitch(_, _, Joint::Switch)) {
+            return true;
+        }
         let (place, veth) = (self.kernel[&Place::Host].clone(), wire.seam());
         let mut work = Vec::new();
         work.extend([veth, ifindex].map(|ifindex| Request::AddIngress { place: place.clone(), ifindex }));
@@ -88,7 +92,7 @@ impl Call<'_> {
     }
 
     async fn make_tunnel(&mut self, wire: &Wire, tunnel: &mut Port) -> bool {
-        let Body::Stitch(way, _) = &wire.body else { return true };
+        let Body::Stitch(way, ..) = &wire.body else { return true };
         for attempt in 0..ATTEMPTS {
             tunnel.ifindex = self.fabric.ifindexes(attempt * attempt * 100).0;
             let end = VethEnd {
@@ -108,7 +112,8 @@ impl Call<'_> {
                 Ok(results) => match results.into_iter().next() {
                     Some(Err(error)) if error.kind == KernelErrorKind::IfindexTaken => {}
                     Some(Err(error)) => {
-                        self.refuse(wire.order, error.message, class_of(error.kind));
+                        let why = self.clash(wire, &error).await;
+                        self.refuse(wire.order, why.unwrap_or(error.message), class_of(error.kind));
                         return false;
                     }
                     Some(Ok(())) | None => return true,
@@ -117,6 +122,15 @@ impl Call<'_> {
         }
         self.refuse(wire.order, "no free ifindex was found for its tunnel", ErrorClass::Transient);
         false
+    }
+
+    /// What stands in the way of a tunnel that the kernel refused for another one.
+    pub(super) async fn clash(&mut self, wire: &Wire, error: &KernelError) -> Option<String> {
+        let (Body::Stitch(way, ..) | Body::Vxlan(way)) = &wire.body else { return None };
+        if error.kind != KernelErrorKind::Busy || self.look([Place::Host]).await.is_err() {
+            return None;
+        }
+        way.clash(self.dumps.get(&Place::Host)?, &self.fabric.shared.marks)
     }
 
     /// The tunnel on the host: it kept its ifindex there if that was free.

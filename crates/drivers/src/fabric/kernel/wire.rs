@@ -78,11 +78,11 @@ impl Port {
         Ok(Self { place, end: end.clone(), bridge, mtu: Some(link.mtu), mac: Some(end.mac), gateways, ifindex: 0 })
     }
 
-    /// The end on the host of the cable to a port of a switch.
+    /// The interface on the host that is a port of a switch: the end of a cable, or a tunnel.
     fn on_switch(lab: &Lab, link: &Link, port: &SwitchPort<'_>) -> Result<Self, String> {
         let name = port.interface.as_str().parse().expect("it is one already");
         // Nobody sees its address: the switch passes on what it gets.
-        Ok(Self { mac: None, ..Self::new(lab, link, &End::new(Endpoint::Host, name, port.end.mac))? })
+        Ok(Self { mac: None, ..Self::new(lab, link, &End::new(Endpoint::Host, name, link.a.mac))? })
     }
 
     pub(crate) fn name(&self) -> &InterfaceName {
@@ -154,10 +154,16 @@ impl Wire {
             parent: link.kind.parent().cloned(),
         };
         if link.switch().is_some() {
-            let cable = |port: SwitchPort<'_>| {
-                Ok(wire(Body::Ends, Port::on_switch(lab, link, &port)?, Some(Port::new(lab, link, port.end)?)))
+            let ports = lab.switch_ports(link);
+            let body = || match (link.kind.tunnel(), ports.iter().find(|port| port.end.is_none())) {
+                (Some(tunnel), Some(port)) => Body::to_tunnel(tunnel, Port::on_switch(lab, link, port)?),
+                _ => Ok(Body::Ends),
             };
-            return lab.switch_ports(link).into_iter().map(cable).collect::<Result<_, String>>().map_err(refuse);
+            let cables = ports.iter().filter_map(|port| Some((port, port.end?)));
+            let cable = |(port, end): (&SwitchPort<'_>, &End)| {
+                Ok(wire(body()?, Port::on_switch(lab, link, port)?, Some(Port::new(lab, link, end)?)))
+            };
+            return cables.map(cable).collect::<Result<_, String>>().map_err(refuse);
         }
         let (body, a, b) = Body::of(link, |end| Port::new(lab, link, end)).map_err(refuse)?;
         let (main, other) = match b {
@@ -170,7 +176,7 @@ impl Wire {
     /// The interfaces that it has when it is whole: its main end, the other one, the tunnel that it is stitched to.
     pub(crate) fn ports(&self) -> impl Iterator<Item = &Port> {
         let tunnel = match &self.body {
-            Body::Stitch(_, tunnel) => Some(&**tunnel),
+            Body::Stitch(_, tunnel, _) => Some(&**tunnel),
             Body::Ends | Body::Macvlan(..) | Body::Vxlan(_) => None,
         };
         std::iter::once(&self.main).chain(&self.other).chain(tunnel)
@@ -178,7 +184,7 @@ impl Wire {
 
     pub(crate) fn ports_mut(&mut self) -> impl Iterator<Item = &mut Port> {
         let tunnel = match &mut self.body {
-            Body::Stitch(_, tunnel) => Some(&mut **tunnel),
+            Body::Stitch(_, tunnel, _) => Some(&mut **tunnel),
             Body::Ends | Body::Macvlan(..) | Body::Vxlan(_) => None,
         };
         std::iter::once(&mut self.main).chain(&mut self.other).chain(tunnel)

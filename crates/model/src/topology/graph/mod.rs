@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::kind;
-use crate::lab::{End, Endpoint, Lab, LinkKind, Macvlan, Node, Vxlan};
+use crate::lab::{End, Endpoint, Lab, LinkKind, Macvlan, Node};
 
 /// What is drawn of a lab; as JSON it is what `netloom graph --format json` writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -199,15 +199,8 @@ fn beside(at: &Endpoint) -> Option<Shape> {
 /// What a link leads to that the lab itself has one end of: an interface of the host, or another host.
 fn far_end(kind: &LinkKind) -> Option<(GraphEnd, Shape)> {
     let (interface, shape) = match kind {
-        LinkKind::Plain
-        | LinkKind::VethStitch
-        | LinkKind::ManagementNet
-        | LinkKind::Attachment(_)
-        | LinkKind::Switched(_) => return None,
         LinkKind::Macvlan(Macvlan { parent, .. }) => (parent.to_string(), Shape::Host),
-        LinkKind::Vxlan(Vxlan { vni, .. }) | LinkKind::VxlanStitch(Vxlan { vni, .. }) => {
-            (format!("vni {vni}"), Shape::Remote)
-        }
+        _ => (format!("vni {}", kind.tunnel()?.vni), Shape::Remote),
     };
     let node = kind.leads_to()?;
     Some((GraphEnd { node, interface, ipv4: None, ipv6: None }, shape))

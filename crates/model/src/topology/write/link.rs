@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::{flow, map, map_of, quoted, some};
-use crate::lab::{End, Endpoint, Link, LinkKind, MacvlanMode, Vars, Vxlan, derived_mac};
+use crate::lab::{End, Endpoint, Link, LinkKind, MacvlanMode, Switched, Vars, Vxlan, derived_mac};
 use crate::name::{LabName, Mtu};
 
 /// Writes one link.
@@ -46,7 +46,7 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
             one_end(out, "vxlan", &link.a, derived(&link.a));
             vxlan(out, tunnel);
         }
-        (LinkKind::VxlanStitch(tunnel), _) => {
+        (LinkKind::VxlanStitch(tunnel) | LinkKind::Switched(Switched { tunnel: Some(tunnel), .. }), _) => {
             one_end(out, "vxlan-stitch", &link.a, derived(&link.a));
             vxlan(out, tunnel);
         }
