@@ -119,9 +119,19 @@ async fn five_hundred_links_of_two_agents_that_claim_at_once_share_no_tag_though
     let there = claims(&ovs);
     let held = |(tag, whose): (&u16, &String)| there.get(tag) == Some(whose);
     assert!(all.iter().all(held), "the database has them so");
-    // A claim that was on its way when its agent was killed holds, and is that of the same link.
-    assert_eq!(there.len(), 500, "none is left over");
-    assert_eq!(all.keys().copied().collect::<BTreeSet<u16>>(), (2050..2550).collect(), "none is left out");
+    assert_eq!(
+        there.keys().copied().collect::<Vec<u16>>(),
+        (2050..).take(there.len()).collect::<Vec<_>>(),
+        "none is left out"
+    );
+    // A claim that was on its way when its agent was killed may arrive behind that of its next life: it is one of the same link.
+    let known: BTreeSet<&String> = first.values().collect();
+    let behind: Vec<&String> = there.iter().filter(|(tag, _)| !all.contains_key(tag)).map(|(_, whose)| whose).collect();
+    assert!(behind.iter().all(|whose| known.contains(whose)), "{behind:?}");
+    let links: Vec<LinkId> = (0..250).map(|number| LinkId::from_text(format!("a:eth{number}-b:eth{number}"))).collect();
+    one.is_up_to_date().await;
+    one.switch.release(&"x".parse().unwrap(), &links, &context()).await.unwrap();
+    assert_eq!(claims(&ovs), second, "all of it goes with the link");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
