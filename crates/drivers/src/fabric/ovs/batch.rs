@@ -1,7 +1,9 @@
 //! Changes of ports on their way: one transaction at a time, each for all that waits.
 //!
 //! A change is sent at once when none is under way; what comes meanwhile goes out together, up to 200 ports. A transaction
-//! is done when `ovs-vswitchd` says that it has taken it over (`cur_cfg`), not when the database has it.
+//! that makes ports is done when `ovs-vswitchd` says that it has taken it over (`cur_cfg`), not when the database has it. Of one
+//! that removes them nobody waits for that but the next: a name that comes back before its port was seen to be gone would stand
+//! for what is gone.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use netloom_engine::ErrorClass;
 use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
-use netloom_ovsdb::{Condition, Interest, Mutation, Row};
+use netloom_ovsdb::{Condition, Interest, Mutation, Row, Uuid};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -37,6 +39,13 @@ pub(super) type Answers = Vec<Result<(), Refused>>;
 pub(super) struct Request {
     pub(super) work: Work,
     pub(super) reply: oneshot::Sender<Answers>,
+}
+
+/// What the database has, and `ovs-vswitchd` not yet: how far it has to come.
+#[derive(Debug)]
+struct Sent {
+    root: Uuid,
+    next: i64,
 }
 
 impl Work {
@@ -83,15 +92,20 @@ pub(super) async fn serve(shared: Arc<Shared>, mut queue: mpsc::Receiver<Request
             batch.extend(waiting.pop_front());
         }
         // Who waits no longer wants it no less: what became of it shows in the inventory.
-        let answers = shared.carry_out(batch.iter().map(|request| &request.work)).await;
+        let (answers, left) = shared.carry_out(batch.iter().map(|request| &request.work)).await;
         for (request, answers) in batch.into_iter().zip(answers) {
             let _ = request.reply.send(answers);
+        }
+        if let Some(left) = left {
+            // One that is not taken over now is said to whoever makes ports next.
+            let _ = shared.taken(left, Instant::now() + PATIENCE).await;
         }
     }
 }
 
 impl Shared {
-    async fn carry_out<'a>(&self, works: impl Iterator<Item = &'a Work>) -> Vec<Answers> {
+    /// Has changes done; an answer for each, and what `ovs-vswitchd` has not taken over yet.
+    async fn carry_out<'a>(&self, works: impl Iterator<Item = &'a Work>) -> (Vec<Answers>, Option<Sent>) {
         let works: Vec<&Work> = works.collect();
         let deadline = Instant::now() + PATIENCE;
         let mut answers: Vec<Answers> = Vec::new();
@@ -115,9 +129,13 @@ impl Shared {
             }
             change.finish()
         };
+        let makes = works.iter().any(|work| matches!(work, Work::Plug(_)));
         let taken = match transaction {
-            Some(transaction) => self.commit(transaction, deadline).await,
-            None => Ok(()),
+            Some(transaction) => match self.commit(transaction, deadline).await {
+                Ok(sent) if makes => self.taken(sent, deadline).await.map(|()| None),
+                sent => sent.map(Some),
+            },
+            None => Ok(None),
         };
         for (work, answers) in works.iter().zip(&mut answers) {
             debug_assert_eq!(work.links(), answers.len());
@@ -130,11 +148,11 @@ impl Shared {
                 self.note(work, answers, &touched);
             }
         }
-        answers
+        (answers, taken.ok().flatten())
     }
 
-    /// Has a transaction done and waits until `ovs-vswitchd` has taken it over.
-    async fn commit(&self, mut transaction: netloom_ovsdb::Transaction, deadline: Instant) -> Result<(), Refused> {
+    /// Has a transaction done by the database.
+    async fn commit(&self, mut transaction: netloom_ovsdb::Transaction, deadline: Instant) -> Result<Sent, Refused> {
         let root = {
             let snapshot = self.client.mirror().snapshot();
             Board::of(&snapshot).root.ok_or_else(|| (ErrorClass::Transient, "its database is empty".to_owned()))?
@@ -145,6 +163,11 @@ impl Shared {
         let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
         point!("ports.committed");
         let next = outcome.rows(read).and_then(|rows| rows.first()?.integer("next_cfg")).unwrap_or_default();
+        Ok(Sent { root, next })
+    }
+
+    /// Waits until `ovs-vswitchd` has taken over what was sent.
+    async fn taken(&self, Sent { root, next }: Sent, deadline: Instant) -> Result<(), Refused> {
         let is_taken = |row: &Row| row.integer("cur_cfg").is_some_and(|current| current >= next);
         let interest = Interest::row("Open_vSwitch", root).columns(["cur_cfg"]);
         let taken = self.client.mirror().wait_until([interest], deadline, |snapshot| {
