@@ -145,7 +145,7 @@ impl Wire {
 
     fn stand_on(&mut self, ground: &Ground) {
         let wanted = self.mtu;
-        let Self { body, main, other, .. } = self;
+        let Self { body, main, other, lab, id, .. } = self;
         if let Body::Macvlan(_, parent) = body {
             *parent = ground.ifindex;
         }
@@ -159,6 +159,12 @@ impl Wire {
                 Body::Stitch(_, tunnel, Joint::Switch) => {
                     // What was promised passes, if need be in fragments around it; where nothing was, what passes in one piece.
                     let promised = wanted != Mtu::DEFAULT && way_is_open;
+                    if promised && mtu != Some(wanted) {
+                        tracing::warn!(
+                            %lab, link = %id, promised = wanted.bytes(), carries = mtu.map(Mtu::bytes),
+                            "packets of this link are cut up between the hosts: the way carries less in one piece"
+                        );
+                    }
                     let mtu = if promised { Some(wanted) } else { mtu };
                     [main, &mut **tunnel].into_iter().chain(other).for_each(|port| port.mtu = mtu);
                 }

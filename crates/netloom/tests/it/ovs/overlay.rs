@@ -60,6 +60,13 @@ fn links_to_another_host_carry_what_was_promised_both_ways_and_go_without_a_trac
             assert!(!host.passes(own, link, most + 1), "link {link} of host {own}");
         }
     }
+    let log = hosts[0].log();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("are cut up between the hosts")).collect();
+    assert!(
+        said.iter().all(|line| line.contains("link=r1:eth3") && line.contains("promised=1500 carries=1450")),
+        "{log}"
+    );
+    assert!(!said.is_empty(), "{log}");
     let links = hosts[0].links("x");
     assert_eq!(links[0]["far"], "remote:10.99.0.2 vni 9598047");
     let ports = links[0]["switch"].as_array().unwrap();
