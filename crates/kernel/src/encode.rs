@@ -23,9 +23,9 @@ use crate::request::{Address, AdminState, LinkChange, Place, Request, VethEnd};
 const IFLA_IFALIAS: u16 = 20;
 const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// Appends the request to a datagram.
-pub(crate) fn encode(request: &Request, sequence: u32, datagram: &mut Vec<u8>) {
-    let (message, flags) = message(request);
+/// Appends the request to a datagram; `None`, and nothing is appended, if it is no message of rtnetlink.
+pub(crate) fn encode(request: &Request, sequence: u32, datagram: &mut Vec<u8>) -> Option<()> {
+    let (message, flags) = message(request)?;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     header.sequence_number = sequence;
@@ -35,11 +35,12 @@ pub(crate) fn encode(request: &Request, sequence: u32, datagram: &mut Vec<u8>) {
     // Each message starts at a multiple of four (NLMSG_ALIGN).
     datagram.resize(start + message.buffer_len().next_multiple_of(4), 0);
     message.serialize(&mut datagram[start..]);
+    Some(())
 }
 
-fn message(request: &Request) -> (RouteNetlinkMessage, u16) {
+fn message(request: &Request) -> Option<(RouteNetlinkMessage, u16)> {
     use RouteNetlinkMessage as M;
-    match request {
+    Some(match request {
         Request::CreateVeth { a, a_state, a_master, b } => {
             let mut main = end_message(a);
             // The peer is made where its descriptor says; the main end where the socket is, because kernels before
@@ -78,6 +79,7 @@ fn message(request: &Request) -> (RouteNetlinkMessage, u16) {
         Request::AddIngress { ifindex, .. } => (M::NewQueueDiscipline(redirect::ingress(*ifindex)), CREATE),
         Request::Redirect { from, to, .. } => (M::NewTrafficFilter(redirect::redirect(*from, *to)), CREATE),
         Request::SetLink { ifindex, change, .. } => (M::SetLink(change_message(*ifindex, change)), 0),
+        Request::DisableTxChecksum { .. } => return None,
         Request::AddAltname { ifindex, altname, .. } => {
             let mut link = link_message(*ifindex);
             link.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(altname.clone())]));
@@ -113,7 +115,7 @@ fn message(request: &Request) -> (RouteNetlinkMessage, u16) {
             route.header.scope = RouteScope::NoWhere;
             (M::DelRoute(route), 0)
         }
-    }
+    })
 }
 
 fn link_message(ifindex: u32) -> LinkMessage {
@@ -221,6 +223,9 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
             },
             interface(ifindex, place),
         ),
+        Request::DisableTxChecksum { place, name } => {
+            ("switch off checksum offload of", format!("interface `{name}` {place}"))
+        }
         Request::AddAltname { place, ifindex, altname } => {
             ("add name", format!("`{altname}` to {}", interface(ifindex, place)))
         }
@@ -286,6 +291,10 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         (KernelErrorKind::Unsupported | KernelErrorKind::NotFound, _, Request::Redirect { .. }) => {
             format!("cannot {operation} {object}: {cause}; the kernel needs the modules cls_u32 and act_mirred for it")
         }
+        (KernelErrorKind::Unsupported, _, Request::DisableTxChecksum { .. }) => format!(
+            "cannot {operation} {object}: its driver does not let `tx-checksumming` be switched (`ethtool -k` shows it as \
+             fixed)"
+        ),
         (KernelErrorKind::Busy, Some(("macvlan", ..)), _) => format!(
             "cannot {operation} {object}: {cause}: its parent is a port of a bridge, or belongs to another macvlan alone"
         ),

@@ -214,6 +214,14 @@ pub enum Request {
         /// What.
         change: LinkChange,
     },
+    /// Has an interface complete the checksums of what it sends, instead of leaving them to whoever takes it off the host
+    /// (what `ethtool -K NAME tx off` does). One that does already stays as it is; it goes along when the interface is moved.
+    DisableTxChecksum {
+        /// Where.
+        place: Place,
+        /// Its name there, by which alone the kernel takes it.
+        name: InterfaceName,
+    },
     /// Gives an interface a second name of up to 127 bytes.
     AddAltname {
         /// Where.
@@ -306,6 +314,7 @@ impl Request {
             | Self::AddIngress { place, .. }
             | Self::Redirect { place, .. }
             | Self::SetLink { place, .. }
+            | Self::DisableTxChecksum { place, .. }
             | Self::AddAltname { place, .. }
             | Self::MoveLink { place, .. }
             | Self::DeleteLink { place, .. }

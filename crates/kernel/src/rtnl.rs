@@ -5,6 +5,7 @@
 //! share a datagram (up to 64 of them, up to 32 KiB), so sort a batch by namespace where the order allows it.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use crate::gate::Gate;
 use crate::netns::Netns;
 use crate::parse::{self, Ack, LinkInfo};
 use crate::request::{Place, Request};
-use crate::socket::{BUFFER, Socket};
+use crate::socket::{BUFFER, Socket, disable_tx_checksum};
 
 const NAME: &str = "nl-writer";
 /// Batches that may wait.
@@ -136,14 +137,24 @@ fn execute(batch: &[Request], deadline: Instant, gate: &Gate) -> Results {
     results
 }
 
-/// Sends as many of the requests as fit into one datagram, and waits for the answer to each of them.
+/// Sends as many of the requests as fit into one datagram, and waits for the answer to each of them. One that is no message
+/// is called by itself.
 fn exchange(socket: &mut Socket, requests: &[Request], buffer: &mut [u8]) -> io::Result<Vec<Option<Ack>>> {
+    if let [Request::DisableTxChecksum { name, .. }, ..] = requests {
+        let errno = match disable_tx_checksum(socket.as_fd(), name.as_str()) {
+            Ok(()) => 0,
+            Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        };
+        return Ok(vec![Some(Ack { sequence: 0, errno, detail: String::new() })]);
+    }
     let mut datagram = Vec::with_capacity(DATAGRAM_BYTES);
     let mut sequences = Vec::with_capacity(requests.len());
     for request in requests {
         let before = datagram.len();
         let sequence = socket.next_sequence();
-        encode::encode(request, sequence, &mut datagram);
+        if encode::encode(request, sequence, &mut datagram).is_none() {
+            break;
+        }
         if datagram.len() > DATAGRAM_BYTES && !sequences.is_empty() {
             datagram.truncate(before);
             break;

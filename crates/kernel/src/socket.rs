@@ -1,4 +1,4 @@
-//! A blocking rtnetlink socket, and the two or three calls that only libc has.
+//! A blocking rtnetlink socket, and the few calls that only libc has.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -178,6 +178,48 @@ pub(crate) fn send_frame(ifindex: u32, frame: &[u8]) -> io::Result<()> {
         )
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Commands of SIOCETHTOOL (linux/ethtool.h): whether checksums of what an interface sends are left to its driver.
+const ETHTOOL_GTXCSUM: u32 = 0x16;
+const ETHTOOL_STXCSUM: u32 = 0x17;
+
+/// `struct ethtool_value` of linux/ethtool.h.
+#[repr(C)]
+struct EthtoolValue {
+    command: u32,
+    value: u32,
+}
+
+/// Has an interface of the socket's namespace complete the checksums of what it sends. EOPNOTSUPP if its driver insists on
+/// doing it.
+pub(crate) fn disable_tx_checksum(socket: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    match ethtool(socket, name, EthtoolValue { command: ETHTOOL_STXCSUM, value: 0 }) {
+        // Said of one that never leaves them to its driver, too.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let now = ethtool(socket, name, EthtoolValue { command: ETHTOOL_GTXCSUM, value: 0 })?;
+            if now == 0 { Ok(()) } else { Err(error) }
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Has a command done, and gives what its value is then (netdevice(7); any socket will do).
+fn ethtool(socket: BorrowedFd<'_>, name: &str, mut value: EthtoolValue) -> io::Result<u32> {
+    // SAFETY: all zeros is a valid ifreq: an empty name and a null pointer.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays the NUL.
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from_raw_os_error(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = libc::c_char::from_ne_bytes([from]);
+    }
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    // SAFETY: the request lives for the time of the call, its name ends with a NUL, and its pointer is to a live
+    // `ethtool_value`, which both commands take and write.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.value) }
 }
 
 /// One datagram of an all-namespaces socket.

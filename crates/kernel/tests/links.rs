@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::net::UdpSocket;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use common::{Stage, end, root, soon, veth};
@@ -10,6 +12,7 @@ use netloom_kernel::{
     Address, AdminState, Dumper, KernelErrorKind as K, LinkChange, Netns, Place, Request, Rtnl, SubmitError, VethEnd,
     dump, prepare_pin_directory, unpin,
 };
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with, sockopt};
 
 fn up(place: &Place, ifindex: u32) -> Request {
     let change = LinkChange { state: Some(AdminState::Up), ..LinkChange::default() };
@@ -168,6 +171,75 @@ async fn an_interface_that_is_moved_stays_what_it_was() {
         ("02:00:00:00:00:01", Some("a mark"))
     );
     assert!(moved.up && moved.lower_up && dumps[2].named("eth7").unwrap().lower_up);
+}
+
+/// Whether what one place sends to 10.0.0.2, which the other one has, has its checksum.
+fn sends_whole(from: &Place, to: &Place) -> bool {
+    const IPV4: [u8; 2] = [0x08, 0x00];
+    const UDP: u8 = 17;
+    let receive = || {
+        let all = NonZeroU32::new(u32::from(3_u16.to_be())).map(Protocol::from_raw);
+        let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, all).unwrap();
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(Duration::from_secs(5))).unwrap();
+        socket
+    };
+    let capture = to.netns().run(receive).unwrap();
+    from.netns().run(|| UdpSocket::bind("10.0.0.1:0").unwrap().send_to(b"12345678", "10.0.0.2:9").unwrap()).unwrap();
+    let mut frame = [0; 2048];
+    loop {
+        let (length, _) = recv(&capture, &mut frame[..], RecvFlags::empty()).expect("a datagram comes within 5 s");
+        let ip = &frame[14..length];
+        if frame[12..14] == IPV4 && ip[9] == UDP && ip[12..16] == [10, 0, 0, 1] {
+            // Of addresses, protocol, length and the datagram itself (RFC 768); its ends are even.
+            let udp = &ip[20..];
+            let summed = [&ip[12..20], &[0, UDP], &udp[4..6], udp].concat();
+            let sum: u32 = summed.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+            return (sum & 0xffff) + (sum >> 16) == 0xffff;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_interface_that_completes_checksums_goes_on_with_it_where_it_is_moved() {
+    if !root() {
+        return;
+    }
+    let mut stage = Stage::new();
+    let (r1, r2, new) = (stage.node("r1"), stage.node("r2"), stage.node("new"));
+    let rtnl = Rtnl::start(stage.host.clone()).unwrap();
+    let complete = |place: &Place| Request::DisableTxChecksum { place: place.clone(), name: "eth1".parse().unwrap() };
+    let batch = vec![
+        veth(end(&r1, "eth1", 100), end(&r2, "eth1", 200)),
+        // Among others its turn is as theirs.
+        complete(&r2),
+        up(&r2, 200),
+        add(&r1, 100, "10.0.0.1/24"),
+        add(&r2, 200, "10.0.0.2/24"),
+    ];
+    assert_eq!(rtnl.submit(batch, soon()).await.unwrap(), [const { Ok(()) }; 5]);
+    assert!(!sends_whole(&r1, &r2), "a veth leaves them to others");
+    for _ in 0..2 {
+        assert_eq!(rtnl.submit(vec![complete(&r1)], soon()).await.unwrap(), [Ok(())]);
+        assert!(sends_whole(&r1, &r2));
+    }
+    let batch = vec![
+        Request::MoveLink { place: r1.clone(), ifindex: 100, to: new.clone(), state: AdminState::Up },
+        add(&new, 100, "10.0.0.1/24"),
+    ];
+    assert_eq!(rtnl.submit(batch, soon()).await.unwrap(), [Ok(()), Ok(())]);
+    assert!(sends_whole(&new, &r2));
+
+    let of = |name: &str| Request::DisableTxChecksum { place: r1.clone(), name: name.parse().unwrap() };
+    let refused = rtnl.submit(vec![of("eth1"), of("lo")], soon()).await.unwrap();
+    let refused: Vec<(K, String)> =
+        refused.into_iter().filter_map(|result| result.err().map(|error| (error.kind, error.message))).collect();
+    let why = "cannot switch off checksum offload of interface";
+    let fixed = "its driver does not let `tx-checksumming` be switched (`ethtool -k` shows it as fixed)";
+    let expected = [
+        (K::NotFound, format!("{why} `eth1` in `r1`: no such device")),
+        (K::Unsupported, format!("{why} `lo` in `r1`: {fixed}")),
+    ];
+    assert_eq!(refused, expected);
 }
 
 #[tokio::test]
