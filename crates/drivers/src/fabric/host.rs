@@ -57,12 +57,18 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
 type Answers = Vec<(usize, Result<(), DriverError>)>;
 
 impl HostFabric {
-    async fn apply_plain(&self, orders: Vec<(usize, LinkOrder)>, context: &Context) -> Answers {
+    /// Has the kernel's part done of links with ports on bridges of which these forward in user space.
+    async fn apply_cables(
+        &self,
+        in_user_space: &BTreeSet<InterfaceName>,
+        orders: Vec<(usize, LinkOrder)>,
+        context: &Context,
+    ) -> Answers {
         if orders.is_empty() {
             return Vec::new();
         }
         let (ats, orders): (Vec<usize>, Vec<LinkOrder>) = orders.into_iter().unzip();
-        ats.into_iter().zip(self.kernel.apply(orders, context).await).collect()
+        ats.into_iter().zip(self.kernel.apply_behind(in_user_space, orders, context).await).collect()
     }
 
     /// Those of the links that are to be made of which the switch has ports, and the host not all of their interfaces. While
@@ -110,8 +116,10 @@ impl HostFabric {
         let kept = ats.into_iter().zip(unplugged).filter(|(_, answer)| answer.is_err());
         let mut answers: BTreeMap<usize, Result<(), DriverError>> = kept.collect();
         let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
+        let bridges = wanted.iter().flat_map(|(_, plugs)| plugs).map(|plug| &plug.bridge).collect();
+        let in_user_space = self.switch.in_user_space(bridges);
         let rest = orders.into_iter().filter(|(at, _)| !answers.contains_key(at)).collect();
-        answers.extend(self.apply_plain(rest, context).await);
+        answers.extend(self.apply_cables(&in_user_space, rest, context).await);
         let is_made = |at: &usize| answers.get(at).is_some_and(Result::is_ok);
         let made = wanted.into_iter().filter(|(at, plugs)| !plugs.is_empty() && is_made(at));
         let (ats, plugs): (Vec<usize>, Vec<Vec<Plug>>) = made.unzip();
@@ -148,7 +156,9 @@ impl Fabric for HostFabric {
         };
         let (switched, plain): (Vec<_>, Vec<_>) =
             orders.into_iter().enumerate().partition(|(_, order)| is_switched(order));
-        let (switched, plain) = tokio::join!(self.apply_switched(switched, context), self.apply_plain(plain, context));
+        let on_no_switch = BTreeSet::new();
+        let plain = self.apply_cables(&on_no_switch, plain, context);
+        let (switched, plain) = tokio::join!(self.apply_switched(switched, context), plain);
         let mut answers: BTreeMap<usize, Result<(), DriverError>> = switched.into_iter().chain(plain).collect();
         (0..count).map(|at| answers.remove(&at).expect("each order was answered")).collect()
     }

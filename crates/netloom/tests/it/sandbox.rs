@@ -176,6 +176,12 @@ impl Sandbox {
         Ended::from(&command.args(["netns", there]).output().unwrap()).code(0);
     }
 
+    /// The network of a node, which is given as `lab/node`, while it has one.
+    pub(crate) fn node_netns(&self, node: &str) -> Option<Netns> {
+        let root = self.root.path().display();
+        Netns::find(format!("/proc/{}/root{root}/run/netloom/netns/{node}", self.machine.pid)).unwrap()
+    }
+
     /// Runs the program in the sandbox.
     pub(crate) fn netloom(&self, arguments: &[&str]) -> Ended {
         Ended::from(&self.command(NETLOOM).args(arguments).output().unwrap())

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use netloom_engine::{Context, DriverError, ErrorClass, LinkOrder, Place};
 use netloom_kernel::{KernelErrorKind, NamespaceDump, Request};
-use netloom_model::{LabName, LinkId};
+use netloom_model::{InterfaceName, LabName, LinkId};
 use netloom_plan::AdminState;
 
+use super::checksum::LIVED_WITH;
 use super::places::{OpenPlace, is_gone};
 use super::wire::{Port, Wire, cable_of, port_of};
 use super::{KernelFabric, OPEN_AT_ONCE, cause_of, class_of, refused_link};
@@ -44,6 +45,7 @@ pub(super) struct Removal {
 pub(crate) async fn apply(
     fabric: &KernelFabric,
     orders: &[LinkOrder],
+    in_user_space: &BTreeSet<InterfaceName>,
     context: &Context,
 ) -> Vec<Result<(), DriverError>> {
     // What goes makes way for what comes, also when there are too many for one go.
@@ -56,6 +58,7 @@ pub(crate) async fn apply(
         let mut call = Call {
             fabric,
             context,
+            in_user_space,
             orders: &part,
             answers: vec![None; part.len()],
             open: HashMap::new(),
@@ -87,6 +90,8 @@ fn name_of(order: &LinkOrder) -> (&'static str, &LinkId) {
 pub(super) struct Call<'a> {
     pub(super) fabric: &'a KernelFabric,
     pub(super) context: &'a Context,
+    /// The bridges of switches that forward there.
+    in_user_space: &'a BTreeSet<InterfaceName>,
     pub(super) orders: &'a [LinkOrder],
     pub(super) answers: Vec<Option<Result<(), DriverError>>>,
     pub(super) open: HashMap<Place, OpenPlace>,
@@ -130,6 +135,11 @@ impl Call<'_> {
             };
             if let Err(error) = built {
                 self.answers[order] = Some(Err(error));
+            }
+        }
+        for wire in creates.iter_mut().chain(&mut updates) {
+            if let LinkOrder::Create { lab, .. } | LinkOrder::Update { lab, .. } = &self.orders[wire.order] {
+                wire.complete_checksums(lab, self.in_user_space);
             }
         }
         let wires = creates.iter().chain(&updates);
@@ -263,10 +273,12 @@ impl Call<'_> {
             Err(class) => self.refuse_all(orders.into_iter(), cause_of(class), class),
             Ok(results) => {
                 for ((order, result), tolerated) in orders.into_iter().zip(results).zip(tolerated) {
-                    if let Err(error) = result
-                        && Some(error.kind) != tolerated
-                        && !matches!(self.answers[order], Some(Err(_)))
-                    {
+                    let Err(error) = result else { continue };
+                    if Some(error.kind) == tolerated {
+                        if error.kind == LIVED_WITH {
+                            tracing::warn!(%error, "TCP and UDP from there may not pass the switch in user space");
+                        }
+                    } else if !matches!(self.answers[order], Some(Err(_))) {
                         self.refuse(order, error.message, class_of(error.kind));
                     }
                 }
@@ -291,6 +303,7 @@ fn tolerates(request: &Request) -> Option<KernelErrorKind> {
         Request::DeleteLink { .. } | Request::DeleteAddress { .. } => Some(KernelErrorKind::NotFound),
         // A default route that is there is another's, who came first.
         Request::AddAddress { .. } | Request::AddRoute { .. } => Some(KernelErrorKind::AlreadyExists),
+        Request::DisableTxChecksum { .. } => Some(LIVED_WITH),
         _ => None,
     }
 }

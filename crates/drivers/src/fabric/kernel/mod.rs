@@ -18,6 +18,7 @@ mod apply;
 mod body;
 mod bridge;
 mod change;
+mod checksum;
 mod counters;
 mod create;
 mod held;
@@ -166,6 +167,19 @@ impl KernelFabric {
         (first, first + 1)
     }
 
+    /// As [`Fabric::apply`], for links with ports on switches, of which these bridges forward in user space.
+    pub(crate) async fn apply_behind(
+        &self,
+        in_user_space: &BTreeSet<InterfaceName>,
+        orders: Vec<LinkOrder>,
+        context: &Context,
+    ) -> Vec<Result<(), DriverError>> {
+        self.demand.note();
+        let answers = apply::apply(self, &orders, in_user_space, context).await;
+        self.demand.note();
+        answers
+    }
+
     async fn submit(&self, batch: Vec<Request>, context: &Context) -> Result<Vec<Result<(), KernelError>>, ErrorClass> {
         if context.cancel.is_cancelled() {
             return Err(ErrorClass::Cancelled);
@@ -247,10 +261,7 @@ impl Fabric for KernelFabric {
     }
 
     async fn apply(&self, orders: Vec<LinkOrder>, context: &Context) -> Vec<Result<(), DriverError>> {
-        self.demand.note();
-        let answers = apply::apply(self, &orders, context).await;
-        self.demand.note();
-        answers
+        self.apply_behind(&BTreeSet::new(), orders, context).await
     }
 
     async fn ensure_bridge(&self, place: &Place, bridge: &InterfaceName, context: &Context) -> Result<(), DriverError> {

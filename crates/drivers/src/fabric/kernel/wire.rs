@@ -12,6 +12,7 @@ use netloom_model::{
 use netloom_plan::{AdminState as Switched, LinkFingerprint, Side};
 
 use super::body::Body;
+use super::checksum::Checksums;
 use super::mark::{ADDRESS_PROTOCOL, Marks};
 use super::refused_link;
 
@@ -45,6 +46,8 @@ pub(crate) struct Port {
     pub(crate) mtu: Option<Mtu>,
     /// Its MAC address; what the kernel gives it if `None`.
     pub(crate) mac: Option<Mac>,
+    /// Who completes the checksums of what it sends.
+    pub(crate) checksums: Checksums,
     /// The gateways of the node's default routes, if they lead through it.
     pub(crate) gateways: Vec<IpAddr>,
     /// The ifindex that it was given, or has.
@@ -75,7 +78,8 @@ impl Port {
         };
         let gateways = attachment.filter(|_| place != Place::Host).map(|attachment| attachment.gateways.clone());
         let gateways = gateways.unwrap_or_default();
-        Ok(Self { place, end: end.clone(), bridge, mtu: Some(link.mtu), mac: Some(end.mac), gateways, ifindex: 0 })
+        let (mtu, mac, checksums) = (Some(link.mtu), Some(end.mac), Checksums::Left);
+        Ok(Self { place, end: end.clone(), bridge, mtu, mac, checksums, gateways, ifindex: 0 })
     }
 
     /// The interface on the host that is a port of a switch: the end of a cable, or a tunnel.
@@ -247,7 +251,8 @@ impl Wire {
             master: masters.of(port).filter(|_| !is_main),
             ..LinkChange::default()
         };
-        let mut requests = vec![Request::SetLink { place: place.clone(), ifindex: port.ifindex, change }];
+        let mut requests: Vec<Request> = port.checksum_request(place).into_iter().collect();
+        requests.push(Request::SetLink { place: place.clone(), ifindex: port.ifindex, change });
         requests.extend(port.end.interface.altname().map(|altname| Request::AddAltname {
             place: place.clone(),
             ifindex: port.ifindex,
@@ -267,7 +272,7 @@ impl Wire {
         place: &netloom_kernel::Place,
     ) -> Vec<Request> {
         let ifindex = link.ifindex;
-        let mut requests = Vec::new();
+        let mut requests: Vec<Request> = port.checksum_request(place).into_iter().collect();
         let mtu = port.mtu.filter(|mtu| link.mtu != mtu.bytes());
         if mtu.is_some() {
             let change = LinkChange { mtu, ..LinkChange::default() };

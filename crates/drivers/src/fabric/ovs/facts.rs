@@ -30,7 +30,7 @@ pub(super) struct Told {
 pub(super) fn client(socket: &Path) -> Client {
     let config = Config::new(Endpoint::Unix(socket.to_owned()), "Open_vSwitch")
         .mirror("Open_vSwitch", ["bridges", "cur_cfg", "next_cfg"])
-        .mirror("Bridge", ["name", "ports", "external_ids"])
+        .mirror("Bridge", ["name", "ports", "datapath_type", "external_ids"])
         .mirror("Port", ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"])
         .mirror("Interface", ["name", "ofport", "error"]);
     Client::start(config)

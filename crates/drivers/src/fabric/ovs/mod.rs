@@ -32,7 +32,7 @@ use netloom_engine::{
 };
 use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
-use netloom_ovsdb::{Client, Error, Outcome, RefusalKind, Transaction};
+use netloom_ovsdb::{Client, Error, Outcome, RefusalKind, Row, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -73,6 +73,11 @@ impl Datapath {
     /// The one that this host has: the kernel's if its module is there. Reads one file name.
     pub fn detect() -> Self {
         if std::path::Path::new("/sys/module/openvswitch").exists() { Self::System } else { Self::Netdev }
+    }
+
+    /// That of a bridge, by its row; without a word it is the kernel's (ovs-vswitchd.conf.db(5)).
+    fn of(bridge: &Row) -> Self {
+        if bridge.string("datapath_type") == Some(Self::Netdev.word()) { Self::Netdev } else { Self::System }
     }
 
     fn word(self) -> &'static str {
@@ -140,6 +145,16 @@ impl OvsSwitch {
         let snapshot = self.shared.client.mirror().snapshot();
         let board = Board::of(&snapshot);
         board.marked(&self.shared.instance).into_keys().map(|mark| (mark.lab, mark.link)).collect()
+    }
+
+    /// Which of these bridges forward in user space; one that is not there counts as what it is made as.
+    pub(crate) fn in_user_space(&self, bridges: BTreeSet<&InterfaceName>) -> BTreeSet<InterfaceName> {
+        let snapshot = self.shared.client.mirror().snapshot();
+        let datapath = |bridge: &&InterfaceName| {
+            let there = snapshot.find("Bridge", "name", bridge.as_str());
+            there.map_or(self.shared.datapath, |(_, row)| Datapath::of(row))
+        };
+        bridges.into_iter().filter(|bridge| datapath(bridge) == Datapath::Netdev).cloned().collect()
     }
 
     /// Has links have these ports; an answer for each link.
@@ -392,5 +407,17 @@ impl Switch for OvsSwitch {
             rows: snapshot.count(),
             tags: tags::taken(&Board::of(&snapshot), &self.shared.instance),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_forwards_with_the_kernel_unless_it_says_that_it_does_so_itself() {
+        let of = |word| Datapath::of(&Row::new().with("datapath_type", word));
+        assert_eq!([of(""), of("system"), of("netdev")], [Datapath::System, Datapath::System, Datapath::Netdev]);
+        assert_eq!(Datapath::of(&Row::new()), Datapath::System);
     }
 }

@@ -35,12 +35,19 @@ fn containers_on_open_vswitch_keep_the_tags_of_their_ports_through_restarts() {
     host.wait("it is deployed", |host| host.netloom(&["deploy", "-t", &file]).code == 0);
     host.netloom(&["inspect", "--name", "x"]).code(0).says("3 of 3 nodes running, 3 of 3 links up");
     host.wait("all are reached", ping);
+    let talk = |host: &DockerHost| {
+        WAYS.iter()
+            .zip(["b", "c", "a"])
+            .all(|((from, address), to)| host.carries(&format!("x/{from}"), &format!("x/{to}"), address))
+    };
+    host.wait("TCP and UDP pass", talk);
     let tagged = ports(&ovs);
     assert_eq!(tagged.len(), 6, "{tagged:?}");
 
     for node in ["clab-x-a", "clab-x-b"] {
         host.docker(&format!("restart -t 0 {node}"));
         host.wait("all are reached again", ping);
+        host.wait("TCP and UDP pass again", talk);
         assert_eq!(ports(&ovs), tagged);
     }
     host.docker("restart -t 0 clab-x-a clab-x-b clab-x-c");

@@ -1,6 +1,7 @@
 //! Links to another host: two hosts with an agent and an Open vSwitch each, joined by a network of 1500 bytes.
 
 use super::OvsHost;
+use super::checksums::carry;
 
 /// Two hosts that reach each other as 10.99.0.1 and 10.99.0.2.
 fn hosts() -> Option<[OvsHost; 2]> {
@@ -60,6 +61,9 @@ fn links_to_another_host_carry_what_was_promised_both_ways_and_go_without_a_trac
             assert!(!host.passes(own, link, most + 1), "link {link} of host {own}");
         }
     }
+    let (one, two) = (hosts[0].node_netns("x/r1").unwrap(), hosts[1].node_netns("x/r2").unwrap());
+    hosts[0].until("TCP and UDP pass", |_| carry(&one, &two, "10.0.1.2"));
+    drop((one, two));
     let log = hosts[0].log();
     let said: Vec<&str> = log.lines().filter(|line| line.contains("are cut up between the hosts")).collect();
     assert!(
