@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use netloom_failpoint::point;
 use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy, Stage};
-use netloom_plan::{Action, Desired, Live, NodeState, Observed, Plan, Prints, Step, StepId, plan};
+use netloom_plan::{Action, AdminState, Desired, Live, NodeState, Observed, Plan, Prints, Step, StepId, plan};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -58,7 +58,7 @@ pub(super) struct Active {
 
 /// Steps that were done and that the snapshot does not show yet.
 pub(super) struct Settling {
-    done: BTreeSet<StepId>,
+    done: BTreeMap<StepId, Action>,
     /// The nodes that were removed.
     deleted: BTreeSet<NodeName>,
     /// The wish that they were done for.
@@ -70,6 +70,17 @@ pub(super) struct Settling {
 }
 
 impl Settling {
+    /// Adds what was done after the rest: it ends what it is the opposite of.
+    fn add(&mut self, done: BTreeMap<StepId, Action>) {
+        for (id, action) in done {
+            if let Action::SetLink { link, side, admin } = &action {
+                let admin = if *admin == AdminState::Up { AdminState::Down } else { AdminState::Up };
+                self.done.remove(&Action::SetLink { link: link.clone(), side: *side, admin }.id());
+            }
+            self.done.insert(id, action);
+        }
+    }
+
     /// Whether a step is only in the plan because the snapshot is behind: it was done, or removes a link whose node was
     /// removed with everything in it. The kernel tears that down a little later.
     fn is_of_the_past(&self, action: &Action, observed: &Observed) -> bool {
@@ -78,7 +89,7 @@ impl Settling {
             _ => None,
         };
         let mut nodes = ends.into_iter().flatten().filter_map(Endpoint::node);
-        self.done.contains(&action.id()) || nodes.any(|node| self.deleted.contains(node))
+        self.done.get(&action.id()) == Some(action) || nodes.any(|node| self.deleted.contains(node))
     }
 }
 
@@ -368,11 +379,18 @@ impl Actor {
         let basis = (facts, snapshot.host_changed.max(snapshot.images_changed));
         let now = Instant::now();
         let due = self.settling.as_ref().is_some_and(|settling| settling.until <= now)
+            || self.is_looked_at_again(snapshot)
             || self.active.iter().any(|active| active.almost.is_some())
             || !self.restarts.due(now).is_empty();
         let changed = self.planned != Some(basis);
         self.planned = Some(basis);
         changed || due
+    }
+
+    /// Whether everything was looked at since it was doubted that events had told all: also what has not changed is news then.
+    fn is_looked_at_again(&self, snapshot: &Snapshot) -> bool {
+        let doubted = self.settling.as_ref().and_then(|settling| settling.doubted);
+        doubted.is_some_and(|then| self.shared.inventory.is_listed_since(&self.sources(snapshot), then))
     }
 
     /// What has to have been seen before anything is concluded about the lab.
@@ -525,11 +543,15 @@ impl Actor {
         match &mut self.settling {
             _ if done.is_empty() => {}
             Some(settling) => {
-                settling.done.extend(done);
+                settling.add(done);
                 settling.deleted.extend(deleted);
                 settling.until = until;
             }
-            None => self.settling = Some(Settling { done, deleted, wish, until, doubted: None }),
+            None => {
+                let mut settling = Settling { done: BTreeMap::new(), deleted, wish, until, doubted: None };
+                settling.add(done);
+                self.settling = Some(settling);
+            }
         }
     }
 

@@ -59,7 +59,7 @@ pub(crate) struct Summary {
     /// What commands complained about.
     pub complaints: Vec<(StepId, String)>,
     /// All steps that were done.
-    pub done: BTreeSet<StepId>,
+    pub done: BTreeMap<StepId, Action>,
     /// The nodes that were removed by them.
     pub deleted: BTreeSet<NodeName>,
     /// The images that were fetched.
@@ -376,7 +376,7 @@ impl Execution {
             // That is no change that anybody waits to be shown: one may be fetched that was there.
             self.summary.fetched.insert((*runtime, image.clone()));
         } else {
-            self.summary.done.insert(id.clone());
+            self.summary.done.insert(id.clone(), self.steps[id].action.clone());
         }
         if let Action::DeleteNode { node, .. } = &self.steps[id].action {
             self.summary.deleted.insert(node.clone());

@@ -1,6 +1,6 @@
 //! How an operation of a lab ends: when the snapshot shows what was asked for, and with what is still wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -121,9 +121,9 @@ impl Actor {
     }
 
     /// Bridges that were released are not this lab's affair any more; whether they are gone is no question of it.
-    pub(super) fn let_go_of_bridges(&mut self, done: &BTreeSet<StepId>) {
+    pub(super) fn let_go_of_bridges(&mut self, done: &BTreeMap<StepId, Action>) {
         let Some(wish) = self.wish.clone() else { return };
-        let held = |bridge: &InterfaceName| !done.contains(&Action::ReleaseBridge { bridge: bridge.clone() }.id());
+        let held = |bridge: &InterfaceName| !done.contains_key(&Action::ReleaseBridge { bridge: bridge.clone() }.id());
         let bridges: BTreeSet<InterfaceName> = wish.bridges.iter().filter(|bridge| held(bridge)).cloned().collect();
         if bridges == wish.bridges {
             return;
@@ -135,9 +135,9 @@ impl Actor {
     }
 
     /// Likewise the networks.
-    pub(super) fn let_go_of_networks(&mut self, done: &BTreeSet<StepId>) {
+    pub(super) fn let_go_of_networks(&mut self, done: &BTreeMap<StepId, Action>) {
         let Some(wish) = self.wish.clone() else { return };
-        let held = |network: &String| !done.contains(&Action::ReleaseNetwork { network: network.clone() }.id());
+        let held = |network: &String| !done.contains_key(&Action::ReleaseNetwork { network: network.clone() }.id());
         if wish.networks.iter().all(held) {
             return;
         }

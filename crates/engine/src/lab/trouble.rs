@@ -14,7 +14,7 @@ use crate::standing::Trouble;
 impl Actor {
     /// Takes note of what failed in a plan that was carried out, and of what works now.
     pub(super) fn note_failures(&mut self, summary: &Summary) {
-        self.failing.retain(|step, _| !summary.done.contains(step));
+        self.failing.retain(|step, _| !summary.done.contains_key(step));
         self.failing.extend(summary.transient.clone());
     }
 

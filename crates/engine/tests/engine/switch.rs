@@ -1,6 +1,7 @@
 //! Labs on a switch: tags allotted and kept, ports mended, and no other lab notices.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{Config, LabView, OperationState, Place, Source, Store as _, Write};
@@ -74,6 +75,22 @@ async fn a_tag_that_somebody_else_has_is_not_allotted_and_one_that_was_is_kept_t
     bench.ready().await;
     assert_eq!(bench.deploy(&switched("lab")).await.message.as_deref(), Some("nothing to change"));
     assert_eq!(bench.world.take_calls(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_carrier_that_is_wanted_back_before_it_was_seen_to_be_gone_is_not_waited_for() {
+    let bench = bench().await;
+    bench.made(&switched("lab")).await;
+    let [r1, r2] = ["r1", "r2"].map(|node| Place::Node(lab_name("lab"), node.parse().unwrap()));
+    bench.world.trouble("carry lab/*", ..1, Trouble::Slow(Duration::from_secs(1)));
+    bench.world.take_calls();
+    bench.world.shut_down(&r1, "eth1");
+    until("it is being taken", || !bench.world.calls().is_empty()).await;
+    bench.world.open_up(&r1, "eth1");
+    let start = tokio::time::Instant::now();
+    until("both have it", || bench.world.calls().len() == 2).await;
+    assert!(bench.world.port(&r2, "eth1").unwrap().carrier);
+    assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -103,7 +103,9 @@ impl<'a> Planner<'a> {
             let action = Action::UpdateLink { link: id.clone() };
             last = Some(self.add(action, "MTU or addresses changed", Vec::new()));
         }
+        let mut switched = BTreeSet::new();
         for (end, side) in link.ends().zip([Side::A, Side::B]) {
+            let steps = self.steps.len();
             let cut = self.desired.down.contains(&(id.clone(), side));
             let power = self.power(end.home());
             let is_down = down.contains(&side);
@@ -131,9 +133,16 @@ impl<'a> Planner<'a> {
                 }
                 _ => {}
             }
+            if self.steps.len() > steps {
+                switched.insert(side);
+            }
         }
         // Of one that the plan makes all ends are on; what is at them says so when it is there.
         for (side, carrier) in there.filter(|_| last.is_none()).into_iter().flat_map(|there| there.behind.clone()) {
+            // Of an end that is being switched it is seen afterwards.
+            if switched.iter().any(|other| *other != side) {
+                continue;
+            }
             let reason = match carrier {
                 AdminState::Up => "the far end is on",
                 AdminState::Down => "the far end is off",
