@@ -56,6 +56,16 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
 
 type Answers = Vec<(usize, Result<(), DriverError>)>;
 
+/// What there is of a link that is to be made.
+struct Left {
+    /// The place of its order.
+    at: usize,
+    link: (LabName, LinkId),
+    /// The interfaces that its ports are, and their numbers, as far as they are there.
+    names: Vec<InterfaceName>,
+    numbers: Vec<Option<u32>>,
+}
+
 impl HostFabric {
     /// Has the kernel's part done of links with ports on bridges of which these forward in user space.
     async fn apply_cables(
@@ -71,30 +81,43 @@ impl HostFabric {
         ats.into_iter().zip(self.kernel.apply_behind(in_user_space, orders, context).await).collect()
     }
 
-    /// Those of the links that are to be made of which the switch has ports, and the host not all of their interfaces. While
-    /// those are made again `ovs-vswitchd` may not have noticed that they were gone; it would go on with what it has open.
-    async fn without_interface(
-        &self,
-        orders: &[(usize, LinkOrder)],
-        context: &Context,
-    ) -> Vec<(usize, (LabName, LinkId))> {
+    /// The interfaces on the host of the links that are to be made of which the switch has ports already, with their numbers.
+    async fn left_of(&self, orders: &[(usize, LinkOrder)], context: &Context) -> Vec<Left> {
         if !orders.iter().any(|(_, order)| matches!(order, LinkOrder::Create { .. })) {
             return Vec::new();
         }
         let there = self.switch.links();
-        let mut found = Vec::new();
+        let mut left = Vec::new();
         for (at, order) in orders {
             let plugs = if let LinkOrder::Create { .. } = order { plugs(order) } else { Vec::new() };
             let link = plugs.first().map(|plug| (plug.lab.clone(), plug.link.clone()));
             let Some(link) = link.filter(|link| there.contains(link)) else { continue };
-            for plug in &plugs {
-                if matches!(self.kernel.on_host(&plug.name, context).await, Ok(None)) {
-                    found.push((*at, link));
-                    break;
-                }
+            let names: Vec<InterfaceName> = plugs.into_iter().map(|plug| plug.name).collect();
+            let numbers = self.numbers(&names, context).await;
+            left.push(Left { at: *at, link, names, numbers });
+        }
+        left
+    }
+
+    async fn numbers(&self, names: &[InterfaceName], context: &Context) -> Vec<Option<u32>> {
+        let mut numbers = Vec::new();
+        for name in names {
+            numbers.push(self.kernel.on_host(name, context).await.ok().flatten().map(|link| link.ifindex));
+        }
+        numbers
+    }
+
+    /// Removes the ports of links whose interfaces were made again: `ovs-vswitchd` may not have noticed that they were gone, and
+    /// would go on with what it has open.
+    async fn free(&self, left: Vec<Left>, context: &Context) {
+        let mut stale = Vec::new();
+        for Left { link, names, numbers, .. } in left {
+            if self.numbers(&names, context).await != numbers {
+                stale.push(link);
             }
         }
-        found
+        // What comes of it shows in the ports that are made next.
+        self.switch.unplug(stale, context).await;
     }
 
     /// Ports go before the interfaces that they are, and come after them. What the switch does not let go of stays whole.
@@ -106,8 +129,8 @@ impl HostFabric {
             LinkOrder::Delete { lab, link } => Some((*at, (lab.clone(), link.clone()))),
             _ => None,
         };
-        let left = self.without_interface(&orders, context).await;
-        let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).chain(left).unzip();
+        let left = self.left_of(&orders, context).await;
+        let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
         let unplugs = !links.is_empty();
         let unplugged = self.switch.unplug(links, context).await;
         if unplugs {
@@ -121,6 +144,7 @@ impl HostFabric {
         let rest = orders.into_iter().filter(|(at, _)| !answers.contains_key(at)).collect();
         answers.extend(self.apply_cables(&in_user_space, rest, context).await);
         let is_made = |at: &usize| answers.get(at).is_some_and(Result::is_ok);
+        self.free(left.into_iter().filter(|left| is_made(&left.at)).collect(), context).await;
         let made = wanted.into_iter().filter(|(at, plugs)| !plugs.is_empty() && is_made(at));
         let (ats, plugs): (Vec<usize>, Vec<Vec<Plug>>) = made.unzip();
         if !plugs.is_empty() {

@@ -164,7 +164,14 @@ impl KernelFabric {
             let routes = Marks::gateways(link).into_iter();
             Some(routes.map(move |gateway| default_route(&new.kernel, ifindex, gateway)))
         });
-        self.all_done(routes.flatten().collect(), deadline).await?;
+        if let Err(refused) = self.all_done(routes.flatten().collect(), deadline).await {
+            // The node was seen to have ended, and its ends are switched off on their way here.
+            let there = self.dump(new, deadline).await?;
+            let is_off = |(link, _): &&(&LinkInfo, AdminState)| there.named(&link.name).is_some_and(|link| !link.up);
+            if !ours.iter().filter(|(_, state)| *state == AdminState::Up).any(|of| is_off(&of)) {
+                return Err(refused);
+            }
+        }
         Ok(ours.len())
     }
 
