@@ -56,7 +56,7 @@ pub(super) fn edit<T>(shared: &Shared, change: impl Fn(&[u8]) -> (Vec<u8>, T)) -
     };
     let new = beside(&path, &shared.instance);
     for _ in 0..TRIES {
-        let Some(file) = locked(&path)? else { continue };
+        let file = locked(&path)?;
         if file.metadata()?.len() > LARGEST {
             return Err(io::Error::other("it is larger than 64 MiB"));
         }
@@ -94,25 +94,28 @@ fn beside(path: &Path, instance: &str) -> PathBuf {
     path.with_file_name(format!(".{name}.netloom-{instance}"))
 }
 
-/// The file, locked; `None` if another file has its name by now.
-fn locked(path: &Path) -> io::Result<Option<File>> {
-    // What is a pipe would be waited for.
-    let file =
-        fs::OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
+/// The file, locked. Where another one takes its name meanwhile, that is it.
+fn locked(path: &Path) -> io::Result<File> {
     let deadline = Instant::now() + LOCKED_FOR;
-    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        if error != Errno::WOULDBLOCK {
-            return Err(error.into());
+    loop {
+        // What is a pipe would be waited for.
+        let mut options = fs::OpenOptions::new();
+        options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+        let file = options.open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_at(&file, path)? => return Ok(file),
+            // Its writer has just let go of it, so the next one may be free.
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => pause(),
+            Err(error) => return Err(error.into()),
         }
         if Instant::now() > deadline {
             return Err(io::Error::other("another program has locked it"));
         }
-        pause();
     }
-    Ok(is_at(&file, path)?.then_some(file))
 }
 
 #[expect(
