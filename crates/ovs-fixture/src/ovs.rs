@@ -196,10 +196,16 @@ impl Ovs {
     /// Where it does not.
     pub fn listen_tcp(&self) -> SocketAddr {
         self.appctl(Daemon::Database, ["ovsdb-server/add-remote", "ptcp:0:127.0.0.1"]);
-        let log = self.log(Daemon::Database);
-        let port =
-            log.rsplit("listening on port ").next().and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-        SocketAddr::from(([127, 0, 0, 1], port.unwrap_or_else(|| panic!("no port in the log:\n{log}"))))
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // It has answered before it listens and says so.
+            let log = self.log(Daemon::Database);
+            let said = log.rsplit_once("listening on port ").and_then(|(_, rest)| rest.split_whitespace().next());
+            if let Some(port) = said.and_then(|port| port.parse().ok()) {
+                return SocketAddr::from(([127, 0, 0, 1], port));
+            }
+            assert!(Instant::now() < deadline, "no port in the log:\n{log}");
+        }
     }
 
     /// A directory that goes with it.

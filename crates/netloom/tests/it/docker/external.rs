@@ -53,7 +53,7 @@ fn links_are_put_into_a_container_of_others_and_nothing_else_is_done_to_it() {
     host.docker("rm db");
     run("db");
     host.wait("another one of the name has them", |host| host.pings("a", "10.0.0.2") && host.pings("db", "10.0.1.2"));
-    assert_eq!(index(), eth1);
+    assert_eq!(index(), eth1, "the agent's log:\n{}", host.log());
 
     // So it is after another life of the agent.
     host.netloom(&["agent", "stop"]).code(0);
