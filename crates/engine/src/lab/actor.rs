@@ -540,18 +540,12 @@ impl Actor {
             self.passed.entry(node).or_default().insert(stage);
         }
         let (until, wish) = (Instant::now() + SETTLE, context.wish.clone());
-        match &mut self.settling {
-            _ if done.is_empty() => {}
-            Some(settling) => {
-                settling.add(done);
-                settling.deleted.extend(deleted);
-                settling.until = until;
-            }
-            None => {
-                let mut settling = Settling { done: BTreeMap::new(), deleted, wish, until, doubted: None };
-                settling.add(done);
-                self.settling = Some(settling);
-            }
+        if !done.is_empty() {
+            let nothing = || Settling { done: BTreeMap::new(), deleted: BTreeSet::new(), wish, until, doubted: None };
+            let settling = self.settling.get_or_insert_with(nothing);
+            settling.add(done);
+            settling.deleted.extend(deleted);
+            settling.until = until;
         }
     }
 
