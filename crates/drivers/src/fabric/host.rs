@@ -82,17 +82,22 @@ impl HostFabric {
     }
 
     /// The interfaces on the host of the links that are to be made of which the switch has ports already, with their numbers.
-    async fn left_of(&self, orders: &[(usize, LinkOrder)], context: &Context) -> Vec<Left> {
+    async fn left_of(
+        &self,
+        orders: &[(usize, LinkOrder)],
+        wanted: &[(usize, Vec<Plug>)],
+        context: &Context,
+    ) -> Vec<Left> {
         if !orders.iter().any(|(_, order)| matches!(order, LinkOrder::Create { .. })) {
             return Vec::new();
         }
         let there = self.switch.links();
         let mut left = Vec::new();
-        for (at, order) in orders {
-            let plugs = if let LinkOrder::Create { .. } = order { plugs(order) } else { Vec::new() };
+        for ((at, order), (_, plugs)) in orders.iter().zip(wanted) {
+            let LinkOrder::Create { .. } = order else { continue };
             let link = plugs.first().map(|plug| (plug.lab.clone(), plug.link.clone()));
             let Some(link) = link.filter(|link| there.contains(link)) else { continue };
-            let names: Vec<InterfaceName> = plugs.into_iter().map(|plug| plug.name).collect();
+            let names: Vec<InterfaceName> = plugs.iter().map(|plug| plug.name.clone()).collect();
             let numbers = self.numbers(&names, context).await;
             left.push(Left { at: *at, link, names, numbers });
         }
@@ -129,7 +134,8 @@ impl HostFabric {
             LinkOrder::Delete { lab, link } => Some((*at, (lab.clone(), link.clone()))),
             _ => None,
         };
-        let left = self.left_of(&orders, context).await;
+        let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
+        let left = self.left_of(&orders, &wanted, context).await;
         let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
         let unplugs = !links.is_empty();
         let unplugged = self.switch.unplug(links, context).await;
@@ -138,7 +144,6 @@ impl HostFabric {
         }
         let kept = ats.into_iter().zip(unplugged).filter(|(_, answer)| answer.is_err());
         let mut answers: BTreeMap<usize, Result<(), DriverError>> = kept.collect();
-        let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
         let bridges = wanted.iter().flat_map(|(_, plugs)| plugs).map(|plug| &plug.bridge).collect();
         let in_user_space = self.switch.in_user_space(bridges);
         let rest = orders.into_iter().filter(|(at, _)| !answers.contains_key(at)).collect();
