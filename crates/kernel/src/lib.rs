@@ -9,6 +9,7 @@
 //!   Rtnl::submit ──bounded queue──▶ nl-writer   sends ≤64 messages a datagram ─▶ rtnetlink
 //!   Dumper::dump ──bounded queue──▶ nl-reader   dumps many namespaces          ─▶ rtnetlink
 //!   Receiver ◀──bounded channel──── nl-monitor  one all-nsid socket            ◀─ multicast
+//!   SignalFail ─wanted state──────▶ fail-signal   frames in tunnels, and what is heard there  ⇄ packet sockets
 //!   Netns::create_pinned, run_in ─▶ nl-netns    one short-lived thread a call (unshare, setns)
 //!   Spawner::spawn ─bounded queue─▶ nl-spawn-N  a thread per process (setns, unshare, posix_spawn)
 //! ```
@@ -23,6 +24,7 @@ mod cgroup;
 mod dump;
 mod encode;
 mod error;
+mod fail_signal;
 mod gate;
 mod memory;
 mod monitor;
@@ -41,6 +43,7 @@ pub use announce::Announcement;
 pub use cgroup::{CgroupError, Cgroups, Limits, Members, Usage};
 pub use dump::{Dumper, NamespaceDump, dump};
 pub use error::{KernelError, KernelErrorKind, SubmitError};
+pub use fail_signal::{FarEnd, SignalFail, SignalFailThread};
 pub use memory::give_back_large_blocks;
 pub use monitor::{Change, Monitor, MonitorEvent};
 pub use netns::{Netns, prepare_pin_directory, unmount, unpin};

@@ -155,17 +155,8 @@ pub(crate) fn netns_cookie() -> io::Result<u64> {
 /// Sends a whole Ethernet frame out of an interface of the calling thread's namespace (packet(7)).
 pub(crate) fn send_frame(ifindex: u32, frame: &[u8]) -> io::Result<()> {
     let socket = rustix::net::socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    let to = libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET).expect("17 fits"),
-        // Of what is sent the frame says it.
-        sll_protocol: 0,
-        sll_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = libc::socklen_t::try_from(size_of_val(&to)).expect("20 fits");
+    // Of what is sent the frame says the protocol.
+    let (to, length) = at_interface(ifindex, 0)?;
     // SAFETY: the frame is as long as is said, and so is the address, which is a `sockaddr_ll` as its family says.
     let sent = unsafe {
         libc::sendto(
@@ -178,6 +169,82 @@ pub(crate) fn send_frame(ifindex: u32, frame: &[u8]) -> io::Result<()> {
         )
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The address of an interface for packets of a protocol of linux/if_ether.h, and its length.
+fn at_interface(ifindex: u32, protocol: u16) -> io::Result<(libc::sockaddr_ll, libc::socklen_t)> {
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).expect("17 fits"),
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: i32::try_from(ifindex).map_err(io::Error::other)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    Ok((address, libc::socklen_t::try_from(size_of_val(&address)).expect("20 fits")))
+}
+
+/// Part of a packet: that at this offset, in network order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Load {
+    /// Four bytes.
+    Word(u32),
+    /// Two bytes.
+    Half(u32),
+    /// One byte.
+    Byte(u32),
+}
+
+/// Has a packet socket get only what is, in all of these parts, as is said here, and of that so many bytes (socket(7), and
+/// linux/filter.h: classic BPF).
+pub(crate) fn filter(socket: BorrowedFd<'_>, wanted: &[(Load, u32)], bytes: u32) -> io::Result<()> {
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let step = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
+    let mut program = Vec::new();
+    for (at, (load, value)) in wanted.iter().enumerate() {
+        program.push(match *load {
+            Load::Word(offset) => step(LOAD_WORD, offset, 0),
+            Load::Half(offset) => step(LOAD_HALF, offset, 0),
+            Load::Byte(offset) => step(LOAD_BYTE, offset, 0),
+        });
+        // To the last step: over two for each part that is still to come, and the one that takes it.
+        let over = 2 * (wanted.len() - at - 1) + 1;
+        program.push(step(JUMP_IF_EQUAL, *value, u8::try_from(over).map_err(io::Error::other)?));
+    }
+    program.extend([step(RETURN, bytes, 0), step(RETURN, 0, 0)]);
+    let length = u16::try_from(program.len()).map_err(io::Error::other)?;
+    set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_ATTACH_FILTER,
+        &libc::sock_fprog { len: length, filter: program.as_mut_ptr() },
+    )
+}
+
+/// Has a packet socket get what comes in at an interface of its namespace, and nothing that goes out.
+pub(crate) fn listen_at(socket: BorrowedFd<'_>, ifindex: u32) -> io::Result<()> {
+    /// linux/if_packet.h, since Linux 4.20.
+    const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
+    /// ETH_P_ALL: before any bridge, switch or filter takes it.
+    const ALL: u16 = 3;
+    set(socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1_i32)?;
+    let (address, length) = at_interface(ifindex, ALL)?;
+    // SAFETY: the address is a live `sockaddr_ll` as its family says, of that length.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sets an option of a socket, whose value is of the type that it has in the kernel.
+fn set<T>(socket: BorrowedFd<'_>, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(size_of::<T>()).map_err(io::Error::other)?;
+    // SAFETY: the value is live and as long as is said, and the kernel copies it (and what a `sock_fprog` points to) in the call.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Commands of SIOCETHTOOL (linux/ethtool.h): whether checksums of what an interface sends are left to its driver.
