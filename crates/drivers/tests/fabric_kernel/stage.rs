@@ -90,8 +90,11 @@ impl Stage {
         netloom_kernel::Place::node(self.netns(node), node)
     }
 
+    /// What is there, but for whether addresses are still being looked for elsewhere, which ends by itself.
     pub(crate) fn dump(&self, node: &str) -> NamespaceDump {
-        netloom_kernel::dump(&[self.place(node)]).unwrap().remove(0).unwrap()
+        let mut dump = netloom_kernel::dump(&[self.place(node)]).unwrap().remove(0).unwrap();
+        dump.addresses.iter_mut().for_each(|address| address.tentative = false);
+        dump
     }
 
     pub(crate) fn link(&self, node: &str, name: &str) -> Option<LinkInfo> {
