@@ -89,8 +89,8 @@ pub enum LinkOrder {
         /// On or off.
         admin: AdminState,
     },
-    /// Give one end its carrier, or take it, without a change at the end itself: of a link on a switch, whose ends are not one
-    /// cable.
+    /// Give one end its carrier, or take it, without a change at the end itself: of a link on a switch or to a tunnel, whose ends
+    /// are not one cable. The far end of a tunnel is side B; the host that has it is told.
     Carry {
         /// The lab that it is in, as desired.
         lab: Arc<Lab>,

@@ -250,11 +250,30 @@ pub struct PortFact {
     pub given: Vec<String>,
     /// The index of the bridge that it is a port of.
     pub master: Option<u32>,
+    /// Of a tunnel: what its two hosts tell each other of the ends of its link.
+    #[serde(default, skip_serializing_if = "FailSignals::are_none")]
+    pub signals: FailSignals,
     /// Our mark on it; without one it is foreign.
     pub mark: Option<PortMark>,
     /// When this was seen.
     #[serde(with = "crate::time")]
     pub seen: SystemTime,
+}
+
+/// What two hosts tell each other in a tunnel, which has no carrier: whether the ends that are behind it are off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FailSignals {
+    /// The far host says that its end is off.
+    pub heard: bool,
+    /// The far host is told that the end on this one is off.
+    pub sent: bool,
+}
+
+impl FailSignals {
+    /// Whether neither says that anything is off.
+    pub fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A port of the switch with our mark.

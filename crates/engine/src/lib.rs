@@ -62,8 +62,8 @@ pub use engine::{Config, Engine, Parts, SWITCH};
 pub use entries::{HostFiles, Keeps, Told};
 pub use event::{Event, Events, What};
 pub use fact::{
-    Fact, Health, NetworkFact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source, SwitchBridgeFact,
-    SwitchPortFact, SwitchTagFact,
+    Fact, FailSignals, Health, NetworkFact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source,
+    SwitchBridgeFact, SwitchPortFact, SwitchTagFact,
 };
 pub use image::{
     ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,

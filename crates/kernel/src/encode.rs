@@ -77,6 +77,9 @@ fn message(request: &Request) -> Option<(RouteNetlinkMessage, u16)> {
         Request::CreateMacvlan { end, parent, mode, .. } => (M::NewLink(device::macvlan(end, *parent, *mode)), CREATE),
         Request::CreateVxlan { end, tunnel } => (M::NewLink(device::vxlan(end, tunnel)), CREATE),
         Request::AddIngress { ifindex, .. } => (M::NewQueueDiscipline(redirect::ingress(*ifindex)), CREATE),
+        Request::LeaveFailSignals { ifindex, .. } => {
+            (M::NewTrafficFilter(redirect::leave_fail_signals(*ifindex)), CREATE)
+        }
         Request::Redirect { from, to, .. } => (M::NewTrafficFilter(redirect::redirect(*from, *to)), CREATE),
         Request::SetLink { ifindex, change, .. } => (M::SetLink(change_message(*ifindex, change)), 0),
         Request::DisableTxChecksum { .. } => return None,
@@ -212,6 +215,9 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
         Request::CreateMacvlan { end, .. } => ("create macvlan", format!("`{}` {}", end.name, end.place)),
         Request::CreateVxlan { end, .. } => ("create vxlan", format!("`{}` {}", end.name, end.place)),
         Request::AddIngress { place, ifindex } => ("take what comes in at", interface(ifindex, place)),
+        Request::LeaveFailSignals { place, ifindex } => {
+            ("leave fail signals that come in at", interface(ifindex, place))
+        }
         Request::Redirect { place, from, .. } => ("redirect what comes in at", interface(from, place)),
         Request::SetLink { place, ifindex, change } => (
             match (change.state, change.master) {
@@ -288,7 +294,11 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         (KernelErrorKind::Unsupported | KernelErrorKind::NotFound, _, Request::AddIngress { .. }) => format!(
             "cannot {operation} {object}: {cause}; the kernel needs the modules sch_ingress, cls_u32 and act_mirred for it"
         ),
-        (KernelErrorKind::Unsupported | KernelErrorKind::NotFound, _, Request::Redirect { .. }) => {
+        (
+            KernelErrorKind::Unsupported | KernelErrorKind::NotFound,
+            _,
+            Request::Redirect { .. } | Request::LeaveFailSignals { .. },
+        ) => {
             format!("cannot {operation} {object}: {cause}; the kernel needs the modules cls_u32 and act_mirred for it")
         }
         (KernelErrorKind::Unsupported, _, Request::DisableTxChecksum { .. }) => format!(

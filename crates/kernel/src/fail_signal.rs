@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 
 use crate::netns::Netns;
 use line::Line;
+pub(crate) use pdu::{TO, TYPE};
 use tap::Tap;
 
 /// Changes that may wait for the receiver.

@@ -196,6 +196,14 @@ pub enum Request {
         /// Which.
         ifindex: u32,
     },
+    /// Keeps what hosts tell each other in a tunnel ([`crate::SignalFail`]) out of the [`Request::Redirect`] of its interface
+    /// (module `cls_u32`).
+    LeaveFailSignals {
+        /// Where.
+        place: Place,
+        /// Which.
+        ifindex: u32,
+    },
     /// Sends what comes in at an interface out at another one (modules `cls_u32`, `act_mirred`). It ends with either.
     Redirect {
         /// Where both are.
@@ -312,6 +320,7 @@ impl Request {
             Self::CreateBridge { place, .. }
             | Self::CreateMacvlan { place, .. }
             | Self::AddIngress { place, .. }
+            | Self::LeaveFailSignals { place, .. }
             | Self::Redirect { place, .. }
             | Self::SetLink { place, .. }
             | Self::DisableTxChecksum { place, .. }

@@ -217,6 +217,7 @@ fn find(request: &Request, errno: i32, sockets: &mut Sockets) -> Found {
         }
         Request::SetLink { place, ifindex, .. }
         | Request::AddIngress { place, ifindex }
+        | Request::LeaveFailSignals { place, ifindex }
         | Request::Redirect { place, from: ifindex, .. }
         | Request::AddAltname { place, ifindex, .. }
         | Request::MoveLink { place, ifindex, .. }

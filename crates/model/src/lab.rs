@@ -53,7 +53,7 @@ pub use prefix::Prefix;
 pub use rare::{Blank, Rare};
 pub use settings::{CertificateAuthority, FabricKind, Settings};
 pub use stage::{ExecPhase, ExecTarget, Healthcheck, Stage, StageExec, StageRule, Stages, WaitFor};
-pub use switched::{SwitchPort, Switched};
+pub use switched::{Seam, SwitchPort, Switched};
 pub use vars::Vars;
 pub(crate) use vlan::NoVlan;
 pub use vlan::{PortVlan, Vlan};

@@ -22,7 +22,7 @@ pub use lab::{
     Credentials, Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck, Home,
     InnerBridge, K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management,
     ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement, OnNetwork, PidMode,
-    PortMapping, PortRange, PortVlan, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind,
+    PortMapping, PortRange, PortVlan, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind, Seam,
     Settings, Stage, StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars, Violation,
     Violations, Vlan, Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
 };

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use netloom_engine::{ErrorClass, Fabric, Inventory, LinkOrder};
-use netloom_kernel::{Address, AdminState, LinkChange, Request, Tunnel, VethEnd};
+use netloom_engine::{ErrorClass, Fabric, FailSignals, Inventory, LinkOrder};
+use netloom_kernel::{Address, AdminState, FarEnd, LinkChange, Request, SignalFail, Tunnel, VethEnd};
 use netloom_model::{Lab, LinkKind, Mtu};
+use netloom_plan::{AdminState as Carrier, Side};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, apply, bulk, context, create, delete, end, lab, node, ports, root, until, update};
@@ -231,4 +232,53 @@ async fn a_stitched_link_is_made_whole_again_wherever_it_was_cut_and_leaves_noth
 fn through(stage: &Stage) {
     bulk(&stage.netns("r1"), &stage.netns("r2"), "10.0.0.2");
     bulk(&stage.netns("r2"), &stage.netns("r1"), "10.0.0.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hosts_of_a_stitched_link_tell_each_other_of_their_ends_and_its_node_hears_nothing_of_it() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = far("vxlan-stitch", "192.0.2.2");
+    let order = with_far_end(&stage, &fabric, &lab).await;
+    apply(&fabric, order.clone()).await.unwrap();
+    let LinkOrder::Create { link: id, .. } = &order else { unreachable!() };
+    let carry = |side, carrier| LinkOrder::Carry { lab: lab.clone(), link: id.clone(), side, carrier };
+    let signals = async |wanted: FailSignals| {
+        let of = |name: &str, port: &netloom_engine::PortFact| port.name.as_str() == name && port.signals == wanted;
+        until(&inventory, |all| ports(all, id).iter().any(|port| of("vx-r1_eth1", port)).then_some(())).await;
+    };
+    let (there, _there_runs, mut heard_there) = SignalFail::start(&stage.netns("r2")).unwrap();
+    let tunnel = stage.link("r2", "vx0").unwrap();
+    there.watch(tunnel.ifindex, tunnel.mac.unwrap());
+    let (inside, _inside_runs, mut heard_inside) = SignalFail::start(&stage.netns("r1")).unwrap();
+    let end = stage.link("r1", "eth1").unwrap();
+    inside.watch(end.ifindex, end.mac.unwrap());
+
+    apply(&fabric, carry(Side::B, Carrier::Down)).await.unwrap();
+    signals(FailSignals { sent: true, heard: false }).await;
+    let off = FarEnd { ifindex: tunnel.ifindex, fails: true };
+    assert_eq!(
+        tokio::time::timeout(context().deadline - std::time::Instant::now(), heard_there.recv()).await,
+        Ok(Some(off))
+    );
+    there.signal(tunnel.ifindex, true);
+    signals(FailSignals { sent: true, heard: true }).await;
+    apply(&fabric, carry(Side::B, Carrier::Up)).await.unwrap();
+    signals(FailSignals { sent: false, heard: true }).await;
+    assert_eq!(heard_there.recv().await, Some(FarEnd { fails: false, ..off }));
+
+    apply(&fabric, carry(Side::A, Carrier::Down)).await.unwrap();
+    let has_carrier =
+        |all: &netloom_engine::Snapshot| Some(ports(all, id).iter().find(|port| port.name.as_str() == "eth1")?.carrier);
+    until(&inventory, |all| (!has_carrier(all)?).then_some(())).await;
+    there.signal(tunnel.ifindex, false);
+    signals(FailSignals::default()).await;
+    apply(&fabric, carry(Side::A, Carrier::Up)).await.unwrap();
+    until(&inventory, |all| has_carrier(all)?.then_some(())).await;
+    through(&stage);
+    assert!(heard_inside.try_recv().is_err(), "what hosts say is not for nodes");
+    gone(&stage, &inventory, &fabric, counterpart(&lab, &order)).await;
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{
-    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Shape, Stage, Stitch,
+    End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, LinkKind, Node, NodeName, Seam, Shape, Stage, Stitch,
 };
 use netloom_plan::{AdminState, LinkFingerprint, Observed, ObservedBridge, ObservedLink, ObservedNode, Side, commands};
 
@@ -184,7 +184,12 @@ fn gone_by(fingerprint: LinkFingerprint) -> ObservedLink {
 /// The ends of a link on a switch whose carrier is other than it should be. A cable ends at the switch, so nothing but us has an
 /// end see that the far end is off. What counts is the far end itself, in its own namespace: the host's end of its cable has no
 /// carrier as soon as we have taken it from the other side, and two ends that follow such would never come back.
+///
+/// So it is with a link to a tunnel, whatever joins it: its far end is what the other host says, and has to be told.
 fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState> {
+    if let Some(seam) = lab.seam(link) {
+        return behind_tunnel(lab, link, &seam, seen).unwrap_or_default();
+    }
     if link.switch().is_none() {
         return BTreeMap::new();
     }
@@ -193,10 +198,22 @@ fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState>
     let behind = cables.filter_map(|((side, ..), cable)| {
         let (_, place, name) = ends.iter().find(|(other, ..)| other != side)?;
         let (far, near) = (seen.port(place, name)?, seen.port(&Place::Host, &cable.interface)?);
-        let wanted = if far.admin_up { AdminState::Up } else { AdminState::Down };
-        (near.admin_up != far.admin_up).then_some((*side, wanted))
+        (near.admin_up != far.admin_up).then_some((*side, state(far.admin_up)))
     });
     behind.collect()
+}
+
+fn behind_tunnel(lab: &Lab, link: &Link, seam: &Seam, seen: &SeenLink) -> Option<BTreeMap<Side, AdminState>> {
+    let end = seen.port(&Place::of(lab.name(), &link.a), link.a.interface.kernel())?;
+    let on_host = |interface| seen.port(&Place::Host, interface);
+    let (cable, signals) = (on_host(&seam.cable)?, on_host(&seam.tunnel)?.signals);
+    let near = (cable.admin_up == signals.heard).then_some((Side::A, state(!signals.heard)));
+    let far = (end.admin_up == signals.sent).then_some((Side::B, state(end.admin_up)));
+    Some(near.into_iter().chain(far).collect())
+}
+
+fn state(up: bool) -> AdminState {
+    if up { AdminState::Up } else { AdminState::Down }
 }
 
 /// A link of which an end is missing, or is no port of its bridge, or that is not joined to its tunnel, is not there: making it replaces what is left.

@@ -1,7 +1,7 @@
 //! A fabric whose interfaces are entries of a map.
 
 use async_trait::async_trait;
-use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId};
+use netloom_model::{End, Endpoint, InterfaceName, Lab, LabName, Link, LinkId, Seam};
 use netloom_plan::{AdminState, LinkFingerprint};
 
 use super::switch::{plug, unplug};
@@ -55,10 +55,16 @@ impl FakeFabric {
                 }
             }
             LinkOrder::Carry { lab, link, side, carrier } => {
-                let name = cables(lab, find(lab, link)).swap_remove(usize::from(*side as u8));
+                let link = find(lab, link);
+                let name = on_host(lab, link).swap_remove(usize::from(*side as u8));
                 match state.find(&Place::Host, name.as_str()) {
                     Some(port) => {
-                        state.ports.get_mut(&port).expect("just found").admin_up = *carrier == AdminState::Up;
+                        let there = state.ports.get_mut(&port).expect("just found");
+                        if lab.seam(link).is_some_and(|seam| seam.tunnel == name) {
+                            there.signals.sent = *carrier == AdminState::Down;
+                        } else {
+                            there.admin_up = *carrier == AdminState::Up;
+                        }
                         let touched = state.settle(&[port]);
                         state.tell_ports(&touched);
                         Ok(())
@@ -94,7 +100,7 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
         let port = state.find(place, name.as_str());
         port.is_some_and(|port| state.ports[&port].master == state.find(place, bridge))
     });
-    let on_host = cables(lab, link);
+    let on_host = on_host(lab, link);
     if ours.len() == link.ends().count() + on_host.len() && ours.iter().all(same) && attached {
         configure(state, lab, link, fingerprint, &ours);
         state.tell_ports(&ours);
@@ -116,10 +122,12 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
         }
         ports.push(port);
     }
-    for (near, name) in ports.iter().zip(&on_host) {
+    for (at, name) in on_host.iter().enumerate() {
         let mark = mark(lab, id, fingerprint, AdminState::Up);
-        let far = state.new_port(Place::Host, name.clone(), PortKind::Veth, Some(mark));
-        state.peers.extend([(*near, far), (far, *near)]);
+        let kind = if at < ports.len() { PortKind::Veth } else { PortKind::Other };
+        let far = state.new_port(Place::Host, name.clone(), kind, Some(mark));
+        // What is behind a tunnel is on another host.
+        state.peers.extend(ports.get(at).into_iter().flat_map(|near| [(*near, far), (far, *near)]));
         state.tell_ports(&[far]);
     }
     if let [a, b] = ports[..]
@@ -133,8 +141,11 @@ fn create(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
     Ok(())
 }
 
-/// The ends on the host of the cables to a switch.
-fn cables(lab: &Lab, link: &Link) -> Vec<InterfaceName> {
+/// What of a link is on the host beside its ends: those of cables to a switch or a tunnel, and the tunnel.
+fn on_host(lab: &Lab, link: &Link) -> Vec<InterfaceName> {
+    if let Some(Seam { cable, tunnel }) = lab.seam(link) {
+        return vec![cable, tunnel];
+    }
     if link.switch().is_none() {
         return Vec::new();
     }

@@ -17,7 +17,7 @@ use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeStore, FakeT
 use crate::applied::Applied;
 use crate::driver::{DriverError, Reporter, Runtime};
 use crate::engine::{Config, Parts};
-use crate::fact::{Fact, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
+use crate::fact::{Fact, FailSignals, Health, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source};
 use crate::inventory::{Inventory, Writer};
 use crate::layout::Layout;
 use crate::rates::Count;
@@ -469,6 +469,7 @@ impl State {
             addresses: Vec::new(),
             given: Vec::new(),
             master: None,
+            signals: FailSignals::default(),
             mark,
             seen: SystemTime::now(),
         };

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use netloom_engine::testing::Sketch;
 use netloom_engine::{
-    Fact, Inventory, NodeFact, OperationState, Place, PortFact, PortKind, Report, Reporter, SeenLink, Source, channel,
-    task,
+    Fact, FailSignals, Inventory, NodeFact, OperationState, Place, PortFact, PortKind, Report, Reporter, SeenLink,
+    Source, channel, task,
 };
 use netloom_model::RuntimeKind;
 use netloom_plan::{LinkFingerprint, NodeState};
@@ -27,6 +27,7 @@ fn port(ifindex: u32, seen: SystemTime) -> PortFact {
         addresses: Vec::new(),
         given: Vec::new(),
         master: None,
+        signals: FailSignals::default(),
         mark: None,
         seen,
     }

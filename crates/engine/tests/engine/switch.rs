@@ -123,6 +123,54 @@ async fn an_end_that_is_shut_takes_the_carrier_of_the_far_end_and_both_come_back
     until("and gives it back", || carrier(&r1) && carrier(&r2)).await;
 }
 
+/// A node with a link to another host, joined by filters.
+fn to_another_host() -> Arc<Lab> {
+    let tunnel = json!({ "vxlan-stitch": { "remote": "192.0.2.7", "vni": 7, "dst_port": 4789 } });
+    let leave = |link: &mut Link| {
+        link.b = None;
+        link.kind = serde_json::from_value(tunnel).unwrap();
+    };
+    Sketch::pair("lab").with_link(leave).lab()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_carrier_of_a_link_to_another_host_follows_what_that_says_and_that_is_told_of_the_end_here() {
+    for lab in [to_another_host(), on_switch(&to_another_host())] {
+        let bench = bench().await;
+        bench.made(&lab).await;
+        let r1 = Place::Node(lab_name("lab"), "r1".parse().unwrap());
+        let wish = lab.on_switch(&"arch-ovs".parse().unwrap());
+        let wish = if lab.settings().fabric.is_some() { &wish } else { &lab };
+        let tunnel = wish.seam(&wish.links()[0]).unwrap().tunnel;
+        let far =
+            |heard: bool| bench.world.change_port(&Place::Host, tunnel.as_str(), |port| port.signals.heard = heard);
+        let told = || bench.world.port(&Place::Host, tunnel.as_str()).unwrap().signals.sent;
+        let end = || bench.world.port(&r1, "eth1").unwrap();
+        assert!(end().carrier && !told());
+        bench.world.shut_down(&r1, "eth1");
+        until("the far host is told", told).await;
+        bench.world.open_up(&r1, "eth1");
+        until("it is told again", || !told()).await;
+        far(true);
+        until("the end has no carrier", || !end().carrier).await;
+        assert!(end().admin_up && !told(), "nobody touched the end itself, and nobody is told of it");
+        until("it shows", || view(&bench, "lab").links[0].state == "down").await;
+        bench.world.shut_down(&r1, "eth1");
+        until("both are off", told).await;
+        far(false);
+        bench.world.open_up(&r1, "eth1");
+        until("both are back", || end().carrier && !told()).await;
+        let cut = |state: &str| json!({ "links": { "r1:eth1": { "ends": { "r1:eth1": { "state": state } } } } });
+        bench.edited(cut("down")).await;
+        until("of a cut end it is told too", told).await;
+        bench.edited(cut("up")).await;
+        until("and of its return", || end().carrier && !told()).await;
+        let bench = bench.restart().await;
+        bench.ready().await;
+        assert_eq!(bench.deploy(&lab).await.message.as_deref(), Some("nothing to change"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_switch_that_forgot_everything_gets_the_same_ports_with_the_same_tags() {
     let bench = bench().await;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use netloom_engine::testing::Sketch;
 use netloom_engine::{
-    Fact, LabView, Place, PortFact, PortKind, Report, Snapshot, Source, Standing, Wish, channel, task,
+    Fact, FailSignals, LabView, Place, PortFact, PortKind, Report, Snapshot, Source, Standing, Wish, channel, task,
 };
 use netloom_model::Mac;
 use serde_json::json;
@@ -48,6 +48,7 @@ async fn ring(size: u16) -> (Wish, Arc<Snapshot>) {
             addresses: vec![format!("10.0.{}.{}/32", ifindex >> 8, ifindex & 255)],
             given: Vec::new(),
             master: None,
+            signals: FailSignals::default(),
             mark: None,
             seen: SystemTime::now(),
         })

@@ -3,9 +3,9 @@
 use netloom_model::Mac;
 
 /// The nearest bridge (IEEE 802.1Q table 8-1): no bridge passes on what goes there.
-pub(super) const TO: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
+pub(crate) const TO: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
 /// The Ethernet type of connectivity fault management.
-pub(super) const TYPE: u16 = 0x8902;
+pub(crate) const TYPE: u16 = 0x8902;
 /// ETH-CSF.
 pub(super) const CODE: u8 = 52;
 /// Where the code is in the frame.

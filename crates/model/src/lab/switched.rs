@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Endpoint, Lab, Link, LinkKind, Vlan, Vxlan, hex};
+use super::{End, Endpoint, Lab, Link, LinkKind, Stitch, Vlan, Vxlan, hex};
 use crate::idle::Idle;
 use crate::kind::Shape;
 use crate::name::{InterfaceName, LabName};
@@ -42,6 +42,15 @@ pub struct SwitchPort<'a> {
     pub bridge: InterfaceName,
     /// What passes through it.
     pub vlan: Vlan,
+}
+
+/// The two interfaces on the host by which a link is joined to a tunnel, whether filters join them or a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seam {
+    /// The end on the host of the cable to its end.
+    pub cable: InterfaceName,
+    /// The VXLAN interface.
+    pub tunnel: InterfaceName,
 }
 
 impl Link {
@@ -101,6 +110,16 @@ impl Lab {
             Some(SwitchPort { end: Some(far(end)?), interface, bridge, vlan })
         });
         ports.collect()
+    }
+
+    /// Where a link of the lab is joined to a tunnel on the host, if it is.
+    pub fn seam(&self, link: &Link) -> Option<Seam> {
+        if let Some(Stitch { veth, vxlan }) = link.stitch() {
+            return Some(Seam { cable: veth.kernel().clone(), tunnel: vxlan.kernel().clone() });
+        }
+        link.switch().and(link.kind.tunnel())?;
+        let cable = host_interface(&self.parts.name, &link.a);
+        Some(Seam { cable, tunnel: tunnel_interface(&self.parts.name, link) })
     }
 
     /// The bridge of Open vSwitch that an end is a port of, if its node is one.

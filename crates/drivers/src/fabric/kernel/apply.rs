@@ -13,7 +13,7 @@ use netloom_plan::AdminState;
 
 use super::checksum::LIVED_WITH;
 use super::places::{OpenPlace, is_gone};
-use super::wire::{Port, Wire, cable_of, port_of};
+use super::wire::{Port, Wire, carrier_of, port_of};
 use super::{KernelFabric, OPEN_AT_ONCE, cause_of, class_of, refused_link};
 
 /// Why an interface is switched.
@@ -23,6 +23,8 @@ pub(super) enum Why {
     Ordered,
     /// What is at the far end is so.
     Follows,
+    /// It is a tunnel, and so is what is behind it: the host at its far end is told.
+    Tells,
 }
 
 /// One end to be switched.
@@ -122,9 +124,9 @@ impl Call<'_> {
                     })
                 }
                 LinkOrder::Carry { lab, link, side, carrier } => {
-                    let port = cable_of(lab, link, *side);
-                    port.map_err(|why| refused_link("switch", link, why, ErrorClass::Permanent)).map(|port| {
-                        let (why, lab, id, state) = (Why::Follows, lab.name().clone(), link.clone(), *carrier);
+                    let port = carrier_of(lab, link, *side);
+                    port.map_err(|why| refused_link("switch", link, why, ErrorClass::Permanent)).map(|(why, port)| {
+                        let (lab, id, state) = (lab.name().clone(), link.clone(), *carrier);
                         switches.push(Switch { why, order, lab, id, port, state });
                     })
                 }
@@ -145,7 +147,7 @@ impl Call<'_> {
         let wires = creates.iter().chain(&updates);
         let ports = wires.flat_map(Wire::ports).chain(switches.iter().map(|switch| &switch.port));
         let mut places: BTreeSet<Place> = ports.map(|port| port.place.clone()).collect();
-        if creates.iter().chain(&updates).any(Wire::hangs) {
+        if !creates.is_empty() || updates.iter().any(Wire::hangs) {
             places.insert(Place::Host);
         }
         places.extend(self.places_of(&removals).await);
@@ -217,7 +219,7 @@ impl Call<'_> {
                 Ok(open) => {
                     let mut mirror = self.fabric.shared.mirror();
                     if let Some(touched) = mirror.know(&place, open.nsid) {
-                        self.fabric.shared.report(&mirror, touched);
+                        self.fabric.shared.report(&mut mirror, touched);
                         unknown.push(open.clone());
                     }
                     drop(mirror);

@@ -100,6 +100,11 @@ impl Call<'_> {
                 self.refuse(order, cause, ErrorClass::Transient);
                 continue;
             };
+            if why == Why::Tells {
+                self.fabric.shared.tell_far_end(link.ifindex, state);
+                self.accept(order);
+                continue;
+            }
             port.ifindex = link.ifindex;
             // State and mark in one message, so that no event shows one without the other.
             let change = LinkChange {

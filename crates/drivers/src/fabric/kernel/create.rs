@@ -118,8 +118,9 @@ impl Call<'_> {
         if clashes.is_empty() {
             return (Vec::new(), Vec::new());
         }
-        let places: Vec<Place> = clashes.iter().flat_map(Wire::pieces).map(|port| port.place).collect();
-        if let Err((class, cause)) = self.look(places).await {
+        let places = clashes.iter().flat_map(Wire::pieces).map(|port| port.place);
+        // Also where no piece of it is: a tunnel that it had may have had another name.
+        if let Err((class, cause)) = self.look(places.chain([Place::Host])).await {
             self.refuse_all(clashes.iter().map(|wire| wire.order), &cause, class);
             return (Vec::new(), Vec::new());
         }
@@ -146,6 +147,9 @@ impl Call<'_> {
                 let request = Request::DeleteLink { place: self.kernel[&port.place].clone(), ifindex: link.ifindex };
                 work.add(&port.place, wire.order, [request]);
             }
+            let tunnels = self.other_tunnels(&wire, &pieces);
+            let delete = |ifindex| Request::DeleteLink { place: self.kernel[&Place::Host].clone(), ifindex };
+            work.add(&Place::Host, wire.order, tunnels.into_iter().map(delete));
             freed.push(wire);
         }
         self.carry_out(work).await;
@@ -153,6 +157,19 @@ impl Call<'_> {
         // A removal that failed has its answer; the others are tried again.
         freed.retain(|wire| !matches!(self.answers[wire.order], Some(Err(_))));
         (adopted, freed)
+    }
+
+    /// Tunnels that a link had on the host when it was joined to one in another way, under other names than its pieces have.
+    fn other_tunnels(&self, wire: &Wire, pieces: &[Port]) -> Vec<u32> {
+        let links = self.dumps.get(&Place::Host).into_iter().flat_map(|host| &host.links);
+        let is_other = |link: &&LinkInfo| {
+            let of_it = matches!(
+                self.fabric.shared.marks.read(link),
+                Some(PortMark::Link { lab, link, .. }) if lab == wire.lab && link == wire.id
+            );
+            link.vni.is_some() && of_it && !pieces.iter().any(|port| port.name().as_str() == link.name)
+        };
+        links.filter(is_other).map(|link| link.ifindex).collect()
     }
 
     /// What has the name of a port: nothing, or something of this very link. Anything else is an error.

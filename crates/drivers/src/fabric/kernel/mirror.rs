@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::SystemTime;
 
-use netloom_engine::{Fact, Place, PortFact, PortKind, PortMark};
+use netloom_engine::{Fact, FailSignals, Place, PortFact, PortKind, PortMark};
 use netloom_kernel::{AddressInfo, Change, LinkInfo, MonitorEvent, NamespaceDump};
 
 use super::mark::{ADDRESS_PROTOCOL, Marks};
@@ -22,6 +22,8 @@ pub(crate) struct Mirror {
     dumps_in_flight: usize,
     /// Places whose interfaces are moving to another namespace: what is known of them stays as it was until they are there.
     moving: HashSet<Place>,
+    /// What is said in tunnels of the host, where it is that something is off.
+    signals: BTreeMap<u32, FailSignals>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,13 @@ pub(crate) struct Touched {
     gone: Vec<Place>,
     /// Events were lost: only a dump helps.
     pub(crate) overrun: bool,
+}
+
+impl Touched {
+    /// The interfaces of the host that were.
+    pub(crate) fn on_host(&self) -> impl Iterator<Item = u32> {
+        self.ports.iter().filter(|(place, _)| *place == Place::Host).map(|(_, ifindex)| *ifindex)
+    }
 }
 
 impl Mirror {
@@ -86,6 +95,26 @@ impl Mirror {
     pub(crate) fn places_with(&self, wanted: impl Fn(&LinkInfo) -> bool) -> Vec<Place> {
         let holds = self.spaces.iter().filter(|(_, space)| space.links.values().any(&wanted));
         holds.map(|(place, _)| place.clone()).collect()
+    }
+
+    /// What an interface of the host is, if it is there.
+    pub(crate) fn on_host(&self, ifindex: u32) -> Option<&LinkInfo> {
+        self.spaces.get(&Place::Host)?.links.get(&ifindex)
+    }
+
+    /// Something else is said in a tunnel of the host that is there.
+    pub(crate) fn signal(&mut self, ifindex: u32, change: impl FnOnce(&mut FailSignals)) -> Touched {
+        let mut touched = Touched::default();
+        if self.on_host(ifindex).is_some() {
+            change(self.signals.entry(ifindex).or_default());
+            touched.ports.insert((Place::Host, ifindex));
+        }
+        touched
+    }
+
+    /// Nothing is said in it any more.
+    pub(crate) fn hang_up(&mut self, ifindex: u32) {
+        self.signals.remove(&ifindex);
     }
 
     /// To be called before a dump begins; each call is answered by one [`Mirror::end_dump`].
@@ -237,7 +266,10 @@ impl Mirror {
         let ports = touched.ports.into_iter().filter_map(|(place, ifindex)| {
             let space = self.spaces.get(&place)?;
             match space.links.get(&ifindex) {
-                Some(link) => port(&place, link, space.addresses.get(&ifindex), marks, seen).map(Fact::Port),
+                Some(link) => {
+                    let signals = self.signals_of(&place, ifindex);
+                    port(&place, link, space.addresses.get(&ifindex), signals, marks, seen).map(Fact::Port)
+                }
                 None => Some(Fact::PortGone(place, ifindex)),
             }
         });
@@ -248,11 +280,20 @@ impl Mirror {
     pub(crate) fn all(&self, marks: &Marks, seen: SystemTime) -> Vec<Fact> {
         let mut ports: Vec<PortFact> = Vec::new();
         for (place, space) in &self.spaces {
-            let links = space.links.values();
-            ports.extend(links.filter_map(|link| port(place, link, space.addresses.get(&link.ifindex), marks, seen)));
+            ports.extend(space.links.values().filter_map(|link| {
+                let signals = self.signals_of(place, link.ifindex);
+                port(place, link, space.addresses.get(&link.ifindex), signals, marks, seen)
+            }));
         }
         ports.sort_by(|a, b| (&a.place, a.ifindex).cmp(&(&b.place, b.ifindex)));
         ports.into_iter().map(Fact::Port).collect()
+    }
+}
+
+impl Mirror {
+    fn signals_of(&self, place: &Place, ifindex: u32) -> FailSignals {
+        let said = self.signals.get(&ifindex).filter(|_| *place == Place::Host);
+        said.copied().unwrap_or_default()
     }
 }
 
@@ -269,6 +310,7 @@ fn port(
     place: &Place,
     link: &LinkInfo,
     addresses: Option<&BTreeSet<AddressInfo>>,
+    signals: FailSignals,
     marks: &Marks,
     seen: SystemTime,
 ) -> Option<PortFact> {
@@ -301,6 +343,7 @@ fn port(
         addresses: addresses.into_iter().map(|(address, _)| address).collect(),
         given,
         master: link.master,
+        signals,
         mark: marks.read(link),
         seen,
     })

@@ -8,6 +8,7 @@
 //!        │      └───▶ nl-reader       dumps                         (netloom-kernel)
 //!        └──────────▶ nl-writer       changes                       (netloom-kernel)
 //!   nl-monitor ──bounded──▶ fabric-events ──▶ Mirror ──▶ Reporter   (facts, in the order of the events)
+//!   fail-signal ─bounded──▶ fabric-far-ends ──▶ Mirror ──▶ Reporter (what the far ends of tunnels say)
 //! ```
 //!
 //! Facts of events and of relists are sent with the mirror locked, so they are never out of order. The lock is held for
@@ -21,6 +22,7 @@ mod change;
 mod checksum;
 mod counters;
 mod create;
+mod far;
 mod held;
 mod mark;
 mod mirror;
@@ -43,7 +45,7 @@ use netloom_engine::{Context, DriverError, ErrorClass, Fabric, LinkOrder, PortCo
 use netloom_engine::{Place, Report, Source};
 use netloom_kernel::{
     Address, Dumper, KernelError, KernelErrorKind, LinkInfo, Monitor, MonitorEvent, NamespaceDump, Netns, Request,
-    Rtnl, SubmitError,
+    Rtnl, SignalFail, SignalFailThread, SubmitError,
 };
 use netloom_model::{InterfaceName, LabName, LinkId};
 
@@ -74,6 +76,8 @@ pub struct KernelFabric {
     listed: AtomicBool,
     next_ifindex: AtomicU32,
     demand: Demand,
+    /// Ends with the fabric.
+    _far_ends: SignalFailThread,
 }
 
 /// Whether events are listened to.
@@ -88,6 +92,7 @@ struct Shared {
     mirror: Mutex<Mirror>,
     marks: Marks,
     reporter: Reporter,
+    signals: SignalFail,
 }
 
 impl KernelFabric {
@@ -110,7 +115,9 @@ impl KernelFabric {
             DriverError { hint, ..refusal("start", "the kernel fabric", error.to_string(), ErrorClass::Permanent) }
         };
         let (monitor, events) = Monitor::start(host).map_err(failed)?;
-        let shared = Shared { mirror: Mutex::default(), marks: Marks::new(layout.instance()), reporter };
+        let (signals, far_ends, heard) = SignalFail::start(host).map_err(failed)?;
+        let marks = Marks::new(layout.instance());
+        let shared = Shared { mirror: Mutex::default(), marks, reporter, signals };
         let shared = Arc::new(shared);
         shared.mirror().know(&Place::Host, None);
         for id in places::remembered(&layout).map_err(failed)? {
@@ -126,11 +133,18 @@ impl KernelFabric {
             listed: AtomicBool::new(false),
             next_ifindex: AtomicU32::new(FIRST_IFINDEX),
             demand: Demand::default(),
+            _far_ends: far_ends,
         };
         // Ends with the monitor, which ends with the fabric.
+        let far = shared.clone();
         thread::Builder::new()
             .name("fabric-events".into())
             .spawn(move || observe(&shared, events, hearing))
+            .map_err(failed)?;
+        // Ends with the one that listens, likewise.
+        thread::Builder::new()
+            .name("fabric-far-ends".into())
+            .spawn(move || far::listen(&far, heard))
             .map_err(failed)?;
         Ok(fabric)
     }
@@ -202,7 +216,7 @@ impl KernelFabric {
             let dump = dump.map_err(|error| (class_of(error.kind), error.to_string()))?;
             self.count_on(&dump);
             let touched = mirror.install(&open.place, open.nsid, dump.clone());
-            self.shared.report(&mirror, touched);
+            self.shared.report(&mut mirror, touched);
             all.insert(open.place.clone(), dump);
         }
         Ok(all)
@@ -220,7 +234,7 @@ impl KernelFabric {
         let slow = |class: ErrorClass| format!("the kernel's interfaces could not be listed: {class:?}");
         let _dumping = Dumping::begin(&self.shared);
         let all = self.places.list(deadline).await.map_err(slow)?.map_err(|error| error.to_string())?;
-        let mut there = BTreeSet::new();
+        let (mut there, mut on_host) = (BTreeSet::new(), BTreeSet::new());
         for part in all.chunks(OPEN_AT_ONCE) {
             let mut places = Vec::new();
             for opened in self.places.open(part.to_vec(), deadline).await.map_err(slow)? {
@@ -237,12 +251,13 @@ impl KernelFabric {
             let mut mirror = self.shared.mirror();
             for (open, dump) in places.into_iter().zip(dumps) {
                 self.count_on(&dump);
-                mirror.install(&open.place, open.nsid, dump);
+                on_host.extend(mirror.install(&open.place, open.nsid, dump).on_host());
                 there.insert(open.place);
             }
         }
         let mut mirror = self.shared.mirror();
         mirror.retain(&there);
+        self.shared.follow(&mut mirror, on_host);
         let facts = mirror.all(&self.shared.marks, SystemTime::now());
         let unseen = BTreeMap::new();
         self.shared.reporter.send(Report::Relist { source: Source::Fabric, started, facts, unseen });
@@ -302,7 +317,8 @@ impl Shared {
     }
 
     /// Tells what follows from a change of the mirror, which is the locked one.
-    fn report(&self, mirror: &Mirror, touched: mirror::Touched) {
+    fn report(&self, mirror: &mut Mirror, touched: mirror::Touched) {
+        self.follow(mirror, touched.on_host());
         let overrun = touched.overrun;
         let facts = mirror.facts(touched, &self.marks, SystemTime::now());
         if !facts.is_empty() {
@@ -322,7 +338,7 @@ fn observe(shared: &Shared, mut events: tokio::sync::mpsc::Receiver<Vec<MonitorE
         }
         let mut mirror = shared.mirror();
         let touched = mirror.apply(&batch);
-        shared.report(&mirror, touched);
+        shared.report(&mut mirror, touched);
     }
 }
 

@@ -242,7 +242,7 @@ impl KernelFabric {
         self.count_on(&dump);
         let mut mirror = self.shared.mirror();
         let touched = mirror.moved(place, open.nsid, dump);
-        self.shared.report(&mirror, touched);
+        self.shared.report(&mut mirror, touched);
         Ok(())
     }
 }

@@ -84,6 +84,7 @@ impl Call<'_> {
         let (place, veth) = (self.kernel[&Place::Host].clone(), wire.seam());
         let mut work = Vec::new();
         work.extend([veth, ifindex].map(|ifindex| Request::AddIngress { place: place.clone(), ifindex }));
+        work.push(Request::LeaveFailSignals { place: place.clone(), ifindex });
         let ways = [(veth, ifindex), (ifindex, veth)];
         work.extend(ways.map(|(from, to)| Request::Redirect { place: place.clone(), from, to }));
         let done = self.done(wire.order, work).await;

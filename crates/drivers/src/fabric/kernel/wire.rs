@@ -11,6 +11,7 @@ use netloom_model::{
 };
 use netloom_plan::{AdminState as Switched, LinkFingerprint, Side};
 
+use super::apply::Why;
 use super::body::Body;
 use super::checksum::Checksums;
 use super::mark::{ADDRESS_PROTOCOL, Marks};
@@ -82,10 +83,10 @@ impl Port {
         Ok(Self { place, end: end.clone(), bridge, mtu, mac, checksums, gateways, ifindex: 0 })
     }
 
-    /// The interface on the host that is a port of a switch: the end of a cable, or a tunnel.
-    fn on_switch(lab: &Lab, link: &Link, port: &SwitchPort<'_>) -> Result<Self, String> {
-        let name = port.interface.as_str().parse().expect("it is one already");
-        // Nobody sees its address: the switch passes on what it gets.
+    /// An interface on the host that passes on what it gets: the end of a cable to a switch or a tunnel, or the tunnel.
+    fn on_host(lab: &Lab, link: &Link, name: &InterfaceName) -> Result<Self, String> {
+        let name = name.as_str().parse().expect("it is one already");
+        // Nobody sees its address.
         Ok(Self { mac: None, ..Self::new(lab, link, &End::new(Endpoint::Host, name, link.a.mac))? })
     }
 
@@ -160,12 +161,12 @@ impl Wire {
         if link.switch().is_some() {
             let ports = lab.switch_ports(link);
             let body = || match (link.kind.tunnel(), ports.iter().find(|port| port.end.is_none())) {
-                (Some(tunnel), Some(port)) => Body::to_tunnel(tunnel, Port::on_switch(lab, link, port)?),
+                (Some(tunnel), Some(port)) => Body::to_tunnel(tunnel, Port::on_host(lab, link, &port.interface)?),
                 _ => Ok(Body::Ends),
             };
             let cables = ports.iter().filter_map(|port| Some((port, port.end?)));
             let cable = |(port, end): (&SwitchPort<'_>, &End)| {
-                Ok(wire(body()?, Port::on_switch(lab, link, port)?, Some(Port::new(lab, link, end)?)))
+                Ok(wire(body()?, Port::on_host(lab, link, &port.interface)?, Some(Port::new(lab, link, end)?)))
             };
             return cables.map(cable).collect::<Result<_, String>>().map_err(refuse);
         }
@@ -322,15 +323,24 @@ pub(crate) fn default_route(place: &netloom_kernel::Place, ifindex: u32, gateway
     Request::AddRoute { place: place.clone(), to, via: Some(gateway), ifindex: Some(ifindex) }
 }
 
-/// The end on the host of the cable to one side of a link on a switch.
-pub(crate) fn cable_of(lab: &Lab, id: &LinkId, side: Side) -> Result<Port, String> {
-    let link = lab.link(id).filter(|link| link.switch().is_some()).ok_or("the lab has no such link on a switch")?;
-    let mut ports = lab.switch_ports(link).into_iter();
-    let port = match side {
-        Side::A => ports.next(),
-        Side::B => ports.nth(1),
+/// The interface on the host by which a side of a link gets its carrier, and how: the end of its cable is switched, and by a
+/// tunnel the host at its far end is told.
+pub(crate) fn carrier_of(lab: &Lab, id: &LinkId, side: Side) -> Result<(Why, Port), String> {
+    let link = lab.link(id).ok_or("the lab has no such link")?;
+    if let Some(seam) = lab.seam(link) {
+        let (why, name) = match side {
+            Side::A => (Why::Follows, &seam.cable),
+            Side::B => (Why::Tells, &seam.tunnel),
+        };
+        return Ok((why, Port::on_host(lab, link, name)?));
+    }
+    let ports = link.switch().map(|_| lab.switch_ports(link)).unwrap_or_default();
+    let at = match side {
+        Side::A => 0,
+        Side::B => 1,
     };
-    Port::on_switch(lab, link, &port.ok_or("the link has no such end")?)
+    let port = ports.get(at).ok_or("the link has no such end that is a port of a switch")?;
+    Ok((Why::Follows, Port::on_host(lab, link, &port.interface)?))
 }
 
 /// The port at the end of a link on one side.

@@ -14,7 +14,7 @@ fn hosts() -> Option<[OvsHost; 2]> {
 }
 
 /// The half of a lab that is on one of them: a node with a link to the other half for each of these identifiers and MTUs.
-fn half(own: usize, links: &[(u32, Option<u32>)]) -> String {
+fn half(own: usize, fabric: &str, links: &[(u32, Option<u32>)]) -> String {
     let link = |(at, (vni, mtu)): (usize, &(u32, Option<u32>))| {
         let mtu = mtu.map(|mtu| format!(", mtu: {mtu}")).unwrap_or_default();
         let end = format!("{{ node: r{own}, interface: eth{at}, ipv4: 10.0.{at}.{own}/24 }}");
@@ -23,14 +23,18 @@ fn half(own: usize, links: &[(u32, Option<u32>)]) -> String {
     };
     let links: String = (1..).zip(links).map(link).collect();
     format!(
-        "name: x\nsettings: {{ fabric: ovs }}\ntopology:\n  nodes: {{ r{own}: {{ kind: linux, runtime: namespace }} }}\n  \
+        "name: x\nsettings: {{ fabric: {fabric} }}\ntopology:\n  nodes: {{ r{own}: {{ kind: linux, runtime: namespace }} }}\n  \
          links:\n{links}"
     )
 }
 
 fn deploy(hosts: &[OvsHost; 2], links: &[(u32, Option<u32>)]) {
+    deploy_on("ovs", hosts, links);
+}
+
+fn deploy_on(fabric: &str, hosts: &[OvsHost; 2], links: &[(u32, Option<u32>)]) {
     for (own, host) in (1..).zip(hosts) {
-        host.netloom(&["deploy", "-t", &host.topology("x", &half(own, links))]).code(0);
+        host.netloom(&["deploy", "-t", &host.topology("x", &half(own, fabric, links))]).code(0);
     }
 }
 
@@ -113,7 +117,7 @@ fn an_identifier_that_is_taken_on_the_host_is_said_with_what_has_it_and_all_else
     let Some(hosts) = hosts() else { return };
     let host = &hosts[0];
     host.sh("ip link add theirs type vxlan id 7 remote 10.99.0.2 dstport 4789").code(0);
-    let file = host.topology("x", &half(1, &[(7, None), (8, None)]));
+    let file = host.topology("x", &half(1, "ovs", &[(7, None), (8, None)]));
     let ended = host.netloom(&["deploy", "-t", &file, "--timeout", "5s"]);
     assert_ne!(ended.code, 0);
     assert!((ended.out + &ended.err).contains("theirs"));
@@ -121,4 +125,57 @@ fn an_identifier_that_is_taken_on_the_host_is_said_with_what_has_it_and_all_else
     assert_eq!(states, ["absent", "up"]);
     host.sh("ip link delete theirs").code(0);
     host.until("it is made as soon as it can be", |_| host.is_up("x"));
+}
+
+/// Whether `ip link` says this of the end of the link on one of the hosts.
+fn end_is(hosts: &[OvsHost; 2], at: usize, what: &str) -> bool {
+    let node = format!("x/r{}", at + 1);
+    hosts[at].netloom(&["exec", &node, "--", "ip", "link", "show", "eth1"]).out.contains(what)
+}
+
+fn set_end(hosts: &[OvsHost; 2], at: usize, state: &str) {
+    let node = format!("x/r{}", at + 1);
+    hosts[at].netloom(&["exec", &node, "--", "ip", "link", "set", "eth1", state]).code(0);
+}
+
+fn until_both_are_on(hosts: &[OvsHost; 2], when: &str) {
+    hosts[0].until(when, |_| (0..2).all(|at| end_is(hosts, at, "state UP")) && hosts[0].passes(1, 1, 1400));
+}
+
+#[test]
+fn an_end_that_is_off_takes_the_carrier_of_the_end_on_the_other_host_and_both_come_back_in_any_order() {
+    let Some(hosts) = hosts() else { return };
+    for fabric in ["ovs", "kernel"] {
+        deploy_on(fabric, &hosts, &[(7, None)]);
+        until_both_are_on(&hosts, fabric);
+        for (one, other) in [(0, 1), (1, 0)] {
+            set_end(&hosts, one, "down");
+            hosts[other].until("the end there has no carrier", |_| end_is(&hosts, other, "NO-CARRIER"));
+            assert!(end_is(&hosts, other, ",UP"), "nobody touched the end itself");
+            assert_eq!(hosts[other].links("x")[0]["state"], "down");
+            set_end(&hosts, one, "up");
+            until_both_are_on(&hosts, "both are back");
+            set_end(&hosts, one, "down");
+            set_end(&hosts, other, "down");
+            hosts[other].until("both are off", |_| hosts.iter().all(|host| !host.is_up("x")));
+            set_end(&hosts, one, "up");
+            set_end(&hosts, other, "up");
+            until_both_are_on(&hosts, "both are back, after both were off");
+        }
+    }
+}
+
+#[test]
+fn a_host_whose_agent_is_gone_is_forgotten_and_one_that_starts_goes_on_telling() {
+    let Some(hosts) = hosts() else { return };
+    deploy(&hosts, &[(7, None)]);
+    until_both_are_on(&hosts, "it is reached");
+    hosts[0].netloom(&["link", "down", "x", "r1:eth1"]).code(0);
+    hosts[1].until("the end there has no carrier", |_| end_is(&hosts, 1, "NO-CARRIER"));
+    hosts[0].netloom(&["agent", "stop"]).code(0);
+    hosts[1].until("a host that says nothing is forgotten", |_| end_is(&hosts, 1, "state UP"));
+    hosts[0].netloom(&["agent", "--background"]).code(0);
+    hosts[1].until("the end there has no carrier again", |_| end_is(&hosts, 1, "NO-CARRIER"));
+    hosts[0].netloom(&["link", "up", "x", "r1:eth1"]).code(0);
+    until_both_are_on(&hosts, "both are back, after a restart");
 }
