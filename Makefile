@@ -24,21 +24,25 @@ images: image-packages ## build the images of the examples from Debian packages,
 
 test: test-workspace test-init test-examples test-crash-few test-health test-vm ## run all tests and the checks of the examples
 
+# Whatever is run, it is built as part of the whole workspace and together with a test: any other choice has dependencies with other
+# features, and all of them are built once more.
+BUILD = $(CARGO) build --workspace --locked --test names
+FAILPOINTS = --workspace --locked --features netloom/failpoints
 test-workspace: rust test-packages
 	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
 	$(CARGO) test --package netloom-failpoint --features enabled --locked
-	$(CARGO) test --package netloom-agent --features failpoints --test agent --locked -- blocked
+	$(CARGO) test $(FAILPOINTS) --test agent -- blocked
 
 test-init: rust
 	cd crates/init && $(CARGO) test --no-fail-fast --locked
 
 test-examples: rust test-packages image-packages
-	$(CARGO) build --package netloom --locked
+	$(BUILD) --bin netloom
 	@mkdir -p $(TARGET)/images
 	$(SUDO) env NETLOOM=$(TARGET)/debug/netloom IMAGES_CACHE=$(TARGET)/images scripts/check-examples.sh
 
 # Moved aside, so that nobody takes a program with fail points for one that is shipped.
-CRASH = $(CARGO) build --package netloom --package netloom-crash --features netloom/failpoints --locked
+CRASH = $(CARGO) build $(FAILPOINTS) --test names --bin netloom --bin netloom-crash
 test-crash-few: rust test-packages
 	$(CRASH)
 	rm -f $(TARGET)/debug/netloom-failpoints
@@ -59,7 +63,7 @@ test-vm: rust vm ## run the tests that need another kernel in a virtual machine
 lint: rust ## formatting and clippy, without a single warning
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) clippy --package netloom --package netloom-agent --package netloom-failpoint --features netloom/failpoints --all-targets --locked -- -D warnings
+	$(CARGO) clippy $(FAILPOINTS) --lib --bins --test agent --test names -- -D warnings
 	cd crates/init && $(CARGO) fmt --check && $(CARGO) clippy --all-targets --locked -- -D warnings
 	cd fuzz && $(CARGO) fmt --check && $(CARGO) clippy --locked -- -D warnings
 
@@ -71,7 +75,7 @@ fuzz: rust ## search a minute per target for inputs that readers of topologies a
 ALONE = $(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --propagation private
 # A thousand probes in each phase; what a thousandth part of them takes is not judged.
 test-health: test-crash-few
-	$(CARGO) build --package netloom --package netloom-bench --locked
+	$(BUILD) --bin netloom --bin netloom-bench
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom \
 		prove --probes 1000 --failpoints $(TARGET)/debug/netloom-failpoints
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 3

@@ -1,5 +1,6 @@
 //! How capabilities change, as the agent's events tell it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -70,6 +71,13 @@ impl Watcher {
     /// All so far.
     pub(super) fn seen(&self) -> Vec<Transition> {
         lock(&self.shared.seen).clone()
+    }
+
+    /// Whether the last that was told of each capability is that it is well.
+    pub(super) fn tells_of_no_illness(&self) -> bool {
+        let seen = lock(&self.shared.seen);
+        let last: BTreeMap<&str, bool> = seen.iter().map(|change| (change.name.as_str(), change.is_good())).collect();
+        last.into_values().all(|good| good)
     }
 }
 

@@ -36,6 +36,8 @@ const LISTEN: &str = "127.0.0.1:8001";
 const DISK: u64 = 64;
 /// How long everything may take to be as it was before a fault: a deploy that waits for Docker, and a verdict.
 const SETTLED: Duration = Duration::from_secs(120);
+/// How long what has changed may take to be told.
+const TOLD: Duration = Duration::from_secs(5);
 /// How soon the agent answers again, and how soon all is right again.
 pub(super) const RESUMED: f64 = 1.0;
 const RIGHT: Duration = Duration::from_secs(2);
@@ -114,6 +116,8 @@ impl World {
             false
         });
         ensure!(settled.is_some(), "nothing is as before after {} s: {last}", SETTLED.as_secs());
+        // What is asked for is known a moment before it is told. Of an agent that was started anew nothing is.
+        until(TOLD, || self.watcher.tells_of_no_illness());
         for (node, process) in self.standing()?.context("all nodes run")? {
             self.processes.entry(node).or_insert(process);
         }
