@@ -42,15 +42,16 @@ test-examples: rust test-packages image-packages
 	$(SUDO) env NETLOOM=$(TARGET)/debug/netloom IMAGES_CACHE=$(TARGET)/images scripts/check-examples.sh
 
 # Moved aside, so that nobody takes a program with fail points for one that is shipped.
-CRASH = $(CARGO) build $(FAILPOINTS) --test names --bin netloom --bin netloom-crash
 test-crash-few: rust test-packages
-	$(CRASH)
+	$(CARGO) build $(FAILPOINTS) --test names --bin netloom --bin netloom-crash
 	rm -f $(TARGET)/debug/netloom-failpoints
 	mv $(TARGET)/debug/netloom $(TARGET)/debug/netloom-failpoints
 	$(SUDO) $(TARGET)/debug/netloom-crash few --netloom $(TARGET)/debug/netloom-failpoints --ledger $(TARGET)/crash-ledger-few.jsonl
 
+# As it is shipped, but for them.
+CRASH = $(CARGO) build --release --package netloom --package netloom-crash --features netloom/failpoints --locked
 test-crash: rust test-packages ## kill the agent at every place where it changes state, and see what comes of it
-	$(CRASH) --release
+	$(CRASH)
 	rm -f $(TARGET)/release/netloom-failpoints
 	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints
 	$(SUDO) $(TARGET)/release/netloom-crash all --jobs 2 --netloom $(TARGET)/release/netloom-failpoints --ledger $(TARGET)/crash-ledger.jsonl
@@ -81,7 +82,7 @@ test-health: test-crash-few
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 3
 
 prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: three quarters of an hour
-	$(CRASH) --release
+	$(CRASH)
 	rm -f $(TARGET)/release/netloom-failpoints
 	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints
 	$(CARGO) build --release --package netloom --package netloom-bench --locked
