@@ -1,6 +1,7 @@
 //! Labs on Open vSwitch: many ports at once, one link among many, what is interrupted. The daemons are the run's own, with the
 //! datapath in user space.
 
+mod carrier;
 mod edits;
 mod floor;
 mod lives;
@@ -33,6 +34,7 @@ pub(crate) fn measure(netloom: &Path, sizes: &[usize], pairs: usize) -> Result<b
         }
     }
     good &= edits::measure(&host)?;
+    good &= carrier::measure(&host, netloom)?;
     good &= lives::measure(&host)?;
     Ok(good)
 }

@@ -31,7 +31,7 @@ pub(crate) fn resolved(lab: Lab) -> Result<Lab> {
 }
 
 /// The address of a name, of IPv4 if it has one.
-fn address(name: &str) -> std::result::Result<IpAddr, String> {
+pub(crate) fn address(name: &str) -> std::result::Result<IpAddr, String> {
     let found: Vec<IpAddr> =
         (name, 0).to_socket_addrs().map_err(|error| plain(&error))?.map(|address| address.ip()).collect();
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use netloom_model::LabName;
+use netloom_model::{LabName, Vxlan};
 
 use super::LabNode;
 
@@ -103,8 +103,14 @@ pub(crate) struct LinkAdd {
     pub(crate) lab: LabName,
     /// One end, as NODE:INTERFACE; the host's node is `host`
     pub(crate) a: String,
-    /// The other end
+    /// The other end; with --vni the host that has it, as remote:ADDRESS
     pub(crate) b: String,
+    /// To another host, over a VXLAN tunnel with this identifier
+    #[arg(long)]
+    pub(crate) vni: Option<u32>,
+    /// The UDP port of the tunnel
+    #[arg(long, requires = "vni", default_value_t = Vxlan::DST_PORT)]
+    pub(crate) dst_port: u16,
     /// MTU of both ends, in bytes
     #[arg(long)]
     pub(crate) mtu: Option<u32>,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use netloom_engine::{Document, Layout};
-use netloom_model::{LabName, Shape};
+use netloom_model::{LabName, LinkKind, Shape, Vxlan};
 use serde_json::{Map, json};
 
 use super::edit::Edit;
@@ -11,6 +11,7 @@ use crate::cli::{Link, LinkAdd, LinkEnd};
 use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::kinds;
+use crate::remote;
 
 /// Returns when it is so.
 pub(crate) async fn run(command: Link, layout: &Layout) -> Result {
@@ -24,11 +25,16 @@ pub(crate) async fn run(command: Link, layout: &Layout) -> Result {
 }
 
 async fn add(options: &LinkAdd, client: &Client) -> Result {
-    let LinkAdd { lab, a, b, mtu, ipv4, ipv6, json } = options;
+    let LinkAdd { lab, a, b, mtu, ipv4, ipv6, json, .. } = options;
+    let tunnel = tunnel(options)?;
+    let (labels, own) = match tunnel {
+        Some(_) => (vec![a], "its one end here"),
+        None => (vec![a, b], "two ends"),
+    };
     for (option, given) in [("--ipv4", ipv4), ("--ipv6", ipv6)] {
-        if given.len() > 2 {
+        if given.len() > labels.len() {
             let count = given.len();
-            return Err(Failure::input(format_args!("{option}: here are {count} addresses, and a link has two ends")));
+            return Err(Failure::input(format_args!("{option}: here are {count} addresses, and a link has {own}")));
         }
     }
     let end = |at: usize| {
@@ -42,22 +48,39 @@ async fn add(options: &LinkAdd, client: &Client) -> Result {
     };
     let edit = Edit { client, lab, title: format!("link add {a} {b}"), json: *json };
     let patch = |wanted: &Document| {
-        if wanted.links.keys().any(|key| ends_on(key, a) && ends_on(key, b)) {
-            return Err(Failure::input(format_args!("lab `{lab}` has a link between {a} and {b} already")));
+        if wanted.links.keys().any(|key| labels.iter().all(|label| ends_on(key, label))) {
+            let at = if tunnel.is_some() { format!("at {a}") } else { format!("between {a} and {b}") };
+            return Err(Failure::input(format_args!("lab `{lab}` has a link {at} already")));
         }
         let mut ends = Map::new();
-        for (at, label) in [a, b].into_iter().enumerate() {
+        for (at, label) in labels.iter().enumerate() {
             let mut end = end(at);
             end.extend(kernel_name(label, wanted)?.map(|kernel| ("kernel".to_owned(), kernel.into())));
-            ends.insert(label.clone(), end.into());
+            ends.insert((*label).clone(), end.into());
         }
         let mut link = json!({ "ends": ends });
+        if let Some(tunnel) = &tunnel {
+            link["kind"] = json!(LinkKind::VxlanStitch(tunnel.clone()));
+        }
         if let Some(mtu) = mtu {
             link["mtu"] = (*mtu).into();
         }
-        Ok(json!({ "links": { format!("{a} {b}"): link } }))
+        let key = labels.iter().map(|label| label.as_str()).collect::<Vec<_>>().join(" ");
+        Ok(json!({ "links": { key: link } }))
     };
     edit.make_and_say(patch, &format!("link {a} {b} is up")).await
+}
+
+/// The tunnel to the other end, if that is on another host.
+fn tunnel(LinkAdd { b, vni, dst_port, .. }: &LinkAdd) -> Result<Option<Vxlan>> {
+    let Some(vni) = *vni else { return Ok(None) };
+    let host = b.strip_prefix("remote:").filter(|host| !host.is_empty()).ok_or_else(|| {
+        Failure::input(format_args!("--vni is for links to another host, and {b} is none; write remote:ADDRESS"))
+    })?;
+    let remote = remote::address(host).map_err(|why| {
+        Failure::input(format_args!("{b}: no address is found for `{host}` ({why}); write one, as remote:192.0.2.7"))
+    })?;
+    Ok(Some(Vxlan { remote: remote.to_string(), vni, dst_port: *dst_port, src_port: None, parent: None }))
 }
 
 /// The name in the kernel of an end whose name is the device's own; what nobody knows is for the agent to refuse.

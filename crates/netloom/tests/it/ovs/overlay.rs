@@ -179,3 +179,29 @@ fn a_host_whose_agent_is_gone_is_forgotten_and_one_that_starts_goes_on_telling()
     hosts[0].netloom(&["link", "up", "x", "r1:eth1"]).code(0);
     until_both_are_on(&hosts, "both are back, after a restart");
 }
+
+#[test]
+fn a_link_to_another_host_is_attached_and_detached_while_its_lab_runs() {
+    let Some(hosts) = hosts() else { return };
+    deploy(&hosts, &[(7, None)]);
+    until_both_are_on(&hosts, "it is reached");
+    let ports = hosts[0].vsctl("list-ports arch-ovs").code(0).out;
+    let add = |at: usize, more: &[&str]| {
+        let (end, remote) = (format!("r{}:eth2", at + 1), format!("remote:10.99.0.{}", 2 - at));
+        let address = format!("10.0.2.{}/24", at + 1);
+        let link = ["link", "add", "x", &end, &remote, "--ipv4", &address];
+        hosts[at].netloom(&[&link, more].concat())
+    };
+    add(0, &["--vni", "16777216"]).code(2).says("vni");
+    add(0, &[]).code(2).says("remote");
+    hosts[0].netloom(&["link", "add", "x", "r1:eth2", "r1:eth3", "--vni", "8"]).code(2).says("write remote:ADDRESS");
+    assert_eq!(hosts[0].vsctl("list-ports arch-ovs").out, ports, "nothing was touched");
+    for at in 0..2 {
+        add(at, &["--vni", "8", "--dst-port", "4789"]).code(0);
+    }
+    hosts[0].until("the new one carries", |_| hosts[0].passes(1, 2, 1450));
+    add(0, &["--vni", "9"]).code(2).says("has a link at r1:eth2 already");
+    hosts[0].netloom(&["link", "rm", "x", "r1:eth2"]).code(0);
+    assert_eq!(hosts[0].vsctl("list-ports arch-ovs").out, ports, "as before");
+    assert!(hosts[0].passes(1, 1, 1450));
+}
