@@ -192,7 +192,7 @@ fn a_link_to_another_host_is_attached_and_detached_while_its_lab_runs() {
         let link = ["link", "add", "x", &end, &remote, "--ipv4", &address];
         hosts[at].netloom(&[&link, more].concat())
     };
-    add(0, &["--vni", "16777216"]).code(2).says("vni");
+    add(0, &["--vni", "16777216"]).code(2).says("24 bits");
     add(0, &[]).code(2).says("remote");
     hosts[0].netloom(&["link", "add", "x", "r1:eth2", "r1:eth3", "--vni", "8"]).code(2).says("write remote:ADDRESS");
     assert_eq!(hosts[0].vsctl("list-ports arch-ovs").out, ports, "nothing was touched");
