@@ -134,6 +134,9 @@ pub struct LinkView {
     /// What it leads to that the lab has no end of: `host:PARENT` of a macvlan, `remote:HOST vni N` of a tunnel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub far: Option<String>,
+    /// Whether the host that it leads to says that its end there is off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub far_off: bool,
     /// `absent`, `down`, `up` (a carrier on every end), or `left-out`: this version cannot make it.
     pub state: String,
     /// The MTU wanted, in bytes.
@@ -431,6 +434,7 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
         ends: ends.collect(),
         switch: Vec::new(),
         far: far(link),
+        far_off: seen.is_some_and(|seen| seen.ports.iter().any(|port| port.signals.heard)),
         state: state.to_owned(),
         mtu: link.mtu.bytes(),
         left_out: None,

@@ -154,7 +154,8 @@ async fn the_carrier_of_a_link_to_another_host_follows_what_that_says_and_that_i
         far(true);
         until("the end has no carrier", || !end().carrier).await;
         assert!(end().admin_up && !told(), "nobody touched the end itself, and nobody is told of it");
-        until("it shows", || view(&bench, "lab").links[0].state == "down").await;
+        let link = || view(&bench, "lab").links.remove(0);
+        until("it shows", || link().state == "down" && link().far_off).await;
         bench.world.shut_down(&r1, "eth1");
         until("both are off", told).await;
         far(false);

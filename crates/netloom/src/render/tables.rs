@@ -207,6 +207,7 @@ fn links(views: &[LinkView]) -> String {
         let cut: Vec<&EndView> = link.ends.iter().filter(|end| end.cut).collect();
         let state = match cut.as_slice() {
             [] if link.left_out.is_some() => "left out".to_owned(),
+            [] if link.far_off => format!("{} (off at the far end)", link.state),
             [] => link.state.clone(),
             cut => {
                 let ends: Vec<&str> = cut.iter().map(|end| end.end.as_str()).collect();
