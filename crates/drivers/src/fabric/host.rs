@@ -8,6 +8,7 @@
 //! What is on no switch never waits for one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,9 +16,11 @@ use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
 use netloom_failpoint::point;
+use netloom_kernel::Netns;
 use netloom_model::{InterfaceName, LabName, LinkId};
 
 use super::kernel::KernelFabric;
+use super::numbers::Numbers;
 use super::ovs::{OvsSwitch, Plug};
 
 /// The kernel's fabric and the switch of one host.
@@ -25,12 +28,13 @@ use super::ovs::{OvsSwitch, Plug};
 pub struct HostFabric {
     kernel: Arc<KernelFabric>,
     switch: OvsSwitch,
+    numbers: Numbers,
 }
 
 impl HostFabric {
-    /// Puts the two together.
-    pub fn new(kernel: Arc<KernelFabric>, switch: OvsSwitch) -> Self {
-        Self { kernel, switch }
+    /// Puts the two together, on the host whose network namespace this is.
+    pub fn new(kernel: Arc<KernelFabric>, switch: OvsSwitch, host: &Netns) -> io::Result<Self> {
+        Ok(Self { kernel, switch, numbers: Numbers::of(host)? })
     }
 }
 
@@ -82,12 +86,7 @@ impl HostFabric {
     }
 
     /// The interfaces on the host of the links that are to be made of which the switch has ports already, with their numbers.
-    async fn left_of(
-        &self,
-        orders: &[(usize, LinkOrder)],
-        wanted: &[(usize, Vec<Plug>)],
-        context: &Context,
-    ) -> Vec<Left> {
+    fn left_of(&self, orders: &[(usize, LinkOrder)], wanted: &[(usize, Vec<Plug>)]) -> Vec<Left> {
         if !orders.iter().any(|(_, order)| matches!(order, LinkOrder::Create { .. })) {
             return Vec::new();
         }
@@ -98,29 +97,21 @@ impl HostFabric {
             let link = plugs.first().map(|plug| (plug.lab.clone(), plug.link.clone()));
             let Some(link) = link.filter(|link| there.contains(link)) else { continue };
             let names: Vec<InterfaceName> = plugs.iter().map(|plug| plug.name.clone()).collect();
-            let numbers = self.numbers(&names, context).await;
+            let numbers = self.numbers(&names);
             left.push(Left { at: *at, link, names, numbers });
         }
         left
     }
 
-    async fn numbers(&self, names: &[InterfaceName], context: &Context) -> Vec<Option<u32>> {
-        let mut numbers = Vec::new();
-        for name in names {
-            numbers.push(self.kernel.on_host(name, context).await.ok().flatten().map(|link| link.ifindex));
-        }
-        numbers
+    fn numbers(&self, names: &[InterfaceName]) -> Vec<Option<u32>> {
+        names.iter().map(|name| self.numbers.of_interface(name)).collect()
     }
 
     /// Removes the ports of links whose interfaces were made again: `ovs-vswitchd` may not have noticed that they were gone, and
     /// would go on with what it has open.
     async fn free(&self, left: Vec<Left>, context: &Context) {
-        let mut stale = Vec::new();
-        for Left { link, names, numbers, .. } in left {
-            if self.numbers(&names, context).await != numbers {
-                stale.push(link);
-            }
-        }
+        let is_stale = |left: &Left| self.numbers(&left.names) != left.numbers;
+        let stale = left.into_iter().filter(is_stale).map(|left| left.link).collect();
         // What comes of it shows in the ports that are made next.
         self.switch.unplug(stale, context).await;
     }
@@ -135,7 +126,7 @@ impl HostFabric {
             _ => None,
         };
         let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
-        let left = self.left_of(&orders, &wanted, context).await;
+        let left = self.left_of(&orders, &wanted);
         let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
         let unplugs = !links.is_empty();
         let unplugged = self.switch.unplug(links, context).await;

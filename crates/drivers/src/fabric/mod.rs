@@ -2,6 +2,7 @@
 
 mod host;
 pub mod kernel;
+mod numbers;
 pub mod ovs;
 
 pub use host::HostFabric;
