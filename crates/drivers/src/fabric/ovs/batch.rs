@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use netloom_engine::ErrorClass;
 use netloom_failpoint::point;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use super::board::Board;
 use super::ports::{Change, Plug, Refused};
-use super::{PATIENCE, Shared, refused};
+use super::{PATIENCE, PATIENCE_FOR_EACH, Shared, refused};
 
 /// How many ports go out in one transaction, unless one call has more.
 const PORTS: usize = 200;
@@ -69,6 +70,11 @@ impl Work {
     }
 }
 
+/// How long a transaction may take that is about so many ports.
+fn patience(ports: usize) -> Duration {
+    PATIENCE + PATIENCE_FOR_EACH * u32::try_from(ports).unwrap_or(u32::MAX)
+}
+
 /// Carries changes out until it is ended.
 pub(super) async fn serve(shared: Arc<Shared>, mut queue: mpsc::Receiver<Request>) {
     let mut waiting: VecDeque<Request> = VecDeque::new();
@@ -107,7 +113,7 @@ impl Shared {
     /// Has changes done; an answer for each, and what `ovs-vswitchd` has not taken over yet.
     async fn carry_out<'a>(&self, works: impl Iterator<Item = &'a Work>) -> (Vec<Answers>, Option<Sent>) {
         let works: Vec<&Work> = works.collect();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(works.iter().map(|work| work.ports()).sum());
         let mut answers: Vec<Answers> = Vec::new();
         let (transaction, touched) = {
             let snapshot = self.client.mirror().snapshot();
@@ -168,6 +174,7 @@ impl Shared {
 
     /// Waits until `ovs-vswitchd` has taken over what was sent.
     async fn taken(&self, Sent { root, next }: Sent, deadline: Instant) -> Result<(), Refused> {
+        let started = Instant::now();
         let is_taken = |row: &Row| row.integer("cur_cfg").is_some_and(|current| current >= next);
         let interest = Interest::row("Open_vSwitch", root).columns(["cur_cfg"]);
         let taken = self.client.mirror().wait_until([interest], deadline, |snapshot| {
@@ -175,9 +182,9 @@ impl Shared {
         });
         let answer = taken.await.map_err(|_| {
             let why = format!(
-                "the database has it, and ovs-vswitchd has not taken it within {} s; `systemctl status ovs-vswitchd` \
+                "the database has it, and ovs-vswitchd has not taken it within {:.0} s; `systemctl status ovs-vswitchd` \
                  says whether it runs",
-                PATIENCE.as_secs()
+                started.elapsed().as_secs_f64()
             );
             (ErrorClass::Transient, why)
         });

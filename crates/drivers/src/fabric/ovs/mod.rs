@@ -44,8 +44,10 @@ pub(crate) use ports::Plug;
 use ports::Refused;
 use tags::Tried;
 
-/// How long a transaction may take, with what `ovs-vswitchd` makes of it.
+/// How long a transaction may take, with what `ovs-vswitchd` makes of it; and how much longer for each port of it. That takes
+/// `ovs-vswitchd` half a millisecond when it has few, one when it has thousands, and ten where others want the processors.
 const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE_FOR_EACH: Duration = Duration::from_millis(20);
 /// How long an agent that was just started may take to its first session before it says that there is none. It takes 20 ms.
 const STARTS: Duration = Duration::from_secs(2);
 /// How often tags are chosen anew when others claim the same ones at the same moment.
