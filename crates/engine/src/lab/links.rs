@@ -139,7 +139,8 @@ impl StepContext {
         point!("tags.released");
         let mut tags = self.shared.tags.of(&self.lab);
         let before = tags.len();
-        tags.retain(|link, _| !links.contains(link));
+        let gone: BTreeSet<&LinkId> = links.iter().collect();
+        tags.retain(|link, _| !gone.contains(link));
         if tags.len() < before {
             self.shared.ledger.owe(vec![tags::note(&self.lab, &tags)]);
             self.shared.tags.set(&self.lab, tags);

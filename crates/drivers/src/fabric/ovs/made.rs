@@ -1,7 +1,7 @@
 //! How ports were when they were right, as far as this life of the agent has seen: what of that is other when it is made so
 //! again was changed by somebody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netloom_model::{LabName, LinkId, PortVlan};
@@ -63,7 +63,7 @@ impl Made {
 
     /// Links have no ports any more.
     pub(super) fn forget(&self, links: &[(LabName, LinkId)]) {
-        let is_of = |right: &Right| links.iter().any(|(lab, link)| lab == &right.mark.lab && link == &right.mark.link);
-        self.lock().ports.retain(|_, right| !is_of(right));
+        let gone: BTreeSet<(&LabName, &LinkId)> = links.iter().map(|(lab, link)| (lab, link)).collect();
+        self.lock().ports.retain(|_, right| !gone.contains(&(&right.mark.lab, &right.mark.link)));
     }
 }
