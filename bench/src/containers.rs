@@ -133,17 +133,18 @@ fn wire(made: &[(String, u32)]) -> Result<()> {
             let _ = writeln!(inside[node], "link set {name} up\naddr add {address} dev {name}");
         }
     }
-    batch(Command::new("ip"), &links)?;
+    batch(Command::new("env"), &links)?;
     for ((_, pid), commands) in made.iter().zip(inside) {
         let mut command = Command::new("nsenter");
-        command.args(["--net", "--target", &pid.to_string(), "ip"]);
+        command.args(["--net", "--target", &pid.to_string()]);
         batch(command, &commands)?;
     }
     Ok(())
 }
 
-fn batch(mut ip: Command, commands: &str) -> Result<()> {
-    let mut ip = ip.args(["-batch", "-"]).stdin(Stdio::piped()).spawn()?;
+/// Has `ip` carry out commands; `there` begins a command that runs its further arguments where they are for.
+pub(crate) fn batch(mut there: Command, commands: &str) -> Result<()> {
+    let mut ip = there.args(["ip", "-batch", "-"]).stdin(Stdio::piped()).spawn()?;
     ip.stdin.take().context("its input")?.write_all(commands.as_bytes())?;
     ensure!(ip.wait()?.success(), "ip -batch failed");
     Ok(())

@@ -52,16 +52,30 @@ impl Socket {
         Ok(())
     }
 
+    /// The value of a metric that has no labels.
+    pub(crate) fn metric(&self, name: &str) -> Result<u64> {
+        let text = self.text("GET", "/metrics", None)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.with_context(|| format!("metric {name}"))?.parse().with_context(|| format!("metric {name}"))
+    }
+
     fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let body = self.text(method, path, body)?;
+        // The agent knows how long its answers are, so none comes in chunks.
+        serde_json::from_str(&body).with_context(|| format!("{method} {path}: {body}"))
+    }
+
+    /// The body of an answer of success.
+    fn text(&self, method: &str, path: &str, body: Option<&Value>) -> Result<String> {
         let mut stream = self.send(method, path, &body.map(Value::to_string).unwrap_or_default())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").context("an answer with a head")?;
         let status = head.split(' ').nth(1).context("a status")?;
         ensure!(status.starts_with('2'), "{method} {path}: {status}: {body}");
-        // The agent knows how long its answers are, so none comes in chunks.
-        serde_json::from_str(body).with_context(|| format!("{method} {path}: {body}"))
+        Ok(body.to_owned())
     }
+
     fn send(&self, method: &str, path: &str, body: &str) -> Result<UnixStream> {
         let mut stream = UnixStream::connect(&self.path).with_context(|| format!("{}", self.path.display()))?;
         stream.set_read_timeout(Some(self.limit))?;

@@ -99,22 +99,14 @@ enum Part {
         seconds: u64,
     },
     /// Makes and removes ports of Open vSwitch, each time beside one `ovs-vsctl` that does; changes links among them; kills
-    /// the agent and the database under traffic.
-    Ovs {
-        /// Numbers of ports.
-        #[arg(default_values_t = PORTS)]
-        sizes: Vec<usize>,
-        /// Pairs of each number.
-        #[arg(long, default_value_t = PAIRS)]
-        pairs: usize,
-    },
+    /// the agent and the database under traffic; makes 2,000 in one plan.
+    Ovs(ovs::Options),
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
 }
 
 const SIZES: [usize; 4] = [10, 100, 500, LARGE];
 const CONTAINERS: [usize; 3] = [10, 50, 100];
-const PORTS: [usize; 3] = [100, 500, 1000];
 const PAIRS: usize = 5;
 const RESTARTS: usize = 20;
 const FROZEN: u64 = 120;
@@ -152,7 +144,7 @@ fn main() -> Result<ExitCode> {
         Some(Part::Containers { sizes, pairs }) => containers::measure(&netloom, &sizes, pairs)?,
         Some(Part::Restarts { times }) => restarts::measure(&netloom, times)?,
         Some(Part::Frozen { seconds }) => frozen::measure(&netloom, Duration::from_secs(seconds))?,
-        Some(Part::Ovs { sizes, pairs }) => ovs::measure(&netloom, &sizes, pairs)?,
+        Some(Part::Ovs(options)) => ovs::measure(&netloom, &options)?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(code(good))
@@ -178,7 +170,7 @@ fn everything(netloom: &Path) -> Result<bool> {
     good &= reboot::measure(netloom, &host::Kernel::new()?)?;
     good &= containers::measure(netloom, &CONTAINERS, PAIRS)?;
     good &= restarts::measure(netloom, RESTARTS)?;
-    good &= ovs::measure(netloom, &PORTS, PAIRS)?;
+    good &= ovs::measure(netloom, &ovs::Options::default())?;
     good &= frozen::measure(netloom, Duration::from_secs(FROZEN))?;
     Ok(good)
 }

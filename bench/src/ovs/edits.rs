@@ -1,4 +1,4 @@
-//! One link connected and disconnected among many ports, while another one is pinged.
+//! One link connected and disconnected among many ports, while packets pass over another one.
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use netloom_kernel::Netns;
 use serde_json::{Value, json};
 
-use super::pings::{Loss, Pings};
+use super::traffic::{Loss, Traffic};
 use super::{Host, NODES};
 use crate::host::wait;
 use crate::idle;
@@ -19,9 +19,9 @@ use crate::table::{Line, print_all};
 const LAB: &str = "live";
 /// Links of the lab; each is two ports.
 const LINKS: usize = 250;
-/// The first is pinged this often, so long apart, each time with and without edits.
-const PINGS: usize = 1500;
-const PAUSE: &str = "0.01";
+/// Packets pass over the first for so long, so far apart, each time with and without edits.
+const WATCHED: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 2;
 /// The bars, in seconds.
 const P50: f64 = 0.060;
@@ -46,13 +46,16 @@ pub(super) fn measure(host: &Host) -> Result<bool> {
     let started = idle::children(agent)?;
     let mut number = NODES;
     for _ in 0..ROUNDS {
-        quiet.add(Pings::start(host, LAB, 1, PINGS, PAUSE)?.end()?);
-        let mut pings = Pings::start(host, LAB, 1, PINGS, PAUSE)?;
-        while pings.go_on()? {
+        let traffic = Traffic::start(host, LAB, 1, PAUSE)?;
+        wait(WATCHED);
+        quiet.add(traffic.end()?);
+        let traffic = Traffic::start(host, LAB, 1, PAUSE)?;
+        let began = Instant::now();
+        while began.elapsed() < WATCHED {
             edits.edit(host, number)?;
             number += 1;
         }
-        busy.add(pings.end()?);
+        busy.add(traffic.end()?);
     }
     let started = idle::children(agent)? - started;
     ensure!(host.agent.pid()? == agent, "the agent is another one");

@@ -3,6 +3,8 @@
 //!
 //! It has an Open vSwitch and a network namespace of its own, so that the agent does not hear of what happens here.
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,8 @@ use netloom_ovs_fixture::{Daemon, Ovs};
 use tokio::runtime::Runtime;
 
 use super::{NODES, ends};
-use crate::host::{LIMIT, Memory};
+use crate::containers::batch;
+use crate::host::{LIMIT, Memory, in_namespace};
 use crate::ring;
 
 const BRIDGE: &str = "floor";
@@ -44,7 +47,7 @@ pub(super) struct Times {
 impl Drop for Floor {
     fn drop(&mut self) {
         for number in 0..self.nodes.len() {
-            let _ = unpin(self.pins.path().join("netns").join(ring::node(number)));
+            let _ = unpin(self.pin(number));
         }
     }
 }
@@ -64,16 +67,16 @@ impl Floor {
         Ok(Self { ovs, host, nodes, pins, runtime, rtnl: Rtnl::start(Netns::host()?)? })
     }
 
+    pub(super) fn ovs(&self) -> &Ovs {
+        &self.ovs
+    }
+
     /// Makes the cables of so many ports, up and marked as Netloom does it, then the ports.
     pub(super) fn add(&self, ports: usize) -> Result<Times> {
         let started = Instant::now();
         self.make_cables(ports)?;
         let cables = started.elapsed();
-        let mut arguments = Vec::new();
-        for port in 0..ports {
-            arguments.extend(added(port));
-        }
-        Ok(Times { cables, ports: self.vsctl(&arguments) })
+        Ok(Times { cables, ports: self.make_ports(ports) })
     }
 
     /// Takes the ports away, then the cables.
@@ -87,6 +90,41 @@ impl Floor {
         let started = Instant::now();
         self.submit(vec![Request::DeleteGroup { place: self.place(), group: GROUP }])?;
         Ok(Times { cables: started.elapsed(), ports: taken })
+    }
+
+    /// Makes the cables of so many ports by `ip -batch`, one process for all of them and one for each node, in which the other
+    /// ends are brought up; then the ports, as [`Self::add`] does.
+    pub(super) fn add_by_ip(&self, ports: usize) -> Result<Times> {
+        let started = Instant::now();
+        let mut cables = String::new();
+        let mut inside = vec![String::new(); NODES];
+        for port in 0..ports {
+            let (node, end) = (ends(port / 2)[port % 2], format!("e{}", port / 2));
+            let pin = self.pin(node);
+            let _ = writeln!(
+                cables,
+                "link add {} up group {GROUP} type veth peer name {end} group {GROUP} netns {}",
+                name(port),
+                pin.display()
+            );
+            let _ = writeln!(inside[node], "link set {end} up");
+        }
+        let host = PathBuf::from(format!("/proc/{}/ns/net", self.ovs.pid(Daemon::Switch)));
+        batch(in_namespace(&host), &cables)?;
+        for (node, commands) in inside.iter().enumerate() {
+            batch(in_namespace(&self.pin(node)), commands)?;
+        }
+        let cables = started.elapsed();
+        Ok(Times { cables, ports: self.make_ports(ports) })
+    }
+
+    fn pin(&self, node: usize) -> PathBuf {
+        self.pins.path().join("netns").join(ring::node(node))
+    }
+
+    fn make_ports(&self, ports: usize) -> Duration {
+        let arguments: Vec<String> = (0..ports).flat_map(added).collect();
+        self.vsctl(&arguments)
     }
 
     /// How long one port takes that has an `ovs-vsctl` to itself.
@@ -112,7 +150,8 @@ impl Floor {
     }
 
     fn make_cables(&self, ports: usize) -> Result<()> {
-        let (mut create, mut finish) = (Vec::with_capacity(ports), Vec::with_capacity(2 * ports));
+        let mut create = Vec::with_capacity(ports);
+        let (mut complete, mut finish) = (Vec::with_capacity(ports), Vec::with_capacity(2 * ports));
         for port in 0..ports {
             let number = u32::try_from(port)?;
             let node = ends(port / 2)[port % 2];
@@ -128,6 +167,8 @@ impl Floor {
                 a_state: AdminState::Down,
                 a_master: None,
             });
+            let name = format!("e{}", port / 2).parse().context("a valid name")?;
+            complete.push(Request::DisableTxChecksum { place: node.clone(), name });
             for (place, ifindex) in [(node, a), (self.place(), b)] {
                 let alias = Some(format!("netloom/0123456789ab/ports/{}/01234567.89abcdef", link(port / 2)));
                 let change = LinkChange { state: Some(AdminState::Up), alias, ..LinkChange::default() };
@@ -135,15 +176,16 @@ impl Floor {
             }
         }
         // Neighbours of one namespace share a datagram.
-        for batch in [&mut create, &mut finish] {
+        for batch in [&mut create, &mut complete, &mut finish] {
             batch.sort_by_key(|request| match request {
-                Request::CreateVeth { a: VethEnd { place, .. }, .. } | Request::SetLink { place, .. } => {
-                    format!("{place}")
-                }
+                Request::CreateVeth { a: VethEnd { place, .. }, .. }
+                | Request::DisableTxChecksum { place, .. }
+                | Request::SetLink { place, .. } => format!("{place}"),
                 _ => String::new(),
             });
         }
         self.submit(create)?;
+        self.submit(complete)?;
         self.submit(finish)
     }
 

@@ -1,12 +1,13 @@
-//! Labs on Open vSwitch: many ports at once, one link among many, what is interrupted. The daemons are the run's own, with the
-//! datapath in user space.
+//! Labs on Open vSwitch: many ports at once, one link among many, what is interrupted, more ports still. The daemons are the
+//! run's own, with the datapath in user space.
 
 mod carrier;
 mod edits;
 mod floor;
+mod large;
 mod lives;
-mod pings;
 mod ports;
+mod traffic;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,20 +23,66 @@ use crate::ring;
 /// Nodes of each lab: few, so that ports count and not they.
 const NODES: usize = 10;
 
-/// Measures all of it, with so many pairs for each number of ports; whether the bars hold.
-pub(crate) fn measure(netloom: &Path, sizes: &[usize], pairs: usize) -> Result<bool> {
+/// How it is run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Numbers of ports.
+    #[arg(default_values_t = PORTS)]
+    sizes: Vec<usize>,
+    /// Pairs of each number.
+    #[arg(long, default_value_t = crate::PAIRS)]
+    pairs: usize,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Part>,
+}
+
+const PORTS: [usize; 3] = [100, 500, 1000];
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { sizes: PORTS.to_vec(), pairs: crate::PAIRS, only: Vec::new() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Numbers of ports made and removed in one plan, each time beside one `ovs-vsctl` that does.
+    Ports,
+    /// A link connected and disconnected among 500 ports.
+    Edits,
+    /// How long it takes until the far end of a link notices that the near one is off.
+    Carrier,
+    /// The agent, and the server of the database, killed and started under traffic.
+    Lives,
+    /// 2,000 ports in one plan, from their deploy to the last trace.
+    Large,
+}
+
+/// Measures all of it, or the parts that are named; whether the bars hold.
+pub(crate) fn measure(netloom: &Path, options: &Options) -> Result<bool> {
+    let is_wanted = |part: Part| options.only.is_empty() || options.only.contains(&part);
     let host = Host::start(netloom)?;
     let mut good = true;
-    if !sizes.is_empty() {
+    if is_wanted(Part::Ports) {
         let floor = floor::Floor::start()?;
         let single = floor.one_by_one()?;
-        for size in sizes {
-            good &= ports::measure(&host, &floor, *size, pairs, single)?;
+        for size in &options.sizes {
+            good &= ports::measure(&host, &floor, *size, options.pairs, single)?;
         }
     }
-    good &= edits::measure(&host)?;
-    good &= carrier::measure(&host, netloom)?;
-    good &= lives::measure(&host)?;
+    if is_wanted(Part::Edits) {
+        good &= edits::measure(&host)?;
+    }
+    if is_wanted(Part::Carrier) {
+        good &= carrier::measure(&host, netloom)?;
+    }
+    if is_wanted(Part::Lives) {
+        good &= lives::measure(&host)?;
+    }
+    if is_wanted(Part::Large) {
+        good &= large::measure(&host)?;
+    }
     Ok(good)
 }
 
