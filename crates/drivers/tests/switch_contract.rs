@@ -73,7 +73,7 @@ impl SwitchStage for Stage {
         let kernel = KernelFabric::start(self.layout.clone(), &self.host, reporter.clone()).unwrap();
         let parts = OvsParts { socket: self.ovs.socket(), datapath: Datapath::Netdev };
         let switch = OvsSwitch::start(&self.layout, reporter, parts);
-        Arc::new(HostFabric::new(Arc::new(kernel), switch, &self.host).unwrap())
+        Arc::new(HostFabric::new(Arc::new(kernel), switch))
     }
 
     async fn tag(&mut self, port: &str) -> Option<u16> {

@@ -81,8 +81,6 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         let _context = runtime.enter();
         OvsSwitch::start(layout, reporter, parts)
     };
-    let fabric = HostFabric::new(fabric, switch, &host)
-        .map_err(|error| Failure::failed(format_args!("a socket in the host's network namespace: {error}")))?;
     point!("agent.start.composed");
     let host_files = EtcFiles::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
@@ -91,7 +89,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         layout: layout.clone(),
         store: Arc::new(store),
         runtimes: vec![Arc::new(namespaces), Arc::new(docker)],
-        fabric: Arc::new(fabric),
+        fabric: Arc::new(HostFabric::new(fabric, switch)),
         host_files: Arc::new(host_files),
         limits: Arc::new(limits),
         traces: Arc::new(traces),

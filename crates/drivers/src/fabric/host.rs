@@ -8,7 +8,6 @@
 //! What is on no switch never waits for one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,11 +15,9 @@ use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
 use netloom_failpoint::point;
-use netloom_kernel::Netns;
 use netloom_model::{InterfaceName, LabName, LinkId};
 
 use super::kernel::KernelFabric;
-use super::numbers::Numbers;
 use super::ovs::{OvsSwitch, Plug};
 
 /// The kernel's fabric and the switch of one host.
@@ -28,13 +25,12 @@ use super::ovs::{OvsSwitch, Plug};
 pub struct HostFabric {
     kernel: Arc<KernelFabric>,
     switch: OvsSwitch,
-    numbers: Numbers,
 }
 
 impl HostFabric {
-    /// Puts the two together, on the host whose network namespace this is.
-    pub fn new(kernel: Arc<KernelFabric>, switch: OvsSwitch, host: &Netns) -> io::Result<Self> {
-        Ok(Self { kernel, switch, numbers: Numbers::of(host)? })
+    /// Puts the two together.
+    pub fn new(kernel: Arc<KernelFabric>, switch: OvsSwitch) -> Self {
+        Self { kernel, switch }
     }
 }
 
@@ -86,7 +82,12 @@ impl HostFabric {
     }
 
     /// The interfaces on the host of the links that are to be made of which the switch has ports already, with their numbers.
-    fn left_of(&self, orders: &[(usize, LinkOrder)], wanted: &[(usize, Vec<Plug>)]) -> Vec<Left> {
+    async fn left_of(
+        &self,
+        orders: &[(usize, LinkOrder)],
+        wanted: &[(usize, Vec<Plug>)],
+        context: &Context,
+    ) -> Vec<Left> {
         if !orders.iter().any(|(_, order)| matches!(order, LinkOrder::Create { .. })) {
             return Vec::new();
         }
@@ -97,21 +98,29 @@ impl HostFabric {
             let link = plugs.first().map(|plug| (plug.lab.clone(), plug.link.clone()));
             let Some(link) = link.filter(|link| there.contains(link)) else { continue };
             let names: Vec<InterfaceName> = plugs.iter().map(|plug| plug.name.clone()).collect();
-            let numbers = self.numbers(&names);
-            left.push(Left { at: *at, link, names, numbers });
+            left.push(Left { at: *at, link, names, numbers: Vec::new() });
         }
+        let numbers = self.numbers(&left, context).await;
+        left.iter_mut().zip(numbers).for_each(|(left, numbers)| left.numbers = numbers);
         left
     }
 
-    fn numbers(&self, names: &[InterfaceName]) -> Vec<Option<u32>> {
-        names.iter().map(|name| self.numbers.of_interface(name)).collect()
+    /// The numbers of the interfaces of each, by one look at the host.
+    async fn numbers(&self, left: &[Left], context: &Context) -> Vec<Vec<Option<u32>>> {
+        if left.is_empty() {
+            return Vec::new();
+        }
+        let there = self.kernel.numbers_on_host(context).await.unwrap_or_default();
+        let numbers = |left: &Left| left.names.iter().map(|name| there.get(name.as_str()).copied()).collect();
+        left.iter().map(numbers).collect()
     }
 
     /// Removes the ports of links whose interfaces were made again: `ovs-vswitchd` may not have noticed that they were gone, and
     /// would go on with what it has open.
     async fn free(&self, left: Vec<Left>, context: &Context) {
-        let is_stale = |left: &Left| self.numbers(&left.names) != left.numbers;
-        let stale = left.into_iter().filter(is_stale).map(|left| left.link).collect();
+        let now = self.numbers(&left, context).await;
+        let stale = left.into_iter().zip(now).filter(|(left, now)| left.numbers != *now).map(|(left, _)| left.link);
+        let stale = stale.collect();
         // What comes of it shows in the ports that are made next.
         self.switch.unplug(stale, context).await;
     }
@@ -126,7 +135,7 @@ impl HostFabric {
             _ => None,
         };
         let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
-        let left = self.left_of(&orders, &wanted);
+        let left = self.left_of(&orders, &wanted, context).await;
         let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
         let unplugs = !links.is_empty();
         let unplugged = self.switch.unplug(links, context).await;

@@ -2,7 +2,6 @@
 
 mod host;
 pub mod kernel;
-mod numbers;
 pub mod ovs;
 
 pub use host::HostFabric;

@@ -1,5 +1,7 @@
 //! Bridges of the host, and those inside of nodes: made if missing, used if there, removed if ours and nobody's any more.
 
+use std::collections::HashMap;
+
 use netloom_engine::{Context, DriverError, ErrorClass};
 use netloom_engine::{Place as Where, PortMark};
 use netloom_failpoint::point;
@@ -43,6 +45,13 @@ pub(crate) async fn see(
 ) -> Result<Option<LinkInfo>, DriverError> {
     let seen = look(fabric, &Where::Host, context).await.map(|(_, dump)| dump.named(name.as_str()).cloned());
     seen.map_err(|(class, cause)| refusal("look at", format!("interface {name}"), cause, class))
+}
+
+/// The numbers of the interfaces of the host.
+pub(crate) async fn numbers(fabric: &KernelFabric, context: &Context) -> Result<HashMap<String, u32>, DriverError> {
+    let seen = look(fabric, &Where::Host, context).await;
+    let (_, dump) = seen.map_err(|(class, cause)| refusal("look at", "the host's interfaces", cause, class))?;
+    Ok(dump.links.into_iter().map(|link| (link.name, link.ifindex)).collect())
 }
 
 /// The bridge as it is, made if there is none, and the namespace that it is in.

@@ -163,6 +163,11 @@ impl KernelFabric {
         bridge::see(self, name, context).await
     }
 
+    /// The numbers of the interfaces of the host as they are now, by their names.
+    pub(crate) async fn numbers_on_host(&self, context: &Context) -> Result<HashMap<String, u32>, DriverError> {
+        bridge::numbers(self, context).await
+    }
+
     /// Makes a bridge of the host that is gone and that others count on, with its addresses and with those of its ports that
     /// are there, marks it and brings it up. One that somebody made is only brought up, with its ports.
     pub async fn restore_bridge(
