@@ -202,6 +202,33 @@ async fn an_end_that_is_switched_off_stays_off_in_the_next_life() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_switched_while_it_moves_says_what_it_is() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, _inventory) = stage.start();
+    let lab = two();
+    apply(&fabric, create(&lab, 0)).await.unwrap();
+    // Which of the two is first is left to chance; each way comes about in so many rounds.
+    for round in 0..40 {
+        let states = [netloom_plan::AdminState::Down, netloom_plan::AdminState::Up];
+        let [before, after] = if round % 2 == 0 { states } else { [states[1], states[0]] };
+        apply(&fabric, set(&lab, 0, Side::A, before)).await.unwrap();
+        let next = Next::of(&stage);
+        // The end may be gone from where it was looked for: that is said.
+        let (moved, _) = tokio::join!(rehome(&fabric, &next), apply(&fabric, set(&lab, 0, Side::A, after)));
+        assert_eq!(moved, 1);
+        let link = stage.link("r1", "eth1").unwrap();
+        let says_off = link.alias.as_deref().is_some_and(|alias| alias.ends_with("/down"));
+        assert_eq!(link.up, !says_off, "round {round}: {link:?}");
+    }
+    apply(&fabric, set(&lab, 0, Side::A, netloom_plan::AdminState::Up)).await.unwrap();
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "10.0.0.2");
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "2001:db8::2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_was_cut_off_is_completed_by_the_next() {
     if !root() {
         return;

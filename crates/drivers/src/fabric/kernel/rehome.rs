@@ -140,6 +140,14 @@ impl KernelFabric {
         self.all_done(made.chain(moves).collect(), deadline).await?;
         // One whose ifindex was taken there has another now.
         let there = self.dump(new, deadline).await?;
+        // What was changed of one on its way did not come along, and its mark says that it did. It says again what it was, so
+        // that the change is made here too.
+        let changed = ours.iter().filter_map(|(link, _)| {
+            let (place, found) = (new.kernel.clone(), there.named(&link.name)?);
+            let change = LinkChange { alias: link.alias.clone(), ..LinkChange::default() };
+            (found.alias != link.alias).then_some(Request::SetLink { place, ifindex: found.ifindex, change })
+        });
+        self.all_done(changed.collect(), deadline).await?;
         let index: HashMap<u32, u32> =
             ours.iter().filter_map(|(link, _)| Some((link.ifindex, there.named(&link.name)?.ifindex))).collect();
         self.all_done(self.plug_in(&bridges, &ours, &there, new), deadline).await?;
