@@ -214,7 +214,9 @@ fn links(views: &[LinkView]) -> String {
                 format!("{} (cut at {})", link.state, ends.join(" and "))
             }
         };
-        let mut row = vec![end(0), end(1), state, link.mtu.to_string()];
+        // What a tunnel carries that nothing is asked of stands only at its ends.
+        let mtu = link.ends.iter().filter_map(|end| end.mtu).min().unwrap_or(link.mtu);
+        let mut row = vec![end(0), end(1), state, mtu.to_string()];
         row.extend(is_switched.then(|| switch(link)));
         table.add_row(row);
     }
@@ -309,6 +311,15 @@ pub(super) mod tests {
         view.links[0].ends.truncate(1);
         view.links[0].far = Some("remote:192.0.2.7 vni 7".to_owned());
         assert!(lab(&view).contains("h1:eth1  remote:192.0.2.7 vni 7  down"), "{}", lab(&view));
+    }
+
+    #[test]
+    fn a_link_shows_what_its_ends_carry_and_without_ends_what_is_wanted() {
+        let mut view = sample();
+        view.links[1].ends[0].mtu = Some(1450);
+        assert!(lab(&view).contains("up                     1450\n"), "{}", lab(&view));
+        view.links[1].ends.iter_mut().for_each(|end| end.mtu = None);
+        assert!(lab(&view).contains("up                     1500\n"), "{}", lab(&view));
     }
 
     #[test]
