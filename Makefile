@@ -118,7 +118,7 @@ packages:
 
 # Daemons for tests; one that is there already is left alone.
 test-packages: packages
-	@scripts/install-packages.sh docker.io busybox-static openvswitch-switch
+	@scripts/install-packages.sh docker.io busybox-static openvswitch-switch systemd-container
 
 image-packages:
 	@scripts/install-packages.sh mmdebstrap

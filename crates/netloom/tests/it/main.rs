@@ -14,6 +14,7 @@ mod edit;
 mod edit_bad_days;
 mod full_disks;
 mod host_bad_days;
+mod hosts;
 mod images;
 mod lab;
 mod leftovers;

@@ -292,7 +292,7 @@ impl Sandbox {
 }
 
 /// All directories below one, the deepest first.
-fn below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn below(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
