@@ -91,6 +91,18 @@ impl Settling {
         let mut nodes = ends.into_iter().flatten().filter_map(Endpoint::node);
         self.done.get(&action.id()) == Some(action) || nodes.any(|node| self.deleted.contains(node))
     }
+
+    /// Whether an end that was switched is seen as it was before. A plan lacks steps then: a node would be started beside ends
+    /// that are to be switched on first.
+    fn hides_an_end(&self, observed: &Observed) -> bool {
+        self.done.values().any(|action| match action {
+            Action::SetLink { link, side, admin } => {
+                let there = observed.links.get(link);
+                there.is_some_and(|there| there.down.contains(side) != (*admin == AdminState::Down))
+            }
+            _ => false,
+        })
+    }
 }
 
 /// Whether the actor goes on.
@@ -404,7 +416,8 @@ impl Actor {
     fn waits_to_be_shown(&mut self, observed: &Observed, plan: &Plan) -> bool {
         let sources = self.sources(&self.shared.inventory.snapshot());
         let Some(settling) = &mut self.settling else { return false };
-        if !plan.steps.iter().any(|step| settling.is_of_the_past(&step.action, observed)) {
+        let is_behind = plan.steps.iter().any(|step| settling.is_of_the_past(&step.action, observed));
+        if !is_behind && !settling.hides_an_end(observed) {
             return false;
         }
         let in_time = Instant::now() < settling.until;

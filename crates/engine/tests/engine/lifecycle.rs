@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use netloom_engine::testing::{FakeStore, Sketch, Trouble};
-use netloom_engine::{ExecInput, ExecOutput, ExecRequest, Follow, OperationState, Refusal};
+use netloom_engine::testing::{EventsAre, FakeStore, Sketch, Trouble};
+use netloom_engine::{ExecInput, ExecOutput, ExecRequest, Follow, OperationState, Place, Refusal};
 use netloom_plan::NodeState;
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, until};
@@ -99,6 +99,24 @@ async fn commands_run_again_only_in_a_new_life_of_the_node() {
     let off_and_on = "set lab/r1:eth1-r2:eth1";
     let calls = [off_and_on, off_and_on, "start lab/r1", "exec lab/r1: echo a", "exec lab/r1: echo b"];
     assert_eq!(bench.world.calls(), calls);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_is_not_started_again_before_its_end_is_seen_to_be_off() {
+    let bench = Bench::new().await;
+    bench.made(&Sketch::pair("lab").runs("r1", &["sleep", "1"]).lab()).await;
+    let off_and_on = "set lab/r1:eth1-r2:eth1";
+    bench.world.trouble(off_and_on, ..1, Trouble::Slow(Duration::from_millis(500)));
+    bench.world.exit("lab", "r1", 0, "");
+    until("its end is being switched off", || bench.world.calls() == [off_and_on]).await;
+    bench.world.set_events(EventsAre::Lost);
+    let end = || bench.world.port(&Place::Node(lab_name("lab"), "r1".parse().unwrap()), "eth1").unwrap();
+    until("it is off", || !end().admin_up).await;
+    bench.world.set_events(EventsAre::Sent);
+    until("it runs again", || bench.world.nodes()[0] == "lab/r1 running").await;
+    pass(120).await;
+    assert_eq!(bench.world.calls(), [off_and_on, off_and_on, "start lab/r1"]);
+    assert!(end().admin_up);
 }
 
 #[tokio::test(start_paused = true)]
