@@ -17,6 +17,10 @@ use tempfile::TempDir;
 /// How long a daemon may take to answer. The database takes 30 ms where nothing else runs, the switch 200 ms.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a database needs, and what a switch needs too.
+const DATABASE: [&str; 4] = ["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl"];
+const SWITCH: [&str; 2] = ["ovs-vswitchd", "ip"];
+
 /// Where the package puts the schema.
 const SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
@@ -72,11 +76,20 @@ impl Ovs {
     /// # Panics
     /// Where `NETLOOM_REQUIRE_ROOT` is set and it cannot be had, and where it does not answer.
     pub fn start() -> Option<Self> {
-        Self::start_if(lack(&["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl"]), None)
+        Self::start_if(lack(&DATABASE), None)
     }
 
-    /// As [`Self::start`], and a switch, whose bridges want `datapath_type=netdev`; it needs root. Its devices are in the
-    /// network namespace of the caller.
+    /// As [`Self::start`], on a host of a test's own: `host` begins a command that runs its further arguments there, such as
+    /// `unshare --net --`. Its files are seen by both. A switch that is started later is there too.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_by(host: &mut Command) -> Option<Self> {
+        Self::start_if(lack(&DATABASE), Some(host))
+    }
+
+    /// As [`Self::start`], and a switch, which needs root. Where the kernel has no module `openvswitch` its bridges want
+    /// `datapath_type=netdev`. Its devices are in the network namespace of the caller.
     ///
     /// # Panics
     /// As [`Self::start`].
@@ -84,8 +97,7 @@ impl Ovs {
         Self::start_switch(None)
     }
 
-    /// As [`Self::start_with_switch`], on a host of a test's own: `host` begins a command that runs its further arguments
-    /// there, such as `unshare --net --`. Its files are seen by both.
+    /// As [`Self::start_with_switch`], on a host of a test's own, as by [`Self::start_by`].
     ///
     /// # Panics
     /// As [`Self::start`].
@@ -95,8 +107,7 @@ impl Ovs {
 
     fn start_switch(host: Option<&mut Command>) -> Option<Self> {
         let no_root = (!rustix::process::geteuid().is_root()).then(|| "this test needs root".to_owned());
-        let programs = ["ovsdb-server", "ovsdb-tool", "ovs-vsctl", "ovs-appctl", "ovs-vswitchd", "ip"];
-        let ovs = Self::start_if(no_root.or_else(|| lack(&programs)), host)?;
+        let ovs = Self::start_if(no_root.or_else(|| lack(&[&DATABASE[..], &SWITCH].concat())), host)?;
         ovs.start_again(Daemon::Switch);
         Some(ovs)
     }

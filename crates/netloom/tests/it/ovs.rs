@@ -1,5 +1,6 @@
 //! Labs on Open vSwitch: the same topologies, over ports of one bridge; and what happens when its daemons do not.
 
+mod carry;
 mod checksums;
 mod containers;
 mod crowd;
@@ -7,108 +8,15 @@ mod doctor;
 mod edits;
 mod figures;
 mod frozen;
+mod host;
 mod overlay;
 mod short;
 mod vlans;
 
-use std::ops::Deref;
+use netloom_ovs_fixture::Daemon;
 
-use netloom_ovs_fixture::{Daemon, Ovs};
-use serde_json::Value;
-
-use crate::sandbox::{Ended, Sandbox};
-
-/// A sandbox with Open vSwitch, and an agent that finds it.
-struct OvsHost {
-    // Ends first: it is in the sandbox.
-    ovs: Ovs,
-    host: Sandbox,
-}
-
-impl Deref for OvsHost {
-    type Target = Sandbox;
-
-    fn deref(&self) -> &Sandbox {
-        &self.host
-    }
-}
-
-impl OvsHost {
-    fn new() -> Option<Self> {
-        let mut host = Sandbox::new()?;
-        let ovs = Ovs::start_with_switch_by(&mut host.command("env"))?;
-        host.environment.push(("NETLOOM_OVS_SOCKET", ovs.socket().display().to_string()));
-        host.netloom(&["agent", "--background"]).code(0);
-        let made = Self { ovs, host };
-        made.until("Open vSwitch is seen", |_| made.capability() == "ok");
-        Some(made)
-    }
-
-    fn vsctl(&self, arguments: &str) -> Ended {
-        self.sh(&format!("ovs-vsctl --timeout=10 --db=unix:{} {arguments}", self.ovs.socket().display()))
-    }
-
-    /// The state of the capability `ovs`; nothing while it counts for nothing.
-    fn capability(&self) -> String {
-        let ready = self.ask("GET /readyz?verbose").json();
-        let all = ready["capabilities"].as_array().unwrap();
-        let ovs = all.iter().find(|one| one["name"] == "ovs");
-        ovs.map_or_else(String::new, |ovs| ovs["status"].as_str().unwrap_or_default().to_owned())
-    }
-
-    /// Why the capability `ovs` is not well.
-    fn why_not(&self) -> String {
-        let ready = self.ask("GET /readyz?verbose").json();
-        let all = ready["capabilities"].as_array().unwrap();
-        let ovs = all.iter().find(|one| one["name"] == "ovs").cloned().unwrap_or_default();
-        ovs["reason"].as_str().unwrap_or_default().to_owned()
-    }
-
-    /// See [`ports`].
-    fn ports(&self) -> Vec<String> {
-        ports(&self.ovs)
-    }
-
-    fn pings(&self, node: &str, address: &str) -> bool {
-        self.netloom(&["exec", node, "--", "ping", "-c", "1", "-W", "1", address]).code == 0
-    }
-
-    fn links(&self, lab: &str) -> Vec<Value> {
-        self.lab(lab)["links"].as_array().unwrap().clone()
-    }
-
-    fn is_up(&self, lab: &str) -> bool {
-        self.links(lab).iter().all(|link| link["state"] == "up")
-    }
-}
-
-/// The ports of labs on the host, as `name tag`.
-fn ports(ovs: &Ovs) -> Vec<String> {
-    let listed = ovs.vsctl(["--format=csv", "--data=bare", "--no-headings", "--columns=name,tag", "list", "Port"]);
-    let mut ports: Vec<String> =
-        listed.lines().filter(|line| line.starts_with("vh")).map(|line| line.replace(',', " ")).collect();
-    ports.sort();
-    ports
-}
-
-/// Three nodes in a ring.
-fn ring(name: &str, settings: &str) -> String {
-    format!(
-        "name: {name}
-{settings}
-topology:
-  defaults: {{ kind: linux, runtime: namespace }}
-  nodes: {{ a: , b: , c: }}
-  links:
-    - {{ endpoints: [\"a:eth1\", \"b:eth1\"], ipv4: [10.0.1.1/24, 10.0.1.2/24] }}
-    - {{ endpoints: [\"b:eth2\", \"c:eth1\"], ipv4: [10.0.2.1/24, 10.0.2.2/24] }}
-    - {{ endpoints: [\"c:eth2\", \"a:eth2\"], ipv4: [10.0.3.1/24, 10.0.3.2/24], mtu: 1400 }}
-"
-    )
-}
-
-const ON_OVS: &str = "settings: { fabric: ovs }";
-const WAYS: [(&str, &str); 3] = [("a", "10.0.1.2"), ("b", "10.0.2.2"), ("c", "10.0.3.2")];
+use crate::sandbox::Sandbox;
+use host::{ON_OVS, OvsHost, WAYS, ports, ring};
 
 #[test]
 fn a_lab_on_open_vswitch_carries_traffic_shows_its_ports_and_goes_without_a_trace() {

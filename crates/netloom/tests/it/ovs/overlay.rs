@@ -1,7 +1,7 @@
 //! Links to another host: two hosts with an agent and an Open vSwitch each, joined by a network of 1500 bytes.
 
 use super::OvsHost;
-use super::checksums::carry;
+use super::carry::carry;
 
 /// Two hosts that reach each other as 10.99.0.1 and 10.99.0.2.
 fn hosts() -> Option<[OvsHost; 2]> {
@@ -61,7 +61,7 @@ fn links_to_another_host_carry_what_was_promised_both_ways_and_go_without_a_trac
     deploy(&hosts, &[(9_598_047, None), (7, Some(1300)), (8, Some(1500))]);
     for (own, host) in (1..).zip(&hosts) {
         for (link, most) in [(1, 1450), (2, 1300), (3, 1500)] {
-            host.until("as much passes as was promised", |_| host.passes(own, link, most));
+            host.until(&format!("{most} bytes pass over link {link}"), |_| host.passes(own, link, most));
             assert!(!host.passes(own, link, most + 1), "link {link} of host {own}");
         }
     }
