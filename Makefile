@@ -57,7 +57,7 @@ test-crash: rust test-packages ## kill the agent at every place where it changes
 	$(SUDO) $(TARGET)/release/netloom-crash all --jobs 2 --netloom $(TARGET)/release/netloom-failpoints --ledger $(TARGET)/crash-ledger.jsonl
 
 # Up to three minutes on two busy cores. What the kernel of this machine may lack, and what would change the machine: dummy
-# links, cgroup v2, limits of the host, the clock. Emulated, so no KVM is needed.
+# links, Open vSwitch in the kernel, cgroup v2, limits of the host, the clock. Emulated, so no KVM is needed.
 test-vm: rust vm ## run the tests that need another kernel in a virtual machine
 	scripts/vm/run.sh
 
@@ -111,7 +111,7 @@ clean: ## remove what was built
 
 # Where these cannot be had the tests in the virtual machine are skipped, or fail, with the reason.
 vm:
-	@-scripts/install-packages.sh qemu-system-x86 busybox-static kmod cpio
+	@-scripts/install-packages.sh qemu-system-x86 busybox-static kmod cpio openvswitch-switch
 
 packages:
 	@scripts/install-packages.sh gcc libc6-dev e2fsprogs iproute2 iputils-ping procps frr

@@ -23,9 +23,11 @@ tests=(
     "runtime_namespace a_node_has limits_change nothing_is_left user_environment"
 )
 # What the tests call, and what the kernel calls for modules.
-programs=(bash dash ip ping unshare nsenter mount umount kmod tc date)
+programs=(bash dash ip ping unshare nsenter setpriv mount umount kmod tc date)
+programs+=(ovsdb-server ovsdb-tool ovs-vswitchd ovs-vsctl ovs-appctl)
+schema=/usr/share/openvswitch/vswitch.ovsschema
 # What labs need of a kernel; what these need comes along.
-modules=(veth tun bridge dummy 8021q macvlan vxlan vrf overlay sch_netem sch_tbf sch_htb sch_ingress cls_u32 act_mirred ifb)
+modules=(veth tun bridge dummy 8021q macvlan vxlan vrf overlay openvswitch sch_netem sch_tbf sch_htb sch_ingress cls_u32 act_mirred ifb)
 
 # Says why there is no virtual machine to be had here: an error where one is required.
 unavailable() {
@@ -84,6 +86,7 @@ make_initramfs() {
         put "$(realpath "$path")" "/usr/bin/$name"
         ln -s "/usr/bin/$name" "$root/bin/$name"
     done
+    put "$schema"
     # Debian's busybox shell runs its applets before what is in PATH.
     ln -sf dash "$root/bin/sh"
     for name in modprobe insmod lsmod rmmod; do

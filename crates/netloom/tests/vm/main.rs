@@ -9,6 +9,7 @@
 mod ask;
 mod clock;
 mod limits;
+mod ovs;
 #[path = "../it/sandbox.rs"]
 mod sandbox;
 
