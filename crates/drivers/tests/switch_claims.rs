@@ -30,7 +30,7 @@ impl Agent {
         let (reporter, inventory, writer) = channel();
         netloom_engine::task::spawn("inventory", writer.run());
         let layout = Layout::new(root.path()).unwrap();
-        let parts = OvsParts { socket: ovs.socket(), datapath: Datapath::Netdev };
+        let parts = OvsParts { socket: ovs.socket(), datapath: || Datapath::Netdev };
         let agent = Self { switch: Arc::new(OvsSwitch::start(&layout, reporter, parts)), inventory };
         agent.until(|all| all.sources.get(&Source::Switch).is_some_and(|state| state.listed.is_some())).await;
         agent

@@ -71,7 +71,7 @@ impl Drop for Stage {
 impl SwitchStage for Stage {
     async fn fabric(&mut self, reporter: Reporter) -> Arc<dyn Fabric> {
         let kernel = KernelFabric::start(self.layout.clone(), &self.host, reporter.clone()).unwrap();
-        let parts = OvsParts { socket: self.ovs.socket(), datapath: Datapath::Netdev };
+        let parts = OvsParts { socket: self.ovs.socket(), datapath: || Datapath::Netdev };
         let switch = OvsSwitch::start(&self.layout, reporter, parts);
         Arc::new(HostFabric::new(Arc::new(kernel), switch))
     }

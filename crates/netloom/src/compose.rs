@@ -76,7 +76,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         joiner: namespaces.joiner(),
     };
     let docker = DockerRuntime::start(layout.clone(), reporter.clone(), parts).map_err(Failure::failed)?;
-    let parts = OvsParts { socket: config.ovs_socket.clone(), datapath: Datapath::detect() };
+    let parts = OvsParts { socket: config.ovs_socket.clone(), datapath: Datapath::detect };
     let switch = {
         let _context = runtime.enter();
         OvsSwitch::start(layout, reporter, parts)

@@ -27,6 +27,16 @@ fn place(host: &Sandbox) -> Command {
     command
 }
 
+/// A host on which the agent and the database are started before the kernel has the module.
+fn before_the_module() -> OvsHost {
+    let host = crate::host();
+    host.until("the module is gone", |host| host.sh("modprobe -r openvswitch").code == 0);
+    let ovs = Ovs::start_by(&mut place(&host)).unwrap();
+    let host = OvsHost::with(host, ovs);
+    assert!(!std::fs::exists("/sys/module/openvswitch").unwrap());
+    host
+}
+
 impl OvsHost {
     fn forwards_in_the_kernel(&self) {
         assert_eq!(self.vsctl("get bridge arch-ovs datapath_type").code(0).out, "system\n");
@@ -88,9 +98,9 @@ impl OvsHost {
 
 #[test]
 fn bridges_forward_in_the_kernel_and_nothing_is_lost_while_other_links_come_and_go_and_the_agent_is_killed() {
-    let host = crate::host();
-    let ovs = Ovs::start_with_switch_by(&mut place(&host)).unwrap();
-    let host = OvsHost::with(host, ovs);
+    let host = before_the_module();
+    // It has the kernel load the module.
+    host.ovs.start_again(Daemon::Switch);
     let file = host.topology("x", &ring("x", ON_OVS));
     host.netloom(&["deploy", "-t", &file]).code(0).says("3 of 3 links up");
     host.forwards_in_the_kernel();

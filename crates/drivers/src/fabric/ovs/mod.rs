@@ -58,8 +58,8 @@ const ATTEMPTS: usize = 16;
 pub struct OvsParts {
     /// The socket of its database.
     pub socket: PathBuf,
-    /// What the bridges that are made forward with.
-    pub datapath: Datapath,
+    /// Asks what a bridge is to forward with when it is made.
+    pub datapath: fn() -> Datapath,
 }
 
 /// What a bridge forwards with.
@@ -72,7 +72,8 @@ pub enum Datapath {
 }
 
 impl Datapath {
-    /// The one that this host has: the kernel's if its module is there. Reads one file name.
+    /// The one that this host has now: the kernel's if its module is there, which ovs-vswitchd has the kernel load when it
+    /// starts, often after the agent. Reads one file name.
     pub fn detect() -> Self {
         if std::path::Path::new("/sys/module/openvswitch").exists() { Self::System } else { Self::Netdev }
     }
@@ -109,7 +110,7 @@ struct Shared {
     client: Client,
     socket: PathBuf,
     instance: String,
-    datapath: Datapath,
+    datapath: fn() -> Datapath,
     reporter: Reporter,
     told: Mutex<facts::Told>,
     tried: Tried,
@@ -154,7 +155,7 @@ impl OvsSwitch {
         let snapshot = self.shared.client.mirror().snapshot();
         let datapath = |bridge: &&InterfaceName| {
             let there = snapshot.find("Bridge", "name", bridge.as_str());
-            there.map_or(self.shared.datapath, |(_, row)| Datapath::of(row))
+            there.map_or_else(self.shared.datapath, |(_, row)| Datapath::of(row))
         };
         bridges.into_iter().filter(|bridge| datapath(bridge) == Datapath::Netdev).cloned().collect()
     }
@@ -227,7 +228,7 @@ impl Shared {
                     let why = format!("bridge `{}` has a port of that name", port.bridge);
                     return Err((ErrorClass::Permanent, why));
                 }
-                ports::bridge(&board, bridge, &self.instance, self.datapath.word())
+                ports::bridge(&board, bridge, &self.instance, (self.datapath)().word())
             };
             let transaction = transaction.ok_or_else(|| self.not_there())?;
             match self.transact(&transaction, deadline).await {

@@ -134,7 +134,7 @@ fn datapath(datapath: Datapath) -> Finding {
         Datapath::Netdev => {
             Finding::warn(AREA, CHECK, "ovs-vswitchd forwards itself: the kernel's module openvswitch is not loaded")
                 .means("traffic takes more of the processor, and stands still while ovs-vswitchd does")
-                .mend("modprobe openvswitch, before the agent starts; where that fails, a kernel that has it")
+                .mend("modprobe openvswitch, before bridges are made; where that fails, a kernel that has it")
         }
     }
 }
