@@ -253,6 +253,10 @@ impl Mirror {
                 if *change == Change::New {
                     addresses.insert(*address);
                 }
+                if !space.links.contains_key(&address.ifindex) {
+                    // It is there, and not known before a dump has told of it: to say that it is gone would outlive that dump.
+                    return;
+                }
                 address.ifindex
             }
             MonitorEvent::NamespaceGone { .. } | MonitorEvent::Overrun => return,
@@ -351,6 +355,8 @@ fn port(
 
 #[cfg(test)]
 mod tests {
+    use netloom_kernel::Address;
+
     use super::*;
 
     fn appeared(nsid: i32, ifindex: u32) -> MonitorEvent {
@@ -371,6 +377,26 @@ mod tests {
             vni: None,
         };
         MonitorEvent::Link { nsid: Some(nsid), change: Change::New, link: Box::new(link) }
+    }
+
+    #[test]
+    fn an_address_of_an_interface_that_no_dump_has_told_of_yet_says_nothing_of_that() {
+        let mut mirror = Mirror::default();
+        mirror.know(&Place::Host, None);
+        mirror.begin_dump();
+        let address = AddressInfo {
+            ifindex: 2,
+            address: Address::V6("fe80::1/64".parse().unwrap()),
+            link_local: true,
+            tentative: false,
+            protocol: None,
+        };
+        let event = MonitorEvent::Address { nsid: None, change: Change::New, address };
+        let touched = mirror.apply(&[event]);
+        assert_eq!(mirror.facts(touched, &Marks::new("0123456789ab"), SystemTime::UNIX_EPOCH), []);
+        let MonitorEvent::Link { link, .. } = appeared(7, 2) else { unreachable!() };
+        let touched = mirror.install(&Place::Host, None, NamespaceDump { links: vec![*link], addresses: Vec::new() });
+        assert_eq!(touched.ports.into_iter().collect::<Vec<_>>(), [(Place::Host, 2)]);
     }
 
     #[test]
