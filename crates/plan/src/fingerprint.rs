@@ -4,12 +4,13 @@
 //! link's alias), so a plan needs no memory of what was applied before.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use netloom_model::{Endpoint, Link, LinkKind, Node, RuntimeKind, Vlan};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// What has to happen to a running node when a field of it changes.
@@ -156,7 +157,7 @@ impl NodeFingerprint {
     pub fn of(node: &Node, rebuild: u64, restarts: u64) -> Self {
         let value = serde_json::to_value(node).expect("a node is a map of plain values");
         let fields = value.as_object().expect("a node serialises as a map");
-        let mut flat: BTreeMap<Cow<'_, str>, &serde_json::Value> = BTreeMap::new();
+        let mut flat: BTreeMap<Cow<'_, str>, &Value> = BTreeMap::new();
         for (name, value) in fields {
             match value.as_object().filter(|_| PARTS.contains(&name.as_str())) {
                 Some(part) => flat.extend(part.iter().map(|(field, value)| (format!("{name}.{field}").into(), value))),
@@ -164,7 +165,7 @@ impl NodeFingerprint {
             }
         }
         let hash = |effect: Effect| {
-            let chosen: BTreeMap<&str, &serde_json::Value> = flat
+            let chosen: BTreeMap<&str, &Value> = flat
                 .iter()
                 .filter(|(name, _)| self::effect(name, node.runtime) == Some(effect))
                 .map(|(name, value)| (name.as_ref(), *value))
@@ -215,7 +216,7 @@ impl LinkFingerprint {
             // What is free data elsewhere says at a bridge what its port lets pass.
             if let Endpoint::Bridge(_) = end.at {
                 for (key, value) in end.vars.iter().filter(|(key, _)| Vlan::KEYS.contains(&key.as_str())) {
-                    let _ = write!(config, "|{key}={value}");
+                    let _ = write!(config, "|{key}={}", in_order(value));
                 }
             }
         }
@@ -225,6 +226,15 @@ impl LinkFingerprint {
         }
         Self { identity: Print::of(&identity), config: Print::of(&config) }
     }
+}
+
+/// A list of VLANs as a port has it: sorted, each once.
+fn in_order(value: &Value) -> Cow<'_, Value> {
+    let Value::Array(all) = value else { return Cow::Borrowed(value) };
+    let Some(numbers) = all.iter().map(Value::as_u64).collect::<Option<BTreeSet<u64>>>() else {
+        return Cow::Borrowed(value);
+    };
+    Cow::Owned(numbers.into_iter().map(Value::from).collect())
 }
 
 /// A fingerprint that cannot be read; such an object counts as changed in every respect.

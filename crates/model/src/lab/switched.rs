@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Endpoint, Lab, Link, LinkKind, Stitch, Vlan, Vxlan, hex};
+use super::{End, Endpoint, Lab, Link, LinkId, LinkKind, Stitch, Vlan, Vxlan, hex};
 use crate::idle::Idle;
 use crate::kind::Shape;
 use crate::name::{InterfaceName, LabName};
@@ -98,8 +98,9 @@ impl Lab {
     pub fn switch_ports<'a>(&self, link: &'a Link) -> Vec<SwitchPort<'a>> {
         if let Some(bridge) = link.switch() {
             let port = |end, interface| SwitchPort { end, interface, bridge: bridge.clone(), vlan: Vlan::Allotted };
-            let cables = link.ends().map(|end| port(Some(end), host_interface(&self.parts.name, end)));
-            let tunnel = link.kind.tunnel().map(|_| port(None, tunnel_interface(&self.parts.name, link)));
+            let name = &self.parts.name;
+            let cables = link.ends().map(|end| port(Some(end), SwitchPort::cable_to(name, &end.label())));
+            let tunnel = link.kind.tunnel().map(|_| port(None, SwitchPort::tunnel_of(name, &link.id())));
             return cables.chain(tunnel).collect();
         }
         let far = |end: &End| link.ends().find(|other| !std::ptr::eq(*other, end));
@@ -118,8 +119,8 @@ impl Lab {
             return Some(Seam { cable: veth.kernel().clone(), tunnel: vxlan.kernel().clone() });
         }
         link.switch().and(link.kind.tunnel())?;
-        let cable = host_interface(&self.parts.name, &link.a);
-        Some(Seam { cable, tunnel: tunnel_interface(&self.parts.name, link) })
+        let cable = SwitchPort::cable_to(&self.parts.name, &link.a.label());
+        Some(Seam { cable, tunnel: SwitchPort::tunnel_of(&self.parts.name, &link.id()) })
     }
 
     /// The bridge of Open vSwitch that an end is a port of, if its node is one.
@@ -138,19 +139,26 @@ impl Lab {
     }
 }
 
-/// The end on the host of the cable to an end of a link: the same each time, and no other lab's on this host.
-fn host_interface(lab: &LabName, end: &End) -> InterfaceName {
-    let whole = format!("{lab}\0{}", end.label());
-    format!("vh{}", &hex(whole.as_bytes())[..11]).parse().expect("13 letters and digits are a name")
-}
-
-/// The VXLAN interface on the host of a link to a tunnel, likewise.
-fn tunnel_interface(lab: &LabName, link: &Link) -> InterfaceName {
-    let whole = format!("{lab}:{}", link.id());
-    format!("vxlan-{}", &hex(whole.as_bytes())[..8]).parse().expect("14 characters that the kernel takes")
-}
-
 impl SwitchPort<'_> {
+    /// The end on the host of the cable to an end of a link, by the end's label: the same each time, and no other lab's on this
+    /// host.
+    ///
+    /// # Panics
+    /// Never: 13 letters and digits are a name.
+    pub fn cable_to(lab: &LabName, end: &str) -> InterfaceName {
+        let whole = format!("{lab}\0{end}");
+        format!("vh{}", &hex(whole.as_bytes())[..11]).parse().expect("13 letters and digits are a name")
+    }
+
+    /// The VXLAN interface on the host of a link to a tunnel, likewise.
+    ///
+    /// # Panics
+    /// Never: the kernel takes 14 characters.
+    pub fn tunnel_of(lab: &LabName, link: &LinkId) -> InterfaceName {
+        let whole = format!("{lab}:{link}");
+        format!("vxlan-{}", &hex(whole.as_bytes())[..8]).parse().expect("14 characters that the kernel takes")
+    }
+
     /// What is behind it, as people name it.
     pub fn label(&self) -> String {
         self.end.map_or_else(|| "tunnel".to_owned(), End::label)

@@ -111,6 +111,15 @@ impl Vlan {
     }
 }
 
+impl PortVlan {
+    /// The data at the end of a link that has a port set like this.
+    pub fn vars(&self) -> Vars {
+        let tag = self.tag.map(|tag| (VLAN.to_owned(), Value::from(tag)));
+        let trunks: Vec<Value> = self.trunks.iter().copied().map(Value::from).collect();
+        tag.into_iter().chain((!trunks.is_empty()).then(|| (TRUNKS.to_owned(), Value::from(trunks)))).collect()
+    }
+}
+
 /// IEEE 802.1Q: 0 is no VLAN, and 4095 is reserved.
 fn number(key: &str, value: &Value) -> Result<u16, NoVlan> {
     let vlan = value.as_u64().and_then(|number| u16::try_from(number).ok()).filter(|vlan| (1..=4094).contains(vlan));
@@ -144,6 +153,15 @@ mod tests {
             (json!({ "vlan": 10, "trunks": [20] }), trunk(Some(10), &[20])),
         ] {
             assert_eq!(read(vars.clone()), Ok(vlan), "{vars}");
+        }
+    }
+
+    #[test]
+    fn what_a_port_is_set_to_reads_back_as_the_data_that_says_so() {
+        for vars in [json!({}), json!({ "vlan": 10 }), json!({ "trunks": [20, 10, 20] }), json!({ "vlan": 1, "trunks": [2] })] {
+            let vlan = read(vars).unwrap();
+            let back = vlan.on_port(None).unwrap().vars();
+            assert_eq!(Vlan::read(&back), Ok(vlan), "{back:?}");
         }
     }
 
