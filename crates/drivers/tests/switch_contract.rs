@@ -88,6 +88,15 @@ impl SwitchStage for Stage {
     async fn remove_port(&mut self, port: &str) {
         self.ovs.vsctl(["del-port", port]);
     }
+
+    async fn is_claimed(&mut self, tag: u16) -> bool {
+        let key = format!("external_ids:netloom-tag-{tag}");
+        !self.ovs.vsctl(["--if-exists", "get", "bridge", "nlc-foreign", &key]).trim().is_empty()
+    }
+
+    async fn drop_claim(&mut self, tag: u16) {
+        self.ovs.vsctl(["remove", "bridge", "nlc-foreign", "external_ids", &format!("netloom-tag-{tag}")]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

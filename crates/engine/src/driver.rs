@@ -308,6 +308,11 @@ pub trait Switch: Send + Sync {
     /// the links are to have if that can be, as they were allotted before; the answers are in the order of the links.
     async fn claim(&self, claims: Vec<TagClaim>, context: &Context) -> Vec<Result<u16, DriverError>>;
 
+    /// Claims for links the tags that their ports have already ([`TagClaim::known`]), where the claim is lost; one that is there
+    /// is fine. Where somebody else has such a tag, by a claim or by a port on the same bridge, none is claimed, and it is said
+    /// who.
+    async fn reclaim(&self, claims: Vec<TagClaim>, context: &Context) -> Result<(), DriverError>;
+
     /// Gives back the tags of links that are not there any more. One that has none is fine.
     async fn release(&self, lab: &LabName, links: &[LinkId], context: &Context) -> Result<(), DriverError>;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, NodeName, PortVlan, RuntimeKind};
+use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, Mac, Mtu, NodeName, PortVlan, RuntimeKind, Vxlan};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, NodeState};
 use serde::{Deserialize, Serialize};
 
@@ -289,10 +289,21 @@ pub struct SwitchPortFact {
     pub lab: LabName,
     /// The link that its mark names.
     pub link: LinkId,
+    /// What its mark says of the tunnel that it leads to, if it is the port of one.
+    pub tunnel: Option<TunnelMark>,
     /// Why nothing passes through it, in the words of the switch.
     pub fault: Option<String>,
     /// When this was seen.
     pub seen: SystemTime,
+}
+
+/// What a link with a tunnel was made from beside its ends: of the order no interface shows more than came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelMark {
+    /// Where it leads.
+    pub tunnel: Vxlan,
+    /// The MTU that was promised.
+    pub mtu: Mtu,
 }
 
 /// A bridge of the switch.

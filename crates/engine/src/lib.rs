@@ -63,7 +63,7 @@ pub use entries::{HostFiles, Keeps, Told};
 pub use event::{Event, Events, What};
 pub use fact::{
     Fact, FailSignals, Health, NetworkFact, NodeFact, Place, PortFact, PortKind, PortMark, Report, Source,
-    SwitchBridgeFact, SwitchPortFact, SwitchTagFact,
+    SwitchBridgeFact, SwitchPortFact, SwitchTagFact, TunnelMark,
 };
 pub use image::{
     ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,

@@ -70,6 +70,14 @@ impl SwitchStage for Stage {
     async fn remove_port(&mut self, port: &str) {
         self.0.unplug(port);
     }
+
+    async fn is_claimed(&mut self, tag: u16) -> bool {
+        self.0.tags().contains(&tag)
+    }
+
+    async fn drop_claim(&mut self, tag: u16) {
+        self.0.drop_claim(tag);
+    }
 }
 
 struct SameStore(FakeStore);

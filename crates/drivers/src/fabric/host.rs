@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use netloom_backlog::Backlog;
-use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch};
+use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch, TunnelMark};
 use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
 
@@ -41,8 +41,10 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
     };
     let Some(spec) = lab.link(link) else { return Vec::new() };
     let plug = |port: netloom_model::SwitchPort<'_>| {
+        let tunnel = spec.kind.tunnel().filter(|_| port.end.is_none());
         Some(Plug {
             end: port.label(),
+            tunnel: tunnel.map(|tunnel| TunnelMark { tunnel: tunnel.clone(), mtu: spec.mtu }),
             name: port.interface,
             bridge: port.bridge,
             // One without the tag that it needs would let everything pass.

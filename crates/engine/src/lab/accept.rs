@@ -9,23 +9,27 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use netloom_failpoint::point;
-use netloom_model::NodeName;
+use netloom_model::{LabName, NodeName};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::actor::{Active, Actor};
 use super::admit::{check_complete, check_host, next_wish, no_more_than};
-use super::adopt::{Adoption, Kept, adopt, done_on_host};
+use super::adopt::{Adoption, Kept, adopt, done_on_host, may_be_switched};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
+use super::links::switch_of;
+use super::step::within;
 use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
-use crate::driver::{Context, StoreError, Surveyed, Write};
+use crate::driver::{Context, DriverError, ErrorClass, StoreError, Surveyed, TagClaim, Write};
+use crate::engine::Shared;
 use crate::event::What;
 use crate::fact::{Place, Source};
 use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
+use crate::tags::{self, LabTags};
 use crate::task::{self, Owned};
 
 /// What a command comes to.
@@ -42,10 +46,44 @@ pub(super) enum Then {
     Begin(&'static str, Scope),
     /// As `Begin`, but a store that fails at once does not stop it: a full disk must not keep a lab alive.
     Destroy,
-    /// The wish is accepted as what is there already, and these commands as run.
-    Adopt(BTreeMap<NodeName, Done>),
+    /// The wish is accepted as what is there already, these commands as run, and these tags as allotted.
+    Adopt(BTreeMap<NodeName, Done>, Tagged),
     /// The operation ends; its lab is held already.
     Cancelled(Arc<Operation>),
+}
+
+/// The tags of a lab that is adopted.
+pub(super) struct Tagged {
+    tags: LabTags,
+    /// Claims that are lost: made again before the store has the tags.
+    lost: Vec<TagClaim>,
+}
+
+/// Why a wish is not in the store.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unkept {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store was not asked: tags cannot be claimed.
+    #[error(transparent)]
+    Claim(#[from] DriverError),
+}
+
+impl Unkept {
+    /// Whether the store may have it all the same.
+    fn is_doubtful(&self) -> bool {
+        !matches!(self, Self::Store(StoreError::Busy) | Self::Claim(_))
+    }
+
+    fn refusal(self, lab: &LabName) -> Refusal {
+        match self {
+            Self::Store(error) => error.into(),
+            Self::Claim(error) if error.class == ErrorClass::Permanent => {
+                Refusal::Unadoptable { lab: lab.clone(), why: vec![error.cause] }
+            }
+            Self::Claim(error) => error.into(),
+        }
+    }
 }
 
 /// A wish on its way into the store.
@@ -53,16 +91,16 @@ pub(super) struct Pending {
     wish: Box<Wish>,
     then: Then,
     reply: oneshot::Sender<Accepted>,
-    answer: Owned<Result<(), StoreError>>,
+    answer: Owned<Result<(), Unkept>>,
     /// Whether the accepted wish was changed meanwhile, and this one with it.
     touched: bool,
 }
 
 impl Pending {
     /// Waits for the store; cancel safe.
-    pub(super) async fn answer(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn answer(&mut self) -> Result<(), Unkept> {
         let answer = (&mut self.answer).await;
-        answer.unwrap_or_else(|panic| Err(StoreError::Failed { operation: "write", cause: panic.to_string() }))
+        answer.unwrap_or_else(|panic| Err(StoreError::Failed { operation: "write", cause: panic.to_string() }.into()))
     }
 }
 
@@ -92,22 +130,29 @@ impl Actor {
 
     fn propose(&mut self, wish: Box<Wish>, then: Then, reply: oneshot::Sender<Accepted>) {
         let (shared, mut writes) = (self.shared.clone(), vec![put(wish_key(&self.name), &*wish)]);
-        let name = format!("wish of lab {}", self.name);
+        let (name, mut lost) = (format!("wish of lab {}", self.name), Vec::new());
         match &then {
             Then::Begin(..) => point!("operation.before-store"),
             Then::Destroy => point!("operation.destroy.before-store"),
-            Then::Adopt(done) => {
+            Then::Adopt(done, tagged) => {
                 point!("operation.adopt.before-store");
                 writes.extend(done.iter().map(|(node, done)| put(done_key(&self.name, node), done)));
+                writes.push(tags::note(&self.name, &tagged.tags));
+                lost.clone_from(&tagged.lost);
             }
             Then::Cancelled(_) => {}
         }
-        let answer = task::own(name, async move { shared.ledger.write(writes).await });
+        let answer = task::own(name, async move {
+            if !lost.is_empty() {
+                reclaim(&shared, lost).await?;
+            }
+            Ok(shared.ledger.write(writes).await?)
+        });
         self.pending = Some(Pending { wish, then, reply, answer, touched: false });
     }
 
     /// The store has answered.
-    pub(super) fn settle(&mut self, answer: Result<(), StoreError>) {
+    pub(super) fn settle(&mut self, answer: Result<(), Unkept>) {
         let Some(Pending { wish, then, reply, touched, .. }) = self.pending.take() else { return };
         let answer = match (then, answer) {
             (Then::Cancelled(operation), answer) => {
@@ -122,19 +167,22 @@ impl Actor {
                 point!("operation.destroy.stored");
                 Ok(self.accept_and_begin(*wish, "destroy", Scope::Lab))
             }
-            (Then::Adopt(done), Ok(())) => {
+            (Then::Adopt(done, tagged), Ok(())) => {
                 point!("operation.adopt.stored");
-                Ok(self.take_back(*wish, done))
+                Ok(self.take_back(*wish, done, tagged.tags))
             }
-            (Then::Adopt(done), Err(error)) => {
-                if !matches!(error, StoreError::Busy) {
+            (Then::Adopt(done, _), Err(unkept)) => {
+                if unkept.is_doubtful() {
                     self.owe_wish();
                     let forget = done.keys().map(|node| Write::Delete { key: done_key(&self.name, node) });
+                    let forget = forget.chain([tags::note(&self.name, &self.shared.tags.of(&self.name))]);
                     self.shared.ledger.owe(forget.collect());
                 }
-                Err(error.into())
+                Err(unkept.refusal(&self.name))
             }
-            (Then::Destroy, Err(error)) if !matches!(error, StoreError::Busy | StoreError::NoAnswer { .. }) => {
+            (Then::Destroy, Err(Unkept::Store(error)))
+                if !matches!(error, StoreError::Busy | StoreError::NoAnswer { .. }) =>
+            {
                 // If the agent dies before the end and the store never recovers, the lab comes back.
                 let text = format!("lab {} is destroyed although the store could not note it: {error}", self.name);
                 self.shared.events.publish(What::Notice { lab: Some(self.name.clone()), text });
@@ -142,12 +190,11 @@ impl Actor {
                 self.owe_wish();
                 Ok(operation)
             }
-            (_, Err(error)) => {
-                if !matches!(error, StoreError::Busy) {
-                    // It may have got there all the same.
+            (_, Err(unkept)) => {
+                if unkept.is_doubtful() {
                     self.owe_wish();
                 }
-                Err(error.into())
+                Err(unkept.refusal(&self.name))
             }
         };
         if touched {
@@ -271,7 +318,7 @@ impl Actor {
 
     /// What has to have been seen of a lab that nobody wants. Where links end in a node that nobody knows, any source
     /// that did not answer may: adopted without it, the node would be removed as soon as it is seen.
-    fn sources_of_unknown(&self, snapshot: &Snapshot) -> BTreeSet<Source> {
+    fn sources_of_unknown(&self, snapshot: &Snapshot, kept: &Kept) -> BTreeSet<Source> {
         let known = snapshot.labs.get(&self.name);
         let is_known = |node: &NodeName| known.is_some_and(|facts| facts.nodes.contains_key(node));
         let ends = snapshot.links(&self.name).into_values().flat_map(|seen| seen.ports);
@@ -279,7 +326,11 @@ impl Actor {
         if places.any(|place| matches!(place, Place::Node(_, node) if !is_known(&node))) {
             return self.shared.sources.clone();
         }
-        self.shared.sources_of(&self.name, [], snapshot)
+        let mut sources = self.shared.sources_of(&self.name, [], snapshot);
+        if may_be_switched(&self.name, kept, snapshot) {
+            sources.extend(self.shared.sources.get(&Source::Switch));
+        }
+        sources
     }
 
     /// What runs without a wish is wanted again, just as it is.
@@ -291,27 +342,34 @@ impl Actor {
             return Err(Refusal::Known(self.name.clone()));
         }
         let snapshot = self.shared.inventory.snapshot();
-        check_complete(&self.sources_of_unknown(&snapshot), &snapshot)?;
+        check_complete(&self.sources_of_unknown(&snapshot, kept), &snapshot)?;
         let facts = snapshot.labs.get(&self.name).ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
-        let Adoption { wish, mut done } = adopt(&self.name, facts, kept, &snapshot)
-            .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
+        let Adoption { wish, mut done, tags, lost } =
+            adopt(&self.name, facts, kept, &snapshot, &self.shared.config)
+                .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
         done.extend(done_on_host(&wish, &self.shared.boot()));
-        Ok(Next::Store(Box::new(wish), Then::Adopt(done)))
+        Ok(Next::Store(Box::new(wish), Then::Adopt(done, Tagged { tags, lost })))
     }
 
     /// The operation has ended when it begins: there is nothing to do.
-    fn take_back(&mut self, wish: Wish, done: BTreeMap<NodeName, Done>) -> Arc<Operation> {
+    fn take_back(&mut self, wish: Wish, done: BTreeMap<NodeName, Done>, tags: LabTags) -> Arc<Operation> {
         let (nodes, links) = (wish.lab.nodes().len(), wish.lab.links().len());
         let execs: usize = done.values().map(|done| done.execs).sum();
-        // Before the wish: a plan between the two would run them again.
+        // Before the wish: a plan between the two would run them again, and make links anew for want of a tag.
         for (node, done) in done {
             self.shared.done.set(&self.name, &node, done);
         }
+        let tagged = tags.len();
+        self.shared.tags.set(&self.name, tags);
+        let bridge = wish.switch.clone().filter(|_| tagged > 0);
         self.accept(wish);
         let operation = self.shared.journal.begin("adopt", Some(&self.name));
         let mut text = format!("lab {}: {nodes} nodes, {links} links, wanted again as they run", self.name);
         if execs > 0 {
             let _ = write!(text, "; the {execs} `exec` commands of what runs count as run");
+        }
+        if let Some(bridge) = bridge {
+            let _ = write!(text, "; {tagged} links keep their tags on bridge `{bridge}` of Open vSwitch");
         }
         operation.end(OperationState::Succeeded, text, Vec::new());
         point!("operation.adopt.concluded");
@@ -336,7 +394,7 @@ impl Actor {
         Ok(Next::Store(Box::new(wish), Then::Cancelled(operation)))
     }
 
-    fn end_cancelled(&mut self, operation: &Operation, error: Option<StoreError>) {
+    fn end_cancelled(&mut self, operation: &Operation, error: Option<Unkept>) {
         let mut text = format!(
             "cancelled; the lab is held as it is: deploy again to go on, or `netloom destroy --name {}`",
             self.name
@@ -402,6 +460,13 @@ impl Actor {
         point!("operation.accepted");
         operation
     }
+}
+
+/// Claims tags again that links have.
+async fn reclaim(shared: &Shared, claims: Vec<TagClaim>) -> Result<(), DriverError> {
+    let deadline = (Instant::now() + shared.config.step_limit).into_std();
+    let context = Context { deadline, cancel: CancellationToken::new() };
+    within(&context, "tags", switch_of(shared)?.reclaim(claims, &context)).await
 }
 
 /// The network that a lab is on while it is wanted, and whether others are to reach it there.

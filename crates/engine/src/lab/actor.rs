@@ -14,7 +14,7 @@ use netloom_plan::{Action, AdminState, Desired, Live, NodeState, Observed, Plan,
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::accept::Pending;
+use super::accept::{Pending, Unkept};
 use super::command::Command;
 use super::edit::Scope;
 use super::execute::{Execution, Summary};
@@ -26,7 +26,6 @@ use super::step::StepContext;
 use super::wait;
 use crate::bulkhead::Bulkhead;
 use crate::desired::{Phase, Wish, life_of_host};
-use crate::driver::StoreError;
 use crate::engine::Shared;
 use crate::event::What;
 use crate::fact::Source;
@@ -609,7 +608,7 @@ fn leave_out(plan: &mut Plan, is_out: impl Fn(&Step) -> bool) {
     });
 }
 
-async fn answer(pending: &mut Option<Pending>) -> Result<(), StoreError> {
+async fn answer(pending: &mut Option<Pending>) -> Result<(), Unkept> {
     match pending {
         Some(pending) => pending.answer().await,
         None => std::future::pending().await,

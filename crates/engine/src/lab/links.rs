@@ -9,6 +9,7 @@ use netloom_plan::{Action, LinkFingerprint, Step, StepId};
 use super::execute::Outcome;
 use super::step::{StepContext, cancelled, engine_error, within};
 use crate::driver::{Context, DriverError, ErrorClass, LinkOrder, Switch, TagClaim};
+use crate::engine::Shared;
 use crate::tags;
 
 impl StepContext {
@@ -81,14 +82,6 @@ impl StepContext {
         })
     }
 
-    fn switch(&self) -> Result<&dyn Switch, DriverError> {
-        let none = || DriverError {
-            class: ErrorClass::Permanent,
-            ..engine_error("reach", "the switch", "this agent has no fabric of Open vSwitch".into())
-        };
-        self.shared.fabric.switch().ok_or_else(none)
-    }
-
     /// Claims a tag for each link that is made on a switch, and has the store note those that are new.
     async fn allot(&self, steps: &[Step], context: &Context) -> BTreeMap<LinkId, Result<u16, DriverError>> {
         let Some(wish) = &self.wish else { return BTreeMap::new() };
@@ -105,7 +98,7 @@ impl StepContext {
         }
         let links: Vec<LinkId> = claims.iter().map(|claim| claim.link.clone()).collect();
         let fail = |error: &DriverError| links.iter().map(|link| (link.clone(), Err(error.clone()))).collect();
-        let answers = match self.switch() {
+        let answers = match switch_of(&self.shared) {
             Ok(switch) => within(context, "tags", async { Ok(switch.claim(claims, context).await) }).await,
             Err(error) => Err(error),
         };
@@ -135,7 +128,7 @@ impl StepContext {
         if links.is_empty() {
             return Ok(());
         }
-        within(context, "tags", self.switch()?.release(&self.lab, &links, context)).await?;
+        within(context, "tags", switch_of(&self.shared)?.release(&self.lab, &links, context)).await?;
         point!("tags.released");
         let mut tags = self.shared.tags.of(&self.lab);
         let before = tags.len();
@@ -161,6 +154,15 @@ impl StepContext {
         let is_plain = |id: &&LinkId| wish.whole().link(id).is_some_and(|link| link.switch().is_none());
         self.give_back(created(steps).filter(is_plain).cloned().collect(), context).await
     }
+}
+
+/// The switch of the host.
+pub(super) fn switch_of(shared: &Shared) -> Result<&dyn Switch, DriverError> {
+    let none = || DriverError {
+        class: ErrorClass::Permanent,
+        ..engine_error("reach", "the switch", "this agent has no fabric of Open vSwitch".into())
+    };
+    shared.fabric.switch().ok_or_else(none)
 }
 
 /// The links that are made.

@@ -10,7 +10,7 @@ use super::fabric::FakeFabric;
 use super::trouble::error;
 use super::world::{State, World, name};
 use crate::driver::{Context, DriverError, ErrorClass, Switch, SwitchFigures, TagClaim};
-use crate::fact::{Fact, Source, SwitchBridgeFact, SwitchPortFact, SwitchTagFact};
+use crate::fact::{Fact, Source, SwitchBridgeFact, SwitchPortFact, SwitchTagFact, TunnelMark};
 
 /// The first tag that is claimed.
 const FIRST: u16 = 2050;
@@ -72,6 +72,14 @@ impl World {
             seen: SystemTime::now(),
         };
         switch.claims.insert(tag, claim);
+    }
+
+    /// Somebody takes the claim of a tag away.
+    pub fn drop_claim(&self, tag: u16) {
+        let mut state = self.lock();
+        let switch = state.switch.get_or_insert_default();
+        let claim = switch.claims.remove(&tag).expect("it is claimed");
+        state.send(Source::Switch, vec![Fact::SwitchTagGone(claim.bridge, claim.tag)]);
     }
 
     /// A bridge of the switch with a port of this tag that somebody else made.
@@ -148,6 +156,7 @@ pub(super) fn plug(state: &mut State, lab: &Lab, link: &Link, tag: Option<u16>) 
             vlan,
             lab: lab.name().clone(),
             link: link.id(),
+            tunnel: port.end.is_none().then(|| tunnel(link)).flatten(),
             fault: None,
             seen: SystemTime::now(),
         };
@@ -156,6 +165,10 @@ pub(super) fn plug(state: &mut State, lab: &Lab, link: &Link, tag: Option<u16>) 
     }
     state.send(Source::Switch, facts);
     Ok(())
+}
+
+fn tunnel(link: &Link) -> Option<TunnelMark> {
+    Some(TunnelMark { tunnel: link.kind.tunnel()?.clone(), mtu: link.mtu })
 }
 
 /// Removes the ports of a link.
@@ -194,6 +207,30 @@ impl Switch for FakeFabric {
             answers.push(Ok(tag));
         }
         answers
+    }
+
+    async fn reclaim(&self, claims: Vec<TagClaim>, _context: &Context) -> Result<(), DriverError> {
+        for TagClaim { lab, link, .. } in &claims {
+            self.world.enter("reclaim", &format!("{lab}/{link}")).await?;
+        }
+        let mut state = self.world.lock();
+        let switch = state.switch.get_or_insert_default();
+        let wanted = claims.into_iter().filter_map(|TagClaim { lab, link, bridge, known }| {
+            Some(SwitchTagFact { bridge, tag: known?, lab, link, seen: SystemTime::now() })
+        });
+        let wanted: Vec<SwitchTagFact> = wanted.collect();
+        for SwitchTagFact { tag, lab, link, .. } in &wanted {
+            let is_own = |claim: &SwitchTagFact| &claim.lab == lab && &claim.link == link;
+            let is_claimed = switch.claims.get(tag).is_some_and(|claim| !is_own(claim));
+            let port = switch.foreign.iter().find(|(_, of)| *of == tag).map(|(port, _)| port.clone());
+            if is_claimed || switch.taken.contains(tag) || port.is_some() {
+                let cause = format!("tag {tag} is that of {}", port.as_deref().unwrap_or("others"));
+                return Err(error("claim", "the tags that ports have", &cause, ErrorClass::Permanent));
+            }
+        }
+        switch.claims.extend(wanted.iter().map(|fact| (fact.tag, fact.clone())));
+        state.send(Source::Switch, wanted.into_iter().map(Fact::SwitchTag).collect());
+        Ok(())
     }
 
     async fn release(&self, lab: &LabName, links: &[LinkId], _context: &Context) -> Result<(), DriverError> {

@@ -11,14 +11,14 @@ use serde_json::json;
 use crate::bench::{Bench, config, end, grows_with_the_size, lab_name, pair, pass, until};
 
 /// The next engine, with an empty store.
-async fn forgetful(bench: Bench) -> Bench {
+pub(crate) async fn forgetful(bench: Bench) -> Bench {
     let Bench { engine, world, .. } = bench;
     let bench = Bench { engine, world, store: FakeStore::default() }.restart().await;
     bench.ready().await;
     bench
 }
 
-fn inside(node: &str) -> Place {
+pub(crate) fn inside(node: &str) -> Place {
     Place::Node(lab_name("lab"), node.parse().unwrap())
 }
 
@@ -186,7 +186,7 @@ async fn a_rebuilt_lab_is_adopted_as_it_was_rebuilt() {
 }
 
 /// Why a lab is not adopted.
-async fn refused(bench: &Bench) -> String {
+pub(crate) async fn refused(bench: &Bench) -> String {
     let refusal = bench.engine.adopt(&lab_name("lab")).await.unwrap_err();
     assert!(matches!(refusal, Refusal::Unadoptable { .. }), "{refusal}");
     assert_eq!(bench.engine.wishes().get(&lab_name("lab")), None);

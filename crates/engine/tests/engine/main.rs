@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "only tests use the helpers here")]
 
 mod adopt;
+mod adopt_switch;
 mod bench;
 mod deploy;
 mod edit;

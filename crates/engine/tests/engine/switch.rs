@@ -13,7 +13,7 @@ use crate::bench::{Bench, config, lab_name, pair, until};
 
 const LINK: &str = "r1:eth1-r2:eth1";
 
-fn on_switch(lab: &Arc<Lab>) -> Arc<Lab> {
+pub(crate) fn on_switch(lab: &Arc<Lab>) -> Arc<Lab> {
     let mut parts = Lab::clone(lab).into_parts();
     parts.settings.fabric = Some(FabricKind::Ovs);
     Arc::new(Lab::new(parts).unwrap())

@@ -109,7 +109,8 @@ impl<'a> Board<'a> {
             let name: InterfaceName = name.parse().ok()?;
             let (bridge, vlan) = (port.bridge.parse().ok()?, port.vlan());
             let fault = port.fault();
-            let fact = SwitchPortFact { name: name.clone(), bridge, vlan, lab, link, fault, seen };
+            let tunnel = mark::tunnel(port.row);
+            let fact = SwitchPortFact { name: name.clone(), bridge, vlan, lab, link, tunnel, fault, seen };
             Some((Key::of(&name), Fact::SwitchPort(fact)))
         });
         let claims = self.bridges.keys().flat_map(|bridge| {
@@ -145,7 +146,8 @@ impl Port<'_> {
         trunks.filter_map(|tag| u16::try_from(tag).ok())
     }
 
-    fn tags(&self) -> impl Iterator<Item = u16> {
+    /// The tags that it has.
+    pub(super) fn tags(&self) -> impl Iterator<Item = u16> {
         self.tag().into_iter().chain(self.trunks())
     }
 

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use netloom_engine::TunnelMark;
 use netloom_model::{LabName, LinkId, PortVlan};
 
 use super::board::Board;
-use super::mark::PortMark;
+use super::mark::{self, PortMark};
 use super::ports::Plug;
 
 /// The ports of this instance, by name.
@@ -26,6 +27,7 @@ struct Right {
     bridge: String,
     vlan: PortVlan,
     mark: PortMark,
+    tunnel: Option<TunnelMark>,
 }
 
 impl Made {
@@ -41,7 +43,8 @@ impl Made {
         }
         let ports = board.ports.iter().filter_map(|(name, port)| {
             let mark = PortMark::read(port.row, instance)?;
-            Some(((*name).to_owned(), Right { bridge: port.bridge.to_owned(), vlan: port.vlan(), mark }))
+            let (bridge, tunnel) = (port.bridge.to_owned(), mark::tunnel(port.row));
+            Some(((*name).to_owned(), Right { bridge, vlan: port.vlan(), mark, tunnel }))
         });
         // What was made meanwhile is newer.
         for (name, right) in ports {
@@ -52,7 +55,8 @@ impl Made {
     /// A port is as it is to be. Whether that was so before, and not any more: `was_touched` says that something had to be
     /// done for it.
     pub(super) fn is_right(&self, plug: &Plug, was_touched: bool) -> bool {
-        let right = Right { bridge: plug.bridge.to_string(), vlan: plug.vlan.clone(), mark: plug.mark() };
+        let (bridge, vlan, tunnel) = (plug.bridge.to_string(), plug.vlan.clone(), plug.tunnel.clone());
+        let right = Right { bridge, vlan, mark: plug.mark(), tunnel };
         let mut seen = self.lock();
         let same = seen.ports.get(plug.name.as_str()) == Some(&right);
         if !same {

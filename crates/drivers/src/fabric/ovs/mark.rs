@@ -6,12 +6,16 @@
 //! netloom-instance=<instance>  netloom-lab=<lab>  netloom-link=<link>  netloom-end=<node:interface>
 //! ```
 //!
+//! Of that of a tunnel also `netloom-tunnel`, what its link was made from as JSON: who finds it without the store cannot tell
+//! from the interface.
+//!
 //! Of a bridge `netloom-instance`, if we made it; and of any bridge whose tags we use, one pair for each tag that is claimed:
 //!
 //! ```text
 //! netloom-tag-2050=<instance>/<lab>/<link>
 //! ```
 
+use netloom_engine::TunnelMark;
 use netloom_model::{LabName, LinkId};
 use netloom_ovsdb::{Map, Row};
 
@@ -19,6 +23,7 @@ pub(super) const INSTANCE: &str = "netloom-instance";
 const LAB: &str = "netloom-lab";
 const LINK: &str = "netloom-link";
 const END: &str = "netloom-end";
+const TUNNEL: &str = "netloom-tunnel";
 const TAG: &str = "netloom-tag-";
 
 /// What a port of ours says of itself.
@@ -29,10 +34,11 @@ pub(super) struct PortMark {
 }
 
 impl PortMark {
-    /// As it is written, with the end that is behind the port.
-    pub(super) fn write(&self, instance: &str, end: &str) -> Map {
+    /// As it is written, with the end that is behind the port, or the tunnel.
+    pub(super) fn write(&self, instance: &str, end: &str, tunnel: Option<&TunnelMark>) -> Map {
+        let tunnel = tunnel.map(|tunnel| serde_json::to_string(tunnel).expect("plain values serialise"));
         let pairs = [(INSTANCE, instance), (LAB, self.lab.as_str()), (LINK, self.link.as_str()), (END, end)];
-        pairs.into_iter().collect()
+        pairs.into_iter().chain(tunnel.as_deref().map(|tunnel| (TUNNEL, tunnel))).collect()
     }
 
     /// What a row says; `None` of one that carries no mark of this instance.
@@ -43,6 +49,11 @@ impl PortMark {
         }
         Some(Self { lab: ids.get_str(LAB)?.parse().ok()?, link: LinkId::from_text(ids.get_str(LINK)?) })
     }
+}
+
+/// What the mark of a port says of a tunnel.
+pub(super) fn tunnel(row: &Row) -> Option<TunnelMark> {
+    serde_json::from_str(row.map_string("external_ids", TUNNEL)?).ok()
 }
 
 /// The key of a tag among the `external_ids` of a bridge.

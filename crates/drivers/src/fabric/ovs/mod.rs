@@ -288,6 +288,29 @@ impl Shared {
         Err((ErrorClass::Transient, "others claim the same tags again and again".to_owned()))
     }
 
+    async fn reclaim(&self, claims: &[TagClaim], deadline: Instant) -> Result<(), Refused> {
+        let work: Vec<_> = {
+            let snapshot = self.client.mirror().snapshot();
+            let board = Board::of(&snapshot);
+            let missing = tags::missing(&board, &self.instance, claims)
+                .map_err(|others| (ErrorClass::Permanent, others.join("; ")))?;
+            let uuid = |bridge: &InterfaceName| board.bridges.get(bridge.as_str()).map(|bridge| bridge.uuid);
+            missing.into_iter().map(|(bridge, claims)| (uuid(&bridge), claims)).collect()
+        };
+        for (bridge, claims) in work {
+            let bridge = bridge.ok_or_else(|| (ErrorClass::Transient, "their bridge is gone".to_owned()))?;
+            let (transaction, read) = tags::claim(bridge, &self.instance, &claims);
+            let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
+            let ids = outcome.rows(read).and_then(|rows| rows.first()?.map("external_ids"));
+            let lost = claims.iter().find(|(claim, tag)| !tags::holds(ids, &self.instance, claim, *tag));
+            if let Some((claim, tag)) = lost {
+                let why = format!("somebody else has claimed tag {tag} of bridge {} meanwhile", claim.bridge);
+                return Err((ErrorClass::Permanent, why));
+            }
+        }
+        Ok(())
+    }
+
     fn not_there(&self) -> Refused {
         (ErrorClass::Transient, format!("the database of Open vSwitch at {} has nothing yet", self.socket.display()))
     }
@@ -345,6 +368,15 @@ impl Switch for OvsSwitch {
             }
         }
         answers.into_iter().map(|answer| answer.expect("each claim names a bridge")).collect()
+    }
+
+    async fn reclaim(&self, claims: Vec<TagClaim>, context: &Context) -> Result<(), DriverError> {
+        let failed = |why: Refused| fault("claim", "the tags that ports have".to_owned(), why);
+        if let Some(why) = self.shared.why_down() {
+            return Err(failed((ErrorClass::Transient, why)));
+        }
+        let deadline = within_patience(context);
+        self.shared.reclaim(&claims, deadline).await.map_err(failed)
     }
 
     async fn release(&self, lab: &LabName, links: &[LinkId], context: &Context) -> Result<(), DriverError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netloom_engine::ErrorClass;
+use netloom_engine::{ErrorClass, TunnelMark};
 use netloom_model::{InterfaceName, LabName, LinkId, PortVlan};
 use netloom_ovsdb::{Condition, Map, Mutation, NamedUuid, Row, Set, Transaction, Uuid};
 
@@ -19,11 +19,17 @@ pub(crate) struct Plug {
     pub(crate) link: LinkId,
     /// The end of the link that is behind it, as people name it.
     pub(crate) end: String,
+    /// The tunnel that is, if it is one.
+    pub(crate) tunnel: Option<TunnelMark>,
 }
 
 impl Plug {
     pub(super) fn mark(&self) -> PortMark {
         PortMark { lab: self.lab.clone(), link: self.link.clone() }
+    }
+
+    fn ids(&self, instance: &str) -> Map {
+        self.mark().write(instance, &self.end, self.tunnel.as_ref())
     }
 }
 
@@ -81,7 +87,7 @@ impl<'a> Change<'a> {
         }
         self.touched.insert(plug.name.clone());
         let interface = self.transaction.insert("Interface", Row::new().with("name", name));
-        let ids = plug.mark().write(self.instance, &plug.end);
+        let ids = plug.ids(self.instance);
         let row = Row::new().with("name", name).with("interfaces", interface).with("external_ids", ids);
         let port = self.transaction.insert("Port", tagged(row, &plug.vlan));
         self.coming.entry(bridge.uuid).or_default().push(port);
@@ -90,7 +96,7 @@ impl<'a> Change<'a> {
 
     /// Sets what of a port is other than it should be, and nothing else of it.
     fn set(&mut self, there: &Port<'_>, plug: &Plug) {
-        let ids = plug.mark().write(self.instance, &plug.end);
+        let ids = plug.ids(self.instance);
         let same = ids.strings().all(|(key, value)| there.row.map_string("external_ids", key) == Some(value));
         if !same {
             let mutations = Mutation::set_keys("external_ids", ids);

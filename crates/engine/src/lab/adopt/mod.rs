@@ -8,26 +8,32 @@
 //!
 //! Links keep no spec, only its hash: the spec is made up from what the interfaces are, and is right when it has that
 //! hash. Nothing is guessed, so that nothing changes when the lab is wanted again. The links of nodes to their management
-//! network follow from the network and from the addresses of the nodes.
+//! network follow from the network and from the addresses of the nodes; tags and tunnels are read from the ports of the
+//! switch.
+
+mod link;
+mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use netloom_model::{
-    Attachment, End, Endpoint, ExecTarget, Interface, InterfaceName, Ipv4Net, Ipv6Net, Lab, LabName, LabParts, Link,
-    LinkId, LinkKind, Management, Mtu, NetworkMode, Node, NodeAddresses, NodeManagement, NodeName, OnNetwork, Shape,
-    Stage,
+    Endpoint, ExecTarget, FabricKind, InterfaceName, Lab, LabName, LabParts, Link, LinkId, NetworkMode, Node,
+    NodeAddresses, NodeManagement, NodeName, OnNetwork, Settings, Shape, Stage,
 };
-use netloom_plan::{Action, AdminState, LinkFingerprint, NodeState, Side, Step, commands, plan};
+use netloom_plan::{Action, AdminState, NodeState, Side, Step, commands, plan};
 
 use super::observe::{Once, is_switched_off, observe};
 use super::pull::Stock;
 use crate::applied::Applied;
 use crate::desired::{Done, Wish, life_of_host};
-use crate::fact::{Place, PortFact, PortKind};
+use crate::driver::TagClaim;
+use crate::engine::Config;
+use crate::fact::PortKind;
 use crate::inventory::{LabFacts, SeenLink, Snapshot, sides};
 use crate::tags::LabTags;
+use link::{Found, Ground, link};
+use ports::{OnSwitch, Ports};
 
 /// What runtimes keep of the nodes of a lab; `None` of one that an older version made.
 pub(crate) type Kept = BTreeMap<NodeName, Option<Applied>>;
@@ -38,6 +44,10 @@ pub(crate) struct Adoption {
     pub(crate) wish: Wish,
     /// The commands that count as run: all of every life that there is.
     pub(crate) done: BTreeMap<NodeName, Done>,
+    /// The tags that its links have on the switch.
+    pub(crate) tags: LabTags,
+    /// The claims of them that are lost: to be made again before anything is stored.
+    pub(crate) lost: Vec<TagClaim>,
 }
 
 /// Makes the wish of what is there. `Err` is everything that keeps it from being just that.
@@ -46,6 +56,7 @@ pub(crate) fn adopt(
     facts: &LabFacts,
     kept: &Kept,
     snapshot: &Snapshot,
+    config: &Config,
 ) -> Result<Adoption, Vec<String>> {
     let mut wrong = Vec::new();
     let mut applied = BTreeMap::new();
@@ -72,7 +83,7 @@ pub(crate) fn adopt(
     let management = on_network.as_ref().map(|on| on.network.clone()).unwrap_or_default();
     let bare = LabParts { prefix, source, management, ..LabParts::new(name.clone()) };
     let attached = attached(&bare, &applied, on_network.as_ref());
-    let (mut links, mut down) = (Vec::new(), BTreeSet::new());
+    let (mut links, mut down, mut switched) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for (id, seen) in snapshot.links(name) {
         if let Some(link) = attached.as_ref().and_then(|lab| lab.link(&id)) {
             down.extend(switched_off(name, link, &seen).map(|side| (id.clone(), side)));
@@ -82,21 +93,31 @@ pub(crate) fn adopt(
             let mode = applied.get(owner).map(|applied| &applied.spec.network_mode);
             owner.inner_bridge().is_some() || matches!(mode, Some(NetworkMode::Container(_) | NetworkMode::Host))
         };
-        let ground = Ground { rebuild, network: on_network.as_ref().map(|on| &on.network), shares: &shares };
+        let network = on_network.as_ref().map(|on| &on.network);
+        let ground = Ground { lab: name, rebuild, network, shares: &shares, board: &snapshot.switch };
         match link(&id, &seen, &ground) {
-            Ok((link, off)) => {
+            Ok(Found { link, down: off, on }) => {
                 down.extend(off.into_iter().map(|side| (id.clone(), side)));
+                switched.extend(on.map(|on| (id, on)));
                 links.push(link);
             }
             Err(why) => wrong.push(format!("link {id}: {why}")),
         }
     }
+    let bridges: BTreeSet<&InterfaceName> = switched.values().map(|on: &OnSwitch| &on.bridge).collect();
+    if bridges.len() > 1 {
+        let names: Vec<String> = bridges.iter().map(|bridge| format!("`{bridge}`")).collect();
+        wrong.push(format!("its links are on several bridges of Open vSwitch: {}", names.join(", ")));
+    }
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let switch = bridges.into_iter().next().cloned();
     let mut nodes = shared(&applied, &links, snapshot);
     nodes.extend(applied.iter().map(|(node, applied)| (node.clone(), applied.spec.clone())));
-    let lab = Lab::new(LabParts { nodes, links, ..bare })
+    let said = fabric(switch.as_ref(), &links, config);
+    let settings = Settings { fabric: said, ..Settings::default() };
+    let lab = Lab::new(LabParts { nodes, links, settings, ..bare })
         .map_err(|violations| violations.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
     let on_network = on_network.filter(|_| lab.is_on_network());
     // What does not run has its ends switched off beside those that a person cut.
@@ -110,17 +131,42 @@ pub(crate) fn adopt(
     let done = done(&lab, facts);
     let restarts = applied.iter().map(|(node, applied)| (node.clone(), applied.restarts));
     let stopped = facts.nodes.iter().filter(|(_, fact)| fact.state == NodeState::Stopped);
-    let wish = Wish {
+    let mut wish = Wish {
         rebuild,
         down,
+        switch,
         stopped: stopped.map(|(node, _)| node.clone()).collect(),
         restarts: restarts.filter(|(_, restarts)| *restarts > 0).collect(),
         networks: on_network.iter().map(|on| on.network.network.clone()).collect(),
         on_network,
         ..Wish::first(Arc::new(lab))
     };
-    unchanged(&wish, &done, snapshot)?;
-    Ok(Adoption { wish, done })
+    wish.put_on_switch(config);
+    let tags: LabTags = switched.iter().map(|(id, on)| (id.clone(), on.tag)).collect();
+    unchanged(&wish, &done, &tags, snapshot)?;
+    let lost = switched.into_values().filter_map(|on| on.lost).collect();
+    Ok(Adoption { wish, done, tags, lost })
+}
+
+/// Whether something of a lab may be on the switch, as far as can be told without asking that.
+pub(crate) fn may_be_switched(name: &LabName, kept: &Kept, snapshot: &Snapshot) -> bool {
+    let mut told = kept.values().flatten().flat_map(|applied| applied.shared.values());
+    let has_seam = |(id, seen): (&LinkId, &SeenLink)| {
+        let ports = Ports::of(name, id, seen, &snapshot.switch);
+        seen.ports.iter().any(|port| ports.has(port))
+    };
+    told.any(|node| node.kind.shape() == Shape::OvsBridge) || snapshot.links(name).iter().any(has_seam)
+}
+
+/// What the lab says of its fabric, so that its links stay on the one they are on; nothing where this host has the same anyway.
+fn fabric(switch: Option<&InterfaceName>, links: &[Link], config: &Config) -> Option<FabricKind> {
+    let is = if switch.is_some() { FabricKind::Ovs } else { FabricKind::Kernel };
+    let is_on_none = |link: &Link| link.kind.is_plain() && link.b.is_some() && link.ends().all(|end| !is_bridge(&end.at));
+    (is != config.fabric && (switch.is_some() || links.iter().any(is_on_none))).then_some(is)
+}
+
+fn is_bridge(at: &Endpoint) -> bool {
+    matches!(at, Endpoint::Bridge(_))
 }
 
 /// The management network of the lab, if it is on one, with the addresses that its nodes have there.
@@ -150,10 +196,15 @@ fn switched_off<'a>(lab: &LabName, link: &Link, seen: &'a SeenLink) -> impl Iter
 }
 
 /// The proof: nothing is to be done for this wish.
-fn unchanged(wish: &Wish, done: &BTreeMap<NodeName, Done>, snapshot: &Snapshot) -> Result<(), Vec<String>> {
+fn unchanged(
+    wish: &Wish,
+    done: &BTreeMap<NodeName, Done>,
+    tags: &LabTags,
+    snapshot: &Snapshot,
+) -> Result<(), Vec<String>> {
     let name = wish.lab.name();
-    let (passed, tags) = (BTreeMap::new(), LabTags::new());
-    let once = Once { done, host: "", passed: &passed, stock: Stock::NONE, told: None, tags: &tags };
+    let passed = BTreeMap::new();
+    let once = Once { done, host: "", passed: &passed, stock: Stock::NONE, told: None, tags };
     let observed = observe(name, Some(wish.whole()), Some(wish), once, snapshot);
     let due = BTreeSet::new();
     let plan = plan(name, &wish.desired(&due), &observed);
@@ -216,122 +267,4 @@ fn shared(applied: &BTreeMap<NodeName, &Applied>, links: &[Link], snapshot: &Sna
 
 fn plain_bridge(name: &NodeName) -> Node {
     serde_json::from_value(serde_json::json!({ "kind": "bridge", "hostname": name })).expect("a bridge has no more")
-}
-
-/// What is known of a lab before its links are.
-struct Ground<'a> {
-    rebuild: u64,
-    network: Option<&'a Management>,
-    /// Tells the nodes whose interfaces are in the namespace of another.
-    shares: &'a dyn Fn(&NodeName) -> bool,
-}
-
-/// The link that these interfaces are, and which of its sides are switched off.
-fn link(id: &LinkId, seen: &SeenLink, ground: &Ground<'_>) -> Result<(Link, Vec<Side>), String> {
-    let Ground { rebuild, network, shares } = *ground;
-    let end = |label: &str, port: &PortFact| end(label, port, shares);
-    let found = match seen.ports.as_slice() {
-        [only] => end(id.as_str(), only).map(|end| vec![(end, &**only)]),
-        [one, two] => splits(id.as_str()).find_map(|(left, right)| {
-            let pair = |a: &str, b: &str| Some(vec![(end(a, one)?, &**one), (end(b, two)?, &**two)]);
-            pair(left, right).or_else(|| pair(right, left))
-        }),
-        _ => None,
-    };
-    let mut found = found.ok_or("the interfaces that carry its mark are not its ends")?;
-    let attachment = |bridge: &InterfaceName| Attachment { bridge: bridge.clone(), gateways: Vec::new() };
-    let to_network = network.and_then(|network| network.bridge.as_ref()).map(attachment).map(LinkKind::Attachment);
-    let kinds: Vec<LinkKind> = [LinkKind::Plain].into_iter().chain(to_network).collect();
-    let kind_of = |found: &[(End, &PortFact)]| {
-        let print = |kind: &LinkKind| {
-            LinkFingerprint::of(&Link { kind: kind.clone(), ..joined(found, Mtu::DEFAULT) }, rebuild).identity
-        };
-        kinds.iter().find(|kind| print(kind) == seen.fingerprint.identity)
-    };
-    let kind = kind_of(&found).or_else(|| {
-        // The order of the ends is that of the file, the order in the id is that of the alphabet.
-        found.reverse();
-        kind_of(&found)
-    });
-    let kind = kind.ok_or("a MAC address is other than the one that it was made with")?;
-    let mtus: BTreeSet<u32> = found.iter().map(|(_, port)| port.mtu).collect();
-    let ways: Vec<Vec<End>> = found.iter().map(|(end, port)| addressed(end, port)).collect();
-    let (a, b): (&[End], Vec<Option<&End>>) = match ways.as_slice() {
-        [only] => (only, vec![None]),
-        [a, b] => (a, b.iter().map(Some).collect()),
-        _ => unreachable!("a link has one end or two"),
-    };
-    let mtus = mtus.into_iter().filter_map(|mtu| Mtu::try_from(mtu).ok());
-    let ends = || a.iter().flat_map(|a| b.iter().map(move |b| (a.clone(), b.cloned())));
-    let mut links = mtus.flat_map(|mtu| ends().map(move |(a, b)| Link { mtu, ..Link::new(a, b) }));
-    let fits = |link: &Link| LinkFingerprint::of(link, rebuild).config == seen.fingerprint.config;
-    let link = links.by_ref().take(TRIED).find(fits);
-    let link = match (link, links.next()) {
-        (Some(link), _) => link,
-        (None, Some(_)) => {
-            return Err("its interfaces have too many addresses to tell which ones it gave them".to_owned());
-        }
-        (None, None) => {
-            return Err("its MTU or an address is other than it was made with; set it back, by hand".to_owned());
-        }
-    };
-    // So the file has it: what bridge that is on the host is known beside it.
-    let kind = if kind.is_plain() { LinkKind::Plain } else { LinkKind::ManagementNet };
-    let link = Link { kind, ..link };
-    let sides = [Side::A, Side::B].into_iter().zip(&found);
-    let down = sides.filter(|(_, (_, port))| is_switched_off(port)).map(|(side, _)| side).collect();
-    Ok((link, down))
-}
-
-fn joined(found: &[(End, &PortFact)], mtu: Mtu) -> Link {
-    let mut ends = found.iter().map(|(end, _)| end.clone());
-    let a = ends.next().expect("a link has an end");
-    Link { mtu, ..Link::new(a, ends.next()) }
-}
-
-/// The ways to take an id apart into two ends; names have the dash that joins the ends too.
-fn splits(id: &str) -> impl Iterator<Item = (&str, &str)> {
-    id.match_indices('-').map(|(at, dash)| (&id[..at], &id[at + dash.len()..]))
-}
-
-/// The end of this name, if that is what the interface is.
-fn end(label: &str, port: &PortFact, shares: &dyn Fn(&NodeName) -> bool) -> Option<End> {
-    let (owner, interface) = label.split_once(':')?;
-    let interface = match interface.parse::<Interface>() {
-        Ok(found) if found.kernel() == &port.name => found,
-        // The device's own name for it; that it is this one, the fingerprint proves.
-        _ => Interface::aliased(interface, port.name.clone()).ok()?,
-    };
-    let at = match &port.place {
-        Place::Host if owner == "host" => Endpoint::Host,
-        Place::Node(_, node) if node.as_str() == owner => Endpoint::Node(node.clone()),
-        Place::Host | Place::Node(..) => {
-            let owner: NodeName = owner.parse().ok()?;
-            match (shares(&owner), owner.inner_bridge(), &port.place) {
-                (true, None, _) => Endpoint::Node(owner),
-                (true, Some(_), _) | (false, _, Place::Host) => Endpoint::Bridge(owner),
-                (false, _, Place::Node(..)) => return None,
-            }
-        }
-    };
-    let mac = port.mac?;
-    Some(End::new(at, interface, mac))
-}
-
-/// So many choices of addresses are tried for one link: a router may have a thousand on one interface.
-const TRIED: usize = 256;
-
-/// The end with each choice of its addresses, one more at most than are tried.
-fn addressed(end: &End, port: &PortFact) -> Vec<End> {
-    let (v4, v6) = (choices::<Ipv4Net>(port), choices::<Ipv6Net>(port));
-    let both = v4.into_iter().flat_map(|ipv4| v6.iter().map(move |ipv6| (ipv4, *ipv6)));
-    both.take(TRIED + 1).map(|(ipv4, ipv6)| End { ipv4, ipv6, ..end.clone() }).collect()
-}
-
-/// What the topology may have given of one kind: what is marked as given. Where nothing is, as on kernels before 5.18
-/// and where a person put it back by hand, nothing or any one that is there.
-fn choices<T: FromStr>(port: &PortFact) -> Vec<Option<T>> {
-    let parsed = |addresses: &[String]| addresses.iter().filter_map(|text| text.parse().ok()).map(Some).collect();
-    let given: Vec<Option<T>> = parsed(&port.given);
-    if given.is_empty() { [None].into_iter().chain(parsed(&port.addresses)).collect() } else { given }
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use netloom_model::{InterfaceName, Lab, LinkId, PortVlan};
+use netloom_model::{InterfaceName, Lab, LinkId, LinkKind, Mtu, PortVlan, Vxlan};
 use netloom_plan::LinkFingerprint;
 
 use super::{LAB, Watch, context};
-use crate::driver::{Fabric, LinkOrder, Reporter, Switch, TagClaim};
-use crate::fact::Source;
+use crate::driver::{ErrorClass, Fabric, LinkOrder, Reporter, Switch, TagClaim};
+use crate::fact::{Source, TunnelMark};
 use crate::inventory::Snapshot;
 use crate::testing::Sketch;
 use crate::testing::world::name;
@@ -29,12 +29,19 @@ pub trait SwitchStage: Send {
 
     /// Somebody else removes a port.
     async fn remove_port(&mut self, port: &str);
+
+    /// Whether a tag is claimed on `nlc-foreign`, looked at without the fabric.
+    async fn is_claimed(&mut self, tag: u16) -> bool;
+
+    /// Somebody else takes away the claim of a tag there.
+    async fn drop_claim(&mut self, tag: u16);
 }
 
 const BRIDGE: &str = "nlc-foreign";
 const ONE: &str = "r1:eth1-r2:eth1";
 const TWO: &str = "r1:eth2-r2:eth2";
 const PORT: &str = "nlc-own:nlc-p1-r1:eth3";
+const TUNNEL: &str = "r1:eth4";
 
 fn lab() -> Arc<Lab> {
     let plain = Sketch::new(LAB)
@@ -44,8 +51,19 @@ fn lab() -> Arc<Lab> {
         .link("r1:eth1", "r2:eth1")
         .link("r1:eth2", "r2:eth2")
         .link("r1:eth3", "nlc-own:nlc-p1")
+        .link("r1:eth4", "host:none")
+        .with_link(|link| {
+            let TunnelMark { tunnel, mtu } = tunnel();
+            (link.b, link.kind, link.mtu) = (None, LinkKind::VxlanStitch(tunnel), mtu);
+        })
         .lab();
     Arc::new(plain.on_switch(&name(BRIDGE)))
+}
+
+fn tunnel() -> TunnelMark {
+    let tunnel =
+        Vxlan { remote: "192.0.2.7".to_owned(), vni: 4711, dst_port: 4789, src_port: Some(4000), parent: None };
+    TunnelMark { tunnel, mtu: Mtu::try_from(1300).expect("a usual one") }
 }
 
 fn claim(id: &str, known: Option<u16>) -> TagClaim {
@@ -105,10 +123,35 @@ fn gone(all: &Snapshot, id: &str) -> Option<()> {
     (left == 0 && !all.links(&name(LAB)).contains_key(&link)).then_some(())
 }
 
+/// What is claimed again, and what is not.
+async fn reclaims(stage: &mut dyn SwitchStage, switch: &dyn Switch, watch: &Watch, (one, two): (u16, u16)) {
+    let is_told = |all: &Snapshot| all.switch.tags().any(|claim| claim.tag == one && claim.link.as_str() == ONE);
+    stage.drop_claim(one).await;
+    watch.until("a lost claim is told", |all| (!is_told(all)).then_some(())).await;
+    let both = vec![claim(ONE, Some(one)), claim(TWO, Some(two))];
+    switch.reclaim(both.clone(), &context()).await.expect("one is made, the other is there");
+    watch.until("it is claimed again", |all| is_told(all).then_some(())).await;
+    switch.reclaim(both, &context()).await.expect("both are there");
+    assert!(stage.is_claimed(one).await && stage.is_claimed(two).await);
+
+    stage.drop_claim(one).await;
+    watch.until("it is lost again", |all| (!is_told(all)).then_some(())).await;
+    let with_theirs = vec![claim(ONE, Some(one)), claim(TWO, Some(2050))];
+    let refused = switch.reclaim(with_theirs, &context()).await.expect_err("somebody else has a port with it");
+    assert!(refused.class == ErrorClass::Permanent && refused.cause.contains("nlc-fp"), "{refused}");
+    let of_another = vec![claim(ONE, Some(one)), claim(ONE, Some(two))];
+    let refused = switch.reclaim(of_another, &context()).await.expect_err("another link has claimed it");
+    assert_eq!(refused.class, ErrorClass::Permanent, "{refused}");
+    assert!(!stage.is_claimed(one).await, "none is claimed where one is refused");
+    switch.reclaim(vec![claim(ONE, Some(one))], &context()).await.expect("nobody else has it");
+    watch.until("it is claimed again", |all| is_told(all).then_some(())).await;
+}
+
 /// What every switch does: claims a tag that nobody else has, the same one each time, and gives it back; makes the ports of
 /// a link with its tag, all of a batch at once, and once; sets back what somebody else changed, and makes again what somebody
 /// removed; removes by marks only, and tolerates the absence of what it removes; makes and removes bridges of its own; touches
-/// nothing of anybody else on the same bridge; tells of every change; finds everything again when it is made anew.
+/// nothing of anybody else on the same bridge; tells of every change; finds everything again when it is made anew, with what
+/// tunnels were made from; claims again what is in use, unless somebody else has it.
 pub async fn switch_contract(stage: &mut dyn SwitchStage) {
     let (watch, reporter) = Watch::new();
     let fabric = stage.fabric(reporter).await;
@@ -164,6 +207,10 @@ pub async fn switch_contract(stage: &mut dyn SwitchStage) {
     apply(&*fabric, vec![create(&lab, PORT, None)]).await;
     watch.until("the port of the lab's own bridge is whole", |all| whole(all, &lab, PORT, None)).await;
 
+    let three = claimed(switch, TUNNEL, None).await;
+    apply(&*fabric, vec![create(&lab, TUNNEL, Some(three))]).await;
+    watch.until("the link to a tunnel is whole", |all| whole(all, &lab, TUNNEL, Some(three))).await;
+
     drop(fabric);
     let (watch, reporter) = Watch::new();
     let fabric = stage.fabric(reporter).await;
@@ -178,9 +225,15 @@ pub async fn switch_contract(stage: &mut dyn SwitchStage) {
         .await;
     watch.until("a claim is found", |all| told(all, ONE, one).then_some(())).await;
     assert_eq!(claimed(switch, ONE, None).await, one, "a claim outlives who made it");
+    let [cable, end] = <[InterfaceName; 2]>::try_from(ports(&lab, TUNNEL)).expect("it has two ports");
+    let said = |all: &Snapshot| Some([&cable, &end].map(|port| all.switch.port(port).map(|port| port.tunnel.clone())));
+    let said = watch.until("the tunnel is found", said).await;
+    assert_eq!(said, [Some(None), Some(Some(tunnel()))], "with what it was made from");
 
-    apply(&*fabric, vec![delete(ONE), delete(TWO), delete(PORT)]).await;
-    for link in [ONE, TWO, PORT] {
+    reclaims(stage, switch, &watch, (one, two)).await;
+
+    apply(&*fabric, vec![delete(ONE), delete(TWO), delete(PORT), delete(TUNNEL)]).await;
+    for link in [ONE, TWO, PORT, TUNNEL] {
         watch.until("the link is gone", |all| gone(all, link)).await;
     }
     apply(&*fabric, vec![delete(ONE)]).await;
@@ -192,6 +245,6 @@ pub async fn switch_contract(stage: &mut dyn SwitchStage) {
         .await;
     watch.until("the foreign one is there", foreign).await;
     assert_eq!(stage.tag("nlc-fp").await, Some(2050), "nobody touched it");
-    let links = [LinkId::from_text(ONE), LinkId::from_text(TWO)];
+    let links = [ONE, TWO, TUNNEL].map(LinkId::from_text);
     switch.release(&name(LAB), &links, &context()).await.expect("they are given back");
 }
