@@ -1,5 +1,6 @@
 //! Labs on Open vSwitch: the same topologies, over ports of one bridge; and what happens when its daemons do not.
 
+mod adoption;
 mod carry;
 mod checksums;
 mod containers;

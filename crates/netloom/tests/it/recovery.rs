@@ -98,8 +98,7 @@ fn a_damaged_state_file_is_said_and_moved_away_and_the_labs_are_adopted() {
     // Also after another start; and what is to come back does, in a new life.
     host.netloom(&["agent", "stop"]).code(0);
     host.netloom(&["agent", "--background"]).code(0);
-    host.until("it is seen", |host| host.netloom(&["inspect"]).out.contains("rich"));
-    assert_eq!(fixed(&host.lab("rich")), wanted);
+    host.until("it is seen as it was", |host| fixed(&host.lab("rich")) == wanted);
     let pid = node(&wanted, "a")["pid"].clone();
     host.sh(&format!("kill -KILL {pid}")).code(0);
     host.until("it runs again and its commands have", |host| {

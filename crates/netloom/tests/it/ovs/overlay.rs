@@ -4,7 +4,7 @@ use super::OvsHost;
 use super::carry::carry;
 
 /// Two hosts that reach each other as 10.99.0.1 and 10.99.0.2.
-fn hosts() -> Option<[OvsHost; 2]> {
+pub(super) fn hosts() -> Option<[OvsHost; 2]> {
     let hosts = [OvsHost::new()?, OvsHost::new()?];
     hosts[0].join(&hosts[1], "under");
     for (at, host) in (1..).zip(&hosts) {
