@@ -343,10 +343,11 @@ impl Actor {
         }
         let snapshot = self.shared.inventory.snapshot();
         check_complete(&self.sources_of_unknown(&snapshot, kept), &snapshot)?;
-        let facts = snapshot.labs.get(&self.name).ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
-        let Adoption { wish, mut done, tags, lost } =
-            adopt(&self.name, facts, kept, &snapshot, &self.shared.config)
-                .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
+        if !snapshot.labs.contains_key(&self.name) {
+            return Err(Refusal::NoLab(self.name.clone()));
+        }
+        let Adoption { wish, mut done, tags, lost } = adopt(&self.name, kept, &snapshot, &self.shared.config)
+            .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
         done.extend(done_on_host(&wish, &self.shared.boot()));
         Ok(Next::Store(Box::new(wish), Then::Adopt(done, Tagged { tags, lost })))
     }

@@ -10,6 +10,7 @@ use netloom_plan::{Live, Observed, obstacles};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::adopt::own_bridges;
 use super::command::{DeployRequest, Rebuild};
 use super::observe::{observe_host, observe_nodes};
 use super::pull::Fetched;
@@ -70,7 +71,8 @@ pub(crate) fn no_more_than(name: &LabName, snapshot: &Snapshot) -> Wish {
     let links = snapshot.links(name);
     let masters: BTreeSet<u32> = links.values().flat_map(|link| &link.ports).filter_map(|port| port.master).collect();
     let ours = |port: &&Arc<PortFact>| port.mark == Some(PortMark::Bridge) && masters.contains(&port.ifindex);
-    let bridges = snapshot.host.values().filter(ours).map(|port| port.name.clone()).collect();
+    let bridges = snapshot.host.values().filter(ours).map(|port| port.name.clone());
+    let bridges = bridges.chain(own_bridges(name, &snapshot.switch)).collect();
     let parts = LabParts::new(name.clone());
     let nothing = Wish::first(Arc::new(Lab::new(parts).expect("nothing is wrong with nothing")));
     Wish { bridges, phase: Phase::Destroy, ..nothing }

@@ -195,7 +195,9 @@ async fn a_tag_without_a_claim_that_somebody_else_has_too_is_refused() {
         bench.world.retag(&port(end), 2050);
     }
     let text = refused(&bench).await;
-    let that = |one: &str, other: &str| format!("link {one}: its ports have tag 2050, which is that of link {other} of lab lab");
+    let that = |one: &str, other: &str| {
+        format!("link {one}: its ports have tag 2050, which is that of link {other} of lab lab")
+    };
     let two = "r1:eth2-r2:eth2";
     assert!(text.contains(&that(ONE, two)) && text.contains(&that(two, ONE)), "{text}");
     // One, and what another one has claimed.
@@ -206,7 +208,10 @@ async fn a_tag_without_a_claim_that_somebody_else_has_too_is_refused() {
     let seen = || bench.engine.inventory().snapshot().switch.tags().next().is_some();
     until("the claim is seen", seen).await;
     let text = refused(&bench).await;
-    assert!(text.contains("tag 2051, which is that of link a:eth1-b:eth1 of lab other") && !text.contains(ONE), "{text}");
+    assert!(
+        text.contains("tag 2051, which is that of link a:eth1-b:eth1 of lab other") && !text.contains(ONE),
+        "{text}"
+    );
     bench.world.drop_claim(2051);
     // One of somebody who is not in the inventory.
     bench.world.add_foreign_switch("arch-ovs", "theirs", 2051);
@@ -294,6 +299,21 @@ async fn while_the_switch_has_not_been_seen_no_lab_on_it_is_adopted() {
     let refusal = bench.engine.adopt(&lab_name("lab")).await.unwrap_err();
     assert!(matches!(&refusal, Refusal::NotReady(why) if why.contains("ovsdb-server is not there")), "{refusal}");
     bench.engine.adopt(&lab_name("plain")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_on_a_switch_that_nobody_knows_is_destroyed_with_its_own_bridges() {
+    let bench = bench().await;
+    bench.made(&rich()).await;
+    let own = Sketch::new("other").node("a").still("ovs-bridge", "sw").link("a:eth1", "sw:p9").lab();
+    bench.made(&own).await;
+    let bench = forgetful(bench).await;
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    assert_eq!(bench.world.switch_bridges(), ["arch-ovs", "sw"], "another lab is on that");
+    assert_eq!(bench.destroy("other").await.state, OperationState::Succeeded);
+    assert_eq!(bench.world.switch_bridges(), ["arch-ovs"]);
+    assert!(bench.world.switch_ports().is_empty() && bench.world.tags().is_empty());
+    assert_eq!(bench.world.host(), ["lo", "uplink"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -158,7 +158,9 @@ mod tests {
 
     #[test]
     fn what_a_port_is_set_to_reads_back_as_the_data_that_says_so() {
-        for vars in [json!({}), json!({ "vlan": 10 }), json!({ "trunks": [20, 10, 20] }), json!({ "vlan": 1, "trunks": [2] })] {
+        for vars in
+            [json!({}), json!({ "vlan": 10 }), json!({ "trunks": [20, 10, 20] }), json!({ "vlan": 1, "trunks": [2] })]
+        {
             let vlan = read(vars).unwrap();
             let back = vlan.on_port(None).unwrap().vars();
             assert_eq!(Vlan::read(&back), Ok(vlan), "{back:?}");

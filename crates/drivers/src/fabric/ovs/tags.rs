@@ -11,7 +11,7 @@ use netloom_engine::TagClaim;
 use netloom_model::InterfaceName;
 use netloom_ovsdb::{Condition, Map, Mutation, Transaction, Uuid};
 
-use super::board::{Board, Port};
+use super::board::Board;
 use super::mark::{PortMark, claimant, tag_key};
 
 /// The tags of ports that are linked, as controllers of the agent contract expect them.
@@ -142,28 +142,39 @@ pub(super) fn claim(bridge: Uuid, instance: &str, claims: &[(TagClaim, u16)]) ->
     (change, read)
 }
 
-/// Of the claims of tags that the ports of links have already, by bridge, those that are to be made; nothing else has to be
-/// done for the others. `Err` says who else has a tag.
-pub(super) fn missing(
-    board: &Board<'_>,
-    instance: &str,
-    claims: &[TagClaim],
-) -> Result<BTreeMap<InterfaceName, Vec<(TagClaim, u16)>>, Vec<String>> {
-    let (mut missing, mut others): (BTreeMap<_, Vec<_>>, _) = (BTreeMap::new(), Vec::new());
+/// Claims with the tags that they are of, by bridge.
+pub(super) type Claims = BTreeMap<InterfaceName, Vec<(TagClaim, u16)>>;
+
+/// The ports that have each tag of each bridge, with the links that they are marked as.
+type Users<'a> = BTreeMap<(&'a str, u16), Vec<(&'a str, Option<PortMark>)>>;
+
+/// Of the claims of tags that the ports of links have already those that are to be made: the others are there. `Err` says who
+/// else has a tag.
+pub(super) fn missing(board: &Board<'_>, instance: &str, claims: &[TagClaim]) -> Result<Claims, Vec<String>> {
+    let (mut missing, mut others) = (Claims::new(), Vec::new());
+    let mut users = Users::new();
+    for (name, port) in &board.ports {
+        for tag in port.tags() {
+            let mark = PortMark::read(port.row, instance);
+            users.entry((port.bridge, tag)).or_default().push((name, mark));
+        }
+    }
+    let mut claimed: BTreeMap<&str, BTreeMap<u16, &str>> = BTreeMap::new();
     for (claim, tag) in claims.iter().filter_map(|claim| Some((claim, claim.known?))) {
         let TagClaim { lab, link, bridge, .. } = claim;
-        let is_other = |port: &&Port<'_>| {
-            let is_own = || PortMark::read(port.row, instance) == Some(PortMark { lab: lab.clone(), link: link.clone() });
-            port.bridge == bridge.as_str() && port.tags().any(|of| of == tag) && !is_own()
-        };
         let what = || format!("tag {tag} of bridge {bridge}, which the ports of link {link} have");
-        match board.claims(bridge.as_str()).get(&tag) {
+        let bridge = bridge.as_str();
+        match claimed.entry(bridge).or_insert_with(|| board.claims(bridge)).get(&tag) {
             Some(whose) if *whose == claimant(instance, lab, link) => {}
             Some(whose) => others.push(format!("{}, is claimed for `{whose}`", what())),
-            None => match board.ports.iter().find(|(_, port)| is_other(port)) {
-                Some((name, _)) => others.push(format!("{}, is also that of port `{name}`", what())),
-                None => missing.entry(bridge.clone()).or_default().push((claim.clone(), tag)),
-            },
+            None => {
+                let own = Some(PortMark { lab: lab.clone(), link: link.clone() });
+                let mut with_it = users.get(&(bridge, tag)).into_iter().flatten();
+                match with_it.find(|(_, mark)| *mark != own) {
+                    Some((name, _)) => others.push(format!("{}, is also that of port `{name}`", what())),
+                    None => missing.entry(claim.bridge.clone()).or_default().push((claim.clone(), tag)),
+                }
+            }
         }
     }
     if others.is_empty() { Ok(missing) } else { Err(others) }

@@ -9,11 +9,10 @@ use netloom_model::{
 };
 use netloom_plan::{LinkFingerprint, Side};
 
-use super::ports::{OnSwitch, Ports, vlan};
+use super::ports::{Board, OnSwitch, Ports, vlan};
 use crate::fact::{Place, PortFact};
 use crate::inventory::SeenLink;
 use crate::lab::observe::is_switched_off;
-use crate::switchboard::Switchboard;
 
 /// What is known of a lab before its links are.
 pub(super) struct Ground<'a> {
@@ -22,7 +21,7 @@ pub(super) struct Ground<'a> {
     pub(super) network: Option<&'a Management>,
     /// Tells the nodes whose interfaces are in the namespace of another.
     pub(super) shares: &'a dyn Fn(&NodeName) -> bool,
-    pub(super) board: &'a Switchboard,
+    pub(super) board: &'a Board<'a>,
 }
 
 /// A link that was read back.
@@ -108,7 +107,11 @@ pub(super) fn link(id: &LinkId, seen: &SeenLink, ground: &Ground<'_>) -> Result<
             return Err("its interfaces have too many addresses to tell which ones it gave them".to_owned());
         }
         (None, None) => {
-            let what = if found.iter().any(|(end, _)| !end.vars.is_empty()) { ", an address or a VLAN" } else { " or an address" };
+            let what = if found.iter().any(|(end, _)| !end.vars.is_empty()) {
+                ", an address or a VLAN"
+            } else {
+                " or an address"
+            };
             return Err(format!("its MTU{what} is other than it was made with; set it back, by hand"));
         }
     };

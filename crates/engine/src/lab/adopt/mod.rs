@@ -29,11 +29,12 @@ use crate::applied::Applied;
 use crate::desired::{Done, Wish, life_of_host};
 use crate::driver::TagClaim;
 use crate::engine::Config;
-use crate::fact::PortKind;
+use crate::fact::{Place, PortKind, SwitchPortFact};
 use crate::inventory::{LabFacts, SeenLink, Snapshot, sides};
+use crate::switchboard::Switchboard;
 use crate::tags::LabTags;
 use link::{Found, Ground, link};
-use ports::{OnSwitch, Ports};
+use ports::{Board, OnSwitch, names};
 
 /// What runtimes keep of the nodes of a lab; `None` of one that an older version made.
 pub(crate) type Kept = BTreeMap<NodeName, Option<Applied>>;
@@ -50,14 +51,16 @@ pub(crate) struct Adoption {
     pub(crate) lost: Vec<TagClaim>,
 }
 
+const NONE_LEFT: &str = "no node is left of it";
+
 /// Makes the wish of what is there. `Err` is everything that keeps it from being just that.
 pub(crate) fn adopt(
     name: &LabName,
-    facts: &LabFacts,
     kept: &Kept,
     snapshot: &Snapshot,
     config: &Config,
 ) -> Result<Adoption, Vec<String>> {
+    let facts = snapshot.labs.get(name).ok_or_else(|| vec![NONE_LEFT.to_owned()])?;
     let mut wrong = Vec::new();
     let mut applied = BTreeMap::new();
     for node in facts.nodes.keys() {
@@ -74,7 +77,7 @@ pub(crate) fn adopt(
     }
     let Some(latest) = applied.values().max_by_key(|applied| applied.rebuild) else {
         if wrong.is_empty() {
-            wrong.push("no node is left of it".to_owned());
+            wrong.push(NONE_LEFT.to_owned());
         }
         return Err(wrong);
     };
@@ -83,6 +86,7 @@ pub(crate) fn adopt(
     let management = on_network.as_ref().map(|on| on.network.clone()).unwrap_or_default();
     let bare = LabParts { prefix, source, management, ..LabParts::new(name.clone()) };
     let attached = attached(&bare, &applied, on_network.as_ref());
+    let board = Board::of(name, &snapshot.switch);
     let (mut links, mut down, mut switched) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for (id, seen) in snapshot.links(name) {
         if let Some(link) = attached.as_ref().and_then(|lab| lab.link(&id)) {
@@ -94,7 +98,7 @@ pub(crate) fn adopt(
             owner.inner_bridge().is_some() || matches!(mode, Some(NetworkMode::Container(_) | NetworkMode::Host))
         };
         let network = on_network.as_ref().map(|on| &on.network);
-        let ground = Ground { lab: name, rebuild, network, shares: &shares, board: &snapshot.switch };
+        let ground = Ground { lab: name, rebuild, network, shares: &shares, board: &board };
         match link(&id, &seen, &ground) {
             Ok(Found { link, down: off, on }) => {
                 down.extend(off.into_iter().map(|side| (id.clone(), side)));
@@ -152,16 +156,28 @@ pub(crate) fn adopt(
 pub(crate) fn may_be_switched(name: &LabName, kept: &Kept, snapshot: &Snapshot) -> bool {
     let mut told = kept.values().flatten().flat_map(|applied| applied.shared.values());
     let has_seam = |(id, seen): (&LinkId, &SeenLink)| {
-        let ports = Ports::of(name, id, seen, &snapshot.switch);
-        seen.ports.iter().any(|port| ports.has(port))
+        let names = names(name, id);
+        seen.ports.iter().any(|port| port.place == Place::Host && names.contains(&port.name))
     };
     told.any(|node| node.kind.shape() == Shape::OvsBridge) || snapshot.links(name).iter().any(has_seam)
+}
+
+/// The bridges of the switch that are nodes of a lab, and of no other: of those that its links are ports of, and that we made.
+pub(crate) fn own_bridges<'a>(lab: &'a LabName, board: &'a Switchboard) -> impl Iterator<Item = InterfaceName> + 'a {
+    let is_end = |port: &&SwitchPortFact| !names(lab, &port.link).contains(&port.name);
+    let bridges: BTreeSet<&InterfaceName> = board.ports_of(lab).filter(is_end).map(|port| &port.bridge).collect();
+    let is_own = move |bridge: &&InterfaceName| {
+        let mut others = board.ports().filter(|port| &port.bridge == *bridge && &port.lab != lab);
+        board.bridge(bridge).is_some_and(|bridge| bridge.is_ours) && others.next().is_none()
+    };
+    bridges.into_iter().filter(is_own).cloned()
 }
 
 /// What the lab says of its fabric, so that its links stay on the one they are on; nothing where this host has the same anyway.
 fn fabric(switch: Option<&InterfaceName>, links: &[Link], config: &Config) -> Option<FabricKind> {
     let is = if switch.is_some() { FabricKind::Ovs } else { FabricKind::Kernel };
-    let is_on_none = |link: &Link| link.kind.is_plain() && link.b.is_some() && link.ends().all(|end| !is_bridge(&end.at));
+    let is_on_none =
+        |link: &Link| link.kind.is_plain() && link.b.is_some() && link.ends().all(|end| !is_bridge(&end.at));
     (is != config.fabric && (switch.is_some() || links.iter().any(is_on_none))).then_some(is)
 }
 

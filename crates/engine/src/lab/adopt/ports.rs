@@ -3,13 +3,13 @@
 //! The tag is what the claim and all ports say. Where somebody has taken the claim away, the ports alone do, if nobody else of
 //! ours has their tag.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, PortVlan, SwitchPort, Vars, Vlan};
 
 use super::link::splits;
 use crate::driver::TagClaim;
-use crate::fact::{Place, PortFact, SwitchPortFact, TunnelMark};
+use crate::fact::{Place, PortFact, SwitchPortFact, SwitchTagFact, TunnelMark};
 use crate::inventory::SeenLink;
 use crate::switchboard::Switchboard;
 
@@ -23,22 +23,47 @@ pub(super) struct OnSwitch {
     pub(super) lost: Option<TagClaim>,
 }
 
+/// What the switch has of ours, as the links of one lab are read from it.
+pub(super) struct Board<'a> {
+    pub(super) switch: &'a Switchboard,
+    /// What is claimed for each of them.
+    claims: BTreeMap<&'a LinkId, Vec<&'a SwitchTagFact>>,
+    /// Whose each tag of a bridge is, by claims and by ports.
+    users: BTreeMap<(&'a InterfaceName, u16), BTreeSet<(&'a LabName, &'a LinkId)>>,
+}
+
+impl<'a> Board<'a> {
+    pub(super) fn of(lab: &LabName, switch: &'a Switchboard) -> Self {
+        let mut board = Self { switch, claims: BTreeMap::new(), users: BTreeMap::new() };
+        for claim in switch.tags() {
+            board.users.entry((&claim.bridge, claim.tag)).or_default().insert((&claim.lab, &claim.link));
+            if &claim.lab == lab {
+                board.claims.entry(&claim.link).or_default().push(claim);
+            }
+        }
+        for port in switch.ports() {
+            let PortVlan { tag, trunks, .. } = &port.vlan;
+            for tag in tag.iter().chain(trunks) {
+                board.users.entry((&port.bridge, *tag)).or_default().insert((&port.lab, &port.link));
+            }
+        }
+        board
+    }
+}
+
 /// The interfaces on the host by which a link may be on the switch: they are none of its ends.
 pub(super) struct Ports<'a> {
     lab: &'a LabName,
     id: &'a LinkId,
     seen: &'a SeenLink,
-    board: &'a Switchboard,
+    board: &'a Board<'a>,
     names: BTreeSet<InterfaceName>,
 }
 
 impl<'a> Ports<'a> {
     /// Those of a link, whichever two ends its id may be taken apart into.
-    pub(super) fn of(lab: &'a LabName, id: &'a LinkId, seen: &'a SeenLink, board: &'a Switchboard) -> Self {
-        let ends = splits(id.as_str()).flat_map(|(left, right)| [left, right]).chain([id.as_str()]);
-        let cables = ends.map(|end| SwitchPort::cable_to(lab, end));
-        let names = cables.chain([SwitchPort::tunnel_of(lab, id)]).collect();
-        Self { lab, id, seen, board, names }
+    pub(super) fn of(lab: &'a LabName, id: &'a LinkId, seen: &'a SeenLink, board: &'a Board<'a>) -> Self {
+        Self { lab, id, seen, board, names: names(lab, id) }
     }
 
     /// Whether an interface is one of them.
@@ -48,7 +73,7 @@ impl<'a> Ports<'a> {
 
     /// The port of the switch of this name that is marked as the link's.
     fn plugged(&self, name: &InterfaceName) -> Option<&'a SwitchPortFact> {
-        self.board.port(name).filter(|port| &port.lab == self.lab && &port.link == self.id)
+        self.board.switch.port(name).filter(|port| &port.lab == self.lab && &port.link == self.id)
     }
 
     fn is_there(&self, name: &InterfaceName) -> bool {
@@ -100,7 +125,7 @@ impl<'a> Ports<'a> {
             let odd = || format!("its port `{}` lets through what has another tag than its own, or none", port.name);
             tags.insert(tag.ok_or_else(odd)?);
         }
-        let claims = self.board.tags_of(self.lab).filter(|claim| &claim.link == self.id && &claim.bridge == bridge);
+        let claims = self.board.claims.get(self.id).into_iter().flatten().filter(|claim| &claim.bridge == bridge);
         let claimed: Vec<u16> = claims.map(|claim| claim.tag).collect();
         if let Some(right) = claimed.first() {
             let is_other = |port: &&&SwitchPortFact| port.vlan.tag.is_none_or(|tag| !claimed.contains(&tag));
@@ -116,23 +141,21 @@ impl<'a> Ports<'a> {
         if !claimed.is_empty() {
             return Ok((tag, None));
         }
-        if let Some((link, lab)) = self.other(bridge, tag) {
-            return Err(format!("its ports have tag {tag}, which is that of link {link} of lab {lab} on bridge `{bridge}`"));
+        let users = self.board.users.get(&(bridge, tag)).into_iter().flatten();
+        if let Some((lab, link)) = users.copied().find(|whose| *whose != (self.lab, self.id)) {
+            return Err(format!(
+                "its ports have tag {tag}, which is that of link {link} of lab {lab} on bridge `{bridge}`"
+            ));
         }
         let (lab, link) = (self.lab.clone(), self.id.clone());
         Ok((tag, Some(TagClaim { lab, link, bridge: bridge.clone(), known: Some(tag) })))
     }
+}
 
-    /// Another link of ours that has this tag, by a claim or by a port.
-    fn other(&self, bridge: &InterfaceName, tag: u16) -> Option<(&'a LinkId, &'a LabName)> {
-        let claim = self.board.tag(bridge, tag).map(|claim| (&claim.link, &claim.lab));
-        let has = |port: &&SwitchPortFact| {
-            let PortVlan { tag: own, trunks, .. } = &port.vlan;
-            &port.bridge == bridge && (*own == Some(tag) || trunks.contains(&tag))
-        };
-        let of_ports = self.board.ports().filter(has).map(|port| (&port.link, &port.lab));
-        claim.into_iter().chain(of_ports).find(|(link, lab)| (*link, *lab) != (self.id, self.lab))
-    }
+/// What those interfaces may be called.
+pub(super) fn names(lab: &LabName, id: &LinkId) -> BTreeSet<InterfaceName> {
+    let ends = splits(id.as_str()).flat_map(|(left, right)| [left, right]).chain([id.as_str()]);
+    ends.map(|end| SwitchPort::cable_to(lab, end)).chain([SwitchPort::tunnel_of(lab, id)]).collect()
 }
 
 fn untold(port: &InterfaceName) -> String {
@@ -140,7 +163,8 @@ fn untold(port: &InterfaceName) -> String {
 }
 
 /// What the file said of the port that an end at a bridge of Open vSwitch is.
-pub(super) fn vlan(end: &End, port: &PortFact, board: &Switchboard) -> Vars {
-    let plugged = board.port(&port.name).filter(|_| matches!(end.at, Endpoint::Bridge(_)) && port.place == Place::Host);
+pub(super) fn vlan(end: &End, port: &PortFact, board: &Board<'_>) -> Vars {
+    let plugged =
+        board.switch.port(&port.name).filter(|_| matches!(end.at, Endpoint::Bridge(_)) && port.place == Place::Host);
     plugged.map(|port| port.vlan.vars()).unwrap_or_default()
 }
