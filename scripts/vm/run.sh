@@ -3,7 +3,7 @@
 #
 # QEMU emulates the processor (no KVM is needed or used). Nothing is installed but QEMU and the tools to make an
 # initramfs; the kernel is unpacked below the target directory and kept there. Prints what the tests print; ends as
-# they end, or with an error when the machine hangs for longer than NETLOOM_VM_SECONDS (300).
+# they end, or with an error when the machine hangs for longer than NETLOOM_VM_SECONDS (420).
 #
 #   scripts/vm/run.sh [NAME]    only the tests whose names contain NAME
 set -euo pipefail
@@ -141,7 +141,7 @@ make_initramfs
 began=$SECONDS
 : >"$target/console"
 : >"$target/output"
-timeout --kill-after=5 "${NETLOOM_VM_SECONDS:-300}" \
+timeout --kill-after=5 "${NETLOOM_VM_SECONDS:-420}" \
     qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 2 -nodefaults -no-user-config -display none -no-reboot \
     -serial "file:$target/console" -serial "file:$target/output" \
     -kernel "$kernel" -initrd "$target/initramfs" \
