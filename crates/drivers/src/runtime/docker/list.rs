@@ -96,7 +96,7 @@ impl Shared {
                 return Ok(Was::Known);
             }
             if known.id == container.id && self.agrees(known, container).await {
-                self.change(key, |known| known.seen = SystemTime::now());
+                self.change(key, |_| {});
                 return Ok(Was::Known);
             }
         }

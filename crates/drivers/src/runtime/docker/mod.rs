@@ -48,7 +48,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use netloom_backlog::Backlog;
@@ -231,18 +231,23 @@ impl Shared {
         nodes.len() < before
     }
 
-    /// Takes over what was seen of a node, and reports it.
-    fn note(&self, key: &Key, known: Known) {
+    /// Takes over what was seen of a node, and reports it as seen now: its links may have been given to it meanwhile, and a list
+    /// that began before this and has what was known until now must not count as newer.
+    fn note(&self, key: &Key, mut known: Known) {
+        let mut nodes = self.nodes();
+        known.seen = SystemTime::now();
         let fact = known.fact();
-        self.nodes().insert(key.clone(), known);
+        nodes.insert(key.clone(), known);
+        drop(nodes);
         self.tell(Fact::Node(fact));
     }
 
-    /// Changes what is known of a node, and reports it.
+    /// Changes what is known of a node, and reports it, likewise.
     fn change(&self, key: &Key, change: impl FnOnce(&mut Known)) {
         let mut nodes = self.nodes();
         let Some(known) = nodes.get_mut(key) else { return };
         change(known);
+        known.seen = SystemTime::now();
         let fact = known.fact();
         drop(nodes);
         self.tell(Fact::Node(fact));
