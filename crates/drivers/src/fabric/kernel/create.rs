@@ -163,10 +163,7 @@ impl Call<'_> {
     fn other_tunnels(&self, wire: &Wire, pieces: &[Port]) -> Vec<u32> {
         let links = self.dumps.get(&Place::Host).into_iter().flat_map(|host| &host.links);
         let is_other = |link: &&LinkInfo| {
-            let of_it = matches!(
-                self.fabric.shared.marks.read(link),
-                Some(PortMark::Link { lab, link, .. }) if lab == wire.lab && link == wire.id
-            );
+            let of_it = self.fabric.shared.marks.is_of(link, &wire.lab, &wire.id);
             link.vni.is_some() && of_it && !pieces.iter().any(|port| port.name().as_str() == link.name)
         };
         links.filter(is_other).map(|link| link.ifindex).collect()

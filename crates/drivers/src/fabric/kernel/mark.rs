@@ -131,6 +131,11 @@ impl Marks {
         format!("netloom/{}/bridge", self.instance)
     }
 
+    /// Whether an interface carries the mark of a link.
+    pub(crate) fn is_of(&self, interface: &LinkInfo, lab: &LabName, id: &LinkId) -> bool {
+        matches!(self.read(interface), Some(PortMark::Link { lab: of, link, .. }) if of == *lab && link == *id)
+    }
+
     /// What the mark of an interface says; `None` if it carries none of this instance.
     pub(crate) fn read(&self, interface: &LinkInfo) -> Option<PortMark> {
         let text = interface.alias.as_deref()?.strip_prefix("netloom/")?.strip_prefix(&self.instance)?;

@@ -5,7 +5,7 @@
 //! filters are there. So a link of which all three are marked is whole. Where a switch joins them there are no filters: both
 //! become its ports afterwards.
 
-use netloom_engine::{ErrorClass, Place, PortMark};
+use netloom_engine::{ErrorClass, Place};
 use netloom_failpoint::point;
 use netloom_kernel::{AdminState, KernelError, KernelErrorKind, LinkChange, Request, VethEnd};
 
@@ -142,10 +142,7 @@ impl Call<'_> {
             return None;
         }
         let found = self.dumps.get(&Place::Host).and_then(|dump| dump.named(name.as_str()));
-        let found = found.filter(|found| {
-            let mark = self.fabric.shared.marks.read(found);
-            matches!(mark, Some(PortMark::Link { lab, link, .. }) if lab == wire.lab && link == wire.id)
-        });
+        let found = found.filter(|found| self.fabric.shared.marks.is_of(found, &wire.lab, &wire.id));
         let ifindex = found.map(|found| found.ifindex);
         if ifindex.is_none() {
             self.refuse(wire.order, format!("its tunnel `{name}` went away"), ErrorClass::Transient);
