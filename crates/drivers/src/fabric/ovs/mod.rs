@@ -271,21 +271,27 @@ impl Shared {
             if chosen.is_empty() {
                 return Ok(tags);
             }
-            let (transaction, read) = tags::claim(uuid, &self.instance, &chosen);
-            let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
-            let ids = outcome.rows(read).and_then(|rows| rows.first()?.map("external_ids"));
+            let others = self.claim_these(uuid, &chosen, deadline).await?;
             let before = lost.len();
-            lost.extend(
-                chosen
-                    .iter()
-                    .filter(|(claim, tag)| !tags::holds(ids, &self.instance, claim, *tag))
-                    .map(|(_, tag)| *tag),
-            );
+            lost.extend(others.into_iter().map(|(_, tag)| *tag));
             if lost.len() == before {
                 return Ok(tags);
             }
         }
         Err((ErrorClass::Transient, "others claim the same tags again and again".to_owned()))
+    }
+
+    /// Claims tags on a bridge; those of them that somebody else has.
+    async fn claim_these<'a>(
+        &self,
+        bridge: netloom_ovsdb::Uuid,
+        claims: &'a [(TagClaim, u16)],
+        deadline: Instant,
+    ) -> Result<Vec<&'a (TagClaim, u16)>, Refused> {
+        let (transaction, read) = tags::claim(bridge, &self.instance, claims);
+        let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
+        let ids = outcome.rows(read).and_then(|rows| rows.first()?.map("external_ids"));
+        Ok(claims.iter().filter(|(claim, tag)| !tags::holds(ids, &self.instance, claim, *tag)).collect())
     }
 
     async fn reclaim(&self, claims: &[TagClaim], deadline: Instant) -> Result<(), Refused> {
@@ -299,11 +305,7 @@ impl Shared {
         };
         for (bridge, claims) in work {
             let bridge = bridge.ok_or_else(|| (ErrorClass::Transient, "their bridge is gone".to_owned()))?;
-            let (transaction, read) = tags::claim(bridge, &self.instance, &claims);
-            let outcome = self.transact(&transaction, deadline).await.map_err(|error| refused(&error))?;
-            let ids = outcome.rows(read).and_then(|rows| rows.first()?.map("external_ids"));
-            let lost = claims.iter().find(|(claim, tag)| !tags::holds(ids, &self.instance, claim, *tag));
-            if let Some((claim, tag)) = lost {
+            if let Some((claim, tag)) = self.claim_these(bridge, &claims, deadline).await?.first() {
                 let why = format!("somebody else has claimed tag {tag} of bridge {} meanwhile", claim.bridge);
                 return Err((ErrorClass::Permanent, why));
             }
