@@ -127,8 +127,13 @@ impl HostFabric {
         self.switch.unplug(stale, context).await;
     }
 
-    /// Ports go before the interfaces that they are, and come after them. What the switch does not let go of stays whole.
-    async fn apply_switched(&self, orders: Vec<(usize, LinkOrder)>, context: &Context) -> Answers {
+    /// Ports go before the interfaces that they are, and come after them; these are those that each order wants. What the switch does not let go of stays whole.
+    async fn apply_switched(
+        &self,
+        orders: Vec<(usize, LinkOrder)>,
+        wanted: Vec<(usize, Vec<Plug>)>,
+        context: &Context,
+    ) -> Answers {
         if orders.is_empty() {
             return Vec::new();
         }
@@ -136,7 +141,6 @@ impl HostFabric {
             LinkOrder::Delete { lab, link } => Some((*at, (lab.clone(), link.clone()))),
             _ => None,
         };
-        let wanted: Vec<(usize, Vec<Plug>)> = orders.iter().map(|(at, order)| (*at, plugs(order))).collect();
         let left = self.left_of(&orders, &wanted, context).await;
         let (ats, links): (Vec<usize>, Vec<_>) = orders.iter().filter_map(removed).unzip();
         let unplugs = !links.is_empty();
@@ -180,16 +184,23 @@ impl Fabric for HostFabric {
         let count = orders.len();
         let is_delete = |order: &LinkOrder| matches!(order, LinkOrder::Delete { .. });
         let there = if orders.iter().any(is_delete) { self.switch.links() } else { BTreeSet::new() };
-        let is_switched = |order: &LinkOrder| match order {
-            LinkOrder::Create { .. } | LinkOrder::Update { .. } => !plugs(order).is_empty(),
+        let has_ports = |order: &LinkOrder| match order {
             LinkOrder::Delete { lab, link } => there.contains(&(lab.clone(), link.clone())),
-            LinkOrder::Set { .. } | LinkOrder::Carry { .. } => false,
+            _ => false,
         };
-        let (switched, plain): (Vec<_>, Vec<_>) =
-            orders.into_iter().enumerate().partition(|(_, order)| is_switched(order));
+        let (mut switched, mut wanted, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+        for (at, order) in orders.into_iter().enumerate() {
+            let plugs = plugs(&order);
+            if plugs.is_empty() && !has_ports(&order) {
+                plain.push((at, order));
+            } else {
+                switched.push((at, order));
+                wanted.push((at, plugs));
+            }
+        }
         let on_no_switch = BTreeSet::new();
         let plain = self.apply_cables(&on_no_switch, plain, context);
-        let (switched, plain) = tokio::join!(self.apply_switched(switched, context), plain);
+        let (switched, plain) = tokio::join!(self.apply_switched(switched, wanted, context), plain);
         let mut answers: BTreeMap<usize, Result<(), DriverError>> = switched.into_iter().chain(plain).collect();
         (0..count).map(|at| answers.remove(&at).expect("each order was answered")).collect()
     }
