@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use netloom_engine::{Applied, Layout, NodeOrder};
 use netloom_failpoint::point;
@@ -23,7 +23,7 @@ use super::super::order::Obstacle;
 use super::super::turns::Key;
 use super::super::{keys_in, remove_of_lab};
 use super::mark::Mark;
-use super::observe::{Known, Network};
+use super::observe::{Known, NOT_NOTED, Network};
 use super::record::Record;
 use super::reserve::{self, Reservation};
 use super::{Shared, attach};
@@ -79,7 +79,7 @@ impl External {
             holds: false,
             note: None,
             last_output: None,
-            seen: SystemTime::now(),
+            seen: NOT_NOTED,
         }
     }
 

@@ -4,7 +4,7 @@
 //! afterwards is what was seen and not what was asked for.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use netloom_docker::{Container, Created, ErrorKind, Remove};
 use netloom_engine::{ErrorClass, Fact, NodeOrder};
@@ -18,7 +18,7 @@ use super::super::turns::Key;
 use super::attach::Occasion;
 use super::external::is_external;
 use super::mark::Mark;
-use super::observe::{Known, Network, short};
+use super::observe::{Known, NOT_NOTED, Network, short};
 use super::record::Record;
 use super::reserve::Reservation;
 use super::{Shared, attach, compose, hold, images, refused, reserve};
@@ -93,7 +93,7 @@ impl Shared {
                 health: None,
                 note: None,
                 last_output: None,
-                seen: SystemTime::now(),
+                seen: NOT_NOTED,
             },
         );
         Ok(())
@@ -300,7 +300,7 @@ impl Shared {
     ) -> Result<(), Fault> {
         let (of, id) = (key.clone(), container.id.clone());
         let record = self.files(deadline, move |layout| Record::read(layout, &of, &id)).await?;
-        let mut known = Known::of(container, mark, record, SystemTime::now());
+        let mut known = Known::of(container, mark, record);
         if matches!(known.state, NodeState::Exited { .. } | NodeState::Failed { .. }) {
             known.last_output = self.last_output(&known.id, deadline).await;
         }

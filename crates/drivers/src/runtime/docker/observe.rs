@@ -44,8 +44,12 @@ pub(super) struct Known {
     pub(super) env: Vec<String>,
     pub(super) note: Option<String>,
     pub(super) last_output: Option<String>,
+    /// When it was noted ([`super::Shared::note`]): only then is it told.
     pub(super) seen: SystemTime,
 }
+
+/// Of what is not noted yet.
+pub(super) const NOT_NOTED: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Whose network namespace a container has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +91,7 @@ impl Network {
 
 impl Known {
     /// What an inspection says.
-    pub(super) fn of(container: &Container, mark: Mark, record: Record, seen: SystemTime) -> Self {
+    pub(super) fn of(container: &Container, mark: Mark, record: Record) -> Self {
         Self {
             state: state(container, record.stopped),
             id: container.id.clone(),
@@ -108,7 +112,7 @@ impl Known {
             last_output: None,
             mark,
             record,
-            seen,
+            seen: NOT_NOTED,
         }
     }
 
@@ -225,15 +229,14 @@ mod tests {
             fingerprint: "1.2.3".parse().unwrap(),
             applied: None,
         };
-        let seen = SystemTime::UNIX_EPOCH;
-        let known = Known::of(&container("running", 0), mark.clone(), Record::new("0123456789abcdef"), seen);
+        let known = Known::of(&container("running", 0), mark.clone(), Record::new("0123456789abcdef"));
         assert_eq!(known.fact().incarnation.as_deref(), Some("0123456789ab@2026-01-01T00:00:00Z"));
         assert_eq!((known.fact().container.as_str(), known.fact().restarting), ("clab-lab-r1", false));
-        let between = Known::of(&container("restarting", 1), mark.clone(), Record::new("0123456789abcdef"), seen);
+        let between = Known::of(&container("restarting", 1), mark.clone(), Record::new("0123456789abcdef"));
         assert!(between.fact().restarting);
         let mut never = container("created", 0);
         never.state.started_at = "0001-01-01T00:00:00Z".into();
-        let known = Known::of(&never, mark, Record::new("0123456789abcdef"), seen);
+        let known = Known::of(&never, mark, Record::new("0123456789abcdef"));
         assert_eq!(known.fact().incarnation, None);
     }
 }
