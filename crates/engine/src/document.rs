@@ -230,7 +230,7 @@ impl LinkEntry {
         let id = link.id();
         let sides = [Side::A, Side::B];
         let ends = link.ends().zip(sides).map(|(end, side)| {
-            let state = if down.contains(&(id.clone(), side)) { AdminState::Down } else { AdminState::Up };
+            let state = AdminState::of(!down.contains(&(id.clone(), side)));
             let kernel = end.interface.alias().map(|_| end.interface.kernel().clone());
             let (mac, vars) = (Some(end.mac), end.vars.clone());
             let entry = EndEntry { kernel, mac, ipv4: end.ipv4, ipv6: end.ipv6, vars, state };

@@ -420,7 +420,7 @@ fn link_view(lab: &LabName, wish: &Wish, link: &Link, seen: Option<&SeenLink>) -
     let sides = [netloom_plan::Side::A, netloom_plan::Side::B];
     let ends = link.ends().zip(ports).zip(sides).map(|((end, port), side)| EndView {
         end: end.label(),
-        admin: port.map(|port| if port.admin_up { AdminState::Up } else { AdminState::Down }),
+        admin: port.map(|port| AdminState::of(port.admin_up)),
         cut: wish.down.contains(&(id.clone(), side)),
         carrier: port.is_some_and(|port| port.carrier || carries),
         ifindex: port.map(|port| port.ifindex),

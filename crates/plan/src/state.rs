@@ -78,6 +78,13 @@ pub enum AdminState {
     Down,
 }
 
+impl AdminState {
+    /// That of what is up, or is not.
+    pub fn of(up: bool) -> Self {
+        if up { Self::Up } else { Self::Down }
+    }
+}
+
 /// One of the two ends of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

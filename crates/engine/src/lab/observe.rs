@@ -198,7 +198,7 @@ fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState>
     let behind = cables.filter_map(|((side, ..), cable)| {
         let (_, place, name) = ends.iter().find(|(other, ..)| other != side)?;
         let (far, near) = (seen.port(place, name)?, seen.port(&Place::Host, &cable.interface)?);
-        (near.admin_up != far.admin_up).then_some((*side, state(far.admin_up)))
+        (near.admin_up != far.admin_up).then_some((*side, AdminState::of(far.admin_up)))
     });
     behind.collect()
 }
@@ -207,13 +207,9 @@ fn behind_tunnel(lab: &Lab, link: &Link, seam: &Seam, seen: &SeenLink) -> Option
     let end = seen.port(&Place::of(lab.name(), &link.a), link.a.interface.kernel())?;
     let on_host = |interface| seen.port(&Place::Host, interface);
     let (cable, signals) = (on_host(&seam.cable)?, on_host(&seam.tunnel)?.signals);
-    let near = (cable.admin_up == signals.heard).then_some((Side::A, state(!signals.heard)));
-    let far = (end.admin_up == signals.sent).then_some((Side::B, state(end.admin_up)));
+    let near = (cable.admin_up == signals.heard).then_some((Side::A, AdminState::of(!signals.heard)));
+    let far = (end.admin_up == signals.sent).then_some((Side::B, AdminState::of(end.admin_up)));
     Some(near.into_iter().chain(far).collect())
-}
-
-fn state(up: bool) -> AdminState {
-    if up { AdminState::Up } else { AdminState::Down }
 }
 
 /// A link of which an end is missing, or is no port of its bridge, or that is not joined to its tunnel, is not there: making it replaces what is left.
