@@ -18,6 +18,19 @@ pub(crate) async fn forgetful(bench: Bench) -> Bench {
     bench
 }
 
+/// The lab is refused while the store is frozen, leaves nothing there, and is adopted afterwards without a call.
+pub(crate) async fn is_adopted_only_when_the_store_answers(bench: &Bench) {
+    bench.store.freeze();
+    assert!(matches!(bench.engine.adopt(&lab_name("lab")).await, Err(Refusal::Store(_))));
+    assert_eq!(bench.engine.wishes().get(&lab_name("lab")), None);
+    bench.store.thaw();
+    pass(10).await;
+    assert_eq!(bench.store.keys(), [""; 0], "what it noted all the same is taken back");
+    bench.engine.adopt(&lab_name("lab")).await.unwrap();
+    pass(120).await;
+    assert_eq!(bench.world.calls(), [""; 0]);
+}
+
 pub(crate) fn inside(node: &str) -> Place {
     Place::Node(lab_name("lab"), node.parse().unwrap())
 }
@@ -259,15 +272,7 @@ async fn a_store_that_fails_refuses_an_adoption_and_keeps_nothing_of_it() {
     bench.store.fail_writes(Some("no space left"));
     assert!(matches!(bench.engine.adopt(&lab_name("lab")).await, Err(Refusal::Store(_))));
     bench.store.fail_writes(None);
-    bench.store.freeze();
-    assert!(matches!(bench.engine.adopt(&lab_name("lab")).await, Err(Refusal::Store(_))));
-    assert_eq!(bench.engine.wishes().get(&lab_name("lab")), None);
-    bench.store.thaw();
-    pass(10).await;
-    assert_eq!(bench.store.keys(), [""; 0], "what it noted all the same is taken back");
-    bench.engine.adopt(&lab_name("lab")).await.unwrap();
-    pass(120).await;
-    assert_eq!(bench.world.calls(), [""; 0]);
+    is_adopted_only_when_the_store_answers(&bench).await;
     assert!(matches!(bench.engine.adopt(&lab_name("other")).await, Err(Refusal::NoLab(_))));
 }
 

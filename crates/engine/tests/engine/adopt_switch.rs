@@ -8,7 +8,7 @@ use netloom_engine::{Config, OperationState, Place, Refusal, Source};
 use netloom_model::{FabricKind, Lab, Link, LinkId, LinkKind, SwitchPort, Vxlan};
 use serde_json::{Value, json};
 
-use crate::adopt::{forgetful, inside, refused};
+use crate::adopt::{forgetful, inside, is_adopted_only_when_the_store_answers, refused};
 use crate::bench::{Bench, config, lab_name, pass, until};
 use crate::switch::on_switch;
 
@@ -321,12 +321,5 @@ async fn a_store_that_fails_refuses_the_adoption_and_keeps_no_tag() {
     let bench = bench().await;
     bench.made(&twice()).await;
     let bench = forgetful(bench).await;
-    bench.store.freeze();
-    assert!(matches!(bench.engine.adopt(&lab_name("lab")).await, Err(Refusal::Store(_))));
-    bench.store.thaw();
-    pass(10).await;
-    assert_eq!(bench.store.keys(), [""; 0], "what it noted all the same is taken back");
-    bench.engine.adopt(&lab_name("lab")).await.unwrap();
-    pass(120).await;
-    assert_eq!(bench.world.calls(), [""; 0]);
+    is_adopted_only_when_the_store_answers(&bench).await;
 }

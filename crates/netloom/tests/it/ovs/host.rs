@@ -44,18 +44,19 @@ impl OvsHost {
 
     /// The state of the capability `ovs`; nothing while it counts for nothing.
     pub(crate) fn capability(&self) -> String {
-        let ready = self.ask("GET /readyz?verbose").json();
-        let all = ready["capabilities"].as_array().unwrap();
-        let ovs = all.iter().find(|one| one["name"] == "ovs");
-        ovs.map_or_else(String::new, |ovs| ovs["status"].as_str().unwrap_or_default().to_owned())
+        self.said_of_capability("status")
     }
 
     /// Why the capability `ovs` is not well.
     pub(crate) fn why_not(&self) -> String {
+        self.said_of_capability("reason")
+    }
+
+    fn said_of_capability(&self, field: &str) -> String {
         let ready = self.ask("GET /readyz?verbose").json();
         let all = ready["capabilities"].as_array().unwrap();
-        let ovs = all.iter().find(|one| one["name"] == "ovs").cloned().unwrap_or_default();
-        ovs["reason"].as_str().unwrap_or_default().to_owned()
+        let ovs = all.iter().find(|one| one["name"] == "ovs");
+        ovs.and_then(|ovs| ovs[field].as_str()).unwrap_or_default().to_owned()
     }
 
     /// See [`ports`].
