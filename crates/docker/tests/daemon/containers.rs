@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use netloom_docker::{ContainerUpdate, ErrorKind, Filters, Healthcheck, HostConfig, Remove, RestartPolicy};
+use netloom_docker::{ContainerUpdate, ErrorKind, Filters, Healthcheck, HostConfig, LogOptions, Remove, RestartPolicy};
 
-use crate::stage::{Stage, idle, shell, soon, until};
+use crate::stage::{Stage, idle, read, shell, soon, until};
 
 pub(crate) async fn a_container_lives_and_leaves_nothing(stage: &Stage) {
     let docker = &stage.docker;
@@ -21,6 +21,8 @@ pub(crate) async fn a_container_lives_and_leaves_nothing(stage: &Stage) {
     assert!(running.state.running && running.state.pid > 0 && running.plain_name() == "life");
     assert!(!running.network_settings.sandbox_key.is_empty());
 
+    let follow = LogOptions { follow: true, ..LogOptions::default() };
+    read(&mut docker.logs(&id, follow, soon()).await.unwrap(), "ready\n").await;
     docker.stop_container(&id, Duration::from_secs(30), soon()).await.unwrap();
     docker.stop_container(&id, Duration::from_secs(30), soon()).await.unwrap();
     let state = docker.inspect_container(&id, soon()).await.unwrap().state;

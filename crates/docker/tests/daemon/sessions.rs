@@ -1,9 +1,9 @@
 //! Commands in containers, their first process, and what was put out.
 
-use netloom_docker::{Docker, ErrorKind, ExecSpec, Filters, Frame, Frames, LogOptions, TerminalSize};
+use netloom_docker::{Docker, ErrorKind, ExecSpec, Filters, LogOptions, TerminalSize};
 use tokio::io::AsyncWriteExt;
 
-use crate::stage::{Stage, idle, shell, soon, until};
+use crate::stage::{Stage, idle, read, shell, soon, until};
 
 fn command(words: &[&str]) -> ExecSpec {
     ExecSpec {
@@ -13,21 +13,6 @@ fn command(words: &[&str]) -> ExecSpec {
         attach_stderr: true,
         ..ExecSpec::default()
     }
-}
-
-/// Reads until all of this was put out, or to the end.
-async fn read(frames: &mut Frames, until: &str) -> (String, String) {
-    let (mut out, mut err) = (String::new(), String::new());
-    while let Some(frame) = frames.next().await {
-        match frame.unwrap() {
-            Frame::Stdout(bytes) => out += std::str::from_utf8(&bytes).unwrap(),
-            Frame::Stderr(bytes) => err += std::str::from_utf8(&bytes).unwrap(),
-        }
-        if !until.is_empty() && out.contains(until) {
-            break;
-        }
-    }
-    (out, err)
 }
 
 async fn exit_code(docker: &Docker, exec: &str) -> i64 {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netloom_docker::{ByteStream, ContainerSpec, Docker, Endpoint, Event, Events, HostConfig, Remove};
+use netloom_docker::{ByteStream, ContainerSpec, Docker, Endpoint, Event, Events, Frame, Frames, HostConfig, Remove};
 use netloom_dockerd_fixture::{Dockerd, busybox};
 
 /// The image that is there.
@@ -50,9 +50,10 @@ pub(crate) fn shell(script: &str) -> ContainerSpec {
     }
 }
 
-/// One that does nothing until it is ended, and ends at once when it is asked to.
+/// One that does nothing until it is ended, and ends at once when it is asked to: once it has said that it is ready.
+/// Before that nothing ends it but `SIGKILL`, since the first process of a container has no defaults for signals.
 pub(crate) fn idle() -> ContainerSpec {
-    shell("trap 'exit 3' TERM; while :; do sleep 3600 & wait $!; done")
+    shell("trap 'exit 3' TERM; echo ready; while :; do sleep 3600 & wait $!; done")
 }
 
 /// Waits for the first event that is wanted.
@@ -66,4 +67,19 @@ pub(crate) async fn until(events: &mut Events, wanted: impl Fn(&Event) -> bool) 
         }
     };
     tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("what is waited for happens")
+}
+
+/// Reads until all of this was put out, or to the end.
+pub(crate) async fn read(frames: &mut Frames, until: &str) -> (String, String) {
+    let (mut out, mut err) = (String::new(), String::new());
+    while let Some(frame) = frames.next().await {
+        match frame.unwrap() {
+            Frame::Stdout(bytes) => out += std::str::from_utf8(&bytes).unwrap(),
+            Frame::Stderr(bytes) => err += std::str::from_utf8(&bytes).unwrap(),
+        }
+        if !until.is_empty() && out.contains(until) {
+            break;
+        }
+    }
+    (out, err)
 }
