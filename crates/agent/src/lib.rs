@@ -60,6 +60,7 @@
 
 mod access;
 mod connection;
+mod contract;
 mod health;
 mod listen;
 pub mod log;

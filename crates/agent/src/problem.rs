@@ -76,6 +76,8 @@ impl From<Refusal> for Problem {
             Refusal::InProgress { operation, .. } => {
                 Self { operation: Some(operation), ..new(409, "in-progress", "Something else is under way") }
             }
+            Refusal::OtherAuthority { .. } => new(409, "authority", "Somebody else decides about the lab"),
+            Refusal::NoPort { .. } => new(404, "no-port", "No such interface"),
             Refusal::Destroying(_) => new(409, "destroying", "The lab is being destroyed"),
             Refusal::Edit { why, .. } => Self { reasons: why, ..new(422, "edit", "The edit does not fit the lab") },
             Refusal::Known(_) => new(409, "known", "The lab is known"),

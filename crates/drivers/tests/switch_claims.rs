@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use netloom_drivers::fabric::ovs::{Datapath, OvsParts, OvsSwitch};
 use netloom_engine::{
-    Context, DriverError, ErrorClass, Inventory, Layout, Snapshot, Source, Switch, TagClaim, channel,
+    Context, DriverError, ErrorClass, Inventory, Joins, Layout, Snapshot, Source, Switch, TagClaim, channel,
 };
 use netloom_model::LinkId;
 use netloom_ovs_fixture::Ovs;
@@ -72,6 +72,7 @@ async fn claim(switch: &OvsSwitch, links: &[&str]) -> Vec<Result<u16, DriverErro
         link: LinkId::from_text(*link),
         bridge: BRIDGE.parse().unwrap(),
         known: None,
+        joins: Joins::Link,
     };
     switch.claim(links.iter().map(of).collect(), &context()).await
 }

@@ -1,6 +1,7 @@
 //! Desired state: what is wanted of each lab, as the store has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -20,6 +21,15 @@ pub enum Authority {
     Local,
     /// A controller that speaks the agent contract.
     Controller(String),
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("the command line"),
+            Self::Controller(id) => write!(f, "controller {id}"),
+        }
+    }
 }
 
 /// Whether a lab is to be there.

@@ -355,6 +355,19 @@ pub struct TagClaim {
     pub bridge: InterfaceName,
     /// The tag that it was allotted before.
     pub known: Option<u16>,
+    /// What the tag joins.
+    pub joins: Joins,
+}
+
+/// What a tag of a switch joins; each kind has a range of its own as long as that has room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Joins {
+    /// The ends of a link, whose ports are marked as its.
+    Link,
+    /// The ports of a segment, each marked as a link of its own.
+    Segment,
+    /// Nothing: it keeps one port apart from all others.
+    Nothing,
 }
 
 /// One change of the store.

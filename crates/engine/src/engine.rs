@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_backlog::Backlog;
-use netloom_model::{FabricKind, InterfaceName, LabName, NodeName, RuntimeKind};
+use netloom_model::{FabricKind, InterfaceName, LabName, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{LeftOut, plan};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
-use crate::desired::{self, Done, Phase, Wish, Wishes, life_of_host};
+use crate::desired::{self, Authority, Done, Phase, Wish, Wishes, life_of_host};
 use crate::driver::{Fabric, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures};
 use crate::entries::{HostFiles, Teller};
 use crate::event::Events;
@@ -20,8 +20,8 @@ use crate::fact::Source;
 use crate::host::Host;
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, DeployRequest, Draft, EditRequest, Fetched, Kept, Once, QUEUE, check_drivers, check_host,
-    next_edit, next_wish, observe, panicked, within,
+    Accepted, Actor, Command, ControlledEdit, DeployRequest, Draft, EditRequest, Fetched, Kept, Once, QUEUE,
+    check_drivers, check_host, next_controlled, next_edit, next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
 use crate::ledger::{Ledger, StoreTrouble};
@@ -348,6 +348,21 @@ impl Engine {
         self.shared.ledger.owed()
     }
 
+    /// The bridge of the switch whose ports the ends of links are, unless a lab has another.
+    pub fn switch_name(&self) -> &InterfaceName {
+        &self.shared.config.switch
+    }
+
+    /// The segment or link of a lab that has been allotted a tag.
+    pub fn tagged_as(&self, lab: &LabName, tag: u16) -> Option<LinkId> {
+        self.shared.tags.of(lab).into_iter().find(|(_, of)| *of == tag).map(|(name, _)| name)
+    }
+
+    /// Has a segment of a lab get this tag when it needs one, if that is free then. One that has a tag keeps it.
+    pub fn propose_tag(&self, lab: &LabName, segment: &LinkId, tag: u16) {
+        self.shared.tags.propose(lab, segment, tag);
+    }
+
     /// The name of the fabric.
     pub fn fabric(&self) -> &'static str {
         self.shared.fabric.name()
@@ -428,10 +443,19 @@ impl Engine {
         Ok(Preview { plan, shortages, stopped: wish.stopped.into_iter().collect() })
     }
 
-    /// Wants nothing of a lab to remain and returns the operation that makes it so.
+    /// Wants nothing of a lab of one's own to remain and returns the operation that makes it so.
     pub async fn destroy(&self, lab: &LabName) -> Accepted {
-        let there = self.shared.wishes.get(lab).is_some();
-        if !there && !self.shared.inventory.snapshot().labs.contains_key(lab) {
+        self.destroy_of(&Authority::Local, lab).await
+    }
+
+    /// The same, by whoever decides about it.
+    pub async fn destroy_of(&self, authority: &Authority, lab: &LabName) -> Accepted {
+        let there = self.shared.wishes.get(lab);
+        if let Some(there) = there.as_ref().filter(|there| there.authority != *authority) {
+            let authority = there.authority.clone();
+            return Err(Refusal::OtherAuthority { lab: lab.clone(), authority });
+        }
+        if there.is_none() && !self.shared.inventory.snapshot().labs.contains_key(lab) {
             return Err(Refusal::NoLab(lab.clone()));
         }
         self.ask(lab, |reply| Command::Destroy { reply }).await
@@ -488,6 +512,22 @@ impl Engine {
         let operation = self.ask(lab, edit).await?;
         operation.warn(warnings, left_out);
         Ok(operation)
+    }
+
+    /// Stores an edit that a controller makes of a lab of its own, and returns the operation that makes it so. A lab that is
+    /// not there is begun with it; one of which it leaves nothing goes.
+    pub async fn control(&self, lab: &LabName, request: ControlledEdit) -> Accepted {
+        // A client that hangs up cancels nothing.
+        let (engine, lab) = (self.clone(), lab.clone());
+        let edit = task::spawn("accept", async move {
+            let there = engine.shared.wishes.get(&lab);
+            let next = next_controlled(&lab, there.as_deref(), &engine.shared.config.switch, &request)?;
+            if there.as_ref().is_none_or(|there| there.lab != next.wish.lab) {
+                engine.ask_drivers(there, next.wish).await?;
+            }
+            engine.ask(&lab, move |reply| Command::Controlled { request: request.clone(), reply }).await
+        });
+        edit.await.unwrap_or(Err(Refusal::Stopping))
     }
 
     /// Ends an operation; the lab is held as it is until the next deploy or destroy. One that has ended stays so.

@@ -195,6 +195,9 @@ pub struct NodeFact {
     pub fingerprint: NodeFingerprint,
     /// Its container name.
     pub container: String,
+    /// What its runtime calls it, where that is something else: the id of a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime_id: Option<String>,
     /// The reference of the image that it was made from, if it was made from one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,

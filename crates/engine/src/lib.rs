@@ -54,7 +54,7 @@ pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, O
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
-    Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow,
+    Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, Joins,
     LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures,
     TagClaim, Terminal, Write,
 };
@@ -69,7 +69,9 @@ pub use image::{
     ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
 };
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
-pub use lab::{DeployRequest, EditRequest, Rebuild};
+pub use lab::{
+    Controlled, ControlledEdit, ControlledNode, ControlledTunnel, DeployRequest, EditRequest, PortName, Rebuild,
+};
 pub use layout::Layout;
 pub use ledger::StoreTrouble;
 pub use leftover::{

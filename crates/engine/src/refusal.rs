@@ -5,6 +5,7 @@ use netloom_plan::{Obstacle, Shortage};
 
 use crate::bulkhead::Busy;
 use crate::copy::CopyError;
+use crate::desired::Authority;
 use crate::driver::{DriverError, StoreError};
 use crate::operation::OperationId;
 
@@ -61,6 +62,25 @@ pub enum Refusal {
         lab: LabName,
         /// Why.
         why: String,
+    },
+    /// Somebody else decides what runs in the lab.
+    #[error(
+        "lab `{lab}` is {}'s: only it changes what runs there; look at it (`netloom inspect`) and into it (`netloom shell`)",
+        .authority
+    )]
+    OtherAuthority {
+        /// The lab.
+        lab: LabName,
+        /// Who does.
+        authority: Authority,
+    },
+    /// No node of the lab has that interface.
+    #[error("lab `{lab}` has no interface `{port}`")]
+    NoPort {
+        /// The lab.
+        lab: LabName,
+        /// `node:interface`.
+        port: String,
     },
     /// Nothing of the lab is to remain.
     #[error("lab `{0}` is being destroyed; wait until it is gone, then deploy it again")]

@@ -18,6 +18,8 @@ pub(crate) type LabTags = BTreeMap<LinkId, u16>;
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
     labs: Mutex<BTreeMap<LabName, LabTags>>,
+    /// What was proposed for segments that have none; in memory alone, until they are claimed.
+    proposed: Mutex<BTreeMap<LabName, LabTags>>,
 }
 
 impl Tags {
@@ -27,6 +29,25 @@ impl Tags {
 
     pub(crate) fn of(&self, lab: &LabName) -> LabTags {
         self.lock().get(lab).cloned().unwrap_or_default()
+    }
+
+    /// See [`crate::Engine::propose_tag`].
+    pub(crate) fn propose(&self, lab: &LabName, segment: &LinkId, tag: u16) {
+        if self.lock().get(lab).is_none_or(|tags| !tags.contains_key(segment)) {
+            let mut proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+            proposed.entry(lab.clone()).or_default().insert(segment.clone(), tag);
+        }
+    }
+
+    /// What was proposed for a segment, once.
+    pub(crate) fn take_proposed(&self, lab: &LabName, segment: &LinkId) -> Option<u16> {
+        let mut proposed = self.proposed.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_lab = proposed.get_mut(lab)?;
+        let tag = of_lab.remove(segment);
+        if of_lab.is_empty() {
+            proposed.remove(lab);
+        }
+        tag
     }
 
     /// Takes over what the store has of a lab now.

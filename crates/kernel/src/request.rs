@@ -116,6 +116,8 @@ pub struct Tunnel {
     pub src_port: Option<u16>,
     /// The interface (ifindex in `place`) that it sends from; the route decides if `None`.
     pub parent: Option<u32>,
+    /// The address in `place` that it sends from; the route decides if `None`.
+    pub local: Option<IpAddr>,
 }
 
 /// What to change of an interface; `None` leaves a field alone.

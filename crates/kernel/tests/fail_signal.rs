@@ -29,7 +29,8 @@ async fn joined(one: &Place, two: &Place) {
         let address = format!("10.0.0.{own}/24").parse().unwrap();
         let address = netloom_kernel::Address::V4(address);
         let remote = format!("10.0.0.{far}").parse().unwrap();
-        let tunnel = Tunnel { place: place.clone(), vni: 7, remote, dst_port: 4789, src_port: None, parent: None };
+        let tunnel =
+            Tunnel { place: place.clone(), vni: 7, remote, dst_port: 4789, src_port: None, parent: None, local: None };
         work.extend([
             up(100),
             Request::AddAddress { place: place.clone(), ifindex: 100, address, protocol: None },

@@ -23,6 +23,7 @@ mod bind;
 mod blank;
 mod config;
 mod container;
+mod contract;
 mod home;
 mod link_kind;
 mod mac;
@@ -41,6 +42,7 @@ mod vlan;
 pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
 pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
+pub use contract::{controlled_container, link_name, tunnel_name};
 pub use home::{Home, InnerBridge};
 pub use link_kind::{Attachment, LinkKind, Macvlan, MacvlanMode, Stitch, Vxlan};
 pub(crate) use mac::DerivedMacs;
@@ -53,7 +55,7 @@ pub use prefix::Prefix;
 pub use rare::{Blank, Rare};
 pub use settings::{CertificateAuthority, FabricKind, Settings};
 pub use stage::{ExecPhase, ExecTarget, Healthcheck, Stage, StageExec, StageRule, Stages, WaitFor};
-pub use switched::{Seam, SwitchPort, Switched};
+pub use switched::{AccessPort, Seam, SwitchPort, Switched};
 pub use vars::Vars;
 pub(crate) use vlan::NoVlan;
 pub use vlan::{PortVlan, Vlan};
@@ -307,6 +309,7 @@ impl Lab {
         match &self.parts.prefix {
             Prefix::Text(text) if text.is_empty() => node.to_string(),
             Prefix::LabName => format!("{}-{node}", self.parts.name),
+            Prefix::Controller => controlled_container(&self.parts.name, node),
             Prefix::Text(text) => format!("{text}-{}-{node}", self.parts.name),
         }
     }

@@ -18,12 +18,13 @@ pub use duration::GoDuration;
 pub use interface::Interface;
 pub use kind::{Device, DeviceConfig, Lacking, Needs, Readiness, Shape};
 pub use lab::{
-    Access, Attachment, Bind, Blank, Certificate, CertificateAuthority, CgroupNamespace, Component, Config, Container,
-    Credentials, Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family, Healthcheck, Home,
-    InnerBridge, K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan, MacvlanMode, Management,
-    ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement, OnNetwork, PidMode,
-    PortMapping, PortRange, PortVlan, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy, RuntimeKind, Seam,
-    Settings, Stage, StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars, Violation,
-    Violations, Vlan, Volume, VolumeContent, Vxlan, WaitFor, Xiom, derived_mac, hex,
+    Access, AccessPort, Attachment, Bind, Blank, Certificate, CertificateAuthority, CgroupNamespace, Component, Config,
+    Container, Credentials, Dns, Document, End, Endpoint, ExecPhase, ExecTarget, Extras, FabricKind, Family,
+    Healthcheck, Home, InnerBridge, K8sDeploy, Lab, LabParts, Link, LinkApplyMode, LinkId, LinkKind, Macvlan,
+    MacvlanMode, Management, ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement,
+    OnNetwork, PidMode, PortMapping, PortRange, PortVlan, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy,
+    RuntimeKind, Seam, Settings, Stage, StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars,
+    Violation, Violations, Vlan, Volume, VolumeContent, Vxlan, WaitFor, Xiom, controlled_container, derived_mac, hex,
+    link_name, tunnel_name,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NAME_MAX, NodeName};

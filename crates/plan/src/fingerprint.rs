@@ -220,9 +220,15 @@ impl LinkFingerprint {
                 }
             }
         }
-        // What its ends say all of is as it was before links had kinds.
-        if !matches!(link.kind, LinkKind::Plain | LinkKind::VethStitch) {
-            let _ = write!(identity, "|{:?}", link.kind);
+        match &link.kind {
+            // What its ends say all of is as it was before links had kinds.
+            LinkKind::Plain | LinkKind::VethStitch => {}
+            LinkKind::AccessPort(port) => {
+                let _ = write!(identity, "|{:?}|{:?}", port.bridge, port.tunnel);
+                let _ = write!(config, "|{:?}", port.segment);
+            }
+            // And what leaves the address of its tunnel here to the route is as it was before one could be named.
+            kind => identity.extend(["|", &format!("{kind:?}").replace(", local: None", "")]),
         }
         Self { identity: Print::of(&identity), config: Print::of(&config) }
     }

@@ -29,7 +29,7 @@ use crate::problem::{bad_request, json, no_method, no_route};
 use crate::serve::App;
 use crate::wire::{Accepted, BODY_LIMIT, Problem};
 
-type Shared = Arc<App>;
+pub(crate) type Shared = Arc<App>;
 type Answer = Result<Response, Problem>;
 
 /// Everything, for the unix socket.

@@ -44,6 +44,7 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
         let tunnel = spec.kind.tunnel().filter(|_| port.end.is_none());
         Some(Plug {
             end: port.label(),
+            says: spec.access_port().map(|port| port.says.clone()).unwrap_or_default(),
             tunnel: tunnel.map(|tunnel| TunnelMark { tunnel: tunnel.clone(), mtu: spec.mtu }),
             name: port.interface,
             bridge: port.bridge,

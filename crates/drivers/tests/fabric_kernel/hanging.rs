@@ -113,6 +113,7 @@ async fn with_far_end(stage: &Stage, fabric: &impl Fabric, lab: &Arc<Lab>) -> Li
         dst_port: 4789,
         src_port: None,
         parent: None,
+        local: None,
     };
     stage.change(Request::CreateVxlan { end, tunnel }).await;
     let ifindex = stage.link("r2", "vx0").unwrap().ifindex;

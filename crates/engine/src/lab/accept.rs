@@ -18,6 +18,7 @@ use super::actor::{Active, Actor};
 use super::admit::{check_complete, check_host, next_wish, no_more_than};
 use super::adopt::{Adoption, Kept, adopt, done_on_host, may_be_switched};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
+use super::controlled::{ControlledEdit, next_controlled};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use super::links::switch_of;
 use super::step::within;
@@ -111,6 +112,7 @@ impl Actor {
             Command::Deploy { request, found, reply } => (self.deploy(&request, found.as_deref()), reply),
             Command::Destroy { reply } => (self.destroy(), reply),
             Command::Edit { request, draft, found, reply } => (self.edit(&request, draft, found.as_deref()), reply),
+            Command::Controlled { request, reply } => (self.controlled(&request), reply),
             Command::Adopt { kept, reply } => (self.adopt(&kept), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
             #[cfg(feature = "testing")]
@@ -313,6 +315,31 @@ impl Actor {
             return Ok(Next::Answer(self.begin("edit", scope)));
         }
         check_host(&self.shared, Some(&there), &wish)?;
+        Ok(Next::Store(Box::new(wish), Then::Begin("edit", scope)))
+    }
+
+    /// An edit of a controller's. Where it leaves nothing of the lab, that goes.
+    fn controlled(&mut self, request: &ControlledEdit) -> Result<Next, Refusal> {
+        self.shared.pauses.check(&self.name)?;
+        let there = self.wish.clone();
+        let Edited { wish, scope } =
+            next_controlled(&self.name, there.as_deref(), &self.shared.config.switch, request)?;
+        if self.active.iter().any(|active| active.scope == Scope::Lab) {
+            return Err(self.in_progress().expect("one is under way"));
+        }
+        if wish.lab.nodes().is_empty() && wish.lab.links().is_empty() {
+            if there.is_none() {
+                // Of what was not there nothing is to be removed.
+                let operation = self.shared.journal.begin("edit", Some(&self.name));
+                operation.end(OperationState::Succeeded, "nothing to change", Vec::new());
+                return Ok(Next::Answer(operation));
+            }
+            return self.destroy();
+        }
+        if there.as_deref() == Some(&wish) {
+            return Ok(Next::Answer(self.begin("edit", scope)));
+        }
+        check_host(&self.shared, there.as_deref(), &wish)?;
         Ok(Next::Store(Box::new(wish), Then::Begin("edit", scope)))
     }
 

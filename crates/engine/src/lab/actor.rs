@@ -19,13 +19,14 @@ use super::command::Command;
 use super::edit::Scope;
 use super::execute::{Execution, Summary};
 use super::finish::Closed;
+use super::hands_off::hands_off;
 use super::observe::{Once, observe};
 use super::pull::Fetched;
 use super::restart::{self, Restarts};
 use super::step::StepContext;
 use super::wait;
 use crate::bulkhead::Bulkhead;
-use crate::desired::{Phase, Wish, life_of_host};
+use crate::desired::{Authority, Phase, Wish, life_of_host};
 use crate::engine::Shared;
 use crate::event::What;
 use crate::fact::Source;
@@ -444,7 +445,12 @@ impl Actor {
 
     fn plan(&self, wish: Option<&Arc<Wish>>, snapshot: &Snapshot) -> (Observed, Plan) {
         let now = Instant::now();
-        let lab = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
+        let theirs = wish.filter(|wish| wish.authority != Authority::Local && wish.phase == Phase::Run).map(|wish| {
+            let facts = snapshot.labs.get(&self.name).map(|facts| &**facts);
+            hands_off(wish, facts, self.active.iter().map(|active| &active.scope))
+        });
+        let whole = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
+        let lab = theirs.as_ref().and_then(|theirs| theirs.lab.as_ref()).or(whole);
         let done = self.shared.done.of(&self.name);
         let told = self.shared.host.told(&self.name);
         let stock = self.shared.stock(&self.fetched);
@@ -457,6 +463,10 @@ impl Actor {
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));
         let prints = prints.map(|(_, prints)| prints);
         let desired = wish.map_or(Desired::NOTHING, |wish| Desired { prints, ..wish.desired(&due) });
+        let desired = match &theirs {
+            Some(theirs) => Desired { lab, stopped: &theirs.stopped, ..desired },
+            None => desired,
+        };
         let mut steps = plan(&self.name, &desired, &observed);
         self.leave_out_given_up(&mut steps);
         if self.active.iter().any(|active| active.operation.kind() == "deploy") {

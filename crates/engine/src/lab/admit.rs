@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::adopt::own_bridges;
 use super::command::{DeployRequest, Rebuild};
+use super::edit::check_authority;
 use super::observe::{observe_host, observe_nodes};
 use super::pull::Fetched;
 use super::step::{engine_error, within};
@@ -34,6 +35,7 @@ pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result
     let Some(there) = there else {
         return Ok(Wish::first(merged(None, request)?));
     };
+    check_authority(there)?;
     if there.phase == Phase::Run
         && let (Some(theirs), Some(ours)) = (there.lab.source(), request.lab.source())
         && theirs != ours

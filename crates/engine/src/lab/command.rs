@@ -7,6 +7,7 @@ use netloom_model::{Lab, NodeName};
 use tokio::sync::{mpsc, oneshot};
 
 use super::adopt::Kept;
+use super::controlled::ControlledEdit;
 use super::edit::{Draft, EditRequest};
 use crate::driver::Surveyed;
 use crate::leftover::{Sweep, Swept};
@@ -63,6 +64,10 @@ pub(crate) enum Command {
         found: Option<Box<Surveyed>>,
         reply: oneshot::Sender<Accepted>,
     },
+    Controlled {
+        request: ControlledEdit,
+        reply: oneshot::Sender<Accepted>,
+    },
     Adopt {
         kept: Kept,
         reply: oneshot::Sender<Accepted>,
@@ -90,6 +95,7 @@ impl Command {
             Self::Deploy { reply, .. }
             | Self::Destroy { reply }
             | Self::Edit { reply, .. }
+            | Self::Controlled { reply, .. }
             | Self::Adopt { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::Sweep { reply, .. } => reply,

@@ -10,7 +10,7 @@ use netloom_plan::{AdminState, LiveMark, Side, StepId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::desired::{Phase, Wish};
+use crate::desired::{Authority, Phase, Wish};
 use crate::document::{LinkEntry, LinkKey, NodeEntry, RunState, link_key};
 use crate::refusal::Refusal;
 
@@ -90,9 +90,18 @@ impl Scope {
     }
 }
 
+/// Of a lab that somebody else decides about nothing is changed from here.
+pub(crate) fn check_authority(there: &Wish) -> Result<(), Refusal> {
+    match &there.authority {
+        Authority::Local => Ok(()),
+        other => Err(Refusal::OtherAuthority { lab: there.lab.name().clone(), authority: other.clone() }),
+    }
+}
+
 /// The wish that an edit would make of the present one; checks what needs no host.
 pub(crate) fn next_edit(there: &Wish, request: &EditRequest) -> Result<Edited, Refusal> {
     let lab = || there.lab.name().clone();
+    check_authority(there)?;
     if there.phase == Phase::Destroy {
         return Err(Refusal::Destroying(lab()));
     }

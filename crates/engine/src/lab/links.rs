@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_failpoint::point;
-use netloom_model::LinkId;
+use netloom_model::{Link, LinkId};
 use netloom_plan::{Action, LinkFingerprint, Step, StepId};
 
 use super::execute::Outcome;
 use super::step::{StepContext, cancelled, engine_error, within};
-use crate::driver::{Context, DriverError, ErrorClass, LinkOrder, Switch, TagClaim};
+use crate::driver::{Context, DriverError, ErrorClass, Joins, LinkOrder, Switch, TagClaim};
 use crate::engine::Shared;
 use crate::tags;
 
@@ -63,13 +63,16 @@ impl StepContext {
             let link = lab.link(id).ok_or_else(|| cancelled("link"))?;
             Ok::<_, DriverError>(LinkFingerprint::of(link, wish.rebuild))
         };
+        let segment = |id: &LinkId| lab.link(id).map(Link::segment).ok_or_else(|| cancelled("link"));
         Ok(match action {
             Action::CreateLink { link } => {
-                let tag = allotted.get(link).cloned().transpose()?;
+                let tag = allotted.get(&segment(link)?).cloned().transpose()?;
                 LinkOrder::Create { fingerprint: print(link)?, lab: lab.clone(), link: link.clone(), tag }
             }
             Action::UpdateLink { link } => {
-                let tag = self.shared.tags.of(&self.lab).get(link).copied();
+                let name = segment(link)?;
+                let new = allotted.get(&name).cloned().transpose()?;
+                let tag = new.or_else(|| self.shared.tags.of(&self.lab).get(&name).copied());
                 LinkOrder::Update { fingerprint: print(link)?, lab: lab.clone(), link: link.clone(), tag }
             }
             Action::SetLink { link, side, admin } => {
@@ -82,22 +85,33 @@ impl StepContext {
         })
     }
 
-    /// Claims a tag for each link that is made on a switch, and has the store note those that are new.
+    /// Claims the tags that links need which are made on a switch, or come to another segment, and has the store note those that
+    /// are new. By what they go by ([`Link::segment`]).
     async fn allot(&self, steps: &[Step], context: &Context) -> BTreeMap<LinkId, Result<u16, DriverError>> {
         let Some(wish) = &self.wish else { return BTreeMap::new() };
         let mut tags = self.shared.tags.of(&self.lab);
-        let claims: Vec<TagClaim> = created(steps)
-            .filter_map(|id| {
-                let bridge = wish.whole().link(id)?.switch()?.clone();
-                let (lab, link, known) = (self.lab.clone(), id.clone(), tags.get(id).copied());
-                Some(TagClaim { lab, link, bridge, known })
-            })
-            .collect();
+        let mut claims: BTreeMap<LinkId, TagClaim> = BTreeMap::new();
+        for step in steps {
+            let (id, is_made) = match &step.action {
+                Action::CreateLink { link } => (link, true),
+                Action::UpdateLink { link } => (link, false),
+                _ => continue,
+            };
+            let link = wish.whole().link(id);
+            let Some((link, bridge)) = link.and_then(|link| Some((link, link.switch()?))) else { continue };
+            // One that stays where it is has what it needs.
+            let needs = names_of_tags(link).into_iter().filter(|(name, _)| is_made || !tags.contains_key(name));
+            claims.extend(needs.map(|(name, joins)| {
+                let known = tags.get(&name).copied().or_else(|| self.shared.tags.take_proposed(&self.lab, &name));
+                let (lab, bridge) = (self.lab.clone(), bridge.clone());
+                (name.clone(), TagClaim { lab, link: name, bridge, known, joins })
+            }));
+        }
         if claims.is_empty() {
             return BTreeMap::new();
         }
-        let links: Vec<LinkId> = claims.iter().map(|claim| claim.link.clone()).collect();
-        let fail = |error: &DriverError| links.iter().map(|link| (link.clone(), Err(error.clone()))).collect();
+        let (names, claims): (Vec<LinkId>, Vec<TagClaim>) = claims.into_iter().unzip();
+        let fail = |error: &DriverError| names.iter().map(|name| (name.clone(), Err(error.clone()))).collect();
         let answers = match switch_of(&self.shared) {
             Ok(switch) => within(context, "tags", async { Ok(switch.claim(claims, context).await) }).await,
             Err(error) => Err(error),
@@ -108,7 +122,7 @@ impl StepContext {
         };
         point!("tags.claimed");
         let before = tags.clone();
-        tags.extend(links.iter().zip(&answers).filter_map(|(link, tag)| Some((link.clone(), *tag.as_ref().ok()?))));
+        tags.extend(names.iter().zip(&answers).filter_map(|(name, tag)| Some((name.clone(), *tag.as_ref().ok()?))));
         if tags != before
             && let Err(error) = self.shared.ledger.write(vec![tags::note(&self.lab, &tags)]).await
         {
@@ -118,7 +132,7 @@ impl StepContext {
         }
         point!("tags.noted");
         self.shared.tags.set(&self.lab, tags);
-        links.into_iter().zip(answers).collect()
+        names.into_iter().zip(answers).collect()
     }
 
     /// Gives back the tags that links have on the switch and in the store.
@@ -163,6 +177,13 @@ pub(super) fn switch_of(shared: &Shared) -> Result<&dyn Switch, DriverError> {
         ..engine_error("reach", "the switch", "this agent has no fabric of Open vSwitch".into())
     };
     shared.fabric.switch().ok_or_else(none)
+}
+
+/// By what the tags go that a link needs on its switch: an access port of a node keeps one of its own, wherever it is.
+fn names_of_tags(link: &Link) -> Vec<(LinkId, Joins)> {
+    let Some(port) = link.access_port() else { return vec![(link.id(), Joins::Link)] };
+    let own = port.tunnel.is_none().then(|| (link.id(), Joins::Nothing));
+    own.into_iter().chain(port.segment.clone().map(|segment| (segment, Joins::Segment))).collect()
 }
 
 /// The links that are made.

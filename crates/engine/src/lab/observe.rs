@@ -125,7 +125,7 @@ fn links(
     let mut observed: BTreeMap<LinkId, ObservedLink> = dangling(name, &known, &seen, tags, snapshot).collect();
     let whole = seen.into_iter().filter_map(|(id, seen)| {
         let there = match known.get(&id) {
-            Some((lab, link)) if is_switched(lab, link, tags.get(&id).copied(), &seen, snapshot) => {
+            Some((lab, link)) if is_switched(lab, link, tags.get(&link.segment()).copied(), &seen, snapshot) => {
                 observe_link(lab, link, &seen, snapshot)
             }
             Some(_) => None,
@@ -149,7 +149,9 @@ fn dangling<'a>(
     let plugged = snapshot.switch.ports_of(name).map(|port| &port.link);
     let claimed = snapshot.switch.tags_of(name).map(|tag| &tag.link);
     let links = plugged.chain(claimed).chain(tags.keys());
-    let alone = links.filter(|link| !known.contains_key(*link) && !seen.contains_key(*link));
+    let segments: BTreeSet<LinkId> = known.values().map(|(_, link)| link.segment()).collect();
+    let alone =
+        links.filter(move |link| !known.contains_key(*link) && !seen.contains_key(*link) && !segments.contains(*link));
     alone.map(|link| {
         let fingerprint = LinkFingerprint { identity: "".into(), config: "".into() };
         (link.clone(), ObservedLink { ends: vec![Endpoint::Host], ..gone_by(fingerprint) })
@@ -163,7 +165,11 @@ fn is_switched(lab: &Lab, link: &Link, tag: Option<u16>, seen: &SeenLink, snapsh
         let Some(there) = snapshot.switch.port(&port.interface).filter(|_| interface.is_some()) else { return false };
         // A link that is to be set otherwise has what it had.
         let changes = || LinkFingerprint::of(link, 0).config != seen.fingerprint.config;
-        let is_set = port.vlan.on_port(tag).is_some_and(|wanted| there.vlan == wanted || changes());
+        // A port that changes its segment needs no tag of that yet.
+        let is_set = port
+            .vlan
+            .on_port(tag)
+            .map_or_else(|| link.access_port().is_some() && changes(), |wanted| there.vlan == wanted || changes());
         is_set && there.bridge == port.bridge && there.fault.is_none()
     })
 }
@@ -192,6 +198,13 @@ fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState>
     }
     if link.switch().is_none() {
         return BTreeMap::new();
+    }
+    if let Some(access) = link.access_port() {
+        // Nothing is known here of what is in its segment: whoever commands the lab says whether it has a carrier.
+        let cables = lab.switch_ports(link).into_iter().filter(|port| port.end.is_some());
+        let near = cables.filter_map(|port| seen.port(&Place::Host, &port.interface));
+        let behind = near.filter(|near| near.admin_up == access.dark);
+        return behind.map(|_| (Side::A, AdminState::of(!access.dark))).collect();
     }
     let ends = sides(lab.name(), link);
     let cables = ends.iter().zip(lab.switch_ports(link));

@@ -73,6 +73,7 @@ fn absent(order: &NodeOrder, runtime: RuntimeKind) -> NodeFact {
         restarting: false,
         fingerprint: NodeFingerprint::default(),
         container: order.lab.container_name(&order.node),
+        runtime_id: None,
         image: None,
         last_output: None,
         note: None,

@@ -188,7 +188,7 @@ impl Switch for FakeFabric {
 
     async fn claim(&self, claims: Vec<TagClaim>, _context: &Context) -> Vec<Result<u16, DriverError>> {
         let mut answers = Vec::new();
-        for TagClaim { lab, link, bridge, known } in claims {
+        for TagClaim { lab, link, bridge, known, .. } in claims {
             if let Err(error) = self.world.enter("claim", &format!("{lab}/{link}")).await {
                 answers.push(Err(error));
                 continue;
@@ -215,7 +215,7 @@ impl Switch for FakeFabric {
         }
         let mut state = self.world.lock();
         let switch = state.switch.get_or_insert_default();
-        let wanted = claims.into_iter().filter_map(|TagClaim { lab, link, bridge, known }| {
+        let wanted = claims.into_iter().filter_map(|TagClaim { lab, link, bridge, known, .. }| {
             Some(SwitchTagFact { bridge, tag: known?, lab, link, seen: SystemTime::now() })
         });
         let wanted: Vec<SwitchTagFact> = wanted.collect();

@@ -370,6 +370,7 @@ impl World {
             restarting: false,
             fingerprint: none,
             container: format!("clab-{lab}-{node}"),
+            runtime_id: None,
             image: None,
             last_output: None,
             note: None,

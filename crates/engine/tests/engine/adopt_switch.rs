@@ -36,7 +36,14 @@ fn tunnel(end: &str) -> String {
 fn to_tunnel(link: &mut Link) {
     link.b = None;
     let (src_port, parent) = (Some(4000), Some("uplink".parse().unwrap()));
-    link.kind = LinkKind::VxlanStitch(Vxlan { remote: "192.0.2.7".into(), vni: 7, dst_port: 4789, src_port, parent });
+    link.kind = LinkKind::VxlanStitch(Vxlan {
+        remote: "192.0.2.7".into(),
+        vni: 7,
+        dst_port: 4789,
+        src_port,
+        parent,
+        local: None,
+    });
 }
 
 fn vars(link: &mut Link, vars: Value) {

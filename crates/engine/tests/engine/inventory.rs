@@ -97,6 +97,7 @@ async fn a_node_that_could_not_be_looked_at_stays_as_it_was_known() {
             incarnation: None,
             fingerprint: "1.2.3".parse().unwrap(),
             container: node.to_owned(),
+            runtime_id: None,
             image: None,
             last_output: None,
             note: None,

@@ -39,6 +39,10 @@ pub(super) fn vxlan(end: &VethEnd, tunnel: &Tunnel) -> LinkMessage {
     // A range without an end counts as none at all (udp_flow_src_port).
     data.extend(tunnel.src_port.map(|port| InfoVxlan::PortRange((port, port.saturating_add(1)))));
     data.extend(tunnel.parent.map(InfoVxlan::Link));
+    data.extend(tunnel.local.map(|local| match local {
+        IpAddr::V4(local) => InfoVxlan::Local(local),
+        IpAddr::V6(local) => InfoVxlan::Local6(local),
+    }));
     let mut link = placed(end);
     link.attributes
         .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(InfoData::Vxlan(data))]));

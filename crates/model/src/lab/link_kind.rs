@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{End, Switched, hex};
+use super::{AccessPort, End, Switched, hex};
 use crate::interface::Interface;
 use crate::name::{InterfaceName, NodeName};
 
@@ -24,6 +24,8 @@ pub enum LinkKind {
     /// Veth pairs whose ends on the host are ports of a switch, with a tunnel in the place of the second one if it leads to one
     /// ([`super::Lab::on_switch`]).
     Switched(Switched),
+    /// One port of a switch by itself, which is joined with others by a segment.
+    AccessPort(AccessPort),
     /// A macvlan interface in the node.
     Macvlan(Macvlan),
     /// A VXLAN interface in the node.
@@ -87,6 +89,9 @@ pub struct Vxlan {
     /// The interface of the host that it sends from; the route decides if nothing is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<InterfaceName>,
+    /// The address of the host that it sends from; the route decides if nothing is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
 }
 
 impl Vxlan {
@@ -110,6 +115,7 @@ impl LinkKind {
             | Self::VethStitch
             | Self::Attachment(_)
             | Self::Switched(_)
+            | Self::AccessPort(_)
             | Self::Macvlan(_)
             | Self::Vxlan(_)
             | Self::VxlanStitch(_) => None,
@@ -138,6 +144,7 @@ impl LinkKind {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
             Self::Switched(switched) => switched.tunnel.as_ref(),
+            Self::AccessPort(port) => port.tunnel.as_ref(),
             Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
         }
     }
@@ -147,6 +154,7 @@ impl LinkKind {
         match self {
             Self::Vxlan(tunnel) | Self::VxlanStitch(tunnel) => Some(tunnel),
             Self::Switched(switched) => switched.tunnel.as_mut(),
+            Self::AccessPort(port) => port.tunnel.as_mut(),
             Self::Plain | Self::VethStitch | Self::ManagementNet | Self::Attachment(_) | Self::Macvlan(_) => None,
         }
     }

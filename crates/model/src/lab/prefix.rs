@@ -3,14 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 /// The format's `prefix`: absent is `clab`, empty makes container = node, `__lab-name` makes `<lab>-<node>`.
+/// `__controller` is not in files: labs of controllers of the agent contract have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Prefix {
     /// `<lab>-<node>`.
     LabName,
+    /// `archetype-<first 20 of lab>-<node>`.
+    Controller,
     /// `<text>-<lab>-<node>`, or the node's name alone when the text is empty.
     Text(String),
 }
+
+/// How [`Prefix::Controller`] is written.
+const CONTROLLER: &str = "__controller";
 
 impl Default for Prefix {
     fn default() -> Self {
@@ -20,7 +26,11 @@ impl Default for Prefix {
 
 impl From<String> for Prefix {
     fn from(text: String) -> Self {
-        if text == "__lab-name" { Self::LabName } else { Self::Text(text) }
+        match text.as_str() {
+            "__lab-name" => Self::LabName,
+            CONTROLLER => Self::Controller,
+            _ => Self::Text(text),
+        }
     }
 }
 
@@ -28,6 +38,7 @@ impl From<Prefix> for String {
     fn from(prefix: Prefix) -> String {
         match prefix {
             Prefix::LabName => "__lab-name".into(),
+            Prefix::Controller => CONTROLLER.into(),
             Prefix::Text(text) => text,
         }
     }

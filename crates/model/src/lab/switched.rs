@@ -10,12 +10,17 @@
 //! A link to a tunnel is the same with the tunnel in the place of the second cable: its VXLAN interface is a port with the tag
 //! of the link, which goes around no frame in the tunnel, so the tags of two hosts have nothing to do with each other.
 //!
+//! Controllers of the agent contract think in ports instead: each interface of a node is a port of its own, whether anything is
+//! linked or not, and ports in one segment share a tag ([`AccessPort`]). Then to link two of them touches no interface.
+//!
 //! No file says so of a link: its lab is on a switch or not ([`super::Settings::fabric`]), and which bridge that is on the
 //! host is decided once and kept beside the lab, as its management network is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{End, Endpoint, Lab, Link, LinkId, LinkKind, Stitch, Vlan, Vxlan, hex};
+use super::{End, Endpoint, Lab, Link, LinkId, LinkKind, Stitch, Vlan, Vxlan, hex, is_default};
 use crate::idle::Idle;
 use crate::kind::Shape;
 use crate::name::{InterfaceName, LabName};
@@ -29,6 +34,26 @@ pub struct Switched {
     /// The tunnel that its one end is joined to; none between two ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Vxlan>,
+}
+
+/// One port of a switch by itself: an access port. Its one end is an interface of a node, or, of a tunnel, the other host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessPort {
+    /// The bridge on the host that it is a port of.
+    pub bridge: InterfaceName,
+    /// The segment that it is in with others; it is alone if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<LinkId>,
+    /// The tunnel that the port is, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Vxlan>,
+    /// Whether what is behind it sees no carrier.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dark: bool,
+    /// What else its port on the switch says of it, for whoever looks for it there, beside the marks of ours.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub says: BTreeMap<String, String>,
 }
 
 /// A port of a switch that a link has.
@@ -58,6 +83,7 @@ impl Link {
     pub fn switch(&self) -> Option<&InterfaceName> {
         match &self.kind {
             LinkKind::Switched(switched) => Some(&switched.bridge),
+            LinkKind::AccessPort(port) => Some(&port.bridge),
             LinkKind::Plain
             | LinkKind::VethStitch
             | LinkKind::ManagementNet
@@ -66,6 +92,19 @@ impl Link {
             | LinkKind::Vxlan(_)
             | LinkKind::VxlanStitch(_) => None,
         }
+    }
+
+    /// The port that it is by itself, if it is one.
+    pub fn access_port(&self) -> Option<&AccessPort> {
+        match &self.kind {
+            LinkKind::AccessPort(port) => Some(port),
+            _ => None,
+        }
+    }
+
+    /// By what its tag on the switch goes: links of one name share it. It is the link's own, unless it is in a segment.
+    pub fn segment(&self) -> LinkId {
+        self.access_port().and_then(|port| port.segment.clone()).unwrap_or_else(|| self.id())
     }
 
     /// What it is where its lab is on a switch, if that is something else: it has two ends and nothing else says what it is, or
@@ -96,6 +135,16 @@ impl Lab {
 
     /// The ports of switches that a link of the lab has, in the order of its ends; that of its tunnel is the last.
     pub fn switch_ports<'a>(&self, link: &'a Link) -> Vec<SwitchPort<'a>> {
+        if let Some(access) = link.access_port() {
+            let (bridge, vlan) = (access.bridge.clone(), Vlan::Allotted);
+            return vec![match &access.tunnel {
+                Some(_) => SwitchPort { end: None, interface: link.a.interface.kernel().clone(), bridge, vlan },
+                None => {
+                    let interface = SwitchPort::cable_to(&self.parts.name, &link.a.label());
+                    SwitchPort { end: Some(&link.a), interface, bridge, vlan }
+                }
+            }];
+        }
         if let Some(bridge) = link.switch() {
             let port = |end, interface| SwitchPort { end, interface, bridge: bridge.clone(), vlan: Vlan::Allotted };
             let name = &self.parts.name;
@@ -118,7 +167,9 @@ impl Lab {
         if let Some(Stitch { veth, vxlan }) = link.stitch() {
             return Some(Seam { cable: veth.kernel().clone(), tunnel: vxlan.kernel().clone() });
         }
-        link.switch().and(link.kind.tunnel())?;
+        if !matches!(&link.kind, LinkKind::Switched(Switched { tunnel: Some(_), .. })) {
+            return None;
+        }
         let cable = SwitchPort::cable_to(&self.parts.name, &link.a.label());
         Some(Seam { cable, tunnel: SwitchPort::tunnel_of(&self.parts.name, &link.id()) })
     }

@@ -170,7 +170,7 @@ pub(super) fn vxlan((value, entries): (&Value<'_>, &[Entry<'_>]), at: &Path<'_>,
     let (dst, src) = (own_port("dst-port"), own_port("src-port"));
     let parent = optional::<InterfaceName>(entries, "parent-interface", at, cx);
     let dst_port = dst.or(old.flatten()).unwrap_or(Vxlan::DST_PORT);
-    Some(Vxlan { remote: remote?.0, vni: vni?.0, dst_port, src_port: src, parent })
+    Some(Vxlan { remote: remote?.0, vni: vni?.0, dst_port, src_port: src, parent, local: None })
 }
 
 /// The other end of a tunnel: an address, or a name that an address is found by.

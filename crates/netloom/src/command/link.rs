@@ -80,7 +80,7 @@ fn tunnel(LinkAdd { b, vni, dst_port, .. }: &LinkAdd) -> Result<Option<Vxlan>> {
     let remote = remote::address(host).map_err(|why| {
         Failure::input(format_args!("{b}: no address is found for `{host}` ({why}); write one, as remote:192.0.2.7"))
     })?;
-    Ok(Some(Vxlan { remote: remote.to_string(), vni, dst_port: *dst_port, src_port: None, parent: None }))
+    Ok(Some(Vxlan { remote: remote.to_string(), vni, dst_port: *dst_port, src_port: None, parent: None, local: None }))
 }
 
 /// The name in the kernel of an end whose name is the device's own; what nobody knows is for the agent to refuse.

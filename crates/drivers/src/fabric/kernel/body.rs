@@ -73,6 +73,7 @@ impl Way {
             dst_port: self.vxlan.dst_port,
             src_port: self.vxlan.src_port,
             parent: self.parent,
+            local: self.vxlan.local,
         }
     }
 
@@ -110,6 +111,7 @@ impl Body {
                 (Self::Ends, a, link.b.as_ref().map(&new).transpose()?)
             }
             LinkKind::Switched(_) => return Err("its ends are not joined by one wire".into()),
+            LinkKind::AccessPort(_) => return Err("its end on the host is a port of a switch".into()),
             // It has the MTU of its parent.
             LinkKind::Macvlan(macvlan) => (Self::Macvlan(macvlan.mode, None), Port { mtu: None, ..a }, None),
             LinkKind::Vxlan(vxlan) => (Self::Vxlan(Way::of(vxlan)?), Port { mtu: None, ..a }, None),
@@ -122,6 +124,11 @@ impl Body {
                 (Self::Stitch(Way::of(vxlan)?, Box::new(Port { mtu: None, ..tunnel }), Joint::Filters), veth, Some(a))
             }
         })
+    }
+
+    /// That of a tunnel which is a port of a switch by itself.
+    pub(crate) fn tunnel(vxlan: &Vxlan) -> Result<Self, String> {
+        Ok(Self::Vxlan(Way::of(vxlan)?))
     }
 
     /// That of the cable to a tunnel, both of which are ports of a switch.
@@ -168,6 +175,8 @@ impl Wire {
                     let mtu = if promised { Some(wanted) } else { mtu };
                     [main, &mut **tunnel].into_iter().chain(other).for_each(|port| port.mtu = mtu);
                 }
+                // A port of a switch has what whoever put it there promises.
+                _ if main.place == Place::Host => main.mtu = Some(wanted),
                 _ => main.mtu = mtu,
             }
         }

@@ -158,6 +158,10 @@ impl Wire {
             body,
             parent: link.kind.parent().cloned(),
         };
+        if let Some(tunnel) = link.access_port().and_then(|port| port.tunnel.as_ref()) {
+            let whole = || Ok(wire(Body::tunnel(tunnel)?, Port::on_host(lab, link, link.a.interface.kernel())?, None));
+            return whole().map(|whole| vec![whole]).map_err(refuse);
+        }
         if link.switch().is_some() {
             let ports = lab.switch_ports(link);
             let body = || match (link.kind.tunnel(), ports.iter().find(|port| port.end.is_none())) {

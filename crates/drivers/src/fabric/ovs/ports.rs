@@ -21,6 +21,8 @@ pub(crate) struct Plug {
     pub(crate) end: String,
     /// The tunnel that is, if it is one.
     pub(crate) tunnel: Option<TunnelMark>,
+    /// What else it says of itself, for others.
+    pub(crate) says: BTreeMap<String, String>,
 }
 
 impl Plug {
@@ -29,7 +31,9 @@ impl Plug {
     }
 
     fn ids(&self, instance: &str) -> Map {
-        self.mark().write(instance, &self.end, self.tunnel.as_ref())
+        let own = self.mark().write(instance, &self.end, self.tunnel.as_ref());
+        let says = self.says.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        says.chain(own.strings()).collect()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netloom_engine::TagClaim;
+use netloom_engine::{Joins, TagClaim};
 use netloom_model::InterfaceName;
 use netloom_ovsdb::{Condition, Map, Mutation, Transaction, Uuid};
 
@@ -78,13 +78,18 @@ pub(super) fn choose(
         let tag = if tags.len() == 1 { tags.into_iter().next().flatten() } else { None };
         tag.filter(|tag| !lost.contains(tag) && !claimed.contains_key(tag))
     };
-    let mut tags: Vec<Option<u16>> = claims.iter().map(|claim| own(claim).or_else(|| of_ports(claim))).collect();
+    let kept = |claim: &TagClaim| own(claim).or_else(|| of_ports(claim).filter(|_| claim.joins == Joins::Link));
+    let mut tags: Vec<Option<u16>> = claims.iter().map(kept).collect();
     taken.extend(tags.iter().flatten());
     // What is taken stays so: the search for the next goes on where that for the last ended.
-    let mut others = LINKED.chain(UNLINKED);
+    let (mut others, mut apart) = (LINKED.chain(UNLINKED), UNLINKED.chain(LINKED));
     for (tag, claim) in tags.iter_mut().zip(claims).filter(|(tag, _)| tag.is_none()) {
         let known = claim.known.filter(|known| !taken.contains(known) && is_for_links(*known));
-        *tag = known.or_else(|| others.find(|tag| !taken.contains(tag)));
+        let mut is_free = |tag: &u16| !taken.contains(tag);
+        *tag = known.or_else(|| match claim.joins {
+            Joins::Link | Joins::Segment => others.find(&mut is_free),
+            Joins::Nothing => apart.find(&mut is_free),
+        });
         taken.extend(*tag);
     }
     tags

@@ -149,6 +149,7 @@ impl Known {
             reserved: self.reserved && self.state == NodeState::Created,
             fingerprint: self.fingerprint().clone(),
             container: self.container.clone(),
+            runtime_id: Some(self.id.clone()),
             image: Some(self.image.clone()),
             health: self.health.filter(|_| self.is_running()),
             last_output: self.last_output.clone(),

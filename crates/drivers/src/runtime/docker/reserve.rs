@@ -84,6 +84,7 @@ impl Reservation {
             restarting: false,
             fingerprint: self.fingerprint.clone(),
             container: self.container.clone(),
+            runtime_id: None,
             image: None,
             health: None,
             last_output: None,

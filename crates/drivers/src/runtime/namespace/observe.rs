@@ -78,6 +78,7 @@ impl Seen {
             restarting: false,
             fingerprint: self.record.fingerprint.clone(),
             container: self.record.container.clone(),
+            runtime_id: None,
             image: None,
             // One that failed has written nothing in this life, and why is in its state.
             last_output: if exited { tail(&directory).filter(|text| !text.is_empty()) } else { None },

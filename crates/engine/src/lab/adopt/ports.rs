@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, PortVlan, SwitchPort, Vars, Vlan};
 
 use super::link::splits;
-use crate::driver::TagClaim;
+use crate::driver::{Joins, TagClaim};
 use crate::fact::{Place, PortFact, SwitchPortFact, SwitchTagFact, TunnelMark};
 use crate::inventory::SeenLink;
 use crate::switchboard::Switchboard;
@@ -148,7 +148,7 @@ impl<'a> Ports<'a> {
             ));
         }
         let (lab, link) = (self.lab.clone(), self.id.clone());
-        Ok((tag, Some(TagClaim { lab, link, bridge: bridge.clone(), known: Some(tag) })))
+        Ok((tag, Some(TagClaim { lab, link, bridge: bridge.clone(), known: Some(tag), joins: Joins::Link })))
     }
 }
 

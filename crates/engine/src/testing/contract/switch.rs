@@ -8,7 +8,7 @@ use netloom_model::{InterfaceName, Lab, LinkId, LinkKind, Mtu, PortVlan, Vxlan};
 use netloom_plan::LinkFingerprint;
 
 use super::{LAB, Watch, context};
-use crate::driver::{ErrorClass, Fabric, LinkOrder, Reporter, Switch, TagClaim};
+use crate::driver::{ErrorClass, Fabric, Joins, LinkOrder, Reporter, Switch, TagClaim};
 use crate::fact::{Source, TunnelMark};
 use crate::inventory::Snapshot;
 use crate::testing::Sketch;
@@ -61,13 +61,19 @@ fn lab() -> Arc<Lab> {
 }
 
 fn tunnel() -> TunnelMark {
-    let tunnel =
-        Vxlan { remote: "192.0.2.7".to_owned(), vni: 4711, dst_port: 4789, src_port: Some(4000), parent: None };
+    let tunnel = Vxlan {
+        remote: "192.0.2.7".to_owned(),
+        vni: 4711,
+        dst_port: 4789,
+        src_port: Some(4000),
+        parent: None,
+        local: None,
+    };
     TunnelMark { tunnel, mtu: Mtu::try_from(1300).expect("a usual one") }
 }
 
 fn claim(id: &str, known: Option<u16>) -> TagClaim {
-    TagClaim { lab: name(LAB), link: LinkId::from_text(id), bridge: name(BRIDGE), known }
+    TagClaim { lab: name(LAB), link: LinkId::from_text(id), bridge: name(BRIDGE), known, joins: Joins::Link }
 }
 
 fn create(lab: &Arc<Lab>, id: &str, tag: Option<u16>) -> LinkOrder {

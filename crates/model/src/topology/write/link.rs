@@ -57,7 +57,8 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
             | LinkKind::Attachment(_)
             | LinkKind::Switched(_),
             None,
-        ) => {
+        )
+        | (LinkKind::AccessPort(_), _) => {
             one_end(out, "dummy", &link.a, derived(&link.a));
         }
     }
@@ -98,7 +99,7 @@ fn management(out: &mut String, lab: &LabName, link: &Link, b: &End) {
 }
 
 fn vxlan(out: &mut String, tunnel: &Vxlan) {
-    let Vxlan { remote, vni, dst_port, src_port, parent } = tunnel;
+    let Vxlan { remote, vni, dst_port, src_port, parent, local: _ } = tunnel;
     let fields = map_of([
         ("remote", some(Some(remote))),
         ("vni", Some(json!(vni))),

@@ -1,0 +1,455 @@
+//! Labs as a whole: deployed, destroyed, looked at, tidied up.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
+use netloom_engine::{Controlled, Source, Wish};
+use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_plan::NodeState;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Body, Fault, MaybeBody, lab, ok};
+use super::carry_out::{Late, carry_out, destroy, wish, wishes};
+use super::links::Pair;
+use super::node_spec::NodeSpec;
+use super::nodes::{definition, named_in_containers};
+use crate::routes::Shared;
+use crate::serve::App;
+
+/// How long a deploy is waited for, of the 900 s that the controller waits; it goes on all the same.
+const DEPLOY: Duration = Duration::from_secs(720);
+/// Likewise a destroy, of 300 s.
+const DESTROY: Duration = Duration::from_secs(240);
+/// Likewise a clean-up, of 120 s, and a stop.
+const TIDY: Duration = Duration::from_secs(96);
+/// A lab that is younger is no orphan: the controller may have made its list before.
+const YOUNG: Duration = Duration::from_secs(120);
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/labs/{lab}/status", get(status))
+        .route("/jobs/deploy", post(deploy))
+        .route("/jobs/destroy", post(destroy_job))
+        .route("/labs/{lab}/nodes/reconcile", post(reconcile))
+        .route("/cleanup-orphans", post(cleanup_orphans))
+        .route("/cleanup-lab-orphans", post(cleanup_lab_orphans))
+        .route("/discover-labs", get(discover))
+        .route("/runtime-identity-audit", get(identity_audit))
+        .route("/runtime-identity/backfill", post(identity_backfill))
+        .route("/labs/{lab}/workspace", delete(delete_workspace))
+        .route("/cleanup-workspaces", post(cleanup_workspaces))
+        .route("/prune-docker", post(prune))
+        .route("/cleanup/audit", post(audit))
+}
+
+/// `GET /labs/{lab}/status`
+#[derive(Debug, Serialize)]
+struct Status<'a> {
+    lab_id: &'a LabName,
+    nodes: Vec<NodeInfo>,
+    error: Option<String>,
+}
+
+/// A node as it is.
+#[derive(Debug, Serialize)]
+pub(super) struct NodeInfo {
+    name: NodeName,
+    status: &'static str,
+    container_id: Option<String>,
+    pub(super) runtime_id: Option<String>,
+    node_definition_id: Option<String>,
+    image: Option<String>,
+    ip_addresses: [&'static str; 0],
+    error: Option<String>,
+}
+
+impl NodeInfo {
+    pub(super) fn is(&self, node: &NodeName) -> bool {
+        &self.name == node
+    }
+
+    pub(super) fn status(&self) -> &'static str {
+        self.status
+    }
+}
+
+/// The word of the contract for a state; none for a node that is not there.
+pub(super) fn word(state: &NodeState) -> Option<&'static str> {
+    Some(match state {
+        NodeState::Absent => return None,
+        NodeState::Creating | NodeState::Created => "pending",
+        NodeState::Starting => "starting",
+        NodeState::Running => "running",
+        NodeState::Stopping => "stopping",
+        NodeState::Stopped | NodeState::Exited { .. } => "stopped",
+        NodeState::Failed { .. } => "error",
+    })
+}
+
+/// What is there of a lab of the controller, from the snapshot alone.
+pub(super) fn nodes_of(app: &App, wish: &Wish) -> Vec<NodeInfo> {
+    let snapshot = app.engine.inventory().snapshot();
+    let Some(facts) = snapshot.labs.get(wish.lab.name()) else { return Vec::new() };
+    let info = |(name, fact): (&NodeName, &std::sync::Arc<netloom_engine::NodeFact>)| {
+        let error = match &fact.state {
+            NodeState::Failed { cause } => Some(cause.clone()),
+            _ => None,
+        };
+        Some(NodeInfo {
+            name: name.clone(),
+            status: word(&fact.state)?,
+            container_id: fact.runtime_id.as_deref().map(|id| id.get(..12).unwrap_or(id).to_owned()),
+            runtime_id: fact.runtime_id.clone(),
+            node_definition_id: definition(wish, name),
+            image: fact.image.clone(),
+            ip_addresses: [],
+            error,
+        })
+    };
+    facts.nodes.iter().filter_map(info).collect()
+}
+
+/// What keeps the snapshot from being the whole truth of the nodes. A list that is short for such a reason must say so: a
+/// controller believes of a node that is missing that it is gone.
+pub(super) fn doubt(app: &App) -> Option<String> {
+    let snapshot = app.engine.inventory().snapshot();
+    let sources = [Source::Runtime(RuntimeKind::Docker), Source::Fabric];
+    let known = sources.into_iter().filter(|source| app.engine.sources().contains(source));
+    let doubts = known.filter_map(|source| match snapshot.sources.get(&source) {
+        None => Some(format!("{} has not been looked at yet", source.word())),
+        Some(state) if state.listed.is_none() => {
+            let why = state.error.as_deref().unwrap_or("it has not answered yet");
+            Some(format!("{}: {why}", source.word()))
+        }
+        Some(state) => state.error.as_ref().map(|why| format!("{}: {why}", source.word())),
+    });
+    let doubts: Vec<String> = doubts.collect();
+    (!doubts.is_empty()).then(|| doubts.join("; "))
+}
+
+async fn status(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
+    let name = lab(&name)?;
+    let nodes = wish(&app, &name).map(|wish| nodes_of(&app, &wish)).unwrap_or_default();
+    Ok(ok(&Status { lab_id: &name, nodes, error: doubt(&app) }))
+}
+
+#[derive(Debug, Deserialize)]
+struct DeployJob {
+    job_id: String,
+    lab_id: String,
+    #[serde(default)]
+    provider: Provider,
+    topology: Option<Topology>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Provider {
+    #[default]
+    Docker,
+    Libvirt,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Topology {
+    nodes: Vec<NodeSpec>,
+    links: Vec<Pair>,
+}
+
+fn job(id: &str, result: Result<String, String>) -> Value {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let (status, stdout, error) = match result {
+        Ok(text) => ("completed", text, None),
+        Err(why) => ("failed", String::new(), Some(why)),
+    };
+    json!({ "job_id": id, "status": status, "exit_code": 0, "stdout": stdout, "stderr": "", "error_message": error,
+        "completed_at": now })
+}
+
+async fn deploy(State(app): State<Shared>, Body(body): Body<DeployJob>) -> Answer {
+    let name = lab(&body.lab_id)?;
+    let Some(topology) = &body.topology else { return Err(Fault::bad("a deploy needs a topology")) };
+    Ok(ok(&job(&body.job_id, deployed(&app, &name, body.provider, topology).await)))
+}
+
+async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topology) -> Result<String, String> {
+    if provider == Provider::Libvirt {
+        return Err("this agent runs no virtual machines: it advertises the provider `docker` alone".into());
+    }
+    if topology.nodes.is_empty() {
+        return Err("No nodes found in topology".into());
+    }
+    let pairs = topology.links.iter().map(Pair::ports).collect::<Result<Vec<_>, _>>()?;
+    let there = wish(app, name);
+    let snapshot = app.engine.inventory().snapshot();
+    let mut nodes = Vec::new();
+    for spec in &topology.nodes {
+        let node = super::answer::node(&spec.name).map_err(|fault| fault.to_string())?;
+        let linked = pairs.iter().flat_map(|(a, b)| [a, b]).filter(|port| port.node == node);
+        let mut made = spec.node(name, &node, linked.map(|port| port.interface.clone()))?;
+        let fact = snapshot.labs.get(name).and_then(|facts| facts.nodes.get(&node));
+        let runs = fact.is_some_and(|fact| fact.state == NodeState::Running);
+        let same = there.as_ref().is_some_and(|wish| definition(wish, &node) == spec.node_definition_id);
+        // What runs already is what was asked for, whichever words it was asked for with.
+        made.keep = runs && same;
+        nodes.push(made);
+    }
+    let count = nodes.len();
+    let edit = Controlled::Several(vec![Controlled::Run(nodes), Controlled::Connect(pairs)]);
+    carry_out(app, name, edit, DEPLOY, Late::GoesOn).await?;
+    Ok(format!("{count} nodes run"))
+}
+
+#[derive(Debug, Deserialize)]
+struct DestroyJob {
+    job_id: String,
+    lab_id: String,
+    #[serde(default)]
+    provider: Provider,
+}
+
+async fn destroy_job(State(app): State<Shared>, Body(body): Body<DestroyJob>) -> Answer {
+    let name = lab(&body.lab_id)?;
+    let result = match body.provider {
+        Provider::Docker => destroy(&app, &name, DESTROY).await,
+        Provider::Libvirt => Ok(()),
+    };
+    Ok(ok(&job(&body.job_id, result.map(|()| format!("nothing is left of lab {name}")))))
+}
+
+#[derive(Debug, Deserialize)]
+struct Reconcile {
+    nodes: Vec<ReconcileNode>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ReconcileNode {
+    container_name: String,
+    desired_state: Desired,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Desired {
+    Running,
+    Stopped,
+}
+
+async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Body(body): Body<Reconcile>) -> Answer {
+    let name = lab(&name)?;
+    let there = wish(&app, &name);
+    let snapshot = app.engine.inventory().snapshot();
+    let state = |node: &NodeName| {
+        snapshot.labs.get(&name).and_then(|facts| facts.nodes.get(node)).map(|fact| fact.state.clone())
+    };
+    let mut nodes = Vec::new();
+    for wanted in &body.nodes {
+        nodes.push(named_in_containers(&name, &wanted.container_name)?);
+    }
+    let is_there = |node: &NodeName| {
+        there.as_ref().is_some_and(|wish| wish.lab.nodes().contains_key(node)) || state(node).is_some()
+    };
+    let chosen = |desired: Desired| -> BTreeSet<NodeName> {
+        let all = body.nodes.iter().zip(&nodes).filter(|(wanted, _)| wanted.desired_state == desired);
+        all.map(|(_, node)| node.clone()).filter(is_there).collect()
+    };
+    let (stops, starts) = (chosen(Desired::Stopped), chosen(Desired::Running));
+    let starts: BTreeSet<NodeName> =
+        starts.into_iter().filter(|node| state(node) != Some(NodeState::Running)).collect();
+    let mut edits = Vec::new();
+    if !stops.is_empty() {
+        edits.push(Controlled::Remove(stops.clone()));
+    }
+    if !starts.is_empty() {
+        edits.push(Controlled::Start(starts.clone()));
+    }
+    let done = if edits.is_empty() {
+        Ok(())
+    } else {
+        carry_out(&app, &name, Controlled::Several(edits), DEPLOY, Late::GoesOn).await
+    };
+    let result = |(wanted, node): (&ReconcileNode, &NodeName)| {
+        let changes = stops.contains(node) || starts.contains(node);
+        let (action, error) = match (wanted.desired_state, &done) {
+            (_, Err(why)) if changes => ("error", Some(why.clone())),
+            (Desired::Stopped, _) if changes => ("removed", None),
+            (Desired::Stopped, _) => ("already_stopped", None),
+            (Desired::Running, _) if changes => ("started", None),
+            (Desired::Running, _) if is_there(node) => ("already_running", None),
+            (Desired::Running, _) => ("error", Some(format!("node {node} was not found: it has to be created first"))),
+        };
+        json!({ "success": error.is_none(), "error": error, "container_name": wanted.container_name, "action": action })
+    };
+    let results: Vec<Value> = body.nodes.iter().zip(&nodes).map(result).collect();
+    Ok(ok(&json!({ "lab_id": name, "results": results, "error": null })))
+}
+
+#[derive(Debug, Deserialize)]
+struct ValidLabs {
+    valid_lab_ids: Vec<String>,
+}
+
+/// The names of the containers of a lab.
+fn containers(wish: &Wish) -> Vec<String> {
+    wish.lab.nodes().keys().map(|node| wish.lab.container_name(node)).collect()
+}
+
+async fn cleanup_orphans(State(app): State<Shared>, Body(body): Body<ValidLabs>) -> Answer {
+    if body.valid_lab_ids.is_empty() {
+        // So a controller says that it has no labs, or that it has lost them.
+        tracing::warn!("the controller named no lab as valid; nothing is removed on that word");
+        return Ok(ok(&json!({ "removed_containers": [], "errors": [] })));
+    }
+    let (mut removed, mut errors) = (Vec::new(), Vec::new());
+    for wish in wishes(&app) {
+        let name = wish.lab.name();
+        let age = SystemTime::now().duration_since(wish.created).unwrap_or_default();
+        let is_valid = body.valid_lab_ids.iter().any(|valid| valid == name.as_str());
+        if is_valid || age < YOUNG || app.engine.work().labs().contains(name) {
+            continue;
+        }
+        match destroy(&app, name, TIDY).await {
+            Ok(()) => removed.extend(containers(&wish)),
+            Err(why) => errors.push(format!("lab {name}: {why}")),
+        }
+    }
+    Ok(ok(&json!({ "removed_containers": removed, "errors": errors })))
+}
+
+#[derive(Debug, Deserialize)]
+struct KeptNodes {
+    lab_id: String,
+    keep_node_names: Vec<String>,
+}
+
+async fn cleanup_lab_orphans(State(app): State<Shared>, Body(body): Body<KeptNodes>) -> Answer {
+    let name = lab(&body.lab_id)?;
+    let Some(wish) = wish(&app, &name) else {
+        return Ok(ok(&json!({ "removed_containers": [], "kept_containers": [], "errors": [] })));
+    };
+    let all = wish.lab.nodes().keys().cloned();
+    let (kept, gone): (Vec<NodeName>, Vec<NodeName>) =
+        all.partition(|node| body.keep_node_names.iter().any(|kept| kept == node.as_str()));
+    let container = |node: &NodeName| wish.lab.container_name(node);
+    let removed: Vec<String> = gone.iter().map(container).collect();
+    let kept: Vec<String> = kept.iter().map(container).collect();
+    let done = if gone.is_empty() {
+        Ok(())
+    } else {
+        carry_out(&app, &name, Controlled::Remove(gone.into_iter().collect()), TIDY, Late::GoesOn).await
+    };
+    Ok(ok(&match done {
+        Ok(()) => json!({ "removed_containers": removed, "kept_containers": kept, "errors": [] }),
+        Err(why) => json!({ "removed_containers": [], "kept_containers": kept, "errors": [why] }),
+    }))
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+async fn discover(State(app): State<Shared>) -> Answer {
+    let labs: Vec<Value> =
+        wishes(&app).iter().map(|wish| json!({ "lab_id": wish.lab.name(), "nodes": nodes_of(&app, wish) })).collect();
+    Ok(ok(&json!({ "labs": labs, "timestamp": now() })))
+}
+
+async fn identity_audit(State(app): State<Shared>) -> Answer {
+    let mut nodes = Vec::new();
+    for wish in wishes(&app) {
+        for info in nodes_of(&app, &wish) {
+            nodes.push(json!({ "provider": "docker", "runtime_name": wish.lab.container_name(&info.name),
+                "lab_id": wish.lab.name(), "node_name": info.name, "node_definition_id": info.node_definition_id,
+                "runtime_id": info.runtime_id, "resolved_by_metadata": true, "name_only": false,
+                "missing_node_definition_id": info.node_definition_id.is_none(),
+                "missing_runtime_id": info.runtime_id.is_none(), "inconsistent_metadata": false }));
+        }
+    }
+    let missing = |key: &str| nodes.iter().filter(|node| node[key] == true).count();
+    let provider = json!({ "provider": "docker", "managed_runtimes": nodes.len(), "resolved_by_metadata": nodes.len(),
+        "name_only": 0, "missing_node_definition_id": missing("missing_node_definition_id"),
+        "missing_runtime_id": missing("missing_runtime_id"), "inconsistent_metadata": 0, "error": doubt(&app),
+        "nodes": nodes });
+    Ok(ok(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
+}
+
+#[derive(Debug, Deserialize)]
+struct Backfill {
+    entries: Vec<BackfillEntry>,
+    #[serde(default = "yes")]
+    dry_run: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize)]
+struct BackfillEntry {
+    lab_id: String,
+    node_name: String,
+    #[serde(default)]
+    node_definition_id: Option<String>,
+}
+
+/// What a container is labelled with never changes: one that lacks something has to be made anew.
+async fn identity_backfill(State(app): State<Shared>, Body(body): Body<Backfill>) -> Answer {
+    let mut nodes = Vec::new();
+    for entry in &body.entries {
+        let (name, node) = (lab(&entry.lab_id)?, super::answer::node(&entry.node_name)?);
+        let there = wish(&app, &name).filter(|wish| wish.lab.nodes().contains_key(&node));
+        let outcome = match &there {
+            None => "missing",
+            Some(wish) if definition(wish, &node) == entry.node_definition_id => "skipped",
+            Some(_) => "recreate_required",
+        };
+        let runtime = there.map(|wish| wish.lab.container_name(&node));
+        nodes.push(json!({ "lab_id": name, "node_name": node, "node_definition_id": entry.node_definition_id,
+            "runtime_name": runtime, "outcome": outcome, "dry_run": body.dry_run }));
+    }
+    let count = |outcome: &str| nodes.iter().filter(|node| node["outcome"] == outcome).count();
+    let provider = json!({ "provider": "docker", "updated": 0, "recreate_required": count("recreate_required"),
+        "missing": count("missing"), "skipped": count("skipped"), "nodes": nodes, "errors": [] });
+    Ok(ok(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
+}
+
+/// Nothing is kept in a directory of a lab.
+async fn delete_workspace(Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    Ok(ok(&json!({ "success": true, "message": "workspace does not exist" })))
+}
+
+async fn cleanup_workspaces(Body(_): Body<ValidLabs>) -> Answer {
+    Ok(ok(&json!({ "success": true, "removed": [], "errors": [] })))
+}
+
+/// Only what is ours would be pruned, and nothing of ours is there that nobody wants for longer than it takes to remove it.
+async fn prune(MaybeBody(_): MaybeBody<Value>) -> Answer {
+    Ok(ok(&json!({ "success": true, "images_removed": 0, "build_cache_removed": 0, "volumes_removed": 0,
+        "containers_removed": 0, "networks_removed": 0, "space_reclaimed": 0, "errors": [] })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Audit {
+    include_ovs: bool,
+}
+
+/// What carries our mark and is nobody's, from the inventory: nothing is asked, and nothing removed.
+async fn audit(State(app): State<Shared>, MaybeBody(body): MaybeBody<Audit>) -> Answer {
+    let snapshot = app.engine.inventory().snapshot();
+    let wishes = app.engine.wishes().all();
+    let labs = snapshot.labs.keys().filter(|name| !wishes.contains_key(*name)).count();
+    let network = json!({ "labs_without_a_wish": labs, "host_interfaces": snapshot.host.len() });
+    let ovs = body.include_ovs.then(|| {
+        let ports = snapshot.switch.ports().filter(|port| !wishes.contains_key(&port.lab)).count();
+        json!({ "ports_without_a_wish": ports, "ports": snapshot.switch.ports().count() })
+    });
+    let errors: Vec<String> = doubt(&app).into_iter().collect();
+    Ok(ok(&json!({ "network": network, "ovs": ovs, "errors": errors })))
+}

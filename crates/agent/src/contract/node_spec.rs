@@ -1,0 +1,176 @@
+//! From what a controller says of a node to what it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netloom_engine::ControlledNode;
+use netloom_model::{
+    Access, Bind, CgroupNamespace, Container, InterfaceName, Kind, LabName, Mtu, NetworkMode, Node, NodeName,
+    Privilege, PullPolicy, RestartPolicy, RuntimeKind,
+};
+use serde::Deserialize;
+
+use super::vendor::Vendor;
+
+/// The MTU of interfaces within a host.
+const LOCAL_MTU: u32 = 9000;
+/// How many interfaces a node has of which nothing is said.
+const INTERFACES: u32 = 4;
+/// More than any device has.
+const MOST_INTERFACES: u32 = 128;
+/// Bytes in what memory is counted in.
+const MEBIBYTE: u64 = 1024 * 1024;
+
+/// A node of a deploy, or one that is created by itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct NodeSpec {
+    #[serde(alias = "node_name")]
+    pub(super) name: String,
+    pub(super) node_definition_id: Option<String>,
+    display_name: Option<String>,
+    kind: Option<String>,
+    image: Option<String>,
+    interface_count: Option<u32>,
+    binds: Vec<String>,
+    env: BTreeMap<String, String>,
+    memory: Option<u64>,
+    cpu: Option<u32>,
+    cpu_limit: Option<u32>,
+    readiness_probe: Option<String>,
+    readiness_pattern: Option<String>,
+    readiness_timeout: Option<u32>,
+}
+
+impl NodeSpec {
+    /// What it is; `linked` are the interfaces that links of it name. `Err` says what is wrong with it.
+    pub(super) fn node(
+        &self,
+        lab: &LabName,
+        name: &NodeName,
+        linked: impl Iterator<Item = InterfaceName>,
+    ) -> Result<ControlledNode, String> {
+        let kind_word = self.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("linux");
+        let vendor = Vendor::of(kind_word, self.image.as_deref());
+        let image = self.image.clone().filter(|image| !image.is_empty()).or(vendor.image.map(str::to_owned));
+        let image =
+            image.ok_or_else(|| format!("node {name}: devices of kind `{kind_word}` need an image; name one"))?;
+        // Its word stands in a label; what it is here is a container.
+        let mut node = Node::new(Kind::linux(), name.as_str());
+        node.runtime = Some(RuntimeKind::Docker);
+        node.image = Some(image);
+        node.network_mode = NetworkMode::None;
+        node.restart_policy = RestartPolicy::No;
+        node.env = vendor.env_with(&self.env);
+        node.sysctls = vendor.sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        node.labels = self.labels(lab, name, kind_word);
+        node.binds = self.binds.iter().map(|bind| read_bind(bind)).collect::<Result<_, _>>()?;
+        node.memory_bytes = self.memory.filter(|memory| *memory > 0).map(|memory| memory.saturating_mul(MEBIBYTE));
+        node.cpu_millis = self.cpu_limit.filter(|percent| (1..=100).contains(percent)).map(|percent| {
+            let cpus = self.cpu.filter(|cpus| *cpus > 0).unwrap_or(1);
+            cpus.saturating_mul(percent).saturating_mul(10)
+        });
+        node.container = Container {
+            pull_policy: PullPolicy::Never,
+            capabilities: vendor.capabilities.iter().map(|name| (*name).to_owned()).collect(),
+            privilege: if vendor.privileged { Privilege::Full } else { Privilege::Confined },
+            cgroup_namespace: Some(CgroupNamespace::Host),
+            ..Container::default()
+        }
+        .into();
+        let mtu = Mtu::try_from(LOCAL_MTU).map_err(|invalid| invalid.to_string())?;
+        let interfaces = self.interfaces(&vendor, linked)?;
+        Ok(ControlledNode { name: name.clone(), node, interfaces, mtu, keep: false })
+    }
+
+    fn interfaces(
+        &self,
+        vendor: &Vendor,
+        linked: impl Iterator<Item = InterfaceName>,
+    ) -> Result<BTreeSet<InterfaceName>, String> {
+        let count = self.interface_count.unwrap_or(INTERFACES);
+        if count > MOST_INTERFACES {
+            return Err(format!("`interface_count` is {count}; at most {MOST_INTERFACES} are possible"));
+        }
+        let first = if vendor.managed { 0 } else { 1 };
+        let all = (first..=count).map(|number| format!("eth{number}").parse().expect("a name that the kernel takes"));
+        Ok(all.chain(linked).collect())
+    }
+
+    fn labels(&self, lab: &LabName, name: &NodeName, kind: &str) -> BTreeMap<String, String> {
+        let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let count = self.interface_count.filter(|count| *count > 0).map(|count| count.to_string());
+        let all = [
+            ("lab_id", Some(lab.to_string())),
+            ("node_name", Some(name.to_string())),
+            ("node_definition_id", some(&self.node_definition_id)),
+            ("node_display_name", some(&self.display_name)),
+            ("node_kind", Some(kind.to_owned())),
+            ("node_interface_count", count),
+            ("provider", Some("docker".to_owned())),
+            ("readiness_probe", some(&self.readiness_probe)),
+            ("readiness_pattern", some(&self.readiness_pattern)),
+            ("readiness_timeout", self.readiness_timeout.map(|seconds| seconds.to_string())),
+        ];
+        all.into_iter().filter_map(|(key, value)| Some((format!("archetype.{key}"), value?))).collect()
+    }
+}
+
+/// `host:container[:ro]`
+fn read_bind(text: &str) -> Result<Bind, String> {
+    let wrong = || format!("bind `{text}` is not `/on/host:/in/container` or `/on/host:/in/container:ro`");
+    let mut parts = text.split(':');
+    let (source, target) = (parts.next().unwrap_or_default(), parts.next().ok_or_else(wrong)?);
+    let access = match (parts.next(), parts.next()) {
+        (None | Some("rw"), None) => Access::ReadWrite,
+        (Some("ro"), None) => Access::ReadOnly,
+        _ => return Err(wrong()),
+    };
+    if !source.starts_with('/') || !target.starts_with('/') {
+        return Err(wrong());
+    }
+    Ok(Bind { source: source.to_owned(), target: target.to_owned(), access })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(spec: serde_json::Value) -> Result<ControlledNode, String> {
+        let spec: NodeSpec = serde_json::from_value(spec).unwrap();
+        spec.node(&"lab".parse().unwrap(), &"r1".parse().unwrap(), std::iter::once("eth9".parse().unwrap()))
+    }
+
+    #[test]
+    fn a_node_has_the_interfaces_that_it_counts_and_those_that_are_linked() {
+        let plain =
+            node(serde_json::json!({ "name": "r1", "kind": "linux", "image": "x", "interface_count": 2 })).unwrap();
+        let names: Vec<String> = plain.interfaces.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["eth1", "eth2", "eth9"]);
+        let managed = node(serde_json::json!({ "node_name": "r1", "kind": "ceos", "interface_count": 1 })).unwrap();
+        assert!(managed.interfaces.contains(&"eth0".parse().unwrap()));
+        assert_eq!(managed.node.image.as_deref(), Some("ceos:latest"));
+        assert!(node(serde_json::json!({ "interface_count": 100_000 })).unwrap_err().contains("at most 128"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_node_is_in_its_labels_and_limits() {
+        let spec = serde_json::json!({ "name": "r1", "kind": "frr", "node_definition_id": "id", "display_name": "",
+            "memory": 1024, "cpu": 2, "cpu_limit": 50, "readiness_timeout": 7, "binds": ["/a:/b:ro"] });
+        let node = node(spec).unwrap().node;
+        let label = |key: &str| node.labels.get(&format!("archetype.{key}")).map(String::as_str);
+        assert_eq!(
+            [label("node_definition_id"), label("node_kind"), label("readiness_timeout")],
+            [Some("id"), Some("frr"), Some("7")]
+        );
+        assert_eq!(label("node_display_name"), None);
+        assert_eq!((node.memory_bytes, node.cpu_millis), (Some(1 << 30), Some(1000)));
+        assert_eq!(node.binds, [Bind { source: "/a".into(), target: "/b".into(), access: Access::ReadOnly }]);
+    }
+
+    #[test]
+    fn what_is_no_bind_is_refused() {
+        for bad in ["/a", "a:/b", "/a:b", "/a:/b:rx", "/a:/b:ro:z"] {
+            assert!(node(serde_json::json!({ "binds": [bad] })).unwrap_err().contains(bad));
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Nodes one by one: made, started, removed, asked whether they are ready, and commands in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{delete, get, post};
+use bytes::BytesMut;
+use netloom_engine::{Controlled, ExecOutput, ExecRequest, Place, Wish};
+use netloom_model::{LabName, NodeName};
+use netloom_plan::NodeState;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Body, Fault, MaybeBody, Params, lab, node, ok};
+use super::carry_out::{Late, carry_out, wish};
+use super::labs::{nodes_of, word};
+use super::links::port_view;
+use super::node_spec::NodeSpec;
+use super::readiness;
+use super::vendor::Vendor;
+use crate::routes::Shared;
+use crate::serve::App;
+
+/// How long making or starting a node is waited for, of the 120 s that the controller waits.
+const MAKE: Duration = Duration::from_secs(96);
+/// Likewise a removal, of 60 s.
+const REMOVE: Duration = Duration::from_secs(48);
+/// Likewise a command, of 30 s, and one that shows a configuration.
+const EXEC: Duration = Duration::from_secs(24);
+/// How much of what a command writes is kept, in bytes.
+const OUTPUT: usize = 4 * 1024 * 1024;
+
+pub(super) fn routes() -> Router<Shared> {
+    let of_node = |rest: &str| format!("/labs/{{lab}}/nodes/{{node}}{rest}");
+    Router::new()
+        .route(&of_node(""), delete(remove))
+        .route(&of_node("/runtime-conflict"), post(conflict))
+        .route(&of_node("/create"), post(create))
+        .route(&of_node("/start"), post(start))
+        .route(&of_node("/stop"), post(stop))
+        .route(&of_node("/ready"), get(ready))
+        .route(&of_node("/runtime"), get(runtime))
+        .route(&of_node("/exec"), post(exec))
+        .route(&of_node("/cli-verify"), post(cli_verify))
+        .route(&of_node("/linux-interfaces"), get(linux_interfaces))
+        .route(&of_node("/fix-interfaces"), post(fix_interfaces))
+        .route(&of_node("/run-post-boot"), post(run_post_boot))
+        .route(&of_node("/extract-config"), post(extract_config))
+        .route("/labs/{lab}/extract-configs", post(extract_configs))
+        .route("/labs/{lab}/boot-logs", get(boot_logs))
+        .route("/labs/{lab}/repair-endpoints", post(repair_endpoints))
+        .route("/containers/{lab}/{name}", delete(delete_container))
+}
+
+/// The controller's id of a node.
+pub(super) fn definition(wish: &Wish, node: &NodeName) -> Option<String> {
+    wish.lab.nodes().get(node)?.labels.get("archetype.node_definition_id").cloned()
+}
+
+/// The node that a name of a container means, or that has the name itself.
+pub(super) fn named_in_containers(lab: &LabName, text: &str) -> Result<NodeName, Fault> {
+    let short: String = lab.as_str().chars().take(20).collect();
+    let prefixes = [format!("archetype-{short}-"), format!("arch-{short}-")];
+    node(prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text))
+}
+
+fn state_of(app: &App, lab: &LabName, node: &NodeName) -> Option<NodeState> {
+    let snapshot = app.engine.inventory().snapshot();
+    snapshot.labs.get(lab)?.nodes.get(node).map(|fact| fact.state.clone())
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ProviderQuery {
+    provider: Option<String>,
+}
+
+/// Containers are all that there is.
+fn no_machines(query: &ProviderQuery) -> Option<String> {
+    let asked = query.provider.as_deref().unwrap_or("docker");
+    (!["docker", "auto"].contains(&asked))
+        .then(|| format!("this agent has no provider `{asked}`: it advertises `docker` alone"))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Identity {
+    node_definition_id: Option<String>,
+}
+
+async fn conflict(
+    State(app): State<Shared>,
+    Path((lab_id, name)): Path<(String, String)>,
+    Params(query): Params<ProviderQuery>,
+    MaybeBody(body): MaybeBody<Identity>,
+) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    if let Some(why) = no_machines(&query) {
+        return Ok(ok(&json!({ "success": false, "available": false, "classification": "error", "runtime_name": null,
+            "status": null, "runtime_id": null, "error": why })));
+    }
+    let there = wish(&app, &lab_id);
+    let info = there.as_ref().and_then(|wish| nodes_of(&app, wish).into_iter().find(|info| info.is(&name)));
+    let (classification, runtime_name) = match (&there, &info) {
+        (Some(wish), Some(_)) => {
+            let expected = body.node_definition_id.is_none() || definition(wish, &name) == body.node_definition_id;
+            (if expected { "expected" } else { "stale_managed" }, Some(wish.lab.container_name(&name)))
+        }
+        _ => ("absent", None),
+    };
+    Ok(ok(&json!({ "success": true, "available": classification != "stale_managed", "classification": classification,
+        "runtime_name": runtime_name, "status": info.as_ref().map(|info| info.status()),
+        "runtime_id": info.and_then(|info| info.runtime_id), "error": null })))
+}
+
+async fn create(
+    State(app): State<Shared>,
+    Path((lab_id, name)): Path<(String, String)>,
+    Params(query): Params<ProviderQuery>,
+    Body(spec): Body<NodeSpec>,
+) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let began = Instant::now();
+    let made = match no_machines(&query) {
+        Some(why) => Err(why),
+        None => created(&app, &lab_id, &name, &spec).await,
+    };
+    let container = super::carry_out::container_name(&lab_id, &name);
+    let status = match state_of(&app, &lab_id, &name) {
+        Some(NodeState::Running) => "running",
+        _ => "stopped",
+    };
+    Ok(ok(&json!({ "success": made.is_ok(), "error": made.as_ref().err(), "container_name": container,
+        "container_id": null, "status": status, "details": null, "duration_ms": millis(began) })))
+}
+
+async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec) -> Result<(), String> {
+    let mut made = spec.node(lab_id, name, std::iter::empty())?;
+    let there = wish(app, lab_id).filter(|wish| wish.lab.nodes().contains_key(name));
+    let state = state_of(app, lab_id, name);
+    if let Some(there) = there.filter(|_| state.is_some()) {
+        let theirs = definition(&there, name);
+        if theirs != spec.node_definition_id {
+            let theirs = theirs.unwrap_or_else(|| "none".to_owned());
+            return Err(format!("Runtime namespace conflict: node {name} of this lab is there with the id {theirs}"));
+        }
+        // Whatever runs is not disturbed.
+        made.keep = true;
+    }
+    let image = made.node.image.clone().unwrap_or_default();
+    if !made.keep && app.engine.image(&image).is_err() {
+        return Err(format!("Docker image not found: {image}"));
+    }
+    carry_out(app, lab_id, Controlled::Create(vec![made]), MAKE, Late::Ends).await
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Start {}
+
+async fn start(
+    State(app): State<Shared>,
+    Path((lab_id, name)): Path<(String, String)>,
+    Params(query): Params<ProviderQuery>,
+    MaybeBody(Start {}): MaybeBody<Start>,
+) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let began = Instant::now();
+    let started = match no_machines(&query) {
+        Some(why) => Err(why),
+        None => carry_out(&app, &lab_id, Controlled::Start([name.clone()].into()), MAKE, Late::Ends).await,
+    };
+    let status = state_of(&app, &lab_id, &name).as_ref().and_then(word).unwrap_or("error");
+    Ok(ok(&json!({ "success": started.is_ok(), "error": started.as_ref().err(), "status": status,
+        "endpoints_repaired": 0, "interfaces_fixed": 0, "duration_ms": millis(began) })))
+}
+
+async fn removed(app: &App, lab_id: &LabName, name: &NodeName) -> Result<bool, String> {
+    let known = wish(app, lab_id).is_some_and(|wish| wish.lab.nodes().contains_key(name));
+    if !known {
+        return Ok(false);
+    }
+    let edit = Controlled::Remove([name.clone()].into());
+    carry_out(app, lab_id, edit, REMOVE, Late::GoesOn).await.map(|()| true)
+}
+
+async fn stop(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let began = Instant::now();
+    let done = removed(&app, &lab_id, &name).await;
+    let status = if done.is_ok() { "stopped" } else { "error" };
+    Ok(ok(&json!({ "success": done.is_ok(), "error": done.err(), "status": status, "duration_ms": millis(began) })))
+}
+
+async fn remove(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let began = Instant::now();
+    let done = removed(&app, &lab_id, &name).await;
+    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(),
+        "container_removed": *done.as_ref().unwrap_or(&false), "duration_ms": millis(began) })))
+}
+
+async fn delete_container(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let lab_id = lab(&lab_id)?;
+    let name = named_in_containers(&lab_id, &name)?;
+    Ok(ok(&match removed(&app, &lab_id, &name).await {
+        Ok(true) => json!({ "success": true, "message": format!("node {name} is removed") }),
+        Ok(false) => json!({ "success": true, "message": format!("node {name} is not there") }),
+        Err(why) => json!({ "success": false, "error": why }),
+    }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ReadyQuery {
+    kind: Option<String>,
+}
+
+async fn ready(
+    State(app): State<Shared>,
+    Path((lab_id, name)): Path<(String, String)>,
+    Params(query): Params<ReadyQuery>,
+) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let there = wish(&app, &lab_id);
+    let spec = there.as_ref().and_then(|wish| wish.lab.nodes().get(&name));
+    let label = |key: &str| spec.and_then(|node| node.labels.get(&format!("archetype.{key}"))).map(String::as_str);
+    let kind = query.kind.as_deref().or_else(|| label("node_kind")).unwrap_or("linux");
+    let vendor = Vendor::of(kind, spec.and_then(|node| node.image.as_deref()));
+    let within = label("readiness_timeout").and_then(|text| text.parse().ok()).unwrap_or(vendor.ready_within);
+    let answer = |is_ready: bool, message: &str, percent: Option<u8>| {
+        ok(&json!({ "is_ready": is_ready, "message": message, "progress_percent": percent, "details": null,
+            "timeout": within, "provider": "docker" }))
+    };
+    Ok(match state_of(&app, &lab_id, &name) {
+        None | Some(NodeState::Absent) => answer(false, "Container not found", None),
+        Some(NodeState::Running) => {
+            let pattern = match label("readiness_probe") {
+                Some("none") => None,
+                Some("log_pattern") => label("readiness_pattern").or(vendor.ready),
+                _ => vendor.ready,
+            };
+            match pattern {
+                None => answer(true, "The node runs", Some(100)),
+                Some(pattern) => match readiness::look(&app, &lab_id, &name, pattern) {
+                    Ok(true) => answer(true, "The node is ready", Some(100)),
+                    Ok(false) => answer(false, "The node boots", None),
+                    Err(why) => answer(false, &why, None),
+                },
+            }
+        }
+        Some(state) => answer(false, &format!("The node is {state}"), None),
+    })
+}
+
+async fn runtime(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let there = wish(&app, &lab_id);
+    let state = state_of(&app, &lab_id, &name);
+    let (Some(wish), Some(state)) = (there, state) else {
+        return Err(Fault::new(StatusCode::NOT_FOUND, format!("there is no node {name} in lab {lab_id}")));
+    };
+    let spec = wish.lab.nodes().get(&name);
+    let memory = spec.and_then(|node| node.memory_bytes).map(|bytes| bytes / 1024 / 1024);
+    let cpu = spec.and_then(|node| node.cpu_millis).map(|millis| f64::from(millis) / 1000.0);
+    Ok(ok(&json!({ "provider": "docker", "node_name": name, "runtime_name": wish.lab.container_name(&name),
+        "state": word(&state).unwrap_or("unknown"),
+        "runtime": { "image": spec.and_then(|node| node.image.clone()), "memory": memory, "cpu": cpu } })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Command {
+    cmd: Option<String>,
+}
+
+/// Runs a command to its end: its exit code and what it wrote.
+async fn run(app: &App, lab_id: &LabName, name: &NodeName, argv: Vec<String>) -> Result<(i32, String), String> {
+    let running = async {
+        let (mut session, _place) =
+            app.engine.exec(lab_id, name, ExecRequest::plain(argv)).await.map_err(|refusal| refusal.to_string())?;
+        let mut written = BytesMut::new();
+        while let Some(output) = session.output.recv().await {
+            match output {
+                ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => {
+                    let room = OUTPUT - written.len();
+                    written.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                }
+                ExecOutput::Exited(code) => return Ok((code, String::from_utf8_lossy(&written).into_owned())),
+            }
+        }
+        Err("the session broke off".to_owned())
+    };
+    tokio::time::timeout(EXEC, running)
+        .await
+        .unwrap_or_else(|_| Err(format!("the command did not end within {} s", EXEC.as_secs())))
+}
+
+/// Only in nodes of the controller.
+async fn exec(
+    State(app): State<Shared>,
+    Path((lab_id, name)): Path<(String, String)>,
+    Body(body): Body<Command>,
+) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let Some(cmd) = body.cmd.filter(|cmd| !cmd.is_empty()) else { return Err(Fault::bad("`cmd` is missing")) };
+    if wish(&app, &lab_id).is_none() {
+        return Err(Fault::new(StatusCode::NOT_FOUND, format!("there is no lab {lab_id}")));
+    }
+    let argv = ["sh", "-c", &cmd].map(str::to_owned).to_vec();
+    let done = run(&app, &lab_id, &name, argv).await;
+    let (code, output) = done.map_err(|why| Fault::new(StatusCode::CONFLICT, why))?;
+    Ok(ok(&json!({ "exit_code": code, "output": output })))
+}
+
+async fn cli_verify(Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    (lab(&lab_id)?, node(&name)?);
+    Err(Fault::bad(
+        "commands are verified on virtual machines, and this agent runs none; `exec` runs them in containers",
+    ))
+}
+
+/// The interfaces in the namespace of a node, from the snapshot.
+async fn linux_interfaces(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let container = super::carry_out::container_name(&lab_id, &name);
+    let snapshot = app.engine.inventory().snapshot();
+    let facts =
+        snapshot.labs.get(&lab_id).filter(|facts| wish(&app, &lab_id).is_some() && facts.nodes.contains_key(&name));
+    let Some(facts) = facts else {
+        return Ok(ok(&json!({ "container": container, "interfaces": [], "error": "Container not found" })));
+    };
+    let here = Place::Node(lab_id.clone(), name.clone());
+    let names: Vec<&str> =
+        facts.ports.values().filter(|port| port.place == here).map(|port| port.name.as_str()).collect();
+    Ok(ok(&json!({ "container": container, "interfaces": names, "error": null })))
+}
+
+/// Interfaces come with their names, so that none has to be mended.
+async fn fix_interfaces(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let right = wish(&app, &lab_id)
+        .map_or(0, |wish| wish.lab.links().iter().filter(|link| link.a.at.node() == Some(&name)).count());
+    Ok(ok(&json!({ "success": true, "node": name, "fixed": 0, "already_correct": right, "errors": [] })))
+}
+
+async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let kind =
+        wish(&app, &lab_id).and_then(|wish| wish.lab.nodes().get(&name)?.labels.get("archetype.node_kind").cloned());
+    let container = super::carry_out::container_name(&lab_id, &name);
+    Ok(ok(&json!({ "success": kind.is_some(), "container": container, "kind": kind })))
+}
+
+/// The configuration of a running node; none of a device that shows none.
+async fn shown(app: &App, wish: &Wish, name: &NodeName) -> Option<Result<String, String>> {
+    let spec = wish.lab.nodes().get(name)?;
+    let kind = spec.labels.get("archetype.node_kind").map_or("linux", String::as_str);
+    let argv = Vendor::of(kind, spec.image.as_deref()).shows?.iter().map(|word| (*word).to_owned()).collect();
+    Some(match run(app, wish.lab.name(), name, argv).await {
+        Ok((0, text)) => Ok(text),
+        Ok((code, text)) => Err(format!("node {name}: exit code {code}: {}", text.lines().next().unwrap_or_default())),
+        Err(why) => Err(format!("node {name}: {why}")),
+    })
+}
+
+async fn extract_config(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let text = match wish(&app, &lab_id) {
+        None => Err(format!("there is no lab {lab_id}")),
+        Some(wish) => {
+            let shown = shown(&app, &wish, &name).await;
+            shown.unwrap_or_else(|| Err(format!("node {name} is not there, or its device shows no configuration")))
+        }
+    };
+    Ok(ok(&json!({ "success": text.is_ok(), "node_name": name, "content": text.as_ref().ok(),
+        "error": text.as_ref().err() })))
+}
+
+async fn extract_configs(State(app): State<Shared>, Path(lab_id): Path<String>) -> Answer {
+    let lab_id = lab(&lab_id)?;
+    let mut configs = Vec::new();
+    if let Some(wish) = wish(&app, &lab_id) {
+        let running: Vec<&NodeName> =
+            wish.lab.nodes().keys().filter(|name| state_of(&app, &lab_id, name) == Some(NodeState::Running)).collect();
+        let all = futures::future::join_all(running.iter().map(|name| shown(&app, &wish, name))).await;
+        for (name, shown) in running.into_iter().zip(all) {
+            match shown {
+                Some(Ok(text)) => configs.push(json!({ "node_name": name, "content": text })),
+                Some(Err(why)) => tracing::warn!(lab = %lab_id, %why, "a configuration could not be read"),
+                None => {}
+            }
+        }
+    }
+    Ok(ok(&json!({ "success": true, "extracted_count": configs.len(), "configs": configs, "error": null })))
+}
+
+/// The last lines of what each node has written.
+async fn boot_logs(State(app): State<Shared>, Path(lab_id): Path<String>) -> Answer {
+    let lab_id = lab(&lab_id)?;
+    let nodes: Vec<NodeName> =
+        wish(&app, &lab_id).map(|wish| wish.lab.nodes().keys().cloned().collect()).unwrap_or_default();
+    let texts = futures::future::join_all(nodes.iter().map(|name| readiness::last_lines(&app, &lab_id, name))).await;
+    let logs: BTreeMap<String, Option<String>> = nodes.iter().map(ToString::to_string).zip(texts).collect();
+    Ok(ok(&json!({ "lab_id": lab_id, "boot_logs": logs })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Repair {
+    nodes: Vec<String>,
+}
+
+/// What is missing is made again as soon as it is seen to be; here it is told how each interface stands.
+async fn repair_endpoints(
+    State(app): State<Shared>,
+    Path(lab_id): Path<String>,
+    MaybeBody(body): MaybeBody<Repair>,
+) -> Answer {
+    let lab_id = lab(&lab_id)?;
+    let asked: BTreeSet<NodeName> = body.nodes.iter().map(|name| node(name)).collect::<Result<_, _>>()?;
+    let mut results: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    if let Some(wish) = wish(&app, &lab_id) {
+        let running: BTreeSet<NodeName> = wish
+            .lab
+            .nodes()
+            .keys()
+            .filter(|name| asked.is_empty() || asked.contains(*name))
+            .filter(|name| state_of(&app, &lab_id, name) == Some(NodeState::Running))
+            .cloned()
+            .collect();
+        // Whatever of them is missing is made again: that is what starting one that runs comes to.
+        let repaired = if running.is_empty() {
+            Ok(())
+        } else {
+            carry_out(&app, &lab_id, Controlled::Start(running.clone()), REMOVE, Late::GoesOn).await
+        };
+        let snapshot = app.engine.inventory().snapshot();
+        for link in wish.lab.links() {
+            let Some(name) = link.a.at.node().filter(|name| running.contains(*name)) else { continue };
+            let Some(port) = port_view(&wish, link, &snapshot) else { continue };
+            let status = if port.tag.is_some() { "ok" } else { "error" };
+            results.entry(name.to_string()).or_default().push(json!({ "interface": link.a.interface.kernel(),
+                "status": status, "host_veth": port.name, "vlan_tag": port.tag, "message": repaired.as_ref().err() }));
+        }
+    }
+    Ok(ok(&json!({ "success": true, "error": null, "nodes_repaired": 0, "total_endpoints_repaired": 0,
+        "results": results })))
+}

@@ -1,0 +1,490 @@
+//! Tunnels to other hosts, and the switch that they are ports of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{get, post, put};
+use netloom_engine::{Controlled, ControlledTunnel, PortName, Snapshot, Source, Wish};
+use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Body, MaybeBody, lab, ok};
+use super::carry_out::{Late, carry_out, wish, wishes};
+use super::links::{DECLARED, PORT, owner, port_name, port_of, port_view, segment_of};
+use crate::routes::Shared;
+use crate::serve::App;
+
+/// The UDP port of tunnels between agents.
+const DST_PORT: u16 = 4789;
+/// The MTU of a tunnel of which nothing is said.
+const OVERLAY_MTU: u32 = 1450;
+/// How many tags there are.
+const FIRST_OF_LEGACY: u32 = 100_000;
+const LAST_OF_LEGACY: u32 = 199_999;
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/overlay/attach-link", post(attach_link))
+        .route("/overlay/detach-link", post(detach_link))
+        .route("/overlay/status", get(status))
+        .route("/overlay/declare-state", post(declare))
+        .route("/overlay/cleanup", post(cleanup))
+        .route("/overlay/ports/{port}/vlan", put(set_vlan))
+        .route("/overlay/reconcile-ports", post(reconcile_ports))
+        .route("/overlay/tunnel", post(tunnel))
+        .route("/overlay/attach", post(attach))
+        .route("/ovs/status", get(ovs_status))
+        .route("/ovs/flows", get(ovs_flows))
+}
+
+fn vxlan(local: &str, remote: &str, vni: u32) -> Result<Vxlan, String> {
+    let address = |what: &str, text: &str| {
+        text.parse::<IpAddr>().map_err(|_| format!("`{what}` is `{text}`, which is no address: 192.0.2.7 is one"))
+    };
+    let (local, remote) = (address("local_ip", local)?, address("remote_ip", remote)?);
+    if vni == 0 || vni > Vxlan::MAX_VNI {
+        return Err(format!("`vni` is {vni}; it must be 1 to {}", Vxlan::MAX_VNI));
+    }
+    let remote = remote.to_string();
+    Ok(Vxlan { remote, vni, dst_port: DST_PORT, src_port: None, parent: None, local: Some(local) })
+}
+
+fn mtu(asked: Option<u32>) -> Result<Mtu, String> {
+    let bytes = asked.filter(|mtu| *mtu > 0).unwrap_or(OVERLAY_MTU);
+    Mtu::try_from(bytes).map_err(|invalid| invalid.to_string())
+}
+
+fn link_id(text: &str) -> Result<LinkId, String> {
+    if text.is_empty() || text.len() > 512 {
+        return Err("`link_id` is empty, or longer than 512 bytes".into());
+    }
+    Ok(LinkId::from_text(text))
+}
+
+#[derive(Debug, Deserialize)]
+struct AttachLink {
+    lab_id: String,
+    container_name: String,
+    interface_name: String,
+    vni: u32,
+    local_ip: String,
+    remote_ip: String,
+    link_id: String,
+    #[serde(default)]
+    tenant_mtu: Option<u32>,
+}
+
+/// The tunnel of a segment that is wanted.
+fn wanted<'a>(wish: &'a Wish, link: &LinkId) -> Option<&'a Link> {
+    wish.lab.segments().find(|(segment, of)| *segment == link && of.kind.tunnel().is_some()).map(|(_, of)| of)
+}
+
+fn tag_of(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option<u16> {
+    port_view(wish, link, snapshot).and_then(|port| port.tag)
+}
+
+async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
+    let name = lab(&body.lab_id).map_err(|fault| fault.to_string())?;
+    let port = port_name(&body.container_name, &body.interface_name).map_err(|fault| fault.to_string())?;
+    let (link, tunnel) = (link_id(&body.link_id)?, vxlan(&body.local_ip, &body.remote_ip, body.vni)?);
+    let mtu = mtu(body.tenant_mtu)?;
+    let snapshot = app.engine.inventory().snapshot();
+    let there = wish(app, &name);
+    let near = there.as_ref().and_then(|wish| port_of(wish, &port, &snapshot));
+    let (Some(there), Some(near)) = (there, near) else {
+        return Err(format!("Could not find OVS port for {}", port.label()));
+    };
+    if let Some(far) = wanted(&there, &link) {
+        let same = far.kind.tunnel() == Some(&tunnel) && far.mtu == mtu;
+        let joined = segment_of(&there, &port).as_ref() == Some(&link);
+        if let Some(tag) = tag_of(&there, far, &snapshot).filter(|tag| same && joined && near.tag == Some(*tag)) {
+            // It is there: nothing is touched.
+            return Ok(tag);
+        }
+    }
+    let edit = Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu, port: Some(port.clone()) }]);
+    carry_out(app, &name, edit, DECLARED, Late::Ends).await?;
+    let there = wish(app, &name).ok_or_else(|| format!("lab {name} is gone"))?;
+    let snapshot = app.engine.inventory().snapshot();
+    let far = wanted(&there, &link).and_then(|far| tag_of(&there, far, &snapshot));
+    let near = port_of(&there, &port, &snapshot).and_then(|port| port.tag);
+    far.filter(|tag| near == Some(*tag))
+        .ok_or_else(|| format!("link {link}: its port and its tunnel do not have one tag"))
+}
+
+async fn attach_link(State(app): State<Shared>, Body(body): Body<AttachLink>) -> Answer {
+    lab(&body.lab_id)?;
+    let done = attached(&app, &body).await;
+    let vni = done.is_ok().then_some(body.vni);
+    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(), "local_vlan": done.as_ref().ok(),
+        "vni": vni })))
+}
+
+#[derive(Debug, Deserialize)]
+struct DetachLink {
+    lab_id: String,
+    container_name: String,
+    interface_name: String,
+    link_id: String,
+}
+
+async fn detach_link(State(app): State<Shared>, Body(body): Body<DetachLink>) -> Answer {
+    let name = lab(&body.lab_id)?;
+    let port = port_name(&body.container_name, &body.interface_name)?;
+    let mut done = link_id(&body.link_id);
+    if let (Ok(link), Some(_)) = (&done, wish(&app, &name)) {
+        let edit = Controlled::Detach { link: link.clone(), port: Some(port.clone()) };
+        done = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
+    }
+    let snapshot = app.engine.inventory().snapshot();
+    let near = wish(&app, &name).and_then(|wish| port_of(&wish, &port, &snapshot)).and_then(|port| port.tag);
+    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(),
+        "interface_isolated": done.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": done.is_ok() })))
+}
+
+/// A tunnel of a lab of the controller.
+struct Tunnel {
+    lab: LabName,
+    link: LinkId,
+    vxlan: Vxlan,
+    mtu: u32,
+    tag: Option<u16>,
+}
+
+fn tunnels(app: &App) -> Vec<Tunnel> {
+    let snapshot = app.engine.inventory().snapshot();
+    let mut all = Vec::new();
+    for wish in wishes(app) {
+        for (segment, link) in wish.lab.segments() {
+            let Some(vxlan) = link.kind.tunnel() else { continue };
+            let tag = tag_of(&wish, link, &snapshot);
+            let (lab, link, vxlan, mtu) = (wish.lab.name().clone(), segment.clone(), vxlan.clone(), link.mtu.bytes());
+            all.push(Tunnel { lab, link, vxlan, mtu, tag });
+        }
+    }
+    all
+}
+
+async fn status(State(app): State<Shared>) -> Answer {
+    let all = tunnels(&app);
+    let mut count: BTreeMap<&LinkId, usize> = BTreeMap::new();
+    all.iter().for_each(|tunnel| *count.entry(&tunnel.link).or_default() += 1);
+    // Of a name that several labs have a controller takes the first, whatever its lab: no tag is better than another's.
+    let tag = |tunnel: &Tunnel| tunnel.tag.filter(|_| count[&tunnel.link] == 1);
+    let is_there = |tunnel: &&Tunnel| tunnel.tag.is_some();
+    let links: Vec<Value> = all
+        .iter()
+        .filter(is_there)
+        .map(|tunnel| {
+            json!({ "link_id": tunnel.link, "vni": tunnel.vxlan.vni, "local_ip": tunnel.vxlan.local,
+                "remote_ip": tunnel.vxlan.remote, "local_vlan": tag(tunnel),
+                "interface_name": tunnel_name(&tunnel.lab, &tunnel.link), "lab_id": tunnel.lab,
+                "tenant_mtu": tunnel.mtu })
+        })
+        .collect();
+    Ok(ok(&json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Declaration {
+    tunnels: Vec<DeclaredTunnel>,
+    declared_labs: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DeclaredTunnel {
+    link_id: String,
+    lab_id: String,
+    #[serde(default)]
+    vni: u32,
+    #[serde(default)]
+    local_ip: String,
+    #[serde(default)]
+    remote_ip: String,
+    #[serde(default)]
+    expected_vlan: u16,
+    #[serde(default)]
+    port_name: String,
+    #[serde(default)]
+    mtu: Option<u32>,
+}
+
+impl DeclaredTunnel {
+    /// One that says too little only keeps what is there.
+    fn protects(&self) -> bool {
+        self.vni == 0 || self.local_ip.is_empty() || self.remote_ip.is_empty()
+    }
+
+    fn tunnel(&self) -> Result<ControlledTunnel, String> {
+        let (link, tunnel) = (link_id(&self.link_id)?, vxlan(&self.local_ip, &self.remote_ip, self.vni)?);
+        Ok(ControlledTunnel { link, tunnel, mtu: mtu(self.mtu)?, port: None })
+    }
+}
+
+/// What became of a tunnel that was declared.
+fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option<String>) -> Value {
+    json!({ "link_id": tunnel.link_id, "lab_id": tunnel.lab_id, "status": status, "actual_vlan": tag, "error": error })
+}
+
+async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Value {
+    let wanted_now = match tunnel.tunnel() {
+        Ok(wanted) => wanted,
+        Err(why) => return result(tunnel, "error", None, Some(why)),
+    };
+    let link = wanted_now.link.clone();
+    let snapshot = app.engine.inventory().snapshot();
+    let there = wish(app, name);
+    let before =
+        there.as_ref().and_then(|wish| wanted(wish, &link).map(|far| (far.clone(), tag_of(wish, far, &snapshot))));
+    if let Some((far, Some(tag))) = &before
+        && far.kind.tunnel() == Some(&wanted_now.tunnel)
+        && far.mtu == wanted_now.mtu
+    {
+        return result(tunnel, "converged", Some(*tag), None);
+    }
+    if tunnel.expected_vlan != 0 {
+        app.engine.propose_tag(name, &link, tunnel.expected_vlan);
+    }
+    let status = if before.is_some() { "updated" } else { "created" };
+    if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), DECLARED, Late::Ends).await {
+        return result(tunnel, "error", None, Some(why));
+    }
+    let snapshot = app.engine.inventory().snapshot();
+    let tag = wish(app, name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_of(&wish, far, &snapshot)));
+    result(tunnel, status, tag, None)
+}
+
+async fn declare(State(app): State<Shared>, MaybeBody(body): MaybeBody<Declaration>) -> Answer {
+    let mut by_lab: BTreeMap<LabName, Vec<&DeclaredTunnel>> = BTreeMap::new();
+    for name in body.declared_labs.iter().flatten() {
+        by_lab.entry(lab(name)?).or_default();
+    }
+    for tunnel in &body.tunnels {
+        by_lab.entry(lab(&tunnel.lab_id)?).or_default().push(tunnel);
+    }
+    let mut results: BTreeMap<(String, String), Value> = BTreeMap::new();
+    let mut orphans = Vec::new();
+    for (name, declared) in &by_lab {
+        let mut kept: BTreeSet<LinkId> = BTreeSet::new();
+        for tunnel in declared {
+            kept.insert(LinkId::from_text(tunnel.link_id.as_str()));
+            let done = if tunnel.protects() {
+                result(tunnel, "protected", None, None)
+            } else {
+                converge(&app, name, tunnel).await
+            };
+            results.insert((tunnel.lab_id.clone(), tunnel.link_id.clone()), done);
+        }
+        let ports: BTreeSet<&str> = declared.iter().map(|tunnel| tunnel.port_name.as_str()).collect();
+        let of_lab = tunnels(&app).into_iter().filter(|tunnel| tunnel.lab == *name);
+        let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) = of_lab.partition(|tunnel| {
+            kept.contains(&tunnel.link) || ports.contains(tunnel_name(name, &tunnel.link).as_str())
+        });
+        if go.is_empty() {
+            continue;
+        }
+        let edit = Controlled::KeepTunnels(stay.into_iter().map(|tunnel| tunnel.link).collect());
+        match carry_out(&app, name, edit, DECLARED, Late::GoesOn).await {
+            Ok(()) => orphans.extend(go.iter().map(|tunnel| tunnel_name(name, &tunnel.link))),
+            Err(why) => tracing::warn!(lab = %name, %why, "tunnels that are not declared any more stay"),
+        }
+    }
+    // In the order in which they were declared.
+    let key = |tunnel: &DeclaredTunnel| (tunnel.lab_id.clone(), tunnel.link_id.clone());
+    let results: Vec<Value> = body.tunnels.iter().filter_map(|tunnel| results.remove(&key(tunnel))).collect();
+    Ok(ok(&json!({ "results": results, "orphans_removed": orphans })))
+}
+
+#[derive(Debug, Deserialize)]
+struct OfLab {
+    lab_id: String,
+}
+
+async fn cleanup(State(app): State<Shared>, Body(body): Body<OfLab>) -> Answer {
+    let name = lab(&body.lab_id)?;
+    let count = tunnels(&app).into_iter().filter(|tunnel| tunnel.lab == name).count();
+    let done = if count == 0 {
+        Ok(())
+    } else {
+        carry_out(&app, &name, Controlled::KeepTunnels(BTreeSet::new()), DECLARED, Late::GoesOn).await
+    };
+    let (deleted, errors) = match done {
+        Ok(()) => (count, Vec::new()),
+        Err(why) => (0, vec![why]),
+    };
+    Ok(ok(&json!({ "tunnels_deleted": deleted, "bridges_deleted": 0, "errors": errors })))
+}
+
+#[derive(Debug, Deserialize)]
+struct SetVlan {
+    vlan_tag: u16,
+    #[serde(default)]
+    link_id: Option<String>,
+}
+
+async fn set(app: &Arc<App>, port: &str, body: &SetVlan) -> Result<(), String> {
+    let snapshot = app.engine.inventory().snapshot();
+    let observed = |tag: Option<u16>| tag == Some(body.vlan_tag);
+    if let Some(tunnel) = tunnels(app).iter().find(|tunnel| tunnel_name(&tunnel.lab, &tunnel.link).as_str() == port) {
+        return if observed(tunnel.tag) {
+            Ok(())
+        } else {
+            Err(format!("tunnel {port} has the tag of its link, {:?}", tunnel.tag.unwrap_or_default()))
+        };
+    }
+    let (wish, name) =
+        owner(app, port).ok_or_else(|| format!("there is no port {port} of a lab of this controller"))?;
+    if observed(port_of(&wish, &name, &snapshot).and_then(|port| port.tag)) {
+        return Ok(());
+    }
+    let lab_name = wish.lab.name();
+    let segment = match &body.link_id {
+        Some(link) => {
+            let link = link_id(link)?;
+            app.engine.propose_tag(lab_name, &link, body.vlan_tag);
+            link
+        }
+        None => app
+            .engine
+            .tagged_as(lab_name, body.vlan_tag)
+            .ok_or_else(|| format!("no link of lab {lab_name} has the tag {}", body.vlan_tag))?,
+    };
+    carry_out(app, lab_name, Controlled::Join { port: name, segment }, PORT, Late::Ends).await
+}
+
+async fn set_vlan(State(app): State<Shared>, Path(port): Path<String>, Body(body): Body<SetVlan>) -> Answer {
+    super::answer::interface(&port)?;
+    Ok(ok(&match set(&app, &port, &body).await {
+        Ok(()) => json!({ "success": true, "port_name": port, "vlan_tag": body.vlan_tag, "in_memory_updated": true }),
+        Err(why) => json!({ "success": false, "error": why }),
+    }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ReconcilePorts {
+    valid_port_names: Vec<String>,
+    force: bool,
+    confirm: bool,
+    allow_empty: bool,
+}
+
+async fn reconcile_ports(State(app): State<Shared>, MaybeBody(body): MaybeBody<ReconcilePorts>) -> Answer {
+    let count = body.valid_port_names.len();
+    let skipped = match (body.valid_port_names.is_empty(), body.force) {
+        (true, false) => Some("an empty list removes nothing without `force`"),
+        (_, true) if !body.confirm => Some("`force` needs `confirm`"),
+        (true, true) if !body.allow_empty => Some("`force` with an empty list needs `allow_empty`"),
+        _ => None,
+    };
+    if let Some(reason) = skipped {
+        return Ok(ok(&json!({ "removed_ports": [], "valid_count": count, "skipped": true, "reason": reason })));
+    }
+    let mut removed = Vec::new();
+    let mut by_lab: BTreeMap<LabName, Vec<Tunnel>> = BTreeMap::new();
+    tunnels(&app).into_iter().for_each(|tunnel| by_lab.entry(tunnel.lab.clone()).or_default().push(tunnel));
+    let working = app.engine.work().labs();
+    for (name, of_lab) in by_lab.into_iter().filter(|(name, _)| !working.contains(name)) {
+        let is_valid = |tunnel: &Tunnel| {
+            let port = tunnel_name(&name, &tunnel.link);
+            body.valid_port_names.iter().any(|valid| valid == port.as_str())
+        };
+        let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) = of_lab.into_iter().partition(is_valid);
+        if go.is_empty() {
+            continue;
+        }
+        let edit = Controlled::KeepTunnels(stay.into_iter().map(|tunnel| tunnel.link).collect());
+        if carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.is_ok() {
+            removed.extend(go.iter().map(|tunnel| tunnel_name(&name, &tunnel.link)));
+        }
+    }
+    Ok(ok(&json!({ "removed_ports": removed, "valid_count": count })))
+}
+
+#[derive(Debug, Deserialize)]
+struct LegacyTunnel {
+    lab_id: String,
+    link_id: String,
+    local_ip: String,
+    remote_ip: String,
+    #[serde(default)]
+    vni: Option<u32>,
+}
+
+/// The first identifier that no tunnel has of those that were once allotted here.
+fn free_vni(app: &App) -> Option<u32> {
+    let taken: BTreeSet<u32> = tunnels(app).iter().map(|tunnel| tunnel.vxlan.vni).collect();
+    (FIRST_OF_LEGACY..=LAST_OF_LEGACY).find(|vni| !taken.contains(vni))
+}
+
+async fn tunnel(State(app): State<Shared>, Body(body): Body<LegacyTunnel>) -> Answer {
+    let name = lab(&body.lab_id)?;
+    let made = async {
+        let link = link_id(&body.link_id)?;
+        let there = wish(&app, &name).and_then(|wish| wanted(&wish, &link)?.kind.tunnel().cloned());
+        let vni = body.vni.or(there.map(|there| there.vni)).or_else(|| free_vni(&app));
+        let vni = vni.ok_or("all identifiers of tunnels are taken")?;
+        let tunnel = vxlan(&body.local_ip, &body.remote_ip, vni)?;
+        let edit =
+            Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu: mtu(None)?, port: None }]);
+        carry_out(&app, &name, edit, DECLARED, Late::Ends).await?;
+        Ok::<_, String>((link, vni))
+    };
+    Ok(ok(&match made.await {
+        Ok((link, vni)) => {
+            let snapshot = app.engine.inventory().snapshot();
+            let tag =
+                wish(&app, &name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_of(&wish, far, &snapshot)));
+            json!({ "success": true, "error": null, "tunnel": { "vni": vni,
+                "interface_name": tunnel_name(&name, &link), "local_ip": body.local_ip, "remote_ip": body.remote_ip,
+                "lab_id": name, "link_id": link, "vlan_tag": tag } })
+        }
+        Err(why) => json!({ "success": false, "error": why, "tunnel": null }),
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+struct LegacyAttach {
+    lab_id: String,
+    link_id: String,
+    container_name: String,
+    interface_name: String,
+}
+
+async fn joined(app: &Arc<App>, name: &LabName, link: &str, port: &PortName) -> Result<(), String> {
+    let link = link_id(link)?;
+    let there = wish(app, name).ok_or_else(|| format!("there is no lab {name}"))?;
+    let snapshot = app.engine.inventory().snapshot();
+    let near =
+        port_of(&there, port, &snapshot).ok_or_else(|| format!("Could not find OVS port for {}", port.label()))?;
+    let far = wanted(&there, &link).ok_or_else(|| format!("link {link} has no tunnel: make it first"))?;
+    if near.tag.is_some() && near.tag == tag_of(&there, far, &snapshot) {
+        return Ok(());
+    }
+    carry_out(app, name, Controlled::Join { port: port.clone(), segment: link }, DECLARED, Late::Ends).await
+}
+
+async fn attach(State(app): State<Shared>, Body(body): Body<LegacyAttach>) -> Answer {
+    let (name, port) = (lab(&body.lab_id)?, port_name(&body.container_name, &body.interface_name)?);
+    let done = joined(&app, &name, &body.link_id, &port).await;
+    Ok(ok(&json!({ "success": done.is_ok(), "error": done.err() })))
+}
+
+async fn ovs_status(State(app): State<Shared>) -> Answer {
+    let snapshot = app.engine.inventory().snapshot();
+    let state = snapshot.sources.get(&Source::Switch);
+    let initialized = state.is_some_and(|state| state.listed.is_some() && state.error.is_none());
+    let taken: BTreeSet<u16> = snapshot.switch.tags().map(|tag| tag.tag).collect();
+    Ok(ok(&json!({ "bridge_name": app.engine.switch_name(), "initialized": initialized, "ports": [], "links": [],
+        "vlan_allocations": taken.len() })))
+}
+
+async fn ovs_flows(State(app): State<Shared>) -> Answer {
+    let why = "this agent talks to the database of Open vSwitch alone, which has no flows: the bridge has the one flow NORMAL";
+    Ok(ok(&json!({ "bridge": app.engine.switch_name(), "flows": "", "error": why })))
+}

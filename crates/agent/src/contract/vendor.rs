@@ -1,0 +1,174 @@
+//! What is known of the devices that controllers of the agent contract run in containers: by the kind that they name, and by the
+//! image, since one device comes under two kinds.
+
+use std::collections::BTreeMap;
+
+/// A device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Vendor {
+    /// The kinds that mean it.
+    kinds: &'static [&'static str],
+    /// What the name of an image of it has in it, where the kind does not tell.
+    images: &'static [&'static str],
+    /// The image of a node that names none; one has to be named if there is none.
+    pub(crate) image: Option<&'static str>,
+    /// Whether it has an interface for management, `eth0`.
+    pub(crate) managed: bool,
+    /// Capabilities beside those that Docker gives.
+    pub(crate) capabilities: &'static [&'static str],
+    /// Whether it may do everything.
+    pub(crate) privileged: bool,
+    pub(crate) sysctls: &'static [(&'static str, &'static str)],
+    pub(crate) env: &'static [(&'static str, &'static str)],
+    /// The pattern in its output that says that it is ready, if one does.
+    pub(crate) ready: Option<&'static str>,
+    /// How long a controller waits for that, in seconds.
+    pub(crate) ready_within: u32,
+    /// The command that shows its configuration.
+    pub(crate) shows: Option<&'static [&'static str]>,
+}
+
+const PLAIN: Vendor = Vendor {
+    kinds: &["linux"],
+    images: &[],
+    image: Some("alpine:latest"),
+    managed: false,
+    capabilities: &[],
+    privileged: false,
+    sysctls: &[],
+    env: &[],
+    ready: None,
+    ready_within: 120,
+    shows: None,
+};
+const FORWARDS: &[(&str, &str)] = &[("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")];
+const OPEN: &[(&str, &str)] = &[
+    ("net.ipv4.ip_forward", "1"),
+    ("net.ipv6.conf.all.disable_ipv6", "0"),
+    ("net.ipv6.conf.all.accept_dad", "0"),
+    ("net.ipv6.conf.default.accept_dad", "0"),
+];
+const ROUTER: &[&str] = &["NET_ADMIN", "SYS_ADMIN"];
+const SWITCH: &[&str] = &["NET_ADMIN", "SYS_ADMIN", "NET_RAW"];
+
+const VENDORS: [Vendor; 12] = [
+    Vendor {
+        kinds: &["frr"],
+        images: &["frr"],
+        image: Some("quay.io/frrouting/frr:latest"),
+        capabilities: ROUTER,
+        privileged: true,
+        sysctls: FORWARDS,
+        shows: Some(&["vtysh", "-c", "show running-config"]),
+        ..PLAIN
+    },
+    Vendor {
+        kinds: &["vyos"],
+        image: Some("vyos/vyos:1.4-rolling"),
+        capabilities: ROUTER,
+        privileged: true,
+        sysctls: FORWARDS,
+        shows: Some(&["/opt/vyatta/bin/vyatta-op-cmd-wrapper", "show", "configuration", "commands"]),
+        ..PLAIN
+    },
+    Vendor { kinds: &["haproxy"], images: &["haproxy"], image: Some("haproxy:latest"), ..PLAIN },
+    Vendor { kinds: &["alpine"], image: None, ready: Some("Welcome to Alpine Linux"), ..PLAIN },
+    Vendor { kinds: &["cvx"], image: Some("networkop/cx:5.4.0"), ..PLAIN },
+    Vendor {
+        kinds: &["nokia_srlinux"],
+        images: &["srlinux"],
+        image: Some("ghcr.io/nokia/srlinux:latest"),
+        managed: true,
+        capabilities: SWITCH,
+        privileged: true,
+        sysctls: OPEN,
+        env: &[("SRLINUX", "1")],
+        ready: Some("System is ready|SR Linux.*started|mgmt0.*up"),
+        shows: Some(&["sr_cli", "-d", "info flat"]),
+        ..PLAIN
+    },
+    Vendor {
+        kinds: &["ceos", "eos", "arista_eos", "arista_ceos"],
+        images: &["ceos"],
+        image: Some("ceos:latest"),
+        managed: true,
+        capabilities: SWITCH,
+        privileged: true,
+        sysctls: OPEN,
+        env: &[
+            ("CEOS", "1"),
+            ("EOS_PLATFORM", "ceoslab"),
+            ("container", "docker"),
+            ("ETBA", "1"),
+            ("SKIP_ZEROTOUCH_BARRIER_IN_SYSDBINIT", "1"),
+            ("INTFTYPE", "eth"),
+            ("MGMT_INTF", "eth0"),
+            ("CEOS_NOZEROTOUCH", "1"),
+        ],
+        ready: Some(
+            "%SYS-5-CONFIG_I|%SYS-5-SYSTEM_INITIALIZED|%SYS-5-SYSTEM_RESTARTED|%ZTP-6-CANCEL|Startup complete|System ready",
+        ),
+        ready_within: 300,
+        shows: Some(&["FastCli", "-p", "15", "-c", "show running-config"]),
+        ..PLAIN
+    },
+    Vendor { kinds: &["juniper_crpd"], images: &["crpd"], image: Some("crpd:latest"), ..PLAIN },
+    Vendor {
+        kinds: &["juniper_cjunos", "cjunos"],
+        images: &["cjunos"],
+        image: Some("cjunosevolved:latest"),
+        capabilities: SWITCH,
+        privileged: true,
+        sysctls: &[("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.disable_ipv6", "0")],
+        env: &[("CPTX_COSIM", "BT|BX"), ("CLAB_LABEL_CLAB_NODE_KIND", "juniper_cjunos")],
+        ready: Some("EVO FLAVORS|login:"),
+        ready_within: 600,
+        ..PLAIN
+    },
+    Vendor { kinds: &["cisco_xrd"], images: &["xrd"], image: Some("ios-xrd:latest"), managed: true, ..PLAIN },
+    Vendor {
+        kinds: &["iol-xe", "iol", "iol-l2"],
+        image: None,
+        env: &[("IOL_PID", "1")],
+        ready: Some("Press RETURN to get started!"),
+        ..PLAIN
+    },
+    PLAIN,
+];
+
+impl Vendor {
+    /// The device that a kind and an image mean: one that the kind names, unless that is the plain one and the image says more.
+    pub(crate) fn of(kind: &str, image: Option<&str>) -> Self {
+        let kind = kind.to_ascii_lowercase();
+        let named = VENDORS.into_iter().find(|vendor| vendor.kinds.contains(&kind.as_str()));
+        match named {
+            Some(vendor) if vendor != PLAIN => vendor,
+            _ => image.and_then(Self::of_image).unwrap_or(PLAIN),
+        }
+    }
+
+    fn of_image(image: &str) -> Option<Self> {
+        let name = image.rsplit('/').next()?.split([':', '@']).next()?.to_ascii_lowercase();
+        VENDORS.into_iter().find(|vendor| vendor.images.iter().any(|word| name.contains(word)))
+    }
+
+    /// The environment of a node: what it says itself goes before what its device says.
+    pub(crate) fn env_with(&self, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let all = self.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        all.chain(own.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Vendor;
+
+    #[test]
+    fn a_router_is_one_whether_its_kind_says_so_or_its_image() {
+        let frr = Vendor::of("frr", None);
+        assert!(frr.privileged && frr.shows.is_some());
+        assert_eq!(Vendor::of("linux", Some("quay.io/frrouting/frr:latest")), frr);
+        assert_eq!(Vendor::of("linux", Some("quay.io/frrouting/other:latest")), Vendor::of("anything", None));
+        assert_eq!(Vendor::of("EOS", Some("frr:8")), Vendor::of("ceos", None));
+    }
+}

@@ -1,0 +1,435 @@
+//! Edits that a controller makes of a lab of its own, as the agent contract has them. Pure.
+//!
+//! Such a lab is made of nodes and access ports: each interface of a node is a port of the switch from the node's first day on,
+//! and ports that are linked share a segment. A tunnel to another host is one more port of a segment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use netloom_model::{
+    AccessPort, End, Endpoint, FabricKind, InterfaceName, Lab, LabName, LabParts, Link, LinkId, LinkKind, Mac, Mtu,
+    Node, NodeName, Prefix, Vxlan, derived_mac, link_name, tunnel_name,
+};
+
+use super::edit::{Edited, Scope};
+use crate::desired::{Authority, Phase, Wish};
+use crate::refusal::Refusal;
+
+/// An interface of a node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PortName {
+    /// The node.
+    pub node: NodeName,
+    /// The interface in it.
+    pub interface: InterfaceName,
+}
+
+impl PortName {
+    /// `node:interface`, by which its link goes.
+    pub fn label(&self) -> String {
+        format!("{}:{}", self.node, self.interface)
+    }
+}
+
+/// A node with the interfaces that it has from its first day on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlledNode {
+    /// Its name.
+    pub name: NodeName,
+    /// What it is.
+    pub node: Node,
+    /// Its interfaces.
+    pub interfaces: BTreeSet<InterfaceName>,
+    /// Their MTU.
+    pub mtu: Mtu,
+    /// Whether a node that is there stays what it is, and only gets interfaces that it lacks.
+    pub keep: bool,
+}
+
+/// A tunnel that a segment has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlledTunnel {
+    /// The segment, by the name of the link that it is a half of.
+    pub link: LinkId,
+    /// Where it leads.
+    pub tunnel: Vxlan,
+    /// Its MTU.
+    pub mtu: Mtu,
+    /// The port of this host that is in the segment; whichever is in it already, if none is named.
+    pub port: Option<PortName>,
+}
+
+/// What a controller asks of a lab.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Controlled {
+    /// These nodes are there, and do not run unless they do already.
+    Create(Vec<ControlledNode>),
+    /// These nodes are there and run.
+    Run(Vec<ControlledNode>),
+    /// These nodes, which are there, run.
+    Start(BTreeSet<NodeName>),
+    /// Nothing of these nodes remains; those that are not there are fine.
+    Remove(BTreeSet<NodeName>),
+    /// Each pair of ports is one segment.
+    Connect(Vec<(PortName, PortName)>),
+    /// The ports of this segment are apart from each other. One that nobody knows is fine.
+    Disconnect(LinkId),
+    /// This port comes to this segment.
+    Join {
+        /// The port.
+        port: PortName,
+        /// The segment, by the name of its link.
+        segment: LinkId,
+    },
+    /// This port is apart from all others.
+    Apart(PortName),
+    /// These segments lead to other hosts.
+    Attach(Vec<ControlledTunnel>),
+    /// The segment leads nowhere else, and this port is apart from all others.
+    Detach {
+        /// The segment.
+        link: LinkId,
+        /// The port.
+        port: Option<PortName>,
+    },
+    /// No segment leads to another host but these; ports stay in their segments.
+    KeepTunnels(BTreeSet<LinkId>),
+    /// All of these, one after the other.
+    Several(Vec<Controlled>),
+    /// Whether what is behind a port has a carrier.
+    Carrier {
+        /// The port.
+        port: PortName,
+        /// Whether it has none.
+        dark: bool,
+    },
+    /// The lab is as it was; nothing happens if it has changed since.
+    Restore {
+        /// What it was; nothing if it was not there.
+        before: Option<Arc<Wish>>,
+        /// The generation that is taken back.
+        generation: u64,
+    },
+}
+
+/// An edit of a controller's lab.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlledEdit {
+    /// Who asks.
+    pub authority: Authority,
+    /// What for.
+    pub edit: Controlled,
+}
+
+/// The wish that an edit would make of the present one, or of nothing; `switch` is the bridge that ports come to.
+pub(crate) fn next_controlled(
+    name: &LabName,
+    there: Option<&Wish>,
+    switch: &InterfaceName,
+    request: &ControlledEdit,
+) -> Result<Edited, Refusal> {
+    if let Some(there) = there {
+        if there.authority != request.authority {
+            return Err(Refusal::OtherAuthority { lab: name.clone(), authority: there.authority.clone() });
+        }
+        if there.phase == Phase::Destroy {
+            return Err(Refusal::Destroying(name.clone()));
+        }
+        if let Some(why) = &there.held {
+            return Err(Refusal::Held { lab: name.clone(), why: why.clone() });
+        }
+    }
+    let mut change = Change::new(name, there, switch, &request.authority);
+    change.make(&request.edit)?;
+    change.finish(there)
+}
+
+struct Change<'a> {
+    name: &'a LabName,
+    wish: Wish,
+    parts: LabParts,
+    links: BTreeMap<LinkId, Link>,
+    switch: &'a InterfaceName,
+    nodes_named: BTreeSet<NodeName>,
+    links_named: BTreeSet<LinkId>,
+}
+
+impl<'a> Change<'a> {
+    fn new(name: &'a LabName, there: Option<&Wish>, switch: &'a InterfaceName, authority: &Authority) -> Self {
+        let wish = there.cloned().unwrap_or_else(|| nothing(name, authority));
+        let mut parts = (*wish.lab).clone().into_parts();
+        let links = std::mem::take(&mut parts.links).into_iter().map(|link| (link.id(), link)).collect();
+        Self { name, wish, parts, links, switch, nodes_named: BTreeSet::new(), links_named: BTreeSet::new() }
+    }
+
+    fn make(&mut self, edit: &Controlled) -> Result<(), Refusal> {
+        match edit {
+            Controlled::Create(nodes) => nodes.iter().for_each(|node| self.put(node, Run::AsItIs)),
+            Controlled::Run(nodes) => nodes.iter().for_each(|node| self.put(node, Run::Yes)),
+            Controlled::Start(nodes) => {
+                for node in nodes {
+                    self.known(node)?;
+                    self.wish.stopped.remove(node);
+                    self.nodes_named.insert(node.clone());
+                }
+            }
+            Controlled::Remove(nodes) => nodes.iter().for_each(|node| self.remove(node)),
+            Controlled::Connect(pairs) => {
+                for (a, b) in pairs {
+                    self.connect(a, b)?;
+                }
+            }
+            Controlled::Disconnect(link) => {
+                self.of_segment(link).into_iter().for_each(|id| self.join(&id, None));
+            }
+            Controlled::Join { port, segment } => {
+                let id = self.port(port)?;
+                self.join(&id, Some(segment));
+            }
+            Controlled::Apart(port) => {
+                let id = self.port(port)?;
+                self.join(&id, None);
+            }
+            Controlled::Attach(tunnels) => {
+                for tunnel in tunnels {
+                    self.attach(tunnel)?;
+                }
+            }
+            Controlled::Detach { link, port } => {
+                self.drop_tunnel(link);
+                let id = port.as_ref().map(|port| LinkId::from_text(port.label()));
+                if let Some(id) = id.filter(|id| self.links.contains_key(id)) {
+                    self.join(&id, None);
+                }
+            }
+            Controlled::KeepTunnels(kept) => {
+                let is_other = |link: &&Link| !kept.contains(&link.segment()) && link.kind.tunnel().is_some();
+                let others: Vec<LinkId> = self.links.values().filter(is_other).map(Link::segment).collect();
+                others.iter().for_each(|segment| self.drop_tunnel(segment));
+            }
+            Controlled::Several(edits) => {
+                for edit in edits {
+                    self.make(edit)?;
+                }
+            }
+            Controlled::Carrier { port, dark } => {
+                let id = self.port(port)?;
+                if let Some(port) = self.links.get_mut(&id).and_then(access_mut) {
+                    port.dark = *dark;
+                }
+                self.links_named.insert(id);
+            }
+            Controlled::Restore { before, generation } => self.restore(before.as_deref(), *generation),
+        }
+        Ok(())
+    }
+
+    fn known(&self, node: &NodeName) -> Result<(), Refusal> {
+        if self.parts.nodes.contains_key(node) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.parts.nodes.keys().map(NodeName::as_str).collect();
+        Err(Refusal::NoNode { lab: self.name.clone(), node: node.to_string(), known: known.join(", ") })
+    }
+
+    fn port(&self, port: &PortName) -> Result<LinkId, Refusal> {
+        let id = LinkId::from_text(port.label());
+        let is_port = self.links.get(&id).is_some_and(|link| link.access_port().is_some());
+        if is_port { Ok(id) } else { Err(Refusal::NoPort { lab: self.name.clone(), port: port.label() }) }
+    }
+
+    fn put(&mut self, ControlledNode { name, node, interfaces, mtu, keep }: &ControlledNode, run: Run) {
+        self.nodes_named.insert(name.clone());
+        let before = self.parts.nodes.remove(name);
+        let is_new = before.is_none();
+        let kept = before.filter(|_| *keep);
+        let is_kept = kept.is_some();
+        self.parts.nodes.insert(name.clone(), kept.unwrap_or_else(|| node.clone()));
+        match run {
+            Run::AsItIs if is_new => drop(self.wish.stopped.insert(name.clone())),
+            Run::AsItIs => {}
+            Run::Yes => drop(self.wish.stopped.remove(name)),
+        }
+        let gone =
+            |link: &Link| link.a.at == Endpoint::Node(name.clone()) && !interfaces.contains(link.a.interface.kernel());
+        self.links.retain(|_, link| is_kept || !gone(link));
+        for interface in interfaces {
+            let port = PortName { node: name.clone(), interface: interface.clone() };
+            let id = LinkId::from_text(port.label());
+            if self.links.get(&id).is_none_or(|link| link.access_port().is_none()) {
+                self.links.insert(id, self.new_port(&port, *mtu));
+            }
+        }
+    }
+
+    fn new_port(&self, port: &PortName, mtu: Mtu) -> Link {
+        let label = port.label();
+        let taken: BTreeSet<Mac> = self.links.values().map(|link| link.a.mac).collect();
+        let mut macs = (0..u32::MAX).map(|attempt| derived_mac(self.name, &label, attempt));
+        let mac = macs.find(|mac| !taken.contains(mac)).expect("there are 2^24 for a few thousand ends");
+        let interface = port.interface.as_str().parse().expect("it is one already");
+        let mut says: BTreeMap<String, String> = BTreeMap::new();
+        let mut say = |key: &str, value: &str| drop(says.insert(format!("archetype.{key}"), value.to_owned()));
+        say("lab_id", self.name.as_str());
+        say("node_name", port.node.as_str());
+        say("interface_name", port.interface.as_str());
+        say("endpoint_id", &format!("{}:{label}", self.name));
+        say("network_id", &format!("{}-{}", self.name, port.interface));
+        let kind = AccessPort { bridge: self.switch.clone(), segment: None, tunnel: None, dark: false, says };
+        let end = End::new(Endpoint::Node(port.node.clone()), interface, mac);
+        Link { mtu, kind: LinkKind::AccessPort(kind), ..Link::new(end, None) }
+    }
+
+    fn remove(&mut self, node: &NodeName) {
+        self.nodes_named.insert(node.clone());
+        self.parts.nodes.remove(node);
+        self.wish.stopped.remove(node);
+        self.wish.restarts.remove(node);
+        let of_it = |link: &Link| link.a.at == Endpoint::Node(node.clone());
+        self.links_named.extend(self.links.iter().filter(|(_, link)| of_it(link)).map(|(id, _)| id.clone()));
+        self.links.retain(|_, link| !of_it(link));
+    }
+
+    /// Brings a port to a segment, or away from all.
+    fn join(&mut self, id: &LinkId, segment: Option<&LinkId>) {
+        self.links_named.insert(id.clone());
+        if let Some(port) = self.links.get_mut(id).and_then(access_mut) {
+            port.segment = segment.cloned();
+        }
+    }
+
+    fn connect(&mut self, a: &PortName, b: &PortName) -> Result<(), Refusal> {
+        let ids = [self.port(a)?, self.port(b)?];
+        let segment = link_name(&a.label(), &b.label());
+        // Whoever else was in it is not an end of it.
+        let others = self.of_segment(&segment).into_iter().filter(|id| !ids.contains(id));
+        others.collect::<Vec<_>>().iter().for_each(|id| self.join(id, None));
+        ids.iter().for_each(|id| self.join(id, Some(&segment)));
+        Ok(())
+    }
+
+    /// The ports of nodes that are in a segment.
+    fn of_segment(&self, segment: &LinkId) -> Vec<LinkId> {
+        let is_in = |link: &Link| {
+            link.access_port().is_some_and(|port| port.segment.as_ref() == Some(segment) && port.tunnel.is_none())
+        };
+        self.links.iter().filter(|(_, link)| is_in(link)).map(|(id, _)| id.clone()).collect()
+    }
+
+    fn attach(&mut self, ControlledTunnel { link, tunnel, mtu, port }: &ControlledTunnel) -> Result<(), Refusal> {
+        if let Some(port) = port {
+            let id = self.port(port)?;
+            let others = self.of_segment(link).into_iter().filter(|other| *other != id);
+            others.collect::<Vec<_>>().iter().for_each(|other| self.join(other, None));
+            self.join(&id, Some(link));
+        }
+        let interface = tunnel_name(self.name, link);
+        let kind = AccessPort {
+            bridge: self.switch.clone(),
+            segment: Some(link.clone()),
+            tunnel: Some(tunnel.clone()),
+            dark: false,
+            says: [
+                ("archetype.lab_id".to_owned(), self.name.to_string()),
+                ("archetype.link_id".to_owned(), link.to_string()),
+            ]
+            .into(),
+        };
+        let name = interface.as_str().parse().expect("it is one already");
+        let end =
+            End::new(Endpoint::Remote(tunnel.remote.clone()), name, derived_mac(self.name, interface.as_str(), 0));
+        let new = Link { mtu: *mtu, kind: LinkKind::AccessPort(kind), ..Link::new(end, None) };
+        let id = new.id();
+        if self.links.get(&id) != Some(&new) {
+            self.drop_tunnel(link);
+            self.links.insert(id.clone(), new);
+        }
+        self.links_named.insert(id);
+        Ok(())
+    }
+
+    fn drop_tunnel(&mut self, segment: &LinkId) {
+        let is_it = |link: &Link| link.kind.tunnel().is_some() && link.segment() == *segment;
+        self.links_named.extend(self.links.iter().filter(|(_, link)| is_it(link)).map(|(id, _)| id.clone()));
+        self.links.retain(|_, link| !is_it(link));
+    }
+
+    fn restore(&mut self, before: Option<&Wish>, generation: u64) {
+        if self.wish.generation != generation {
+            return;
+        }
+        let changed = std::mem::take(&mut self.links).into_keys();
+        let nodes = std::mem::take(&mut self.parts.nodes).into_keys();
+        self.nodes_named.extend(nodes);
+        self.links_named.extend(changed);
+        let Some(before) = before else { return };
+        self.parts = (*before.lab).clone().into_parts();
+        self.links = std::mem::take(&mut self.parts.links).into_iter().map(|link| (link.id(), link)).collect();
+        self.wish.stopped.clone_from(&before.stopped);
+    }
+
+    /// A port that is the only one of its segment is in none.
+    fn tidy(&mut self) {
+        let mut sizes: BTreeMap<LinkId, usize> = BTreeMap::new();
+        for segment in self.links.values().filter_map(|link| link.access_port()?.segment.clone()) {
+            *sizes.entry(segment).or_default() += 1;
+        }
+        let is_alone = |link: &Link| {
+            link.access_port().is_some_and(|port| {
+                port.tunnel.is_none() && port.segment.as_ref().is_some_and(|segment| sizes[segment] == 1)
+            })
+        };
+        let alone: Vec<LinkId> =
+            self.links.iter().filter(|(_, link)| is_alone(link)).map(|(id, _)| id.clone()).collect();
+        for id in alone {
+            if let Some(port) = self.links.get_mut(&id).and_then(access_mut) {
+                port.segment = None;
+            }
+        }
+    }
+
+    fn finish(mut self, there: Option<&Wish>) -> Result<Edited, Refusal> {
+        self.tidy();
+        self.parts.links = self.links.values().cloned().collect();
+        let lab = Lab::new(self.parts)
+            .map_err(|wrong| Refusal::Edit { lab: self.name.clone(), why: vec![wrong.to_string()] })?;
+        let mut wish = self.wish;
+        if *wish.lab != lab {
+            wish.lab = Arc::new(lab);
+        }
+        wish.drop_orders_of_missing_nodes();
+        if there.is_none_or(|there| wish != *there) {
+            wish = Wish { generation: wish.generation + 1, ..wish.clone() };
+        }
+        let nodes = self.nodes_named;
+        let mut links = self.links_named;
+        let of_named = |link: &&Link| link.a.at.node().is_some_and(|node| nodes.contains(node));
+        links.extend(wish.lab.links().iter().filter(of_named).map(Link::id));
+        let image = |node: &NodeName| wish.lab.nodes().get(node).and_then(|node| node.image.clone());
+        let images = nodes.iter().filter_map(image).collect();
+        Ok(Edited { wish, scope: Scope::Some { nodes, links, images } })
+    }
+}
+
+/// Whether a node is to run.
+#[derive(Debug, Clone, Copy)]
+enum Run {
+    Yes,
+    /// As it is; not, if it was not there.
+    AsItIs,
+}
+
+/// A lab of a controller without anything in it.
+fn nothing(name: &LabName, authority: &Authority) -> Wish {
+    let mut parts = LabParts { prefix: Prefix::Controller, ..LabParts::new(name.clone()) };
+    parts.settings.fabric = Some(FabricKind::Ovs);
+    let lab = Lab::new(parts).expect("nothing is wrong with nothing");
+    Wish { authority: authority.clone(), generation: 0, ..Wish::first(Arc::new(lab)) }
+}
+
+fn access_mut(link: &mut Link) -> Option<&mut AccessPort> {
+    match &mut link.kind {
+        LinkKind::AccessPort(port) => Some(port),
+        _ => None,
+    }
+}

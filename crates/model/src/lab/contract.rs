@@ -1,0 +1,70 @@
+//! Names that controllers of the agent contract know the things of a lab by, since they look for them.
+
+use md5::{Digest, Md5};
+
+use super::{Endpoint, Lab, Link, LinkId};
+use crate::name::{InterfaceName, LabName, NodeName};
+
+/// How much of a lab's id is in the names of its containers.
+const OF_LAB: usize = 20;
+
+/// The container of a node of a controller's lab: `archetype-<first 20 of lab>-<node>`.
+pub fn controlled_container(lab: &LabName, node: &NodeName) -> String {
+    format!(
+        "archetype-{}-{}",
+        plain(lab.as_str()).take(OF_LAB).collect::<String>(),
+        plain(node.as_str()).collect::<String>()
+    )
+}
+
+fn plain(text: &str) -> impl Iterator<Item = char> {
+    text.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c))
+}
+
+/// The VXLAN interface on the host of a link to another one.
+///
+/// # Panics
+/// Never: the kernel takes 14 characters.
+pub fn tunnel_name(lab: &LabName, link: &LinkId) -> InterfaceName {
+    let digest = Md5::digest(format!("{lab}:{link}"));
+    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("vxlan-{digits}").parse().expect("14 characters that the kernel takes")
+}
+
+/// The name of a link between two ends, each `node:interface`.
+pub fn link_name(a: &str, b: &str) -> LinkId {
+    let (first, second) = if a <= b { (a, b) } else { (b, a) };
+    LinkId::from_text(format!("{first}-{second}"))
+}
+
+impl Lab {
+    /// The access ports of nodes, by the segment that they are in.
+    pub fn segments(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
+        self.parts.links.iter().filter_map(|link| Some((link.access_port()?.segment.as_ref()?, link)))
+    }
+
+    /// The access port of an interface of a node.
+    pub fn port_of(&self, node: &NodeName, interface: &InterfaceName) -> Option<&Link> {
+        let is_it = |link: &&Link| {
+            link.a.at == Endpoint::Node(node.clone())
+                && link.a.interface.kernel() == interface
+                && link.access_port().is_some()
+        };
+        self.parts.links.iter().find(is_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_were_seen_on_the_wire() {
+        let lab = "11c55636-995a-43e9-93d5-009dd12a071a".parse().unwrap();
+        assert_eq!(controlled_container(&lab, &"r1".parse().unwrap()), "archetype-11c55636-995a-43e9-9-r1");
+        assert_eq!(link_name("r1:eth1", "h1:eth1").as_str(), "h1:eth1-r1:eth1");
+        let tunnel = tunnel_name(&"lab".parse().unwrap(), &link_name("r1:eth1", "h1:eth1"));
+        // printf 'lab:h1:eth1-r1:eth1' | md5sum
+        assert_eq!(tunnel.as_str(), "vxlan-cf6592c4");
+    }
+}
