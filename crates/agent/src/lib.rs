@@ -36,7 +36,9 @@
 //! | `GET /events` (`?after=SEQ`, `?follow=false`, `?lab=NAME`) | server-sent events named `operation`, `step`, `node`, `notice`, data `Event`, id its number; `lagged` `{"missed":n}`. Without `after`: only new ones when following, all that are kept when not |
 //!
 //! Refusals are [`wire::Problem`]s (RFC 9457). Everything may be done on the unix socket; on TCP a request needs
-//! `Authorization: Bearer <token>`, except for the first two rows.
+//! `Authorization: Bearer <token>`, except for the first two rows and, from private networks, the metrics. A request with
+//! the configured secret instead of the token gets another API, that of the agent contract, which controllers speak
+//! (`contract/`); where there is a secret, one without a key is refused as that API does: 403 `{"detail": …}`.
 //!
 //! A session of `exec` (WebSocket, version 13): the first message is text, an `ExecRequest`. Then the client sends
 //! binary messages (first byte 0, then standard input; no more bytes close it) and text [`wire::ExecControl`]; the
@@ -73,6 +75,7 @@ mod supervisor;
 mod token;
 pub mod wire;
 
+pub use access::Networks;
 pub use listen::{Listeners, ServeConfig, ServeError};
 pub use metrics::DockerCalls;
 pub use starts::Starts;

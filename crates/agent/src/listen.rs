@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Keys;
+use crate::access::{Keys, Networks};
 use crate::health::{self, Acceptor, Health, Limits};
 use crate::metrics::DockerCalls;
 use crate::serve;
@@ -41,8 +41,15 @@ pub struct ServeConfig {
     pub layout: Layout,
     /// The TCP address; `None` for the unix socket alone.
     pub listen: Option<SocketAddr>,
-    /// A secret that opens the TCP port beside the token; needed for an address that is not loopback.
+    /// The secret that controllers have: it opens their API on the TCP port, as the token opens our own. Needed for an address
+    /// that is not loopback.
     pub secret: Option<String>,
+    /// From where the metrics are read without a key.
+    pub metrics_allow: Networks,
+    /// From which addresses consoles are opened without a key: those of the controller, which sends none with them.
+    pub consoles_from: Vec<IpAddr>,
+    /// Whether they are opened so from everywhere.
+    pub open_consoles: bool,
     /// How old unserved work may be before the process counts as not live.
     pub live_limit: Duration,
     /// How many TCP connections may wait that have not sent anything telling; at most an eighth of the descriptors that
@@ -64,13 +71,16 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
-    /// The usual limits: 127.0.0.1:8001, no secret, 10 s for loops, a minute until the process ends itself, 30 s for
-    /// heads, 5 s to drain.
+    /// The usual limits: 127.0.0.1:8001, no secret, metrics for private networks, no consoles without a key, 10 s for loops, a
+    /// minute until the process ends itself, 30 s for heads, 5 s to drain.
     pub fn new(layout: Layout) -> Self {
         Self {
             layout,
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 8001))),
             secret: None,
+            metrics_allow: Networks::default(),
+            consoles_from: Vec::new(),
+            open_consoles: false,
             live_limit: Duration::from_secs(10),
             silent: 1024,
             head_limit: Duration::from_secs(30),
@@ -191,10 +201,9 @@ impl Listeners {
         let keys = match tcp {
             Some(_) => {
                 let token = token::read_or_make(&config.layout.token())?;
-                let secret = config.secret.clone().filter(|secret| !secret.is_empty());
-                Keys::new(std::iter::once(token).chain(secret))
+                Keys::new(Some(token), config.secret.clone())
             }
-            None => Keys::new([]),
+            None => Keys::new(None, None),
         };
         let health = Arc::new(Health::new(config.live_limit));
         let (main, accepted) = mpsc::channel(HANDOVER.min(config.connections.max(4)));

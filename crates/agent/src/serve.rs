@@ -10,7 +10,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Consoles, Door, Exempt, Peer};
 use crate::connection;
+use crate::contract;
 use crate::health::Health;
 use crate::listen::{Listeners, ServeConfig, ServeError};
 use crate::routes;
@@ -53,8 +55,9 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         Doorway { router, head_limit, stop, tasks, places }
     };
     let beats = app.engine.beats();
-    let by_unix = task::vital(beats, "unix door", doorway(routes::for_unix(app.clone())).unix(unix));
-    let by_tcp = task::vital(beats, "tcp door", doorway(routes::for_tcp(app.clone(), keys)).tcp(accepted));
+    let by_unix = task::vital(beats, "unix door", doorway(routes::router(app.clone())).unix(unix));
+    let door = Door::new(keys, exempt(&app.config), routes::router(app.clone()), contract::router(app.clone()));
+    let by_tcp = task::vital(beats, "tcp door", doorway(door.into_router()).tcp(accepted));
 
     shutdown.cancelled().await;
     app.health.stopping();
@@ -72,6 +75,12 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     Ok(())
 }
 
+/// Who gets in without a key.
+fn exempt(config: &ServeConfig) -> Exempt {
+    let consoles = if config.open_consoles { Consoles::Open } else { Consoles::From(config.consoles_from.clone()) };
+    Exempt { metrics: config.metrics_allow.clone(), consoles }
+}
+
 impl Doorway {
     async fn unix(self, listener: UnixListener) {
         loop {
@@ -81,7 +90,7 @@ impl Doorway {
                 () = self.stop.cancelled() => return,
             };
             match accepted {
-                Ok((stream, _)) => self.connection(stream, place),
+                Ok((stream, _)) => self.connection(stream, None, place),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     // Descriptors have run out, most likely: something must end first.
@@ -99,11 +108,13 @@ impl Doorway {
                 () = self.stop.cancelled() => None,
             };
             let Some(stream) = stream else { return };
+            // One whose client is gone already has no peer, and will be read to its end soon.
+            let peer = stream.peer_addr().ok().map(Peer);
             match TcpStream::from_std(stream) {
                 Ok(stream) => {
                     // Small answers must not wait for the acknowledgement of the ones before.
                     let _ = stream.set_nodelay(true);
-                    self.connection(stream, place);
+                    self.connection(stream, peer, place);
                 }
                 Err(error) => tracing::warn!(%error, "a connection could not be taken over"),
             }
@@ -118,7 +129,7 @@ impl Doorway {
         }
     }
 
-    fn connection<S>(&self, stream: S, place: tokio::sync::OwnedSemaphorePermit)
+    fn connection<S>(&self, stream: S, peer: Option<Peer>, place: tokio::sync::OwnedSemaphorePermit)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
@@ -126,7 +137,7 @@ impl Doorway {
         task::spawn(
             "connection",
             self.tasks.track_future(async move {
-                connection::serve(stream, router, head_limit, stop).await;
+                connection::serve(stream, peer, router, head_limit, stop).await;
                 drop(place);
             }),
         );

@@ -54,6 +54,8 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let mut serve = ServeConfig::new(layout.clone());
     serve.listen = config.listen;
     serve.secret.clone_from(&config.secret);
+    serve.metrics_allow.clone_from(&config.metrics_allow);
+    serve.open_consoles = config.open_consoles;
     // Best effort: without the right to it these threads have their turn as all others.
     serve.prefer = || drop(netloom_kernel::take_turns_first());
     let docker_calls = serve.docker_calls.clone();

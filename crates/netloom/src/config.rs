@@ -6,14 +6,17 @@
 //! | `fabric` | `NETLOOM_FABRIC` | `kernel` | what links are made of in labs that do not say: `kernel` or `ovs` |
 //! | `ovs-bridge` | `NETLOOM_OVS_BRIDGE` | `arch-ovs` | the bridge of Open vSwitch whose ports the ends of links are; made if it is missing |
 //! | `ovs-socket` | `NETLOOM_OVS_SOCKET` | `/run/openvswitch/db.sock` | where the database of Open vSwitch is asked |
+//! | `metrics-allow` | `NETLOOM_METRICS_ALLOW` | loopback and private networks | from which networks `/metrics` is read without a key; `none`, `*` |
+//! | `open-consoles` | `NETLOOM_OPEN_CONSOLES` | `false` | whether a console of the agent contract needs no key, wherever it comes from |
 //! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
-//! | `secret` | `NETLOOM_SECRET` | none | opens the TCP address beside the token; needed for one that is not loopback |
+//! | `secret` | `NETLOOM_SECRET` | none | opens the agent contract on the TCP address, as the token opens our own API; needed for one that is not loopback |
 //! | `log` | `NETLOOM_LOG` | `info` | levels, for example `info,netloom_engine=debug` |
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use netloom_agent::Networks;
 use netloom_model::{FabricKind, InterfaceName};
 use toml::{Table, Value};
 
@@ -32,7 +35,11 @@ pub(crate) struct Config {
     pub(crate) ovs_socket: PathBuf,
     /// How often everything is looked at again.
     pub(crate) relist: Duration,
-    /// What opens the TCP address beside the token.
+    /// From which networks the metrics are read without a key.
+    pub(crate) metrics_allow: Networks,
+    /// Whether consoles of the contract are opened without a key from everywhere.
+    pub(crate) open_consoles: bool,
+    /// What opens the agent contract on the TCP address.
     pub(crate) secret: Option<String>,
     /// What is logged, as `tracing-subscriber` reads it.
     pub(crate) log: String,
@@ -47,6 +54,8 @@ impl Default for Config {
             ovs_bridge: netloom_engine::SWITCH.parse().expect("a name that the kernel takes"),
             ovs_socket: PathBuf::from("/run/openvswitch/db.sock"),
             relist: Duration::from_secs(60),
+            metrics_allow: Networks::default(),
+            open_consoles: false,
             secret: None,
             log: "info".to_owned(),
         }
@@ -54,7 +63,17 @@ impl Default for Config {
 }
 
 /// The keys that there are.
-const KEYS: [&str; 7] = ["fabric", "listen", "log", "ovs-bridge", "ovs-socket", "relist-seconds", "secret"];
+const KEYS: [&str; 9] = [
+    "fabric",
+    "listen",
+    "log",
+    "metrics-allow",
+    "open-consoles",
+    "ovs-bridge",
+    "ovs-socket",
+    "relist-seconds",
+    "secret",
+];
 
 impl Config {
     /// The file (one that is not there is empty), then the environment.
@@ -74,7 +93,8 @@ impl Config {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Integer(number) => number.to_string(),
-                _ => return Err(format!("{name}: `{key}` must be a text or a number")),
+                Value::Boolean(yes) => yes.to_string(),
+                _ => return Err(format!("{name}: `{key}` must be a text, a number, `true` or `false`")),
             };
             config.set(key, &text).map_err(|why| format!("{name}: {why}"))?;
         }
@@ -118,6 +138,13 @@ impl Config {
                 let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
                 let seconds = seconds.ok_or_else(|| format!("`relist-seconds` is `{text}`; it must be 1 to 86400"))?;
                 self.relist = Duration::from_secs(seconds);
+            }
+            "metrics-allow" => {
+                self.metrics_allow = text.parse().map_err(|why| format!("`metrics-allow`: {why}"))?;
+            }
+            "open-consoles" => {
+                let bad = |_| format!("`open-consoles` is `{text}`; write `true` or `false`");
+                self.open_consoles = text.parse().map_err(bad)?;
             }
             "secret" => self.secret = Some(text.to_owned()),
             "log" => text.clone_into(&mut self.log),
@@ -175,13 +202,20 @@ mod tests {
     }
 
     #[test]
+    fn who_needs_no_key_is_said_as_networks_and_as_a_switch() {
+        let config = read("metrics-allow = \"192.0.2.0/24\"\nopen-consoles = true").unwrap();
+        assert!(config.open_consoles && config.metrics_allow.contain("192.0.2.7".parse().unwrap()));
+        assert!(!config.metrics_allow.contain("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
     fn mistakes_say_where_they_are_and_what_is_meant() {
         assert_eq!(
             read("lisen = \"none\"").unwrap_err(),
             "netloom.toml: there is no key `lisen`; did you mean `listen`?"
         );
-        let far = "netloom.toml: there is no key `color`; there are `fabric`, `listen`, `log`, `ovs-bridge`, \
-            `ovs-socket`, `relist-seconds`, `secret`";
+        let far = "netloom.toml: there is no key `color`; there are `fabric`, `listen`, `log`, `metrics-allow`, \
+            `open-consoles`, `ovs-bridge`, `ovs-socket`, `relist-seconds`, `secret`";
         assert_eq!(read("color = 1").unwrap_err(), far);
         for bad in [
             "fabric = \"ovn\"",
@@ -190,6 +224,8 @@ mod tests {
             "listen = \"8001\"",
             "relist-seconds = 0",
             "relist-seconds = true",
+            "metrics-allow = \"lab\"",
+            "open-consoles = \"perhaps\"",
             "listen = ",
         ] {
             assert!(read(bad).unwrap_err().starts_with("netloom.toml: "), "{bad}");

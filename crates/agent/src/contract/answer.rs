@@ -1,132 +1,152 @@
-//! Answers as clients of the contract read them: always JSON, `{"detail": …}` where a request could not be understood or served.
+//! Answers as controllers read them, and the extractors that refuse in the same way.
 
+use std::fmt;
 use std::str::FromStr;
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use netloom_model::{InterfaceName, LabName, NodeName};
+use bytes::Bytes;
+use netloom_engine::Refusal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
-use crate::problem::json as json_body;
+use crate::problem::json;
+use crate::wire::Problem;
 
-/// What a handler answers.
-pub(super) type Answer = Result<Response, Fault>;
+/// What a handler gives back.
+pub(super) type Answer = Result<Response, Detail>;
 
-/// That a request could not be understood or served.
-#[derive(Debug)]
-pub(super) struct Fault {
-    status: StatusCode,
-    detail: Value,
+/// 200 with a body.
+pub(super) fn done<T: Serialize>(body: &T) -> Response {
+    json(StatusCode::OK, body)
 }
 
-impl Fault {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: Value::String(detail.into()) }
+/// A refusal: `{"detail": …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Detail {
+    #[serde(skip)]
+    pub(crate) status: u16,
+    pub(crate) detail: Said,
+}
+
+/// What a refusal says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Said {
+    /// In words.
+    Text(String),
+    /// What of a request could not be read.
+    Mistakes(Vec<Mistake>),
+}
+
+/// One thing that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Mistake {
+    /// Where: `body`, `query`, `path`, and the name in it if it is known.
+    pub(crate) loc: Vec<String>,
+    /// What is wrong.
+    pub(crate) msg: String,
+    /// A word for it: `missing`, `json_invalid`, `value_error`.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+}
+
+impl Detail {
+    pub(crate) fn new(status: u16, detail: impl Into<String>) -> Self {
+        Self { status, detail: Said::Text(detail.into()) }
     }
 
-    /// 400: a name or a value that cannot be.
-    pub(super) fn bad(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, detail)
-    }
-
-    /// 422: a body or a query that does not fit, in the shape that clients know.
-    fn unfit(place: &'static str, why: String) -> Self {
-        let detail = json!([{ "loc": [place], "msg": why, "type": "value_error" }]);
-        Self { status: StatusCode::UNPROCESSABLE_ENTITY, detail }
+    /// 422: one thing could not be read.
+    pub(super) fn unreadable(loc: &[&str], kind: &'static str, msg: impl Into<String>) -> Self {
+        let loc = loc.iter().map(|word| (*word).to_owned()).collect();
+        Self { status: 422, detail: Said::Mistakes(vec![Mistake { loc, msg: msg.into(), kind }]) }
     }
 }
 
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.detail {
-            Value::String(text) => f.write_str(text),
-            other => write!(f, "{other}"),
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Mistakes(mistakes) => {
+                let said: Vec<_> = mistakes.iter().map(|one| format!("{}: {}", one.loc.join("."), one.msg)).collect();
+                f.write_str(&said.join("; "))
+            }
         }
     }
 }
 
-impl IntoResponse for Fault {
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.detail.fmt(f)
+    }
+}
+
+impl IntoResponse for Detail {
     fn into_response(self) -> Response {
-        json_body(self.status, &json!({ "detail": self.detail }))
+        json(StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &self)
     }
 }
 
-/// 200 with this body.
-pub(super) fn ok(body: &impl Serialize) -> Response {
-    json_body(StatusCode::OK, body)
+impl From<Problem> for Detail {
+    fn from(problem: Problem) -> Self {
+        Self::new(problem.status, problem.detail)
+    }
 }
 
-/// A JSON body.
-pub(super) struct Body<T>(pub(super) T);
+impl From<Refusal> for Detail {
+    fn from(refusal: Refusal) -> Self {
+        Problem::from(refusal).into()
+    }
+}
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Fault;
+/// A JSON body of at most [`crate::wire::BODY_LIMIT`] bytes. Fields that nobody knows are passed over: controllers of another
+/// version send some.
+pub(super) struct Json<T>(pub(super) T);
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            Fault::new(rejection.status(), format!("the body could not be read: {}", rejection.body_text()))
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Detail;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Detail> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Detail::new(413, "Request body too large"),
+            _ => Detail::unreadable(&["body"], "value_error", rejection.body_text()),
         })?;
-        let read = serde_json::from_slice(&bytes);
-        read.map(Self).map_err(|error| Fault::unfit("body", error.to_string()))
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
+            _ if bytes.is_empty() => Detail::unreadable(&["body"], "missing", "Field required"),
+            serde_json::error::Category::Data => mistake("body", &error.to_string()),
+            _ => Detail::unreadable(&["body"], "json_invalid", error.to_string()),
+        })
     }
 }
 
-/// A JSON body that may be missing.
-pub(super) struct MaybeBody<T>(pub(super) T);
+/// A name in a path.
+pub(super) fn parse<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, Detail> {
+    text.parse().map_err(|error: T::Err| Detail::unreadable(&["path", name], "value_error", error.to_string()))
+}
 
-impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody<T> {
-    type Rejection = Fault;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejection| Fault::new(rejection.status(), rejection.body_text()))?;
-        if bytes.is_empty() {
-            return Ok(Self(T::default()));
-        }
-        let read = serde_json::from_slice(&bytes);
-        read.map(Self).map_err(|error| Fault::unfit("body", error.to_string()))
+/// What serde says, with the field that is missing where it names one.
+fn mistake(place: &str, why: &str) -> Detail {
+    let missing = why.split_once("missing field `").and_then(|(_, rest)| Some(rest.split_once('`')?.0));
+    match missing {
+        Some(field) => Detail::unreadable(&[place, field], "missing", "Field required"),
+        None => Detail::unreadable(&[place], "value_error", why),
     }
 }
 
-/// The query.
-pub(super) struct Params<T>(pub(super) T);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
-    type Rejection = Fault;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
-        let query = Query::<T>::from_request_parts(parts, state).await;
-        query.map(|Query(value)| Self(value)).map_err(|rejection| Fault::unfit("query", rejection.body_text()))
+    #[test]
+    fn refusals_have_the_shape_that_controllers_know() {
+        let text = |detail: &Detail| serde_json::to_string(detail).unwrap();
+        assert_eq!(text(&Detail::new(404, "Not Found")), r#"{"detail":"Not Found"}"#);
+        assert_eq!(
+            text(&mistake("body", "missing field `image_id` at line 1 column 2")),
+            r#"{"detail":[{"loc":["body","image_id"],"msg":"Field required","type":"missing"}]}"#
+        );
+        let other = mistake("query", "invalid type");
+        assert_eq!((other.status, other.detail.to_string()), (422, "query: invalid type".into()));
     }
-}
-
-/// A name in a path or a body: letters, digits, `_` and `-`, as controllers make them. Nothing else, so that none leads anywhere.
-fn name<T: FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<T, Fault> {
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if text.is_empty() || !text.bytes().all(good) {
-        let shown: String = text.chars().take(80).collect();
-        return Err(Fault::bad(format!(
-            "{what} `{}` is no name: letters, digits, `_` and `-` are",
-            shown.escape_debug()
-        )));
-    }
-    text.parse().map_err(|error: T::Err| Fault::bad(error.to_string()))
-}
-
-pub(super) fn lab(text: &str) -> Result<LabName, Fault> {
-    name("lab", text)
-}
-
-pub(super) fn node(text: &str) -> Result<NodeName, Fault> {
-    name("node", text)
-}
-
-pub(super) fn interface(text: &str) -> Result<InterfaceName, Fault> {
-    name("interface", text)
 }

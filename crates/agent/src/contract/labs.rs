@@ -12,8 +12,9 @@ use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Body, Fault, MaybeBody, lab, ok};
+use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, destroy, wish, wishes};
+use super::fields::{MaybeJson, lab};
 use super::links::Pair;
 use super::node_spec::NodeSpec;
 use super::nodes::{definition, named_in_containers};
@@ -134,7 +135,7 @@ pub(super) fn doubt(app: &App) -> Option<String> {
 async fn status(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
     let name = lab(&name)?;
     let nodes = wish(&app, &name).map(|wish| nodes_of(&app, &wish)).unwrap_or_default();
-    Ok(ok(&Status { lab_id: &name, nodes, error: doubt(&app) }))
+    Ok(done(&Status { lab_id: &name, nodes, error: doubt(&app) }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,10 +172,10 @@ fn job(id: &str, result: Result<String, String>) -> Value {
         "completed_at": now })
 }
 
-async fn deploy(State(app): State<Shared>, Body(body): Body<DeployJob>) -> Answer {
+async fn deploy(State(app): State<Shared>, Json(body): Json<DeployJob>) -> Answer {
     let name = lab(&body.lab_id)?;
-    let Some(topology) = &body.topology else { return Err(Fault::bad("a deploy needs a topology")) };
-    Ok(ok(&job(&body.job_id, deployed(&app, &name, body.provider, topology).await)))
+    let Some(topology) = &body.topology else { return Err(Detail::new(400, "a deploy needs a topology")) };
+    Ok(done(&job(&body.job_id, deployed(&app, &name, body.provider, topology).await)))
 }
 
 async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topology) -> Result<String, String> {
@@ -189,7 +190,7 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
     let snapshot = app.engine.inventory().snapshot();
     let mut nodes = Vec::new();
     for spec in &topology.nodes {
-        let node = super::answer::node(&spec.name).map_err(|fault| fault.to_string())?;
+        let node = super::fields::node(&spec.name).map_err(|fault| fault.to_string())?;
         let linked = pairs.iter().flat_map(|(a, b)| [a, b]).filter(|port| port.node == node);
         let mut made = spec.node(name, &node, linked.map(|port| port.interface.clone()))?;
         let fact = snapshot.labs.get(name).and_then(|facts| facts.nodes.get(&node));
@@ -213,13 +214,13 @@ struct DestroyJob {
     provider: Provider,
 }
 
-async fn destroy_job(State(app): State<Shared>, Body(body): Body<DestroyJob>) -> Answer {
+async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) -> Answer {
     let name = lab(&body.lab_id)?;
     let result = match body.provider {
         Provider::Docker => destroy(&app, &name, DESTROY).await,
         Provider::Libvirt => Ok(()),
     };
-    Ok(ok(&job(&body.job_id, result.map(|()| format!("nothing is left of lab {name}")))))
+    Ok(done(&job(&body.job_id, result.map(|()| format!("nothing is left of lab {name}")))))
 }
 
 #[derive(Debug, Deserialize)]
@@ -240,7 +241,7 @@ enum Desired {
     Stopped,
 }
 
-async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Body(body): Body<Reconcile>) -> Answer {
+async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Json(body): Json<Reconcile>) -> Answer {
     let name = lab(&name)?;
     let there = wish(&app, &name);
     let snapshot = app.engine.inventory().snapshot();
@@ -268,14 +269,14 @@ async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Body(bod
     if !starts.is_empty() {
         edits.push(Controlled::Start(starts.clone()));
     }
-    let done = if edits.is_empty() {
+    let outcome = if edits.is_empty() {
         Ok(())
     } else {
         carry_out(&app, &name, Controlled::Several(edits), DEPLOY, Late::GoesOn).await
     };
     let result = |(wanted, node): (&ReconcileNode, &NodeName)| {
         let changes = stops.contains(node) || starts.contains(node);
-        let (action, error) = match (wanted.desired_state, &done) {
+        let (action, error) = match (wanted.desired_state, &outcome) {
             (_, Err(why)) if changes => ("error", Some(why.clone())),
             (Desired::Stopped, _) if changes => ("removed", None),
             (Desired::Stopped, _) => ("already_stopped", None),
@@ -286,7 +287,7 @@ async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Body(bod
         json!({ "success": error.is_none(), "error": error, "container_name": wanted.container_name, "action": action })
     };
     let results: Vec<Value> = body.nodes.iter().zip(&nodes).map(result).collect();
-    Ok(ok(&json!({ "lab_id": name, "results": results, "error": null })))
+    Ok(done(&json!({ "lab_id": name, "results": results, "error": null })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -299,11 +300,11 @@ fn containers(wish: &Wish) -> Vec<String> {
     wish.lab.nodes().keys().map(|node| wish.lab.container_name(node)).collect()
 }
 
-async fn cleanup_orphans(State(app): State<Shared>, Body(body): Body<ValidLabs>) -> Answer {
+async fn cleanup_orphans(State(app): State<Shared>, Json(body): Json<ValidLabs>) -> Answer {
     if body.valid_lab_ids.is_empty() {
         // So a controller says that it has no labs, or that it has lost them.
         tracing::warn!("the controller named no lab as valid; nothing is removed on that word");
-        return Ok(ok(&json!({ "removed_containers": [], "errors": [] })));
+        return Ok(done(&json!({ "removed_containers": [], "errors": [] })));
     }
     let (mut removed, mut errors) = (Vec::new(), Vec::new());
     for wish in wishes(&app) {
@@ -318,7 +319,7 @@ async fn cleanup_orphans(State(app): State<Shared>, Body(body): Body<ValidLabs>)
             Err(why) => errors.push(format!("lab {name}: {why}")),
         }
     }
-    Ok(ok(&json!({ "removed_containers": removed, "errors": errors })))
+    Ok(done(&json!({ "removed_containers": removed, "errors": errors })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -327,10 +328,10 @@ struct KeptNodes {
     keep_node_names: Vec<String>,
 }
 
-async fn cleanup_lab_orphans(State(app): State<Shared>, Body(body): Body<KeptNodes>) -> Answer {
+async fn cleanup_lab_orphans(State(app): State<Shared>, Json(body): Json<KeptNodes>) -> Answer {
     let name = lab(&body.lab_id)?;
     let Some(wish) = wish(&app, &name) else {
-        return Ok(ok(&json!({ "removed_containers": [], "kept_containers": [], "errors": [] })));
+        return Ok(done(&json!({ "removed_containers": [], "kept_containers": [], "errors": [] })));
     };
     let all = wish.lab.nodes().keys().cloned();
     let (kept, gone): (Vec<NodeName>, Vec<NodeName>) =
@@ -338,12 +339,12 @@ async fn cleanup_lab_orphans(State(app): State<Shared>, Body(body): Body<KeptNod
     let container = |node: &NodeName| wish.lab.container_name(node);
     let removed: Vec<String> = gone.iter().map(container).collect();
     let kept: Vec<String> = kept.iter().map(container).collect();
-    let done = if gone.is_empty() {
+    let outcome = if gone.is_empty() {
         Ok(())
     } else {
         carry_out(&app, &name, Controlled::Remove(gone.into_iter().collect()), TIDY, Late::GoesOn).await
     };
-    Ok(ok(&match done {
+    Ok(done(&match outcome {
         Ok(()) => json!({ "removed_containers": removed, "kept_containers": kept, "errors": [] }),
         Err(why) => json!({ "removed_containers": [], "kept_containers": kept, "errors": [why] }),
     }))
@@ -356,7 +357,7 @@ fn now() -> String {
 async fn discover(State(app): State<Shared>) -> Answer {
     let labs: Vec<Value> =
         wishes(&app).iter().map(|wish| json!({ "lab_id": wish.lab.name(), "nodes": nodes_of(&app, wish) })).collect();
-    Ok(ok(&json!({ "labs": labs, "timestamp": now() })))
+    Ok(done(&json!({ "labs": labs, "timestamp": now() })))
 }
 
 async fn identity_audit(State(app): State<Shared>) -> Answer {
@@ -375,7 +376,7 @@ async fn identity_audit(State(app): State<Shared>) -> Answer {
         "name_only": 0, "missing_node_definition_id": missing("missing_node_definition_id"),
         "missing_runtime_id": missing("missing_runtime_id"), "inconsistent_metadata": 0, "error": doubt(&app),
         "nodes": nodes });
-    Ok(ok(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
+    Ok(done(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -398,10 +399,10 @@ struct BackfillEntry {
 }
 
 /// What a container is labelled with never changes: one that lacks something has to be made anew.
-async fn identity_backfill(State(app): State<Shared>, Body(body): Body<Backfill>) -> Answer {
+async fn identity_backfill(State(app): State<Shared>, Json(body): Json<Backfill>) -> Answer {
     let mut nodes = Vec::new();
     for entry in &body.entries {
-        let (name, node) = (lab(&entry.lab_id)?, super::answer::node(&entry.node_name)?);
+        let (name, node) = (lab(&entry.lab_id)?, super::fields::node(&entry.node_name)?);
         let there = wish(&app, &name).filter(|wish| wish.lab.nodes().contains_key(&node));
         let outcome = match &there {
             None => "missing",
@@ -415,22 +416,22 @@ async fn identity_backfill(State(app): State<Shared>, Body(body): Body<Backfill>
     let count = |outcome: &str| nodes.iter().filter(|node| node["outcome"] == outcome).count();
     let provider = json!({ "provider": "docker", "updated": 0, "recreate_required": count("recreate_required"),
         "missing": count("missing"), "skipped": count("skipped"), "nodes": nodes, "errors": [] });
-    Ok(ok(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
+    Ok(done(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
 }
 
 /// Nothing is kept in a directory of a lab.
 async fn delete_workspace(Path(name): Path<String>) -> Answer {
     lab(&name)?;
-    Ok(ok(&json!({ "success": true, "message": "workspace does not exist" })))
+    Ok(done(&json!({ "success": true, "message": "workspace does not exist" })))
 }
 
-async fn cleanup_workspaces(Body(_): Body<ValidLabs>) -> Answer {
-    Ok(ok(&json!({ "success": true, "removed": [], "errors": [] })))
+async fn cleanup_workspaces(Json(_): Json<ValidLabs>) -> Answer {
+    Ok(done(&json!({ "success": true, "removed": [], "errors": [] })))
 }
 
 /// Only what is ours would be pruned, and nothing of ours is there that nobody wants for longer than it takes to remove it.
-async fn prune(MaybeBody(_): MaybeBody<Value>) -> Answer {
-    Ok(ok(&json!({ "success": true, "images_removed": 0, "build_cache_removed": 0, "volumes_removed": 0,
+async fn prune(MaybeJson(_): MaybeJson<Value>) -> Answer {
+    Ok(done(&json!({ "success": true, "images_removed": 0, "build_cache_removed": 0, "volumes_removed": 0,
         "containers_removed": 0, "networks_removed": 0, "space_reclaimed": 0, "errors": [] })))
 }
 
@@ -441,7 +442,7 @@ struct Audit {
 }
 
 /// What carries our mark and is nobody's, from the inventory: nothing is asked, and nothing removed.
-async fn audit(State(app): State<Shared>, MaybeBody(body): MaybeBody<Audit>) -> Answer {
+async fn audit(State(app): State<Shared>, MaybeJson(body): MaybeJson<Audit>) -> Answer {
     let snapshot = app.engine.inventory().snapshot();
     let wishes = app.engine.wishes().all();
     let labs = snapshot.labs.keys().filter(|name| !wishes.contains_key(*name)).count();
@@ -451,5 +452,5 @@ async fn audit(State(app): State<Shared>, MaybeBody(body): MaybeBody<Audit>) -> 
         json!({ "ports_without_a_wish": ports, "ports": snapshot.switch.ports().count() })
     });
     let errors: Vec<String> = doubt(&app).into_iter().collect();
-    Ok(ok(&json!({ "network": network, "ovs": ovs, "errors": errors })))
+    Ok(done(&json!({ "network": network, "ovs": ovs, "errors": errors })))
 }

@@ -12,8 +12,9 @@ use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{self, Answer, Body, Fault, MaybeBody, lab, ok};
+use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
+use super::fields::{self, MaybeJson, lab};
 use crate::routes::Shared;
 use crate::serve::App;
 
@@ -53,8 +54,8 @@ impl Pair {
     }
 }
 
-pub(super) fn port_name(node: &str, interface: &str) -> Result<PortName, Fault> {
-    Ok(PortName { node: answer::node(node)?, interface: answer::interface(interface)? })
+pub(super) fn port_name(node: &str, interface: &str) -> Result<PortName, Detail> {
+    Ok(PortName { node: fields::node(node)?, interface: fields::interface(interface)? })
 }
 
 /// A port as the switch has it.
@@ -148,9 +149,9 @@ async fn connected(app: &Arc<App>, name: &LabName, pair: &Pair) -> Result<LinkIn
     if info.vlan_tag.is_some() { Ok(info) } else { Err(format!("link {segment}: its ports do not have one tag")) }
 }
 
-async fn connect(State(app): State<Shared>, Path(name): Path<String>, Body(pair): Body<Pair>) -> Answer {
+async fn connect(State(app): State<Shared>, Path(name): Path<String>, Json(pair): Json<Pair>) -> Answer {
     let name = lab(&name)?;
-    Ok(ok(&match connected(&app, &name, &pair).await {
+    Ok(done(&match connected(&app, &name, &pair).await {
         Ok(link) => json!({ "success": true, "error": null, "link": link }),
         Err(why) => json!({ "success": false, "error": why, "link": null }),
     }))
@@ -160,16 +161,16 @@ async fn connect(State(app): State<Shared>, Path(name): Path<String>, Body(pair)
 async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String, String)>) -> Answer {
     let name = lab(&name)?;
     if !link.contains(':') || link.len() > 512 {
-        return Ok(ok(&json!({ "success": false, "error": "Invalid link_id format" })));
+        return Ok(done(&json!({ "success": false, "error": "Invalid link_id format" })));
     }
-    let done = match wish(&app, &name) {
+    let outcome = match wish(&app, &name) {
         None => Ok(()),
         Some(_) => {
             let edit = Controlled::Disconnect(LinkId::from_text(link));
             carry_out(&app, &name, edit, LINK, Late::Ends).await
         }
     };
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.err() })))
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.err() })))
 }
 
 /// The ports of nodes that share a segment, two by two.
@@ -191,7 +192,7 @@ async fn list(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
         .map(|wish| pairs(&wish).iter().map(|(a, b)| link_info(&wish, a, b, &snapshot)).collect())
         .unwrap_or_default();
     let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    Ok(ok(&json!({ "links": links, "timestamp": now })))
+    Ok(done(&json!({ "links": links, "timestamp": now })))
 }
 
 fn found(app: &App, name: &LabName, port: &PortName) -> Option<PortView> {
@@ -204,7 +205,7 @@ async fn vlan(State(app): State<Shared>, Path((name, of, interface)): Path<(Stri
     let container = super::carry_out::container_name(&name, &port.node);
     let found = found(&app, &name, &port);
     let error = found.is_none().then_some("Endpoint not found");
-    Ok(ok(&json!({ "container": container, "interface": port.interface,
+    Ok(done(&json!({ "container": container, "interface": port.interface,
         "vlan_tag": found.as_ref().and_then(|port| port.tag), "ovs_port_name": found.map(|port| port.name),
         "error": error })))
 }
@@ -224,17 +225,19 @@ enum OnOff {
 async fn carrier(
     State(app): State<Shared>,
     Path((name, of, interface)): Path<(String, String, String)>,
-    Body(body): Body<Carrier>,
+    Json(body): Json<Carrier>,
 ) -> Answer {
     let (name, port) = (lab(&name)?, port_name(&of, &interface)?);
     let edit = Controlled::Carrier { port: port.clone(), dark: body.state == OnOff::Off };
-    let done = match wish(&app, &name) {
+    let outcome = match wish(&app, &name) {
         None => Err("Endpoint not found".to_owned()),
         Some(_) => carry_out(&app, &name, edit, PORT, Late::Ends).await,
     };
     let container = super::carry_out::container_name(&name, &port.node);
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.err(), "container": container, "interface": port.interface,
-        "state": body.state })))
+    Ok(done(
+        &json!({ "success": outcome.is_ok(), "error": outcome.err(), "container": container, "interface": port.interface,
+        "state": body.state }),
+    ))
 }
 
 /// A port is brought somewhere, and gets or loses its carrier.
@@ -259,10 +262,10 @@ async fn moved(
 
 async fn isolate(State(app): State<Shared>, Path((name, of, interface)): Path<(String, String, String)>) -> Answer {
     let (name, port) = (lab(&name)?, port_name(&of, &interface)?);
-    let done = moved(&app, &name, &port, None, true).await;
+    let outcome = moved(&app, &name, &port, None, true).await;
     let container = super::carry_out::container_name(&name, &port.node);
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(), "container": container,
-        "interface": port.interface, "vlan_tag": done.as_ref().ok().copied().flatten() })))
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(), "container": container,
+        "interface": port.interface, "vlan_tag": outcome.as_ref().ok().copied().flatten() })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -273,17 +276,17 @@ struct Restore {
 async fn restore(
     State(app): State<Shared>,
     Path((name, of, interface)): Path<(String, String, String)>,
-    Body(body): Body<Restore>,
+    Json(body): Json<Restore>,
 ) -> Answer {
     let (name, port) = (lab(&name)?, port_name(&of, &interface)?);
     let segment = app.engine.tagged_as(&name, body.target_vlan);
-    let done = match segment {
+    let outcome = match segment {
         Some(segment) => moved(&app, &name, &port, Some(segment), false).await,
         None => Err(format!("no link of this lab has the tag {}", body.target_vlan)),
     };
     let container = super::carry_out::container_name(&name, &port.node);
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(), "container": container,
-        "interface": port.interface, "vlan_tag": done.as_ref().ok().copied().flatten().unwrap_or(body.target_vlan) })))
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(), "container": container,
+        "interface": port.interface, "vlan_tag": outcome.as_ref().ok().copied().flatten().unwrap_or(body.target_vlan) })))
 }
 
 /// The data interfaces of nodes that run.
@@ -306,7 +309,7 @@ async fn port_state(State(app): State<Shared>, Path(name): Path<String>) -> Answ
                 "vlan_tag": port.tag?, "carrier": "unknown" }))
         })
         .collect();
-    Ok(ok(&json!({ "ports": ports })))
+    Ok(done(&json!({ "ports": ports })))
 }
 
 async fn plugin_ports(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
@@ -324,7 +327,7 @@ async fn plugin_ports(State(app): State<Shared>, Path(name): Path<String>) -> An
                 "interface": port_name.interface, "vlan_tag": port.tag?, "rx_bytes": 0, "tx_bytes": 0 }))
         })
         .collect();
-    Ok(ok(&json!({ "lab_id": name, "ports": ports })))
+    Ok(done(&json!({ "lab_id": name, "ports": ports })))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -381,7 +384,7 @@ async fn paired(app: &Arc<App>, pairing: &Pairing) -> Result<(&'static str, Opti
     }
 }
 
-async fn declare(State(app): State<Shared>, MaybeBody(body): MaybeBody<Declaration>) -> Answer {
+async fn declare(State(app): State<Shared>, MaybeJson(body): MaybeJson<Declaration>) -> Answer {
     let mut results = Vec::new();
     for pairing in &body.pairings {
         let (status, actual, error) = match paired(&app, pairing).await {
@@ -391,5 +394,5 @@ async fn declare(State(app): State<Shared>, MaybeBody(body): MaybeBody<Declarati
         results.push(json!({ "link_name": pairing.link_name, "lab_id": pairing.lab_id, "status": status,
             "actual_vlan": actual, "error": error }));
     }
-    Ok(ok(&json!({ "results": results })))
+    Ok(done(&json!({ "results": results })))
 }

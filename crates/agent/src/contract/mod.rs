@@ -1,37 +1,56 @@
-//! The agent contract, inbound: what controllers of hosts ask of an agent, as thin edits of desired state and reads of the inventory.
+//! The API that controllers of the agent contract speak. It has a router of its own: which of the two a request gets is decided
+//! by its key ([`crate::access`]).
 //!
-//! A business failure is 200 with `success: false` and `error`; other than 2xx says that a request could not be understood or
-//! served. `docs/agent-contract.md` has a table of all routes and what each does here.
+//! | area | routes |
+//! |---|---|
+//! | [`labs`] | `/labs/{lab}/status`, `/jobs/…`, `/labs/{lab}/nodes/reconcile`, clean-up |
+//! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
+//! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
+//! | [`overlay`] | `/overlay/…`, `/ovs/…` |
+//! | [`host`] | `/locks…`, `/update`, `/poap/…`, `/callbacks/dead-letters` |
+//!
+//! Bodies are JSON. What was understood and could not be done is 200 with `"success": false` and `"error"`; every other
+//! refusal is `{"detail": …}`: a text, or with 422 a list of what could not be read ([`answer`]). Each answer has an
+//! `X-Request-Id` ([`named`]). A router of another area is merged where the others are.
 
 mod answer;
 mod carry_out;
+mod fields;
+mod host;
 mod labs;
 mod links;
+mod named;
 mod node_spec;
 mod nodes;
 mod overlay;
 mod readiness;
 mod vendor;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::StatusCode;
+use axum::middleware::from_fn;
 
-use crate::routes::Shared;
+use crate::serve::App;
 use crate::wire::BODY_LIMIT;
 
-use answer::Fault;
+pub(crate) use answer::Detail;
+use answer::{Answer, Json, done, parse};
 
-/// All routes of the contract.
+type Shared = Arc<App>;
+
+/// Everything that a controller may ask.
 pub(crate) fn router(app: Shared) -> Router {
-    labs::routes()
-        .merge(nodes::routes())
+    Router::new()
+        .merge(host::routes())
+        .merge(labs::routes())
         .merge(links::routes())
+        .merge(nodes::routes())
         .merge(overlay::routes())
-        .fallback(async |request: Request| {
-            Fault::new(StatusCode::NOT_FOUND, format!("there is no {} here", request.uri().path()))
-        })
-        .method_not_allowed_fallback(async || Fault::new(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"))
+        .fallback(async || Detail::new(404, "Not Found"))
+        .method_not_allowed_fallback(async |_: Request| Detail::new(405, "Method Not Allowed"))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(from_fn(named::named))
         .with_state(app)
 }

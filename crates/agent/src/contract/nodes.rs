@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use bytes::BytesMut;
 use netloom_engine::{Controlled, ExecOutput, ExecRequest, Place, Wish};
@@ -14,8 +13,9 @@ use netloom_plan::NodeState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Body, Fault, MaybeBody, Params, lab, node, ok};
+use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish};
+use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
 use super::links::port_view;
 use super::node_spec::NodeSpec;
@@ -61,7 +61,7 @@ pub(super) fn definition(wish: &Wish, node: &NodeName) -> Option<String> {
 }
 
 /// The node that a name of a container means, or that has the name itself.
-pub(super) fn named_in_containers(lab: &LabName, text: &str) -> Result<NodeName, Fault> {
+pub(super) fn named_in_containers(lab: &LabName, text: &str) -> Result<NodeName, Detail> {
     let short: String = lab.as_str().chars().take(20).collect();
     let prefixes = [format!("archetype-{short}-"), format!("arch-{short}-")];
     node(prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text))
@@ -99,12 +99,14 @@ async fn conflict(
     State(app): State<Shared>,
     Path((lab_id, name)): Path<(String, String)>,
     Params(query): Params<ProviderQuery>,
-    MaybeBody(body): MaybeBody<Identity>,
+    MaybeJson(body): MaybeJson<Identity>,
 ) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     if let Some(why) = no_machines(&query) {
-        return Ok(ok(&json!({ "success": false, "available": false, "classification": "error", "runtime_name": null,
-            "status": null, "runtime_id": null, "error": why })));
+        return Ok(done(
+            &json!({ "success": false, "available": false, "classification": "error", "runtime_name": null,
+            "status": null, "runtime_id": null, "error": why }),
+        ));
     }
     let there = wish(&app, &lab_id);
     let info = there.as_ref().and_then(|wish| nodes_of(&app, wish).into_iter().find(|info| info.is(&name)));
@@ -115,16 +117,18 @@ async fn conflict(
         }
         _ => ("absent", None),
     };
-    Ok(ok(&json!({ "success": true, "available": classification != "stale_managed", "classification": classification,
+    Ok(done(
+        &json!({ "success": true, "available": classification != "stale_managed", "classification": classification,
         "runtime_name": runtime_name, "status": info.as_ref().map(|info| info.status()),
-        "runtime_id": info.and_then(|info| info.runtime_id), "error": null })))
+        "runtime_id": info.and_then(|info| info.runtime_id), "error": null }),
+    ))
 }
 
 async fn create(
     State(app): State<Shared>,
     Path((lab_id, name)): Path<(String, String)>,
     Params(query): Params<ProviderQuery>,
-    Body(spec): Body<NodeSpec>,
+    Json(spec): Json<NodeSpec>,
 ) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let began = Instant::now();
@@ -137,7 +141,7 @@ async fn create(
         Some(NodeState::Running) => "running",
         _ => "stopped",
     };
-    Ok(ok(&json!({ "success": made.is_ok(), "error": made.as_ref().err(), "container_name": container,
+    Ok(done(&json!({ "success": made.is_ok(), "error": made.as_ref().err(), "container_name": container,
         "container_id": null, "status": status, "details": null, "duration_ms": millis(began) })))
 }
 
@@ -168,7 +172,7 @@ async fn start(
     State(app): State<Shared>,
     Path((lab_id, name)): Path<(String, String)>,
     Params(query): Params<ProviderQuery>,
-    MaybeBody(Start {}): MaybeBody<Start>,
+    MaybeJson(Start {}): MaybeJson<Start>,
 ) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let began = Instant::now();
@@ -177,7 +181,7 @@ async fn start(
         None => carry_out(&app, &lab_id, Controlled::Start([name.clone()].into()), MAKE, Late::Ends).await,
     };
     let status = state_of(&app, &lab_id, &name).as_ref().and_then(word).unwrap_or("error");
-    Ok(ok(&json!({ "success": started.is_ok(), "error": started.as_ref().err(), "status": status,
+    Ok(done(&json!({ "success": started.is_ok(), "error": started.as_ref().err(), "status": status,
         "endpoints_repaired": 0, "interfaces_fixed": 0, "duration_ms": millis(began) })))
 }
 
@@ -193,23 +197,25 @@ async fn removed(app: &App, lab_id: &LabName, name: &NodeName) -> Result<bool, S
 async fn stop(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let began = Instant::now();
-    let done = removed(&app, &lab_id, &name).await;
-    let status = if done.is_ok() { "stopped" } else { "error" };
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.err(), "status": status, "duration_ms": millis(began) })))
+    let outcome = removed(&app, &lab_id, &name).await;
+    let status = if outcome.is_ok() { "stopped" } else { "error" };
+    Ok(done(
+        &json!({ "success": outcome.is_ok(), "error": outcome.err(), "status": status, "duration_ms": millis(began) }),
+    ))
 }
 
 async fn remove(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let began = Instant::now();
-    let done = removed(&app, &lab_id, &name).await;
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(),
-        "container_removed": *done.as_ref().unwrap_or(&false), "duration_ms": millis(began) })))
+    let outcome = removed(&app, &lab_id, &name).await;
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
+        "container_removed": *outcome.as_ref().unwrap_or(&false), "duration_ms": millis(began) })))
 }
 
 async fn delete_container(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let lab_id = lab(&lab_id)?;
     let name = named_in_containers(&lab_id, &name)?;
-    Ok(ok(&match removed(&app, &lab_id, &name).await {
+    Ok(done(&match removed(&app, &lab_id, &name).await {
         Ok(true) => json!({ "success": true, "message": format!("node {name} is removed") }),
         Ok(false) => json!({ "success": true, "message": format!("node {name} is not there") }),
         Err(why) => json!({ "success": false, "error": why }),
@@ -235,7 +241,7 @@ async fn ready(
     let vendor = Vendor::of(kind, spec.and_then(|node| node.image.as_deref()));
     let within = label("readiness_timeout").and_then(|text| text.parse().ok()).unwrap_or(vendor.ready_within);
     let answer = |is_ready: bool, message: &str, percent: Option<u8>| {
-        ok(&json!({ "is_ready": is_ready, "message": message, "progress_percent": percent, "details": null,
+        done(&json!({ "is_ready": is_ready, "message": message, "progress_percent": percent, "details": null,
             "timeout": within, "provider": "docker" }))
     };
     Ok(match state_of(&app, &lab_id, &name) {
@@ -264,12 +270,12 @@ async fn runtime(State(app): State<Shared>, Path((lab_id, name)): Path<(String, 
     let there = wish(&app, &lab_id);
     let state = state_of(&app, &lab_id, &name);
     let (Some(wish), Some(state)) = (there, state) else {
-        return Err(Fault::new(StatusCode::NOT_FOUND, format!("there is no node {name} in lab {lab_id}")));
+        return Err(Detail::new(404, format!("there is no node {name} in lab {lab_id}")));
     };
     let spec = wish.lab.nodes().get(&name);
     let memory = spec.and_then(|node| node.memory_bytes).map(|bytes| bytes / 1024 / 1024);
     let cpu = spec.and_then(|node| node.cpu_millis).map(|millis| f64::from(millis) / 1000.0);
-    Ok(ok(&json!({ "provider": "docker", "node_name": name, "runtime_name": wish.lab.container_name(&name),
+    Ok(done(&json!({ "provider": "docker", "node_name": name, "runtime_name": wish.lab.container_name(&name),
         "state": word(&state).unwrap_or("unknown"),
         "runtime": { "image": spec.and_then(|node| node.image.clone()), "memory": memory, "cpu": cpu } })))
 }
@@ -306,22 +312,23 @@ async fn run(app: &App, lab_id: &LabName, name: &NodeName, argv: Vec<String>) ->
 async fn exec(
     State(app): State<Shared>,
     Path((lab_id, name)): Path<(String, String)>,
-    Body(body): Body<Command>,
+    Json(body): Json<Command>,
 ) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
-    let Some(cmd) = body.cmd.filter(|cmd| !cmd.is_empty()) else { return Err(Fault::bad("`cmd` is missing")) };
+    let Some(cmd) = body.cmd.filter(|cmd| !cmd.is_empty()) else { return Err(Detail::new(400, "`cmd` is missing")) };
     if wish(&app, &lab_id).is_none() {
-        return Err(Fault::new(StatusCode::NOT_FOUND, format!("there is no lab {lab_id}")));
+        return Err(Detail::new(404, format!("there is no lab {lab_id}")));
     }
     let argv = ["sh", "-c", &cmd].map(str::to_owned).to_vec();
-    let done = run(&app, &lab_id, &name, argv).await;
-    let (code, output) = done.map_err(|why| Fault::new(StatusCode::CONFLICT, why))?;
-    Ok(ok(&json!({ "exit_code": code, "output": output })))
+    let outcome = run(&app, &lab_id, &name, argv).await;
+    let (code, output) = outcome.map_err(|why| Detail::new(409, why))?;
+    Ok(done(&json!({ "exit_code": code, "output": output })))
 }
 
 async fn cli_verify(Path((lab_id, name)): Path<(String, String)>) -> Answer {
     (lab(&lab_id)?, node(&name)?);
-    Err(Fault::bad(
+    Err(Detail::new(
+        400,
         "commands are verified on virtual machines, and this agent runs none; `exec` runs them in containers",
     ))
 }
@@ -334,12 +341,12 @@ async fn linux_interfaces(State(app): State<Shared>, Path((lab_id, name)): Path<
     let facts =
         snapshot.labs.get(&lab_id).filter(|facts| wish(&app, &lab_id).is_some() && facts.nodes.contains_key(&name));
     let Some(facts) = facts else {
-        return Ok(ok(&json!({ "container": container, "interfaces": [], "error": "Container not found" })));
+        return Ok(done(&json!({ "container": container, "interfaces": [], "error": "Container not found" })));
     };
     let here = Place::Node(lab_id.clone(), name.clone());
     let names: Vec<&str> =
         facts.ports.values().filter(|port| port.place == here).map(|port| port.name.as_str()).collect();
-    Ok(ok(&json!({ "container": container, "interfaces": names, "error": null })))
+    Ok(done(&json!({ "container": container, "interfaces": names, "error": null })))
 }
 
 /// Interfaces come with their names, so that none has to be mended.
@@ -347,7 +354,7 @@ async fn fix_interfaces(State(app): State<Shared>, Path((lab_id, name)): Path<(S
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let right = wish(&app, &lab_id)
         .map_or(0, |wish| wish.lab.links().iter().filter(|link| link.a.at.node() == Some(&name)).count());
-    Ok(ok(&json!({ "success": true, "node": name, "fixed": 0, "already_correct": right, "errors": [] })))
+    Ok(done(&json!({ "success": true, "node": name, "fixed": 0, "already_correct": right, "errors": [] })))
 }
 
 async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
@@ -355,7 +362,7 @@ async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(St
     let kind =
         wish(&app, &lab_id).and_then(|wish| wish.lab.nodes().get(&name)?.labels.get("archetype.node_kind").cloned());
     let container = super::carry_out::container_name(&lab_id, &name);
-    Ok(ok(&json!({ "success": kind.is_some(), "container": container, "kind": kind })))
+    Ok(done(&json!({ "success": kind.is_some(), "container": container, "kind": kind })))
 }
 
 /// The configuration of a running node; none of a device that shows none.
@@ -379,7 +386,7 @@ async fn extract_config(State(app): State<Shared>, Path((lab_id, name)): Path<(S
             shown.unwrap_or_else(|| Err(format!("node {name} is not there, or its device shows no configuration")))
         }
     };
-    Ok(ok(&json!({ "success": text.is_ok(), "node_name": name, "content": text.as_ref().ok(),
+    Ok(done(&json!({ "success": text.is_ok(), "node_name": name, "content": text.as_ref().ok(),
         "error": text.as_ref().err() })))
 }
 
@@ -398,7 +405,7 @@ async fn extract_configs(State(app): State<Shared>, Path(lab_id): Path<String>) 
             }
         }
     }
-    Ok(ok(&json!({ "success": true, "extracted_count": configs.len(), "configs": configs, "error": null })))
+    Ok(done(&json!({ "success": true, "extracted_count": configs.len(), "configs": configs, "error": null })))
 }
 
 /// The last lines of what each node has written.
@@ -408,7 +415,7 @@ async fn boot_logs(State(app): State<Shared>, Path(lab_id): Path<String>) -> Ans
         wish(&app, &lab_id).map(|wish| wish.lab.nodes().keys().cloned().collect()).unwrap_or_default();
     let texts = futures::future::join_all(nodes.iter().map(|name| readiness::last_lines(&app, &lab_id, name))).await;
     let logs: BTreeMap<String, Option<String>> = nodes.iter().map(ToString::to_string).zip(texts).collect();
-    Ok(ok(&json!({ "lab_id": lab_id, "boot_logs": logs })))
+    Ok(done(&json!({ "lab_id": lab_id, "boot_logs": logs })))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -421,7 +428,7 @@ struct Repair {
 async fn repair_endpoints(
     State(app): State<Shared>,
     Path(lab_id): Path<String>,
-    MaybeBody(body): MaybeBody<Repair>,
+    MaybeJson(body): MaybeJson<Repair>,
 ) -> Answer {
     let lab_id = lab(&lab_id)?;
     let asked: BTreeSet<NodeName> = body.nodes.iter().map(|name| node(name)).collect::<Result<_, _>>()?;
@@ -450,6 +457,6 @@ async fn repair_endpoints(
                 "status": status, "host_veth": port.name, "vlan_tag": port.tag, "message": repaired.as_ref().err() }));
         }
     }
-    Ok(ok(&json!({ "success": true, "error": null, "nodes_repaired": 0, "total_endpoints_repaired": 0,
+    Ok(done(&json!({ "success": true, "error": null, "nodes_repaired": 0, "total_endpoints_repaired": 0,
         "results": results })))
 }

@@ -12,8 +12,9 @@ use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Body, MaybeBody, lab, ok};
+use super::answer::{Answer, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
+use super::fields::{MaybeJson, lab};
 use super::links::{DECLARED, PORT, owner, port_name, port_of, port_view, segment_of};
 use crate::routes::Shared;
 use crate::serve::App;
@@ -116,11 +117,11 @@ async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
         .ok_or_else(|| format!("link {link}: its port and its tunnel do not have one tag"))
 }
 
-async fn attach_link(State(app): State<Shared>, Body(body): Body<AttachLink>) -> Answer {
+async fn attach_link(State(app): State<Shared>, Json(body): Json<AttachLink>) -> Answer {
     lab(&body.lab_id)?;
-    let done = attached(&app, &body).await;
-    let vni = done.is_ok().then_some(body.vni);
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(), "local_vlan": done.as_ref().ok(),
+    let outcome = attached(&app, &body).await;
+    let vni = outcome.is_ok().then_some(body.vni);
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(), "local_vlan": outcome.as_ref().ok(),
         "vni": vni })))
 }
 
@@ -132,18 +133,18 @@ struct DetachLink {
     link_id: String,
 }
 
-async fn detach_link(State(app): State<Shared>, Body(body): Body<DetachLink>) -> Answer {
+async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) -> Answer {
     let name = lab(&body.lab_id)?;
     let port = port_name(&body.container_name, &body.interface_name)?;
-    let mut done = link_id(&body.link_id);
-    if let (Ok(link), Some(_)) = (&done, wish(&app, &name)) {
+    let mut outcome = link_id(&body.link_id);
+    if let (Ok(link), Some(_)) = (&outcome, wish(&app, &name)) {
         let edit = Controlled::Detach { link: link.clone(), port: Some(port.clone()) };
-        done = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
+        outcome = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
     }
     let snapshot = app.engine.inventory().snapshot();
     let near = wish(&app, &name).and_then(|wish| port_of(&wish, &port, &snapshot)).and_then(|port| port.tag);
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.as_ref().err(),
-        "interface_isolated": done.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": done.is_ok() })))
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
+        "interface_isolated": outcome.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": outcome.is_ok() })))
 }
 
 /// A tunnel of a lab of the controller.
@@ -186,7 +187,7 @@ async fn status(State(app): State<Shared>) -> Answer {
                 "tenant_mtu": tunnel.mtu })
         })
         .collect();
-    Ok(ok(&json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links })))
+    Ok(done(&json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links })))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -259,7 +260,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Va
     result(tunnel, status, tag, None)
 }
 
-async fn declare(State(app): State<Shared>, MaybeBody(body): MaybeBody<Declaration>) -> Answer {
+async fn declare(State(app): State<Shared>, MaybeJson(body): MaybeJson<Declaration>) -> Answer {
     let mut by_lab: BTreeMap<LabName, Vec<&DeclaredTunnel>> = BTreeMap::new();
     for name in body.declared_labs.iter().flatten() {
         by_lab.entry(lab(name)?).or_default();
@@ -273,12 +274,12 @@ async fn declare(State(app): State<Shared>, MaybeBody(body): MaybeBody<Declarati
         let mut kept: BTreeSet<LinkId> = BTreeSet::new();
         for tunnel in declared {
             kept.insert(LinkId::from_text(tunnel.link_id.as_str()));
-            let done = if tunnel.protects() {
+            let outcome = if tunnel.protects() {
                 result(tunnel, "protected", None, None)
             } else {
                 converge(&app, name, tunnel).await
             };
-            results.insert((tunnel.lab_id.clone(), tunnel.link_id.clone()), done);
+            results.insert((tunnel.lab_id.clone(), tunnel.link_id.clone()), outcome);
         }
         let ports: BTreeSet<&str> = declared.iter().map(|tunnel| tunnel.port_name.as_str()).collect();
         let of_lab = tunnels(&app).into_iter().filter(|tunnel| tunnel.lab == *name);
@@ -297,7 +298,7 @@ async fn declare(State(app): State<Shared>, MaybeBody(body): MaybeBody<Declarati
     // In the order in which they were declared.
     let key = |tunnel: &DeclaredTunnel| (tunnel.lab_id.clone(), tunnel.link_id.clone());
     let results: Vec<Value> = body.tunnels.iter().filter_map(|tunnel| results.remove(&key(tunnel))).collect();
-    Ok(ok(&json!({ "results": results, "orphans_removed": orphans })))
+    Ok(done(&json!({ "results": results, "orphans_removed": orphans })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -305,19 +306,19 @@ struct OfLab {
     lab_id: String,
 }
 
-async fn cleanup(State(app): State<Shared>, Body(body): Body<OfLab>) -> Answer {
+async fn cleanup(State(app): State<Shared>, Json(body): Json<OfLab>) -> Answer {
     let name = lab(&body.lab_id)?;
     let count = tunnels(&app).into_iter().filter(|tunnel| tunnel.lab == name).count();
-    let done = if count == 0 {
+    let outcome = if count == 0 {
         Ok(())
     } else {
         carry_out(&app, &name, Controlled::KeepTunnels(BTreeSet::new()), DECLARED, Late::GoesOn).await
     };
-    let (deleted, errors) = match done {
+    let (deleted, errors) = match outcome {
         Ok(()) => (count, Vec::new()),
         Err(why) => (0, vec![why]),
     };
-    Ok(ok(&json!({ "tunnels_deleted": deleted, "bridges_deleted": 0, "errors": errors })))
+    Ok(done(&json!({ "tunnels_deleted": deleted, "bridges_deleted": 0, "errors": errors })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -357,9 +358,9 @@ async fn set(app: &Arc<App>, port: &str, body: &SetVlan) -> Result<(), String> {
     carry_out(app, lab_name, Controlled::Join { port: name, segment }, PORT, Late::Ends).await
 }
 
-async fn set_vlan(State(app): State<Shared>, Path(port): Path<String>, Body(body): Body<SetVlan>) -> Answer {
-    super::answer::interface(&port)?;
-    Ok(ok(&match set(&app, &port, &body).await {
+async fn set_vlan(State(app): State<Shared>, Path(port): Path<String>, Json(body): Json<SetVlan>) -> Answer {
+    super::fields::interface(&port)?;
+    Ok(done(&match set(&app, &port, &body).await {
         Ok(()) => json!({ "success": true, "port_name": port, "vlan_tag": body.vlan_tag, "in_memory_updated": true }),
         Err(why) => json!({ "success": false, "error": why }),
     }))
@@ -374,7 +375,7 @@ struct ReconcilePorts {
     allow_empty: bool,
 }
 
-async fn reconcile_ports(State(app): State<Shared>, MaybeBody(body): MaybeBody<ReconcilePorts>) -> Answer {
+async fn reconcile_ports(State(app): State<Shared>, MaybeJson(body): MaybeJson<ReconcilePorts>) -> Answer {
     let count = body.valid_port_names.len();
     let skipped = match (body.valid_port_names.is_empty(), body.force) {
         (true, false) => Some("an empty list removes nothing without `force`"),
@@ -383,7 +384,7 @@ async fn reconcile_ports(State(app): State<Shared>, MaybeBody(body): MaybeBody<R
         _ => None,
     };
     if let Some(reason) = skipped {
-        return Ok(ok(&json!({ "removed_ports": [], "valid_count": count, "skipped": true, "reason": reason })));
+        return Ok(done(&json!({ "removed_ports": [], "valid_count": count, "skipped": true, "reason": reason })));
     }
     let mut removed = Vec::new();
     let mut by_lab: BTreeMap<LabName, Vec<Tunnel>> = BTreeMap::new();
@@ -403,7 +404,7 @@ async fn reconcile_ports(State(app): State<Shared>, MaybeBody(body): MaybeBody<R
             removed.extend(go.iter().map(|tunnel| tunnel_name(&name, &tunnel.link)));
         }
     }
-    Ok(ok(&json!({ "removed_ports": removed, "valid_count": count })))
+    Ok(done(&json!({ "removed_ports": removed, "valid_count": count })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -422,7 +423,7 @@ fn free_vni(app: &App) -> Option<u32> {
     (FIRST_OF_LEGACY..=LAST_OF_LEGACY).find(|vni| !taken.contains(vni))
 }
 
-async fn tunnel(State(app): State<Shared>, Body(body): Body<LegacyTunnel>) -> Answer {
+async fn tunnel(State(app): State<Shared>, Json(body): Json<LegacyTunnel>) -> Answer {
     let name = lab(&body.lab_id)?;
     let made = async {
         let link = link_id(&body.link_id)?;
@@ -435,7 +436,7 @@ async fn tunnel(State(app): State<Shared>, Body(body): Body<LegacyTunnel>) -> An
         carry_out(&app, &name, edit, DECLARED, Late::Ends).await?;
         Ok::<_, String>((link, vni))
     };
-    Ok(ok(&match made.await {
+    Ok(done(&match made.await {
         Ok((link, vni)) => {
             let snapshot = app.engine.inventory().snapshot();
             let tag =
@@ -469,10 +470,10 @@ async fn joined(app: &Arc<App>, name: &LabName, link: &str, port: &PortName) -> 
     carry_out(app, name, Controlled::Join { port: port.clone(), segment: link }, DECLARED, Late::Ends).await
 }
 
-async fn attach(State(app): State<Shared>, Body(body): Body<LegacyAttach>) -> Answer {
+async fn attach(State(app): State<Shared>, Json(body): Json<LegacyAttach>) -> Answer {
     let (name, port) = (lab(&body.lab_id)?, port_name(&body.container_name, &body.interface_name)?);
-    let done = joined(&app, &name, &body.link_id, &port).await;
-    Ok(ok(&json!({ "success": done.is_ok(), "error": done.err() })))
+    let outcome = joined(&app, &name, &body.link_id, &port).await;
+    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.err() })))
 }
 
 async fn ovs_status(State(app): State<Shared>) -> Answer {
@@ -480,11 +481,11 @@ async fn ovs_status(State(app): State<Shared>) -> Answer {
     let state = snapshot.sources.get(&Source::Switch);
     let initialized = state.is_some_and(|state| state.listed.is_some() && state.error.is_none());
     let taken: BTreeSet<u16> = snapshot.switch.tags().map(|tag| tag.tag).collect();
-    Ok(ok(&json!({ "bridge_name": app.engine.switch_name(), "initialized": initialized, "ports": [], "links": [],
+    Ok(done(&json!({ "bridge_name": app.engine.switch_name(), "initialized": initialized, "ports": [], "links": [],
         "vlan_allocations": taken.len() })))
 }
 
 async fn ovs_flows(State(app): State<Shared>) -> Answer {
     let why = "this agent talks to the database of Open vSwitch alone, which has no flows: the bridge has the one flow NORMAL";
-    Ok(ok(&json!({ "bridge": app.engine.switch_name(), "flows": "", "error": why })))
+    Ok(done(&json!({ "bridge": app.engine.switch_name(), "flows": "", "error": why })))
 }

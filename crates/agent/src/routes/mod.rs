@@ -18,12 +18,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn;
 use axum::response::Response;
 use axum::routing::{get, post};
 use netloom_engine::{OperationView, Refusal};
 
-use crate::access::{self, Keys};
 use crate::health::Probe;
 use crate::problem::{bad_request, json, no_method, no_route};
 use crate::serve::App;
@@ -32,8 +31,8 @@ use crate::wire::{Accepted, BODY_LIMIT, Problem};
 pub(crate) type Shared = Arc<App>;
 type Answer = Result<Response, Problem>;
 
-/// Everything, for the unix socket.
-pub(crate) fn for_unix(app: Shared) -> Router {
+/// Everything of our own API.
+pub(crate) fn router(app: Shared) -> Router {
     let mut router = Router::new()
         .route("/info", get(info::info))
         .route("/metrics", get(info::metrics))
@@ -77,11 +76,6 @@ pub(crate) fn for_unix(app: Shared) -> Router {
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn(no_store))
         .with_state(app)
-}
-
-/// The same behind the check for TCP.
-pub(crate) fn for_tcp(app: Shared, keys: Keys) -> Router {
-    for_unix(app).layer(from_fn_with_state(keys, access::check))
 }
 
 /// Answers are of the moment.

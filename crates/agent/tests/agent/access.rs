@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
-use netloom_agent::{Listeners, ServeError};
+use netloom_agent::{Listeners, ServeConfig, ServeError};
+use serde_json::{Value, json};
 
 use crate::bench::{Bench, Reply, config};
 
@@ -52,11 +53,71 @@ async fn a_web_page_of_another_site_gets_nothing() {
     }
 }
 
+async fn with_secret() -> Bench {
+    Bench::with(|config| config.secret = Some("correct horse".into())).await
+}
+
+const SECRET: (&str, &str) = ("authorization", "Bearer correct horse");
+
 #[tokio::test]
-async fn the_socket_asks_for_no_token_and_a_secret_opens_the_port() {
-    let bench = Bench::with(|config| config.secret = Some("correct horse".into())).await;
+async fn the_key_decides_which_api_answers() {
+    let bench = with_secret().await;
+    let bearer = format!("Bearer {}", bench.token());
     assert_eq!(bench.get("/labs").await.status, StatusCode::OK);
-    assert_eq!(ask(&bench, "/labs", &[("authorization", "Bearer correct horse")]).await.status, StatusCode::OK);
+    assert_eq!(ask(&bench, "/labs", &[("authorization", &bearer)]).await.status, StatusCode::OK);
+    let controllers = [SECRET, ("host", "agent.example:8001")];
+    let locks: Value = ask(&bench, "/locks/status", &controllers).await.json();
+    assert_eq!(locks["locks"], json!([]));
+    // Neither has what the other has.
+    let missing = ask(&bench, "/labs", &controllers).await;
+    assert_eq!((missing.status, missing.json::<Value>()), (StatusCode::NOT_FOUND, json!({ "detail": "Not Found" })));
+    ask(&bench, "/locks/status", &[("authorization", &bearer)]).await.problem(404, "no-route");
+    let reply = bench.tcp().await.send(Method::DELETE, "/locks/status", &[SECRET], Bytes::new()).await;
+    assert_eq!(reply.status, StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(reply.json::<Value>(), json!({ "detail": "Method Not Allowed" }));
+}
+
+#[tokio::test]
+async fn where_there_is_a_secret_a_request_without_a_key_is_refused_as_controllers_know_it() {
+    let bench = with_secret().await;
+    for (headers, said) in [
+        ([].as_slice(), "Missing authorization"),
+        (&[("authorization", "Basic Zm9v")], "Missing authorization"),
+        (&[("authorization", "Bearer wrong")], "Invalid authorization"),
+    ] {
+        let reply = ask(&bench, "/labs", headers).await;
+        assert_eq!((reply.status, reply.json::<Value>()), (StatusCode::FORBIDDEN, json!({ "detail": said })));
+    }
+    assert_eq!(ask(&bench, "/healthz", &[]).await.status, StatusCode::OK);
+    let poap = ask(&bench, "/poap/lab/r1/startup-config", &[]).await;
+    assert_eq!(poap.status, StatusCode::NOT_FOUND);
+    assert!(poap.json::<Value>()["detail"].is_string(), "{poap:?}");
+}
+
+#[tokio::test]
+async fn metrics_are_read_without_a_key_from_the_networks_that_may() {
+    let bench = with_secret().await;
+    assert_eq!(ask(&bench, "/metrics", &[]).await.status, StatusCode::OK);
+    let elsewhere = |config: &mut ServeConfig| {
+        config.secret = Some("correct horse".into());
+        config.metrics_allow = "192.0.2.0/24".parse().unwrap();
+    };
+    let bench = Bench::with(elsewhere).await;
+    let refused = ask(&bench, "/metrics", &[]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert_eq!(refused.json::<Value>(), json!({ "detail": "Metrics access denied" }));
+    assert_eq!(ask(&bench, "/metrics", &[SECRET]).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_controller_s_answers_are_named_as_its_requests() {
+    let bench = with_secret().await;
+    let id = |reply: &Reply| reply.headers["x-request-id"].to_str().unwrap().to_owned();
+    let named = ask(&bench, "/locks/status", &[SECRET, ("x-request-id", "job 7/2")]).await;
+    assert_eq!(id(&named), "job 7/2");
+    let long = "a".repeat(65);
+    let fresh = ask(&bench, "/none", &[SECRET, ("x-request-id", &long)]).await;
+    assert_eq!(id(&fresh).len(), 16);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod bench;
 mod copy;
 mod doors;
 mod health;
+mod host;
 mod images;
 mod labs;
 mod streams;
