@@ -103,7 +103,8 @@ fn not_outside(lab: &Lab, link: &Link) -> Option<String> {
 }
 
 fn why(lab: &Lab, link: &Link, nodes: &BTreeMap<NodeName, Lacking>) -> Option<String> {
-    let far = link.ends().any(|end| matches!(end.at, Endpoint::Remote(_)));
+    // A tunnel by itself ends there.
+    let far = link.access_port().is_none() && link.ends().any(|end| matches!(end.at, Endpoint::Remote(_)));
     let needs = link.kind.needs().or(far.then_some("a tunnel to another host, which is not made yet"));
     if let Some(needs) = needs {
         return Some(format!("it needs {needs}"));

@@ -117,8 +117,8 @@ enum Place<'a> {
 fn place(end: &Endpoint) -> Option<Place<'_>> {
     match end {
         Endpoint::Node(node) => Some(Place::Node(node)),
-        Endpoint::Host | Endpoint::Bridge(_) => Some(Place::Host),
-        Endpoint::Remote(_) => None,
+        // What leads to another host is an interface here.
+        Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Some(Place::Host),
     }
 }
 
