@@ -289,6 +289,11 @@ async fn restore(
         "interface": port.interface, "vlan_tag": outcome.as_ref().ok().copied().flatten().unwrap_or(body.target_vlan) })))
 }
 
+/// The data interfaces of nodes of a lab that run.
+pub(super) fn plugged(app: &App, wish: &Wish) -> Vec<(PortName, PortView)> {
+    data_ports(wish, &app.engine.inventory().snapshot())
+}
+
 /// The data interfaces of nodes that run.
 fn data_ports(wish: &Wish, snapshot: &Snapshot) -> Vec<(PortName, PortView)> {
     let ports = wish.lab.links().iter().filter_map(|link| {

@@ -7,6 +7,7 @@
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
+//! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
 //! | [`host`] | `/locks…`, `/update`, `/poap/…`, `/callbacks/dead-letters` |
 //!
 //! Bodies are JSON. What was understood and could not be done is 200 with `"success": false` and `"error"`; every other
@@ -17,6 +18,7 @@ mod answer;
 mod carry_out;
 mod fields;
 mod host;
+mod interfaces;
 mod labs;
 mod links;
 mod named;
@@ -44,6 +46,7 @@ type Shared = Arc<App>;
 pub(crate) fn router(app: Shared) -> Router {
     Router::new()
         .merge(host::routes())
+        .merge(interfaces::routes())
         .merge(labs::routes())
         .merge(links::routes())
         .merge(nodes::routes())

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use netloom_docker::{Container, Created, ErrorKind, Remove};
-use netloom_engine::{ErrorClass, Fact, NodeOrder};
+use netloom_engine::{ErrorClass, Fact, Layout, NodeOrder};
 use netloom_failpoint::point;
 use netloom_model::PullPolicy;
 use netloom_plan::{Effect, NodeState};
@@ -276,11 +276,21 @@ impl Shared {
         Ok(())
     }
 
-    /// The container of a node is gone. What an agent has left that ended while it removed the node is the node now: it is not
-    /// gone before that is.
+    /// The container of a node is gone. What is left of the node is the node now: by an agent that ended while it removed it, or
+    /// because somebody else removed the container, and the place of its links is still there. It is not gone before that is.
     async fn is_removed(self: &Arc<Self>, key: &Key, deadline: Instant) -> Result<(), Fault> {
-        let of = key.clone();
-        match self.files(deadline, move |layout| reserve::left(layout, &of)).await? {
+        let (of, was) = (key.clone(), self.known(key).map(|known| Reservation::of(&known)));
+        let left = move |layout: &Layout| match reserve::left(layout, &of) {
+            None if was.is_some() && reserve::is_there(layout, &of) => {
+                let noted = was.map(|was| reserve::note(layout, &of, &was));
+                if let Some(Err(error)) = noted {
+                    tracing::warn!(lab = %of.0, node = %of.1, %error, "what is left of a node cannot be noted");
+                }
+                reserve::left(layout, &of)
+            }
+            left => left,
+        };
+        match self.files(deadline, left).await? {
             None => self.forget(key),
             Some(left) => {
                 self.nodes().remove(key);

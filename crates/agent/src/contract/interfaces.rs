@@ -1,0 +1,281 @@
+//! Interfaces of the host, from the inventory; and what of the contract is not done here, which says so.
+
+use std::collections::BTreeSet;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{delete, get, post};
+use netloom_engine::{PortFact, PortKind};
+use netloom_model::tunnel_name;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Json, done};
+use super::carry_out::wishes;
+use super::fields::{self, MaybeJson, lab};
+use super::links::plugged;
+use crate::routes::Shared;
+use crate::serve::App;
+
+/// Why nothing of the host's own network is changed through the contract.
+const NOT_OURS: &str =
+    "this agent does not change the host's own interfaces; set it with the host's network configuration";
+/// Why nothing is joined to networks outside.
+const NO_EXTERNAL: &str = "this agent joins no interfaces of the host to labs of controllers";
+
+pub(super) fn routes() -> Router<Shared> {
+    Router::new()
+        .route("/interfaces/details", get(details))
+        .route("/interfaces", get(interfaces))
+        .route("/bridges", get(bridges))
+        .route("/interfaces/{name}/mtu", post(set_mtu))
+        .route("/interfaces/provision", post(provision))
+        .route("/network/test-mtu", post(test_mtu))
+        .route("/overlay/bridge-ports", get(bridge_ports))
+        .route("/overlay/bridge-ports/{port}", delete(delete_bridge_port))
+        .route("/overlay/port-ifindex", get(port_ifindex))
+        .route("/overlay/vtep", post(vtep))
+        .route("/overlay/attach-external-link", post(attach_external_link))
+        .route("/labs/{lab}/external/connect", post(external_connect))
+        .route("/labs/{lab}/external/disconnect", post(external_disconnect))
+        .route("/labs/{lab}/external", get(external))
+        .route("/ovs-plugin/health", get(plugin_health))
+        .route("/ovs-plugin/status", get(plugin_status))
+        .route("/ovs-plugin/labs/{lab}", get(plugin_lab))
+        .route("/ovs-plugin/labs/{lab}/flows", get(plugin_flows))
+        .route("/ovs-plugin/labs/{lab}/vxlan", post(plugin_vxlan))
+        .route("/ovs-plugin/labs/{lab}/vxlan/{vni}", delete(plugin_no_vxlan))
+        .route("/ovs-plugin/labs/{lab}/external", get(plugin_external).post(plugin_connect))
+        .route("/ovs-plugin/labs/{lab}/external/{interface}", delete(plugin_disconnect))
+        .route("/ovs/patch", post(patch).delete(no_patch))
+}
+
+/// Those that people know: not the ends of cables of labs.
+fn host_ports(app: &App) -> Vec<std::sync::Arc<PortFact>> {
+    let snapshot = app.engine.inventory().snapshot();
+    snapshot.host.values().filter(|port| port.mark.is_none() && port.name.as_str() != "lo").cloned().collect()
+}
+
+fn ipv4(port: &PortFact) -> Vec<&String> {
+    port.addresses.iter().filter(|address| address.contains('.')).collect()
+}
+
+fn state(port: &PortFact) -> &'static str {
+    match (port.admin_up, port.carrier) {
+        (true, true) => "UP",
+        (false, _) => "DOWN",
+        (true, false) => "UNKNOWN",
+    }
+}
+
+async fn details(State(app): State<Shared>) -> Answer {
+    let all: Vec<Value> = host_ports(&app)
+        .iter()
+        .map(|port| {
+            let is_physical = port.kind == PortKind::Other;
+            json!({ "name": port.name, "mtu": port.mtu, "is_physical": is_physical, "is_default_route": false,
+                "mac": port.mac, "ipv4_addresses": ipv4(port), "state": state(port) })
+        })
+        .collect();
+    Ok(done(&json!({ "interfaces": all, "default_route_interface": null, "network_manager": "unknown" })))
+}
+
+async fn interfaces(State(app): State<Shared>) -> Answer {
+    let all: Vec<Value> = host_ports(&app)
+        .iter()
+        .map(|port| {
+            json!({ "name": port.name, "state": state(port), "type": port.kind, "ipv4_addresses": ipv4(port),
+                "mac": port.mac, "is_vlan": port.name.as_str().contains('.') })
+        })
+        .collect();
+    Ok(done(&json!({ "interfaces": all })))
+}
+
+async fn bridges(State(app): State<Shared>) -> Answer {
+    let snapshot = app.engine.inventory().snapshot();
+    let all: Vec<Value> = snapshot
+        .host
+        .values()
+        .filter(|port| port.kind == PortKind::Bridge)
+        .map(|bridge| {
+            let members = snapshot.host.values().filter(|port| port.master == Some(bridge.ifindex));
+            let members: Vec<&str> = members.map(|port| port.name.as_str()).collect();
+            json!({ "name": bridge.name, "interfaces": members })
+        })
+        .collect();
+    Ok(done(&json!({ "bridges": all })))
+}
+
+#[derive(Debug, Deserialize)]
+struct SetMtu {
+    mtu: u32,
+}
+
+async fn set_mtu(State(app): State<Shared>, Path(name): Path<String>, Json(body): Json<SetMtu>) -> Answer {
+    let before = host_ports(&app).iter().find(|port| port.name.as_str() == name).map_or(0, |port| port.mtu);
+    let error = if before == 0 { format!("there is no interface {name}") } else { NOT_OURS.to_owned() };
+    Ok(done(&json!({ "success": false, "error": error, "interface": name, "previous_mtu": before,
+        "new_mtu": body.mtu, "persisted": false, "network_manager": "unknown" })))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Provision {
+    name: Option<String>,
+}
+
+async fn provision(Json(body): Json<Provision>) -> Answer {
+    Ok(done(
+        &json!({ "success": false, "error": NOT_OURS, "interface_name": body.name, "mtu": null, "ip_address": null }),
+    ))
+}
+
+#[derive(Debug, Deserialize)]
+struct TestMtu {
+    target_ip: String,
+}
+
+async fn test_mtu(Json(body): Json<TestMtu>) -> Answer {
+    if body.target_ip.parse::<std::net::IpAddr>().is_err() {
+        return Err(super::answer::Detail::new(
+            400,
+            format!("`target_ip` is `{}`, which is no address", body.target_ip),
+        ));
+    }
+    Ok(done(&json!({ "success": false, "error": "this agent does not measure the path to other hosts yet",
+        "tested_mtu": null, "link_type": null, "latency_ms": null, "ttl": null })))
+}
+
+async fn bridge_ports(State(app): State<Shared>) -> Answer {
+    let snapshot = app.engine.inventory().snapshot();
+    let (tunnels, cables): (Vec<_>, Vec<_>) = snapshot.switch.ports().partition(|port| port.tunnel.is_some());
+    let brief = |port: &netloom_engine::SwitchPortFact| json!({ "name": port.name, "tag": port.vlan.tag });
+    let whole = |port: &netloom_engine::SwitchPortFact| json!({ "name": port.name, "tag": port.vlan.tag, "options": {}, "statistics": {}, "type": "" });
+    let cables: Vec<Value> = cables.into_iter().map(brief).collect();
+    let tunnels: Vec<Value> = tunnels.into_iter().map(whole).collect();
+    Ok(done(&json!({ "bridge": app.engine.switch_name(), "total_ports": cables.len() + tunnels.len(),
+        "vxlan_ports": tunnels, "container_ports_sample": cables.iter().take(10).collect::<Vec<_>>(),
+        "container_ports_all": cables, "fdb_lines": [] })))
+}
+
+async fn delete_bridge_port(Path(port): Path<String>) -> Answer {
+    fields::interface(&port)?;
+    Ok(done(&json!({ "deleted": false, "port_name": port,
+        "message": "ports go with their links: `/overlay/detach-link` and the links of a lab remove them" })))
+}
+
+async fn port_ifindex(State(app): State<Shared>) -> Answer {
+    let snapshot = app.engine.inventory().snapshot();
+    let ifindex = |name| snapshot.host_port(name).map(|port| port.ifindex);
+    let ports: Vec<Value> = snapshot
+        .switch
+        .ports()
+        .map(|port| json!({ "name": port.name, "tag": port.vlan.tag, "ifindex": ifindex(&port.name) }))
+        .collect();
+    Ok(done(&json!({ "ports": ports })))
+}
+
+async fn vtep() -> Answer {
+    let why = "this agent has a tunnel for each link, and no trunk between hosts; `/overlay/attach-link` makes one";
+    Ok(done(&json!({ "success": false, "error": why, "vtep": null, "created": false })))
+}
+
+async fn attach_external_link() -> Answer {
+    Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vni": null })))
+}
+
+async fn external_connect(Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vlan_tag": null })))
+}
+
+async fn external_disconnect(Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    // Nothing is connected.
+    Ok(done(&json!({ "success": true, "error": null })))
+}
+
+async fn external(Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    Ok(done(&json!({ "connections": [] })))
+}
+
+fn uptime(app: &App) -> u64 {
+    app.health.began.elapsed().as_secs()
+}
+
+async fn plugin_health(State(app): State<Shared>) -> Answer {
+    let started = humantime::format_rfc3339_seconds(app.health.started).to_string();
+    Ok(done(&json!({ "healthy": true, "checks": {}, "uptime_seconds": uptime(&app), "started_at": started })))
+}
+
+async fn plugin_status(State(app): State<Shared>) -> Answer {
+    let all = wishes(&app);
+    let ports: usize = all.iter().map(|wish| plugged(&app, wish).len()).sum();
+    Ok(done(&json!({ "healthy": true, "labs_count": all.len(), "endpoints_count": ports, "networks_count": 0,
+        "management_networks_count": 0, "bridges": all.iter().map(|wish| bridge_of(&app, wish)).collect::<Vec<_>>(),
+        "uptime_seconds": uptime(&app) })))
+}
+
+/// What the one bridge of the host has of a lab.
+fn bridge_of(app: &App, wish: &netloom_engine::Wish) -> Value {
+    let tags: BTreeSet<u16> = plugged(app, wish).into_iter().filter_map(|(_, port)| port.tag).collect();
+    let range = [tags.first().copied().unwrap_or_default(), tags.last().copied().unwrap_or_default()];
+    let snapshot = app.engine.inventory().snapshot();
+    let is_there = |link: &netloom_model::LinkId| snapshot.switch.port(&tunnel_name(wish.lab.name(), link)).is_some();
+    let tunnels =
+        wish.lab.segments().filter(|(segment, link)| link.kind.tunnel().is_some() && is_there(segment)).count();
+    json!({ "lab_id": wish.lab.name(), "bridge_name": app.engine.switch_name(), "port_count": tags.len(),
+        "vlan_range_used": range, "vxlan_tunnels": tunnels, "external_interfaces": [],
+        "last_activity": humantime::format_rfc3339_seconds(wish.created).to_string() })
+}
+
+async fn plugin_lab(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
+    let name = lab(&name)?;
+    match super::carry_out::wish(&app, &name) {
+        Some(wish) => Ok(done(&bridge_of(&app, &wish))),
+        None => Err(super::answer::Detail::new(404, format!("there is no lab {name}"))),
+    }
+}
+
+async fn plugin_flows(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    let why = "the bridge has the one flow NORMAL; what joins ports are their tags";
+    Ok(done(&json!({ "bridge": app.engine.switch_name(), "flow_count": 0, "flows": [], "error": why })))
+}
+
+async fn plugin_vxlan(Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    let why = "tunnels are made by `/overlay/attach-link` and `/overlay/declare-state`";
+    Ok(done(&json!({ "success": false, "error": why, "port_name": null })))
+}
+
+async fn plugin_no_vxlan(Path((name, _)): Path<(String, String)>) -> Answer {
+    lab(&name)?;
+    let why = "tunnels are removed by `/overlay/detach-link` and `/overlay/cleanup`";
+    Ok(done(&json!({ "success": false, "error": why, "port_name": null })))
+}
+
+async fn plugin_external(Path(name): Path<String>) -> Answer {
+    Ok(done(&json!({ "lab_id": lab(&name)?, "interfaces": [] })))
+}
+
+async fn plugin_connect(Path(name): Path<String>) -> Answer {
+    lab(&name)?;
+    Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vlan_tag": null })))
+}
+
+/// Of what is not connected nothing is to be taken away. `_global` is this host.
+async fn plugin_disconnect(Path((name, interface)): Path<(String, String)>) -> Answer {
+    (lab(&name)?, fields::interface(&interface)?);
+    Ok(done(&json!({ "success": true, "error": null, "vlan_tag": 0 })))
+}
+
+async fn patch(MaybeJson(_): MaybeJson<Value>) -> Answer {
+    let why = "this agent joins its bridge to no other; links of nodes of the kind `ovs-bridge` lead to other bridges";
+    Ok(done(&json!({ "success": false, "error": why, "patch_port": null })))
+}
+
+async fn no_patch(MaybeJson(_): MaybeJson<Value>) -> Answer {
+    Ok(done(&json!({ "success": true, "error": null })))
+}
