@@ -7,6 +7,7 @@ mod around;
 mod ask;
 mod bad_days;
 mod cli;
+mod contract;
 mod cp;
 mod docker;
 mod doctor;
