@@ -7,4 +7,10 @@
 //!         └── Client ── what the controller calls, each answer checked by its schema ──▶ │
 //! ```
 
+mod client;
+mod double;
+mod flows;
+mod rig;
 mod schemas;
+mod steps;
+mod traffic;

@@ -73,6 +73,11 @@ impl DockerHost {
         self.agent()
     }
 
+    /// What programs on it get in their environment; of what is there twice the last counts.
+    pub(crate) fn environment(&mut self) -> &mut Vec<(&'static str, String)> {
+        &mut self.host.environment
+    }
+
     fn agent(self) -> Self {
         self.netloom(&["agent", "--background"]).code(0);
         self.until("the daemon is seen", |host| docker_is(host, "ok"));

@@ -1,0 +1,139 @@
+//! A Docker that is slow, fails or hangs: answers are as the contract has them, in time, and the agent stays online.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netloom_fault_kit::Manner;
+use serde_json::json;
+
+use crate::contract::double::Call;
+use crate::contract::rig::{Rig, container, is_whole, text};
+use crate::contract::steps::{H1, H2, LAB, OTHER, R1, link, node, recorded_link};
+use crate::contract::traffic::Traffic;
+
+impl Rig {
+    fn docker_is(&self, manner: Manner) {
+        self.docker.as_ref().unwrap().behave(manner);
+    }
+
+    /// Fails the test unless the agent says at once that it is there.
+    #[track_caller]
+    fn is_healthy(&self) {
+        for path in ["/healthz", "/health"] {
+            let asked = Instant::now();
+            self.agent.get(path);
+            assert!(asked.elapsed() < Duration::from_secs(2), "{path} took {:?}", asked.elapsed());
+        }
+    }
+
+    /// Asks all that is asked again and again, while Docker is ill and the two nodes of [`LAB`] run.
+    #[track_caller]
+    fn answers_all(&self) {
+        let agent = &self.agent;
+        self.is_healthy();
+        let status = agent.get(&format!("/labs/{LAB}/status"));
+        let all = ["r1", "h1"].iter().all(|name| node(&status, name).is_some());
+        assert!(all || status["error"].is_string(), "a short list without a word: {status:#}");
+        let ready = agent.get(&format!("/labs/{LAB}/nodes/h1/ready?kind=linux&provider_type=docker"));
+        assert_eq!(ready["provider"], "docker");
+        assert_eq!(agent.maps_ports(LAB).len(), 16, "Open vSwitch is well");
+        assert_eq!(agent.vlan(LAB, "h1", "eth1").0, agent.vlan(LAB, "r1", "eth1").0);
+        assert_eq!(agent.get("/ovs/status")["initialized"], true);
+        for path in ["/capacity", "/images", "/overlay/status", "/locks/status", "/images/active-transfers"] {
+            agent.get(path);
+        }
+        agent.image_exists("library.test/any:1");
+        agent.declares_nothing(&[LAB]);
+        let register = self.controller.mark();
+        self.controller.wait("it beats", register, |call| call.is_heartbeat() && call.body["status"] == "online");
+        assert!(!self.controller.since(register).iter().any(Call::is_register));
+    }
+
+    fn is_well_again(&self) {
+        self.docker_is(Manner::Faithful);
+        self.until("Docker is seen again", |_| {
+            let status = self.agent.get(&format!("/labs/{LAB}/status"));
+            is_whole(&self.agent) && status["error"].is_null() && status["nodes"].as_array().unwrap().len() == 2
+        });
+    }
+}
+
+#[test]
+fn a_docker_that_is_slow_makes_it_late_and_nothing_else() {
+    let Some(rig) = Rig::with_ill_docker() else { return };
+    let agent = &rig.agent;
+    rig.docker_is(Manner::Late(Duration::from_secs(1)));
+    thread::scope(|scope| {
+        let deploy = scope.spawn(|| agent.deploys(LAB, &[R1, H1], &[recorded_link()]));
+        while !deploy.is_finished() {
+            rig.is_healthy();
+        }
+        deploy.join().unwrap();
+    });
+    let tag = agent.links(LAB, &recorded_link());
+    rig.answers_all();
+    agent.stops(LAB, &H1);
+    agent.brings_up(LAB, &H1);
+    agent.waits_for(LAB, &H1);
+    assert_eq!(agent.links(LAB, &recorded_link()), tag);
+    agent.takes_down(LAB, &[]);
+}
+
+#[test]
+fn a_docker_that_fails_or_hangs_is_said_and_what_runs_runs_on() {
+    let Some(rig) = Rig::with_ill_docker() else { return };
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1], &[]);
+    let tag = agent.links(LAB, &recorded_link());
+    let [r1, h1] = ["r1", "h1"].map(|node| container(LAB, node));
+    rig.address(&r1, "eth1", "10.0.1.1/24");
+    rig.address(&h1, "eth1", "10.0.1.2/24");
+    let traffic = Traffic::start(&rig, &h1, "10.0.1.1");
+    let ports = rig.ports();
+
+    rig.docker_is(Manner::Failing);
+    rig.answers_all();
+    let create = agent.create(LAB, &H2);
+    assert!(create["success"] == false && !text(&create, "error").is_empty(), "{create:#}");
+    let start = agent.start(LAB, &H2);
+    assert_eq!(start["success"], false, "{start:#}");
+    let failed = agent.deploy(OTHER, &[H2], &[]);
+    assert_eq!(text(&failed, "status"), "failed");
+    assert_ne!(text(&failed, "error_message"), "");
+    let stop = agent.reconcile(LAB, &h1, "stopped");
+    let answer = text(&stop, "error").to_lowercase();
+    assert!(stop["success"] == false && stop["action"] == "error", "{stop:#}");
+    assert!(!answer.contains("not found"), "the controller would look for it elsewhere: {answer}");
+    let cleaned = agent.post("/cleanup-lab-orphans", &json!({ "lab_id": OTHER, "keep_node_names": [] }));
+    assert_eq!(cleaned["removed_containers"], json!([]));
+    rig.is_well_again();
+    agent.destroys(OTHER);
+    assert_eq!(rig.ports(), ports, "what was asked for and failed is not done behind one's back");
+
+    for manner in [Manner::Cut, Manner::Corrupt] {
+        rig.docker_is(manner);
+        rig.answers_all();
+        rig.is_well_again();
+    }
+
+    rig.docker_is(Manner::Hung);
+    thread::scope(|scope| {
+        // It is answered in time or when Docker is back, and whole either way.
+        let asks = scope.spawn(|| agent.create(LAB, &H2));
+        rig.answers_all();
+        // Links need no Docker.
+        assert_eq!(agent.links(LAB, &recorded_link()), tag);
+        agent.links(LAB, &link(("r1", "eth2"), ("h1", "eth2")));
+        let asked = Instant::now();
+        let status = agent.get(&format!("/labs/{LAB}/status"));
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?} for {status:#}", asked.elapsed());
+        rig.docker_is(Manner::Faithful);
+        asks.join().unwrap();
+    });
+    rig.until("Docker is seen again", |_| is_whole(agent));
+    agent.brings_up(LAB, &H2);
+    assert_eq!(agent.links(LAB, &recorded_link()), tag);
+    traffic.lost_nothing();
+    agent.takes_down(LAB, &[]);
+    assert_eq!(rig.ports(), [""; 0]);
+}

@@ -1,0 +1,14 @@
+//! The flows that were recorded between the real controller and an agent, with real containers and a real switch.
+
+mod console;
+mod faults;
+mod images;
+mod input;
+mod joins;
+mod lives;
+mod one_host;
+mod per_node;
+mod queries;
+mod restarts;
+mod two_hosts;
+mod two_labs;
