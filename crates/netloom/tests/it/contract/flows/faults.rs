@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use netloom_fault_kit::Manner;
 use serde_json::json;
 
-use crate::contract::double::Call;
+use crate::contract::double::{BEAT, Call};
 use crate::contract::rig::{Rig, container, is_whole, text};
-use crate::contract::steps::{H1, H2, LAB, OTHER, R1, link, node, recorded_link};
+use crate::contract::steps::{H1, H2, H3, LAB, OTHER, R1, link, node, recorded_link};
 use crate::contract::traffic::Traffic;
+use crate::sandbox::NETLOOM;
 
 impl Rig {
     fn docker_is(&self, manner: Manner) {
@@ -36,7 +37,7 @@ impl Rig {
         assert!(all || status["error"].is_string(), "a short list without a word: {status:#}");
         let ready = agent.get(&format!("/labs/{LAB}/nodes/h1/ready?kind=linux&provider_type=docker"));
         assert_eq!(ready["provider"], "docker");
-        assert_eq!(agent.maps_ports(LAB).len(), 16, "Open vSwitch is well");
+        assert_eq!(self.ports_of_both().len(), 16, "Open vSwitch is well");
         assert_eq!(agent.vlan(LAB, "h1", "eth1").0, agent.vlan(LAB, "r1", "eth1").0);
         assert_eq!(agent.get("/ovs/status")["initialized"], true);
         for path in ["/capacity", "/images", "/overlay/status", "/locks/status", "/images/active-transfers"] {
@@ -44,16 +45,26 @@ impl Rig {
         }
         agent.image_exists("library.test/any:1");
         agent.declares_nothing(&[LAB]);
-        let register = self.controller.mark();
-        self.controller.wait("it beats", register, |call| call.is_heartbeat() && call.body["status"] == "online");
-        assert!(!self.controller.since(register).iter().any(Call::is_register));
+        let (mark, asked) = (self.controller.mark(), Instant::now());
+        let beat = self.controller.wait("it beats", mark, Call::is_heartbeat);
+        assert!(beat.at - asked < 2 * BEAT, "what it tells of containers is none of a beat's business");
+        assert!(!self.controller.since(mark).iter().any(Call::is_register));
+    }
+
+    /// The ports of the two nodes that stay.
+    #[track_caller]
+    fn ports_of_both(&self) -> Vec<(String, String, String, u64)> {
+        let mut ports = self.agent.maps_ports(LAB);
+        ports.retain(|(node, ..)| ["r1", "h1"].contains(&node.as_str()));
+        ports
     }
 
     fn is_well_again(&self) {
         self.docker_is(Manner::Faithful);
         self.until("Docker is seen again", |_| {
             let status = self.agent.get(&format!("/labs/{LAB}/status"));
-            is_whole(&self.agent) && status["error"].is_null() && status["nodes"].as_array().unwrap().len() == 2
+            let runs = |name| node(&status, name).is_some_and(|node| node["status"] == "running");
+            is_whole(&self.agent) && status["error"].is_null() && runs("r1") && runs("h1")
         });
     }
 }
@@ -83,13 +94,13 @@ fn a_docker_that_is_slow_makes_it_late_and_nothing_else() {
 fn a_docker_that_fails_or_hangs_is_said_and_what_runs_runs_on() {
     let Some(rig) = Rig::with_ill_docker() else { return };
     let agent = &rig.agent;
-    agent.deploys(LAB, &[R1, H1], &[]);
+    agent.deploys(LAB, &[R1, H1, H3], &[]);
     let tag = agent.links(LAB, &recorded_link());
-    let [r1, h1] = ["r1", "h1"].map(|node| container(LAB, node));
+    let [r1, h1, h3] = ["r1", "h1", "h3"].map(|node| container(LAB, node));
     rig.address(&r1, "eth1", "10.0.1.1/24");
     rig.address(&h1, "eth1", "10.0.1.2/24");
     let traffic = Traffic::start(&rig, &h1, "10.0.1.1");
-    let ports = rig.ports();
+    let ports = rig.ports_of_both();
 
     rig.docker_is(Manner::Failing);
     rig.answers_all();
@@ -100,7 +111,7 @@ fn a_docker_that_fails_or_hangs_is_said_and_what_runs_runs_on() {
     let failed = agent.deploy(OTHER, &[H2], &[]);
     assert_eq!(text(&failed, "status"), "failed");
     assert_ne!(text(&failed, "error_message"), "");
-    let stop = agent.reconcile(LAB, &h1, "stopped");
+    let stop = agent.reconcile(LAB, &h3, "stopped");
     let answer = text(&stop, "error").to_lowercase();
     assert!(stop["success"] == false && stop["action"] == "error", "{stop:#}");
     assert!(!answer.contains("not found"), "the controller would look for it elsewhere: {answer}");
@@ -108,7 +119,11 @@ fn a_docker_that_fails_or_hangs_is_said_and_what_runs_runs_on() {
     assert_eq!(cleaned["removed_containers"], json!([]));
     rig.is_well_again();
     agent.destroys(OTHER);
-    assert_eq!(rig.ports(), ports, "what was asked for and failed is not done behind one's back");
+    // Whether or not it was done meanwhile, it is done now.
+    let stop = agent.reconcile(LAB, &h3, "stopped");
+    assert!(["removed", "already_stopped"].contains(&text(&stop, "action")), "{stop:#}");
+    assert_eq!(agent.delete(&format!("/labs/{LAB}/nodes/h2"))["success"], true);
+    assert_eq!(rig.ports_of_both(), ports);
 
     for manner in [Manner::Cut, Manner::Corrupt] {
         rig.docker_is(manner);
@@ -126,7 +141,7 @@ fn a_docker_that_fails_or_hangs_is_said_and_what_runs_runs_on() {
         agent.links(LAB, &link(("r1", "eth2"), ("h1", "eth2")));
         let asked = Instant::now();
         let status = agent.get(&format!("/labs/{LAB}/status"));
-        assert!(asked.elapsed() < Duration::from_secs(5), "{:?} for {status:#}", asked.elapsed());
+        assert!(asked.elapsed() < Duration::from_secs(10), "{:?} for {status:#}", asked.elapsed());
         rig.docker_is(Manner::Faithful);
         asks.join().unwrap();
     });
@@ -136,4 +151,38 @@ fn a_docker_that_fails_or_hangs_is_said_and_what_runs_runs_on() {
     traffic.lost_nothing();
     agent.takes_down(LAB, &[]);
     assert_eq!(rig.ports(), [""; 0]);
+}
+
+#[test]
+fn an_agent_that_starts_while_docker_hangs_joins_and_does_not_say_that_nodes_are_gone() {
+    let Some(rig) = Rig::with_ill_docker() else { return };
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1], &[]);
+    let tag = agent.links(LAB, &recorded_link());
+    let ports = rig.ports();
+    rig.docker_is(Manner::Hung);
+    let mark = rig.controller.mark();
+    rig.kill_agent();
+    let by = format!("unix://{}", rig.docker.as_ref().unwrap().socket().display());
+    let mut start = rig.command(NETLOOM);
+    assert!(start.args(["agent", "--background"]).env("DOCKER_HOST", by).status().unwrap().success());
+    rig.controller.wait("it registers", mark, Call::is_register);
+    rig.controller.wait("it beats", mark, Call::is_heartbeat);
+    rig.is_healthy();
+    for lab in [LAB, OTHER] {
+        let status = agent.get(&format!("/labs/{lab}/status"));
+        let all = lab == LAB && status["nodes"].as_array().unwrap().len() == 2;
+        assert!(all || status["error"].is_string(), "nobody can know that: {status:#}");
+    }
+    rig.docker_is(Manner::Faithful);
+    rig.until("both are seen", |_| {
+        let status = agent.get(&format!("/labs/{LAB}/status"));
+        status["error"].is_null() && status["nodes"].as_array().unwrap().len() == 2
+    });
+    assert_eq!(agent.links(LAB, &recorded_link()), tag);
+    assert_eq!(rig.ports(), ports);
+    let told = rig.controller.since(mark);
+    let wrong = told.iter().flat_map(Call::events).find(|event| event["event_type"] != "started");
+    assert_eq!(wrong, None, "nothing has stopped");
+    agent.takes_down(LAB, &[]);
 }

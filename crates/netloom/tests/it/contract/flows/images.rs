@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use netloom_dockerd_fixture::busybox;
+use netloom_dockerd_fixture::{archive, busybox};
 use serde_json::{Value, json};
 
 use crate::contract::client::Client;
@@ -13,6 +13,11 @@ use crate::docker::host::IMAGE;
 
 /// One that the controller delivers.
 const GIVEN: &str = "library.test/given/busybox:1";
+
+/// Its archive: another image than the one that is there.
+fn given() -> Vec<u8> {
+    archive(GIVEN, &json!({ "Cmd": ["/bin/sh"], "Env": ["PATH=/bin"] }), &[("etc/given", b"by the library", 0o644)])
+}
 
 /// The tags that the agent lists.
 fn listed(agent: &Client) -> Vec<String> {
@@ -32,7 +37,7 @@ fn push(agent: &Client, reference: &str, archive: &[u8]) -> Value {
     body.extend(archive);
     body.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
     let path = format!(
-        "/images/receive?image_id={}&reference={}&total_bytes={}&job_id=j1&sha256=&device_id=linux",
+        "/images/receive?image_id={}&reference={}&total_bytes={}&job_id=j1&device_id=linux",
         encoded(&format!("docker:{reference}")),
         encoded(reference),
         archive.len()
@@ -70,7 +75,7 @@ fn an_image_that_the_library_does_not_know_is_found_but_neither_listed_nor_delet
 fn an_image_that_is_delivered_is_listed_kept_while_it_is_used_and_goes_when_it_is_deleted() {
     let Some(rig) = Rig::new() else { return };
     let agent = &rig.agent;
-    let pushed = push(agent, GIVEN, &busybox(GIVEN));
+    let pushed = push(agent, GIVEN, &given());
     assert_eq!((&pushed["success"], &pushed["error"]), (&json!(true), &Value::Null), "{pushed:#}");
     assert_eq!(pushed["loaded_images"], json!([GIVEN]));
     assert_eq!(listed(agent), [GIVEN]);
@@ -109,11 +114,24 @@ fn an_image_that_is_delivered_is_listed_kept_while_it_is_used_and_goes_when_it_i
 }
 
 #[test]
+fn a_name_that_is_not_of_the_library_is_left_alone_though_the_image_has_another_that_is() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    // The same image as the one that is there.
+    assert_eq!(push(agent, GIVEN, &busybox(GIVEN))["success"], true);
+    let ids = [IMAGE, GIVEN].map(|name| rig.docker(&format!("image ls --quiet --no-trunc {name}")));
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(listed(agent), [GIVEN]);
+    assert_eq!(agent.delete(&format!("/images/{}", encoded(GIVEN)))["success"], true);
+    assert_eq!((agent.image_exists(GIVEN), agent.image_exists(IMAGE)), (false, true));
+}
+
+#[test]
 fn an_image_is_pulled_from_the_library_and_its_progress_is_told() {
     let Some(rig) = Rig::new() else { return };
     let agent = &rig.agent;
     let id = format!("docker:{GIVEN}");
-    rig.controller.has_image(&id, busybox(GIVEN));
+    rig.controller.has_image(&id, given());
     let ends = |image: &str, reference: &str| {
         let body = json!({ "image_id": image, "reference": reference, "sha256": null, "device_id": "linux" });
         let begun = agent.post("/images/pull", &body);
