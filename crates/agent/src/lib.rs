@@ -58,11 +58,13 @@
 //!            └─────────────────────────────────────────┘bounded └─────────────────────────────────────────┘
 //!  thread `starts`: writes down what is under way, for the start after a crash
 //!  thread `log`: writes what loggers queued; drops and counts what does not fit
+//!  with a controller: tasks `controller`, `controller-watch`, `controller-outbox`, which call it ([`ControllerConfig`])
 //! ```
 
 mod access;
 mod connection;
 mod contract;
+mod controller;
 mod health;
 mod listen;
 pub mod log;
@@ -76,6 +78,7 @@ mod token;
 pub mod wire;
 
 pub use access::Networks;
+pub use controller::{AgentId, ControllerConfig, ControllerSecret, ControllerUrl, Introduction, Unusable};
 pub use listen::{Listeners, ServeConfig, ServeError};
 pub use metrics::DockerCalls;
 pub use starts::Starts;

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::{Keys, Networks};
+use crate::controller::{ControllerConfig, Introduction, Member};
 use crate::health::{self, Acceptor, Health, Limits};
 use crate::metrics::DockerCalls;
 use crate::serve;
@@ -50,6 +51,10 @@ pub struct ServeConfig {
     pub consoles_from: Vec<IpAddr>,
     /// Whether they are opened so from everywhere.
     pub open_consoles: bool,
+    /// The controller that the agent registers at, if it belongs to one. Nothing is said to it without a TCP address.
+    pub controller: Option<ControllerConfig>,
+    /// What the agent says of itself to whoever has the secret.
+    pub introduction: Introduction,
     /// How old unserved work may be before the process counts as not live.
     pub live_limit: Duration,
     /// How many TCP connections may wait that have not sent anything telling; at most an eighth of the descriptors that
@@ -81,6 +86,8 @@ impl ServeConfig {
             metrics_allow: Networks::default(),
             consoles_from: Vec::new(),
             open_consoles: false,
+            controller: None,
+            introduction: Introduction::default(),
             live_limit: Duration::from_secs(10),
             silent: 1024,
             head_limit: Duration::from_secs(30),
@@ -174,6 +181,8 @@ pub struct Listeners {
     pub(crate) tcp: Option<SocketAddr>,
     pub(crate) keys: Keys,
     pub(crate) health: Arc<Health>,
+    /// This agent as controllers know it, if any can reach it.
+    pub(crate) member: Option<Arc<Member>>,
     pub(crate) unix: UnixListener,
     pub(crate) accepted: mpsc::Receiver<std::net::TcpStream>,
     // Dropped in this order: the thread ends, then the file goes, then the lock.
@@ -206,6 +215,15 @@ impl Listeners {
             None => Keys::new(None, None),
         };
         let health = Arc::new(Health::new(config.live_limit));
+        let has_secret = config.controller.is_some() || config.secret.as_ref().is_some_and(|secret| !secret.is_empty());
+        let member = tcp.filter(|_| has_secret).map(|tcp| {
+            let state = config.layout.state();
+            Member::start(&config.introduction, config.controller.as_ref(), &state, tcp, health.started)
+        });
+        let member = member.transpose().map_err(|source| ServeError::Start { what: "threads", source })?.map(Arc::new);
+        if let Some(member) = &member {
+            health.introduce(member.clone());
+        }
         let (main, accepted) = mpsc::channel(HANDOVER.min(config.connections.max(4)));
         let limits = Limits { silent: config.silent, first_bytes: config.head_limit };
         let acceptor = health::start(listener, health.clone(), main, limits, config.prefer)
@@ -215,7 +233,7 @@ impl Listeners {
             .map_err(|source| ServeError::Start { what: "supervisor", source })?;
         let beating = health.clone();
         let pulse = Beating(task::spawn("pulse", async move { beating.pulse.serve().await }));
-        Ok(Self { config, tcp, keys, health, unix, accepted, supervisor, systemd, acceptor, pulse, socket })
+        Ok(Self { config, tcp, keys, health, member, unix, accepted, supervisor, systemd, acceptor, pulse, socket })
     }
 
     /// The TCP address that is listened on; with port 0 asked for, the port that was given.

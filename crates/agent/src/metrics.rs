@@ -57,6 +57,7 @@ pub(crate) fn text(app: &App) -> Result<String, fmt::Error> {
     labs(&mut registry, app);
     sources(&mut registry, app);
     switch(&mut registry, app);
+    controller(&mut registry, app);
     let calls = app.config.docker_calls.0.clone();
     registry.register("docker_seconds", "How long calls of the Docker daemon took", calls);
     let mut text = String::new();
@@ -201,6 +202,38 @@ fn switch(registry: &mut Registry, app: &App) {
     number(registry, "ovs_rows", "Rows of the database of Open vSwitch that are mirrored", float(figures.rows));
     let help = "Tags that are taken on the bridges of Open vSwitch on which links of this agent have some";
     number(registry, "ovs_tags", help, float(figures.tags));
+}
+
+/// Only with a controller.
+fn controller(registry: &mut Registry, app: &App) {
+    let Some(member) = app.member.as_ref().filter(|member| member.has_controller()) else { return };
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let counts = &member.counts;
+    let registered = if member.health().registered { 1.0 } else { 0.0 };
+    number(registry, "controller_registered", "Whether the controller knows the agent", registered);
+    let help = "Registrations that the controller took";
+    count(registry, "controller_registrations", help, read(&counts.registrations));
+    count(registry, "controller_heartbeats", "Heartbeats that were sent", read(&counts.beats));
+    let help = "Heartbeats that were not acknowledged";
+    count(registry, "controller_heartbeats_failed", help, read(&counts.beats_failed));
+    if let Some(age) = member.acknowledged_age() {
+        let help = "Time since a heartbeat was acknowledged";
+        number(registry, "controller_acknowledged_age_seconds", help, age.as_secs_f64());
+    }
+    if let Some(age) = member.disk_age() {
+        let help = "Time since the disk that the controller is told of was looked at";
+        number(registry, "controller_disk_age_seconds", help, age.as_secs_f64());
+    }
+    let events = &member.outbox.counts;
+    let help = "Events of nodes and interfaces that were to be told to the controller";
+    count(registry, "controller_events_queued", help, read(&events.queued));
+    count(registry, "controller_events_sent", "Events that the controller took", read(&events.sent));
+    let help = "Events that are not told because a newer one took their place";
+    count(registry, "controller_events_overtaken", help, read(&events.overtaken));
+    let help = "Events that are never told: dead letters";
+    count(registry, "controller_events_dropped", help, read(&events.dropped));
+    let waiting = float(member.outbox.waiting());
+    number(registry, "controller_events_waiting", "Events that wait for the controller", waiting);
 }
 
 fn sources(registry: &mut Registry, app: &App) {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Consoles, Door, Exempt, Peer};
 use crate::connection;
 use crate::contract;
+use crate::controller::{self, Before, Member};
 use crate::health::Health;
 use crate::listen::{Listeners, ServeConfig, ServeError};
 use crate::routes;
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) health: Arc<Health>,
     pub(crate) config: ServeConfig,
     pub(crate) tcp: Option<std::net::SocketAddr>,
+    /// This agent as controllers know it, if any can reach it.
+    pub(crate) member: Option<Arc<Member>>,
     /// Cancelled when the agent stops: streams end, waits return.
     pub(crate) stop: CancellationToken,
     /// Connections and sessions, so that the end can wait for them.
@@ -40,7 +43,7 @@ struct Doorway {
 }
 
 pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: CancellationToken) -> Result<(), ServeError> {
-    let Listeners { config, tcp, keys, health, unix, accepted, supervisor, systemd, acceptor, pulse, socket } =
+    let Listeners { config, tcp, keys, health, member, unix, accepted, supervisor, systemd, acceptor, pulse, socket } =
         listeners;
     let unix = UnixListener::from_std(unix).map_err(|source| ServeError::Start { what: "unix socket", source })?;
     health.engine_started(engine.clone());
@@ -48,16 +51,18 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     systemd.say("READY=1");
     let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), config.drain);
     let (connections, head_limit) = (config.connections, config.head_limit);
-    let app = Arc::new(App { engine, health, config, tcp, stop: stop.clone(), tasks: tasks.clone() });
+    let app = Arc::new(App { engine, health, config, tcp, member, stop: stop.clone(), tasks: tasks.clone() });
     let doorway = |router| {
         // Each its own: whoever reaches only the TCP port keeps nobody from the unix socket.
         let (stop, tasks, places) = (stop.clone(), tasks.clone(), Arc::new(Semaphore::new(connections)));
         Doorway { router, head_limit, stop, tasks, places }
     };
+    let before = Before::of(&app.engine);
     let beats = app.engine.beats();
     let by_unix = task::vital(beats, "unix door", doorway(routes::router(app.clone())).unix(unix));
     let door = Door::new(keys, exempt(&app.config), routes::router(app.clone()), contract::router(app.clone()));
     let by_tcp = task::vital(beats, "tcp door", doorway(door.into_router()).tcp(accepted));
+    controller::start(&app, before);
 
     shutdown.cancelled().await;
     app.health.stopping();

@@ -16,11 +16,13 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use netloom_engine::{Engine, Pause, Source, SourceState};
 use netloom_model::LabName;
+use serde::Serialize;
 
 pub(crate) use acceptor::{Acceptor, Limits, start};
 pub(crate) use pulse::{Pulse, Turns};
 pub(crate) use verdict::{Look, Patience, Slot, Standing};
 
+use crate::controller::{AgentHealth, Member};
 use crate::supervisor::Stalls;
 use crate::wire::{Capability, LABS, Late, Liveness, Readiness, Ready};
 
@@ -32,6 +34,8 @@ const STALE: Duration = Duration::from_secs(180);
 pub(crate) enum Probe {
     /// Can the process work?
     Live,
+    /// The same, and which agent is it to its controller?
+    Agent,
     /// What can it do?
     Ready,
 }
@@ -39,7 +43,7 @@ pub(crate) enum Probe {
 impl Probe {
     /// The paths of health, open to everyone.
     pub(crate) const PATHS: [(&str, Self); 4] =
-        [("/healthz", Self::Live), ("/livez", Self::Live), ("/health", Self::Live), ("/readyz", Self::Ready)];
+        [("/healthz", Self::Live), ("/livez", Self::Live), ("/health", Self::Agent), ("/readyz", Self::Ready)];
 
     /// The probe at a path, if there is one.
     pub(crate) fn of(path: &str) -> Option<Self> {
@@ -65,6 +69,7 @@ pub(crate) struct Health {
     /// What was late so far.
     pub(crate) stalls: Stalls,
     engine: OnceLock<Engine>,
+    member: OnceLock<Arc<Member>>,
     stopping: AtomicBool,
     /// What the thread has done.
     pub(crate) counts: Counts,
@@ -106,6 +111,7 @@ impl Health {
             verdict: ArcSwap::default(),
             stalls: Stalls::default(),
             engine: OnceLock::new(),
+            member: OnceLock::new(),
             stopping: AtomicBool::new(false),
             counts: Counts::default(),
         }
@@ -120,6 +126,12 @@ impl Health {
     pub(crate) fn engine_started(&self, engine: Engine) {
         // A second engine in one process would be an error of the caller; the first stays.
         let _ = self.engine.set(engine);
+    }
+
+    /// Controllers know the agent as this.
+    pub(crate) fn introduce(&self, member: Arc<Member>) {
+        // As for the engine.
+        let _ = self.member.set(member);
     }
 
     /// The agent is stopping.
@@ -192,9 +204,11 @@ impl Health {
     /// The status and the JSON of a probe's answer.
     pub(crate) fn answer(&self, probe: Probe, query: &str) -> (u16, Vec<u8>) {
         let (status, body) = match probe {
-            Probe::Live => {
+            Probe::Live | Probe::Agent => {
                 let live = self.live();
-                (if live.late.is_empty() { 200 } else { 503 }, serde_json::to_vec(&live))
+                let status = if live.late.is_empty() { 200 } else { 503 };
+                let member = self.member.get().filter(|_| probe == Probe::Agent);
+                (status, serde_json::to_vec(&AgentLiveness { live, agent: member.map(|member| member.health()) }))
             }
             Probe::Ready => {
                 let mut ready = self.ready();
@@ -206,6 +220,15 @@ impl Health {
         };
         (status, body.expect("plain values serialise"))
     }
+}
+
+/// Whether the process can work, and which agent it is.
+#[derive(Serialize)]
+struct AgentLiveness {
+    #[serde(flatten)]
+    live: Liveness,
+    #[serde(flatten)]
+    agent: Option<AgentHealth>,
 }
 
 /// What there is to say of labs that are paused: nothing where none is.

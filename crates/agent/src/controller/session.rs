@@ -1,0 +1,176 @@
+//! Registration and heartbeats: the agent makes itself known, and says every ten seconds that it is there.
+//!
+//! Only a controller that does not know the agent has it register again. One that is away, slow, broken or refuses changes
+//! nothing: the next beat comes all the same.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::backoff::Backoff;
+use super::call::{Caller, Failure};
+use super::config::AgentId;
+use super::member::Member;
+use super::profile::{AgentProfile, Capabilities};
+use super::usage::ResourceUsage;
+use super::voice::Voice;
+
+/// How often the agent says that it is there.
+const PERIOD: Duration = Duration::from_secs(10);
+/// How long the controller may take for an answer to that; less than a period, so that beats never wait for each other.
+const BEAT_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to register an agent.
+const REGISTER_LIMIT: Duration = Duration::from_secs(10);
+
+/// What each beat takes from memory.
+pub(super) struct Load {
+    pub(super) active_jobs: usize,
+    pub(super) usage: ResourceUsage,
+}
+
+/// The agent's standing with one controller.
+pub(super) struct Session {
+    pub(super) caller: Caller,
+    pub(super) member: Arc<Member>,
+    pub(super) capabilities: Capabilities,
+    pub(super) load: Box<dyn Fn() -> Load + Send + Sync>,
+    voice: Voice,
+}
+
+#[derive(Serialize)]
+struct Register {
+    agent: AgentProfile,
+    token: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+struct Registered {
+    #[serde(default)]
+    success: Option<bool>,
+    #[serde(default)]
+    message: Option<String>,
+    #[serde(default)]
+    assigned_id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Heartbeat<'a> {
+    agent_id: &'a AgentId,
+    /// Any other word takes the agent out of everything.
+    status: &'static str,
+    active_jobs: usize,
+    resource_usage: ResourceUsage,
+    /// Not said: what the controller knows stays.
+    data_plane_ip: Option<&'static str>,
+    docker_snapshotter_mode: Option<&'static str>,
+}
+
+#[derive(Deserialize)]
+struct Acknowledged {
+    #[serde(default)]
+    acknowledged: Option<bool>,
+}
+
+impl Session {
+    pub(super) fn new(
+        caller: Caller,
+        member: Arc<Member>,
+        capabilities: Capabilities,
+        load: Box<dyn Fn() -> Load + Send + Sync>,
+    ) -> Self {
+        Self { caller, member, capabilities, load, voice: Voice::new("registration and heartbeats") }
+    }
+
+    /// Keeps the agent registered for ever. Cancel-safe.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            while let Err(failure) = self.register().await {
+                self.voice.failed(&failure);
+                sleep(backoff.next()).await;
+            }
+            // A controller that takes the agent and does not know it after all is asked again only after a pause.
+            if !self.beat_until_unknown(&mut backoff).await {
+                sleep(backoff.next()).await;
+            }
+        }
+    }
+
+    async fn register(&mut self) -> Result<(), Failure> {
+        let agent = self.member.profile(self.capabilities.clone()).await;
+        let address = agent.address.clone();
+        let said: Registered =
+            self.caller.post("/agents/register", &Register { agent, token: None }, REGISTER_LIMIT).await?;
+        if said.success == Some(false) {
+            return Err(Failure::Unusable(said.message.unwrap_or_else(|| "that it did not register it".to_owned())));
+        }
+        match said.assigned_id.as_deref().map(str::parse::<AgentId>) {
+            Some(Ok(id)) if self.member.adopt(&id) => {
+                tracing::info!(id = %self.member.id(), "the controller has given the agent another id");
+            }
+            Some(Err(why)) => tracing::warn!(%why, "the id that the controller assigns cannot be used"),
+            Some(Ok(_)) | None => {}
+        }
+        self.voice.well();
+        self.member.counts.registrations.fetch_add(1, Ordering::Relaxed);
+        self.member.registered.send_replace(true);
+        tracing::info!(id = %self.member.id(), address, "registered at the controller");
+        Ok(())
+    }
+
+    /// Says that the agent is there until the controller does not know it. Says whether a beat was acknowledged before.
+    async fn beat_until_unknown(&mut self, backoff: &mut Backoff) -> bool {
+        let mut turns = interval(PERIOD);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut was_known = false;
+        loop {
+            turns.tick().await;
+            match self.beat().await {
+                Ok(()) => {
+                    self.voice.well();
+                    backoff.reset();
+                    was_known = true;
+                }
+                Err(Failure::Unknown) => {
+                    self.member.registered.send_replace(false);
+                    tracing::info!(id = %self.member.id(), "the controller does not know the agent; it registers again");
+                    return was_known;
+                }
+                Err(failure) => self.voice.failed(&failure),
+            }
+        }
+    }
+
+    async fn beat(&self) -> Result<(), Failure> {
+        let counts = &self.member.counts;
+        counts.beats.fetch_add(1, Ordering::Relaxed);
+        let said = self.say_so().await;
+        match &said {
+            Ok(()) => self.member.acknowledged(),
+            Err(_) => {
+                counts.beats_failed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        said
+    }
+
+    async fn say_so(&self) -> Result<(), Failure> {
+        let (id, Load { active_jobs, usage }) = (self.member.id(), (self.load)());
+        let beat = Heartbeat {
+            agent_id: &id,
+            status: "online",
+            active_jobs,
+            resource_usage: usage,
+            data_plane_ip: None,
+            docker_snapshotter_mode: None,
+        };
+        let said: Acknowledged = self.caller.post(&format!("/agents/{id}/heartbeat"), &beat, BEAT_LIMIT).await?;
+        if said.acknowledged == Some(false) {
+            return Err(Failure::Unusable("that it does not acknowledge the heartbeat".to_owned()));
+        }
+        Ok(())
+    }
+}
