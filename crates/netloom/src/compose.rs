@@ -1,9 +1,10 @@
 //! Which drivers the agent is made of. The only place that names them.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netloom_agent::{DockerCalls, Listeners, ServeConfig, ServeError, Starts};
+use netloom_agent::{ControllerUrl, DockerCalls, Listeners, ServeConfig, ServeError, Starts};
 use netloom_docker::{Endpoint, Observer, Status};
 use netloom_drivers::fabric::HostFabric;
 use netloom_drivers::fabric::kernel::KernelFabric;
@@ -56,6 +57,9 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     serve.secret.clone_from(&config.secret);
     serve.metrics_allow.clone_from(&config.metrics_allow);
     serve.open_consoles = config.open_consoles;
+    serve.controller = config.controller_config().map_err(Failure::input)?;
+    serve.introduction = config.introduction.clone();
+    serve.consoles_from = config.controller.as_ref().map(addresses_of).unwrap_or_default();
     // Best effort: without the right to it these threads have their turn as all others.
     serve.prefer = || drop(netloom_kernel::take_turns_first());
     let docker_calls = serve.docker_calls.clone();
@@ -134,5 +138,13 @@ impl Running {
             tracing::warn!(%error, "the API did not end as it should");
         }
         drop(self.starts);
+    }
+}
+
+/// The addresses that a controller's URL names itself; none of a host's name, which may be another one tomorrow.
+fn addresses_of(url: &ControllerUrl) -> Vec<IpAddr> {
+    match url.host() {
+        "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        host => host.parse().into_iter().collect(),
     }
 }

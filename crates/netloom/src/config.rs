@@ -9,14 +9,19 @@
 //! | `metrics-allow` | `NETLOOM_METRICS_ALLOW` | loopback and private networks | from which networks `/metrics` is read without a key; `none`, `*` |
 //! | `open-consoles` | `NETLOOM_OPEN_CONSOLES` | `false` | whether a console of the agent contract needs no key, wherever it comes from |
 //! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
-//! | `secret` | `NETLOOM_SECRET` | none | opens the agent contract on the TCP address, as the token opens our own API; needed for one that is not loopback |
+//! | `secret` | `NETLOOM_SECRET` | none | opens the agent contract on the TCP address, as the token opens our own API; needed for one that is not loopback, and with `controller` |
+//! | `controller` | `NETLOOM_CONTROLLER` | none | the controller that the agent registers at: `http://HOST:PORT` |
+//! | `agent-id` | `NETLOOM_AGENT_ID` | made up once | the agent's id there, unless the controller assigns another one; at most 36 letters, digits, `.`, `_`, `-` |
+//! | `agent-name` | `NETLOOM_AGENT_NAME` | the host's name | its name there; no other agent of the controller may have it |
+//! | `advertise-host` | `NETLOOM_ADVERTISE_HOST` | found out | the name or address at which the controller and other hosts reach this one |
+//! | `is-local` | `NETLOOM_IS_LOCAL` | `false` | whether the agent lives beside the controller |
 //! | `log` | `NETLOOM_LOG` | `info` | levels, for example `info,netloom_engine=debug` |
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netloom_agent::Networks;
+use netloom_agent::{ControllerConfig, ControllerUrl, Introduction, Networks};
 use netloom_model::{FabricKind, InterfaceName};
 use toml::{Table, Value};
 
@@ -41,6 +46,10 @@ pub(crate) struct Config {
     pub(crate) open_consoles: bool,
     /// What opens the agent contract on the TCP address.
     pub(crate) secret: Option<String>,
+    /// Where the controller is that the agent registers at.
+    pub(crate) controller: Option<ControllerUrl>,
+    /// What the agent says of itself there.
+    pub(crate) introduction: Introduction,
     /// What is logged, as `tracing-subscriber` reads it.
     pub(crate) log: String,
 }
@@ -57,14 +66,21 @@ impl Default for Config {
             metrics_allow: Networks::default(),
             open_consoles: false,
             secret: None,
+            controller: None,
+            introduction: Introduction::default(),
             log: "info".to_owned(),
         }
     }
 }
 
 /// The keys that there are.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 14] = [
+    "advertise-host",
+    "agent-id",
+    "agent-name",
+    "controller",
     "fabric",
+    "is-local",
     "listen",
     "log",
     "metrics-allow",
@@ -74,6 +90,9 @@ const KEYS: [&str; 9] = [
     "relist-seconds",
     "secret",
 ];
+
+/// The longest name that controllers keep.
+const NAME_MAX: usize = 100;
 
 impl Config {
     /// The file (one that is not there is empty), then the environment.
@@ -93,7 +112,7 @@ impl Config {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Integer(number) => number.to_string(),
-                Value::Boolean(yes) => yes.to_string(),
+                Value::Boolean(truth) => truth.to_string(),
                 _ => return Err(format!("{name}: `{key}` must be a text, a number, `true` or `false`")),
             };
             config.set(key, &text).map_err(|why| format!("{name}: {why}"))?;
@@ -104,7 +123,25 @@ impl Config {
                 config.set(key, &text).map_err(|why| format!("{variable}: {why}"))?;
             }
         }
+        config.controller_config().map_err(|why| format!("{name}: {why}"))?;
         Ok(config)
+    }
+
+    /// The controller with what the agent needs for it, if it belongs to one.
+    pub(crate) fn controller_config(&self) -> Result<Option<ControllerConfig>, String> {
+        let Some(url) = self.controller.clone() else { return Ok(None) };
+        if self.listen.is_none() {
+            return Err("`controller` is set and `listen` is `none`; a controller commands its agents over TCP: set \
+                        `listen` (NETLOOM_LISTEN) to an address that it reaches"
+                .to_owned());
+        }
+        let Some(secret) = self.secret.as_deref().filter(|secret| !secret.is_empty()) else {
+            return Err("`controller` is set and `secret` is not; set it (NETLOOM_SECRET) to the secret that the \
+                        controller has for its agents: no controller takes an agent without one"
+                .to_owned());
+        };
+        let secret = secret.parse().map_err(|why| format!("`secret` cannot be used with a controller: {why}"))?;
+        Ok(Some(ControllerConfig { url, secret }))
     }
 
     fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
@@ -147,11 +184,42 @@ impl Config {
                 self.open_consoles = text.parse().map_err(bad)?;
             }
             "secret" => self.secret = Some(text.to_owned()),
+            "controller" => {
+                self.controller = Some(text.parse().map_err(|why| format!("`controller` is `{text}`; {why}"))?);
+            }
+            "agent-id" => {
+                let id = text.parse().map_err(|why| format!("`agent-id` is `{text}`; {why}"))?;
+                self.introduction.id = Some(id);
+            }
+            "agent-name" => {
+                if text.is_empty() || text.len() > NAME_MAX || text.chars().any(char::is_control) {
+                    return Err(format!("`agent-name` is `{text}`; write 1 to {NAME_MAX} characters"));
+                }
+                self.introduction.name = Some(text.to_owned());
+            }
+            "advertise-host" => {
+                if !is_host(text) {
+                    return Err(format!(
+                        "`advertise-host` is `{text}`; write a name or an address without a port: `192.0.2.7`"
+                    ));
+                }
+                self.introduction.advertise_host = Some(text.to_owned());
+            }
+            "is-local" => {
+                self.introduction.is_local =
+                    text.parse().map_err(|_| format!("`is-local` is `{text}`; write `true` or `false`"))?;
+            }
             "log" => text.clone_into(&mut self.log),
             other => return Err(unknown(other)),
         }
         Ok(())
     }
+}
+
+/// Whether a text is an address, or can be the name of a host.
+fn is_host(text: &str) -> bool {
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    text.parse::<IpAddr>().is_ok() || (!text.is_empty() && is_name(text))
 }
 
 /// The variable of a key.
@@ -214,8 +282,9 @@ mod tests {
             read("lisen = \"none\"").unwrap_err(),
             "netloom.toml: there is no key `lisen`; did you mean `listen`?"
         );
-        let far = "netloom.toml: there is no key `color`; there are `fabric`, `listen`, `log`, `metrics-allow`, \
-            `open-consoles`, `ovs-bridge`, `ovs-socket`, `relist-seconds`, `secret`";
+        let far = "netloom.toml: there is no key `color`; there are `advertise-host`, `agent-id`, `agent-name`, \
+            `controller`, `fabric`, `is-local`, `listen`, `log`, `metrics-allow`, `open-consoles`, `ovs-bridge`, \
+            `ovs-socket`, `relist-seconds`, `secret`";
         assert_eq!(read("color = 1").unwrap_err(), far);
         for bad in [
             "fabric = \"ovn\"",
@@ -227,8 +296,45 @@ mod tests {
             "metrics-allow = \"lab\"",
             "open-consoles = \"perhaps\"",
             "listen = ",
+            "agent-id = \"a/b\"",
+            "agent-name = \"\"",
+            "advertise-host = \"rack1:8001\"",
+            "is-local = \"maybe\"",
         ] {
             assert!(read(bad).unwrap_err().starts_with("netloom.toml: "), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_agent_of_a_controller_says_who_it_is() {
+        let text = "secret = \"hush\"\ncontroller = \"http://controller:8000\"\nagent-id = \"rack1\"\n\
+            agent-name = \"Rack 1\"\nadvertise-host = \"2001:db8::1\"\nis-local = true\n";
+        let config = read(text).unwrap();
+        let controller = config.controller_config().unwrap().unwrap();
+        assert_eq!(controller.url.to_string(), "http://controller:8000");
+        let introduction = Introduction {
+            id: Some("rack1".parse().unwrap()),
+            name: Some("Rack 1".into()),
+            advertise_host: Some("2001:db8::1".into()),
+            is_local: true,
+        };
+        assert_eq!(config.introduction, introduction);
+        assert_eq!(read("secret = \"hush\"").unwrap().controller_config(), Ok(None));
+    }
+
+    #[test]
+    fn a_controller_needs_plain_http_a_secret_and_a_way_back() {
+        let refused = |text: &str, says: &[&str]| {
+            let error = read(text).unwrap_err();
+            assert!(says.iter().all(|word| error.contains(word)), "{error}");
+            assert!(!error.contains("gr\u{fc}n"), "{error}");
+        };
+        refused("controller = \"http://controller\"", &["netloom.toml", "`secret`", "NETLOOM_SECRET"]);
+        refused("secret = \"\"\ncontroller = \"http://controller\"", &["`secret`"]);
+        refused("secret = \"gr\u{fc}n\"\ncontroller = \"http://controller\"", &["`secret`", "ASCII"]);
+        refused("secret = \"hush\"\ncontroller = \"https://controller\"", &["`https://controller`", "plain http"]);
+        refused("secret = \"hush\"\ncontroller = \"controller:8000\"", &["`http://HOST:PORT`"]);
+        let nowhere = "listen = \"none\"\nsecret = \"hush\"\ncontroller = \"http://controller\"";
+        refused(nowhere, &["`listen`", "NETLOOM_LISTEN"]);
     }
 }

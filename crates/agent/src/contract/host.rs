@@ -24,7 +24,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/locks/{lab}/release", post(release))
         .route("/update", post(update))
         .route("/poap/{*path}", get(poap))
-        .route("/callbacks/dead-letters", get(dead_letters))
 }
 
 /// A lab that is being deployed or destroyed.
@@ -112,9 +111,4 @@ fn deployment_mode() -> &'static str {
 /// `GET /poap/{lab}/{node}/startup-config` and `…/script.py`: they would hand out configurations to whoever asks.
 async fn poap() -> Detail {
     Detail::new(404, "No startup configuration")
-}
-
-/// `GET /callbacks/dead-letters`: no callback is ever given up without a word in the log.
-async fn dead_letters() -> Response {
-    done(&json!({ "dead_letters": [] }))
 }

@@ -8,12 +8,14 @@
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
 //! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
-//! | [`host`] | `/locks…`, `/update`, `/poap/…`, `/callbacks/dead-letters` |
+//! | [`host`] | `/locks…`, `/update`, `/poap/…` |
+//! | [`about`] | `/info`, `/capacity`, `/disk-usage`, `/deployment-mode`, `/callbacks/dead-letters` |
 //!
 //! Bodies are JSON. What was understood and could not be done is 200 with `"success": false` and `"error"`; every other
 //! refusal is `{"detail": …}`: a text, or with 422 a list of what could not be read ([`answer`]). Each answer has an
 //! `X-Request-Id` ([`named`]). A router of another area is merged where the others are.
 
+mod about;
 mod answer;
 mod carry_out;
 mod fields;
@@ -45,6 +47,7 @@ type Shared = Arc<App>;
 /// Everything that a controller may ask.
 pub(crate) fn router(app: Shared) -> Router {
     Router::new()
+        .merge(about::routes())
         .merge(host::routes())
         .merge(interfaces::routes())
         .merge(labs::routes())

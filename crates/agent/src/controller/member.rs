@@ -162,7 +162,6 @@ impl Member {
     }
 }
 
-#[allow(dead_code, reason = "answers of routes of the contract, which say them as they are")]
 impl Member {
     /// The answer to `GET /capacity`.
     pub(crate) fn capacity(&self, engine: &Engine) -> Capacity {

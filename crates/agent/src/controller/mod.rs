@@ -41,9 +41,9 @@ use tokio::sync::broadcast::error::RecvError;
 pub use config::{AgentId, ControllerConfig, ControllerSecret, ControllerUrl, Introduction, Unusable};
 pub(crate) use member::Member;
 pub(crate) use profile::AgentHealth;
+pub(crate) use profile::Capabilities;
 
 use crate::serve::App;
-use profile::Capabilities;
 use session::{Load, Session};
 use sight::Sight;
 

@@ -118,6 +118,7 @@ impl Scene {
             restarting: false,
             fingerprint: NodeFingerprint::of(spec, 0, 0),
             container: self.lab().container_name(&node),
+            runtime_id: None,
             image: None,
             last_output: None,
             note: None,

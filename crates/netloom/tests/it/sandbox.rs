@@ -246,9 +246,18 @@ impl Sandbox {
         // What the agent has for itself, as soon as it has needed it once.
         let run = ["", "/agent.lock", "/agent.sock", "/external", "/labs", "/netns", "/nodes", "/reserved"]
             .map(|path| format!("./run/netloom{path}"));
-        let state =
-            ["", "/agent.log", "/containers", "/layers", "/starts.jsonl", "/starts.new", "/state.redb", "/token"]
-                .map(|path| format!("./var/lib/netloom{path}"));
+        let state = [
+            "",
+            "/agent-id",
+            "/agent.log",
+            "/containers",
+            "/layers",
+            "/starts.jsonl",
+            "/starts.new",
+            "/state.redb",
+            "/token",
+        ]
+        .map(|path| format!("./var/lib/netloom{path}"));
         let own: Vec<String> = run.into_iter().chain(state).chain(["./run/netns".to_owned()]).collect();
         // A reboot's.
         traces.retain(|trace| trace != "mount /proc/sys/kernel/random/boot_id");

@@ -109,7 +109,11 @@ fn fact_of<'a>(facts: Option<&'a LabFacts>, node: &NodeName) -> Option<&'a NodeF
 fn standing(wish: &Wish, name: &NodeName, fact: Option<&NodeFact>, is_wired: bool) -> Option<Standing> {
     let Some(fact) = fact else { return Some(Standing::Stopped) };
     let was_told_to_stop = wish.phase == Phase::Destroy || wish.stopped.contains(name);
-    let life = fact.incarnation.clone();
+    // With all of the id of a container, as controllers know it.
+    let life = fact.incarnation.as_ref().map(|life| match (&fact.runtime_id, life.split_once('@')) {
+        (Some(id), Some((_, start))) => format!("{id}@{start}"),
+        _ => life.clone(),
+    });
     match &fact.state {
         NodeState::Absent | NodeState::Stopped | NodeState::Exited { code: 0 } => Some(Standing::Stopped),
         NodeState::Creating | NodeState::Created | NodeState::Starting | NodeState::Stopping => None,
