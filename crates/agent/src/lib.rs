@@ -15,7 +15,7 @@
 //! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know; nothing is changed; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable` |
 //! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`]; 409 `unknown` if only its marks know the lab |
 //! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"`; 409 likewise |
-//! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`) | `text/plain`, chunk by chunk |
+//! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`, `?last=50`) | `text/plain`, chunk by chunk; with `last` at least that many lines of its end, as far as 64 KiB hold them |
 //! | `GET /labs/{lab}/nodes/{node}/exec` | WebSocket, see below |
 //! | `GET /labs/{lab}/nodes/{node}/archive?path=P` (`&follow=true`) | `application/x-tar`: what is at P in the node, see below |
 //! | `PUT /labs/{lab}/nodes/{node}/archive?path=P` (`&into=true`, `&owners=true`) | body: tar; 204 |
@@ -71,7 +71,9 @@ pub mod log;
 mod metrics;
 mod problem;
 mod routes;
+pub mod scrollback;
 mod serve;
+mod session;
 mod starts;
 mod supervisor;
 mod token;

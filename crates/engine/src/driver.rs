@@ -501,6 +501,9 @@ pub enum Follow {
     No,
     /// It waits for more, also across restarts of the node.
     Yes,
+    /// It ends, and begins near its end: with at least this many last lines if there are so many and they are not longer than
+    /// 64 KiB.
+    Last(u16),
 }
 
 /// Whether a command gets a terminal.

@@ -4,6 +4,7 @@
 
 mod check;
 mod circle;
+mod console;
 mod duration;
 mod idle;
 mod interface;
@@ -14,6 +15,7 @@ mod subnet;
 mod text_order;
 pub mod topology;
 
+pub use console::{ConsoleShell, KIND_LABEL};
 pub use duration::GoDuration;
 pub use interface::Interface;
 pub use kind::{Device, DeviceConfig, Lacking, Needs, Readiness, Shape};

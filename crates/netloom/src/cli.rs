@@ -15,13 +15,13 @@ use netloom_model::{LabName, NodeName};
 pub(crate) use edit::{Link, LinkAdd, LinkEnd, Node, NodeAdd, NodeTurn};
 pub(crate) use images::Image;
 pub(crate) use labs::{Adopt, Agent, AgentCommand, Deploy, Destroy, Inspect, InspectFormat, Operation, Prune, Save};
-pub(crate) use session::{Cp, Exec, ExecFormat, OpenShell, Target};
+pub(crate) use session::{Cp, Exec, ExecFormat, OpenConsole, OpenShell, Target};
 pub(crate) use tools::{Generate, GenerateShape, Graph, GraphFormat, Kinds, Render, Schema, Validate, Vars};
 
 /// What `netloom --help` says below the list of commands.
 const AFTER: &str = "\
 Exit codes: 0 done, 1 failed, 2 the input is wrong and nothing was touched, 3 no agent can be reached,
-4 deadline passed or cancelled. `exec` and `shell` pass the command's own code and use 125 for ours.
+4 deadline passed or cancelled. `exec`, `shell` and `console` pass the command's own code and use 125 for ours.
 
 Every flag can also be set by a variable of the environment, named NETLOOM, the command and the flag:
 NETLOOM_DEPLOY_TIMEOUT=30s, NETLOOM_INSPECT_JSON=1. A flag that is written wins.
@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Exec(Exec),
     /// Open a shell in a node: the one that its kind has, such as vtysh, or else bash or sh
     Shell(OpenShell),
+    /// Open the console of a node as a controller does: the end of its output, then the shell of its kind, or else sh
+    Console(OpenConsole),
     /// Copy files from nodes and to nodes
     Cp(Cp),
     /// Show what a node's command has written

@@ -10,6 +10,8 @@
 //! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
 //! | [`host`] | `/locks…`, `/update`, `/poap/…` |
 //! | [`about`] | `/info`, `/capacity`, `/disk-usage`, `/deployment-mode`, `/callbacks/dead-letters` |
+//! | [`console`] | `/console/{lab}/{node}` |
+//! | [`host`] | `/locks…`, `/update`, `/poap/…`, `/callbacks/dead-letters` |
 //!
 //! Bodies are JSON. What was understood and could not be done is 200 with `"success": false` and `"error"`; every other
 //! refusal is `{"detail": …}`: a text, or with 422 a list of what could not be read ([`answer`]). Each answer has an
@@ -19,6 +21,7 @@ mod about;
 mod answer;
 mod carry_out;
 mod fields;
+mod console;
 mod host;
 mod interfaces;
 mod labs;
@@ -48,6 +51,7 @@ type Shared = Arc<App>;
 pub(crate) fn router(app: Shared) -> Router {
     Router::new()
         .merge(about::routes())
+        .merge(console::routes())
         .merge(host::routes())
         .merge(interfaces::routes())
         .merge(labs::routes())

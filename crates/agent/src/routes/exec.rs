@@ -1,33 +1,31 @@
-//! A command in a node, over a WebSocket.
-//!
-//! ```text
-//!   client ──▶ reader ──ExecInput──▶ command ──ExecOutput──▶ writer ──▶ client
-//! ```
-//! Both channels are bounded: a slow client slows the command, a command that does not read slows the client.
-//! Whichever side ends first ends the session, and dropping the session ends the command.
+//! A command in a node, over a WebSocket, with its streams apart and its exit code at the end.
 
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, State};
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
-use netloom_engine::{ExecInput, ExecOutput, ExecRequest};
+use netloom_engine::{ExecInput, ExecRequest};
 use netloom_model::{LabName, NodeName};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::timeout;
 
 use super::{Answer, Shared, parse};
 use crate::problem::bad_request;
+use crate::session::{Bounds, Channel, Ended, Heard, MESSAGE, Sink, Source, Speech, hold};
 use crate::wire::{ExecControl, ExecEnd, Problem, STDERR, STDIN, STDOUT};
 
 /// How long a client may take to say what to run.
 const FIRST: Duration = Duration::from_secs(10);
-/// How often a silent client is asked whether it is there; one that went away is noticed at the second time.
-const PING: Duration = Duration::from_secs(5);
-/// The largest message of a client, in bytes.
-const MESSAGE: usize = 1024 * 1024;
+/// A client that went away is noticed when it is pinged the second time. Everything else may last: a pipe may stand still for
+/// hours, and whoever has it waits for it.
+const BOUNDS: Bounds = Bounds {
+    ping: Duration::from_secs(5),
+    silence: Duration::MAX,
+    send: Duration::MAX,
+    input: Duration::MAX,
+    idle: Duration::MAX,
+};
 
 type Upgrade = Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>;
 
@@ -58,22 +56,23 @@ async fn session(app: &Shared, lab: LabName, node: NodeName, socket: WebSocket) 
         let request = first(&mut stream).await?;
         app.engine.exec(&lab, &node, request).await.map_err(Problem::from)
     };
-    match started.await {
-        Ok((session, _place)) => {
-            let (input, output) = (session.input, session.output);
-            tokio::select! {
-                () = read(stream, input) => {}
-                ended = write(&mut sink, output) => if let Some(ended) = ended {
-                    end(&mut sink, &ended).await;
-                },
-            }
+    let (session, _place) = match started.await {
+        Ok(started) => started,
+        Err(problem) => return end(&mut sink, &ExecEnd::Error(problem)).await,
+    };
+    match hold(&mut sink, &mut stream, session, &Frames, BOUNDS).await.ended {
+        Ended::Exited(code) => end(&mut sink, &ExecEnd::Exit(code)).await,
+        Ended::BrokenOff => {
+            let why = "the runtime ended the session without an exit code; the node may have gone";
+            let problem = Problem::new(502, "driver", "The session broke off", why);
+            end(&mut sink, &ExecEnd::Error(problem)).await;
         }
-        Err(problem) => end(&mut sink, &ExecEnd::Error(problem)).await,
+        Ended::Gone | Ended::Deaf | Ended::Idle => {}
     }
 }
 
 /// The request is the first message.
-async fn first(stream: &mut SplitStream<WebSocket>) -> Result<ExecRequest, Problem> {
+async fn first(stream: &mut Source) -> Result<ExecRequest, Problem> {
     let wanted = "the first message must be text: {\"argv\": [..], \"terminal\": \"none\"}";
     loop {
         match timeout(FIRST, stream.next()).await {
@@ -92,64 +91,41 @@ async fn first(stream: &mut SplitStream<WebSocket>) -> Result<ExecRequest, Probl
     }
 }
 
-/// From the client to the command, until the client goes away.
-async fn read(mut stream: SplitStream<WebSocket>, input: mpsc::Sender<ExecInput>) {
-    while let Some(Ok(message)) = stream.next().await {
-        let given = match message {
+/// The frames of [`crate::wire`]: a byte for the stream, then what it carries; text for everything else.
+struct Frames;
+
+impl Speech for Frames {
+    const PIECE: usize = MESSAGE - 1;
+
+    fn hear(&self, message: Message) -> Heard {
+        match message {
             Message::Binary(bytes) => match bytes.split_first() {
-                Some((&STDIN, [])) => ExecInput::CloseStdin,
-                Some((&STDIN, _)) => ExecInput::Stdin(bytes.slice(1..)),
-                _ => return,
+                Some((&STDIN, [])) => Heard::Input(ExecInput::CloseStdin),
+                Some((&STDIN, _)) => Heard::Input(ExecInput::Stdin(bytes.slice(1..))),
+                _ => Heard::End,
             },
             Message::Text(text) => match serde_json::from_str(&text) {
-                Ok(ExecControl::Resize { columns, rows }) => ExecInput::Resize { columns, rows },
-                Ok(ExecControl::Terminate(true)) => ExecInput::Terminate,
-                Ok(ExecControl::Terminate(false)) => continue,
-                Err(_) => return,
+                Ok(ExecControl::Resize { columns, rows }) => Heard::Input(ExecInput::Resize { columns, rows }),
+                Ok(ExecControl::Terminate(true)) => Heard::Input(ExecInput::Terminate),
+                Ok(ExecControl::Terminate(false)) => Heard::Nothing,
+                Err(_) => Heard::End,
             },
-            Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Close(_) => return,
-        };
-        // A command that has ended takes nothing any more; its end comes through the writer.
-        if input.send(given).await.is_err() {
-            drop(input);
-            while let Some(Ok(_)) = stream.next().await {}
-            return;
+            Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Heard::Nothing,
         }
     }
-}
 
-/// From the command to the client; how it ended, or `None` when the client is gone.
-async fn write(sink: &mut SplitSink<WebSocket, Message>, mut output: mpsc::Receiver<ExecOutput>) -> Option<ExecEnd> {
-    let mut ping = interval_at(Instant::now() + PING, PING);
-    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let message = tokio::select! {
-            output = output.recv() => match output {
-                Some(ExecOutput::Stdout(bytes)) => frame(STDOUT, &bytes),
-                Some(ExecOutput::Stderr(bytes)) => frame(STDERR, &bytes),
-                Some(ExecOutput::Exited(code)) => return Some(ExecEnd::Exit(code)),
-                None => return Some(ExecEnd::Error(Problem::new(
-                    502,
-                    "driver",
-                    "The session broke off",
-                    "the runtime ended the session without an exit code; the node may have gone",
-                ))),
-            },
-            _ = ping.tick() => Message::Ping(Bytes::new()),
-        };
-        sink.send(message).await.ok()?;
+    fn say(&self, channel: Channel, piece: Bytes) -> Message {
+        let mut frame = BytesMut::with_capacity(piece.len() + 1);
+        frame.put_u8(match channel {
+            Channel::Stdout => STDOUT,
+            Channel::Stderr => STDERR,
+        });
+        frame.put_slice(&piece);
+        Message::Binary(frame.freeze())
     }
 }
 
-fn frame(channel: u8, bytes: &[u8]) -> Message {
-    let mut frame = BytesMut::with_capacity(bytes.len() + 1);
-    frame.put_u8(channel);
-    frame.put_slice(bytes);
-    Message::Binary(frame.freeze())
-}
-
-async fn end(sink: &mut SplitSink<WebSocket, Message>, end: &ExecEnd) {
+async fn end(sink: &mut Sink, end: &ExecEnd) {
     let text = serde_json::to_string(end).unwrap_or_default();
     let close = CloseFrame { code: close_code::NORMAL, reason: "".into() };
     // A client that is gone wants to know neither.

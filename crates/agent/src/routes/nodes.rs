@@ -11,13 +11,14 @@ use netloom_engine::Follow;
 use serde::Deserialize;
 
 use super::{Answer, Shared, parse};
-use crate::problem::{Params, switch};
+use crate::problem::{Params, bad_request, switch};
 
 /// The query of `GET /labs/{lab}/nodes/{node}/logs`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogsQuery {
     follow: Option<String>,
+    last: Option<u16>,
 }
 
 /// `GET /labs/{lab}/nodes/{node}/logs`
@@ -26,7 +27,12 @@ pub(super) async fn logs(
     Path((lab, node)): Path<(String, String)>,
     Params(query): Params<LogsQuery>,
 ) -> Answer {
-    let follow = if switch(query.follow.as_deref(), "follow")?.unwrap_or(false) { Follow::Yes } else { Follow::No };
+    let follow = match (switch(query.follow.as_deref(), "follow")?.unwrap_or(false), query.last) {
+        (false, None) => Follow::No,
+        (true, None) => Follow::Yes,
+        (false, Some(lines)) => Follow::Last(lines),
+        (true, Some(_)) => return Err(bad_request("`follow` and `last` do not go together")),
+    };
     let (logs, place) = app.engine.logs(&parse(&lab)?, &parse(&node)?, follow).await?;
     // The place in the bulkhead is held until the client has everything or goes away.
     let state = (logs, place, app.stop.clone());

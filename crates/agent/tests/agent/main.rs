@@ -3,6 +3,7 @@
 
 mod access;
 mod bench;
+mod console;
 mod copy;
 mod doors;
 mod health;

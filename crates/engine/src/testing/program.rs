@@ -11,7 +11,8 @@ pub(super) struct Program {
     pub(super) repeats: bool,
 }
 
-/// Understands `true`, `false`, `echo …`, `cat [/etc/hosts]`, `sleep …` and `sh -c '…; …'` of these and `exit N`.
+/// Understands `true`, `false`, `echo …`, `cat [/etc/hosts]`, `sleep …` and `sh -c '…; …'` of these and `exit N`; and what opens
+/// a console: a shell, or `vtysh`, that says what it is and repeats what is typed. Any other shell does not start.
 pub(super) fn run(argv: &[String], hosts: &str) -> Program {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -33,6 +34,10 @@ pub(super) fn run(argv: &[String], hosts: &str) -> Program {
                 }
             }
             all
+        }
+        ["/bin/sh", "-c", _, "sh"] => Program { stdout: "sh$ ".into(), repeats: true, ..Program::default() },
+        ["/bin/sh", "-c", _, "sh", "vtysh"] => {
+            Program { stdout: "vtysh# ".into(), repeats: true, ..Program::default() }
         }
         ["true"] => Program { ends: Some(0), ..Program::default() },
         ["false"] => Program { ends: Some(1), ..Program::default() },

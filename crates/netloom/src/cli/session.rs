@@ -1,4 +1,4 @@
-//! The part of the command line that goes into nodes: `exec`, `shell`, `cp`.
+//! The part of the command line that goes into nodes: `exec`, `shell`, `console`, `cp`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,14 @@ pub(crate) struct OpenShell {
     /// bash or sh, also where the node's kind has a shell of its own
     #[arg(short, long)]
     pub(crate) plain: bool,
+}
+
+/// `netloom console`.
+#[derive(Debug, Args)]
+pub(crate) struct OpenConsole {
+    /// The node, as LAB/NODE
+    #[arg(value_name = "LAB/NODE")]
+    pub(crate) node: LabNode,
 }
 
 /// `netloom cp`.

@@ -73,6 +73,7 @@ pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
             let (target, commands) = options.target().map_err(Failure::input)?;
             ours(exec::run(options, target, commands, layout).await)
         }
+        Command::Console(options) => ours(exec::console(&options, layout).await),
         Command::Shell(options) => ours(exec::shell(&options, layout).await),
         Command::Cp(options) => cp::run(options, layout).await,
         Command::Logs { node, follow } => output_of::logs(&node, follow, layout).await,

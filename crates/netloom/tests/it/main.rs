@@ -8,6 +8,7 @@ mod ask;
 mod bad_days;
 mod cli;
 mod contract;
+mod console;
 mod cp;
 mod docker;
 mod doctor;

@@ -22,12 +22,16 @@ const LAST_BYTES: usize = 2048;
 impl Shared {
     pub(super) async fn open_logs(self: &Arc<Self>, key: Key, follow: Follow) -> Result<LogStream, Fault> {
         let known = self.known(&key).ok_or_else(|| Fault::permanent("it is not there".into()))?;
-        let options = LogOptions { follow: follow == Follow::Yes, ..LogOptions::default() };
+        let tail = match follow {
+            Follow::Last(lines) => Some(u64::from(lines)),
+            Follow::No | Follow::Yes => None,
+        };
+        let options = LogOptions { follow: follow == Follow::Yes, tail, ..LogOptions::default() };
         let frames = self.docker.logs(&known.id, options, Instant::now() + PATIENCE).await.map_err(refused)?;
         let (sender, chunks) = mpsc::channel(QUEUE);
         let name = format!("log of {}/{}", key.0, key.1);
         match follow {
-            Follow::No => drop(task::spawn(name, async move {
+            Follow::No | Follow::Last(_) => drop(task::spawn(name, async move {
                 let _ = carry(frames, &sender).await;
             })),
             Follow::Yes => drop(task::spawn(name, follow_on(Arc::clone(self), key, frames, sender))),

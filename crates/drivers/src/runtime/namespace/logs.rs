@@ -4,7 +4,7 @@
 //! before the next one. Reading happens on the pool, a piece at a time.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,12 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Opens the output of the node with this run directory.
 pub(super) fn open(pool: Pool, directory: &Path, follow: Follow) -> io::Result<LogStream> {
     let watch = match follow {
-        Follow::No => None,
+        Follow::No | Follow::Last(_) => None,
         // Before the first look, so that nothing falls between look and watch.
         Follow::Yes => Some(watch(directory)?),
     };
     let (sender, chunks) = mpsc::channel(QUEUE);
-    let reader = Reader { directory: directory.to_owned(), file: None, started: false };
+    let begin = match follow {
+        Follow::Last(_) => Begin::NearEnd,
+        Follow::No | Follow::Yes => Begin::AtBeginning,
+    };
+    let reader = Reader { directory: directory.to_owned(), begin, file: None, started: false };
     netloom_engine::task::spawn(format!("log of {}", directory.display()), run(pool, reader, watch, sender));
     Ok(LogStream { chunks })
 }
@@ -89,18 +93,45 @@ fn forget_events(watch: &OwnedFd) -> io::Result<()> {
     }
 }
 
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begin {
+    AtBeginning,
+    /// A piece before the end.
+    NearEnd,
+}
+
 /// Reads the older file, then the newer one, then whatever takes its place.
 struct Reader {
     directory: PathBuf,
+    begin: Begin,
     file: Option<File>,
     started: bool,
 }
 
 impl Reader {
+    /// Opens what is read first: the older file from its beginning, or so much of both that it is a piece.
+    fn begin(&mut self) -> io::Result<()> {
+        self.file = existing(&self.directory.join(LOG_FILE_BEFORE))?;
+        if self.begin == Begin::NearEnd {
+            let newest = existing(&self.directory.join(LOG_FILE))?;
+            let length = newest.as_ref().map_or(Ok(0), |newest| newest.metadata().map(|about| about.len()))?;
+            let mut shown = PIECE.saturating_sub(length);
+            if shown == 0 || self.file.is_none() {
+                (self.file, shown) = (newest, PIECE);
+            }
+            if let Some(file) = &mut self.file {
+                let length = file.metadata()?.len();
+                file.seek(SeekFrom::Start(length.saturating_sub(shown)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The next piece. `None`: there is no more for now.
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         if !std::mem::replace(&mut self.started, true) {
-            self.file = existing(&self.directory.join(LOG_FILE_BEFORE))?;
+            self.begin()?;
         }
         loop {
             if let Some(file) = &mut self.file {
@@ -136,5 +167,42 @@ fn existing(path: &Path) -> io::Result<Option<File>> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => other.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// So many bytes of what is read when it begins near its end.
+    fn end_of(before: Option<usize>, newest: Option<usize>) -> (usize, usize) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, byte, length) in [(LOG_FILE_BEFORE, b'b', before), (LOG_FILE, b'n', newest)] {
+            if let Some(length) = length {
+                fs::write(directory.path().join(name), vec![byte; length]).unwrap();
+            }
+        }
+        let directory = directory.path().to_owned();
+        let mut reader = Reader { directory, begin: Begin::NearEnd, file: None, started: false };
+        let mut read = Vec::new();
+        while let Some(piece) = reader.next().unwrap() {
+            read.extend_from_slice(&piece);
+        }
+        let older = read.iter().filter(|byte| **byte == b'b').count();
+        (older, read.len() - older)
+    }
+
+    #[test]
+    fn the_end_of_an_output_is_a_piece_of_its_two_files() {
+        let piece = usize::try_from(PIECE).unwrap();
+        assert_eq!(end_of(None, None), (0, 0));
+        assert_eq!(end_of(None, Some(piece - 1)), (0, piece - 1));
+        assert_eq!(end_of(None, Some(piece + 7)), (0, piece));
+        assert_eq!(end_of(Some(9 * piece), Some(9 * piece)), (0, piece));
+        assert_eq!(end_of(Some(9 * piece), Some(10)), (piece - 10, 10));
+        assert_eq!(end_of(Some(10), Some(10)), (10, 10));
+        assert_eq!(end_of(Some(9 * piece), None), (piece, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! `netloom exec` and `netloom shell`: commands in nodes.
+//! `netloom exec`, `netloom shell` and `netloom console`: commands in nodes.
 //!
 //! A session that ends early, in whatever way, ends its command.
 
@@ -20,7 +20,7 @@ use crate::term;
 pub(super) use attached::Deadly;
 use attached::{Stdin, attached};
 pub(super) use capture::capture;
-pub(crate) use shell::shell;
+pub(crate) use shell::{console, shell};
 
 /// Runs commands, one after the other, in one node, or in all that run. The exit code is that of the first that failed.
 pub(crate) async fn run(options: Exec, target: Target, commands: Vec<Vec<String>>, layout: &Layout) -> Result {

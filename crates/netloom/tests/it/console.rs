@@ -1,0 +1,134 @@
+//! Consoles as controllers and people open them.
+
+use bytes::Bytes;
+use futures::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use crate::sandbox::{PATIENCE, Sandbox};
+use crate::terminal::Terminal;
+
+const LAB: &str = "name: x\ntopology:\n  nodes:\n    \
+    r: { kind: linux, runtime: namespace, cmd: \"sh -c 'echo booting; echo up; exec sleep 4721'\" }\n    \
+    f: { kind: linux, runtime: namespace, labels: { archetype.node_kind: vyos } }\n";
+
+fn host() -> Option<Sandbox> {
+    let mut host = Sandbox::new()?;
+    host.environment.push(("NETLOOM_SECRET", "correct horse".into()));
+    host.netloom(&["agent", "--background"]).code(0);
+    let file = host.topology("x", LAB);
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    Some(host)
+}
+
+/// A console, and all that it has shown and nobody has waited for.
+struct Console {
+    socket: WebSocketStream<TcpStream>,
+    shown: String,
+    largest: usize,
+}
+
+impl Console {
+    async fn open(host: &Sandbox, node: &str, key: Option<&str>) -> Result<Self, Error> {
+        let connect = || std::net::TcpStream::connect("127.0.0.1:8001");
+        let stream = host.netns().run(connect).unwrap().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut request = format!("ws://agent.example:8001/console/x/{node}").into_client_request().unwrap();
+        if let Some(key) = key {
+            request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        }
+        let opened = client_async(request, TcpStream::from_std(stream).unwrap());
+        let (socket, _) = timeout(PATIENCE, opened).await.unwrap()?;
+        Ok(Self { socket, shown: String::new(), largest: 0 })
+    }
+
+    /// The next of what is shown, or the code of the close.
+    async fn next(&mut self) -> Option<CloseCode> {
+        match timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap() {
+            Message::Binary(bytes) => {
+                self.largest = self.largest.max(bytes.len());
+                self.shown.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            Message::Text(text) => self.shown.push_str(&text),
+            Message::Close(frame) => return Some(frame.unwrap().code),
+            _ => {}
+        }
+        None
+    }
+
+    /// Waits until something is shown, and forgets what came before it.
+    async fn shows(&mut self, text: &str) {
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                self.shown.drain(..at + text.len());
+                return;
+            }
+            assert_eq!(self.next().await, None, "{text} was never shown, but: {}", self.shown);
+        }
+    }
+
+    async fn types(&mut self, text: &str) {
+        self.socket.send(Message::Text(text.into())).await.unwrap();
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+#[test]
+fn a_controller_s_console_is_a_terminal_in_the_node() {
+    let Some(host) = host() else { return };
+    run(async {
+        assert!(matches!(Console::open(&host, "r", None).await, Err(Error::Http(refused)) if refused.status() == 403));
+        let mut console = Console::open(&host, "r", Some("correct horse")).await.unwrap();
+        console.shows("\x1b[90mbooting\r\nup\x1b[0m\r\n").await;
+        console.types("stty size; echo $TERM $(hostname) $0 $PWD\r").await;
+        console.shows("24 80\r\nxterm-256color r /bin/sh /root").await;
+        console.types(r#"{"type":"resize","rows":40,"cols":100}"#).await;
+        let typed = Bytes::from_static(b"stty size; echo size $((1 + 1))\r");
+        console.socket.send(Message::Binary(typed)).await.unwrap();
+        console.shows("40 100").await;
+
+        // The controller closes a connection that has a message of 1 MiB.
+        console.types("head -c 3000000 /dev/zero | tr '\\0' x; echo end $((1 + 1))\r").await;
+        console.shows("end 2").await;
+        assert!(console.largest < 256 * 1024, "{}", console.largest);
+
+        // Each viewer has a shell, which goes with the viewer.
+        let mut other = Console::open(&host, "r", Some("correct horse")).await.unwrap();
+        other.types("echo other $((1 + 1)); exec sleep 4722\r").await;
+        other.shows("other 2").await;
+        drop(other);
+        host.until("the command has ended", |host| host.sh("ps -eo args | grep -cx 'sleep 4722'").out.trim() == "0");
+        console.types("exit\r").await;
+        let code = loop {
+            if let Some(code) = console.next().await {
+                break code;
+            }
+        };
+        assert_eq!(code, CloseCode::Normal);
+
+        // What the node does not have is replaced by what every node has.
+        let mut console = Console::open(&host, "f", Some("correct horse")).await.unwrap();
+        console.types("echo in $(hostname) $0\r").await;
+        console.shows("in f /bin/sh").await;
+    });
+}
+
+#[test]
+fn a_person_opens_the_same_console_from_the_command_line() {
+    let Some(host) = host() else { return };
+    let mut terminal = Terminal::with(&host, &["console", "x/r"]);
+    terminal.shows("booting\r\nup\r\n");
+    terminal.types("stty size; echo $(hostname) $0; exit 7\r");
+    terminal.shows("30 100\r\nr /bin/sh\r\n");
+    assert_eq!(terminal.ends().0, 7);
+    let piped = host.sh(&format!("echo hostname | {} console x/f", crate::sandbox::NETLOOM));
+    assert_eq!(piped.code(0).out, "f\n");
+    host.netloom(&["console", "x/nobody"]).code(125).says("there is no node `nobody`");
+}
