@@ -55,6 +55,8 @@ pub struct ServeConfig {
     pub controller: Option<ControllerConfig>,
     /// What the agent says of itself to whoever has the secret.
     pub introduction: Introduction,
+    /// The URL of the controller whose library has images, `http://HOST:PORT`; asked with the secret.
+    pub images_from: Option<String>,
     /// How old unserved work may be before the process counts as not live.
     pub live_limit: Duration,
     /// How many TCP connections may wait that have not sent anything telling; at most an eighth of the descriptors that
@@ -88,6 +90,7 @@ impl ServeConfig {
             open_consoles: false,
             controller: None,
             introduction: Introduction::default(),
+            images_from: None,
             live_limit: Duration::from_secs(10),
             silent: 1024,
             head_limit: Duration::from_secs(30),

@@ -26,6 +26,8 @@ pub(crate) struct App {
     pub(crate) tcp: Option<std::net::SocketAddr>,
     /// This agent as controllers know it, if any can reach it.
     pub(crate) member: Option<Arc<Member>>,
+    /// The images that controllers send.
+    pub(crate) transfers: contract::Transfers,
     /// Cancelled when the agent stops: streams end, waits return.
     pub(crate) stop: CancellationToken,
     /// Connections and sessions, so that the end can wait for them.
@@ -52,6 +54,15 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), config.drain);
     let (connections, head_limit) = (config.connections, config.head_limit);
     let app = Arc::new(App { engine, health, config, tcp, member, stop: stop.clone(), tasks: tasks.clone() });
+    let app = Arc::new(App {
+        engine,
+        health,
+        config,
+        tcp,
+        transfers: contract::Transfers::default(),
+        stop: stop.clone(),
+        tasks: tasks.clone(),
+    });
     let doorway = |router| {
         // Each its own: whoever reaches only the TCP port keeps nobody from the unix socket.
         let (stop, tasks, places) = (stop.clone(), tasks.clone(), Arc::new(Semaphore::new(connections)));

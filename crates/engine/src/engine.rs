@@ -18,6 +18,7 @@ use crate::entries::{HostFiles, Teller};
 use crate::event::Events;
 use crate::fact::Source;
 use crate::host::Host;
+use crate::image::{Deliveries, load_deliveries};
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
     Accepted, Actor, Command, ControlledEdit, DeployRequest, Draft, EditRequest, Fetched, Kept, Once, QUEUE,
@@ -122,6 +123,7 @@ pub(crate) struct Shared {
     pub(crate) wishes: Wishes,
     pub(crate) done: DoneOnce,
     pub(crate) tags: Tags,
+    pub(crate) deliveries: Deliveries,
     pub(crate) troubles: Troubles,
     pub(crate) events: Events,
     pub(crate) journal: Journal,
@@ -196,7 +198,7 @@ impl Engine {
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
-        let (loaded, records, tags) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
+        let (loaded, records, tags, deliveries) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
         let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
         let (raises, raises_task) = Raises::new(limits::Task {
@@ -237,6 +239,7 @@ impl Engine {
             wishes,
             done,
             tags,
+            deliveries,
             troubles: Troubles::default(),
             events,
             beats: Beats::default(),
@@ -636,7 +639,7 @@ async fn read(
     store: &dyn Store,
     wishes: &Wishes,
     done: &DoneOnce,
-) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, Tags), StoreError> {
+) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, Tags, Deliveries), StoreError> {
     let loaded = desired::load(store).await?;
     for (lab, wish) in &loaded {
         wishes.set(lab, Some(wish));
@@ -644,5 +647,5 @@ async fn read(
             done.set(lab, &node, once);
         }
     }
-    Ok((loaded, limits::load(store).await?, tags::load(store).await?))
+    Ok((loaded, limits::load(store).await?, tags::load(store).await?, load_deliveries(store).await?))
 }

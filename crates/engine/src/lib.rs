@@ -66,7 +66,8 @@ pub use fact::{
     SwitchBridgeFact, SwitchPortFact, SwitchTagFact, TunnelMark,
 };
 pub use image::{
-    ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
+    Delivered, ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
+    is_same as is_same_image,
 };
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
 pub use lab::{

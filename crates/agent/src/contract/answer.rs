@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use netloom_engine::Refusal;
@@ -117,6 +118,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             serde_json::error::Category::Data => mistake("body", &error.to_string()),
             _ => Detail::unreadable(&["body"], "json_invalid", error.to_string()),
         })
+    }
+}
+
+/// The query of the address; what nobody knows in it is passed over.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Detail;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Detail> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|query| Self(query.0)).map_err(|rejection| mistake("query", &rejection.body_text()))
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`host`] | `/locks…`, `/update`, `/poap/…` |
 //! | [`about`] | `/info`, `/capacity`, `/disk-usage`, `/deployment-mode`, `/callbacks/dead-letters` |
 //! | [`console`] | `/console/{lab}/{node}` |
+//! | [`images`] | `/images…` |
 //! | [`host`] | `/locks…`, `/update`, `/poap/…`, `/callbacks/dead-letters` |
 //!
 //! Bodies are JSON. What was understood and could not be done is 200 with `"success": false` and `"error"`; every other
@@ -26,6 +27,7 @@ mod host;
 mod interfaces;
 mod labs;
 mod links;
+mod images;
 mod named;
 mod node_spec;
 mod nodes;
@@ -44,6 +46,7 @@ use crate::wire::BODY_LIMIT;
 
 pub(crate) use answer::Detail;
 use answer::{Answer, Json, done, parse};
+pub(crate) use images::Transfers;
 
 type Shared = Arc<App>;
 
@@ -52,6 +55,7 @@ pub(crate) fn router(app: Shared) -> Router {
     Router::new()
         .merge(about::routes())
         .merge(console::routes())
+        .merge(images::routes())
         .merge(host::routes())
         .merge(interfaces::routes())
         .merge(labs::routes())

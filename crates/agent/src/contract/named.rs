@@ -41,7 +41,7 @@ fn fresh() -> HeaderValue {
 }
 
 /// Sixteen hexadecimal digits by chance.
-fn chance() -> String {
+pub(super) fn chance() -> String {
     let mut bytes = [0_u8; 8];
     // Eight bytes come whole or, before the kernel has any, not at all.
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());

@@ -5,6 +5,7 @@ mod access;
 mod bench;
 mod console;
 mod copy;
+mod delivery;
 mod doors;
 mod health;
 mod host;

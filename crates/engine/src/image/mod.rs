@@ -7,6 +7,7 @@
 //!  load, rm, prune ──▶ Engine ── what labs need stays ──▶ Images
 //! ```
 
+mod delivered;
 mod pulls;
 mod reference;
 mod shelf;
@@ -24,8 +25,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::driver::{Context, DriverError};
 
+pub use delivered::Delivered;
+pub(crate) use delivered::{Deliveries, load as load_deliveries};
 pub(crate) use pulls::{Progressing, follow};
-pub(crate) use reference::is_same;
+pub use reference::is_same;
 pub use shelf::Prune;
 
 /// An image as its runtime has it.

@@ -6,7 +6,7 @@
 const SHORT_ID: usize = 4;
 
 /// Whether two references mean the same image.
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
+pub fn is_same(one: &str, other: &str) -> bool {
     familiar(one) == familiar(other)
 }
 

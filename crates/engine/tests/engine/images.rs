@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{OperationState, Prune, Refusal, StepState};
+use netloom_engine::{Delivered, OperationState, Prune, Refusal, StepState};
 use netloom_model::{Lab, PullPolicy, RuntimeKind};
 use serde_json::json;
 
@@ -219,4 +219,37 @@ async fn images_are_listed_from_the_snapshot_with_who_needs_them() {
     let view = bench.engine.images();
     assert_eq!(view.images.len(), 2);
     assert_eq!(view.stale.as_deref(), Some("images of docker: they cannot be looked at: it hangs"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_controller_delivered_is_known_after_a_restart_until_it_is_another_image() {
+    let bench = bench(&["mine:1", "frr:1"], &[]).await;
+    bench.ready().await;
+    let id = bench.engine.image("frr:1").unwrap().image.id;
+    let delivered = Delivered {
+        reference: "docker.io/library/frr:1".into(),
+        id,
+        device: Some("frr".into()),
+        sha256: None,
+        at: SystemTime::UNIX_EPOCH,
+    };
+    bench.engine.note_delivered(&delivered).await.unwrap();
+    let bench = bench.restart().await;
+    bench.ready().await;
+    let names = |bench: &Bench| {
+        let images = bench.engine.delivered_images();
+        images.into_iter().flat_map(|(image, _)| image.references).collect::<Vec<_>>()
+    };
+    until("images are listed", || !bench.engine.images().images.is_empty()).await;
+    assert_eq!(names(&bench), ["frr:1"]);
+    assert_eq!(bench.engine.delivered_images()[0].1, [delivered]);
+    assert!(!bench.engine.is_image_in_use(&bench.engine.image("frr:1").unwrap().image));
+
+    // The disk is full: it is the controller's as before.
+    bench.store.fail_writes(Some("no space left"));
+    assert!(bench.engine.forget_delivered("frr:1").await.is_err());
+    assert_eq!(names(&bench), ["frr:1"]);
+    bench.store.fail_writes(None);
+    bench.engine.forget_delivered("frr:1").await.unwrap();
+    assert_eq!((names(&bench), bench.store.keys()), (Vec::<String>::new(), Vec::<String>::new()));
 }
