@@ -26,18 +26,19 @@ fn host() -> Option<Sandbox> {
 }
 
 /// A console, and all that it has shown and nobody has waited for.
-struct Console {
+pub(crate) struct Console {
     socket: WebSocketStream<TcpStream>,
     shown: String,
     largest: usize,
 }
 
 impl Console {
-    async fn open(host: &Sandbox, node: &str, key: Option<&str>) -> Result<Self, Error> {
+    /// Opens that of a node, which is given as `lab/node`.
+    pub(crate) async fn open(host: &Sandbox, node: &str, key: Option<&str>) -> Result<Self, Error> {
         let connect = || std::net::TcpStream::connect("127.0.0.1:8001");
         let stream = host.netns().run(connect).unwrap().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let mut request = format!("ws://agent.example:8001/console/x/{node}").into_client_request().unwrap();
+        let mut request = format!("ws://agent.example:8001/console/{node}").into_client_request().unwrap();
         if let Some(key) = key {
             request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
         }
@@ -61,7 +62,7 @@ impl Console {
     }
 
     /// Waits until something is shown, and forgets what came before it.
-    async fn shows(&mut self, text: &str) {
+    pub(crate) async fn shows(&mut self, text: &str) {
         loop {
             if let Some(at) = self.shown.find(text) {
                 self.shown.drain(..at + text.len());
@@ -71,12 +72,14 @@ impl Console {
         }
     }
 
-    async fn types(&mut self, text: &str) {
+    /// Types.
+    pub(crate) async fn types(&mut self, text: &str) {
         self.socket.send(Message::Text(text.into())).await.unwrap();
     }
 }
 
-fn run(test: impl Future<Output = ()>) {
+/// Runs what waits for sockets.
+pub(crate) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
 }
 
@@ -84,8 +87,10 @@ fn run(test: impl Future<Output = ()>) {
 fn a_controller_s_console_is_a_terminal_in_the_node() {
     let Some(host) = host() else { return };
     run(async {
-        assert!(matches!(Console::open(&host, "r", None).await, Err(Error::Http(refused)) if refused.status() == 403));
-        let mut console = Console::open(&host, "r", Some("correct horse")).await.unwrap();
+        assert!(
+            matches!(Console::open(&host, "x/r", None).await, Err(Error::Http(refused)) if refused.status() == 403)
+        );
+        let mut console = Console::open(&host, "x/r", Some("correct horse")).await.unwrap();
         console.shows("\x1b[90mbooting\r\nup\x1b[0m\r\n").await;
         console.types("stty size; echo $TERM $(hostname) $0 $PWD\r").await;
         console.shows("24 80\r\nxterm-256color r /bin/sh /root").await;
@@ -100,7 +105,7 @@ fn a_controller_s_console_is_a_terminal_in_the_node() {
         assert!(console.largest < 256 * 1024, "{}", console.largest);
 
         // Each viewer has a shell, which goes with the viewer.
-        let mut other = Console::open(&host, "r", Some("correct horse")).await.unwrap();
+        let mut other = Console::open(&host, "x/r", Some("correct horse")).await.unwrap();
         other.types("echo other $((1 + 1)); exec sleep 4722\r").await;
         other.shows("other 2").await;
         drop(other);
@@ -114,7 +119,7 @@ fn a_controller_s_console_is_a_terminal_in_the_node() {
         assert_eq!(code, CloseCode::Normal);
 
         // What the node does not have is replaced by what every node has.
-        let mut console = Console::open(&host, "f", Some("correct horse")).await.unwrap();
+        let mut console = Console::open(&host, "x/f", Some("correct horse")).await.unwrap();
         console.types("echo in $(hostname) $0\r").await;
         console.shows("in f /bin/sh").await;
     });

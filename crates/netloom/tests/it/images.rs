@@ -1,14 +1,20 @@
 //! Images: pulled before anything is made, loaded, listed, and kept while labs need them.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use netloom_dockerd_fixture::{Dockerd, busybox};
 use serde_json::{Value, json};
 
+use crate::console::Console;
 use crate::registry::Registry;
-use crate::sandbox::{Ended, NETLOOM, Sandbox};
+use crate::sandbox::{Ended, NETLOOM, PATIENCE, Sandbox};
+use crate::terminal::Terminal;
+
+/// What controllers have.
+const SECRET: &str = "correct horse";
 
 /// A host with a Docker daemon, and an agent that knows it.
 struct Host {
@@ -19,7 +25,8 @@ struct Host {
 
 impl Host {
     fn new() -> Option<Self> {
-        let sandbox = Sandbox::new()?;
+        let mut sandbox = Sandbox::new()?;
+        sandbox.environment.push(("NETLOOM_SECRET", SECRET.to_owned()));
         let daemon = Dockerd::start_by(&mut sandbox.command("env"))?;
         let host = Self { daemon, sandbox };
         host.netloom(&["agent", "--background"]).code(0);
@@ -59,6 +66,21 @@ impl Host {
     }
 }
 
+/// What the agent answers to a controller.
+fn controller(host: &Sandbox, request: &str, head: &str, body: &[u8]) -> Value {
+    let connect = || TcpStream::connect("127.0.0.1:8001");
+    let mut stream = host.netns().run(connect).unwrap().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    let head = format!("Authorization: Bearer {SECRET}\r\nContent-Length: {length}\r\n{head}");
+    write!(stream, "{request} HTTP/1.0\r\nHost: agent.example:8001\r\n{head}\r\n").unwrap();
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}:\n{answer}"))
+}
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
@@ -88,6 +110,61 @@ fn images_are_loaded_and_kept_as_long_as_a_lab_needs_them() {
     host.netloom(&["image", "rm", "bb:1"]).code(0).says("removed bb:1").says("freed");
     assert!(host.images().is_empty());
     host.netloom(&["image", "rm", "bb:1"]).code(2).says("there is no image `bb:1`");
+}
+
+#[test]
+fn a_controller_delivers_an_image_opens_a_console_of_its_container_and_removes_it() {
+    let Some(host) = Host::new() else { return };
+    host.netloom(&["image", "load", &host.archive("mine:1")]).code(0);
+    let ask = |request: &str| controller(&host.sandbox, request, "", b"");
+    assert_eq!(ask("GET /images")["images"], json!([]));
+    let archive = netloom_dockerd_fixture::archive("theirs:1", &json!({ "Cmd": ["/bin/true"] }), &[]);
+    let busybox = busybox("bb:1");
+    let receive = |archive: &[u8], of: &[u8]| {
+        let query = format!("sha256={}&device_id=linux", netloom_model::hex(of));
+        let head = b"--cut\r\nContent-Disposition: form-data; name=\"file\"; filename=\"image.tar\"\r\n\r\n".as_slice();
+        let form = [head, archive, b"\r\n--cut--\r\n"].concat();
+        let kind = "Content-Type: multipart/form-data; boundary=cut\r\n";
+        controller(&host.sandbox, &format!("POST /images/receive?{query}"), kind, &form)
+    };
+    // An archive that is another one stays without its end.
+    let refused = receive(&busybox, &archive);
+    assert!(refused["success"] == false && text(&refused["error"]).contains("SHA-256"), "{refused}");
+    assert_eq!(host.images(), ["mine:1"]);
+    for (archive, name) in [(&busybox, "bb:1"), (&archive, "theirs:1")] {
+        assert_eq!(receive(archive, archive), json!({ "success": true, "error": null, "loaded_images": [name] }));
+    }
+    let listed = ask("GET /images");
+    let tags: Vec<_> = listed["images"].as_array().unwrap().iter().map(|image| text(&image["tags"][0])).collect();
+    assert!(tags.len() == 2 && !tags.contains(&"mine:1".to_owned()), "{listed}");
+
+    let labels = "labels: { archetype.node_kind: frr }, cmd: \"sh -c 'seq -s. 9; exec sleep 4731'\"";
+    let topology = host.topology(&[("a", "bb:1")], &format!(", {labels}"));
+    host.netloom(&["deploy", "-t", &topology]).code(0);
+    assert_eq!(ask("GET /images/bb%3A1")["image"]["in_use"], true);
+    let mut console = Terminal::with(&host.sandbox, &["console", "lab/a"]);
+    // There is no vtysh in it.
+    console.shows("1.2.3.4.5.6.7.8.9\r\n");
+    console.types("echo $(hostname) $0; exit 7\r");
+    console.shows("a /bin/sh\r\n");
+    assert_eq!(console.ends().0, 7);
+    crate::console::run(async {
+        let mut console = Console::open(&host.sandbox, "lab/a", Some(SECRET)).await.unwrap();
+        console.shows("\x1b[90m1.2.3.4.5.6.7.8.9\x1b[0m\r\n").await;
+        console.types(r#"{"type":"resize","rows":40,"cols":100}"#).await;
+        console.types("stty size; echo $(hostname) $0\r").await;
+        console.shows("40 100\r\na /bin/sh").await;
+    });
+
+    for (image, why) in [("mine%3A1", "not delivered"), ("bb%3A1", "lab `lab`")] {
+        let refused = ask(&format!("DELETE /images/{image}"));
+        assert!(refused["success"] == false && text(&refused["error"]).contains(why), "{refused}");
+    }
+    host.netloom(&["destroy", "--name", "lab"]).code(0);
+    for image in ["bb%3A1", "theirs%3A1"] {
+        assert_eq!(ask(&format!("DELETE /images/{image}")), json!({ "success": true, "deleted": true }));
+    }
+    assert_eq!(host.images(), ["mine:1"]);
 }
 
 #[test]
