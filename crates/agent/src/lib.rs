@@ -2,7 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `GET /livez`, `GET /healthz`, `GET /health` | 200 or 503, [`wire::Liveness`]: no loop has work older than its limit |
+//! | `GET /livez`, `GET /healthz`, `GET /health` | 200 or 503, [`wire::Liveness`]: no loop has work older than its limit. With a secret `/health` has beside it `agent_id`, `commit`, `registered` (at a controller) and `timestamp` |
 //! | `GET /readyz` (`?verbose`) | 200 or 503, [`wire::Readiness`]: each capability with reason and since when |
 //! | `GET /debug/stalls` | list of [`wire::Stall`]: which loops and threads were late, and where |
 //! | `GET /info` | [`wire::Info`] |

@@ -58,8 +58,8 @@ pub(super) async fn deliver(caller: Caller, member: Arc<Member>) {
             Some((subject, result)) = under_way.next() => {
                 match &result {
                     Ok(()) => (backoff.reset(), voice.well()),
-                    // It has answered.
-                    Err(failure) if failure.is_final() => (tracing::warn!(%subject, %failure, "it is not told"), ()),
+                    // It has answered; the dead letter says what.
+                    Err(failure) if failure.is_final() => (tracing::debug!(%subject, %failure, "it is not told"), ()),
                     Err(failure) => {
                         // Calls that were under way together fail together: that is one failure.
                         pause.get_or_insert_with(|| Instant::now() + backoff.next());

@@ -9,6 +9,7 @@ mod bad_days;
 mod cli;
 mod contract;
 mod console;
+mod controller;
 mod cp;
 mod docker;
 mod doctor;
