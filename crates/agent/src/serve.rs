@@ -53,12 +53,12 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     systemd.say("READY=1");
     let (tasks, stop, drain) = (TaskTracker::new(), CancellationToken::new(), config.drain);
     let (connections, head_limit) = (config.connections, config.head_limit);
-    let app = Arc::new(App { engine, health, config, tcp, member, stop: stop.clone(), tasks: tasks.clone() });
     let app = Arc::new(App {
         engine,
         health,
         config,
         tcp,
+        member,
         transfers: contract::Transfers::default(),
         stop: stop.clone(),
         tasks: tasks.clone(),

@@ -59,6 +59,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     serve.open_consoles = config.open_consoles;
     serve.controller = config.controller_config().map_err(Failure::input)?;
     serve.introduction = config.introduction.clone();
+    serve.images_from = config.controller.as_ref().map(ToString::to_string);
     serve.consoles_from = config.controller.as_ref().map(addresses_of).unwrap_or_default();
     // Best effort: without the right to it these threads have their turn as all others.
     serve.prefer = || drop(netloom_kernel::take_turns_first());

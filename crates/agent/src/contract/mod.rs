@@ -12,7 +12,6 @@
 //! | [`about`] | `/info`, `/capacity`, `/disk-usage`, `/deployment-mode`, `/callbacks/dead-letters` |
 //! | [`console`] | `/console/{lab}/{node}` |
 //! | [`images`] | `/images…` |
-//! | [`host`] | `/locks…`, `/update`, `/poap/…`, `/callbacks/dead-letters` |
 //!
 //! Bodies are JSON. What was understood and could not be done is 200 with `"success": false` and `"error"`; every other
 //! refusal is `{"detail": …}`: a text, or with 422 a list of what could not be read ([`answer`]). Each answer has an
@@ -21,13 +20,13 @@
 mod about;
 mod answer;
 mod carry_out;
-mod fields;
 mod console;
+mod fields;
 mod host;
+mod images;
 mod interfaces;
 mod labs;
 mod links;
-mod images;
 mod named;
 mod node_spec;
 mod nodes;
