@@ -216,8 +216,25 @@ pub trait Runtime: Send + Sync + 'static {
         None
     }
 
+    /// Who has a name that the container of a node is to have; nobody where there are no such names. Asked of the runtime
+    /// itself: what is not ours is in no inventory.
+    async fn holder(&self, _container: &str, _context: &Context) -> Result<Option<Holder>, DriverError> {
+        Ok(None)
+    }
+
     /// Begins to copy files into a running node.
     async fn copy_in(&self, lab: &LabName, node: &NodeName, request: CopyIn) -> Result<Incoming, CopyError>;
+}
+
+/// What has the name of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// What its runtime calls it.
+    pub id: String,
+    /// Its state, in the runtime's word.
+    pub state: String,
+    /// Whether it carries the mark of this instance.
+    pub is_ours: bool,
 }
 
 /// Who keeps management networks: each a bridge of the host, with subnets, that nodes of several labs and others are on.

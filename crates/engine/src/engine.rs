@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
 use crate::desired::{self, Authority, Done, Phase, Wish, Wishes, life_of_host};
-use crate::driver::{Fabric, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures};
+use crate::driver::{Fabric, Holder, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures};
 use crate::entries::{HostFiles, Teller};
 use crate::event::Events;
 use crate::fact::Source;
@@ -35,6 +35,7 @@ use crate::refusal::Refusal;
 use crate::relist;
 use crate::sampler::Samplers;
 use crate::standing::Troubles;
+use crate::startup::{self, Startup};
 use crate::tags::{self, Tags};
 use crate::task::{self, Beats, Panicked};
 use crate::view::Preview;
@@ -124,6 +125,7 @@ pub(crate) struct Shared {
     pub(crate) done: DoneOnce,
     pub(crate) tags: Tags,
     pub(crate) deliveries: Deliveries,
+    pub(crate) startup: Startup,
     pub(crate) troubles: Troubles,
     pub(crate) events: Events,
     pub(crate) journal: Journal,
@@ -198,7 +200,7 @@ impl Engine {
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
-        let (loaded, records, tags, deliveries) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
+        let (loaded, records, tags, deliveries, startup) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
         let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
         let (raises, raises_task) = Raises::new(limits::Task {
@@ -240,6 +242,7 @@ impl Engine {
             done,
             tags,
             deliveries,
+            startup,
             troubles: Troubles::default(),
             events,
             beats: Beats::default(),
@@ -364,6 +367,16 @@ impl Engine {
     /// Has a segment of a lab get this tag when it needs one, if that is free then. One that has a tag keeps it.
     pub fn propose_tag(&self, lab: &LabName, segment: &LinkId, tag: u16) {
         self.shared.tags.propose(lab, segment, tag);
+    }
+
+    /// Who has the name that a container of a node is to have on a runtime; asks that runtime.
+    pub async fn holder_of(&self, runtime: RuntimeKind, container: &str) -> Result<Option<Holder>, Refusal> {
+        let Some(runtime) = self.shared.runtimes.get(&runtime).cloned() else { return Ok(None) };
+        let context = self.session_limit();
+        let (limit, name) = (context.clone(), container.to_owned());
+        let asked = task::own("holder", async move { runtime.holder(&name, &limit).await });
+        let asked = async { asked.await.unwrap_or_else(|panic| Err(panicked(container, &panic))) };
+        Ok(within(&context, container, asked).await?)
     }
 
     /// The name of the fabric.
@@ -639,7 +652,7 @@ async fn read(
     store: &dyn Store,
     wishes: &Wishes,
     done: &DoneOnce,
-) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, Tags, Deliveries), StoreError> {
+) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, Tags, Deliveries, Startup), StoreError> {
     let loaded = desired::load(store).await?;
     for (lab, wish) in &loaded {
         wishes.set(lab, Some(wish));
@@ -647,5 +660,11 @@ async fn read(
             done.set(lab, &node, once);
         }
     }
-    Ok((loaded, limits::load(store).await?, tags::load(store).await?, load_deliveries(store).await?))
+    Ok((
+        loaded,
+        limits::load(store).await?,
+        tags::load(store).await?,
+        load_deliveries(store).await?,
+        startup::load(store).await?,
+    ))
 }

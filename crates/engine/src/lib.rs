@@ -39,6 +39,7 @@ mod sampler;
 mod session;
 mod sources;
 mod standing;
+mod startup;
 mod switchboard;
 mod tags;
 pub mod task;
@@ -54,9 +55,9 @@ pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, O
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
 pub use driver::{
-    Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, Joins,
-    LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures,
-    TagClaim, Terminal, Write,
+    Access, Context, DriverError, ErrorClass, ExecInput, ExecOutput, ExecRequest, ExecSession, Fabric, Follow, Holder,
+    Joins, LinkOrder, LogStream, Networks, NodeOrder, Reporter, Runtime, Store, StoreError, Surveyed, Switch,
+    SwitchFigures, TagClaim, Terminal, Write,
 };
 pub use engine::{Config, Engine, Parts, SWITCH};
 pub use entries::{HostFiles, Keeps, Told};

@@ -30,7 +30,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/bridges", get(bridges))
         .route("/interfaces/{name}/mtu", post(set_mtu))
         .route("/interfaces/provision", post(provision))
-        .route("/network/test-mtu", post(test_mtu))
         .route("/overlay/bridge-ports", get(bridge_ports))
         .route("/overlay/bridge-ports/{port}", delete(delete_bridge_port))
         .route("/overlay/port-ifindex", get(port_ifindex))
@@ -128,22 +127,6 @@ async fn provision(Json(body): Json<Provision>) -> Answer {
     Ok(done(
         &json!({ "success": false, "error": NOT_OURS, "interface_name": body.name, "mtu": null, "ip_address": null }),
     ))
-}
-
-#[derive(Debug, Deserialize)]
-struct TestMtu {
-    target_ip: String,
-}
-
-async fn test_mtu(Json(body): Json<TestMtu>) -> Answer {
-    if body.target_ip.parse::<std::net::IpAddr>().is_err() {
-        return Err(super::answer::Detail::new(
-            400,
-            format!("`target_ip` is `{}`, which is no address", body.target_ip),
-        ));
-    }
-    Ok(done(&json!({ "success": false, "error": "this agent does not measure the path to other hosts yet",
-        "tested_mtu": null, "link_type": null, "latency_ms": null, "ttl": null })))
 }
 
 async fn bridge_ports(State(app): State<Shared>) -> Answer {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, done};
-use super::carry_out::{Late, carry_out, destroy, wish, wishes};
+use super::carry_out::{Late, OF_LABS, carry_out, destroy, seen, wish, wishes};
 use super::fields::{MaybeJson, lab};
 use super::links::Pair;
 use super::node_spec::NodeSpec;
@@ -134,6 +134,7 @@ pub(super) fn doubt(app: &App) -> Option<String> {
 
 async fn status(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
     let name = lab(&name)?;
+    seen(&app, OF_LABS).await;
     let nodes = wish(&app, &name).map(|wish| nodes_of(&app, &wish)).unwrap_or_default();
     Ok(done(&Status { lab_id: &name, nodes, error: doubt(&app) }))
 }
@@ -300,6 +301,11 @@ fn containers(wish: &Wish) -> Vec<String> {
     wish.lab.nodes().keys().map(|node| wish.lab.container_name(node)).collect()
 }
 
+/// Whether a lab may be younger than what a controller knows of its labs.
+fn is_young(wish: &Wish, now: SystemTime) -> bool {
+    now.duration_since(wish.created).unwrap_or_default() < YOUNG
+}
+
 async fn cleanup_orphans(State(app): State<Shared>, Json(body): Json<ValidLabs>) -> Answer {
     if body.valid_lab_ids.is_empty() {
         // So a controller says that it has no labs, or that it has lost them.
@@ -309,9 +315,8 @@ async fn cleanup_orphans(State(app): State<Shared>, Json(body): Json<ValidLabs>)
     let (mut removed, mut errors) = (Vec::new(), Vec::new());
     for wish in wishes(&app) {
         let name = wish.lab.name();
-        let age = SystemTime::now().duration_since(wish.created).unwrap_or_default();
         let is_valid = body.valid_lab_ids.iter().any(|valid| valid == name.as_str());
-        if is_valid || age < YOUNG || app.engine.work().labs().contains(name) {
+        if is_valid || is_young(&wish, SystemTime::now()) || app.engine.work().labs().contains(name) {
             continue;
         }
         match destroy(&app, name, TIDY).await {
@@ -419,14 +424,27 @@ async fn identity_backfill(State(app): State<Shared>, Json(body): Json<Backfill>
     Ok(done(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
 }
 
-/// Nothing is kept in a directory of a lab.
-async fn delete_workspace(Path(name): Path<String>) -> Answer {
-    lab(&name)?;
-    Ok(done(&json!({ "success": true, "message": "workspace does not exist" })))
+/// What is kept for the nodes of a lab beside the lab itself: their configurations.
+async fn delete_workspace(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
+    let name = lab(&name)?;
+    Ok(done(&match app.engine.forget_startup(&name).await {
+        Ok(true) => json!({ "success": true, "deleted": format!("startup/{name}") }),
+        Ok(false) => json!({ "success": true, "message": "workspace does not exist" }),
+        Err(refusal) => json!({ "success": false, "message": refusal.to_string() }),
+    }))
 }
 
-async fn cleanup_workspaces(Json(_): Json<ValidLabs>) -> Answer {
-    Ok(done(&json!({ "success": true, "removed": [], "errors": [] })))
+async fn cleanup_workspaces(State(app): State<Shared>, Json(body): Json<ValidLabs>) -> Answer {
+    let (mut removed, mut errors) = (Vec::new(), Vec::new());
+    // As with orphans, no list is no order to remove all.
+    let labs = if body.valid_lab_ids.is_empty() { Vec::new() } else { app.engine.labs_with_startup() };
+    for name in labs.iter().filter(|name| !body.valid_lab_ids.iter().any(|valid| valid == name.as_str())) {
+        match app.engine.forget_startup(name).await {
+            Ok(_) => removed.push(name.to_string()),
+            Err(refusal) => errors.push(format!("lab {name}: {refusal}")),
+        }
+    }
+    Ok(done(&json!({ "success": errors.is_empty(), "removed": removed, "errors": errors })))
 }
 
 /// Only what is ours would be pruned, and nothing of ours is there that nobody wants for longer than it takes to remove it.

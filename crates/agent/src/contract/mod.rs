@@ -7,6 +7,7 @@
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
+//! | [`path`] | `/network/test-mtu` |
 //! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
 //! | [`host`] | `/locks…`, `/update`, `/poap/…` |
 //! | [`about`] | `/info`, `/capacity`, `/disk-usage`, `/deployment-mode`, `/callbacks/dead-letters` |
@@ -31,6 +32,7 @@ mod named;
 mod node_spec;
 mod nodes;
 mod overlay;
+mod path;
 mod readiness;
 mod vendor;
 
@@ -61,6 +63,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(links::routes())
         .merge(nodes::routes())
         .merge(overlay::routes())
+        .merge(path::routes())
         .fallback(async || Detail::new(404, "Not Found"))
         .method_not_allowed_fallback(async |_: Request| Detail::new(405, "Method Not Allowed"))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use bytes::BytesMut;
-use netloom_engine::{Controlled, ExecOutput, ExecRequest, Place, Wish};
-use netloom_model::{LabName, NodeName};
+use netloom_engine::{Controlled, ExecOutput, ExecRequest, Holder, Place, Source, Wish};
+use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, done};
-use super::carry_out::{Late, carry_out, wish};
+use super::carry_out::{Late, OF_LABS, carry_out, seen, wish};
 use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
 use super::links::port_view;
@@ -49,6 +49,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route(&of_node("/fix-interfaces"), post(fix_interfaces))
         .route(&of_node("/run-post-boot"), post(run_post_boot))
         .route(&of_node("/extract-config"), post(extract_config))
+        .route(&of_node("/config"), put(put_config))
         .route("/labs/{lab}/extract-configs", post(extract_configs))
         .route("/labs/{lab}/boot-logs", get(boot_logs))
         .route("/labs/{lab}/repair-endpoints", post(repair_endpoints))
@@ -110,18 +111,30 @@ async fn conflict(
     }
     let there = wish(&app, &lab_id);
     let info = there.as_ref().and_then(|wish| nodes_of(&app, wish).into_iter().find(|info| info.is(&name)));
-    let (classification, runtime_name) = match (&there, &info) {
-        (Some(wish), Some(_)) => {
-            let expected = body.node_definition_id.is_none() || definition(wish, &name) == body.node_definition_id;
-            (if expected { "expected" } else { "stale_managed" }, Some(wish.lab.container_name(&name)))
-        }
-        _ => ("absent", None),
+    let container = super::carry_out::container_name(&lab_id, &name);
+    if let (Some(wish), Some(info)) = (&there, info) {
+        let expected = body.node_definition_id.is_none() || definition(wish, &name) == body.node_definition_id;
+        let classification = if expected { "expected" } else { "stale_managed" };
+        return Ok(done(&json!({ "success": true, "available": expected, "classification": classification,
+            "runtime_name": container, "status": info.status(), "runtime_id": info.runtime_id, "error": null })));
+    }
+    let (classification, holder, error) = match held(&app, &container).await {
+        Ok(None) => ("absent", None, None),
+        Ok(Some(holder)) => (if holder.is_ours { "stale_managed" } else { "foreign" }, Some(holder), None),
+        Err(why) => ("error", None, Some(why)),
     };
-    Ok(done(
-        &json!({ "success": true, "available": classification != "stale_managed", "classification": classification,
-        "runtime_name": runtime_name, "status": info.as_ref().map(|info| info.status()),
-        "runtime_id": info.and_then(|info| info.runtime_id), "error": null }),
-    ))
+    let is_free = classification == "absent";
+    Ok(done(&json!({ "success": error.is_none(), "available": is_free, "classification": classification,
+        "runtime_name": holder.is_some().then_some(container), "status": holder.as_ref().map(|holder| &holder.state),
+        "runtime_id": holder.as_ref().map(|holder| &holder.id), "error": error })))
+}
+
+/// Who has the name of a container that no node of ours has.
+async fn held(app: &App, container: &str) -> Result<Option<Holder>, String> {
+    let asked = tokio::time::timeout(EXEC, app.engine.holder_of(RuntimeKind::Docker, container)).await;
+    let asked =
+        asked.map_err(|_| format!("Docker does not say within {} s who has the name {container}", EXEC.as_secs()))?;
+    asked.map_err(|refusal| refusal.to_string())
 }
 
 async fn create(
@@ -157,6 +170,16 @@ async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec) 
         }
         // Whatever runs is not disturbed.
         made.keep = true;
+    }
+    seen(app, OF_LABS.into_iter().chain([Source::Images(RuntimeKind::Docker)])).await;
+    if !made.keep {
+        let container = super::carry_out::container_name(lab_id, name);
+        if let Some(holder) = held(app, &container).await?.filter(|holder| !holder.is_ours) {
+            let (id, state) = (holder.id.get(..12).unwrap_or(&holder.id), holder.state);
+            return Err(format!(
+                "Runtime namespace conflict: container {container} ({id}, {state}) is there and not of this agent"
+            ));
+        }
     }
     let image = made.node.image.clone().unwrap_or_default();
     if !made.keep && app.engine.image(&image).is_err() {
@@ -377,6 +400,31 @@ async fn shown(app: &App, wish: &Wish, name: &NodeName) -> Option<Result<String,
     })
 }
 
+#[derive(Debug, Deserialize)]
+struct Config {
+    content: String,
+}
+
+/// Kept for the next time that the node is created.
+async fn put_config(
+    State(app): State<Shared>,
+    Path((lab_id, name)): Path<(String, String)>,
+    Json(body): Json<Config>,
+) -> Answer {
+    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
+    let kept = app.engine.keep_startup(&lab_id, vec![(name, body.content)]).await;
+    Ok(done(&json!({ "success": kept.is_ok(), "error": kept.err().map(|refusal| refusal.to_string()) })))
+}
+
+/// Keeps what was read, for the next time that the nodes are created; what is not kept was read all the same.
+async fn keep(app: &App, lab_id: &LabName, texts: Vec<(NodeName, String)>) {
+    if !texts.is_empty()
+        && let Err(refusal) = app.engine.keep_startup(lab_id, texts).await
+    {
+        tracing::warn!(lab = %lab_id, %refusal, "configurations that were read cannot be kept");
+    }
+}
+
 async fn extract_config(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let text = match wish(&app, &lab_id) {
@@ -386,6 +434,9 @@ async fn extract_config(State(app): State<Shared>, Path((lab_id, name)): Path<(S
             shown.unwrap_or_else(|| Err(format!("node {name} is not there, or its device shows no configuration")))
         }
     };
+    if let Ok(text) = &text {
+        keep(&app, &lab_id, vec![(name.clone(), text.clone())]).await;
+    }
     Ok(done(&json!({ "success": text.is_ok(), "node_name": name, "content": text.as_ref().ok(),
         "error": text.as_ref().err() })))
 }
@@ -397,13 +448,18 @@ async fn extract_configs(State(app): State<Shared>, Path(lab_id): Path<String>) 
         let running: Vec<&NodeName> =
             wish.lab.nodes().keys().filter(|name| state_of(&app, &lab_id, name) == Some(NodeState::Running)).collect();
         let all = futures::future::join_all(running.iter().map(|name| shown(&app, &wish, name))).await;
+        let mut texts = Vec::new();
         for (name, shown) in running.into_iter().zip(all) {
             match shown {
-                Some(Ok(text)) => configs.push(json!({ "node_name": name, "content": text })),
+                Some(Ok(text)) => {
+                    configs.push(json!({ "node_name": name, "content": text }));
+                    texts.push((name.clone(), text));
+                }
                 Some(Err(why)) => tracing::warn!(lab = %lab_id, %why, "a configuration could not be read"),
                 None => {}
             }
         }
+        keep(&app, &lab_id, texts).await;
     }
     Ok(done(&json!({ "success": true, "extracted_count": configs.len(), "configs": configs, "error": null })))
 }

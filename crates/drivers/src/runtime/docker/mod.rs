@@ -55,8 +55,8 @@ use netloom_backlog::Backlog;
 use netloom_docker::{Docker, Endpoint, ErrorKind, Observer};
 use netloom_engine::{
     Applied, Bulkhead, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact,
-    Follow, Images, Incoming, Layout, LogStream, Networks, NodeOrder, NodeUsage, Outgoing, Report, Reporter, Runtime,
-    Source, task,
+    Follow, Holder, Images, Incoming, Layout, LogStream, Networks, NodeOrder, NodeUsage, Outgoing, Report, Reporter,
+    Runtime, Source, task,
 };
 use netloom_kernel::Cgroups;
 use netloom_model::{LabName, NodeName, RuntimeKind};
@@ -71,6 +71,7 @@ use crate::fabric::kernel::KernelFabric;
 use events::Doubt;
 use external::External;
 use images::Pulls;
+use mark::Mark;
 use observe::Known;
 use privilege::Privileges;
 use survey::Survey;
@@ -363,6 +364,17 @@ impl Runtime for DockerRuntime {
             hint,
             ..BACKEND.fault("make", &object, cause, ErrorClass::Permanent)
         })
+    }
+
+    async fn holder(&self, container: &str, context: &Context) -> Result<Option<Holder>, DriverError> {
+        let asked = self.shared.inspect(container, context.deadline).await;
+        let found = asked.map_err(|fault| fault.of(BACKEND, "look for", container))?;
+        let instance = self.shared.layout.instance();
+        Ok(found.map(|found| Holder {
+            is_ours: Mark::read(&found.config.labels, instance).is_some(),
+            state: found.state.status,
+            id: found.id,
+        }))
     }
 
     async fn reserve(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError> {

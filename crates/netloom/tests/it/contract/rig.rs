@@ -130,6 +130,10 @@ pub(crate) fn is_whole(agent: &Client) -> bool {
 impl Machine {
     /// The tags of the ports of nodes and tunnels in Open vSwitch, as `name tag`.
     pub(crate) fn ports(&self) -> Vec<String> {
+        // It is made with the first port.
+        if !self.ovs.vsctl(["list-br"]).lines().any(|bridge| bridge == "arch-ovs") {
+            return Vec::new();
+        }
         let bridge = self.ovs.vsctl(["list-ports", "arch-ovs"]);
         let mut ports: Vec<String> = bridge
             .lines()

@@ -39,6 +39,17 @@ impl<'a> Traffic<'a> {
         said.lines().filter_map(|line| line.split_once("icmp_seq=")?.1.split_once(' ')?.0.parse().ok()).collect()
     }
 
+    /// Fails the test if half a second passed without one. A switch in user space forwards in the thread that makes and
+    /// removes ports, so that some may be lost whosever those are.
+    #[track_caller]
+    pub(crate) fn went_on(mut self) {
+        self.machine.sh(&format!("kill -INT {}", self.pid)).code(0);
+        self.ping.wait().unwrap();
+        let back = self.back();
+        let gap = back.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default();
+        assert!(gap <= 50, "{gap} of 10 ms each without one: {}", self.said().lines().last().unwrap_or_default());
+    }
+
     /// Fails the test if one of them did not come back, or went twice. The last may be on its way.
     #[track_caller]
     pub(crate) fn lost_nothing(mut self) {

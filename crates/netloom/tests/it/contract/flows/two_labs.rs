@@ -40,7 +40,7 @@ fn labs_with_the_same_names_at_once_have_nothing_of_each_other() {
     assert_eq!(agent.links(OTHER, &recorded_link()), two);
     agent.stops(LAB, &R1);
     agent.takes_down(LAB, &[OTHER, SAME_BEGINNING]);
-    traffic.lost_nothing();
+    traffic.went_on();
     assert_eq!(agent.states(OTHER).len(), 2);
     assert_eq!(agent.states(SAME_BEGINNING), [("h2".to_owned(), "running".to_owned())]);
     agent.takes_down(SAME_BEGINNING, &[OTHER]);
