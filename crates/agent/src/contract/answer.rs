@@ -1,7 +1,6 @@
 //! Answers as controllers read them, and the extractors that refuse in the same way.
 
 use std::fmt;
-use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -131,11 +130,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
         query.map(|query| Self(query.0)).map_err(|rejection| mistake("query", &rejection.body_text()))
     }
-}
-
-/// A name in a path.
-pub(super) fn parse<T: FromStr<Err: fmt::Display>>(name: &str, text: &str) -> Result<T, Detail> {
-    text.parse().map_err(|error: T::Err| Detail::unreadable(&["path", name], "value_error", error.to_string()))
 }
 
 /// What serde says, with the field that is missing where it names one.

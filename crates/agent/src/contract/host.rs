@@ -11,7 +11,7 @@ use netloom_engine::OperationView;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Answer, Detail, Json, Shared, done, parse};
+use super::{Answer, Detail, Json, Shared, done, fields};
 use crate::problem::host_name;
 use crate::serve::App;
 
@@ -75,7 +75,7 @@ async fn locks(State(app): State<Shared>) -> Response {
 /// `POST /locks/{lab}/release`: there is nothing here that outlives the work that it protects, and work that is under way is
 /// not broken off for that.
 async fn release(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
-    let lab: netloom_model::LabName = parse("lab_id", &lab)?;
+    let lab = fields::lab(&lab)?;
     let mut operations = under_way(&app);
     operations.retain(|operation| operation.lab.as_ref() == Some(&lab) && operation_holds(operation));
     Ok(done(&match operations.last() {

@@ -233,8 +233,11 @@ async fn plugin_vxlan(Path(name): Path<String>) -> Answer {
     Ok(done(&json!({ "success": false, "error": why, "port_name": null })))
 }
 
-async fn plugin_no_vxlan(Path((name, _)): Path<(String, String)>) -> Answer {
+async fn plugin_no_vxlan(Path((name, vni)): Path<(String, String)>) -> Answer {
     lab(&name)?;
+    if vni.parse::<u32>().is_err() {
+        return Err(super::answer::Detail::new(400, format!("`{}` is no VNI", vni.escape_debug())));
+    }
     let why = "tunnels are removed by `/overlay/detach-link` and `/overlay/cleanup`";
     Ok(done(&json!({ "success": false, "error": why, "port_name": null })))
 }

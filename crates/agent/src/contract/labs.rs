@@ -173,7 +173,13 @@ fn job(id: &str, result: Result<String, String>) -> Value {
         "completed_at": now })
 }
 
+/// A job is told by its id.
+fn check_job(id: &str) -> Result<(), Detail> {
+    if id.is_empty() { Err(Detail::unreadable(&["body", "job_id"], "value_error", "it is empty")) } else { Ok(()) }
+}
+
 async fn deploy(State(app): State<Shared>, Json(body): Json<DeployJob>) -> Answer {
+    check_job(&body.job_id)?;
     let name = lab(&body.lab_id)?;
     let Some(topology) = &body.topology else { return Err(Detail::new(400, "a deploy needs a topology")) };
     Ok(done(&job(&body.job_id, deployed(&app, &name, body.provider, topology).await)))
@@ -216,6 +222,7 @@ struct DestroyJob {
 }
 
 async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) -> Answer {
+    check_job(&body.job_id)?;
     let name = lab(&body.lab_id)?;
     let result = match body.provider {
         Provider::Docker => destroy(&app, &name, DESTROY).await,

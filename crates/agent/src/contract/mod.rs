@@ -46,7 +46,7 @@ use crate::serve::App;
 use crate::wire::BODY_LIMIT;
 
 pub(crate) use answer::Detail;
-use answer::{Answer, Json, done, parse};
+use answer::{Answer, Json, done};
 pub(crate) use images::Transfers;
 
 type Shared = Arc<App>;
