@@ -29,7 +29,8 @@ test: test-workspace test-init test-examples test-crash-few test-health test-vm 
 BUILD = $(CARGO) build --workspace --locked --test names
 FAILPOINTS = --workspace --locked --features netloom/failpoints
 test-workspace: rust test-packages
-	NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
+# Most of them wait for daemons more than they reckon.
+	RUST_TEST_THREADS=3 NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
 	$(CARGO) test --package netloom-failpoint --features enabled --locked
 	$(CARGO) test $(FAILPOINTS) --test agent -- blocked
 

@@ -17,6 +17,9 @@ use crate::wire::Problem;
 /// What a handler gives back.
 pub(super) type Answer = Result<Response, Detail>;
 
+/// A body of which nothing is read but that it is a map.
+pub(super) type Object = serde_json::Map<String, serde_json::Value>;
+
 /// 200 with a body.
 pub(super) fn done<T: Serialize>(body: &T) -> Response {
     json(StatusCode::OK, body)

@@ -10,9 +10,9 @@ use netloom_model::tunnel_name;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Json, done};
+use super::answer::{Answer, Json, Object, done};
 use super::carry_out::wishes;
-use super::fields::{self, MaybeJson, lab};
+use super::fields::{self, lab};
 use super::links::plugged;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -158,21 +158,21 @@ async fn port_ifindex(State(app): State<Shared>) -> Answer {
     Ok(done(&json!({ "ports": ports })))
 }
 
-async fn vtep() -> Answer {
+async fn vtep(Json(_): Json<Object>) -> Answer {
     let why = "this agent has a tunnel for each link, and no trunk between hosts; `/overlay/attach-link` makes one";
     Ok(done(&json!({ "success": false, "error": why, "vtep": null, "created": false })))
 }
 
-async fn attach_external_link() -> Answer {
+async fn attach_external_link(Json(_): Json<Object>) -> Answer {
     Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vni": null })))
 }
 
-async fn external_connect(Path(name): Path<String>) -> Answer {
+async fn external_connect(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
     lab(&name)?;
     Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vlan_tag": null })))
 }
 
-async fn external_disconnect(Path(name): Path<String>) -> Answer {
+async fn external_disconnect(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
     lab(&name)?;
     // Nothing is connected.
     Ok(done(&json!({ "success": true, "error": null })))
@@ -227,7 +227,7 @@ async fn plugin_flows(State(app): State<Shared>, Path(name): Path<String>) -> An
     Ok(done(&json!({ "bridge": app.engine.switch_name(), "flow_count": 0, "flows": [], "error": why })))
 }
 
-async fn plugin_vxlan(Path(name): Path<String>) -> Answer {
+async fn plugin_vxlan(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
     lab(&name)?;
     let why = "tunnels are made by `/overlay/attach-link` and `/overlay/declare-state`";
     Ok(done(&json!({ "success": false, "error": why, "port_name": null })))
@@ -246,7 +246,7 @@ async fn plugin_external(Path(name): Path<String>) -> Answer {
     Ok(done(&json!({ "lab_id": lab(&name)?, "interfaces": [] })))
 }
 
-async fn plugin_connect(Path(name): Path<String>) -> Answer {
+async fn plugin_connect(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
     lab(&name)?;
     Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vlan_tag": null })))
 }
@@ -257,11 +257,11 @@ async fn plugin_disconnect(Path((name, interface)): Path<(String, String)>) -> A
     Ok(done(&json!({ "success": true, "error": null, "vlan_tag": 0 })))
 }
 
-async fn patch(MaybeJson(_): MaybeJson<Value>) -> Answer {
+async fn patch(Json(_): Json<Object>) -> Answer {
     let why = "this agent joins its bridge to no other; links of nodes of the kind `ovs-bridge` lead to other bridges";
     Ok(done(&json!({ "success": false, "error": why, "patch_port": null })))
 }
 
-async fn no_patch(MaybeJson(_): MaybeJson<Value>) -> Answer {
+async fn no_patch(Json(_): Json<Object>) -> Answer {
     Ok(done(&json!({ "success": true, "error": null })))
 }

@@ -12,9 +12,9 @@ use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Detail, Json, done};
+use super::answer::{Answer, Detail, Json, Object, done};
 use super::carry_out::{Late, OF_LABS, carry_out, destroy, seen, wish, wishes};
-use super::fields::{MaybeJson, lab};
+use super::fields::lab;
 use super::links::Pair;
 use super::node_spec::NodeSpec;
 use super::nodes::{definition, named_in_containers};
@@ -455,7 +455,7 @@ async fn cleanup_workspaces(State(app): State<Shared>, Json(body): Json<ValidLab
 }
 
 /// Only what is ours would be pruned, and nothing of ours is there that nobody wants for longer than it takes to remove it.
-async fn prune(MaybeJson(_): MaybeJson<Value>) -> Answer {
+async fn prune(Json(_): Json<Object>) -> Answer {
     Ok(done(&json!({ "success": true, "images_removed": 0, "build_cache_removed": 0, "volumes_removed": 0,
         "containers_removed": 0, "networks_removed": 0, "space_reclaimed": 0, "errors": [] })))
 }
@@ -467,7 +467,7 @@ struct Audit {
 }
 
 /// What carries our mark and is nobody's, from the inventory: nothing is asked, and nothing removed.
-async fn audit(State(app): State<Shared>, MaybeJson(body): MaybeJson<Audit>) -> Answer {
+async fn audit(State(app): State<Shared>, Json(body): Json<Audit>) -> Answer {
     let snapshot = app.engine.inventory().snapshot();
     let wishes = app.engine.wishes().all();
     let labs = snapshot.labs.keys().filter(|name| !wishes.contains_key(*name)).count();

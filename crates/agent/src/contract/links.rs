@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
-use super::fields::{self, MaybeJson, lab};
+use super::fields::{self, lab};
 use crate::routes::Shared;
 use crate::serve::App;
 
@@ -389,7 +389,7 @@ async fn paired(app: &Arc<App>, pairing: &Pairing) -> Result<(&'static str, Opti
     }
 }
 
-async fn declare(State(app): State<Shared>, MaybeJson(body): MaybeJson<Declaration>) -> Answer {
+async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> Answer {
     let mut results = Vec::new();
     for pairing in &body.pairings {
         let (status, actual, error) = match paired(&app, pairing).await {

@@ -13,7 +13,7 @@ use netloom_plan::NodeState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Detail, Json, done};
+use super::answer::{Answer, Detail, Json, Object, done};
 use super::carry_out::{Late, OF_LABS, carry_out, seen, wish};
 use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
@@ -100,7 +100,7 @@ async fn conflict(
     State(app): State<Shared>,
     Path((lab_id, name)): Path<(String, String)>,
     Params(query): Params<ProviderQuery>,
-    MaybeJson(body): MaybeJson<Identity>,
+    Json(body): Json<Identity>,
 ) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     if let Some(why) = no_machines(&query) {
@@ -348,7 +348,7 @@ async fn exec(
     Ok(done(&json!({ "exit_code": code, "output": output })))
 }
 
-async fn cli_verify(Path((lab_id, name)): Path<(String, String)>) -> Answer {
+async fn cli_verify(Path((lab_id, name)): Path<(String, String)>, Json(_): Json<Object>) -> Answer {
     (lab(&lab_id)?, node(&name)?);
     Err(Detail::new(
         400,

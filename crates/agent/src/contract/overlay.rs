@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
-use super::fields::{MaybeJson, lab};
+use super::fields::lab;
 use super::links::{DECLARED, PORT, owner, port_name, port_of, port_view, segment_of};
 use crate::routes::Shared;
 use crate::serve::App;
@@ -260,7 +260,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Va
     result(tunnel, status, tag, None)
 }
 
-async fn declare(State(app): State<Shared>, MaybeJson(body): MaybeJson<Declaration>) -> Answer {
+async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> Answer {
     let mut by_lab: BTreeMap<LabName, Vec<&DeclaredTunnel>> = BTreeMap::new();
     for name in body.declared_labs.iter().flatten() {
         by_lab.entry(lab(name)?).or_default();
@@ -375,7 +375,7 @@ struct ReconcilePorts {
     allow_empty: bool,
 }
 
-async fn reconcile_ports(State(app): State<Shared>, MaybeJson(body): MaybeJson<ReconcilePorts>) -> Answer {
+async fn reconcile_ports(State(app): State<Shared>, Json(body): Json<ReconcilePorts>) -> Answer {
     let count = body.valid_port_names.len();
     let skipped = match (body.valid_port_names.is_empty(), body.force) {
         (true, false) => Some("an empty list removes nothing without `force`"),
