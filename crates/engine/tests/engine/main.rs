@@ -4,6 +4,7 @@
 mod adopt;
 mod adopt_switch;
 mod bench;
+mod controlled;
 mod deploy;
 mod edit;
 mod entries;

@@ -1,0 +1,177 @@
+//! Labs of controllers: their ports and segments, and that what runs in them is the controller's to say.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use netloom_engine::testing::Sketch;
+use netloom_engine::{
+    Authority, Controlled, ControlledEdit, ControlledNode, ControlledTunnel, OperationState, OperationView, PortName,
+    Refusal,
+};
+use netloom_model::{Endpoint, LinkId, Mtu, RestartPolicy, Vxlan};
+
+use crate::bench::{Bench, config, lab_name, until};
+
+const LINK: &str = "r1:eth1-r2:eth1";
+
+fn controller() -> Authority {
+    Authority::Controller("one".to_owned())
+}
+
+async fn bench() -> Bench {
+    Bench::prepared(config(), |world, _| world.add_switch()).await
+}
+
+fn nodes() -> Vec<ControlledNode> {
+    let lab = Sketch::pair("lab").lab();
+    let of = |(name, node): (&netloom_model::NodeName, &netloom_model::Node)| ControlledNode {
+        name: name.clone(),
+        node: netloom_model::Node { restart_policy: RestartPolicy::No, ..node.clone() },
+        interfaces: ["eth1", "eth2"].map(|name| name.parse().unwrap()).into(),
+        mtu: Mtu::DEFAULT,
+        keep: false,
+    };
+    lab.nodes().iter().map(of).collect()
+}
+
+fn port(node: &str, interface: &str) -> PortName {
+    PortName { node: node.parse().unwrap(), interface: interface.parse().unwrap() }
+}
+
+async fn ask(bench: &Bench, edit: Controlled) -> Result<OperationView, Refusal> {
+    let request = ControlledEdit { authority: controller(), edit };
+    let operation = bench.engine.control(&lab_name("lab"), request).await?;
+    let mut state = operation.state();
+    tokio::time::timeout(Duration::from_secs(60), state.wait_for(|state| state.is_final())).await.unwrap().unwrap();
+    Ok(operation.view())
+}
+
+async fn done(bench: &Bench, edit: Controlled) {
+    let view = ask(bench, edit).await.unwrap();
+    assert_eq!(view.state, OperationState::Succeeded, "{view:#?}");
+}
+
+fn connect() -> Controlled {
+    Controlled::Connect(vec![(port("r1", "eth1"), port("r2", "eth1"))])
+}
+
+/// The tag of each port, by its link.
+fn tags(bench: &Bench) -> Vec<(String, u16)> {
+    let snapshot = bench.engine.inventory().snapshot();
+    let mut tags: Vec<(String, u16)> =
+        snapshot.switch.ports().map(|port| (port.link.to_string(), port.vlan.tag.unwrap())).collect();
+    tags.sort();
+    tags
+}
+
+fn tag(bench: &Bench, link: &str) -> u16 {
+    tags(bench).into_iter().find(|(of, _)| of == link).unwrap().1
+}
+
+#[tokio::test(start_paused = true)]
+async fn ports_are_there_before_they_are_linked_and_to_link_them_touches_no_interface() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let apart = tags(&bench);
+    let own: BTreeSet<u16> = apart.iter().map(|(_, tag)| *tag).collect();
+    assert_eq!((apart.len(), own.len()), (4, 4), "{apart:?}");
+    bench.world.take_calls();
+
+    done(&bench, connect()).await;
+    let linked = tag(&bench, "r1:eth1");
+    assert!(linked == tag(&bench, "r2:eth1") && !own.contains(&linked), "{:?}", tags(&bench));
+    done(&bench, connect()).await;
+    assert_eq!(tag(&bench, "r1:eth1"), linked, "again is the same");
+    let calls = bench.world.take_calls();
+    assert!(!calls.iter().any(|call| call.contains("create") || call.contains("delete")), "{calls:?}");
+
+    done(&bench, Controlled::Disconnect(LinkId::from_text(LINK))).await;
+    assert_eq!(tags(&bench), apart, "each has its own again");
+    done(&bench, Controlled::Remove(["r1", "r2"].map(|node| node.parse().unwrap()).into())).await;
+    until("nothing is left", || bench.world.switch_ports().is_empty() && bench.world.tags().is_empty()).await;
+    assert!(bench.engine.wishes().get(&lab_name("lab")).is_none(), "a lab without nodes is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let own = tag(&bench, "r1:eth1");
+    let tunnel = Vxlan {
+        remote: "192.0.2.7".into(),
+        vni: 7,
+        dst_port: 4789,
+        src_port: None,
+        parent: None,
+        local: Some("192.0.2.1".parse().unwrap()),
+    };
+    let link = LinkId::from_text("r1:eth1-x:eth1");
+    let attach = |tunnel: Vxlan| {
+        let mtu = Mtu::try_from(1450).unwrap();
+        Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu, port: Some(port("r1", "eth1")) }])
+    };
+    done(&bench, attach(tunnel.clone())).await;
+    let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+    let far: Vec<_> = wish.lab.links().iter().filter(|link| link.kind.tunnel().is_some()).cloned().collect();
+    assert_eq!((far.len(), &far[0].a.at), (1, &Endpoint::Remote("192.0.2.7".into())));
+    let shared = tag(&bench, far[0].id().as_str());
+    assert!(shared == tag(&bench, "r1:eth1") && shared != own, "{:?}", tags(&bench));
+    done(&bench, attach(Vxlan { vni: 8, ..tunnel })).await;
+    assert_eq!(tag(&bench, "r1:eth1"), shared, "the segment is the same, whatever it leads by");
+
+    done(&bench, Controlled::KeepTunnels(BTreeSet::new())).await;
+    until("the port is apart again", || tag(&bench, "r1:eth1") == own).await;
+    assert_eq!(tags(&bench).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_stays_so_until_the_controller_starts_it_and_has_its_link_then() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    done(&bench, connect()).await;
+    let linked = tag(&bench, "r1:eth1");
+    bench.world.exit("lab", "r1", 137, "");
+    bench.world.lose_node("lab", "r2");
+    bench.world.take_calls();
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    let calls: Vec<String> = bench.world.take_calls().into_iter().filter(|call| !call.contains("relist")).collect();
+    assert!(!calls.iter().any(|call| call.contains("create") || call.contains("start")), "{calls:?}");
+    let start = |node: &str| Controlled::Start([node.parse().unwrap()].into());
+    done(&bench, start("r1")).await;
+    done(&bench, start("r2")).await;
+    let both = [tag(&bench, "r1:eth1"), tag(&bench, "r2:eth1")];
+    assert_eq!(both, [linked, linked]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_decide_about_a_lab_changes_nothing_of_it() {
+    let bench = bench().await;
+    done(&bench, Controlled::Create(nodes())).await;
+    let states = |bench: &Bench| bench.world.nodes();
+    let before = states(&bench);
+    let is_other = |refusal: &Refusal| matches!(refusal, Refusal::OtherAuthority { .. });
+    let other = ControlledEdit { authority: Authority::Controller("two".to_owned()), edit: Controlled::Run(nodes()) };
+    assert!(is_other(&bench.engine.control(&lab_name("lab"), other).await.unwrap_err()));
+    assert!(is_other(&bench.engine.destroy(&lab_name("lab")).await.unwrap_err()));
+    assert_eq!(states(&bench), before);
+    // Nor does a controller with what is not its own.
+    let file = Sketch::pair("mine").lab();
+    bench.made(&file).await;
+    let request = ControlledEdit { authority: controller(), edit: Controlled::Remove(["r1".parse().unwrap()].into()) };
+    assert!(is_other(&bench.engine.control(&lab_name("mine"), request).await.unwrap_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_created_waits_for_its_start_and_an_edit_is_taken_back_unless_another_came() {
+    let bench = bench().await;
+    done(&bench, Controlled::Create(nodes())).await;
+    let before = bench.engine.wishes().get(&lab_name("lab"));
+    assert_eq!(before.as_ref().unwrap().stopped.len(), 2);
+    done(&bench, Controlled::Start(["r1".parse().unwrap()].into())).await;
+    let generation = bench.engine.wishes().get(&lab_name("lab")).unwrap().generation;
+    let restore = |generation| Controlled::Restore { before: before.clone(), generation };
+    done(&bench, restore(generation - 1)).await;
+    assert_eq!(bench.engine.wishes().get(&lab_name("lab")).unwrap().stopped.len(), 1, "another edit came");
+    done(&bench, restore(generation)).await;
+    assert_eq!(bench.engine.wishes().get(&lab_name("lab")).unwrap().stopped.len(), 2);
+}
