@@ -115,6 +115,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Detail::new(413, "Request body too large"),
             _ => Detail::unreadable(&["body"], "value_error", rejection.body_text()),
         })?;
+        // Every body is a map, and a list is none, though one of the right length could be read as one.
+        let is_list = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        if is_list && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
+            return Err(Detail::unreadable(&["body"], "value_error", "it is a list; a map is wanted"));
+        }
         serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
             _ if bytes.is_empty() => Detail::unreadable(&["body"], "missing", "Field required"),
             serde_json::error::Category::Data => mistake("body", &error.to_string()),

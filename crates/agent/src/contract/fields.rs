@@ -56,6 +56,11 @@ fn name<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Detail> {
     text.parse().map_err(|error: T::Err| Detail::new(400, error.to_string()))
 }
 
+/// A text of a body that may not be empty.
+pub(super) fn filled(field: &str, text: &str) -> Result<(), Detail> {
+    if text.is_empty() { Err(Detail::unreadable(&["body", field], "value_error", "it is empty")) } else { Ok(()) }
+}
+
 pub(super) fn lab(text: &str) -> Result<LabName, Detail> {
     name("lab", text)
 }

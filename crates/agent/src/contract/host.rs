@@ -9,8 +9,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use netloom_engine::OperationView;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::answer::Object;
 use super::{Answer, Detail, Json, Shared, done, fields};
 use crate::problem::host_name;
 use crate::serve::App;
@@ -91,7 +92,7 @@ async fn release(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
 }
 
 /// `POST /update`: whoever asks for that would run any code of theirs as root.
-async fn update(Json(_): Json<Value>) -> Response {
+async fn update(Json(_): Json<Object>) -> Response {
     let message = "this agent is not updated from outside: install the new version with the host's own means and restart the \
                    service; labs run on meanwhile";
     done(&json!({ "accepted": false, "message": message, "deployment_mode": deployment_mode() }))

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, Object, done};
 use super::carry_out::{Late, OF_LABS, carry_out, destroy, seen, wish, wishes};
-use super::fields::lab;
+use super::fields::{self, lab};
 use super::links::Pair;
 use super::node_spec::NodeSpec;
 use super::nodes::{definition, named_in_containers};
@@ -173,13 +173,8 @@ fn job(id: &str, result: Result<String, String>) -> Value {
         "completed_at": now })
 }
 
-/// A job is told by its id.
-fn check_job(id: &str) -> Result<(), Detail> {
-    if id.is_empty() { Err(Detail::unreadable(&["body", "job_id"], "value_error", "it is empty")) } else { Ok(()) }
-}
-
 async fn deploy(State(app): State<Shared>, Json(body): Json<DeployJob>) -> Answer {
-    check_job(&body.job_id)?;
+    fields::filled("job_id", &body.job_id)?;
     let name = lab(&body.lab_id)?;
     let Some(topology) = &body.topology else { return Err(Detail::new(400, "a deploy needs a topology")) };
     Ok(done(&job(&body.job_id, deployed(&app, &name, body.provider, topology).await)))
@@ -197,7 +192,7 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
     let snapshot = app.engine.inventory().snapshot();
     let mut nodes = Vec::new();
     for spec in &topology.nodes {
-        let node = super::fields::node(&spec.name).map_err(|fault| fault.to_string())?;
+        let node = fields::node(&spec.name).map_err(|fault| fault.to_string())?;
         let linked = pairs.iter().flat_map(|(a, b)| [a, b]).filter(|port| port.node == node);
         let mut made = spec.node(name, &node, linked.map(|port| port.interface.clone()))?;
         let fact = snapshot.labs.get(name).and_then(|facts| facts.nodes.get(&node));
@@ -222,7 +217,7 @@ struct DestroyJob {
 }
 
 async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) -> Answer {
-    check_job(&body.job_id)?;
+    fields::filled("job_id", &body.job_id)?;
     let name = lab(&body.lab_id)?;
     let result = match body.provider {
         Provider::Docker => destroy(&app, &name, DESTROY).await,
@@ -414,7 +409,7 @@ struct BackfillEntry {
 async fn identity_backfill(State(app): State<Shared>, Json(body): Json<Backfill>) -> Answer {
     let mut nodes = Vec::new();
     for entry in &body.entries {
-        let (name, node) = (lab(&entry.lab_id)?, super::fields::node(&entry.node_name)?);
+        let (name, node) = (lab(&entry.lab_id)?, fields::node(&entry.node_name)?);
         let there = wish(&app, &name).filter(|wish| wish.lab.nodes().contains_key(&node));
         let outcome = match &there {
             None => "missing",

@@ -390,6 +390,10 @@ async fn paired(app: &Arc<App>, pairing: &Pairing) -> Result<(&'static str, Opti
 }
 
 async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> Answer {
+    for pairing in &body.pairings {
+        lab(&pairing.lab_id)?;
+        fields::filled("link_name", &pairing.link_name)?;
+    }
     let mut results = Vec::new();
     for pairing in &body.pairings {
         let (status, actual, error) = match paired(&app, pairing).await {

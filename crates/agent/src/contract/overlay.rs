@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
-use super::fields::lab;
+use super::fields::{self, lab};
 use super::links::{DECLARED, PORT, owner, port_name, port_of, port_view, segment_of};
 use crate::routes::Shared;
 use crate::serve::App;
@@ -266,6 +266,7 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
         by_lab.entry(lab(name)?).or_default();
     }
     for tunnel in &body.tunnels {
+        fields::filled("link_id", &tunnel.link_id)?;
         by_lab.entry(lab(&tunnel.lab_id)?).or_default().push(tunnel);
     }
     let mut results: BTreeMap<(String, String), Value> = BTreeMap::new();
@@ -359,7 +360,7 @@ async fn set(app: &Arc<App>, port: &str, body: &SetVlan) -> Result<(), String> {
 }
 
 async fn set_vlan(State(app): State<Shared>, Path(port): Path<String>, Json(body): Json<SetVlan>) -> Answer {
-    super::fields::interface(&port)?;
+    fields::interface(&port)?;
     Ok(done(&match set(&app, &port, &body).await {
         Ok(()) => json!({ "success": true, "port_name": port, "vlan_tag": body.vlan_tag, "in_memory_updated": true }),
         Err(why) => json!({ "success": false, "error": why }),
