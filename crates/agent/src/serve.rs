@@ -26,6 +26,8 @@ pub(crate) struct App {
     pub(crate) tcp: Option<std::net::SocketAddr>,
     /// This agent as controllers know it, if any can reach it.
     pub(crate) member: Option<Arc<Member>>,
+    /// Which nodes were seen to be ready.
+    pub(crate) readiness: contract::Readiness,
     /// The images that controllers send.
     pub(crate) transfers: contract::Transfers,
     /// Cancelled when the agent stops: streams end, waits return.
@@ -60,6 +62,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         tcp,
         member,
         transfers: contract::Transfers::default(),
+        readiness: contract::Readiness::default(),
         stop: stop.clone(),
         tasks: tasks.clone(),
     });

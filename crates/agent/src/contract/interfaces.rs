@@ -253,7 +253,8 @@ async fn plugin_connect(Path(name): Path<String>, Json(_): Json<Object>) -> Answ
 
 /// Of what is not connected nothing is to be taken away. `_global` is this host.
 async fn plugin_disconnect(Path((name, interface)): Path<(String, String)>) -> Answer {
-    (lab(&name)?, fields::interface(&interface)?);
+    lab(&name)?;
+    fields::interface(&interface)?;
     Ok(done(&json!({ "success": true, "error": null, "vlan_tag": 0 })))
 }
 

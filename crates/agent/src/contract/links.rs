@@ -163,12 +163,11 @@ async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String,
     if !link.contains(':') || link.len() > 512 {
         return Ok(done(&json!({ "success": false, "error": "Invalid link_id format" })));
     }
-    let outcome = match wish(&app, &name) {
-        None => Ok(()),
-        Some(_) => {
-            let edit = Controlled::Disconnect(LinkId::from_text(link));
-            carry_out(&app, &name, edit, LINK, Late::Ends).await
-        }
+    let outcome = if wish(&app, &name).is_some() {
+        let edit = Controlled::Disconnect(LinkId::from_text(link));
+        carry_out(&app, &name, edit, LINK, Late::Ends).await
+    } else {
+        Ok(())
     };
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.err() })))
 }

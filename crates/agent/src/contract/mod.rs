@@ -48,6 +48,7 @@ use crate::wire::BODY_LIMIT;
 pub(crate) use answer::Detail;
 use answer::{Answer, Json, done};
 pub(crate) use images::Transfers;
+pub(crate) use readiness::Readiness;
 
 type Shared = Arc<App>;
 

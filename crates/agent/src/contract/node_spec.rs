@@ -91,7 +91,7 @@ impl NodeSpec {
         if count > MOST_INTERFACES {
             return Err(format!("`interface_count` is {count}; at most {MOST_INTERFACES} are possible"));
         }
-        let first = if vendor.managed { 0 } else { 1 };
+        let first = u32::from(!vendor.managed);
         let all = (first..=count).map(|number| format!("eth{number}").parse().expect("a name that the kernel takes"));
         Ok(all.chain(linked).collect())
     }

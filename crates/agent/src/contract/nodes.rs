@@ -349,7 +349,8 @@ async fn exec(
 }
 
 async fn cli_verify(Path((lab_id, name)): Path<(String, String)>, Json(_): Json<Object>) -> Answer {
-    (lab(&lab_id)?, node(&name)?);
+    lab(&lab_id)?;
+    node(&name)?;
     Err(Detail::new(
         400,
         "commands are verified on virtual machines, and this agent runs none; `exec` runs them in containers",

@@ -23,7 +23,7 @@ use crate::serve::App;
 const DST_PORT: u16 = 4789;
 /// The MTU of a tunnel of which nothing is said.
 const OVERLAY_MTU: u32 = 1450;
-/// How many tags there are.
+/// The identifiers of tunnels that name none.
 const FIRST_OF_LEGACY: u32 = 100_000;
 const LAST_OF_LEGACY: u32 = 199_999;
 
@@ -173,7 +173,9 @@ fn tunnels(app: &App) -> Vec<Tunnel> {
 async fn status(State(app): State<Shared>) -> Answer {
     let all = tunnels(&app);
     let mut count: BTreeMap<&LinkId, usize> = BTreeMap::new();
-    all.iter().for_each(|tunnel| *count.entry(&tunnel.link).or_default() += 1);
+    for tunnel in &all {
+        *count.entry(&tunnel.link).or_default() += 1;
+    }
     // Of a name that several labs have a controller takes the first, whatever its lab: no tag is better than another's.
     let tag = |tunnel: &Tunnel| tunnel.tag.filter(|_| count[&tunnel.link] == 1);
     let is_there = |tunnel: &&Tunnel| tunnel.tag.is_some();
@@ -228,14 +230,14 @@ impl DeclaredTunnel {
 }
 
 /// What became of a tunnel that was declared.
-fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option<String>) -> Value {
+fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option<&str>) -> Value {
     json!({ "link_id": tunnel.link_id, "lab_id": tunnel.lab_id, "status": status, "actual_vlan": tag, "error": error })
 }
 
 async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Value {
     let wanted_now = match tunnel.tunnel() {
         Ok(wanted) => wanted,
-        Err(why) => return result(tunnel, "error", None, Some(why)),
+        Err(why) => return result(tunnel, "error", None, Some(&why)),
     };
     let link = wanted_now.link.clone();
     let snapshot = app.engine.inventory().snapshot();
@@ -253,7 +255,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Va
     }
     let status = if before.is_some() { "updated" } else { "created" };
     if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), DECLARED, Late::Ends).await {
-        return result(tunnel, "error", None, Some(why));
+        return result(tunnel, "error", None, Some(&why));
     }
     let snapshot = app.engine.inventory().snapshot();
     let tag = wish(app, name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_of(&wish, far, &snapshot)));
@@ -389,7 +391,9 @@ async fn reconcile_ports(State(app): State<Shared>, Json(body): Json<ReconcilePo
     }
     let mut removed = Vec::new();
     let mut by_lab: BTreeMap<LabName, Vec<Tunnel>> = BTreeMap::new();
-    tunnels(&app).into_iter().for_each(|tunnel| by_lab.entry(tunnel.lab.clone()).or_default().push(tunnel));
+    for tunnel in tunnels(&app) {
+        by_lab.entry(tunnel.lab.clone()).or_default().push(tunnel);
+    }
     let working = app.engine.work().labs();
     for (name, of_lab) in by_lab.into_iter().filter(|(name, _)| !working.contains(name)) {
         let is_valid = |tunnel: &Tunnel| {

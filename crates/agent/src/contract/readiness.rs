@@ -6,7 +6,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use netloom_engine::{Follow, task};
@@ -30,8 +30,12 @@ const LINES: usize = 200;
 /// A life of a node, with the pattern that is looked for.
 type Key = (LabName, NodeName, String, String);
 
+/// What came of following a node: nothing yet, that it is ready, or that it ended without a word of it.
+type Found = Arc<Mutex<Option<bool>>>;
+
 /// What was seen of nodes.
-static SEEN: LazyLock<Mutex<BTreeMap<Key, Arc<Mutex<Option<bool>>>>>> = LazyLock::new(Mutex::default);
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(Mutex<BTreeMap<Key, Found>>);
 
 /// Whether a node that runs has written what says that it is ready. `Err` if nothing can say so.
 pub(super) fn look(app: &Arc<App>, lab: &LabName, node: &NodeName, pattern: &str) -> Result<bool, String> {
@@ -41,7 +45,7 @@ pub(super) fn look(app: &Arc<App>, lab: &LabName, node: &NodeName, pattern: &str
     let fact = snapshot.labs.get(lab).and_then(|facts| facts.nodes.get(node).cloned());
     let life = fact.and_then(|fact| fact.incarnation.clone()).unwrap_or_default();
     let key = (lab.clone(), node.clone(), life, pattern.to_owned());
-    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut seen = app.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(state) = seen.get(&key) {
         let state = *state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(is_ready) = state {

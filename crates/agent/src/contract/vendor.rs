@@ -110,7 +110,6 @@ const VENDORS: [Vendor; 12] = [
         ),
         ready_within: 300,
         shows: Some(&["FastCli", "-p", "15", "-c", "show running-config"]),
-        ..PLAIN
     },
     Vendor { kinds: &["juniper_crpd"], images: &["crpd"], image: Some("crpd:latest"), ..PLAIN },
     Vendor {

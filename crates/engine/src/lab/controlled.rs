@@ -205,7 +205,9 @@ impl<'a> Change<'a> {
             Controlled::KeepTunnels(kept) => {
                 let is_other = |link: &&Link| !kept.contains(&link.segment()) && link.kind.tunnel().is_some();
                 let others: Vec<LinkId> = self.links.values().filter(is_other).map(Link::segment).collect();
-                others.iter().for_each(|segment| self.drop_tunnel(segment));
+                for segment in &others {
+                    self.drop_tunnel(segment);
+                }
             }
             Controlled::Several(edits) => {
                 for edit in edits {
@@ -304,7 +306,9 @@ impl<'a> Change<'a> {
         // Whoever else was in it is not an end of it.
         let others = self.of_segment(&segment).into_iter().filter(|id| !ids.contains(id));
         others.collect::<Vec<_>>().iter().for_each(|id| self.join(id, None));
-        ids.iter().for_each(|id| self.join(id, Some(&segment)));
+        for id in &ids {
+            self.join(id, Some(&segment));
+        }
         Ok(())
     }
 

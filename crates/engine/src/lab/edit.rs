@@ -94,7 +94,10 @@ impl Scope {
 pub(crate) fn check_authority(there: &Wish) -> Result<(), Refusal> {
     match &there.authority {
         Authority::Local => Ok(()),
-        other => Err(Refusal::OtherAuthority { lab: there.lab.name().clone(), authority: other.clone() }),
+        Authority::Controller(_) => {
+            let (lab, authority) = (there.lab.name().clone(), there.authority.clone());
+            Err(Refusal::OtherAuthority { lab, authority })
+        }
     }
 }
 

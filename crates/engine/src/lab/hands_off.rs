@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use netloom_model::{Lab, LabParts, NodeName};
 use netloom_plan::NodeState;
 
-use super::edit::Scope;
 use crate::desired::Wish;
 use crate::inventory::LabFacts;
 
@@ -19,16 +18,12 @@ pub(super) struct HandsOff {
     pub(super) stopped: BTreeSet<NodeName>,
 }
 
-/// Looks at what is there of a lab, and what operations are about.
-pub(super) fn hands_off<'a>(
-    wish: &Wish,
-    facts: Option<&LabFacts>,
-    scopes: impl Iterator<Item = &'a Scope> + Clone,
-) -> HandsOff {
+/// Looks at what is there of a lab, beside the nodes that an operation is about.
+pub(super) fn hands_off(wish: &Wish, facts: Option<&LabFacts>, is_asked_for: impl Fn(&NodeName) -> bool) -> HandsOff {
     let mut stopped = wish.stopped.clone();
     let mut absent = BTreeSet::new();
     for name in wish.lab.nodes().keys() {
-        if scopes.clone().any(|scope| scope.has_node(name)) {
+        if is_asked_for(name) {
             continue;
         }
         match facts.and_then(|facts| facts.nodes.get(name)).map(|fact| &fact.state) {

@@ -26,9 +26,8 @@ fn plain(text: &str) -> impl Iterator<Item = char> {
 /// # Panics
 /// Never: the kernel takes 14 characters.
 pub fn tunnel_name(lab: &LabName, link: &LinkId) -> InterfaceName {
-    let digest = Md5::digest(format!("{lab}:{link}"));
-    let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("vxlan-{digits}").parse().expect("14 characters that the kernel takes")
+    let [a, b, c, d, ..] = <[u8; 16]>::from(Md5::digest(format!("{lab}:{link}")));
+    format!("vxlan-{:08x}", u32::from_be_bytes([a, b, c, d])).parse().expect("14 characters that the kernel takes")
 }
 
 /// The name of a link between two ends, each `node:interface`.

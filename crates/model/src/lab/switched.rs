@@ -137,13 +137,10 @@ impl Lab {
     pub fn switch_ports<'a>(&self, link: &'a Link) -> Vec<SwitchPort<'a>> {
         if let Some(access) = link.access_port() {
             let (bridge, vlan) = (access.bridge.clone(), Vlan::Allotted);
-            return vec![match &access.tunnel {
-                Some(_) => SwitchPort { end: None, interface: link.a.interface.kernel().clone(), bridge, vlan },
-                None => {
-                    let interface = SwitchPort::cable_to(&self.parts.name, &link.a.label());
-                    SwitchPort { end: Some(&link.a), interface, bridge, vlan }
-                }
-            }];
+            let end = access.tunnel.is_none().then_some(&link.a);
+            let cable = |end: &End| SwitchPort::cable_to(&self.parts.name, &end.label());
+            let interface = end.map_or_else(|| link.a.interface.kernel().clone(), cable);
+            return vec![SwitchPort { end, interface, bridge, vlan }];
         }
         if let Some(bridge) = link.switch() {
             let port = |end, interface| SwitchPort { end, interface, bridge: bridge.clone(), vlan: Vlan::Allotted };

@@ -185,11 +185,11 @@ impl<'a> Planner<'a> {
         }
         after.extend(self.before_attachment(link));
         // An interface's name may pass from one link to another, so removals in the same places go first.
-        for place in link.ends().filter_map(|end| place(end.home())) {
+        for place in link.ends().map(|end| place(end.home())) {
             after.extend(self.removed_from(place));
         }
         // So may the name of a bridge of the lab that goes.
-        for end in link.ends().filter(|end| place(end.home()) == Some(Place::Host)) {
+        for end in link.ends().filter(|end| place(end.home()) == Place::Host) {
             after.push(Action::ReleaseBridge { bridge: end.interface.kernel().clone() }.id());
         }
         after

@@ -114,11 +114,11 @@ enum Place<'a> {
     Host,
 }
 
-fn place(end: &Endpoint) -> Option<Place<'_>> {
+fn place(end: &Endpoint) -> Place<'_> {
     match end {
-        Endpoint::Node(node) => Some(Place::Node(node)),
+        Endpoint::Node(node) => Place::Node(node),
         // What leads to another host is an interface here.
-        Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Some(Place::Host),
+        Endpoint::Host | Endpoint::Bridge(_) | Endpoint::Remote(_) => Place::Host,
     }
 }
 
@@ -200,7 +200,7 @@ impl<'a> Planner<'a> {
         for (id, there) in &self.observed.links {
             let stays = self.wanted.contains_key(id) && !self.is_replaced(id);
             if !stays && self.outlives_nodes(&there.ends) {
-                for place in there.ends.iter().filter_map(place) {
+                for place in there.ends.iter().map(place) {
                     self.removed_from.entry(place).or_default().push(id.clone());
                 }
             }
