@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::image::{Deliveries, load_deliveries};
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, ControlledEdit, DeployRequest, Draft, EditRequest, Fetched, Kept, Once, QUEUE,
+    Accepted, Actor, Command, ControlledEdit, DeployRequest, Draft, EditRequest, Fetched, Ground, Kept, Once, QUEUE,
     check_drivers, check_host, next_controlled, next_edit, next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
@@ -537,7 +537,9 @@ impl Engine {
         let (engine, lab) = (self.clone(), lab.clone());
         let edit = task::spawn("accept", async move {
             let there = engine.shared.wishes.get(&lab);
-            let next = next_controlled(&lab, there.as_deref(), &engine.shared.config.switch, &request)?;
+            let boot = engine.shared.boot();
+            let ground = Ground { switch: &engine.shared.config.switch, boot: &boot };
+            let next = next_controlled(&lab, there.as_deref(), ground, &request)?;
             if there.as_ref().is_none_or(|there| there.lab != next.wish.lab) {
                 engine.ask_drivers(there, next.wish).await?;
             }

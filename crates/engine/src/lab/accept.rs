@@ -18,7 +18,7 @@ use super::actor::{Active, Actor};
 use super::admit::{check_complete, check_host, next_wish, no_more_than};
 use super::adopt::{Adoption, Kept, adopt, done_on_host, may_be_switched};
 use super::command::{Accepted, Command, DeployRequest, Rebuild};
-use super::controlled::{ControlledEdit, next_controlled};
+use super::controlled::{ControlledEdit, Ground, next_controlled};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use super::links::switch_of;
 use super::step::within;
@@ -322,8 +322,9 @@ impl Actor {
     fn controlled(&mut self, request: &ControlledEdit) -> Result<Next, Refusal> {
         self.shared.pauses.check(&self.name)?;
         let there = self.wish.clone();
-        let Edited { wish, scope } =
-            next_controlled(&self.name, there.as_deref(), &self.shared.config.switch, request)?;
+        let boot = self.shared.boot();
+        let ground = Ground { switch: &self.shared.config.switch, boot: &boot };
+        let Edited { wish, scope } = next_controlled(&self.name, there.as_deref(), ground, request)?;
         if self.active.iter().any(|active| active.scope == Scope::Lab) {
             return Err(self.in_progress().expect("one is under way"));
         }

@@ -447,7 +447,9 @@ impl Actor {
         let now = Instant::now();
         let theirs = wish.filter(|wish| wish.authority != Authority::Local && wish.phase == Phase::Run).map(|wish| {
             let facts = snapshot.labs.get(&self.name).map(|facts| &**facts);
-            hands_off(wish, facts, |node| self.active.iter().any(|active| active.scope.has_node(node)))
+            hands_off(wish, facts, &self.shared.boot(), |node| {
+                self.active.iter().any(|active| active.scope.has_node(node))
+            })
         });
         let whole = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
         let lab = theirs.as_ref().and_then(|theirs| theirs.lab.as_ref()).or(whole);

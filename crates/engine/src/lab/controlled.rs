@@ -121,11 +121,20 @@ pub struct ControlledEdit {
     pub edit: Controlled,
 }
 
-/// The wish that an edit would make of the present one, or of nothing; `switch` is the bridge that ports come to.
+/// The host that an edit is made on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    /// The bridge that ports come to.
+    pub(crate) switch: &'a InterfaceName,
+    /// Which life of the host this is.
+    pub(crate) boot: &'a str,
+}
+
+/// The wish that an edit would make of the present one, or of nothing.
 pub(crate) fn next_controlled(
     name: &LabName,
     there: Option<&Wish>,
-    switch: &InterfaceName,
+    ground: Ground<'_>,
     request: &ControlledEdit,
 ) -> Result<Edited, Refusal> {
     if let Some(there) = there {
@@ -139,7 +148,7 @@ pub(crate) fn next_controlled(
             return Err(Refusal::Held { lab: name.clone(), why: why.clone() });
         }
     }
-    let mut change = Change::new(name, there, switch, &request.authority);
+    let mut change = Change::new(name, there, ground, &request.authority);
     change.make(&request.edit)?;
     change.finish(there)
 }
@@ -149,17 +158,17 @@ struct Change<'a> {
     wish: Wish,
     parts: LabParts,
     links: BTreeMap<LinkId, Link>,
-    switch: &'a InterfaceName,
+    ground: Ground<'a>,
     nodes_named: BTreeSet<NodeName>,
     links_named: BTreeSet<LinkId>,
 }
 
 impl<'a> Change<'a> {
-    fn new(name: &'a LabName, there: Option<&Wish>, switch: &'a InterfaceName, authority: &Authority) -> Self {
+    fn new(name: &'a LabName, there: Option<&Wish>, ground: Ground<'a>, authority: &Authority) -> Self {
         let wish = there.cloned().unwrap_or_else(|| nothing(name, authority));
         let mut parts = (*wish.lab).clone().into_parts();
         let links = std::mem::take(&mut parts.links).into_iter().map(|link| (link.id(), link)).collect();
-        Self { name, wish, parts, links, switch, nodes_named: BTreeSet::new(), links_named: BTreeSet::new() }
+        Self { name, wish, parts, links, ground, nodes_named: BTreeSet::new(), links_named: BTreeSet::new() }
     }
 
     fn make(&mut self, edit: &Controlled) -> Result<(), Refusal> {
@@ -277,7 +286,14 @@ impl<'a> Change<'a> {
         say("interface_name", port.interface.as_str());
         say("endpoint_id", &format!("{}:{label}", self.name));
         say("network_id", &format!("{}-{}", self.name, port.interface));
-        let kind = AccessPort { bridge: self.switch.clone(), segment: None, tunnel: None, dark: false, says };
+        let kind = AccessPort {
+            bridge: self.ground.switch.clone(),
+            segment: None,
+            tunnel: None,
+            boot: None,
+            dark: false,
+            says,
+        };
         let end = End::new(Endpoint::Node(port.node.clone()), interface, mac);
         Link { mtu, kind: LinkKind::AccessPort(kind), ..Link::new(end, None) }
     }
@@ -329,9 +345,10 @@ impl<'a> Change<'a> {
         }
         let interface = tunnel_name(self.name, link);
         let kind = AccessPort {
-            bridge: self.switch.clone(),
+            bridge: self.ground.switch.clone(),
             segment: Some(link.clone()),
             tunnel: Some(tunnel.clone()),
+            boot: Some(self.ground.boot.to_owned()),
             dark: false,
             says: [
                 ("archetype.lab_id".to_owned(), self.name.to_string()),

@@ -116,8 +116,15 @@ async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
     assert_eq!((far.len(), &far[0].a.at), (1, &Endpoint::Remote("192.0.2.7".into())));
     let shared = tag(&bench, far[0].id().as_str());
     assert!(shared == tag(&bench, "r1:eth1") && shared != own, "{:?}", tags(&bench));
-    done(&bench, attach(Vxlan { vni: 8, ..tunnel })).await;
+    done(&bench, attach(Vxlan { vni: 8, ..tunnel.clone() })).await;
     assert_eq!(tag(&bench, "r1:eth1"), shared, "the segment is the same, whatever it leads by");
+
+    bench.world.boot();
+    done(&bench, Controlled::Start(["r1", "r2"].map(|node| node.parse().unwrap()).into())).await;
+    let is_there = |link: &LinkId| tags(&bench).iter().any(|(of, _)| of == link.as_str());
+    assert!(!is_there(&far[0].id()) && is_there(&LinkId::from_text("r1:eth1")), "{:?}", tags(&bench));
+    done(&bench, attach(Vxlan { vni: 8, ..tunnel })).await;
+    assert!(is_there(&far[0].id()), "it was asked for again");
 
     done(&bench, Controlled::KeepTunnels(BTreeSet::new())).await;
     until("the port is apart again", || tag(&bench, "r1:eth1") == own).await;

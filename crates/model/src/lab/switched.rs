@@ -48,6 +48,10 @@ pub struct AccessPort {
     /// The tunnel that the port is, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Vxlan>,
+    /// In which life of the host it was last asked for, if it goes with that: a tunnel of a controller comes up after a boot when
+    /// it is asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
     /// Whether what is behind it sees no carrier.
     #[serde(default, skip_serializing_if = "is_default")]
     pub dark: bool,
