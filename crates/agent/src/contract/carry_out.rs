@@ -75,11 +75,10 @@ pub(super) async fn carry_out(
     seen(app, OF_LABS.into_iter().chain([Source::Images(RuntimeKind::Docker)])).await;
     let before = app.engine.wishes().get(lab);
     let request = |edit| ControlledEdit { authority: authority(), edit };
-    let operation = app.engine.control(lab, request(edit)).await.map_err(|refusal| refusal.to_string())?;
-    let made = app.engine.wishes().get(lab).map(|wish| wish.generation);
+    let operation = app.engine.control(lab, request(edit.clone())).await.map_err(|refusal| refusal.to_string())?;
     let Err(why) = settled(&operation, within).await else { return Ok(()) };
-    if let Some(generation) = made.filter(|_| late == Late::Ends) {
-        let back = app.engine.control(lab, request(Controlled::Restore { before, generation })).await;
+    if late == Late::Ends {
+        let back = app.engine.control(lab, request(Controlled::TakeBack { before, edit: Box::new(edit) })).await;
         if let Err(refusal) = back {
             tracing::warn!(%lab, %refusal, "what the controller was told has failed could not be taken back");
         }

@@ -103,12 +103,12 @@ pub enum Controlled {
         /// Whether it has none.
         dark: bool,
     },
-    /// The lab is as it was; nothing happens if it has changed since.
-    Restore {
-        /// What it was; nothing if it was not there.
+    /// What an edit has changed is as it was before; what others have changed since stays.
+    TakeBack {
+        /// What was wanted before; nothing if the lab was not there.
         before: Option<Arc<Wish>>,
-        /// The generation that is taken back.
-        generation: u64,
+        /// The edit.
+        edit: Box<Controlled>,
     },
 }
 
@@ -230,7 +230,7 @@ impl<'a> Change<'a> {
                 }
                 self.links_named.insert(id);
             }
-            Controlled::Restore { before, generation } => self.restore(before.as_deref(), *generation),
+            Controlled::TakeBack { before, edit } => self.take_back(before.as_deref(), edit),
         }
         Ok(())
     }
@@ -375,18 +375,35 @@ impl<'a> Change<'a> {
         self.links.retain(|_, link| !is_it(link));
     }
 
-    fn restore(&mut self, before: Option<&Wish>, generation: u64) {
-        if self.wish.generation != generation {
-            return;
+    fn take_back(&mut self, before: Option<&Wish>, edit: &Controlled) {
+        let mut made = Change::new(self.name, before, self.ground, &self.wish.authority);
+        // As far as it came: what it named is what may be other than before.
+        let _ = made.make(edit);
+        let was = Change::new(self.name, before, self.ground, &self.wish.authority);
+        for node in &made.nodes_named {
+            match was.parts.nodes.get(node) {
+                None => self.remove(node),
+                Some(there) => {
+                    self.nodes_named.insert(node.clone());
+                    self.parts.nodes.insert(node.clone(), there.clone());
+                    if was.wish.stopped.contains(node) {
+                        self.wish.stopped.insert(node.clone());
+                    } else {
+                        self.wish.stopped.remove(node);
+                    }
+                }
+            }
         }
-        let changed = std::mem::take(&mut self.links).into_keys();
-        let nodes = std::mem::take(&mut self.parts.nodes).into_keys();
-        self.nodes_named.extend(nodes);
-        self.links_named.extend(changed);
-        let Some(before) = before else { return };
-        self.parts = (*before.lab).clone().into_parts();
-        self.links = std::mem::take(&mut self.parts.links).into_iter().map(|link| (link.id(), link)).collect();
-        self.wish.stopped.clone_from(&before.stopped);
+        let of_nodes = |link: &Link| link.a.at.node().is_some_and(|node| made.nodes_named.contains(node));
+        let ports = made.links.iter().chain(&was.links).filter(|(_, link)| of_nodes(link)).map(|(id, _)| id);
+        let links: BTreeSet<LinkId> = made.links_named.iter().chain(ports).cloned().collect();
+        for id in links {
+            match was.links.get(&id) {
+                Some(there) => drop(self.links.insert(id.clone(), there.clone())),
+                None => drop(self.links.remove(&id)),
+            }
+            self.links_named.insert(id);
+        }
     }
 
     /// A port that is the only one of its segment is in none.

@@ -169,16 +169,31 @@ async fn whoever_does_not_decide_about_a_lab_changes_nothing_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_created_waits_for_its_start_and_an_edit_is_taken_back_unless_another_came() {
+async fn what_is_created_waits_for_its_start_and_what_is_taken_back_leaves_what_others_did() {
     let bench = bench().await;
-    done(&bench, Controlled::Create(nodes())).await;
-    let before = bench.engine.wishes().get(&lab_name("lab"));
-    assert_eq!(before.as_ref().unwrap().stopped.len(), 2);
-    done(&bench, Controlled::Start(["r1".parse().unwrap()].into())).await;
-    let generation = bench.engine.wishes().get(&lab_name("lab")).unwrap().generation;
-    let restore = |generation| Controlled::Restore { before: before.clone(), generation };
-    done(&bench, restore(generation - 1)).await;
-    assert_eq!(bench.engine.wishes().get(&lab_name("lab")).unwrap().stopped.len(), 1, "another edit came");
-    done(&bench, restore(generation)).await;
-    assert_eq!(bench.engine.wishes().get(&lab_name("lab")).unwrap().stopped.len(), 2);
+    let wish = |bench: &Bench| bench.engine.wishes().get(&lab_name("lab"));
+    let [r1, r2] = ["r1", "r2"].map(|node| node.parse::<netloom_model::NodeName>().unwrap());
+    let [one, two]: [ControlledNode; 2] = nodes().try_into().unwrap();
+    let create = |node: &ControlledNode| Controlled::Create(vec![node.clone()]);
+    let take_back = |before, edit: &Controlled| Controlled::TakeBack { before, edit: Box::new(edit.clone()) };
+    done(&bench, create(&one)).await;
+    assert!(wish(&bench).unwrap().stopped.contains(&r1));
+    let before = wish(&bench);
+    let start = Controlled::Start([r1.clone()].into());
+    done(&bench, start.clone()).await;
+    // Another came between.
+    done(&bench, Controlled::Run(vec![two])).await;
+    done(&bench, take_back(before, &start)).await;
+    let now = wish(&bench).unwrap();
+    assert!(now.stopped.contains(&r1) && now.lab.nodes().contains_key(&r2) && !now.stopped.contains(&r2));
+
+    done(&bench, start).await;
+    let before = wish(&bench);
+    done(&bench, connect()).await;
+    done(&bench, take_back(before, &connect())).await;
+    assert_ne!(tag(&bench, "r1:eth1"), tag(&bench, "r2:eth1"));
+    // What was not there goes, and with the last of it the lab.
+    done(&bench, Controlled::Remove([r2].into())).await;
+    done(&bench, take_back(None, &create(&one))).await;
+    until("nothing is left", || wish(&bench).is_none() && bench.world.switch_ports().is_empty()).await;
 }
