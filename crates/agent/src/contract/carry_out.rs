@@ -1,12 +1,11 @@
 //! Edits of labs on behalf of the controller, carried out while it waits. The deadline is shorter than the controller's, so that
 //! the answer is ours; what is not done by then, or cannot be, is taken back before the answer.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netloom_engine::{Authority, Controlled, ControlledEdit, Operation, OperationState, Source, Wish};
-use netloom_model::{LabName, NodeName, RuntimeKind};
+use netloom_engine::{Authority, Controlled, ControlledEdit, Operation, OperationState, Wish};
+use netloom_model::{LabName, NodeName};
 use tokio::time::timeout;
 
 use crate::serve::App;
@@ -40,30 +39,6 @@ pub(super) enum Late {
     GoesOn,
 }
 
-/// How long a question waits for an agent that was just started to have looked at its host once.
-const LOOKS: Duration = Duration::from_secs(5);
-
-/// Waits until these were looked at once, or it is known that they cannot be; not for long, and at all only after a start.
-pub(super) async fn seen(app: &App, sources: impl IntoIterator<Item = Source>) {
-    let sources: BTreeSet<Source> =
-        sources.into_iter().filter(|source| app.engine.sources().contains(source) || is_images(*source)).collect();
-    let inventory = app.engine.inventory();
-    let mut changes = inventory.changes();
-    let is_seen = |source: &Source| {
-        let snapshot = inventory.snapshot();
-        snapshot.sources.get(source).is_some_and(|state| state.listed.is_some() || state.error.is_some())
-    };
-    let looking = async { while !sources.iter().all(is_seen) && changes.changed().await.is_ok() {} };
-    let _ = timeout(LOOKS, looking).await;
-}
-
-fn is_images(source: Source) -> bool {
-    matches!(source, Source::Images(_))
-}
-
-/// What labs of controllers are made of.
-pub(super) const OF_LABS: [Source; 3] = [Source::Runtime(RuntimeKind::Docker), Source::Fabric, Source::Switch];
-
 /// Has an edit made true; why it is not, in one text.
 pub(super) async fn carry_out(
     app: &App,
@@ -72,7 +47,6 @@ pub(super) async fn carry_out(
     within: Duration,
     late: Late,
 ) -> Result<(), String> {
-    seen(app, OF_LABS.into_iter().chain([Source::Images(RuntimeKind::Docker)])).await;
     let before = app.engine.wishes().get(lab);
     let request = |edit| ControlledEdit { authority: authority(), edit };
     let operation = app.engine.control(lab, request(edit.clone())).await.map_err(|refusal| refusal.to_string())?;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, Object, done};
-use super::carry_out::{Late, OF_LABS, carry_out, destroy, seen, wish, wishes};
+use super::carry_out::{Late, carry_out, destroy, wish, wishes};
 use super::fields::{self, lab};
 use super::links::Pair;
 use super::node_spec::NodeSpec;
@@ -134,7 +134,6 @@ pub(super) fn doubt(app: &App) -> Option<String> {
 
 async fn status(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
     let name = lab(&name)?;
-    seen(&app, OF_LABS).await;
     let nodes = wish(&app, &name).map(|wish| nodes_of(&app, &wish)).unwrap_or_default();
     Ok(done(&Status { lab_id: &name, nodes, error: doubt(&app) }))
 }

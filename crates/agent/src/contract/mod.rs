@@ -28,6 +28,7 @@ mod images;
 mod interfaces;
 mod labs;
 mod links;
+mod looked;
 mod named;
 mod node_spec;
 mod nodes;
@@ -40,7 +41,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 
 use crate::serve::App;
 use crate::wire::BODY_LIMIT;
@@ -54,16 +55,18 @@ type Shared = Arc<App>;
 
 /// Everything that a controller may ask.
 pub(crate) fn router(app: Shared) -> Router {
-    Router::new()
-        .merge(about::routes())
-        .merge(console::routes())
+    let of_host = Router::new()
         .merge(images::routes())
-        .merge(host::routes())
         .merge(interfaces::routes())
         .merge(labs::routes())
         .merge(links::routes())
         .merge(nodes::routes())
         .merge(overlay::routes())
+        .layer(from_fn_with_state(app.clone(), looked::looked));
+    of_host
+        .merge(about::routes())
+        .merge(console::routes())
+        .merge(host::routes())
         .merge(path::routes())
         .fallback(async || Detail::new(404, "Not Found"))
         .method_not_allowed_fallback(async |_: Request| Detail::new(405, "Method Not Allowed"))

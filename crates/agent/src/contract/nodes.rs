@@ -7,14 +7,14 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post, put};
 use bytes::BytesMut;
-use netloom_engine::{Controlled, ExecOutput, ExecRequest, Holder, Place, Source, Wish};
+use netloom_engine::{Controlled, ExecOutput, ExecRequest, Holder, Place, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, Object, done};
-use super::carry_out::{Late, OF_LABS, carry_out, seen, wish};
+use super::carry_out::{Late, carry_out, wish};
 use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
 use super::links::port_view;
@@ -171,7 +171,6 @@ async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec) 
         // Whatever runs is not disturbed.
         made.keep = true;
     }
-    seen(app, OF_LABS.into_iter().chain([Source::Images(RuntimeKind::Docker)])).await;
     if !made.keep {
         let container = super::carry_out::container_name(lab_id, name);
         if let Some(holder) = held(app, &container).await?.filter(|holder| !holder.is_ours) {

@@ -22,12 +22,10 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use netloom_engine::{Delivered, Engine, ImageFact, Source, task};
-use netloom_model::RuntimeKind;
+use netloom_engine::{Delivered, Engine, ImageFact, task};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::carry_out::seen;
 use super::{Answer, Detail, Json, Shared, done};
 
 pub(crate) use transfers::Transfers;
@@ -79,7 +77,6 @@ impl Image {
 
 /// `GET /images`: those that a controller delivered, by the names that they came by.
 async fn list(State(app): State<Shared>) -> Response {
-    seen(&app, [Source::Images(RuntimeKind::Docker)]).await;
     let delivered = app.engine.delivered_images();
     let images: Vec<Image> = delivered
         .iter()
@@ -94,7 +91,6 @@ async fn list(State(app): State<Shared>) -> Response {
 
 /// `GET /images/{reference}`: any image of this host. One that cannot be looked for is not there.
 async fn one(State(app): State<Shared>, Path(reference): Path<String>) -> Response {
-    seen(&app, [Source::Images(RuntimeKind::Docker)]).await;
     let found = app.engine.image(&reference).ok().filter(|_| !is_file(&reference));
     let Some(found) = found.map(|view| view.image) else {
         return done(&json!({ "exists": false, "image": null, "sha256": null }));
