@@ -174,7 +174,7 @@ fn links_of_a_running_lab_come_and_go_and_carrier_goes_from_end_to_end() {
     let told: Vec<_> = rig.controller.since(mark).into_iter().filter(Call::is_carrier).collect();
     assert!(told.iter().all(|call| call.body["node"] == "r1"), "what the agent did itself is not told: {told:#?}");
     assert_eq!(told.len(), 2, "{told:#?}");
-    traffic.lost_nothing();
+    traffic.went_on();
 
     // A scenario of the controller.
     let carrier = |state: &str| {

@@ -66,6 +66,6 @@ fn an_agent_that_is_killed_cuts_no_link_and_its_next_life_is_right_at_the_first_
     agent.brings_up(LAB, &H2);
     agent.waits_for(LAB, &H2);
     assert_eq!(agent.links(LAB, &ends), other, "a port that comes back has its tag");
-    stays.lost_nothing();
+    stays.went_on();
     agent.takes_down(LAB, &[]);
 }
