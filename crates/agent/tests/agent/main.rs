@@ -4,7 +4,6 @@
 mod access;
 mod bench;
 mod console;
-mod controller;
 mod copy;
 mod delivery;
 mod doors;
