@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     docker: Option<PathBuf>,
     /// The socket of a database of Open vSwitch.
     ovs: Option<PathBuf>,
+    /// What else it is told from its next start on.
+    told: Vec<(&'static str, String)>,
 }
 
 impl Agent {
@@ -58,12 +60,17 @@ impl Agent {
     /// One that has a root and does not run yet.
     pub(crate) fn prepare(netloom: &Path, listen: &'static str, docker: Option<PathBuf>) -> Result<Self> {
         let netloom = netloom.canonicalize().with_context(|| format!("{}: build it first", netloom.display()))?;
-        Ok(Self { netloom, root: Memory::new()?, listen, docker, ovs: None })
+        Ok(Self { netloom, root: Memory::new()?, listen, docker, ovs: None, told: Vec::new() })
     }
 
     /// From its next start it finds Open vSwitch there.
     pub(crate) fn finds_ovs(&mut self, socket: PathBuf) {
         self.ovs = Some(socket);
+    }
+
+    /// From its next start it is told these variables of its environment.
+    pub(crate) fn knows(&mut self, told: impl IntoIterator<Item = (&'static str, String)>) {
+        self.told.extend(told);
     }
 
     /// Starts one that has ended.
@@ -95,12 +102,14 @@ impl Agent {
         let docker = self.docker.as_ref().map(|socket| format!("unix://{}", socket.display()));
         // Never the one of the host.
         let ovs = self.ovs.clone().unwrap_or_else(|| root.join("no-ovs"));
+        let told = self.told.clone();
         Arc::new(move |arguments| {
             let mut command = Command::new(&netloom);
             command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
             command.env("NETLOOM_ROOT", &root).env("NETLOOM_LISTEN", listen);
             command.env("NETLOOM_OVS_SOCKET", &ovs);
             command.envs(docker.iter().map(|host| ("DOCKER_HOST", host)));
+            command.envs(told.iter().map(|(name, value)| (name, value)));
             command
         })
     }

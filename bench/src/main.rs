@@ -7,6 +7,7 @@
 mod agent;
 mod canary;
 mod containers;
+mod contract;
 mod files;
 mod floor;
 mod frozen;
@@ -101,6 +102,8 @@ enum Part {
     /// Makes and removes ports of Open vSwitch, each time beside one `ovs-vsctl` that does; changes links among them; kills
     /// the agent and the database under traffic; makes 2,000 in one plan.
     Ovs(ovs::Options),
+    /// Asks and edits as a controller does, on containers that it has deployed; restarts the agent beside them.
+    Contract(contract::Options),
     /// Takes a lab of 200 nodes away as a reboot does, and waits until it is back.
     Reboot,
 }
@@ -145,6 +148,7 @@ fn main() -> Result<ExitCode> {
         Some(Part::Restarts { times }) => restarts::measure(&netloom, times)?,
         Some(Part::Frozen { seconds }) => frozen::measure(&netloom, Duration::from_secs(seconds))?,
         Some(Part::Ovs(options)) => ovs::measure(&netloom, &options)?,
+        Some(Part::Contract(options)) => contract::measure(&netloom, &options)?,
         Some(Part::Reboot) => reboot::measure(&netloom, &host::Kernel::new()?)?,
     };
     Ok(code(good))
@@ -171,6 +175,7 @@ fn everything(netloom: &Path) -> Result<bool> {
     good &= containers::measure(netloom, &CONTAINERS, PAIRS)?;
     good &= restarts::measure(netloom, RESTARTS)?;
     good &= ovs::measure(netloom, &ovs::Options::default())?;
+    good &= contract::measure(netloom, &contract::Options::default())?;
     good &= frozen::measure(netloom, Duration::from_secs(FROZEN))?;
     Ok(good)
 }

@@ -24,9 +24,9 @@ pub(super) const CONTAINERS: (&str, usize) = ("dock", 3);
 /// The one whose links are on Open vSwitch.
 pub(super) const SWITCHED: (&str, usize) = ("wire", 3);
 /// Nobody waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// How many ask without pause.
-const POLLERS: usize = 50;
+pub(super) const POLLERS: usize = 50;
 
 /// A load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(super) enum Load {
     Docker,
     /// Work, and all that needs Open vSwitch.
     Switch,
+    /// What a controller asks, and nothing else.
+    Controlled(super::cascade::Asked),
 }
 
 /// What a piece of work was.
@@ -83,20 +85,25 @@ pub(super) struct Caller {
 }
 
 impl Offered {
+    /// Nothing yet.
+    pub(super) fn nothing(agent: &Agent) -> Self {
+        Self { agent: Caller::of(agent), streams: Vec::new() }
+    }
+
     /// Begins to offer it.
     pub(super) fn start(load: Load, agent: &Agent) -> Result<Self> {
-        let mut offered = Self { agent: Caller::of(agent), streams: Vec::new() };
+        let mut offered = Self::nothing(agent);
         let ring = |name: &str, size, nodes| -> Result<String> {
             Ok(agent.ring_file(name, size, nodes)?.to_str().context("a path in UTF-8")?.to_owned())
         };
-        if load == Load::Nothing {
+        if matches!(load, Load::Nothing | Load::Controlled(_)) {
             return Ok(offered);
         }
         offered.at(20.0, 2, Kind::Read, |caller, _| caller.status())?;
         offered.at(4.0, 1, Kind::Namespaces, |caller, turn| caller.edit(NAMESPACES, turn))?;
         offered.comes_and_goes(0.5, Kind::Namespaces, ring("cycle", 3, Nodes::Namespaces)?, "cycle")?;
         match load {
-            Load::Nothing | Load::Work => {}
+            Load::Nothing | Load::Work | Load::Controlled(_) => {}
             Load::Pollers => offered.at(f64::INFINITY, POLLERS, Kind::Beside, |caller, _| caller.status())?,
             Load::Sessions => {
                 offered.at(5.0, 4, Kind::Beside, |caller, _| caller.run(&["exec", "work/n0", "--", "true"]))?;
@@ -135,7 +142,7 @@ impl Offered {
 
     /// Offers a piece of work so many times a second, by so many threads, each of which does one at a time and leaves out
     /// what it does not come to. Without pause at an infinite rate.
-    fn at(
+    pub(super) fn at(
         &mut self,
         rate: f64,
         threads: usize,

@@ -6,9 +6,10 @@
 //!            agent ──▶ fault proxies ──▶ dockerd, ovsdb-server;   its state on a disk of its own;   a fault of the kit for each phase
 //! ```
 //!
-//! The phases stand in [`phase`], what is offered meanwhile in [`load`], what is done to the agent in [`fault`], and what a
+//! The phases stand in [`phase`] and, those of an agent that belongs to a controller, in [`cascade`]; what is offered meanwhile in [`load`], what is done to the agent in [`fault`], and what a
 //! phase has to show in [`row`]. It runs, as the other measurements, in namespaces of its own.
 
+mod cascade;
 mod fault;
 mod load;
 mod phase;
@@ -39,6 +40,9 @@ pub(crate) struct Options {
     /// Only these phases, and what they are compared with.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Containers that the controller of the cascade has deployed, in five labs; 50, or 10 where phases are short.
+    #[arg(long)]
+    containers: Option<usize>,
     /// The same program with fail points: its workers are blocked on purpose.
     #[arg(long)]
     failpoints: Option<PathBuf>,
@@ -49,7 +53,7 @@ pub(crate) struct Options {
 
 /// Runs the phases; whether all bars hold.
 pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> {
-    let names: Vec<&str> = PHASES.iter().map(|phase| phase.name).collect();
+    let names: Vec<&str> = PHASES.iter().chain(cascade::PHASES).map(|phase| phase.name).collect();
     if options.list {
         println!("{}", names.join("\n"));
         return Ok(true);
@@ -57,18 +61,38 @@ pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> 
     if let Some(unknown) = options.only.iter().find(|name| !names.contains(&name.as_str())) {
         bail!("there is no phase `{unknown}`; there are: {}", names.join(", "));
     }
-    let chosen: Vec<&Phase> = PHASES.iter().filter(|phase| options.chooses(phase)).collect();
-    let time = Duration::from_secs(1) * options.probes / RATE;
-    let mut world = World::new(netloom, options.failpoints.clone())?;
+    let chosen = |phases: &'static [Phase]| phases.iter().filter(|phase| options.chooses(phase)).collect::<Vec<_>>();
+    let (usual, cascade) = (chosen(PHASES), chosen(cascade::PHASES));
     let mut rows: Vec<Row> = Vec::new();
+    let mut good = true;
     row::heading();
+    // What others are compared with is not run for itself.
+    if cascade.is_empty() || usual.iter().any(|phase| !phase.is_reference) {
+        let mut world = World::new(netloom, options.failpoints.clone())?;
+        good &= pass(&mut world, &usual, options.time(), &mut rows);
+        world.end()?;
+    }
+    if !cascade.is_empty() {
+        let mut world = World::controlled(netloom, options.containers())?;
+        let mut asked = Vec::new();
+        good &= pass(&mut world, &cascade, options.time(), &mut asked);
+        rows.append(&mut asked);
+        world.end()?;
+    }
+    ensure!(!rows.is_empty(), "no phase was run");
+    row::result(&rows);
+    Ok(good)
+}
+
+/// Passes phases one after the other; whether all hold.
+fn pass(world: &mut World, phases: &[&Phase], time: Duration, rows: &mut Vec<Row>) -> bool {
     let mut printed = 0;
     let mut good = true;
-    for phase in chosen {
+    for phase in phases {
         if phase.fault.disturbs().is_some() || phase.fault.restarts() {
             // What changes from here on is this fault's, and an agent that is started anew tells of no change before.
-            settle(&mut world, &mut rows);
-            good &= print(&mut rows, printed, &world);
+            settle(world, rows);
+            good &= print(rows, printed, world);
             printed = rows.len();
         }
         match world.pass(phase, time) {
@@ -76,12 +100,8 @@ pub(crate) fn run(netloom: &std::path::Path, options: &Options) -> Result<bool> 
             Err(error) => rows.push(Row::failed(phase, &error)),
         }
     }
-    settle(&mut world, &mut rows);
-    good &= print(&mut rows, printed, &world);
-    ensure!(!rows.is_empty(), "no phase was run");
-    world.end()?;
-    row::result(&rows);
-    Ok(good)
+    settle(world, rows);
+    good & print(rows, printed, world)
 }
 
 /// Waits until all is as before; that it does not become so is the last phase's fault.
@@ -98,6 +118,15 @@ fn print(rows: &mut [Row], first: usize, world: &World) -> bool {
 }
 
 impl Options {
+    /// How long a phase lasts.
+    fn time(&self) -> Duration {
+        Duration::from_secs(1) * self.probes / RATE
+    }
+
+    fn containers(&self) -> usize {
+        self.containers.unwrap_or(if self.probes < WHOLE { 10 } else { 50 })
+    }
+
     fn chooses(&self, phase: &Phase) -> bool {
         let is_left_out = phase.is_rare && self.probes < WHOLE;
         let needs = phase.fault.needs_failpoints() && self.failpoints.is_none();

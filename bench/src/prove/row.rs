@@ -15,6 +15,9 @@ use crate::stats::{Sample, seconds};
 /// The share of the work of the reference that is done while a daemon is ill.
 const SHARE: f64 = 0.8;
 
+/// How long a controller may hear nothing: heartbeats are sent each ten seconds.
+const SILENCE: f64 = 12.0;
+
 /// What a phase has shown.
 pub(super) struct Row {
     name: &'static str,
@@ -29,6 +32,8 @@ pub(super) struct Row {
     pub(super) resumed: Option<f64>,
     /// When `/healthz` failed, where it had to.
     pub(super) late: Option<f64>,
+    /// The longest time without a heartbeat, where there is a controller.
+    pub(super) silence: Option<f64>,
     /// What is wrong.
     pub(super) problems: Vec<String>,
     /// Whether it could be passed: what is wrong with the proof is nothing that it has shown.
@@ -48,6 +53,7 @@ impl Row {
             tallies: BTreeMap::new(),
             resumed: None,
             late: None,
+            silence: None,
             problems: Vec::new(),
             is_whole: true,
         }
@@ -106,10 +112,23 @@ impl Row {
         {
             problems.push(format!("/healthz failed after {late:.1} s, not between {} s and {} s", LATE.0, LATE.1));
         }
+        if let Some(silence) = self.silence.filter(|silence| *silence > SILENCE) {
+            problems.push(format!("no heartbeat for {silence:.1} s, of at most {SILENCE} s"));
+        }
         if self.fault.silences() && self.resumed.is_none_or(|resumed| resumed > RESUMED) {
             problems.push(format!("it answered again after {:?} s, of at most {RESUMED} s", self.resumed));
         }
         self.problems.append(&mut problems);
+    }
+
+    /// How much of what a controller asked was done.
+    fn answered(&self) -> String {
+        let kinds = [(Kind::Read, "reads"), (Kind::Namespaces, "edits")];
+        let of = |(kind, what): (Kind, &str)| {
+            let tally = self.tallies.get(&kind)?;
+            Some(format!("{} of {} {what}", tally.done, tally.done + tally.failed))
+        };
+        kinds.into_iter().filter_map(of).collect::<Vec<_>>().join(", ")
     }
 
     /// The line of the table.
@@ -126,9 +145,11 @@ impl Row {
         };
         let more = [(self.late, "ill after"), (self.resumed, "back after")];
         let more = more.into_iter().filter_map(|(time, what)| Some(format!("{what} {}", seconds(time?))));
+        let more =
+            more.chain(self.silence.map(|silence| format!("{}, heartbeats {silence:.1} s apart", self.answered())));
         let more = more.chain((!changes.is_empty()).then(|| changes.to_owned())).collect::<Vec<_>>().join(", ");
         format!(
-            "{:<19} {:>6} of {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}  {}  {more}",
+            "{:<21} {:>6} of {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}  {}  {more}",
             self.name,
             probes.0,
             probes.1,
@@ -164,10 +185,10 @@ pub(super) fn rates(rows: &[Row]) -> Option<Rates> {
 /// Prints the heading.
 pub(super) fn heading() {
     println!(
-        "{:<19} {:>6}    {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}",
+        "{:<21} {:>6}    {:<6} {:>8} {:>8} {:>8} {:>8}  {:>8} {:>8} {:>8}  {:>6} {:>6}",
         "", "failed", "probes", "p50", "p99", "p99.9", "most", "p99", "p99.9", "most", "reads", "work"
     );
-    println!("{:<19} {:>67} {:>26}  {:>13}", "", "of the agent", "of the control", "of the usual");
+    println!("{:<21} {:>67} {:>26}  {:>13}", "", "of the agent", "of the control", "of the usual");
 }
 
 /// Prints how many hold, as tests do.

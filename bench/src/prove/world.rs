@@ -18,14 +18,17 @@ use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::cascade;
 use super::fault::{self, Fault};
-use super::load::{CONTAINERS, NAMESPACES, Offered, SWITCHED};
+use super::load::{CONTAINERS, Load, NAMESPACES, Offered, SWITCHED};
 use super::phase::Phase;
 use super::row::Row;
 use super::transitions::{Transition, Watcher};
 use crate::agent::Agent;
 use crate::canary::{self, Canary};
 use crate::containers::{Bare, IMAGE};
+use crate::contract::controller::Controller;
+use crate::contract::set::{self, LABS, Set};
 use crate::host::wait;
 use crate::prober::Prober;
 use crate::ring::Nodes;
@@ -60,6 +63,8 @@ pub(super) struct World {
     programs: (PathBuf, Option<PathBuf>),
     /// The processes of the labs that stand.
     processes: BTreeMap<String, u64>,
+    /// The labs of a controller, and the controller, where there is one.
+    pub(super) controlled: Option<(Set, Controller)>,
     pub(super) disk: Disk,
     pub(super) proxy: Proxy,
     pub(super) bare: Bare,
@@ -70,12 +75,29 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(netloom: &Path, failpoints: Option<PathBuf>) -> Result<Self> {
+        Self::with(netloom, failpoints, None)
+    }
+
+    /// One whose agent belongs to a controller, which has deployed so many containers.
+    pub(super) fn controlled(netloom: &Path, containers: usize) -> Result<Self> {
+        let controller = Controller::listen()?;
+        let mut world = Self::with(netloom, None, Some(&controller))?;
+        until(SETTLED, || controller.has_heard()).context("the agent does not come to its controller")?;
+        world.controlled = Some((Set::deploy(containers)?, controller));
+        world.settle()?;
+        Ok(world)
+    }
+
+    fn with(netloom: &Path, failpoints: Option<PathBuf>, controller: Option<&Controller>) -> Result<Self> {
         let bare = Bare::start()?;
         let proxy = Proxy::start(&bare.socket())?;
         let ovs = Ovs::start_with_switch().context("Open vSwitch is needed (`openvswitch-switch`)")?;
         let ovs_proxy = Proxy::start(&ovs.socket())?;
         let mut agent = Agent::prepare(netloom, LISTEN, Some(proxy.socket()))?;
         agent.finds_ovs(ovs_proxy.socket());
+        if let Some(controller) = controller {
+            set::belongs(&mut agent, controller);
+        }
         let state = agent.root().join("var/lib/netloom");
         fs::create_dir_all(&state)?;
         let disk = Disk::mount(&state, DISK)?;
@@ -92,8 +114,9 @@ impl World {
             .context("no lab on ovs")?;
         let programs = (netloom.to_owned(), failpoints);
         let processes = BTreeMap::new();
+        let (foreground, controlled) = (None, None);
         let mut world =
-            Self { agent, watcher, foreground: None, programs, processes, disk, proxy, bare, ovs_proxy, ovs };
+            Self { agent, watcher, foreground, programs, processes, controlled, disk, proxy, bare, ovs_proxy, ovs };
         world.settle()?;
         Ok(world)
     }
@@ -128,8 +151,11 @@ impl World {
     fn standing(&self) -> Result<Option<BTreeMap<String, u64>>> {
         let labs = self.agent.socket().get("/labs")?;
         let mut processes = BTreeMap::new();
-        for (name, size) in [NAMESPACES, CONTAINERS, SWITCHED] {
-            let lab = labs.as_array().context("labs")?.iter().find(|of| of["name"] == name).context(name)?;
+        let own = [NAMESPACES, CONTAINERS, SWITCHED].map(|(name, size)| (name.to_owned(), size));
+        let controlled = self.controlled.iter().flat_map(|(set, _)| (0..LABS).map(|lab| (set::lab(lab), set.nodes)));
+        for (name, size) in own.into_iter().chain(controlled) {
+            let lab = labs.as_array().context("labs")?.iter().find(|of| of["name"] == name);
+            let lab = lab.with_context(|| format!("there is no lab {name}"))?;
             let nodes = lab["nodes"].as_array().context("nodes")?;
             ensure!(nodes.len() == size, "lab {name} has {} nodes, not {size}", nodes.len());
             for node in nodes {
@@ -172,7 +198,10 @@ impl World {
         }
         let mut row = Row::new(phase);
         {
-            let load = Offered::start(phase.load, &self.agent)?;
+            let load = match (phase.load, &self.controlled) {
+                (Load::Controlled(asked), Some((set, _))) => cascade::offer(asked, &self.agent, set.nodes)?,
+                (load, _) => Offered::start(load, &self.agent)?,
+            };
             // A fault comes in the middle of work.
             wait(UNDER_WAY);
             let fault = fault::begin(phase.fault, self)?;
@@ -180,6 +209,10 @@ impl World {
             row.started = Instant::now();
             wait(time);
             row.lasted = row.started.elapsed();
+            let silence = |(_, controller): &(Set, Controller)| {
+                controller.longest_silence(row.started, row.started + row.lasted).as_secs_f64()
+            };
+            row.silence = self.controlled.as_ref().map(silence);
             row.report = Some(prober.stop()?);
             row.song = Some(canary.stop()?);
             row.tallies = load.stop()?;
@@ -298,6 +331,9 @@ impl World {
 
     /// Ends it; nothing may be left.
     pub(super) fn end(self) -> Result<()> {
+        if let Some((set, _)) = &self.controlled {
+            set.end()?;
+        }
         self.agent.timed(&["destroy", "--all"])?;
         ensure!(self.bare.is_empty()?, "containers are left");
         Ok(())
