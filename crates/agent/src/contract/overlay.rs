@@ -12,10 +12,11 @@ use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Json, done};
+use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
 use super::fields::{self, lab};
-use super::links::{DECLARED, PORT, owner, port_name, port_of, port_view, segment_of};
+use super::links::{DECLARED, PORT, owner, port_of, port_view, segment_of};
+use super::nodes::named_in_containers;
 use crate::routes::Shared;
 use crate::serve::App;
 
@@ -59,6 +60,11 @@ fn mtu(asked: Option<u32>) -> Result<Mtu, String> {
     Mtu::try_from(bytes).map_err(|invalid| invalid.to_string())
 }
 
+/// An interface of a node, which is called by its own name or by that of its container.
+fn port_in(lab: &LabName, container: &str, interface: &str) -> Result<PortName, Detail> {
+    Ok(PortName { node: named_in_containers(lab, container)?, interface: fields::interface(interface)? })
+}
+
 fn link_id(text: &str) -> Result<LinkId, String> {
     if text.is_empty() || text.len() > 512 {
         return Err("`link_id` is empty, or longer than 512 bytes".into());
@@ -90,7 +96,7 @@ fn tag_of(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option<u16> {
 
 async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
     let name = lab(&body.lab_id).map_err(|fault| fault.to_string())?;
-    let port = port_name(&body.container_name, &body.interface_name).map_err(|fault| fault.to_string())?;
+    let port = port_in(&name, &body.container_name, &body.interface_name).map_err(|fault| fault.to_string())?;
     let (link, tunnel) = (link_id(&body.link_id)?, vxlan(&body.local_ip, &body.remote_ip, body.vni)?);
     let mtu = mtu(body.tenant_mtu)?;
     let snapshot = app.engine.inventory().snapshot();
@@ -135,7 +141,7 @@ struct DetachLink {
 
 async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) -> Answer {
     let name = lab(&body.lab_id)?;
-    let port = port_name(&body.container_name, &body.interface_name)?;
+    let port = port_in(&name, &body.container_name, &body.interface_name)?;
     let mut outcome = link_id(&body.link_id);
     if let (Ok(link), Some(_)) = (&outcome, wish(&app, &name)) {
         let edit = Controlled::Detach { link: link.clone(), port: Some(port.clone()) };
@@ -476,7 +482,8 @@ async fn joined(app: &Arc<App>, name: &LabName, link: &str, port: &PortName) -> 
 }
 
 async fn attach(State(app): State<Shared>, Json(body): Json<LegacyAttach>) -> Answer {
-    let (name, port) = (lab(&body.lab_id)?, port_name(&body.container_name, &body.interface_name)?);
+    let name = lab(&body.lab_id)?;
+    let port = port_in(&name, &body.container_name, &body.interface_name)?;
     let outcome = joined(&app, &name, &body.link_id, &port).await;
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.err() })))
 }
