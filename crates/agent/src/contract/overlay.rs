@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -428,10 +429,13 @@ struct LegacyTunnel {
     vni: Option<u32>,
 }
 
-/// The first identifier that no tunnel has of those that were once allotted here.
+/// An identifier that no tunnel has, of those that were once allotted here. Two that are asked for at once are not the same.
 fn free_vni(app: &App) -> Option<u32> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let taken: BTreeSet<u32> = tunnels(app).iter().map(|tunnel| tunnel.vxlan.vni).collect();
-    (FIRST_OF_LEGACY..=LAST_OF_LEGACY).find(|vni| !taken.contains(vni))
+    let count = LAST_OF_LEGACY - FIRST_OF_LEGACY + 1;
+    let mut all = (0..count).map(|_| FIRST_OF_LEGACY + NEXT.fetch_add(1, Ordering::Relaxed) % count);
+    all.find(|vni| !taken.contains(vni))
 }
 
 async fn tunnel(State(app): State<Shared>, Json(body): Json<LegacyTunnel>) -> Answer {
