@@ -82,7 +82,7 @@ test-health: test-crash-few
 		prove --probes 700 --failpoints $(TARGET)/debug/netloom-failpoints
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 3
 
-prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: three quarters of an hour
+prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: an hour and a half
 	$(CRASH)
 	rm -f $(TARGET)/release/netloom-failpoints
 	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints

@@ -13,6 +13,7 @@ use super::{AGENT, SECRET};
 /// So many connections are kept at most.
 const KEPT: usize = 64;
 const PIECE: usize = 16 * 1024;
+pub(super) const JSON: &str = "application/json";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// A controller's client, for any number of threads.
@@ -29,15 +30,33 @@ impl Client {
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
-        self.ask("GET", path, None)
+        self.ask("GET", path, JSON, &[])
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        self.ask("POST", path, Some(body))
+        self.ask("POST", path, JSON, body.to_string().as_bytes())
     }
 
     pub(crate) fn delete(&self, path: &str) -> Result<Value> {
-        self.ask("DELETE", path, None)
+        self.ask("DELETE", path, JSON, &[])
+    }
+
+    /// Sends an archive of an image, as a controller delivers it.
+    pub(super) fn deliver(&self, reference: &str, archive: &[u8]) -> Result<()> {
+        let boundary = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+        let mut body = format!(
+            "--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"image.tar\"\r\n\
+             content-type: application/x-tar\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend(archive);
+        body.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
+        let (id, name, bytes) = (encoded(&format!("docker:{reference}")), encoded(reference), archive.len());
+        let path =
+            format!("/images/receive?image_id={id}&reference={name}&total_bytes={bytes}&job_id=j1&device_id=linux");
+        let answer = self.ask("POST", &path, &format!("multipart/form-data; boundary={boundary}"), &body)?;
+        ensure!(answer["success"] == true, "the image is not taken: {answer}");
+        Ok(())
     }
 
     /// As [`Self::post`], of what has to work out.
@@ -48,8 +67,8 @@ impl Client {
     }
 
     /// The body of an answer of 200.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let request = request(method, path, body);
+    fn ask(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<Value> {
+        let request = request(method, path, content_type, body);
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // One that was kept may have been closed meanwhile.
         let again = kept.map(|stream| exchange(stream, &request)).filter(|tried| !tried.as_ref().is_err_and(is_closed));
@@ -81,14 +100,13 @@ fn is_closed(error: &io::Error) -> bool {
 }
 
 /// A request in bytes.
-pub(super) fn request(method: &str, path: &str, body: Option<&Value>) -> Vec<u8> {
-    let body = body.map(Value::to_string).unwrap_or_default();
+pub(super) fn request(method: &str, path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {AGENT}\r\naccept: */*\r\nauthorization: Bearer {SECRET}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+         content-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    (head + &body).into_bytes()
+    [head.as_bytes(), body].concat()
 }
 
 /// Where the body begins, the status and the length of the body, once the head is there.

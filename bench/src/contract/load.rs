@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
+use netloom_dockerd_fixture::busybox;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::client::{head, request};
+use super::client::{JSON, head, request};
 use super::{AGENT, Controlled, set};
 use crate::host::wait;
 use crate::stats::{Sample, milliseconds};
@@ -16,6 +17,7 @@ use crate::table::{Line, print_all};
 
 const CONNECTIONS: usize = 16;
 const PIECE: usize = 16 * 1024;
+const DELIVERED: &str = "library.bench/given:1";
 /// How long each is asked before it counts.
 const WARM: Duration = Duration::from_millis(500);
 
@@ -37,6 +39,13 @@ pub(super) fn measure(controlled: &Controlled, time: Duration) -> Result<bool> {
         calls,
         bar,
     };
+    // One that a controller has not delivered is not listed.
+    controlled.set.client.deliver(DELIVERED, &busybox(DELIVERED))?;
+    let listed = controlled.set.client.get("/images")?;
+    ensure!(
+        listed["images"].as_array().is_some_and(|images| images.len() == 1),
+        "what was delivered is listed: {listed}"
+    );
     let status = Question {
         path: format!("/labs/{}/status", set::lab(0)),
         what: format!("status of {} nodes", controlled.set.nodes),
@@ -86,7 +95,7 @@ pub(super) fn measure(controlled: &Controlled, time: Duration) -> Result<bool> {
 
 /// Asks for so long; how long each answer took.
 async fn ask(path: &str, time: Duration) -> Result<Sample> {
-    let request = request("GET", path, None);
+    let request = request("GET", path, JSON, &[]);
     let until = Instant::now() + time;
     let all = try_join_all((0..CONNECTIONS).map(|_| ask_on_one(&request, until))).await;
     let mut sample = Sample::default();

@@ -41,11 +41,6 @@ pub(crate) fn node(number: usize) -> String {
     format!("r{number}")
 }
 
-/// The container of a node.
-pub(crate) fn container(lab: &str, node: &str) -> String {
-    format!("archetype-{}-{node}", &lab[..20])
-}
-
 impl Set {
     /// Deploys so many containers in [`LABS`] labs.
     pub(crate) fn deploy(containers: usize) -> Result<Self> {

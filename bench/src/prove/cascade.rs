@@ -13,7 +13,7 @@ use super::phase::Phase;
 use crate::agent::Agent;
 use crate::containers::IMAGE;
 use crate::contract::client::{Client, encoded};
-use crate::contract::set::{LABS, container, lab, node};
+use crate::contract::set::{LABS, lab, node};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +118,7 @@ fn attach(client: &Client, number: usize, turn: u32) -> Result<()> {
         ),
         1 => client.does(
             "/overlay/attach",
-            &json!({ "lab_id": lab, "link_id": link, "container_name": container(&lab, &name),
+            &json!({ "lab_id": lab, "link_id": link, "container_name": name,
                 "interface_name": INTERFACE }),
         ),
         _ => client.post("/overlay/cleanup", &json!({ "lab_id": lab })),
