@@ -1,6 +1,5 @@
 //! What a controller asks about the work and the version of this host, and what a device asks at its first start.
 
-use std::path::Path as File;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use super::answer::Object;
 use super::{Answer, Detail, Json, Shared, done, fields};
+use crate::controller::DeploymentMode;
 use crate::problem::host_name;
 use crate::serve::App;
 
@@ -95,18 +95,7 @@ async fn release(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
 async fn update(Json(_): Json<Object>) -> Response {
     let message = "this agent is not updated from outside: install the new version with the host's own means and restart the \
                    service; labs run on meanwhile";
-    done(&json!({ "accepted": false, "message": message, "deployment_mode": deployment_mode() }))
-}
-
-/// What started this agent.
-fn deployment_mode() -> &'static str {
-    if File::new("/.dockerenv").exists() {
-        "docker"
-    } else if std::env::var_os("INVOCATION_ID").is_some() {
-        "systemd"
-    } else {
-        "unknown"
-    }
+    done(&json!({ "accepted": false, "message": message, "deployment_mode": DeploymentMode::detect() }))
 }
 
 /// `GET /poap/{lab}/{node}/startup-config` and `…/script.py`: they would hand out configurations to whoever asks.

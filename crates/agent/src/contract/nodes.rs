@@ -382,8 +382,8 @@ async fn fix_interfaces(State(app): State<Shared>, Path((lab_id, name)): Path<(S
 
 async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
-    let kind =
-        wish(&app, &lab_id).and_then(|wish| wish.lab.nodes().get(&name)?.labels.get("archetype.node_kind").cloned());
+    let kind = wish(&app, &lab_id)
+        .and_then(|wish| wish.lab.nodes().get(&name)?.labels.get(netloom_model::KIND_LABEL).cloned());
     let container = super::carry_out::container_name(&lab_id, &name);
     Ok(done(&json!({ "success": kind.is_some(), "container": container, "kind": kind })))
 }
@@ -391,7 +391,7 @@ async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(St
 /// The configuration of a running node; none of a device that shows none.
 async fn shown(app: &App, wish: &Wish, name: &NodeName) -> Option<Result<String, String>> {
     let spec = wish.lab.nodes().get(name)?;
-    let kind = spec.labels.get("archetype.node_kind").map_or("linux", String::as_str);
+    let kind = spec.labels.get(netloom_model::KIND_LABEL).map_or("linux", String::as_str);
     let argv = Vendor::of(kind, spec.image.as_deref()).shows?.iter().map(|word| (*word).to_owned()).collect();
     Some(match run(app, wish.lab.name(), name, argv).await {
         Ok((0, text)) => Ok(text),

@@ -41,7 +41,7 @@ use tokio::sync::broadcast::error::RecvError;
 pub use config::{AgentId, ControllerConfig, ControllerSecret, ControllerUrl, Introduction, Unusable};
 pub(crate) use member::Member;
 pub(crate) use profile::AgentHealth;
-pub(crate) use profile::Capabilities;
+pub(crate) use profile::{Capabilities, DeploymentMode};
 
 use crate::serve::App;
 use session::{Load, Session};

@@ -210,7 +210,7 @@ impl MemoryShare {
 
 /// The kind of a node, as the controller called it.
 pub(super) fn node_kind(node: &Node) -> String {
-    node.labels.get("archetype.node_kind").cloned().unwrap_or_else(|| node.kind.to_string())
+    node.labels.get(netloom_model::KIND_LABEL).cloned().unwrap_or_else(|| node.kind.to_string())
 }
 
 /// Docker's word for a state.
