@@ -201,8 +201,8 @@ fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState>
     }
     if let Some(access) = link.access_port() {
         // Nothing is known here of what is in its segment: whoever commands the lab says whether it has a carrier.
-        let cables = lab.switch_ports(link).into_iter().filter(|port| port.end.is_some());
-        let near = cables.filter_map(|port| seen.port(&Place::Host, &port.interface));
+        let ports = lab.switch_ports(link);
+        let near = ports.iter().filter_map(|port| seen.port(&Place::Host, &port.interface));
         let behind = near.filter(|near| near.admin_up == access.dark);
         return behind.map(|_| (Side::A, AdminState::of(!access.dark))).collect();
     }
@@ -219,9 +219,11 @@ fn behind(lab: &Lab, link: &Link, seen: &SeenLink) -> BTreeMap<Side, AdminState>
 fn behind_tunnel(lab: &Lab, link: &Link, seam: &Seam, seen: &SeenLink) -> Option<BTreeMap<Side, AdminState>> {
     let end = seen.port(&Place::of(lab.name(), &link.a), link.a.interface.kernel())?;
     let on_host = |interface| seen.port(&Place::Host, interface);
-    let (cable, signals) = (on_host(&seam.cable)?, on_host(&seam.tunnel)?.signals);
+    let (cable, tunnel) = (on_host(&seam.cable)?, on_host(&seam.tunnel)?);
+    let signals = tunnel.signals;
     let near = (cable.admin_up == signals.heard).then_some((Side::A, AdminState::of(!signals.heard)));
-    let far = (end.admin_up == signals.sent).then_some((Side::B, AdminState::of(end.admin_up)));
+    // The tunnel itself is never off: what tells the far end has it on too.
+    let far = (end.admin_up == signals.sent || !tunnel.admin_up).then_some((Side::B, AdminState::of(end.admin_up)));
     Some(near.into_iter().chain(far).collect())
 }
 

@@ -62,6 +62,7 @@ impl FakeFabric {
                         let there = state.ports.get_mut(&port).expect("just found");
                         if lab.seam(link).is_some_and(|seam| seam.tunnel == name) {
                             there.signals.sent = *carrier == AdminState::Down;
+                            there.admin_up = true;
                         } else {
                             there.admin_up = *carrier == AdminState::Up;
                         }

@@ -102,7 +102,9 @@ impl Call<'_> {
             };
             if why == Why::Tells {
                 self.fabric.shared.tell_far_end(link.ifindex, state);
+                let on = (!link.up).then(|| switch_on(place, link.ifindex));
                 self.accept(order);
+                work.add(&port.place, order, on);
                 continue;
             }
             port.ifindex = link.ifindex;
@@ -140,4 +142,11 @@ impl Call<'_> {
             _ => None,
         }
     }
+}
+
+/// Tunnels are on whatever the ends behind them are. `ovs-vswitchd`, which sets the flags of its ports by reading and writing
+/// all of them, may take back that one was switched on at the same moment.
+fn switch_on(place: netloom_kernel::Place, ifindex: u32) -> Request {
+    let change = LinkChange { state: Some(netloom_kernel::AdminState::Up), ..LinkChange::default() };
+    Request::SetLink { place, ifindex, change }
 }

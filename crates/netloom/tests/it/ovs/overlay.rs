@@ -113,6 +113,25 @@ fn a_tunnel_that_somebody_removes_or_changes_comes_back_and_others_are_left_alon
 }
 
 #[test]
+fn a_tunnel_that_somebody_switches_off_on_the_host_is_switched_on_again() {
+    let Some(hosts) = hosts() else { return };
+    let host = &hosts[0];
+    for fabric in ["ovs", "kernel"] {
+        deploy_on(fabric, &hosts, &[(7, None)]);
+        host.until(fabric, |_| host.is_up("x") && host.passes(1, 1, 1400));
+        let tunnel = |host: &OvsHost| {
+            let shown = host.sh("ip -oneline link show type vxlan").code(0).out;
+            let mut parts = shown.split(": ").map(str::to_owned);
+            (parts.next().unwrap(), parts.next().unwrap())
+        };
+        let before = tunnel(host);
+        host.sh(&format!("ip link set {} down", before.1)).code(0);
+        host.until("it is on again", |_| host.is_up("x") && host.passes(1, 1, 1400));
+        assert_eq!(tunnel(host), before, "it was not made anew");
+    }
+}
+
+#[test]
 fn an_identifier_that_is_taken_on_the_host_is_said_with_what_has_it_and_all_else_stands() {
     let Some(hosts) = hosts() else { return };
     let host = &hosts[0];

@@ -257,6 +257,8 @@ fn a_node_on_one_host_is_stopped_and_started_and_a_link_across_is_removed_and_ma
     one.address(&container(LAB, "h2"), "eth1", "10.0.2.2/24");
     let tags = hosts.attach(tunnel);
     hosts.carries(LAB);
+    one.sh(&format!("ip link set {} down", tunnel.port)).code(0);
+    hosts.carries(LAB);
     let traffic = Traffic::start(one, &container(LAB, "h2"), "10.0.2.1");
 
     // Carrier that goes on one host is told to the other.
