@@ -16,6 +16,7 @@ use crate::contract;
 use crate::controller::{self, Before, Member};
 use crate::health::Health;
 use crate::listen::{Listeners, ServeConfig, ServeError};
+use crate::metrics::Census;
 use crate::routes;
 
 /// What handlers work with.
@@ -30,6 +31,8 @@ pub(crate) struct App {
     pub(crate) readiness: contract::Readiness,
     /// The images that controllers send.
     pub(crate) transfers: contract::Transfers,
+    /// What metrics count of labs.
+    pub(crate) census: Census,
     /// Cancelled when the agent stops: streams end, waits return.
     pub(crate) stop: CancellationToken,
     /// Connections and sessions, so that the end can wait for them.
@@ -63,6 +66,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         member,
         transfers: contract::Transfers::default(),
         readiness: contract::Readiness::default(),
+        census: Census::default(),
         stop: stop.clone(),
         tasks: tasks.clone(),
     });

@@ -23,7 +23,7 @@ mod tags;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -32,7 +32,7 @@ use netloom_engine::{
 };
 use netloom_failpoint::point;
 use netloom_model::{InterfaceName, LabName, LinkId};
-use netloom_ovsdb::{Client, Error, Outcome, RefusalKind, Row, Transaction};
+use netloom_ovsdb::{Client, Error, Outcome, RefusalKind, Row, Snapshot, Transaction};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -117,6 +117,8 @@ struct Shared {
     made: Made,
     transactions: AtomicU64,
     repairs: AtomicU64,
+    /// How many tags were taken in a version of the mirror.
+    tags_at: Mutex<Option<(u64, usize)>>,
 }
 
 impl OvsSwitch {
@@ -134,6 +136,7 @@ impl OvsSwitch {
             made: Made::default(),
             transactions: AtomicU64::new(0),
             repairs: AtomicU64::new(0),
+            tags_at: Mutex::default(),
         });
         let (requests, queue) = mpsc::channel(batch::QUEUE);
         let tasks = [
@@ -313,6 +316,16 @@ impl Shared {
         Ok(())
     }
 
+    /// How many tags are taken, counted again only when the mirror has changed.
+    fn tags_taken(&self, snapshot: &Snapshot) -> usize {
+        let version = snapshot.version();
+        let mut last = self.tags_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.filter(|(of, _)| *of == version).map(|(_, tags)| tags);
+        let tags = known.unwrap_or_else(|| tags::taken(&Board::of(snapshot), &self.instance));
+        *last = Some((version, tags));
+        tags
+    }
+
     fn not_there(&self) -> Refused {
         (ErrorClass::Transient, format!("the database of Open vSwitch at {} has nothing yet", self.socket.display()))
     }
@@ -442,7 +455,7 @@ impl Switch for OvsSwitch {
             resyncs: mirror.fills().saturating_sub(1),
             repairs: self.shared.repairs.load(Ordering::Relaxed),
             rows: snapshot.count(),
-            tags: tags::taken(&Board::of(&snapshot), &self.shared.instance),
+            tags: self.shared.tags_taken(&snapshot),
         }
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Labels are bounded: kinds and states, sources and bulkheads; never names of labs or nodes.
 
+mod census;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +21,8 @@ use prometheus_client::registry::Registry;
 use crate::health::source_name;
 use crate::log;
 use crate::serve::App;
+pub(crate) use census::Census;
+use census::States;
 
 type Labels = Vec<(&'static str, String)>;
 type Number = Gauge<f64, AtomicU64>;
@@ -133,8 +137,9 @@ fn work(registry: &mut Registry, app: &App) {
     }
     registry.register("thread_backlog", "What threads of one name have not finished", depth);
     registry.register("thread_backlog_oldest_seconds", "How long the oldest of it has waited", oldest);
-    let views = app.engine.journal().all().into_iter().map(|operation| operation.view());
-    let running: Vec<_> = views.filter(|view| view.ended.is_none()).collect();
+    let all = app.engine.journal().all().into_iter();
+    let under_way = all.filter(|operation| !operation.state().borrow().is_final()).map(|operation| operation.view());
+    let running: Vec<_> = under_way.filter(|view| view.ended.is_none()).collect();
     let stuck = running.iter().filter(|view| view.stuck.is_some()).count();
     number(registry, "operations_stuck", "Operations under way that do not get on", float(stuck));
     let running = running.iter().map(|view| age(view.created));
@@ -157,18 +162,8 @@ fn work(registry: &mut Registry, app: &App) {
 }
 
 fn labs(registry: &mut Registry, app: &App) {
-    let wishes = app.engine.wishes().all();
-    let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
-    let mut links: BTreeMap<String, usize> = BTreeMap::new();
-    for view in wishes.keys().filter_map(|name| app.engine.view(name)) {
-        for node in &view.nodes {
-            *nodes.entry(node.state.word().to_owned()).or_default() += 1;
-        }
-        for link in view.links {
-            *links.entry(link.state).or_default() += 1;
-        }
-    }
-    number(registry, "labs", "Labs that are wanted", float(wishes.len()));
+    let States { labs, nodes, links } = app.census.of(&app.engine);
+    number(registry, "labs", "Labs that are wanted", float(labs));
     let paused = app.engine.pauses().all().len();
     number(registry, "labs_paused", "Labs for which nothing is done since that failed again and again", float(paused));
     if let Some(left) = app.engine.leftovers_known() {
