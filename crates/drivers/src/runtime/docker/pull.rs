@@ -56,7 +56,10 @@ pub(super) async fn pull(docker: &Docker, image: &str, told: &watch::Sender<Pull
         match tokio::time::timeout_at(until.into(), events.next()).await {
             Ok(Some(Ok(event))) => told.send_modify(|pulling| note(&mut pulling.progress, event)),
             Ok(Some(Err(error))) => return Err(not_pulled(&error)),
-            Ok(None) => return Ok(()),
+            Ok(None) => {
+                told.send_modify(|pulling| finish(&mut pulling.progress));
+                return Ok(());
+            }
             Err(_) => {
                 let cause = "the registry says nothing any more".to_owned();
                 return Err(NotPulled { cause, class: ErrorClass::Transient });
@@ -93,6 +96,16 @@ fn note(progress: &mut PullProgress, event: PullEvent) {
     layer.status = event.status;
 }
 
+/// An image that is there has all of its layers. The daemon may not say so of those that it unpacks at the same moment for
+/// somebody else.
+fn finish(progress: &mut PullProgress) {
+    for layer in progress.layers.iter_mut().filter(|layer| !layer.is_done) {
+        layer.current_bytes = layer.total_bytes;
+        layer.is_done = true;
+        "Pull complete".clone_into(&mut layer.status);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +122,19 @@ mod tests {
         assert_eq!(say("a", "Downloading", 1_000_000, 4_000_000), "1 of 2 layers, 1.0 of 4.0 MB");
         assert_eq!(say("a", "Extracting", 100, 9_000_000), "1 of 2 layers, 4.0 of 4.0 MB");
         assert_eq!(say("a", "Pull complete", 0, 0), "2 of 2 layers, 4.0 of 4.0 MB");
+    }
+
+    #[test]
+    fn an_image_that_is_there_has_all_of_its_layers() {
+        let mut progress = PullProgress::default();
+        for (layer, status) in [("a", "Extracting"), ("b", "Already exists")] {
+            note(&mut progress, PullEvent { layer: Some(layer.into()), status: status.into(), current: 5, total: 9 });
+        }
+        finish(&mut progress);
+        let statuses: Vec<&str> = progress.layers.iter().map(|layer| layer.status.as_str()).collect();
+        assert_eq!(
+            (progress.to_string().as_str(), statuses),
+            ("2 of 2 layers", vec!["Pull complete", "Already exists"])
+        );
     }
 }
