@@ -72,7 +72,7 @@ pub use image::{
 };
 pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
 pub use lab::{
-    Controlled, ControlledEdit, ControlledNode, ControlledTunnel, DeployRequest, EditRequest, PortName, Rebuild,
+    Controlled, ControlledEdit, ControlledNode, ControlledTunnel, DeployRequest, EditRequest, Near, PortName, Rebuild,
 };
 pub use layout::Layout;
 pub use ledger::StoreTrouble;

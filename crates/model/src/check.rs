@@ -190,12 +190,16 @@ fn wrong_ends(link: &Link) -> Option<&'static str> {
         }
         (LinkKind::Switched(switched), _) => (link.b.is_some() == switched.tunnel.is_some())
             .then_some("a link over a switch has two ends, or one and a tunnel"),
-        (LinkKind::AccessPort(port), None) => match (&link.a.at, &port.tunnel) {
-            (Endpoint::Remote(_), Some(tunnel)) if tunnel.vni > Vxlan::MAX_VNI => {
+        (LinkKind::AccessPort(port), None) => match (&link.a.at, &port.tunnel, &port.external) {
+            (Endpoint::Remote(_), Some(tunnel), None) if tunnel.vni > Vxlan::MAX_VNI => {
                 Some("its network identifier is larger than 24 bits")
             }
-            (Endpoint::Node(_), None) | (Endpoint::Remote(_), Some(_)) => None,
-            _ => Some("a port of a switch ends on a node, or is a tunnel to another host"),
+            (Endpoint::Node(_), None, None)
+            | (Endpoint::Remote(_), Some(_), None)
+            | (Endpoint::Host, None, Some(_)) => None,
+            _ => Some(
+                "a port of a switch ends on a node, is a tunnel to another host, or leads to an interface of the host",
+            ),
         },
         (LinkKind::Macvlan(_) | LinkKind::Vxlan(_) | LinkKind::VxlanStitch(_) | LinkKind::AccessPort(_), Some(_)) => {
             Some("a macvlan, a tunnel or a port of a switch has one end")

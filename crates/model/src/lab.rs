@@ -42,7 +42,7 @@ mod vlan;
 pub use bind::{Access, Bind};
 pub use config::{Certificate, Component, Config, Credentials, Document, Extras, K8sDeploy, Mda, Xiom};
 pub use container::{CgroupNamespace, Container, Dns, PidMode, Privilege, PullPolicy, Volume, VolumeContent};
-pub use contract::{controlled_container, link_name, tunnel_name};
+pub use contract::{controlled_container, external_name, link_name, tunnel_name};
 pub use home::{Home, InnerBridge};
 pub use link_kind::{Attachment, LinkKind, Macvlan, MacvlanMode, Stitch, Vxlan};
 pub(crate) use mac::DerivedMacs;

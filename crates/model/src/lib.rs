@@ -26,7 +26,7 @@ pub use lab::{
     MacvlanMode, Management, ManagementDriver, Mda, NamespaceComes, NetworkMode, Node, NodeAddresses, NodeManagement,
     OnNetwork, PidMode, PortMapping, PortRange, PortVlan, Prefix, Privilege, Protocol, PullPolicy, Rare, RestartPolicy,
     RuntimeKind, Seam, Settings, Stage, StageExec, StageRule, Stages, Stitch, SwitchPort, Switched, UnknownNodes, Vars,
-    Violation, Violations, Vlan, Volume, VolumeContent, Vxlan, WaitFor, Xiom, controlled_container, derived_mac, hex,
-    link_name, tunnel_name,
+    Violation, Violations, Vlan, Volume, VolumeContent, Vxlan, WaitFor, Xiom, controlled_container, derived_mac,
+    external_name, hex, link_name, tunnel_name,
 };
 pub use name::{InterfaceName, Invalid, Ipv4Net, Ipv6Net, Kind, LabName, Mac, Mtu, NAME_MAX, NodeName};

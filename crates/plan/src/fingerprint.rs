@@ -225,6 +225,9 @@ impl LinkFingerprint {
             LinkKind::Plain | LinkKind::VethStitch => {}
             LinkKind::AccessPort(port) => {
                 let _ = write!(identity, "|{:?}|{:?}", port.bridge, port.tunnel);
+                if let Some(external) = &port.external {
+                    let _ = write!(identity, "|{external:?}");
+                }
                 let _ = write!(config, "|{:?}", port.segment);
             }
             // And what leaves the address of its tunnel here to the route is as it was before one could be named.

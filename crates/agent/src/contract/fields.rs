@@ -69,6 +69,11 @@ pub(super) fn node(text: &str) -> Result<NodeName, Detail> {
     name("node", text)
 }
 
+/// An interface of the host, such as `eth1` or `eth1.100`.
+pub(super) fn host_interface(text: &str) -> Result<InterfaceName, Detail> {
+    text.parse().map_err(|error| Detail::new(400, format!("external interface `{}`: {error}", text.escape_debug())))
+}
+
 pub(super) fn interface(text: &str) -> Result<InterfaceName, Detail> {
     name("interface", text)
 }

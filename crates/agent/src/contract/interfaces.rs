@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use netloom_engine::{PortFact, PortKind};
-use netloom_model::tunnel_name;
+use netloom_model::{InterfaceName, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -20,8 +20,6 @@ use crate::serve::App;
 /// Why nothing of the host's own network is changed through the contract.
 const NOT_OURS: &str =
     "this agent does not change the host's own interfaces; set it with the host's network configuration";
-/// Why nothing is joined to networks outside.
-const NO_EXTERNAL: &str = "this agent joins no interfaces of the host to labs of controllers";
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
@@ -35,17 +33,12 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/overlay/port-ifindex", get(port_ifindex))
         .route("/overlay/vtep", post(vtep))
         .route("/overlay/attach-external-link", post(attach_external_link))
-        .route("/labs/{lab}/external/connect", post(external_connect))
-        .route("/labs/{lab}/external/disconnect", post(external_disconnect))
-        .route("/labs/{lab}/external", get(external))
         .route("/ovs-plugin/health", get(plugin_health))
         .route("/ovs-plugin/status", get(plugin_status))
         .route("/ovs-plugin/labs/{lab}", get(plugin_lab))
         .route("/ovs-plugin/labs/{lab}/flows", get(plugin_flows))
         .route("/ovs-plugin/labs/{lab}/vxlan", post(plugin_vxlan))
         .route("/ovs-plugin/labs/{lab}/vxlan/{vni}", delete(plugin_no_vxlan))
-        .route("/ovs-plugin/labs/{lab}/external", get(plugin_external).post(plugin_connect))
-        .route("/ovs-plugin/labs/{lab}/external/{interface}", delete(plugin_disconnect))
         .route("/ovs/patch", post(patch).delete(no_patch))
 }
 
@@ -164,23 +157,8 @@ async fn vtep(Json(_): Json<Object>) -> Answer {
 }
 
 async fn attach_external_link(Json(_): Json<Object>) -> Answer {
-    Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vni": null })))
-}
-
-async fn external_connect(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
-    lab(&name)?;
-    Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vlan_tag": null })))
-}
-
-async fn external_disconnect(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
-    lab(&name)?;
-    // Nothing is connected.
-    Ok(done(&json!({ "success": true, "error": null })))
-}
-
-async fn external(Path(name): Path<String>) -> Answer {
-    lab(&name)?;
-    Ok(done(&json!({ "connections": [] })))
+    let why = "this agent tells an external network to another host by `/overlay/attach-link` with the container `_ext:INTERFACE`";
+    Ok(done(&json!({ "success": false, "error": why, "vni": null })))
 }
 
 fn uptime(app: &App) -> u64 {
@@ -208,8 +186,10 @@ fn bridge_of(app: &App, wish: &netloom_engine::Wish) -> Value {
     let is_there = |link: &netloom_model::LinkId| snapshot.switch.port(&tunnel_name(wish.lab.name(), link)).is_some();
     let tunnels =
         wish.lab.segments().filter(|(segment, link)| link.kind.tunnel().is_some() && is_there(segment)).count();
+    let external: Vec<&InterfaceName> =
+        wish.lab.links().iter().filter_map(|link| link.access_port()?.external.as_ref()).collect();
     json!({ "lab_id": wish.lab.name(), "bridge_name": app.engine.switch_name(), "port_count": tags.len(),
-        "vlan_range_used": range, "vxlan_tunnels": tunnels, "external_interfaces": [],
+        "vlan_range_used": range, "vxlan_tunnels": tunnels, "external_interfaces": external,
         "last_activity": humantime::format_rfc3339_seconds(wish.created).to_string() })
 }
 
@@ -240,22 +220,6 @@ async fn plugin_no_vxlan(Path((name, vni)): Path<(String, String)>) -> Answer {
     }
     let why = "tunnels are removed by `/overlay/detach-link` and `/overlay/cleanup`";
     Ok(done(&json!({ "success": false, "error": why, "port_name": null })))
-}
-
-async fn plugin_external(Path(name): Path<String>) -> Answer {
-    Ok(done(&json!({ "lab_id": lab(&name)?, "interfaces": [] })))
-}
-
-async fn plugin_connect(Path(name): Path<String>, Json(_): Json<Object>) -> Answer {
-    lab(&name)?;
-    Ok(done(&json!({ "success": false, "error": NO_EXTERNAL, "vlan_tag": null })))
-}
-
-/// Of what is not connected nothing is to be taken away. `_global` is this host.
-async fn plugin_disconnect(Path((name, interface)): Path<(String, String)>) -> Answer {
-    lab(&name)?;
-    fields::interface(&interface)?;
-    Ok(done(&json!({ "success": true, "error": null, "vlan_tag": 0 })))
 }
 
 async fn patch(Json(_): Json<Object>) -> Answer {

@@ -19,7 +19,7 @@ use crate::routes::Shared;
 use crate::serve::App;
 
 /// How long a link is waited for, of the 30 s that the controller waits; a change of a port, of 10 s; a declaration, of 60 s.
-const LINK: Duration = Duration::from_secs(24);
+pub(super) const LINK: Duration = Duration::from_secs(24);
 pub(super) const PORT: Duration = Duration::from_secs(8);
 pub(super) const DECLARED: Duration = Duration::from_secs(48);
 

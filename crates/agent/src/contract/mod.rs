@@ -7,6 +7,7 @@
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
+//! | [`external`] | `/labs/{lab}/external…`, `/ovs-plugin/labs/{lab}/external…` |
 //! | [`path`] | `/network/test-mtu` |
 //! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
 //! | [`host`] | `/locks…`, `/update`, `/poap/…` |
@@ -22,6 +23,7 @@ mod about;
 mod answer;
 mod carry_out;
 mod console;
+mod external;
 mod fields;
 mod host;
 mod images;
@@ -56,6 +58,7 @@ type Shared = Arc<App>;
 /// Everything that a controller may ask.
 pub(crate) fn router(app: Shared) -> Router {
     let of_host = Router::new()
+        .merge(external::routes())
         .merge(images::routes())
         .merge(interfaces::routes())
         .merge(labs::routes())

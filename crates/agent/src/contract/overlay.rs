@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post, put};
-use netloom_engine::{Controlled, ControlledTunnel, PortName, Snapshot, Source, Wish};
+use netloom_engine::{Controlled, ControlledTunnel, Near, PortName, Snapshot, Source, Wish};
 use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
+use super::external;
 use super::fields::{self, lab};
 use super::links::{DECLARED, PORT, owner, port_of, port_view, segment_of};
 use super::nodes::named_in_containers;
@@ -95,32 +96,51 @@ fn tag_of(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option<u16> {
     port_view(wish, link, snapshot).and_then(|port| port.tag)
 }
 
+/// The segment that what a tunnel joins is in.
+fn segment_near(wish: &Wish, near: &Near) -> Option<LinkId> {
+    match near {
+        Near::Port(port) => segment_of(wish, port),
+        Near::External(interface) => wish.lab.external(interface).map(Link::segment),
+    }
+}
+
+fn tag_near(wish: &Wish, near: &Near, snapshot: &Snapshot) -> Option<u16> {
+    match near {
+        Near::Port(port) => port_of(wish, port, snapshot).and_then(|port| port.tag),
+        Near::External(interface) => external::tag(wish, interface, snapshot),
+    }
+}
+
 async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
     let name = lab(&body.lab_id).map_err(|fault| fault.to_string())?;
-    let port = port_in(&name, &body.container_name, &body.interface_name).map_err(|fault| fault.to_string())?;
+    let near = external::near(&name, &body.container_name, &body.interface_name).map_err(|fault| fault.to_string())?;
     let (link, tunnel) = (link_id(&body.link_id)?, vxlan(&body.local_ip, &body.remote_ip, body.vni)?);
     let mtu = mtu(body.tenant_mtu)?;
     let snapshot = app.engine.inventory().snapshot();
     let there = wish(app, &name);
-    let near = there.as_ref().and_then(|wish| port_of(wish, &port, &snapshot));
-    let (Some(there), Some(near)) = (there, near) else {
-        return Err(format!("Could not find OVS port for {}", port.label()));
-    };
-    if let Some(far) = wanted(&there, &link) {
-        let same = far.kind.tunnel() == Some(&tunnel) && far.mtu == mtu;
-        let joined = segment_of(&there, &port).as_ref() == Some(&link);
-        if let Some(tag) = tag_of(&there, far, &snapshot).filter(|tag| same && joined && near.tag == Some(*tag)) {
-            // It is there: nothing is touched.
-            return Ok(tag);
+    match &near {
+        Near::Port(port) if there.as_ref().is_none_or(|wish| port_of(wish, port, &snapshot).is_none()) => {
+            return Err(format!("Could not find OVS port for {}", port.label()));
         }
+        Near::Port(_) => {}
+        Near::External(interface) => external::is_free(app, &name, interface)?,
     }
-    let edit = Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu, port: Some(port.clone()) }]);
+    if let Some(there) = &there
+        && let Some(far) = wanted(there, &link)
+        && far.kind.tunnel() == Some(&tunnel)
+        && far.mtu == mtu
+        && segment_near(there, &near).as_ref() == Some(&link)
+        && let Some(tag) = tag_of(there, far, &snapshot).filter(|tag| tag_near(there, &near, &snapshot) == Some(*tag))
+    {
+        // It is there: nothing is touched.
+        return Ok(tag);
+    }
+    let edit = Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu, near: Some(near.clone()) }]);
     carry_out(app, &name, edit, DECLARED, Late::Ends).await?;
     let there = wish(app, &name).ok_or_else(|| format!("lab {name} is gone"))?;
     let snapshot = app.engine.inventory().snapshot();
     let far = wanted(&there, &link).and_then(|far| tag_of(&there, far, &snapshot));
-    let near = port_of(&there, &port, &snapshot).and_then(|port| port.tag);
-    far.filter(|tag| near == Some(*tag))
+    far.filter(|tag| tag_near(&there, &near, &snapshot) == Some(*tag))
         .ok_or_else(|| format!("link {link}: its port and its tunnel do not have one tag"))
 }
 
@@ -142,14 +162,14 @@ struct DetachLink {
 
 async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) -> Answer {
     let name = lab(&body.lab_id)?;
-    let port = port_in(&name, &body.container_name, &body.interface_name)?;
+    let near = external::near(&name, &body.container_name, &body.interface_name)?;
     let mut outcome = link_id(&body.link_id);
     if let (Ok(link), Some(_)) = (&outcome, wish(&app, &name)) {
-        let edit = Controlled::Detach { link: link.clone(), port: Some(port.clone()) };
+        let edit = Controlled::Detach { link: link.clone(), near: near.clone() };
         outcome = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
     }
     let snapshot = app.engine.inventory().snapshot();
-    let near = wish(&app, &name).and_then(|wish| port_of(&wish, &port, &snapshot)).and_then(|port| port.tag);
+    let near = wish(&app, &name).and_then(|wish| tag_near(&wish, &near, &snapshot));
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
         "interface_isolated": outcome.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": outcome.is_ok() })))
 }
@@ -232,7 +252,7 @@ impl DeclaredTunnel {
 
     fn tunnel(&self) -> Result<ControlledTunnel, String> {
         let (link, tunnel) = (link_id(&self.link_id)?, vxlan(&self.local_ip, &self.remote_ip, self.vni)?);
-        Ok(ControlledTunnel { link, tunnel, mtu: mtu(self.mtu)?, port: None })
+        Ok(ControlledTunnel { link, tunnel, mtu: mtu(self.mtu)?, near: None })
     }
 }
 
@@ -447,7 +467,7 @@ async fn tunnel(State(app): State<Shared>, Json(body): Json<LegacyTunnel>) -> An
         let vni = vni.ok_or("all identifiers of tunnels are taken")?;
         let tunnel = vxlan(&body.local_ip, &body.remote_ip, vni)?;
         let edit =
-            Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu: mtu(None)?, port: None }]);
+            Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu: mtu(None)?, near: None }]);
         carry_out(&app, &name, edit, DECLARED, Late::Ends).await?;
         Ok::<_, String>((link, vni))
     };

@@ -1,14 +1,15 @@
 //! Edits that a controller makes of a lab of its own, as the agent contract has them. Pure.
 //!
 //! Such a lab is made of nodes and access ports: each interface of a node is a port of the switch from the node's first day on,
-//! and ports that are linked share a segment. A tunnel to another host is one more port of a segment.
+//! and ports that are linked share a segment. A tunnel to another host is one more port of a segment, and so is an interface of
+//! this host that leads to an external network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use netloom_model::{
     AccessPort, End, Endpoint, FabricKind, InterfaceName, Lab, LabName, LabParts, Link, LinkId, LinkKind, Mac, Mtu,
-    Node, NodeName, Prefix, Vxlan, derived_mac, link_name, tunnel_name,
+    Node, NodeName, Prefix, Vxlan, derived_mac, external_name, link_name, tunnel_name,
 };
 
 use super::edit::{Edited, Scope};
@@ -55,8 +56,17 @@ pub struct ControlledTunnel {
     pub tunnel: Vxlan,
     /// Its MTU.
     pub mtu: Mtu,
-    /// The port of this host that is in the segment; whichever is in it already, if none is named.
-    pub port: Option<PortName>,
+    /// What of this host is in the segment; whatever is in it already, if nothing is named.
+    pub near: Option<Near>,
+}
+
+/// What of a host a segment has that leads to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Near {
+    /// An interface of a node.
+    Port(PortName),
+    /// An external network, by an interface of the host.
+    External(InterfaceName),
 }
 
 /// What a controller asks of a lab.
@@ -85,13 +95,22 @@ pub enum Controlled {
     Apart(PortName),
     /// These segments lead to other hosts.
     Attach(Vec<ControlledTunnel>),
-    /// The segment leads nowhere else, and this port is apart from all others.
+    /// The segment leads nowhere else, and what of this host was in it is apart from all others.
     Detach {
         /// The segment.
         link: LinkId,
-        /// The port.
-        port: Option<PortName>,
+        /// What was in it.
+        near: Near,
     },
+    /// This port comes to the external network that an interface of the host leads to, with all others that do.
+    Outside {
+        /// The port.
+        port: PortName,
+        /// The interface of the host.
+        interface: InterfaceName,
+    },
+    /// Nothing of the lab is in the external network by this interface of the host.
+    Inside(InterfaceName),
     /// No segment leads to another host but these; ports stay in their segments.
     KeepTunnels(BTreeSet<LinkId>),
     /// All of these, one after the other.
@@ -204,11 +223,27 @@ impl<'a> Change<'a> {
                     self.attach(tunnel)?;
                 }
             }
-            Controlled::Detach { link, port } => {
+            Controlled::Detach { link, near } => {
                 self.drop_tunnel(link);
-                let id = port.as_ref().map(|port| LinkId::from_text(port.label()));
-                if let Some(id) = id.filter(|id| self.links.contains_key(id)) {
-                    self.join(&id, None);
+                match near {
+                    Near::Port(port) => {
+                        let id = LinkId::from_text(port.label());
+                        if self.links.contains_key(&id) {
+                            self.join(&id, None);
+                        }
+                    }
+                    Near::External(interface) => self.drop_external(interface),
+                }
+            }
+            Controlled::Outside { port, interface } => {
+                let id = self.port(port)?;
+                let segment = self.external(interface, None);
+                self.join(&id, Some(&segment));
+            }
+            Controlled::Inside(interface) => {
+                if let Some(segment) = self.external_of(interface) {
+                    self.of_segment(&segment).iter().for_each(|id| self.join(id, None));
+                    self.drop_external(interface);
                 }
             }
             Controlled::KeepTunnels(kept) => {
@@ -290,6 +325,7 @@ impl<'a> Change<'a> {
             bridge: self.ground.switch.clone(),
             segment: None,
             tunnel: None,
+            external: None,
             boot: None,
             dark: false,
             says,
@@ -331,23 +367,60 @@ impl<'a> Change<'a> {
     /// The ports of nodes that are in a segment.
     fn of_segment(&self, segment: &LinkId) -> Vec<LinkId> {
         let is_in = |link: &Link| {
-            link.access_port().is_some_and(|port| port.segment.as_ref() == Some(segment) && port.tunnel.is_none())
+            link.access_port().is_some_and(|port| port.segment.as_ref() == Some(segment) && port.is_of_node())
         };
         self.links.iter().filter(|(_, link)| is_in(link)).map(|(id, _)| id.clone()).collect()
     }
 
-    fn attach(&mut self, ControlledTunnel { link, tunnel, mtu, port }: &ControlledTunnel) -> Result<(), Refusal> {
-        if let Some(port) = port {
-            let id = self.port(port)?;
-            let others = self.of_segment(link).into_iter().filter(|other| *other != id);
-            others.collect::<Vec<_>>().iter().for_each(|other| self.join(other, None));
-            self.join(&id, Some(link));
+    /// The segment of the external network that an interface of the host leads to, if the lab is joined to it.
+    fn external_of(&self, interface: &InterfaceName) -> Option<LinkId> {
+        self.links.values().find(|link| is_external(link, interface)).map(Link::segment)
+    }
+
+    /// Joins the lab to an external network, in a segment that is named or in the one that it is in. Gives the segment.
+    fn external(&mut self, interface: &InterfaceName, segment: Option<&LinkId>) -> LinkId {
+        let segment = segment.cloned().or_else(|| self.external_of(interface));
+        let segment = segment.unwrap_or_else(|| LinkId::from_text(format!("_external:{interface}")));
+        let own = external_name(self.name, interface);
+        let mac = derived_mac(self.name, own.as_str(), 0);
+        let says = |key: &str, value: &str| (format!("archetype.{key}"), value.to_owned());
+        let kind = AccessPort {
+            bridge: self.ground.switch.clone(),
+            segment: Some(segment.clone()),
+            tunnel: None,
+            external: Some(interface.clone()),
+            boot: Some(self.ground.boot.to_owned()),
+            dark: false,
+            says: [says("lab_id", self.name.as_str()), says("external_interface", interface.as_str())].into(),
+        };
+        let end = End::new(Endpoint::Host, own.as_str().parse().expect("it is one already"), mac);
+        let link = Link { kind: LinkKind::AccessPort(kind), ..Link::new(end, None) };
+        self.links_named.insert(link.id());
+        self.links.insert(link.id(), link);
+        segment
+    }
+
+    fn drop_external(&mut self, interface: &InterfaceName) {
+        self.drop_all(|link| is_external(link, interface));
+    }
+
+    fn attach(&mut self, ControlledTunnel { link, tunnel, mtu, near }: &ControlledTunnel) -> Result<(), Refusal> {
+        match near {
+            Some(Near::Port(port)) => {
+                let id = self.port(port)?;
+                let others = self.of_segment(link).into_iter().filter(|other| *other != id);
+                others.collect::<Vec<_>>().iter().for_each(|other| self.join(other, None));
+                self.join(&id, Some(link));
+            }
+            Some(Near::External(interface)) => drop(self.external(interface, Some(link))),
+            None => {}
         }
         let interface = tunnel_name(self.name, link);
         let kind = AccessPort {
             bridge: self.ground.switch.clone(),
             segment: Some(link.clone()),
             tunnel: Some(tunnel.clone()),
+            external: None,
             boot: Some(self.ground.boot.to_owned()),
             dark: false,
             says: [
@@ -370,9 +443,12 @@ impl<'a> Change<'a> {
     }
 
     fn drop_tunnel(&mut self, segment: &LinkId) {
-        let is_it = |link: &Link| link.kind.tunnel().is_some() && link.segment() == *segment;
-        self.links_named.extend(self.links.iter().filter(|(_, link)| is_it(link)).map(|(id, _)| id.clone()));
-        self.links.retain(|_, link| !is_it(link));
+        self.drop_all(|link| link.kind.tunnel().is_some() && link.segment() == *segment);
+    }
+
+    fn drop_all(&mut self, which: impl Fn(&Link) -> bool) {
+        self.links_named.extend(self.links.iter().filter(|(_, link)| which(link)).map(|(id, _)| id.clone()));
+        self.links.retain(|_, link| !which(link));
     }
 
     fn take_back(&mut self, before: Option<&Wish>, edit: &Controlled) {
@@ -406,7 +482,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// A port that is the only one of its segment is in none.
+    /// A port that is the only one of its segment is in none; one to an external network that nothing else is in goes.
     fn tidy(&mut self) {
         let mut sizes: BTreeMap<LinkId, usize> = BTreeMap::new();
         for segment in self.links.values().filter_map(|link| link.access_port()?.segment.clone()) {
@@ -417,6 +493,7 @@ impl<'a> Change<'a> {
                 port.tunnel.is_none() && port.segment.as_ref().is_some_and(|segment| sizes[segment] == 1)
             })
         };
+        self.drop_all(|link| is_alone(link) && link.access_port().is_some_and(|port| !port.is_of_node()));
         let alone: Vec<LinkId> =
             self.links.iter().filter(|(_, link)| is_alone(link)).map(|(id, _)| id.clone()).collect();
         for id in alone {
@@ -463,6 +540,10 @@ fn nothing(name: &LabName, authority: &Authority) -> Wish {
     parts.settings.fabric = Some(FabricKind::Ovs);
     let lab = Lab::new(parts).expect("nothing is wrong with nothing");
     Wish { authority: authority.clone(), generation: 0, ..Wish::first(Arc::new(lab)) }
+}
+
+fn is_external(link: &Link, interface: &InterfaceName) -> bool {
+    link.access_port().is_some_and(|port| port.external.as_ref() == Some(interface))
 }
 
 fn access_mut(link: &mut Link) -> Option<&mut AccessPort> {

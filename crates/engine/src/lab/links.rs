@@ -182,7 +182,7 @@ pub(super) fn switch_of(shared: &Shared) -> Result<&dyn Switch, DriverError> {
 /// By what the tags go that a link needs on its switch: an access port of a node keeps one of its own, wherever it is.
 fn names_of_tags(link: &Link) -> Vec<(LinkId, Joins)> {
     let Some(port) = link.access_port() else { return vec![(link.id(), Joins::Link)] };
-    let own = port.tunnel.is_none().then(|| (link.id(), Joins::Nothing));
+    let own = port.is_of_node().then(|| (link.id(), Joins::Nothing));
     own.into_iter().chain(port.segment.clone().map(|segment| (segment, Joins::Segment))).collect()
 }
 

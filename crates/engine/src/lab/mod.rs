@@ -34,7 +34,7 @@ pub(crate) use admit::{check_drivers, check_host, next_wish};
 pub(crate) use adopt::Kept;
 pub(crate) use command::{Accepted, Command};
 pub use command::{DeployRequest, Rebuild};
-pub use controlled::{Controlled, ControlledEdit, ControlledNode, ControlledTunnel, PortName};
+pub use controlled::{Controlled, ControlledEdit, ControlledNode, ControlledTunnel, Near, PortName};
 pub(crate) use controlled::{Ground, next_controlled};
 pub use edit::EditRequest;
 pub(crate) use edit::{Draft, next_edit};

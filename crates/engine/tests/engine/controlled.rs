@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use netloom_engine::testing::Sketch;
 use netloom_engine::{
-    Authority, Controlled, ControlledEdit, ControlledNode, ControlledTunnel, OperationState, OperationView, PortName,
-    Refusal,
+    Authority, Controlled, ControlledEdit, ControlledNode, ControlledTunnel, Near, OperationState, OperationView,
+    PortName, Refusal,
 };
 use netloom_model::{Endpoint, LinkId, Mtu, RestartPolicy, Vxlan};
 
@@ -108,7 +108,12 @@ async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
     let link = LinkId::from_text("r1:eth1-x:eth1");
     let attach = |tunnel: Vxlan| {
         let mtu = Mtu::try_from(1450).unwrap();
-        Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu, port: Some(port("r1", "eth1")) }])
+        Controlled::Attach(vec![ControlledTunnel {
+            link: link.clone(),
+            tunnel,
+            mtu,
+            near: Some(Near::Port(port("r1", "eth1"))),
+        }])
     };
     done(&bench, attach(tunnel.clone())).await;
     let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();

@@ -30,6 +30,15 @@ pub fn tunnel_name(lab: &LabName, link: &LinkId) -> InterfaceName {
     format!("vxlan-{:08x}", u32::from_be_bytes([a, b, c, d])).parse().expect("14 characters that the kernel takes")
 }
 
+/// The interface of ours on the host by which a lab is joined to an external network: it hangs on the host's own one.
+///
+/// # Panics
+/// Never: the kernel takes 12 characters.
+pub fn external_name(lab: &LabName, interface: &InterfaceName) -> InterfaceName {
+    let [a, b, c, d, ..] = <[u8; 16]>::from(Md5::digest(format!("{lab}:{interface}")));
+    format!("ext-{:08x}", u32::from_be_bytes([a, b, c, d])).parse().expect("12 characters that the kernel takes")
+}
+
 /// The name of a link between two ends, each `node:interface`.
 pub fn link_name(a: &str, b: &str) -> LinkId {
     let (first, second) = if a <= b { (a, b) } else { (b, a) };
@@ -40,6 +49,12 @@ impl Lab {
     /// The access ports of nodes, by the segment that they are in.
     pub fn segments(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
         self.parts.links.iter().filter_map(|link| Some((link.access_port()?.segment.as_ref()?, link)))
+    }
+
+    /// The access port to an external network by an interface of the host.
+    pub fn external(&self, interface: &InterfaceName) -> Option<&Link> {
+        let is_it = |link: &&Link| link.access_port().is_some_and(|port| port.external.as_ref() == Some(interface));
+        self.parts.links.iter().find(is_it)
     }
 
     /// The access port of an interface of a node.
@@ -65,5 +80,7 @@ mod tests {
         let tunnel = tunnel_name(&"lab".parse().unwrap(), &link_name("r1:eth1", "h1:eth1"));
         // printf 'lab:h1:eth1-r1:eth1' | md5sum
         assert_eq!(tunnel.as_str(), "vxlan-cf6592c4");
+        let external = external_name(&"lab".parse().unwrap(), &"eth1".parse().unwrap());
+        assert_eq!(external.as_str(), "ext-c815ed62");
     }
 }

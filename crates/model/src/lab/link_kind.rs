@@ -126,6 +126,7 @@ impl LinkKind {
     pub fn parent(&self) -> Option<&InterfaceName> {
         match self {
             Self::Macvlan(macvlan) => Some(&macvlan.parent),
+            Self::AccessPort(AccessPort { external: Some(interface), .. }) => Some(interface),
             _ => self.tunnel()?.parent.as_ref(),
         }
     }
@@ -134,7 +135,9 @@ impl LinkKind {
     /// name, so these meet none.
     pub fn leads_to(&self) -> Option<String> {
         match self {
-            Self::Macvlan(macvlan) => Some(format!("host:{}", macvlan.parent)),
+            Self::Macvlan(Macvlan { parent, .. }) | Self::AccessPort(AccessPort { external: Some(parent), .. }) => {
+                Some(format!("host:{parent}"))
+            }
             _ => Some(format!("remote:{}", self.tunnel()?.remote)),
         }
     }

@@ -36,7 +36,8 @@ pub struct Switched {
     pub tunnel: Option<Vxlan>,
 }
 
-/// One port of a switch by itself: an access port. Its one end is an interface of a node, or, of a tunnel, the other host.
+/// One port of a switch by itself: an access port. Its one end is an interface of a node; of a tunnel it is the other host, of a
+/// port to an external network an interface of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessPort {
@@ -48,8 +49,11 @@ pub struct AccessPort {
     /// The tunnel that the port is, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Vxlan>,
-    /// In which life of the host it was last asked for, if it goes with that: a tunnel of a controller comes up after a boot when
-    /// it is asked for again.
+    /// The interface of the host that the port leads to, if it leads to an external network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<InterfaceName>,
+    /// In which life of the host it was last asked for, if it goes with that: what leads out of a host for a controller comes up
+    /// after a boot when it is asked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
     /// Whether what is behind it sees no carrier.
@@ -60,10 +64,17 @@ pub struct AccessPort {
     pub says: BTreeMap<String, String>,
 }
 
+impl AccessPort {
+    /// Whether it is the port of an interface of a node, and no way out of the host.
+    pub fn is_of_node(&self) -> bool {
+        self.tunnel.is_none() && self.external.is_none()
+    }
+}
+
 /// A port of a switch that a link has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SwitchPort<'a> {
-    /// The end of the link that is behind the port; none behind that of a tunnel.
+    /// The end of the link that is behind the port; none behind one that leads out of the host.
     pub end: Option<&'a End>,
     /// The interface on the host that is the port.
     pub interface: InterfaceName,
@@ -141,7 +152,7 @@ impl Lab {
     pub fn switch_ports<'a>(&self, link: &'a Link) -> Vec<SwitchPort<'a>> {
         if let Some(access) = link.access_port() {
             let (bridge, vlan) = (access.bridge.clone(), Vlan::Allotted);
-            let end = access.tunnel.is_none().then_some(&link.a);
+            let end = access.is_of_node().then_some(&link.a);
             let cable = |end: &End| SwitchPort::cable_to(&self.parts.name, &end.label());
             let interface = end.map_or_else(|| link.a.interface.kernel().clone(), cable);
             return vec![SwitchPort { end, interface, bridge, vlan }];

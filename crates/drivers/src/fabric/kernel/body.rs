@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netloom_engine::{ErrorClass, Place, PortMark};
 use netloom_kernel::{NamespaceDump, Tunnel};
-use netloom_model::{End, Endpoint, Link, LinkKind, MacvlanMode, Mtu, Vxlan};
+use netloom_model::{AccessPort, End, Endpoint, Link, LinkKind, MacvlanMode, Mtu, Vxlan};
 
 use super::apply::Call;
 use super::mark::Marks;
@@ -126,9 +126,13 @@ impl Body {
         })
     }
 
-    /// That of a tunnel which is a port of a switch by itself.
-    pub(crate) fn tunnel(vxlan: &Vxlan) -> Result<Self, String> {
-        Ok(Self::Vxlan(Way::of(vxlan)?))
+    /// That of what leads out of the host and is a port of a switch by itself, if that is what it is.
+    pub(crate) fn outward(port: &AccessPort) -> Result<Option<Self>, String> {
+        if let Some(vxlan) = &port.tunnel {
+            return Way::of(vxlan).map(Self::Vxlan).map(Some);
+        }
+        // The one mode in which it sends and hears what is for others: it has its parent for itself.
+        Ok(port.external.as_ref().map(|_| Self::Macvlan(MacvlanMode::Passthru, None)))
     }
 
     /// That of the cable to a tunnel, both of which are ports of a switch.

@@ -158,8 +158,13 @@ impl Wire {
             body,
             parent: link.kind.parent().cloned(),
         };
-        if let Some(tunnel) = link.access_port().and_then(|port| port.tunnel.as_ref()) {
-            let whole = || Ok(wire(Body::tunnel(tunnel)?, Port::on_host(lab, link, link.a.interface.kernel())?, None));
+        if let Some(body) = link.access_port().and_then(|port| Body::outward(port).transpose()) {
+            let whole = || {
+                let (body, port) = (body?, Port::on_host(lab, link, link.a.interface.kernel())?);
+                // A macvlan has the MTU of what it hangs on.
+                let mtu = port.mtu.filter(|_| !matches!(body, Body::Macvlan(..)));
+                Ok(wire(body, Port { mtu, ..port }, None))
+            };
             return whole().map(|whole| vec![whole]).map_err(refuse);
         }
         if link.switch().is_some() {

@@ -1,6 +1,7 @@
 //! The flows that were recorded between the real controller and an agent, with real containers and a real switch.
 
 mod console;
+mod external;
 mod faults;
 mod images;
 mod input;

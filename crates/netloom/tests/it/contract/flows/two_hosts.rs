@@ -13,11 +13,11 @@ use crate::contract::traffic::Traffic;
 use crate::docker::host::IMAGE;
 
 /// Two hosts on one wire; the controller is on the first.
-struct Hosts {
+pub(super) struct Hosts {
     controller: Controller,
     /// The agents of both.
-    agents: [Client; 2],
-    machines: [Machine; 2],
+    pub(super) agents: [Client; 2],
+    pub(super) machines: [Machine; 2],
 }
 
 const ADDRESSES: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
@@ -25,7 +25,7 @@ const NAMES: [&str; 2] = ["rack1", "rack2"];
 const IDS: [&str; 2] = ["hosta", "hostb"];
 
 impl Hosts {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let mut machines = [Machine::new()?, Machine::new()?];
         machines[0].join(&machines[1], "under");
         let controller = SocketAddr::from(([10, 99, 0, 1], 8000));

@@ -1,0 +1,119 @@
+//! Networks outside: an interface of the host that nodes are joined to.
+
+use serde_json::{Value, json};
+
+use crate::contract::client::Client;
+use crate::contract::rig::{Machine, Rig, container, number, text};
+use crate::contract::steps::{H1, LAB, LINK, OTHER, R1};
+use crate::contract::traffic::Traffic;
+use crate::sandbox::Sandbox;
+
+/// What is outside, and has this address.
+const OUTSIDE: &str = "10.0.9.1";
+
+/// Gives a host an interface `out0`, at the other end of which somebody else is.
+fn outside(machine: &Machine) -> Sandbox {
+    let outside = Sandbox::new().expect("there was one before");
+    machine.join(&outside, "out0");
+    machine.sh("ip link set out0 up").code(0);
+    outside.sh(&format!("ip address add {OUTSIDE}/24 dev out0 && ip link set out0 up")).code(0);
+    outside
+}
+
+fn connect(node: &str, interface: &str, external: &str) -> Value {
+    json!({ "node_name": node, "container_name": null, "interface_name": interface, "external_interface": external,
+        "vlan_tag": null })
+}
+
+fn connects(agent: &Client, lab: &str, node: &str, external: &str) -> u64 {
+    let answer = agent.post(&format!("/labs/{lab}/external/connect"), &connect(node, "eth1", external));
+    assert_eq!((&answer["success"], &answer["error"]), (&json!(true), &Value::Null), "{answer:#}");
+    number(&answer, "vlan_tag")
+}
+
+#[test]
+fn nodes_are_joined_to_a_network_outside_and_leave_it_without_a_trace() {
+    let Some(rig) = Rig::new() else { return };
+    let _outside = outside(&rig);
+    rig.sh("ip link add there0 type veth peer name there1 && ip link set there0 up && ip address add 192.0.2.1/24 dev there0")
+        .code(0);
+    let agent = &rig.agent;
+    let before = rig.leavings();
+    agent.deploys(LAB, &[R1, H1], &[]);
+    let refused = |external: &str, why: &str| {
+        let (held, ports) = (rig.leavings(), rig.ports());
+        let answer = agent.post(&format!("/labs/{LAB}/external/connect"), &connect("r1", "eth1", external));
+        assert_eq!((&answer["success"], &answer["vlan_tag"]), (&json!(false), &Value::Null), "{answer:#}");
+        assert!(text(&answer, "error").contains(why), "{answer:#}");
+        assert_eq!((rig.leavings(), rig.ports()), (held, ports));
+    };
+    refused("nothere0", "there is no interface nothere0");
+    refused("there0", "has the address 192.0.2.1/24");
+    refused("there1", "`ip link set there1 up`");
+    refused("arch-ovs", "");
+    let unknown = agent.post(&format!("/labs/{LAB}/external/connect"), &connect("r9", "eth1", "out0"));
+    assert!(text(&unknown, "error").contains("Cannot find OVS port for r9:eth1"), "{unknown:#}");
+
+    let own = agent.vlan(LAB, "r1", "eth1").0;
+    let tag = connects(agent, LAB, "r1", "out0");
+    assert!(tag != own && agent.vlan(LAB, "r1", "eth1").0 == tag);
+    rig.address(&container(LAB, "r1"), "eth1", "10.0.9.2/24");
+    rig.until("what is outside is reached", |_| rig.reaches(&container(LAB, "r1"), OUTSIDE, 1472));
+    let traffic = Traffic::start(&rig, &container(LAB, "r1"), OUTSIDE);
+    assert_eq!(connects(agent, LAB, "r1", "out0"), tag);
+    assert_eq!(connects(agent, LAB, "h1", "out0"), tag, "all that are joined to it share it");
+    rig.address(&container(LAB, "h1"), "eth1", "10.0.9.3/24");
+    rig.until("both are in it", |_| rig.reaches(&container(LAB, "h1"), "10.0.9.2", 56));
+    assert!(rig.reaches(&container(LAB, "h1"), OUTSIDE, 56));
+    let shown = json!({ "connections": [
+        { "external_interface": "out0", "vlan_tag": tag, "connected_ports": ["h1:eth1", "r1:eth1"] }] });
+    assert_eq!(agent.get(&format!("/labs/{LAB}/external")), shown);
+    agent.deploys(OTHER, &[H1], &[]);
+    let other = agent.post(&format!("/labs/{OTHER}/external/connect"), &connect("h1", "eth1", "out0"));
+    assert!(text(&other, "error").contains(&format!("is joined to lab {LAB}")), "{other:#}");
+    agent.destroys(OTHER);
+
+    let ports = rig.ports();
+    rig.kill_agent();
+    rig.start_agent();
+    assert_eq!((connects(agent, LAB, "r1", "out0"), rig.ports()), (tag, ports));
+    traffic.lost_nothing();
+
+    // What the controller sends when it takes labs down: its name for the host is no lab's.
+    let gone = agent.delete("/ovs-plugin/labs/_global/external/out0");
+    assert_eq!((&gone["success"], &gone["error"]), (&json!(true), &Value::Null), "{gone:#}");
+    assert_eq!(agent.vlan(LAB, "r1", "eth1").0, own, "it has its own tag again");
+    assert!(!rig.reaches(&container(LAB, "r1"), OUTSIDE, 56));
+    assert_eq!(agent.get(&format!("/labs/{LAB}/external"))["connections"], json!([]));
+    connects(agent, LAB, "r1", "out0");
+    rig.until("it is reached again", |_| rig.reaches(&container(LAB, "r1"), OUTSIDE, 56));
+    agent.destroys(LAB);
+    assert_eq!(rig.leavings(), before);
+}
+
+#[test]
+fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
+    let Some(hosts) = super::two_hosts::Hosts::new() else { return };
+    let [one, two] = &hosts.machines;
+    let _outside = outside(two);
+    let before = two.leavings();
+    hosts.agents[0].deploys(LAB, &[R1], &[]);
+    let attach = |container: &str, interface: &str, at: usize| {
+        let addresses = ["10.99.0.1", "10.99.0.2"];
+        json!({ "lab_id": LAB, "container_name": container, "interface_name": interface, "vni": 178_410,
+            "local_ip": addresses[at], "remote_ip": addresses[1 - at], "link_id": LINK, "tenant_mtu": 1450 })
+    };
+    let of_node = hosts.agents[0].post("/overlay/attach-link", &attach("r1", "eth1", 0));
+    assert_eq!(of_node["success"], true, "{of_node:#}");
+    let external = attach("_ext:out0", "_external", 1);
+    let joined = hosts.agents[1].post("/overlay/attach-link", &external);
+    assert_eq!((&joined["success"], &joined["error"]), (&json!(true), &Value::Null), "{joined:#}");
+    one.address(&container(LAB, "r1"), "eth1", "10.0.9.2/24");
+    one.until("what is outside of the other host is reached", |_| one.reaches(&container(LAB, "r1"), OUTSIDE, 1422));
+    let again = hosts.agents[1].post("/overlay/attach-link", &external);
+    assert_eq!(again["local_vlan"], joined["local_vlan"]);
+    let detached = hosts.agents[1].post("/overlay/detach-link", &external);
+    assert_eq!((&detached["success"], &detached["tunnel_deleted"]), (&json!(true), &json!(true)), "{detached:#}");
+    assert_eq!(two.leavings(), before, "a lab with nothing in it is none");
+    hosts.agents[0].destroys(LAB);
+}
