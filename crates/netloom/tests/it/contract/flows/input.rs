@@ -202,6 +202,9 @@ fn a_bad_name_in_a_path_is_refused_and_touches_nothing() {
     rig.agent.takes_down(LAB, &[]);
 }
 
+/// How often each spoiled body is spoiled once more.
+const AGAIN: usize = 5;
+
 /// Values of every type, and some at the edge of theirs.
 fn values() -> Vec<Value> {
     let mut all: Vec<Value> = ["", "..", "\u{0}"].into_iter().map(Value::from).collect();
@@ -241,6 +244,23 @@ fn spoiled(body: &Value) -> Vec<Value> {
     all
 }
 
+/// Bodies with something wrong in one place, and of each a few with something wrong in another one too: the same in every run.
+fn spoiled_more(body: &Value) -> Vec<Value> {
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        // Knuth's MMIX; its upper bits are the good ones.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let once = spoiled(body);
+    let mut all = once.clone();
+    for body in once.iter().filter(|body| body.is_object()) {
+        let twice = spoiled(body);
+        all.extend((0..AGAIN).filter(|_| !twice.is_empty()).map(|_| twice[next(twice.len())].clone()));
+    }
+    all
+}
+
 /// Bodies that are none.
 fn nonsense() -> Vec<Vec<u8>> {
     let texts = ["{", "", "nul", "null", "[]", "42", "\"x\"", "{\"a\":}", "{}{}", "{'a': 1}", "NaN"];
@@ -257,7 +277,7 @@ fn a_body_that_is_wrong_is_never_an_error_of_the_agent() {
     let agent = &rig.agent;
     agent.deploys(LAB, &[H1], &[]);
     let before = agent.status(LAB);
-    let mut wrong = Vec::new();
+    let (mut wrong, mut sent) = (Vec::new(), 0);
     for (call, body) in bodies() {
         let (method, route) = call.split_once(' ').unwrap();
         let path = match route {
@@ -277,7 +297,8 @@ fn a_body_that_is_wrong_is_never_an_error_of_the_agent() {
                 wrong.push(format!("{call} answers {status} to {body:?}"));
             }
         }
-        for body in spoiled(&body) {
+        for body in spoiled_more(&body) {
+            sent += 1;
             // What is checked by the schema is whatever is answered.
             let (status, _) = agent.send(method, &path, Some(&body));
             if !bearable(status) {
@@ -299,6 +320,7 @@ fn a_body_that_is_wrong_is_never_an_error_of_the_agent() {
         }
     }
     assert!(wrong.is_empty(), "{} are answered wrongly: {wrong:#?}", wrong.len());
+    assert!(sent >= 10_000, "{sent} are not many");
     assert_eq!(agent.status(LAB), before);
     let complaints = rig.controller.complaints();
     assert_eq!(complaints, [""; 0], "an agent that is told nonsense tells none");
