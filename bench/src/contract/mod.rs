@@ -9,6 +9,7 @@
 
 pub(crate) mod client;
 pub(crate) mod controller;
+mod hung;
 mod links;
 mod load;
 mod restart;
@@ -73,7 +74,7 @@ struct Controlled {
     /// Its end is heard by nobody.
     _controller: Controller,
     calls: Proxy,
-    _ovs: Ovs,
+    ovs: Ovs,
     _bare: Bare,
 }
 
@@ -91,7 +92,7 @@ impl Controlled {
         let client = client::Client::new(LIMIT);
         until(|| Ok(client.get("/ovs/status")?["initialized"] == true))?;
         let set = Set::deploy(containers)?;
-        Ok(Self { set, agent, _controller: controller, calls, _ovs: ovs, _bare: bare })
+        Ok(Self { set, agent, _controller: controller, calls, ovs, _bare: bare })
     }
 }
 
@@ -104,6 +105,7 @@ pub(crate) fn measure(netloom: &Path, options: &Options) -> Result<bool> {
     good &= audit(&controlled)?;
     good &= links::measure(&controlled, options.links)?;
     good &= restart::measure(&controlled, options.containers)?;
+    good &= hung::measure(&controlled, options.containers)?;
     controlled.set.end()?;
     Ok(good)
 }

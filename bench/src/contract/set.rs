@@ -1,4 +1,4 @@
-//! Labs of containers that a controller has deployed, on an agent that was started to be its own.
+//! Labs, each a ring of containers, that a controller has deployed, on an agent that was started to be its own.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -48,8 +48,9 @@ impl Set {
         let set = Self { client: Client::new(LIMIT), nodes: containers / LABS };
         for number in 0..LABS {
             let nodes: Vec<Value> = (0..set.nodes).map(described).collect();
+            let links: Vec<Value> = (0..set.nodes).map(|from| link(from, (from + 1) % set.nodes)).collect();
             let body = json!({ "job_id": lab(number), "lab_id": lab(number), "provider": "docker",
-                "topology": { "nodes": nodes, "links": [] } });
+                "topology": { "nodes": nodes, "links": links } });
             let result = set.client.post("/jobs/deploy", &body)?;
             ensure!(result["status"] == "completed", "the deploy of lab {number}: {result}");
         }
@@ -79,6 +80,11 @@ impl Set {
         }
         Ok(())
     }
+}
+
+/// A link of the ring of a lab.
+fn link(from: usize, to: usize) -> Value {
+    json!({ "source_node": node(from), "source_interface": "eth2", "target_node": node(to), "target_interface": "eth3" })
 }
 
 /// A node as a deploy says it.
