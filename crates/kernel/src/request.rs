@@ -191,6 +191,18 @@ pub enum Request {
         /// Where it leads.
         tunnel: Tunnel,
     },
+    /// Makes a subinterface of another interface, down (module `8021q`, IEEE 802.1Q): what passes it has this tag there.
+    /// Without an MTU it has that of its parent, and never a larger one.
+    CreateVlan {
+        /// The interface; all fields are as in a veth pair.
+        end: VethEnd,
+        /// Where its parent is.
+        place: Place,
+        /// The ifindex of the parent there.
+        parent: u32,
+        /// The tag, 1 to 4094. A parent has one subinterface of each.
+        id: u16,
+    },
     /// Makes an interface take [`Request::Redirect`] (module `sch_ingress`).
     AddIngress {
         /// Where.
@@ -321,6 +333,7 @@ impl Request {
             Self::CreateVxlan { tunnel, .. } => &tunnel.place,
             Self::CreateBridge { place, .. }
             | Self::CreateMacvlan { place, .. }
+            | Self::CreateVlan { place, .. }
             | Self::AddIngress { place, .. }
             | Self::LeaveFailSignals { place, .. }
             | Self::Redirect { place, .. }
