@@ -10,7 +10,7 @@
 //!   Dumper::dump ──bounded queue──▶ nl-reader   dumps many namespaces          ─▶ rtnetlink
 //!   Receiver ◀──bounded channel──── nl-monitor  one all-nsid socket            ◀─ multicast
 //!   SignalFail ─wanted state──────▶ fail-signal   frames in tunnels, and what is heard there  ⇄ packet sockets
-//!   watch ◀──the last way──────── nl-routes   looks a way up, again when routes change  ◀─▶ rtnetlink
+//!   WayWatch ──calls back──────── nl-routes   looks a way up, again when routes change  ◀─▶ rtnetlink
 //!   Netns::create_pinned, run_in ─▶ nl-netns    one short-lived thread a call (unshare, setns)
 //!   Spawner::spawn ─bounded queue─▶ nl-spawn-N  a thread per process (setns, unshare, posix_spawn)
 //! ```

@@ -12,7 +12,6 @@ use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
-use tokio::sync::watch;
 
 use crate::netns::Netns;
 use crate::parse::{self, Way};
@@ -52,17 +51,16 @@ pub struct WayWatch {
 }
 
 impl WayWatch {
-    /// Starts the thread. The receiver has the way from `home` to an address of IPv4 as it is, and `None` before it was looked
-    /// up first and while there is none.
-    pub fn start(home: &Netns, to: IpAddr) -> io::Result<(Self, watch::Receiver<Option<Way>>)> {
+    /// Starts the thread, which calls `tell` with the way from `home` to an address of IPv4 when it has looked it up first,
+    /// and when it is another one; `None` while there is none.
+    pub fn start(home: &Netns, to: IpAddr, tell: impl Fn(Option<Way>) + Send + 'static) -> io::Result<Self> {
         let (listener, asker) = home.run(|| io::Result::Ok((listen()?, Socket::open()?)))??;
         let stop = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let (found, receiver) = watch::channel(None);
         let thread = thread::Builder::new().name("nl-routes".into()).spawn({
             let stop = stop.clone();
-            move || follow(&listener, asker, to, &stop, &found)
+            move || follow(&listener, asker, to, &stop, tell)
         })?;
-        Ok((Self { stop, thread: Some(thread) }, receiver))
+        Ok(Self { stop, thread: Some(thread) })
     }
 }
 
@@ -85,19 +83,15 @@ fn listen() -> io::Result<netlink_sys::Socket> {
     Ok(socket)
 }
 
-fn follow(
-    listener: &netlink_sys::Socket,
-    mut asker: Socket,
-    to: IpAddr,
-    stop: &OwnedFd,
-    found: &watch::Sender<Option<Way>>,
-) {
+fn follow(listener: &netlink_sys::Socket, mut asker: Socket, to: IpAddr, stop: &OwnedFd, tell: impl Fn(Option<Way>)) {
     let socket = crate::socket::as_fd(listener);
-    let mut buffer = vec![0; BUFFER];
+    let (mut buffer, mut last) = (vec![0; BUFFER], None);
     loop {
         match look_up(&mut asker, to) {
             Ok(way) => {
-                found.send_if_modified(|last| std::mem::replace(last, way) != way);
+                if last.replace(way) != Some(way) {
+                    tell(way);
+                }
             }
             Err(error) => tracing::warn!(%error, %to, "a route cannot be looked up"),
         }

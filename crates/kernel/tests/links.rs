@@ -507,7 +507,11 @@ async fn the_way_that_packets_take_is_known_and_told_when_it_changes() {
     let rtnl = Rtnl::start(stage.host.clone()).unwrap();
     let dumper = Dumper::start(stage.host.clone(), &rtnl).unwrap();
     let elsewhere: IpAddr = "1.1.1.1".parse().unwrap();
-    let (_watch, mut way) = WayWatch::start(&stage.host, elsewhere).unwrap();
+    let (told, mut way) = tokio::sync::watch::channel(None);
+    let _watch = WayWatch::start(&stage.host, elsewhere, move |way| {
+        let _ = told.send(way);
+    })
+    .unwrap();
     let all = vec![elsewhere, "10.0.0.9".parse().unwrap(), "2001:db8::1".parse().unwrap()];
     assert_eq!(dumper.ways(host.clone(), all.clone(), soon()).await.unwrap(), Ok(vec![None, None, None]));
     let default = Request::AddRoute {
