@@ -69,6 +69,7 @@ mod health;
 mod listen;
 pub mod log;
 mod metrics;
+mod network_manager;
 mod problem;
 mod routes;
 pub mod scrollback;
@@ -77,6 +78,7 @@ mod session;
 mod starts;
 mod supervisor;
 mod token;
+mod transport;
 pub mod wire;
 
 pub use access::Networks;

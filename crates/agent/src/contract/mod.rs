@@ -35,6 +35,7 @@ mod nodes;
 mod overlay;
 mod path;
 mod readiness;
+mod underlay;
 mod vendor;
 
 use std::sync::Arc;
