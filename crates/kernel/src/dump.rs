@@ -20,7 +20,7 @@ use crate::gate::Gate;
 use crate::netns::Netns;
 use crate::parse::{self, AddressInfo, Counters, LinkInfo, Way};
 use crate::request::Place;
-use crate::route;
+use crate::route::{self, SavedRoute};
 use crate::rtnl::Rtnl;
 use crate::socket::Socket;
 
@@ -78,6 +78,7 @@ enum Wanted {
     Everything(oneshot::Sender<Dumps>),
     Counters(oneshot::Sender<Each<Vec<Counters>>>),
     Ways(Vec<IpAddr>, oneshot::Sender<Each<Vec<Option<Way>>>>),
+    Routes(u32, oneshot::Sender<Each<Vec<SavedRoute>>>),
 }
 
 impl Wanted {
@@ -86,6 +87,7 @@ impl Wanted {
             Self::Everything(answer) => answer.is_closed(),
             Self::Counters(answer) => answer.is_closed(),
             Self::Ways(_, answer) => answer.is_closed(),
+            Self::Routes(_, answer) => answer.is_closed(),
         }
     }
 }
@@ -133,6 +135,12 @@ impl Dumper {
                         drop(places);
                         let _ = answer.send(ways);
                     }
+                    Wanted::Routes(ifindex, answer) => {
+                        let routes = dump_here(&places, Some(deadline), |netns| routes_of(netns, ifindex, &gate));
+                        go_home();
+                        drop(places);
+                        let _ = answer.send(routes);
+                    }
                 }
             });
         })?;
@@ -164,6 +172,20 @@ impl Dumper {
         self.queue.push(Job { places: vec![from], deadline, wanted: Wanted::Ways(to, answer) })?;
         let ways = wait(answered, deadline).await?;
         ways.into_iter().next().ok_or(SubmitError::Closed)
+    }
+
+    /// Reads the routes by an interface that somebody has made, so that they can be restored
+    /// ([`Request::RestoreRoute`](crate::Request::RestoreRoute)).
+    pub async fn routes(
+        &self,
+        of: Place,
+        ifindex: u32,
+        deadline: Instant,
+    ) -> Result<Result<Vec<SavedRoute>, KernelError>, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job { places: vec![of], deadline, wanted: Wanted::Routes(ifindex, answer) })?;
+        let routes = wait(answered, deadline).await?;
+        routes.into_iter().next().ok_or(SubmitError::Closed)
     }
 
     /// What the thread has not finished: what a supervisor judges it by.
@@ -257,6 +279,11 @@ fn count_one(netns: &Netns, gate: &Gate) -> io::Result<Vec<Counters>> {
 fn look_up(netns: &Netns, to: &[IpAddr]) -> io::Result<Vec<Option<Way>>> {
     let mut socket = Socket::open_in(netns)?;
     to.iter().map(|to| route::look_up(&mut socket, *to)).collect()
+}
+
+fn routes_of(netns: &Netns, ifindex: u32, gate: &Gate) -> io::Result<Vec<SavedRoute>> {
+    let mut socket = Socket::open_in(netns)?;
+    consistent(gate, || route::routes(&mut socket, ifindex))
 }
 
 /// Repeats a dump that the kernel says was interrupted by a change (NLM_F_DUMP_INTR): it may lack what did not change.

@@ -25,6 +25,10 @@ const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Appends the request to a datagram; `None`, and nothing is appended, if it is no message of rtnetlink.
 pub(crate) fn encode(request: &Request, sequence: u32, datagram: &mut Vec<u8>) -> Option<()> {
+    if let Request::RestoreRoute { route, .. } = request {
+        route.encode(NLM_F_REQUEST | NLM_F_ACK | CREATE, sequence, datagram);
+        return Some(());
+    }
     let (message, flags) = message(request)?;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -83,7 +87,7 @@ fn message(request: &Request) -> Option<(RouteNetlinkMessage, u16)> {
         }
         Request::Redirect { from, to, .. } => (M::NewTrafficFilter(redirect::redirect(*from, *to)), CREATE),
         Request::SetLink { ifindex, change, .. } => (M::SetLink(change_message(*ifindex, change)), 0),
-        Request::DisableTxChecksum { .. } => return None,
+        Request::DisableTxChecksum { .. } | Request::RestoreRoute { .. } => return None,
         Request::AddAltname { ifindex, altname, .. } => {
             let mut link = link_message(*ifindex);
             link.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(altname.clone())]));
@@ -247,6 +251,7 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
             ("delete address", format!("{address} of {}", interface(ifindex, place)))
         }
         Request::AddRoute { place, to, .. } => ("add route", format!("to {to} {place}")),
+        Request::RestoreRoute { place, .. } => ("restore route", place.to_string()),
         Request::DeleteRoute { place, to, .. } => ("delete route", format!("to {to} {place}")),
     }
 }

@@ -55,6 +55,6 @@ pub use probe::{Feature, probe};
 pub use process::{Identity, Process, Signal};
 pub use ready::readable;
 pub use request::{Address, AdminState, LinkChange, Place, Request, Tunnel, VethEnd};
-pub use route::WayWatch;
+pub use route::{SavedRoute, WayWatch};
 pub use rtnl::Rtnl;
 pub use spawn::{SpawnError, Spawned, Spawner, Surroundings};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use netloom_model::{InterfaceName, Ipv4Net, Ipv6Net, Mac, MacvlanMode, Mtu};
 
 use crate::netns::Netns;
+use crate::route::SavedRoute;
 
 /// Where a request acts: a namespace and what a person calls it.
 #[derive(Debug, Clone)]
@@ -312,6 +313,13 @@ pub enum Request {
         /// The interface it leaves by.
         ifindex: Option<u32>,
     },
+    /// Adds a route again just as it was ([`crate::Dumper::routes`]).
+    RestoreRoute {
+        /// Where.
+        place: Place,
+        /// The route.
+        route: SavedRoute,
+    },
     /// Takes a route away.
     DeleteRoute {
         /// Where.
@@ -346,6 +354,7 @@ impl Request {
             | Self::AddAddress { place, .. }
             | Self::DeleteAddress { place, .. }
             | Self::AddRoute { place, .. }
+            | Self::RestoreRoute { place, .. }
             | Self::DeleteRoute { place, .. } => place,
         }
     }

@@ -1,4 +1,5 @@
-//! The way that packets take: asked of the kernel, and asked again when routes change.
+//! The way that packets take: asked of the kernel, and asked again when routes change; and routes that are kept while an
+//! interface changes its addresses, with which the kernel takes them away.
 //!
 //! The kernel looks a route up without RTNL, in microseconds, so nobody who asks waits for who changes links.
 
@@ -8,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use netlink_packet_core::NLM_F_ACK;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
@@ -41,6 +42,77 @@ pub(crate) fn look_up(socket: &mut Socket, to: IpAddr) -> io::Result<Option<Way>
         libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EAFNOSUPPORT | libc::EOPNOTSUPP => Ok(None),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
+}
+
+/// A route as the kernel had it, with all that it says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedRoute {
+    /// A `struct rtmsg` and its attributes (linux/rtnetlink.h).
+    message: Vec<u8>,
+}
+
+impl SavedRoute {
+    /// The route that a message tells of, if somebody has made it, and it leads by this interface alone.
+    fn read(message: &parse::Message<'_>, ifindex: u32) -> Option<Self> {
+        const HEADER: usize = 12;
+        const RTA_OIF: u16 = 4;
+        const RTA_CACHEINFO: u16 = 12;
+        /// RTPROT_BOOT: the kernel makes those below by itself.
+        const FIRST_MADE: u8 = 3;
+        const RTPROT_RA: u8 = 9;
+        const RTN_UNICAST: u8 = 1;
+        /// RTNH_F_ONLINK: the others say how it is and cannot be asked for.
+        const ONLINK: u32 = 4;
+        let head = message.payload.get(..HEADER)?;
+        let (protocol, kind) = (head[5], head[7]);
+        if kind != RTN_UNICAST || protocol < FIRST_MADE || protocol == RTPROT_RA {
+            return None;
+        }
+        let attributes = || parse::attributes(&message.payload[HEADER..]);
+        if !attributes().any(|(kind, value)| kind == RTA_OIF && value == ifindex.to_ne_bytes()) {
+            return None;
+        }
+        let flags = u32::from_ne_bytes(head[8..].try_into().ok()?) & ONLINK;
+        let mut saved = [&head[..8], &flags.to_ne_bytes()].concat();
+        // How long it was used is its own affair.
+        for (kind, value) in attributes().filter(|(kind, _)| *kind != RTA_CACHEINFO) {
+            saved.extend(u16::try_from(value.len() + 4).ok()?.to_ne_bytes());
+            saved.extend(kind.to_ne_bytes());
+            saved.extend(value);
+            saved.resize(saved.len().next_multiple_of(4), 0);
+        }
+        Some(Self { message: saved })
+    }
+
+    /// Appends the message that adds it.
+    pub(crate) fn encode(&self, flags: u16, sequence: u32, datagram: &mut Vec<u8>) {
+        const HEADER: usize = 16;
+        let length = u32::try_from(HEADER + self.message.len()).expect("a route is smaller than a datagram");
+        datagram.extend(length.to_ne_bytes());
+        datagram.extend(parse::RTM_NEWROUTE.to_ne_bytes());
+        datagram.extend(flags.to_ne_bytes());
+        datagram.extend(sequence.to_ne_bytes());
+        datagram.extend(0_u32.to_ne_bytes());
+        datagram.extend(&self.message);
+    }
+}
+
+/// The routes that somebody has made by an interface. Of one that leads by several nothing is said.
+pub(crate) fn routes(socket: &mut Socket, ifindex: u32) -> io::Result<(i32, Vec<SavedRoute>)> {
+    let mut all = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family;
+        let ack = socket.request(RouteNetlinkMessage::GetRoute(message), NLM_F_DUMP, |answer| {
+            if answer.kind == parse::RTM_NEWROUTE {
+                all.extend(SavedRoute::read(answer, ifindex));
+            }
+        })?;
+        if ack.errno != 0 {
+            return Ok((ack.errno, all));
+        }
+    }
+    Ok((0, all))
 }
 
 /// Keeps the way to one address; its thread ends when this is dropped.

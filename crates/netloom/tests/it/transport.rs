@@ -87,7 +87,7 @@ fn a_dedicated_interface_is_set_up_kept_so_and_left_alone_when_it_is_right() {
     // The next life changes nothing.
     host.kill_agent();
     let before = network(&host);
-    host.sh("ip monitor link address > $NETLOOM_ROOT/changes 2>&1 & echo $! > $NETLOOM_ROOT/monitor").code(0);
+    host.sh("ip -4 monitor address > $NETLOOM_ROOT/changes 2>&1 & echo $! > $NETLOOM_ROOT/monitor").code(0);
     start(&host);
     host.until("it is said", |host| operations(host) == ["succeeded"]);
     host.sh("kill $(cat $NETLOOM_ROOT/monitor)").code(0);
@@ -162,6 +162,25 @@ fn what_would_cut_the_host_off_is_refused_or_taken_back_whole() {
         assert!(made["error"].as_str().unwrap().contains("modprobe 8021q"), "{made}");
         assert_eq!(network(&host), before);
     }
+}
+
+#[test]
+fn routes_by_an_interface_outlast_a_new_address_and_one_that_is_taken_back() {
+    let Some(host) = host() else { return };
+    let own = "10.9.0.0/16 via 10.1.0.1 dev d0 proto static metric 7 onlink";
+    host.sh(&format!("ip link set d0 up && ip addr add 10.1.0.5/24 dev d0 && ip route add {own}")).code(0);
+    host.sh("ip route add 10.8.0.0/16 via 10.1.0.1 dev d0 src 10.1.0.5").code(0);
+    start(&host);
+    let before = network(&host);
+    // The last step takes over the way to the rest of the world, when the former address is gone.
+    let cut = provision(&host, &configure("d0", "1.0.0.5/8", 1500));
+    assert!(cut["error"].as_str().unwrap().contains("it was taken back"), "{cut}");
+    assert_eq!(network(&host), before);
+    let done = provision(&host, &configure("d0", "10.1.0.6/24", 1500));
+    assert_eq!(done["success"], true, "{done}");
+    host.sh("ip route show dev d0").says("10.9.0.0/16 via 10.1.0.1 proto static metric 7 onlink");
+    // That one named the address that is gone.
+    assert!(!host.sh("ip route show dev d0").out.contains("10.8.0.0/16"));
 }
 
 #[test]
