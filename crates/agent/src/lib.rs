@@ -58,7 +58,7 @@
 //!            └─────────────────────────────────────────┘bounded └─────────────────────────────────────────┘
 //!  thread `starts`: writes down what is under way, for the start after a crash
 //!  thread `log`: writes what loggers queued; drops and counts what does not fit
-//!  with a controller: tasks `controller`, `controller-watch`, `controller-outbox`, which call it ([`ControllerConfig`])
+//!  with a controller: tasks `controller`, `controller-watch`, `controller-outbox`, `controller-transport`, which call it ([`ControllerConfig`])
 //! ```
 
 mod access;

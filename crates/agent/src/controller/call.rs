@@ -2,6 +2,7 @@
 //!
 //! No task belongs to a call: whoever waits for it drives its connection, and whoever drops it ends it.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +77,11 @@ impl Caller {
     pub(super) fn new(config: &ControllerConfig, dial: Arc<dyn Dial>) -> Self {
         let host = HeaderValue::from_str(&config.url.authority()).expect("an authority is a header's value");
         Self { dial, host, base: config.url.base().into(), bearer: config.secret.bearer() }
+    }
+
+    /// The address at which the controller was reached last.
+    pub(super) fn reached(&self) -> Option<IpAddr> {
+        self.dial.reached().filter(|address| !address.is_loopback())
     }
 
     /// Posts to a path and reads what the controller says to it, all within `limit`. Dropped, the call ends.

@@ -105,7 +105,7 @@ pub(crate) fn fetch_transport(app: &Arc<App>) {
         let (app, member, caller) = (of.clone(), about.clone(), by.clone());
         async move {
             let engine = app.engine.clone();
-            let take = move |transport| engine.transport_fetched(transport);
+            let take = move |transport, from| engine.transport_fetched(transport, from);
             until_stopped(&app, transport::fetch(caller, member, take)).await;
         }
     });

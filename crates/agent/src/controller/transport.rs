@@ -3,6 +3,7 @@
 //! Only what is said counts. A controller that refuses to say it, or knows nothing of it, is done with; one that does not
 //! answer is asked again.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,15 +62,15 @@ impl Said {
     }
 }
 
-/// Asks after each registration, for ever, and hands on what is said. Cancel-safe.
-pub(super) async fn fetch(caller: Caller, member: Arc<Member>, take: impl Fn(Transport)) {
+/// Asks after each registration, for ever, and hands on what is said, with the address of who said it. Cancel-safe.
+pub(super) async fn fetch(caller: Caller, member: Arc<Member>, take: impl Fn(Transport, Option<IpAddr>)) {
     let mut registered = member.registered.subscribe();
     loop {
         if registered.wait_for(|is| *is).await.is_err() {
             return;
         }
         match ask(&caller, &member).await {
-            Some(Ok(transport)) => take(transport),
+            Some(Ok(transport)) => take(transport, caller.reached()),
             Some(Err(why)) => tracing::warn!(%why, "what the controller has for the transport cannot be used"),
             None => {}
         }

@@ -187,6 +187,7 @@ enum Request {
     },
     Fetched {
         transport: Transport,
+        from: Option<IpAddr>,
     },
     Change {
         edit: TransportEdit,
@@ -222,10 +223,10 @@ impl Engine {
         answer.await.ok()
     }
 
-    /// The controller has said what the transport is to be. It counts unless somebody else has said so. Never
+    /// The controller, which is at `from`, has said what the transport is to be: the way there must not be lost. It counts unless somebody else has said so. Never
     /// waits: where too much is under way it is left out, and said.
-    pub fn transport_fetched(&self, transport: Transport) {
-        if self.shared.transports.requests.try_send(Request::Fetched { transport }).is_err() {
+    pub fn transport_fetched(&self, transport: Transport, from: Option<IpAddr>) {
+        if self.shared.transports.requests.try_send(Request::Fetched { transport, from }).is_err() {
             tracing::warn!(
                 "too many changes of interfaces wait: what the controller has for the transport is left out"
             );

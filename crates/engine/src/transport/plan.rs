@@ -272,15 +272,13 @@ fn found_or_made<'v>(
 
 fn addresses(wanted: &Uplink, before: Option<&Uplink>, there: &[SeenAddress]) -> Vec<Step> {
     let interface = &wanted.name;
-    let remove = |address: &SeenAddress| Step::RemoveAddress { interface: interface.clone(), address: *address };
     let former = before.and_then(|before| before.address);
     let is_ours = |seen: &SeenAddress| seen.is_ours || former == Some(seen.address);
-    let Some(address) = wanted.address else {
-        return there.iter().filter(|seen| is_ours(seen)).map(remove).collect();
-    };
+    let Some(address) = wanted.address else { return without(interface, there, is_ours) };
     if there.iter().any(|seen| seen.address == address) {
-        return there.iter().filter(|seen| seen.address != address && is_ours(seen)).map(remove).collect();
+        return without(interface, there, |seen| seen.address != address && is_ours(seen));
     }
+    let remove = |address: &SeenAddress| Step::RemoveAddress { interface: interface.clone(), address: *address };
     // It has nothing else to do: whatever else it has of that family goes.
     let others = there.iter().filter(|seen| seen.address.is_like(address) || is_ours(seen));
     let (first, last): (Vec<_>, Vec<_>) = others.partition(|seen| {
@@ -289,6 +287,20 @@ fn addresses(wanted: &Uplink, before: Option<&Uplink>, there: &[SeenAddress]) ->
     });
     let add = Step::AddAddress { interface: interface.clone(), address: SeenAddress { address, is_ours: true } };
     first.into_iter().map(remove).chain([add]).chain(last.into_iter().map(remove)).collect()
+}
+
+/// Takes addresses away, and no others: those that the kernel would take along, since they came later into the network of one
+/// that goes, are put back.
+fn without(interface: &InterfaceName, there: &[SeenAddress], goes: impl Fn(&SeenAddress) -> bool) -> Vec<Step> {
+    let is_taken_along = |at: usize, seen: &SeenAddress| {
+        !goes(seen) && there[at..].iter().any(|other| goes(other) && other.address.shares_network_with(seen.address))
+    };
+    let along = there.iter().enumerate().filter(|(at, seen)| is_taken_along(*at, seen));
+    let back: Vec<Step> =
+        along.map(|(_, address)| Step::AddAddress { interface: interface.clone(), address: *address }).rev().collect();
+    let away = there.iter().enumerate().filter(|(at, seen)| goes(seen) || is_taken_along(*at, seen));
+    let away = away.map(|(_, address)| Step::RemoveAddress { interface: interface.clone(), address: *address });
+    away.chain(back).collect()
 }
 
 /// The steps that take away what was wanted of an interface: a subinterface that we made, or the address that we put on one

@@ -184,7 +184,11 @@ impl Task {
             Request::Begin { transport, reply } => {
                 let _ = reply.send(self.begin(transport).await);
             }
-            Request::Fetched { transport } => self.fetched(&transport).await,
+            Request::Fetched { transport, from } => {
+                let known = &mut self.host.management.towards;
+                known.extend(from.filter(|from| !known.contains(from)));
+                self.fetched(&transport).await;
+            }
             Request::Change { edit, asker, deadline, reply } => {
                 // Nobody waits any more: what was not begun is not done.
                 if !reply.is_closed() {

@@ -151,10 +151,10 @@ async fn the_configuration_comes_before_what_is_kept_and_that_before_the_control
     let (bench, underlay) = host().await;
     bench.engine.begin_transport(None).await;
     // Nobody else has said anything.
-    bench.engine.transport_fetched(Transport::Subinterface(sub(300, "10.0.3.5/24")));
+    bench.engine.transport_fetched(Transport::Subinterface(sub(300, "10.0.3.5/24")), None);
     until("it is made", || data_plane(&bench) == "10.0.3.5".parse().ok()).await;
     // It has another idea.
-    bench.engine.transport_fetched(Transport::Subinterface(sub(301, "10.0.4.5/24")));
+    bench.engine.transport_fetched(Transport::Subinterface(sub(301, "10.0.4.5/24")), None);
     until("the other one is made", || data_plane(&bench) == "10.0.4.5".parse().ok()).await;
     assert!(!underlay.view().interfaces.contains_key(&name("eth1.300")));
     change(&bench, TransportEdit::Create(sub(200, "10.0.2.5/24"))).await.unwrap();
@@ -165,7 +165,7 @@ async fn the_configuration_comes_before_what_is_kept_and_that_before_the_control
     let begun = bench.engine.begin_transport(Some(configured)).await.unwrap();
     assert_eq!((begun.0, begun.1.unwrap().view().state), (Origin::Configured, OperationState::Succeeded));
     assert_eq!(data_plane(&bench), "10.0.1.5".parse().ok());
-    bench.engine.transport_fetched(Transport::Subinterface(sub(302, "10.0.5.5/24")));
+    bench.engine.transport_fetched(Transport::Subinterface(sub(302, "10.0.5.5/24")), None);
     pass(5).await;
     let names: Vec<String> = underlay.view().interfaces.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["eth0", "eth1", "eth1.100", "eth1.200"]);

@@ -1,4 +1,8 @@
 use netloom_model::InterfaceName;
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+use proptest::sample::{select, subsequence};
+use proptest::{prop_assert_eq, proptest};
 
 use super::*;
 use crate::transport::VlanId;
@@ -95,6 +99,23 @@ fn beside_an_address_that_is_right_only_our_own_are_taken_away() {
 }
 
 #[test]
+fn addresses_that_would_go_along_with_one_of_ours_are_put_back() {
+    let later = [("10.1.0.5/24", false), ("10.2.0.6/24", false), ("10.2.0.5/24", true), ("10.1.0.9/24", true)];
+    let view = host(&[("eth1", seen(&later))]);
+    assert_eq!(
+        planned(&own("10.1.0.5/24", 1500), &view),
+        [
+            "take 10.1.0.5/24 from eth1",
+            "take 10.2.0.6/24 from eth1",
+            "take 10.2.0.5/24 from eth1",
+            "take 10.1.0.9/24 from eth1",
+            "add 10.2.0.6/24 to eth1",
+            "add 10.1.0.5/24 to eth1",
+        ]
+    );
+}
+
+#[test]
 fn what_is_somebodys_is_refused_and_left() {
     let of_lab = SeenInterface { ownership: Ownership::Lab, ..seen(&[]) };
     let view = host(&[("eth0", seen(&[])), ("eth0.100", seen(&[])), ("eth1", of_lab)]);
@@ -182,4 +203,130 @@ fn every_step_is_taken_back_by_its_opposite() {
             "set the MTU of eth0 from 9000 to 1500",
         ]
     );
+}
+
+/// What the kernel makes of a step: it takes the addresses that came later along with the first one of their network.
+fn apply(view: &mut HostView, step: &Step) {
+    if let Step::Create { interface, vlan, mtu } = step {
+        let parent = view.interfaces[&vlan.parent].mtu;
+        let made = SeenInterface {
+            ownership: Ownership::Ours,
+            vlan: Some(vlan.clone()),
+            mtu: mtu.map_or(parent, Mtu::bytes),
+            is_up: false,
+            addresses: Vec::new(),
+        };
+        assert!(made.mtu <= parent && view.interfaces.insert(interface.clone(), made).is_none());
+        return;
+    }
+    if let Step::Delete { interface, .. } = step {
+        view.interfaces.remove(interface);
+        return;
+    }
+    let seen = view.interfaces.get_mut(step.interface()).unwrap();
+    match step {
+        Step::SetMtu { from, to, .. } => {
+            assert_eq!(seen.mtu, *from);
+            seen.mtu = *to;
+        }
+        Step::Up(_) => seen.is_up = true,
+        Step::Down(_) => seen.is_up = false,
+        // The later ones are seen first, as they can be taken away alone.
+        Step::AddAddress { address, .. } => seen.addresses.insert(0, *address),
+        Step::RemoveAddress { address, .. } => {
+            let at = seen.addresses.iter().position(|one| one.address == address.address);
+            if let Some(at) = at {
+                let later = seen.addresses.drain(..at).collect::<Vec<_>>();
+                seen.addresses.remove(0);
+                let stays = |one: &SeenAddress| !one.address.shares_network_with(address.address);
+                seen.addresses.splice(0..0, later.into_iter().filter(stays));
+            }
+        }
+        Step::Create { .. } | Step::Delete { .. } => {}
+    }
+}
+
+const ADDRESSES: [&str; 6] =
+    ["10.1.0.5/24", "10.1.0.6/24", "10.1.0.7/24", "10.2.0.5/24", "10.1.0.5/16", "2001:db8::1/64"];
+
+fn an_interface() -> impl Strategy<Value = SeenInterface> {
+    let addresses = (subsequence(ADDRESSES.to_vec(), 0..=5), vec(any::<bool>(), 6)).prop_map(|(texts, ours)| {
+        // One address is on an interface once, whatever its prefix.
+        let mut all: Vec<SeenAddress> = Vec::new();
+        for (text, is_ours) in texts.into_iter().zip(ours) {
+            let address = cidr(text);
+            if all.iter().all(|one| one.address.ip() != address.ip()) {
+                all.push(SeenAddress { address, is_ours });
+            }
+        }
+        all
+    });
+    (select(vec![1500, 9000]), any::<bool>(), addresses).prop_map(|(mtu, is_up, addresses)| SeenInterface {
+        ownership: Ownership::Other,
+        vlan: None,
+        mtu,
+        is_up,
+        addresses,
+    })
+}
+
+fn a_host() -> impl Strategy<Value = HostView> {
+    let made = (an_interface(), select(vec![100, 101])).prop_map(|(seen, id)| SeenInterface {
+        ownership: Ownership::Ours,
+        vlan: Some(vlan("eth0", id)),
+        mtu: 1500,
+        ..seen
+    });
+    (an_interface(), an_interface(), proptest::option::of(made)).prop_map(|(eth0, eth1, made)| {
+        let mut view = host(&[("eth0", eth0), ("eth1", eth1)]);
+        view.interfaces.extend(made.map(|made| (name("eth0.100"), made)));
+        view
+    })
+}
+
+fn a_wish() -> impl Strategy<Value = Uplink> {
+    let address = select(ADDRESSES.to_vec());
+    (address, select(vec![1500, 9000]), any::<bool>()).prop_map(|(address, mtu, is_sub)| {
+        let mtu = mtu.try_into().ok();
+        if is_sub { Uplink { mtu, ..sub(address) } } else { Uplink { mtu, ..own(address, 1500) } }
+    })
+}
+
+proptest! {
+    #[test]
+    fn what_was_planned_is_what_was_wanted_and_nothing_is_left_to_do(view in a_host(), wanted in a_wish()) {
+        let mut after = view.clone();
+        for step in &plan(&wanted, None, &view).unwrap() {
+            apply(&mut after, step);
+        }
+        prop_assert_eq!(plan(&wanted, None, &after), Ok(vec![]));
+        let was_right = |seen: &&SeenInterface| seen.addresses.iter().any(|one| Some(one.address) == wanted.address);
+        if let Some(before) = view.interfaces.get(&wanted.name).filter(|seen| wanted.vlan.is_none() || seen.vlan == wanted.vlan).filter(was_right) {
+            let others = |seen: &SeenInterface| seen.addresses.iter().filter(|one| !one.is_ours).count();
+            prop_assert_eq!(others(&after.interfaces[&wanted.name]), others(before));
+        }
+        let seen = &after.interfaces[&wanted.name];
+        prop_assert_eq!((seen.mtu, seen.is_up), (wanted.mtu.unwrap().bytes(), true));
+        prop_assert_eq!(seen.addresses.iter().filter(|one| Some(one.address) == wanted.address).count(), 1);
+    }
+
+    #[test]
+    fn whatever_was_done_of_a_plan_can_be_taken_back(view in a_host(), wanted in a_wish(), done in 0_usize..8) {
+        let mut after = view.clone();
+        let steps = plan(&wanted, None, &view).unwrap();
+        let done = &steps[..done.min(steps.len())];
+        for step in done {
+            apply(&mut after, step);
+        }
+        for step in done.iter().rev().flat_map(Step::undo) {
+            apply(&mut after, &step);
+        }
+        let sorted = |mut view: HostView| {
+            for seen in view.interfaces.values_mut() {
+                seen.addresses.sort_by_key(|one| one.address);
+            }
+            view
+        };
+        prop_assert_eq!(sorted(after), sorted(view));
+    }
 }
