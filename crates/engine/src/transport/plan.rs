@@ -257,15 +257,23 @@ fn found_or_made<'v>(
     if let Some(other) = seen.filter(|_| kept.is_none()) {
         steps.push(Step::Delete { interface: name.clone(), was: Box::new(other.clone()) });
     }
-    // A subinterface cannot have a larger MTU than its parent, nor be on while that is off.
-    if let Some(mtu) = wanted.mtu.filter(|mtu| mtu.bytes() > parent.mtu) {
-        steps.push(Step::SetMtu { interface: vlan.parent.clone(), from: parent.mtu, to: mtu.bytes() });
+    // First, since a kernel without VLANs refuses it, and then nothing of the parent was changed. It cannot have a larger MTU
+    // than its parent, nor be on while that is off.
+    let mtu = wanted.mtu.filter(|mtu| mtu.bytes() <= parent.mtu);
+    if kept.is_none() {
+        steps.push(Step::Create { interface: name.clone(), vlan: vlan.clone(), mtu });
+    }
+    if let Some(larger) = wanted.mtu.filter(|_| mtu.is_none()) {
+        let raise = |interface: &InterfaceName| Step::SetMtu {
+            interface: interface.clone(),
+            from: parent.mtu,
+            to: larger.bytes(),
+        };
+        steps.push(raise(&vlan.parent));
+        steps.extend(kept.is_none().then(|| raise(name)));
     }
     if !parent.is_up {
         steps.push(Step::Up(vlan.parent.clone()));
-    }
-    if kept.is_none() {
-        steps.push(Step::Create { interface: name.clone(), vlan: vlan.clone(), mtu: wanted.mtu });
     }
     Ok(kept)
 }
@@ -280,13 +288,16 @@ fn addresses(wanted: &Uplink, before: Option<&Uplink>, there: &[SeenAddress]) ->
     }
     let remove = |address: &SeenAddress| Step::RemoveAddress { interface: interface.clone(), address: *address };
     // It has nothing else to do: whatever else it has of that family goes.
-    let others = there.iter().filter(|seen| seen.address.is_like(address) || is_ours(seen));
+    let others = there.iter().filter(|seen| seen.address.is_like(address));
     let (first, last): (Vec<_>, Vec<_>) = others.partition(|seen| {
         // The same address with another prefix length, too.
         seen.address.shares_network_with(address) || seen.address.ip() == address.ip()
     });
     let add = Step::AddAddress { interface: interface.clone(), address: SeenAddress { address, is_ours: true } };
-    first.into_iter().map(remove).chain([add]).chain(last.into_iter().map(remove)).collect()
+    let mut steps: Vec<Step> = first.into_iter().map(remove).chain([add]).collect();
+    steps.extend(last.into_iter().map(remove));
+    steps.extend(without(interface, there, |seen| !seen.address.is_like(address) && is_ours(seen)));
+    steps
 }
 
 /// Takes addresses away, and no others: those that the kernel would take along, since they came later into the network of one

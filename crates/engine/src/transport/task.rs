@@ -50,6 +50,13 @@ pub(crate) struct Record {
     since: SystemTime,
 }
 
+impl Record {
+    /// Whether tunnels can go by it: an MTU alone says nothing of them.
+    fn is_transport(&self) -> bool {
+        self.uplink.vlan.is_some() || self.uplink.address.is_some()
+    }
+}
+
 /// What is wanted, by the interface.
 pub(crate) type Records = BTreeMap<InterfaceName, Record>;
 
@@ -93,6 +100,8 @@ pub(crate) struct Task {
     former: BTreeMap<InterfaceName, Uplink>,
     /// What nobody wants any more and is still there.
     leaving: BTreeMap<InterfaceName, Uplink>,
+    /// What took away how the host is reached, and why. It is not tried again before something else is wanted.
+    given_up: BTreeMap<InterfaceName, String>,
     /// The interfaces that are as they are wanted, as far as was seen last.
     met: BTreeSet<InterfaceName>,
     pub(super) data_plane: watch::Sender<Option<IpAddr>>,
@@ -145,6 +154,7 @@ impl Task {
             configuration: Configuration::Unknown,
             former: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             met: BTreeSet::new(),
             data_plane: watch::Sender::new(None),
             failures: 0,
@@ -201,7 +211,7 @@ impl Task {
 
     async fn begin(&mut self, configured: Option<Transport>) -> (Origin, Option<Arc<Operation>>) {
         self.replace(By::Configured, configured.as_ref().and_then(uplink)).await;
-        let is_kept = self.records.values().any(|record| record.by == By::Provisioned);
+        let is_kept = self.records.values().any(|record| record.by == By::Provisioned && record.is_transport());
         let origin = match (&configured, is_kept) {
             (Some(_), _) => Origin::Configured,
             (None, true) => Origin::Kept,
@@ -220,7 +230,7 @@ impl Task {
 
     /// The controller's word counts where nobody else has said anything.
     async fn fetched(&mut self, transport: &Transport) {
-        let others = self.records.values().any(|record| record.by != By::Fetched);
+        let others = self.records.values().any(|record| record.by != By::Fetched && record.is_transport());
         if others || self.configuration != Configuration::Silent {
             return;
         }
@@ -241,6 +251,7 @@ impl Task {
             writes.push(write(&name, None));
             if let Some(record) = self.records.remove(&name) {
                 self.met.remove(&name);
+                self.given_up.remove(&name);
                 self.leaving.insert(name, record.uplink);
             }
         }
@@ -250,6 +261,7 @@ impl Task {
                 let record = Record { uplink: wanted.clone(), by, since: SystemTime::now() };
                 writes.push(write(&wanted.name, Some(&record)));
                 self.leaving.remove(&wanted.name);
+                self.given_up.remove(&wanted.name);
                 self.met.remove(&wanted.name);
                 if let Some(there) = self.records.insert(wanted.name.clone(), record) {
                     self.former.insert(wanted.name.clone(), there.uplink);
@@ -276,6 +288,9 @@ impl Task {
             }
         }
         for (name, record) in self.records.clone() {
+            if self.given_up.contains_key(&name) {
+                continue;
+            }
             match self.make(&name, &record.uplink, &mut operation, deadline).await {
                 Ok(()) => {
                     self.former.remove(&name);
@@ -283,7 +298,12 @@ impl Task {
                 }
                 Err(error) => {
                     self.met.remove(&name);
-                    problems.push(format!("{name}: {error}"));
+                    let problem = format!("{name}: {error}");
+                    if matches!(error, TransportError::Lost(_)) {
+                        self.given_up.insert(name, problem);
+                    } else {
+                        problems.push(problem);
+                    }
                 }
             }
         }
@@ -292,7 +312,9 @@ impl Task {
     }
 
     /// Says how an attempt went, and when the next one is due.
-    fn judge(&mut self, problems: Vec<String>, operation: Option<Said>) -> Option<Arc<Operation>> {
+    fn judge(&mut self, mut problems: Vec<String>, operation: Option<Said>) -> Option<Arc<Operation>> {
+        let is_hopeless = problems.is_empty();
+        problems.extend(self.given_up.values().cloned());
         let operation = match operation {
             Some(Said::Lazily) if problems.is_empty() => None,
             other => other.map(|said| said.begun(&self.journal)),
@@ -309,15 +331,15 @@ impl Task {
         }
         let pause = Duration::from_secs(1 << self.failures.min(6)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
-        self.again = Some(Instant::now() + pause);
+        self.again = Some(Instant::now() + pause).filter(|_| !is_hopeless);
         let text = problems.join("; ");
         if self.said.as_ref() != Some(&text) {
-            tracing::warn!(why = %text, "the host's interfaces are not as they are wanted; it is tried again");
+            tracing::warn!(why = %text, "the host's interfaces are not as they are wanted; what may work later is tried again");
             self.say(format!("the host's interfaces are not as they are wanted: {text}"));
             self.said = Some(text);
         }
         if let Some(operation) = &operation {
-            let message = "some of the host's interfaces are not as they are wanted; it is tried again";
+            let message = "some of the host's interfaces are not as they are wanted";
             operation.end(OperationState::Failed, message, problems);
         }
         operation
@@ -425,6 +447,7 @@ impl Task {
     /// What was asked for is so.
     fn settle(&mut self, name: &InterfaceName, record: Option<Record>) {
         self.leaving.remove(name);
+        self.given_up.remove(name);
         self.former.remove(name);
         if let Some(record) = record {
             self.records.insert(name.clone(), record);

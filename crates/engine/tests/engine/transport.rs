@@ -53,7 +53,7 @@ async fn what_was_asked_for_is_made_once_kept_and_made_again_after_a_reboot() {
     assert_eq!(data_plane(&bench), "10.0.0.5".parse().ok());
     let steps = bench.engine.journal().all()[0].view().steps;
     assert_eq!(steps.iter().map(|step| &*step.text).collect::<Vec<_>>(), underlay.take_calls());
-    assert_eq!(steps.len(), 4);
+    assert_eq!(steps.len(), 5);
     // Again: nothing is done.
     assert_eq!(change(&bench, edit).await.unwrap().former_mtu, 9000);
     assert_eq!((underlay.take_calls(), ended(&bench)), (vec![], vec![OperationState::Succeeded]));
@@ -177,6 +177,25 @@ async fn the_configuration_comes_before_what_is_kept_and_that_before_the_control
     bench.engine.begin_transport(Some(Transport::Management)).await;
     assert!(!underlay.view().interfaces.contains_key(&name("eth1.100")));
     assert_eq!((data_plane(&bench), bench.store.keys()), (None, vec!["transport/eth1.200".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_cuts_the_host_off_is_tried_once_and_an_mtu_alone_is_none() {
+    let (bench, underlay) = host().await;
+    let mtu = TransportEdit::SetMtu { name: name("eth1"), mtu: 4000.try_into().unwrap(), keep: Keep::Always };
+    change(&bench, mtu).await.unwrap();
+    underlay.captures("1.0.0.5", "1.1.1.1");
+    let bench = bench.restart().await;
+    assert!(matches!(bench.engine.begin_transport(None).await, Some((Origin::Nowhere, Some(_)))));
+    underlay.take_calls();
+    bench.engine.transport_fetched(Transport::Subinterface(sub(100, "1.0.0.5/8")), None);
+    pass(600).await;
+    let made = "make subinterface eth1.100 (VLAN 100 of eth1)";
+    assert_eq!(underlay.take_calls().iter().filter(|call| *call == made).count(), 1);
+    assert!(!underlay.view().interfaces.contains_key(&name("eth1.100")));
+    // Another word of the controller is another try.
+    bench.engine.transport_fetched(Transport::Subinterface(sub(100, "10.0.0.5/24")), None);
+    until("it is made", || data_plane(&bench).is_some()).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,9 +51,10 @@ fn a_subinterface_is_made_on_a_parent_that_can_carry_it() {
     assert_eq!(
         planned(&sub("10.0.0.5/24"), &view),
         [
-            "set the MTU of eth0 from 1500 to 9000",
-            "switch eth0 on",
             "make subinterface eth0.100 (VLAN 100 of eth0)",
+            "set the MTU of eth0 from 1500 to 9000",
+            "set the MTU of eth0.100 from 1500 to 9000",
+            "switch eth0 on",
             "switch eth0.100 on",
             "add 10.0.0.5/24 to eth0.100",
         ]
@@ -111,6 +112,20 @@ fn addresses_that_would_go_along_with_one_of_ours_are_put_back() {
             "take 10.1.0.9/24 from eth1",
             "add 10.2.0.6/24 to eth1",
             "add 10.1.0.5/24 to eth1",
+        ]
+    );
+}
+
+#[test]
+fn an_address_of_the_other_family_takes_away_only_what_is_ours_there() {
+    let view = host(&[("eth1", seen(&[("10.2.0.6/24", false), ("10.2.0.5/24", true)]))]);
+    assert_eq!(
+        planned(&own("2001:db8::1/64", 1500), &view),
+        [
+            "add 2001:db8::1/64 to eth1",
+            "take 10.2.0.6/24 from eth1",
+            "take 10.2.0.5/24 from eth1",
+            "add 10.2.0.6/24 to eth1",
         ]
     );
 }
@@ -198,9 +213,10 @@ fn every_step_is_taken_back_by_its_opposite() {
         [
             "take 10.0.0.5/24 from eth0.100",
             "switch eth0.100 off",
-            "remove subinterface eth0.100",
             "switch eth0 off",
+            "set the MTU of eth0.100 from 9000 to 1500",
             "set the MTU of eth0 from 9000 to 1500",
+            "remove subinterface eth0.100",
         ]
     );
 }
