@@ -57,8 +57,8 @@ test-crash: rust test-packages ## kill the agent at every place where it changes
 	mv $(TARGET)/release/netloom $(TARGET)/release/netloom-failpoints
 	$(SUDO) $(TARGET)/release/netloom-crash all --jobs 2 --netloom $(TARGET)/release/netloom-failpoints --ledger $(TARGET)/crash-ledger.jsonl
 
-# Up to three minutes on two busy cores. What the kernel of this machine may lack, and what would change the machine: dummy
-# links, Open vSwitch in the kernel, cgroup v2, limits of the host, the clock. Emulated, so no KVM is needed.
+# Up to four minutes on two busy cores. What the kernel of this machine may lack, and what would change the machine: dummy
+# links, VLANs, Open vSwitch in the kernel, cgroup v2, limits of the host, the clock. Emulated, so no KVM is needed.
 test-vm: rust vm ## run the tests that need another kernel in a virtual machine
 	scripts/vm/run.sh
 

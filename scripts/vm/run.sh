@@ -18,7 +18,7 @@ target=$(realpath "$target")
 # about a kernel that they do not say on the machine itself.
 tests=(
     "vm"
-    "links a_group refusals what_is_asked_for"
+    "links a_group a_subinterface refusals what_is_asked_for"
     "fabric_kernel a_dummy"
     "runtime_namespace a_node_has limits_change nothing_is_left user_environment"
 )

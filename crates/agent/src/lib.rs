@@ -58,7 +58,7 @@
 //!            └─────────────────────────────────────────┘bounded └─────────────────────────────────────────┘
 //!  thread `starts`: writes down what is under way, for the start after a crash
 //!  thread `log`: writes what loggers queued; drops and counts what does not fit
-//!  with a controller: tasks `controller`, `controller-watch`, `controller-outbox`, which call it ([`ControllerConfig`])
+//!  with a controller: tasks `controller`, `controller-watch`, `controller-outbox`, `controller-transport`, which call it ([`ControllerConfig`])
 //! ```
 
 mod access;
@@ -69,6 +69,7 @@ mod health;
 mod listen;
 pub mod log;
 mod metrics;
+mod network_manager;
 mod problem;
 mod routes;
 pub mod scrollback;
@@ -77,6 +78,7 @@ mod session;
 mod starts;
 mod supervisor;
 mod token;
+mod transport;
 pub mod wire;
 
 pub use access::Networks;

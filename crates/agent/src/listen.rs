@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netloom_engine::{Engine, Layout, task};
+use netloom_engine::{Engine, Layout, Transport, task};
 use rustix::fs::FlockOperation;
 use rustix::process::Resource;
 use tokio::net::UnixStream;
@@ -57,6 +57,8 @@ pub struct ServeConfig {
     pub introduction: Introduction,
     /// The URL of the controller whose library has images, `http://HOST:PORT`; asked with the secret.
     pub images_from: Option<String>,
+    /// What carries tunnels to other hosts, if the configuration says so.
+    pub transport: Option<Transport>,
     /// How old unserved work may be before the process counts as not live.
     pub live_limit: Duration,
     /// How many TCP connections may wait that have not sent anything telling; at most an eighth of the descriptors that
@@ -91,6 +93,7 @@ impl ServeConfig {
             controller: None,
             introduction: Introduction::default(),
             images_from: None,
+            transport: None,
             live_limit: Duration::from_secs(10),
             silent: 1024,
             head_limit: Duration::from_secs(30),

@@ -17,7 +17,9 @@ use crate::controller::{self, Before, Member};
 use crate::health::Health;
 use crate::listen::{Listeners, ServeConfig, ServeError};
 use crate::metrics::Census;
+use crate::network_manager::NetworkManager;
 use crate::routes;
+use crate::transport;
 
 /// What handlers work with.
 pub(crate) struct App {
@@ -29,6 +31,8 @@ pub(crate) struct App {
     pub(crate) member: Option<Arc<Member>>,
     /// Which nodes were seen to be ready.
     pub(crate) readiness: contract::Readiness,
+    /// What manages the interfaces of this host beside us.
+    pub(crate) network_manager: NetworkManager,
     /// The images that controllers send.
     pub(crate) transfers: contract::Transfers,
     /// What metrics count of labs.
@@ -67,6 +71,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         transfers: contract::Transfers::default(),
         readiness: contract::Readiness::default(),
         census: Census::default(),
+        network_manager: NetworkManager::detect(),
         stop: stop.clone(),
         tasks: tasks.clone(),
     });
@@ -81,6 +86,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     let door = Door::new(keys, exempt(&app.config), routes::router(app.clone()), contract::router(app.clone()));
     let by_tcp = task::vital(beats, "tcp door", doorway(door.into_router()).tcp(accepted));
     controller::start(&app, before);
+    transport::start(&app);
 
     shutdown.cancelled().await;
     app.health.stopping();

@@ -38,6 +38,7 @@ use crate::standing::Troubles;
 use crate::startup::{self, Startup};
 use crate::tags::{self, Tags};
 use crate::task::{self, Beats, Panicked};
+use crate::transport::{self, Management, Transports, Underlay};
 use crate::view::Preview;
 use crate::work::Work;
 
@@ -55,6 +56,8 @@ pub struct Parts {
     pub host_files: Arc<dyn HostFiles>,
     /// The limits of this host.
     pub limits: Arc<dyn Limits>,
+    /// The interfaces of this host that are its own.
+    pub underlay: Arc<dyn Underlay>,
     /// What labs may leave behind on this host.
     pub traces: Arc<dyn Traces>,
     /// The readers' side of the inventory that the drivers report to.
@@ -88,6 +91,8 @@ pub struct Config {
     pub switch: InterfaceName,
     /// The labs that are paused from the start.
     pub safe: Safe,
+    /// How this host is reached, which changes of its own interfaces must leave.
+    pub management: Management,
 }
 
 /// The bridge of the switch unless another is named: the one that controllers of the agent contract expect.
@@ -106,6 +111,7 @@ impl Default for Config {
             fabric: FabricKind::Kernel,
             switch: SWITCH.parse().expect("a name that the kernel takes"),
             safe: Safe::No,
+            management: Management::default(),
         }
     }
 }
@@ -120,6 +126,7 @@ pub(crate) struct Shared {
     pub(crate) traces: Arc<dyn Traces>,
     pub(crate) watched: Watched,
     pub(crate) raises: Raises,
+    pub(crate) transports: Transports,
     pub(crate) inventory: Inventory,
     pub(crate) wishes: Wishes,
     pub(crate) done: DoneOnce,
@@ -196,11 +203,13 @@ impl Engine {
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let backlogs = backlogs(&parts);
-        let Parts { layout, store, runtimes, fabric, host_files, limits, traces, inventory, writer, config } = parts;
+        let Parts { layout, store, runtimes, fabric, host_files, limits, underlay, traces, inventory, writer, config } =
+            parts;
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
-        let (loaded, records, tags, deliveries, startup) = read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
+        let (loaded, records, uplinks, tags, deliveries, startup) =
+            read.await.unwrap_or(Err(StoreError::NoAnswer { since }))?;
         let events = Events::default();
         let (ledger, keeper) = Ledger::new(store, events.clone(), config.store_limit);
         let (raises, raises_task) = Raises::new(limits::Task {
@@ -211,6 +220,16 @@ impl Engine {
             records,
             sessions: config.sessions,
         });
+        let journal = Journal::new(events.clone());
+        let (transports, transport_task) = Transports::new(transport::Task::new(transport::Parts {
+            underlay,
+            management: config.management.clone(),
+            ledger: ledger.clone(),
+            journal: journal.clone(),
+            events: events.clone(),
+            inventory: inventory.clone(),
+            records: uplinks,
+        }));
         let sources = runtimes.iter().map(|runtime| Source::Runtime(runtime.kind()));
         let switch = fabric.switch().map(|_| Source::Switch);
         let sources: BTreeSet<Source> = sources.chain([Source::Fabric]).chain(switch).collect();
@@ -223,7 +242,7 @@ impl Engine {
         let nodes =
             runtimes.keys().map(|kind| (*kind, Bulkhead::new(places_on(*kind), config.nodes_at_once))).collect();
         let shared = Arc::new(Shared {
-            journal: Journal::new(events.clone()),
+            journal,
             nodes,
             pulls: Bulkhead::new("pulls", config.pulls_at_once),
             shelves,
@@ -237,6 +256,7 @@ impl Engine {
             traces,
             watched: Watched::default(),
             raises,
+            transports,
             inventory,
             wishes,
             done,
@@ -261,6 +281,7 @@ impl Engine {
         task::vital(&shared.beats, "host", host_task);
         task::vital(&shared.beats, "ledger", keeper);
         task::vital(&shared.beats, "limits", raises_task);
+        task::vital(&shared.beats, "transport", transport_task);
         relist::start(&shared);
         let engine = Self { shared };
         engine.pause_unsafe(loaded.keys());
@@ -644,6 +665,7 @@ fn backlogs(parts: &Parts) -> Vec<(&'static str, Backlog)> {
         .chain(of(parts.fabric.name(), parts.fabric.backlogs()))
         .chain(of("store", parts.store.backlogs()))
         .chain(of("limits", parts.limits.backlogs()))
+        .chain(of("transport", parts.underlay.backlogs()))
         .chain(of("leftovers", parts.traces.backlogs()))
         .chain(of("host files", parts.host_files.backlogs()))
         .collect()
@@ -654,7 +676,8 @@ async fn read(
     store: &dyn Store,
     wishes: &Wishes,
     done: &DoneOnce,
-) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, Tags, Deliveries, Startup), StoreError> {
+) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, transport::Records, Tags, Deliveries, Startup), StoreError>
+{
     let loaded = desired::load(store).await?;
     for (lab, wish) in &loaded {
         wishes.set(lab, Some(wish));
@@ -665,6 +688,7 @@ async fn read(
     Ok((
         loaded,
         limits::load(store).await?,
+        transport::load(store).await?,
         tags::load(store).await?,
         load_deliveries(store).await?,
         startup::load(store).await?,

@@ -46,6 +46,7 @@ pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+mod transport;
 mod view;
 mod work;
 
@@ -89,5 +90,10 @@ pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
 pub use standing::{Standing, Trouble};
 pub use switchboard::Switchboard;
+pub use transport::{
+    Changed, Cidr, ELSEWHERE, HostView, Keep, Management, Origin, Ownership, SeenAddress, SeenInterface, SeenWay,
+    Step as TransportStep, TRANSPORT_MTU, Transport, TransportEdit, TransportError, TransportKeys, TransportText,
+    Underlay, Unfit, Unusable, Uplink, Vlan, VlanId, WayOut, contract_mtu,
+};
 pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview, SwitchPortView};
 pub use work::Work;

@@ -102,9 +102,9 @@ pub struct StepRecord {
 pub struct OperationView {
     /// Its number.
     pub id: OperationId,
-    /// `deploy`, `destroy`, `edit`, `adopt`, `pull`.
+    /// `deploy`, `destroy`, `edit`, `adopt`, `pull`, `transport`.
     pub kind: String,
-    /// Its lab; none if it is about an image.
+    /// Its lab; none if it is about an image or the host.
     #[serde(default)]
     pub lab: Option<LabName>,
     /// How it stands.
@@ -227,6 +227,33 @@ impl Operation {
                 progress: None,
             });
         }
+    }
+
+    /// Adds steps that are in no plan of a lab, and gives their names. One that it has already is done once more.
+    pub(crate) fn add_texts(&self, texts: impl Iterator<Item = String>) -> Vec<StepId> {
+        self.pace_mut().moved();
+        let mut view = self.lock();
+        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let add = |text: String| {
+            let id = StepId::named(format!("{}/{text}", self.kind));
+            let at = *index.entry(id.clone()).or_insert(view.steps.len());
+            match view.steps.get_mut(at) {
+                Some(record) => record.state = StepState::Waiting,
+                None => view.steps.push(StepRecord {
+                    id: id.clone(),
+                    text,
+                    reason: "it is not so yet".to_owned(),
+                    state: StepState::Waiting,
+                    started: None,
+                    ended: None,
+                    error: None,
+                    output: None,
+                    progress: None,
+                }),
+            }
+            id
+        };
+        texts.map(add).collect()
     }
 
     /// Notes how far a step is that pulls an image.

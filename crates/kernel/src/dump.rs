@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::thread;
 use std::time::Instant;
 
@@ -17,8 +18,9 @@ use tokio::sync::oneshot;
 use crate::error::{KernelError, KernelErrorKind, SubmitError, errno_text, kind};
 use crate::gate::Gate;
 use crate::netns::Netns;
-use crate::parse::{self, AddressInfo, Counters, LinkInfo};
+use crate::parse::{self, AddressInfo, Counters, LinkInfo, Way};
 use crate::request::Place;
+use crate::route::{self, SavedRoute};
 use crate::rtnl::Rtnl;
 use crate::socket::Socket;
 
@@ -75,6 +77,8 @@ struct Job {
 enum Wanted {
     Everything(oneshot::Sender<Dumps>),
     Counters(oneshot::Sender<Each<Vec<Counters>>>),
+    Ways(Vec<IpAddr>, oneshot::Sender<Each<Vec<Option<Way>>>>),
+    Routes(u32, oneshot::Sender<Each<Vec<SavedRoute>>>),
 }
 
 impl Wanted {
@@ -82,6 +86,8 @@ impl Wanted {
         match self {
             Self::Everything(answer) => answer.is_closed(),
             Self::Counters(answer) => answer.is_closed(),
+            Self::Ways(_, answer) => answer.is_closed(),
+            Self::Routes(_, answer) => answer.is_closed(),
         }
     }
 }
@@ -123,6 +129,18 @@ impl Dumper {
                         drop(places);
                         let _ = answer.send(counters);
                     }
+                    Wanted::Ways(to, answer) => {
+                        let ways = dump_here(&places, Some(deadline), |netns| look_up(netns, &to));
+                        go_home();
+                        drop(places);
+                        let _ = answer.send(ways);
+                    }
+                    Wanted::Routes(ifindex, answer) => {
+                        let routes = dump_here(&places, Some(deadline), |netns| routes_of(netns, ifindex, &gate));
+                        go_home();
+                        drop(places);
+                        let _ = answer.send(routes);
+                    }
                 }
             });
         })?;
@@ -141,6 +159,33 @@ impl Dumper {
         let (answer, answered) = oneshot::channel();
         self.queue.push(Job { places, deadline, wanted: Wanted::Counters(answer) })?;
         wait(answered, deadline).await
+    }
+
+    /// Looks up which way packets from a namespace to these addresses take, in order; `None` where there is none.
+    pub async fn ways(
+        &self,
+        from: Place,
+        to: Vec<IpAddr>,
+        deadline: Instant,
+    ) -> Result<Result<Vec<Option<Way>>, KernelError>, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job { places: vec![from], deadline, wanted: Wanted::Ways(to, answer) })?;
+        let ways = wait(answered, deadline).await?;
+        ways.into_iter().next().ok_or(SubmitError::Closed)
+    }
+
+    /// Reads the routes by an interface that somebody has made, so that they can be restored
+    /// ([`Request::RestoreRoute`](crate::Request::RestoreRoute)).
+    pub async fn routes(
+        &self,
+        of: Place,
+        ifindex: u32,
+        deadline: Instant,
+    ) -> Result<Result<Vec<SavedRoute>, KernelError>, SubmitError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.push(Job { places: vec![of], deadline, wanted: Wanted::Routes(ifindex, answer) })?;
+        let routes = wait(answered, deadline).await?;
+        routes.into_iter().next().ok_or(SubmitError::Closed)
     }
 
     /// What the thread has not finished: what a supervisor judges it by.
@@ -229,6 +274,16 @@ fn count_one(netns: &Netns, gate: &Gate) -> io::Result<Vec<Counters>> {
         })?;
         Ok((ack.errno, counters))
     })
+}
+
+fn look_up(netns: &Netns, to: &[IpAddr]) -> io::Result<Vec<Option<Way>>> {
+    let mut socket = Socket::open_in(netns)?;
+    to.iter().map(|to| route::look_up(&mut socket, *to)).collect()
+}
+
+fn routes_of(netns: &Netns, ifindex: u32, gate: &Gate) -> io::Result<Vec<SavedRoute>> {
+    let mut socket = Socket::open_in(netns)?;
+    consistent(gate, || route::routes(&mut socket, ifindex))
 }
 
 /// Repeats a dump that the kernel says was interrupted by a change (NLM_F_DUMP_INTR): it may lack what did not change.

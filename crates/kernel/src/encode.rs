@@ -25,6 +25,10 @@ const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Appends the request to a datagram; `None`, and nothing is appended, if it is no message of rtnetlink.
 pub(crate) fn encode(request: &Request, sequence: u32, datagram: &mut Vec<u8>) -> Option<()> {
+    if let Request::RestoreRoute { route, .. } = request {
+        route.encode(NLM_F_REQUEST | NLM_F_ACK | CREATE, sequence, datagram);
+        return Some(());
+    }
     let (message, flags) = message(request)?;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
@@ -75,6 +79,7 @@ fn message(request: &Request) -> Option<(RouteNetlinkMessage, u16)> {
             (M::NewLink(link), CREATE)
         }
         Request::CreateMacvlan { end, parent, mode, .. } => (M::NewLink(device::macvlan(end, *parent, *mode)), CREATE),
+        Request::CreateVlan { end, parent, id, .. } => (M::NewLink(device::vlan(end, *parent, *id)), CREATE),
         Request::CreateVxlan { end, tunnel } => (M::NewLink(device::vxlan(end, tunnel)), CREATE),
         Request::AddIngress { ifindex, .. } => (M::NewQueueDiscipline(redirect::ingress(*ifindex)), CREATE),
         Request::LeaveFailSignals { ifindex, .. } => {
@@ -82,7 +87,7 @@ fn message(request: &Request) -> Option<(RouteNetlinkMessage, u16)> {
         }
         Request::Redirect { from, to, .. } => (M::NewTrafficFilter(redirect::redirect(*from, *to)), CREATE),
         Request::SetLink { ifindex, change, .. } => (M::SetLink(change_message(*ifindex, change)), 0),
-        Request::DisableTxChecksum { .. } => return None,
+        Request::DisableTxChecksum { .. } | Request::RestoreRoute { .. } => return None,
         Request::AddAltname { ifindex, altname, .. } => {
             let mut link = link_message(*ifindex);
             link.attributes.push(LinkAttribute::PropList(vec![Prop::AltIfName(altname.clone())]));
@@ -213,6 +218,7 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
         Request::CreateBridge { place, name, .. } => ("create bridge", format!("`{name}` {place}")),
         Request::CreateDummy { end } => ("create dummy", format!("`{}` {}", end.name, end.place)),
         Request::CreateMacvlan { end, .. } => ("create macvlan", format!("`{}` {}", end.name, end.place)),
+        Request::CreateVlan { end, .. } => ("create subinterface", format!("`{}` {}", end.name, end.place)),
         Request::CreateVxlan { end, .. } => ("create vxlan", format!("`{}` {}", end.name, end.place)),
         Request::AddIngress { place, ifindex } => ("take what comes in at", interface(ifindex, place)),
         Request::LeaveFailSignals { place, ifindex } => {
@@ -245,6 +251,7 @@ fn describe(request: &Request, found: &Found) -> (&'static str, String) {
             ("delete address", format!("{address} of {}", interface(ifindex, place)))
         }
         Request::AddRoute { place, to, .. } => ("add route", format!("to {to} {place}")),
+        Request::RestoreRoute { place, .. } => ("restore route", place.to_string()),
         Request::DeleteRoute { place, to, .. } => ("delete route", format!("to {to} {place}")),
     }
 }
@@ -266,6 +273,7 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         Request::CreateBridge { place, name, .. } => Some(("bridge", name, place)),
         Request::CreateDummy { end } => Some(("dummy", &end.name, &end.place)),
         Request::CreateMacvlan { end, .. } => Some(("macvlan", &end.name, &end.place)),
+        Request::CreateVlan { end, .. } => Some(("8021q", &end.name, &end.place)),
         Request::CreateVxlan { end, .. } => Some(("vxlan", &end.name, &end.place)),
         _ => None,
     };
@@ -274,6 +282,8 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         (KernelErrorKind::Busy, Some(("macvlan", ..))) => KernelErrorKind::Busy,
         // It is not about a name: another tunnel of the host has the same identifier and port.
         (KernelErrorKind::AlreadyExists, Some(("vxlan", ..))) if detail.contains("VNI") => KernelErrorKind::Busy,
+        // The parent has a subinterface of that tag (vlan_check_real_dev says "VLAN device already exists").
+        (KernelErrorKind::AlreadyExists, Some(("8021q", ..))) if detail.contains("VLAN") => KernelErrorKind::Busy,
         // dev_index_reserve() says EBUSY for an ifindex that is taken; the look-up before it says EEXIST for one
         // that is taken where the main end is, and then no interface of that name is to be found.
         (KernelErrorKind::Busy, Some(_)) => KernelErrorKind::IfindexTaken,
@@ -287,6 +297,10 @@ pub(crate) fn explain(request: &Request, errno: i32, detail: &str, found: &Found
         format!("interface `{name}` already exists {place}{what}")
     };
     let message = match (kind, created, request) {
+        (KernelErrorKind::Unsupported, Some(("8021q", ..)), _) => format!(
+            "the kernel has no VLAN subinterfaces (module 8021q): {cause}; load it with `modprobe 8021q` or run this on a \
+             kernel that has it"
+        ),
         (KernelErrorKind::Unsupported, Some((module, ..)), _) => format!(
             "the kernel has no `{module}` interfaces (module {module}): {cause}; load it with `modprobe {module}` or \
              run this on a kernel that has it"

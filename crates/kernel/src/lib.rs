@@ -10,6 +10,7 @@
 //!   Dumper::dump ──bounded queue──▶ nl-reader   dumps many namespaces          ─▶ rtnetlink
 //!   Receiver ◀──bounded channel──── nl-monitor  one all-nsid socket            ◀─ multicast
 //!   SignalFail ─wanted state──────▶ fail-signal   frames in tunnels, and what is heard there  ⇄ packet sockets
+//!   WayWatch ──calls back──────── nl-routes   looks a way up, again when routes change  ◀─▶ rtnetlink
 //!   Netns::create_pinned, run_in ─▶ nl-netns    one short-lived thread a call (unshare, setns)
 //!   Spawner::spawn ─bounded queue─▶ nl-spawn-N  a thread per process (setns, unshare, posix_spawn)
 //! ```
@@ -35,6 +36,7 @@ mod probe;
 mod process;
 mod ready;
 mod request;
+mod route;
 mod rtnl;
 mod socket;
 mod spawn;
@@ -47,11 +49,12 @@ pub use fail_signal::{FarEnd, SignalFail, SignalFailThread};
 pub use memory::give_back_large_blocks;
 pub use monitor::{Change, Monitor, MonitorEvent};
 pub use netns::{Netns, prepare_pin_directory, unmount, unpin};
-pub use parse::{AddressInfo, Counters, LinkInfo};
+pub use parse::{AddressInfo, Counters, LinkInfo, Way};
 pub use priority::take_turns_first;
 pub use probe::{Feature, probe};
 pub use process::{Identity, Process, Signal};
 pub use ready::readable;
 pub use request::{Address, AdminState, LinkChange, Place, Request, Tunnel, VethEnd};
+pub use route::{SavedRoute, WayWatch};
 pub use rtnl::Rtnl;
 pub use spawn::{SpawnError, Spawned, Spawner, Surroundings};

@@ -20,6 +20,7 @@ pub(crate) const RTM_NEWLINK: u16 = 16;
 pub(crate) const RTM_DELLINK: u16 = 17;
 pub(crate) const RTM_NEWADDR: u16 = 20;
 pub(crate) const RTM_DELADDR: u16 = 21;
+pub(crate) const RTM_NEWROUTE: u16 = 24;
 pub(crate) const RTM_DELNSID: u16 = 89;
 
 const IFF_UP: u32 = 1;
@@ -56,6 +57,8 @@ pub struct LinkInfo {
     pub peer_nsid: Option<i32>,
     /// The network identifier of a VXLAN interface and the UDP port that it is at; no other of its namespace has both.
     pub vni: Option<(u32, u16)>,
+    /// The tag of a subinterface (802.1Q); its parent is `peer`.
+    pub vlan: Option<u16>,
 }
 
 /// What an interface has carried since it was made.
@@ -92,8 +95,19 @@ pub struct AddressInfo {
     pub link_local: bool,
     /// Whether it may not be used (yet): nobody knows yet that it is nobody else's, or it is somebody's (IPv6).
     pub tentative: bool,
+    /// Whether it came after another one of its network, with which the kernel takes it away (IPv4).
+    pub secondary: bool,
     /// Who put it there (IFA_PROTO), if that is known.
     pub protocol: Option<u8>,
+}
+
+/// The way that packets to an address take now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Way {
+    /// The interface that they leave by.
+    pub ifindex: u32,
+    /// The address that they have if their sender names none.
+    pub source: Option<IpAddr>,
 }
 
 /// One netlink message.
@@ -206,6 +220,7 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
         peer: None,
         peer_nsid: None,
         vni: None,
+        vlan: None,
     };
     for (kind, value) in attributes(message.payload.get(HEADER..)?) {
         match kind {
@@ -219,6 +234,7 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
                 let of = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
                 link.kind = of(1).map(text);
                 link.vni = of(2).filter(|_| link.kind.as_deref() == Some("vxlan")).and_then(vni);
+                link.vlan = of(2).filter(|_| link.kind.as_deref() == Some("vlan")).and_then(vlan);
             }
             20 => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
             27 => link.group = u32_at(value, 0)?,
@@ -239,6 +255,31 @@ fn vni(data: &[u8]) -> Option<(u32, u16)> {
     let of = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     let port = of(15)?.get(..2)?;
     Some((u32_at(of(1)?, 0)?, u16::from_be_bytes([port[0], port[1]])))
+}
+
+/// The tag in the data of a VLAN interface (IFLA_VLAN_ID), unless it is one of a provider (IFLA_VLAN_PROTOCOL).
+fn vlan(data: &[u8]) -> Option<u16> {
+    const ETH_P_8021Q: [u8; 2] = [0x81, 0x00];
+    let of = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let is_plain = of(5).is_none_or(|protocol| protocol.get(..2) == Some(&ETH_P_8021Q));
+    u16_at(of(1)?, 0).filter(|_| is_plain)
+}
+
+/// The way in the RTM_NEWROUTE that answers a look-up.
+pub(crate) fn way(message: &Message<'_>) -> Option<Way> {
+    const HEADER: usize = 12;
+    const RTA_OIF: u16 = 4;
+    const RTA_PREFSRC: u16 = 7;
+    let (mut ifindex, mut source) = (None, None);
+    for (kind, value) in attributes(message.payload.get(HEADER..)?) {
+        match (kind, value.len()) {
+            (RTA_OIF, _) => ifindex = u32_at(value, 0),
+            (RTA_PREFSRC, 4) => source = <[u8; 4]>::try_from(value).ok().map(IpAddr::from),
+            (RTA_PREFSRC, 16) => source = <[u8; 16]>::try_from(value).ok().map(IpAddr::from),
+            _ => {}
+        }
+    }
+    Some(Way { ifindex: ifindex?, source })
 }
 
 /// The counters in RTM_NEWLINK.
@@ -274,6 +315,8 @@ pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
     const RT_SCOPE_UNIVERSE: u8 = 0;
     /// IFA_F_TENTATIVE and IFA_F_DADFAILED, of the eight flags that the header has room for.
     const UNUSABLE: u8 = 0x40 | 0x08;
+    /// Of an address of IPv6 the same bit says that it is temporary.
+    const IFA_F_SECONDARY: u8 = 0x01;
     let prefix = *message.payload.get(1)?;
     let flags = *message.payload.get(2)?;
     let scope = *message.payload.get(3)?;
@@ -299,7 +342,8 @@ pub(crate) fn address(message: &Message<'_>) -> Option<AddressInfo> {
     };
     let link_local = scope != RT_SCOPE_UNIVERSE && is_v6(&address);
     let tentative = flags & UNUSABLE != 0 && is_v6(&address);
-    Some(AddressInfo { ifindex, address, link_local, tentative, protocol })
+    let secondary = flags & IFA_F_SECONDARY != 0 && !is_v6(&address);
+    Some(AddressInfo { ifindex, address, link_local, tentative, secondary, protocol })
 }
 
 fn is_v6(address: &Address) -> bool {
@@ -336,7 +380,7 @@ mod tests {
                 let _ = (ack(&message), link(&message), counters(&message), address(&message), nsid(&message));
             }
             let message = Message { kind: RTM_NEWLINK, flags: 0, sequence: 0, payload: &bytes };
-            let _ = (ack(&message), link(&message), address(&message), nsid(&message));
+            let _ = (ack(&message), link(&message), address(&message), nsid(&message), way(&message));
         }
     }
 

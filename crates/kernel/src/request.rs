@@ -7,6 +7,7 @@ use std::sync::Arc;
 use netloom_model::{InterfaceName, Ipv4Net, Ipv6Net, Mac, MacvlanMode, Mtu};
 
 use crate::netns::Netns;
+use crate::route::SavedRoute;
 
 /// Where a request acts: a namespace and what a person calls it.
 #[derive(Debug, Clone)]
@@ -191,6 +192,18 @@ pub enum Request {
         /// Where it leads.
         tunnel: Tunnel,
     },
+    /// Makes a subinterface of another interface, down (module `8021q`, IEEE 802.1Q): what passes it has this tag there.
+    /// Without an MTU it has that of its parent, and never a larger one.
+    CreateVlan {
+        /// The interface; all fields are as in a veth pair.
+        end: VethEnd,
+        /// Where its parent is.
+        place: Place,
+        /// The ifindex of the parent there.
+        parent: u32,
+        /// The tag, 1 to 4094. A parent has one subinterface of each.
+        id: u16,
+    },
     /// Makes an interface take [`Request::Redirect`] (module `sch_ingress`).
     AddIngress {
         /// Where.
@@ -300,6 +313,13 @@ pub enum Request {
         /// The interface it leaves by.
         ifindex: Option<u32>,
     },
+    /// Adds a route again just as it was ([`crate::Dumper::routes`]).
+    RestoreRoute {
+        /// Where.
+        place: Place,
+        /// The route.
+        route: SavedRoute,
+    },
     /// Takes a route away.
     DeleteRoute {
         /// Where.
@@ -321,6 +341,7 @@ impl Request {
             Self::CreateVxlan { tunnel, .. } => &tunnel.place,
             Self::CreateBridge { place, .. }
             | Self::CreateMacvlan { place, .. }
+            | Self::CreateVlan { place, .. }
             | Self::AddIngress { place, .. }
             | Self::LeaveFailSignals { place, .. }
             | Self::Redirect { place, .. }
@@ -333,6 +354,7 @@ impl Request {
             | Self::AddAddress { place, .. }
             | Self::DeleteAddress { place, .. }
             | Self::AddRoute { place, .. }
+            | Self::RestoreRoute { place, .. }
             | Self::DeleteRoute { place, .. } => place,
         }
     }

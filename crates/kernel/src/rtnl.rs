@@ -207,7 +207,10 @@ fn find(request: &Request, errno: i32, sockets: &mut Sockets) -> Found {
         Request::CreateVeth { a, b, .. } if errno == libc::EEXIST => {
             Found { a: by_name(&a.place, a.name.as_str()), b: by_name(&b.place, b.name.as_str()) }
         }
-        Request::CreateDummy { end } | Request::CreateMacvlan { end, .. } | Request::CreateVxlan { end, .. }
+        Request::CreateDummy { end }
+        | Request::CreateMacvlan { end, .. }
+        | Request::CreateVlan { end, .. }
+        | Request::CreateVxlan { end, .. }
             if errno == libc::EEXIST =>
         {
             Found { a: by_name(&end.place, end.name.as_str()), b: None }

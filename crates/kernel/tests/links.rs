@@ -3,14 +3,14 @@
 
 mod common;
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use common::{Stage, end, root, soon, veth};
 use netloom_kernel::{
     Address, AdminState, Dumper, KernelErrorKind as K, LinkChange, Netns, Place, Request, Rtnl, SubmitError, VethEnd,
-    dump, prepare_pin_directory, unpin,
+    Way, WayWatch, dump, prepare_pin_directory, unpin,
 };
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with, sockopt};
 
@@ -463,4 +463,77 @@ async fn a_dump_is_whole_while_links_come_and_go() {
         println!("slowest dump while links are made: {worst:?}");
     };
     tokio::join!(churn, look);
+}
+
+#[tokio::test]
+async fn a_subinterface_is_made_of_its_parent_or_refused_with_the_module() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let host = stage.host();
+    let rtnl = Rtnl::start(stage.host.clone()).unwrap();
+    let vlan = |name: &str, id| Request::CreateVlan {
+        end: VethEnd { ifindex: None, ..end(&host, name, 0) },
+        place: host.clone(),
+        parent: 100,
+        id,
+    };
+    let batch = vec![veth(end(&host, "p0", 100), end(&host, "p1", 101)), vlan("p0.7", 7), vlan("other", 7)];
+    let mut results = rtnl.submit(batch, soon()).await.unwrap();
+    assert_eq!(results.remove(0), Ok(()));
+    match results.remove(0) {
+        Ok(()) => {
+            let twice = results.remove(0).unwrap_err();
+            assert_eq!(twice.kind, K::Busy, "{twice}");
+            let seen = dump(&[host]).unwrap().remove(0).unwrap();
+            let made = seen.named("p0.7").unwrap();
+            assert_eq!((made.vlan, made.peer, made.up), (Some(7), Some(100), false));
+        }
+        Err(error) => {
+            assert_eq!(error.kind, K::Unsupported);
+            assert!(error.to_string().starts_with("the kernel has no VLAN subinterfaces (module 8021q): "), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_way_that_packets_take_is_known_and_told_when_it_changes() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let host = stage.host();
+    let rtnl = Rtnl::start(stage.host.clone()).unwrap();
+    let dumper = Dumper::start(stage.host.clone(), &rtnl).unwrap();
+    let elsewhere: IpAddr = "1.1.1.1".parse().unwrap();
+    let (told, mut way) = tokio::sync::watch::channel(None);
+    let _watch = WayWatch::start(&stage.host, elsewhere, move |way| {
+        let _ = told.send(way);
+    })
+    .unwrap();
+    let all = vec![elsewhere, "10.0.0.9".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    assert_eq!(dumper.ways(host.clone(), all.clone(), soon()).await.unwrap(), Ok(vec![None, None, None]));
+    let default = Request::AddRoute {
+        place: host.clone(),
+        to: address("0.0.0.0/0"),
+        via: Some("10.0.0.1".parse().unwrap()),
+        ifindex: Some(100),
+    };
+    let made = vec![
+        veth(end(&host, "p0", 100), end(&host, "p1", 101)),
+        up(&host, 101),
+        add(&host, 100, "10.0.0.2/24"),
+        default,
+    ];
+    assert!(rtnl.submit(made, soon()).await.unwrap().iter().all(Result::is_ok));
+    let expected = Some(Way { ifindex: 100, source: Some("10.0.0.2".parse().unwrap()) });
+    assert_eq!(dumper.ways(host.clone(), all, soon()).await.unwrap(), Ok(vec![expected, expected, None]));
+    let limit = Duration::from_secs(30);
+    tokio::time::timeout(limit, way.wait_for(|way| *way == expected)).await.unwrap().unwrap();
+    // Of the routes that go with it nothing is said.
+    let down = LinkChange { state: Some(AdminState::Down), ..LinkChange::default() };
+    let down = Request::SetLink { place: host, ifindex: 100, change: down };
+    assert_eq!(rtnl.submit(vec![down], soon()).await.unwrap(), [Ok(())]);
+    tokio::time::timeout(limit, way.wait_for(Option::is_none)).await.unwrap().unwrap();
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use netloom_agent::{ControllerUrl, DockerCalls, Listeners, ServeConfig, ServeError, Starts};
 use netloom_docker::{Endpoint, Observer, Status};
 use netloom_drivers::fabric::HostFabric;
-use netloom_drivers::fabric::kernel::KernelFabric;
+use netloom_drivers::fabric::kernel::{KernelFabric, KernelUnderlay};
 use netloom_drivers::fabric::ovs::{Datapath, OvsParts, OvsSwitch};
 use netloom_drivers::host_files::EtcFiles;
 use netloom_drivers::leftovers::HostTraces;
@@ -59,6 +59,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     serve.open_consoles = config.open_consoles;
     serve.controller = config.controller_config().map_err(Failure::input)?;
     serve.introduction = config.introduction.clone();
+    serve.transport.clone_from(&config.transport);
     serve.images_from = config.controller.as_ref().map(ToString::to_string);
     serve.consoles_from = config.controller.as_ref().map(addresses_of).unwrap_or_default();
     // Best effort: without the right to it these threads have their turn as all others.
@@ -73,6 +74,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let store = RedbStore::open(&layout.store()).map_err(Failure::failed)?;
     let fabric = KernelFabric::start(layout.clone(), &host, reporter.clone()).map_err(Failure::failed)?;
     let fabric = Arc::new(fabric);
+    let underlay = KernelUnderlay::start(fabric.clone(), &host).map_err(Failure::failed)?;
     let namespaces =
         NamespaceRuntime::start(layout.clone(), reporter.clone(), fabric.demand()).map_err(Failure::failed)?;
     let parts = DockerParts {
@@ -99,6 +101,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
         fabric: Arc::new(HostFabric::new(fabric, switch)),
         host_files: Arc::new(host_files),
         limits: Arc::new(limits),
+        underlay: Arc::new(underlay),
         traces: Arc::new(traces),
         inventory,
         writer,
@@ -107,6 +110,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
             fabric: config.fabric,
             switch: config.ovs_bridge.clone(),
             safe: starts.safe().clone(),
+            management: config.management(),
             ..netloom_engine::Config::default()
         },
     };

@@ -15,6 +15,12 @@
 //! | `agent-name` | `NETLOOM_AGENT_NAME` | the host's name | its name there; no other agent of the controller may have it |
 //! | `advertise-host` | `NETLOOM_ADVERTISE_HOST` | found out | the name or address at which the controller and other hosts reach this one |
 //! | `is-local` | `NETLOOM_IS_LOCAL` | `false` | whether the agent lives beside the controller |
+//! | `transport` | `NETLOOM_TRANSPORT` | none | what carries tunnels to other hosts: `management`, `subinterface`, `dedicated` |
+//! | `transport-parent` | `NETLOOM_TRANSPORT_PARENT` | none | of `subinterface`: the interface that it is on |
+//! | `transport-vlan` | `NETLOOM_TRANSPORT_VLAN` | none | of `subinterface`: its tag, 1 to 4094 |
+//! | `transport-interface` | `NETLOOM_TRANSPORT_INTERFACE` | none | of `dedicated`: the interface |
+//! | `transport-mtu` | `NETLOOM_TRANSPORT_MTU` | `9000` | its MTU, 68 to 9216 |
+//! | `transport-address` | `NETLOOM_TRANSPORT_ADDRESS` | none | its address with the prefix length: `10.100.0.5/24` |
 //! | `log` | `NETLOOM_LOG` | `info` | levels, for example `info,netloom_engine=debug` |
 
 use std::net::{IpAddr, SocketAddr};
@@ -22,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use netloom_agent::{ControllerConfig, ControllerUrl, Introduction, Networks};
+use netloom_engine::{Management, Transport, TransportKeys, TransportText};
 use netloom_model::{FabricKind, InterfaceName};
 use toml::{Table, Value};
 
@@ -50,6 +57,10 @@ pub(crate) struct Config {
     pub(crate) controller: Option<ControllerUrl>,
     /// What the agent says of itself there.
     pub(crate) introduction: Introduction,
+    /// What carries tunnels to other hosts, as it is written.
+    transport_text: TransportText,
+    /// The same, understood; nothing if nothing was written.
+    pub(crate) transport: Option<Transport>,
     /// What is logged, as `tracing-subscriber` reads it.
     pub(crate) log: String,
 }
@@ -68,13 +79,15 @@ impl Default for Config {
             secret: None,
             controller: None,
             introduction: Introduction::default(),
+            transport_text: TransportText::default(),
+            transport: None,
             log: "info".to_owned(),
         }
     }
 }
 
 /// The keys that there are.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 20] = [
     "advertise-host",
     "agent-id",
     "agent-name",
@@ -89,7 +102,23 @@ const KEYS: [&str; 14] = [
     "ovs-socket",
     "relist-seconds",
     "secret",
+    "transport",
+    "transport-address",
+    "transport-interface",
+    "transport-mtu",
+    "transport-parent",
+    "transport-vlan",
 ];
+
+/// What the parts of the transport are called here.
+const TRANSPORT: TransportKeys = TransportKeys {
+    mode: "transport",
+    parent: "transport-parent",
+    vlan: "transport-vlan",
+    interface: "transport-interface",
+    mtu: "transport-mtu",
+    address: "transport-address",
+};
 
 /// The longest name that controllers keep.
 const NAME_MAX: usize = 100;
@@ -124,6 +153,7 @@ impl Config {
             }
         }
         config.controller_config().map_err(|why| format!("{name}: {why}"))?;
+        config.transport = config.transport_text.parse(TRANSPORT).map_err(|why| format!("{name}: {why}"))?;
         Ok(config)
     }
 
@@ -142,6 +172,18 @@ impl Config {
         };
         let secret = secret.parse().map_err(|why| format!("`secret` cannot be used with a controller: {why}"))?;
         Ok(Some(ControllerConfig { url, secret }))
+    }
+
+    /// How this host is reached, as far as it is written here.
+    pub(crate) fn management(&self) -> Management {
+        let is_of_a_host = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_loopback();
+        let parsed = |text: &str| text.parse().ok().filter(is_of_a_host);
+        let listens = self.listen.map(|listen| listen.ip()).filter(is_of_a_host);
+        let advertised = self.introduction.advertise_host.as_deref().and_then(parsed);
+        Management {
+            towards: self.controller.as_ref().and_then(|url| parsed(url.host())).into_iter().collect(),
+            addresses: listens.into_iter().chain(advertised).collect(),
+        }
     }
 
     fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
@@ -209,6 +251,12 @@ impl Config {
                 self.introduction.is_local =
                     text.parse().map_err(|_| format!("`is-local` is `{text}`; write `true` or `false`"))?;
             }
+            "transport" => self.transport_text.mode = Some(text.to_owned()),
+            "transport-parent" => self.transport_text.parent = Some(text.to_owned()),
+            "transport-vlan" => self.transport_text.vlan = Some(text.to_owned()),
+            "transport-interface" => self.transport_text.interface = Some(text.to_owned()),
+            "transport-mtu" => self.transport_text.mtu = Some(text.to_owned()),
+            "transport-address" => self.transport_text.address = Some(text.to_owned()),
             "log" => text.clone_into(&mut self.log),
             other => return Err(unknown(other)),
         }
@@ -284,7 +332,8 @@ mod tests {
         );
         let far = "netloom.toml: there is no key `color`; there are `advertise-host`, `agent-id`, `agent-name`, \
             `controller`, `fabric`, `is-local`, `listen`, `log`, `metrics-allow`, `open-consoles`, `ovs-bridge`, \
-            `ovs-socket`, `relist-seconds`, `secret`";
+            `ovs-socket`, `relist-seconds`, `secret`, `transport`, `transport-address`, `transport-interface`, \
+            `transport-mtu`, `transport-parent`, `transport-vlan`";
         assert_eq!(read("color = 1").unwrap_err(), far);
         for bad in [
             "fabric = \"ovn\"",
@@ -320,6 +369,30 @@ mod tests {
         };
         assert_eq!(config.introduction, introduction);
         assert_eq!(read("secret = \"hush\"").unwrap().controller_config(), Ok(None));
+    }
+
+    #[test]
+    fn a_transport_is_written_in_the_file_and_corrected_in_the_environment() {
+        let text = "transport = \"subinterface\"\ntransport-parent = \"eth1\"\ntransport-vlan = 100\n\
+            transport-address = \"10.100.0.5/24\"\n";
+        let Some(Transport::Subinterface(uplink)) = read(text).unwrap().transport else { panic!("{text}") };
+        assert_eq!((uplink.name.as_str(), uplink.mtu.unwrap().bytes()), ("eth1.100", 9000));
+        let environment = |variable: &str| (variable == "NETLOOM_TRANSPORT_VLAN").then(|| "4095".to_owned());
+        let error = Config::read(text, "netloom.toml", environment).unwrap_err();
+        assert_eq!(error, "netloom.toml: `transport-vlan`: VLAN 4095 is none; write a number from 1 to 4094");
+        let error = read("transport = \"dedicated\"\ntransport-interface = \"eth1\"").unwrap_err();
+        assert!(error.contains("`transport-address` is not set; set it, for example to `10.100.0.5/24`"), "{error}");
+        assert!(read("transport-mtu = 9000").unwrap_err().contains("leave it out"));
+    }
+
+    #[test]
+    fn how_the_host_is_reached_is_what_is_written_of_it() {
+        let text = "secret = \"hush\"\ncontroller = \"http://192.0.2.1:8000\"\nlisten = \"0.0.0.0:8001\"\n\
+            advertise-host = \"192.0.2.7\"\n";
+        let management = read(text).unwrap().management();
+        assert_eq!(management.towards, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(management.addresses, ["192.0.2.7".parse::<IpAddr>().unwrap()]);
+        assert_eq!(read("").unwrap().management(), Management::default());
     }
 
     #[test]

@@ -320,6 +320,11 @@ fn word(unit: &impl fmt::Debug) -> String {
 pub struct StepId(String);
 
 impl StepId {
+    /// The name of a step that is in no plan of a lab.
+    pub fn named(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text itself: `object/name/verb`.
     pub fn as_str(&self) -> &str {
         &self.0

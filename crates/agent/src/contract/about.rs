@@ -26,7 +26,8 @@ fn member(app: &App) -> Result<&Member, Detail> {
 
 async fn info(State(app): State<Shared>) -> Answer {
     let capabilities = Capabilities::of(app.engine.sources());
-    Ok(done(&member(&app)?.profile(capabilities).await))
+    let data_plane = *app.engine.data_plane().borrow();
+    Ok(done(&member(&app)?.profile(capabilities, data_plane).await))
 }
 
 async fn capacity(State(app): State<Shared>) -> Answer {

@@ -7,27 +7,22 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use netloom_engine::{PortFact, PortKind};
 use netloom_model::{InterfaceName, tunnel_name};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Json, Object, done};
 use super::carry_out::wishes;
 use super::fields::{self, lab};
 use super::links::plugged;
+use super::underlay;
 use crate::routes::Shared;
 use crate::serve::App;
-
-/// Why nothing of the host's own network is changed through the contract.
-const NOT_OURS: &str =
-    "this agent does not change the host's own interfaces; set it with the host's network configuration";
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/interfaces/details", get(details))
         .route("/interfaces", get(interfaces))
         .route("/bridges", get(bridges))
-        .route("/interfaces/{name}/mtu", post(set_mtu))
-        .route("/interfaces/provision", post(provision))
+        .merge(underlay::routes())
         .route("/overlay/bridge-ports", get(bridge_ports))
         .route("/overlay/bridge-ports/{port}", delete(delete_bridge_port))
         .route("/overlay/port-ifindex", get(port_ifindex))
@@ -43,7 +38,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// Those that people know: not the ends of cables of labs.
-fn host_ports(app: &App) -> Vec<std::sync::Arc<PortFact>> {
+pub(super) fn host_ports(app: &App) -> Vec<std::sync::Arc<PortFact>> {
     let snapshot = app.engine.inventory().snapshot();
     snapshot.host.values().filter(|port| port.mark.is_none() && port.name.as_str() != "lo").cloned().collect()
 }
@@ -60,16 +55,27 @@ fn state(port: &PortFact) -> &'static str {
     }
 }
 
+/// Whether it is called as subinterfaces are.
+fn is_vlan(port: &PortFact) -> bool {
+    port.name.as_str().contains('.')
+}
+
 async fn details(State(app): State<Shared>) -> Answer {
-    let all: Vec<Value> = host_ports(&app)
+    // The kernel tells when it is another one; nobody is asked here.
+    let way_out = *app.engine.way_out().borrow();
+    let leads_out = |port: &PortFact| way_out.is_some_and(|way| way.ifindex == port.ifindex);
+    let ports = host_ports(&app);
+    let all: Vec<Value> = ports
         .iter()
         .map(|port| {
-            let is_physical = port.kind == PortKind::Other;
-            json!({ "name": port.name, "mtu": port.mtu, "is_physical": is_physical, "is_default_route": false,
-                "mac": port.mac, "ipv4_addresses": ipv4(port), "state": state(port) })
+            let is_physical = port.kind == PortKind::Other && !is_vlan(port);
+            json!({ "name": port.name, "mtu": port.mtu, "is_physical": is_physical,
+                "is_default_route": leads_out(port), "mac": port.mac, "ipv4_addresses": ipv4(port),
+                "state": state(port) })
         })
         .collect();
-    Ok(done(&json!({ "interfaces": all, "default_route_interface": null, "network_manager": "unknown" })))
+    let default = ports.iter().find(|port| leads_out(port)).map(|port| &port.name);
+    Ok(done(&json!({ "interfaces": all, "default_route_interface": default, "network_manager": app.network_manager })))
 }
 
 async fn interfaces(State(app): State<Shared>) -> Answer {
@@ -77,7 +83,7 @@ async fn interfaces(State(app): State<Shared>) -> Answer {
         .iter()
         .map(|port| {
             json!({ "name": port.name, "state": state(port), "type": port.kind, "ipv4_addresses": ipv4(port),
-                "mac": port.mac, "is_vlan": port.name.as_str().contains('.') })
+                "mac": port.mac, "is_vlan": is_vlan(port) })
         })
         .collect();
     Ok(done(&json!({ "interfaces": all })))
@@ -96,30 +102,6 @@ async fn bridges(State(app): State<Shared>) -> Answer {
         })
         .collect();
     Ok(done(&json!({ "bridges": all })))
-}
-
-#[derive(Debug, Deserialize)]
-struct SetMtu {
-    mtu: u32,
-}
-
-async fn set_mtu(State(app): State<Shared>, Path(name): Path<String>, Json(body): Json<SetMtu>) -> Answer {
-    let before = host_ports(&app).iter().find(|port| port.name.as_str() == name).map_or(0, |port| port.mtu);
-    let error = if before == 0 { format!("there is no interface {name}") } else { NOT_OURS.to_owned() };
-    Ok(done(&json!({ "success": false, "error": error, "interface": name, "previous_mtu": before,
-        "new_mtu": body.mtu, "persisted": false, "network_manager": "unknown" })))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Provision {
-    name: Option<String>,
-}
-
-async fn provision(Json(body): Json<Provision>) -> Answer {
-    Ok(done(
-        &json!({ "success": false, "error": NOT_OURS, "interface_name": body.name, "mtu": null, "ip_address": null }),
-    ))
 }
 
 async fn bridge_ports(State(app): State<Shared>) -> Answer {

@@ -37,6 +37,7 @@ mod nodes;
 mod overlay;
 mod path;
 mod readiness;
+mod underlay;
 mod vendor;
 
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! One call of the controller: a request with JSON, and its whole answer, within a limit.
+//! One call of the controller: a request, with JSON or without, and its whole answer, within a limit.
 //!
 //! No task belongs to a call: whoever waits for it drives its connection, and whoever drops it ends it.
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,11 @@ impl Caller {
         Self { dial, host, base: config.url.base().into(), bearer: config.secret.bearer() }
     }
 
+    /// The address at which the controller was reached last.
+    pub(super) fn reached(&self) -> Option<IpAddr> {
+        self.dial.reached().filter(|address| !address.is_loopback())
+    }
+
     /// Posts to a path and reads what the controller says to it, all within `limit`. Dropped, the call ends.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
@@ -86,8 +92,23 @@ impl Caller {
         limit: Duration,
     ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::Refused(error.to_string()))?;
+        self.call(Method::POST, path, Bytes::from(body), limit).await
+    }
+
+    /// The same of a path that is only read.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T, Failure> {
+        self.call(Method::GET, path, Bytes::new(), limit).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<T, Failure> {
         let request = Request::builder()
-            .method(Method::POST)
+            .method(method)
             .uri(format!("{}{path}", self.base))
             .header(HOST, &self.host)
             .header(AUTHORIZATION, &self.bearer)
@@ -95,7 +116,7 @@ impl Caller {
             .header(ACCEPT, HeaderValue::from_static("application/json"))
             .header(USER_AGENT, AGENT)
             .header(CONNECTION, HeaderValue::from_static("close"))
-            .body(Full::new(Bytes::from(body)));
+            .body(Full::new(body));
         let request = request.map_err(|error| Failure::Refused(error.to_string()))?;
         let call = async {
             let stream = self.dial.dial().await.map_err(|error| Failure::NoAnswer(error.to_string()))?;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use futures::FutureExt as _;
@@ -26,11 +27,17 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) trait Dial: Send + Sync {
     /// Opens a connection.
     fn dial(&self) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
+
+    /// Where the last connection led, if that is an address.
+    fn reached(&self) -> Option<IpAddr> {
+        None
+    }
 }
 
 /// Connections over TCP.
 pub(super) struct Tcp {
     place: Place,
+    reached: Mutex<Option<IpAddr>>,
 }
 
 enum Place {
@@ -45,7 +52,7 @@ impl Tcp {
             Ok(address) => Place::Address(SocketAddr::new(address, url.port())),
             Err(_) => Place::Name(Names::of(url.host().to_owned(), url.port())?),
         };
-        Ok(Self { place })
+        Ok(Self { place, reached: Mutex::default() })
     }
 }
 
@@ -56,11 +63,17 @@ impl Dial for Tcp {
                 Place::Address(address) => TcpStream::connect(address).await?,
                 Place::Name(names) => names.connect().await?,
             };
+            let reached = stream.peer_addr().ok().map(|address| address.ip().to_canonical());
+            *self.reached.lock().unwrap_or_else(PoisonError::into_inner) = reached;
             // Requests are small, and nothing follows them.
             let _ = stream.set_nodelay(true);
             Ok(Box::new(stream) as Box<dyn Stream>)
         }
         .boxed()
+    }
+
+    fn reached(&self) -> Option<IpAddr> {
+        *self.reached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

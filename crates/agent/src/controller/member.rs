@@ -2,7 +2,7 @@
 //! since whoever has that may ask for the same.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,20 +117,25 @@ impl Member {
     }
 
     /// The agent in the controller's words; its address is looked up anew.
-    pub(crate) async fn profile(&self, capabilities: Capabilities) -> AgentProfile {
+    pub(crate) async fn profile(&self, capabilities: Capabilities, data_plane: Option<IpAddr>) -> AgentProfile {
         AgentProfile {
             agent_id: self.id().to_string(),
             name: self.name.clone(),
-            address: advertised(self.advertise_host.as_deref(), self.listens, &self.name).await,
+            address: self.address().await,
             capabilities,
             version: VERSION,
             commit: COMMIT,
             started_at: self.started,
             is_local: self.is_local,
             deployment_mode: self.mode,
-            data_plane_ip: None,
+            data_plane_ip: data_plane,
             docker_snapshotter_mode: None,
         }
+    }
+
+    /// `host:port` at which others reach it, looked up anew.
+    pub(super) async fn address(&self) -> String {
+        advertised(self.advertise_host.as_deref(), self.listens, &self.name).await
     }
 
     /// What is in use of the host, as last seen. Has it looked at again for the next one who asks; never waits.
@@ -189,7 +194,7 @@ impl Member {
 /// A controller elsewhere is told an address at which it finds itself.
 fn warn_of_loopback(introduction: &Introduction, config: &ControllerConfig, listens: SocketAddr) {
     let host = config.url.host();
-    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if listens.ip().is_loopback() && introduction.advertise_host.is_none() && !is_here {
         tracing::warn!(
             controller = %config.url, address = %listens,

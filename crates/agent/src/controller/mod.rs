@@ -30,6 +30,7 @@ mod sight;
 #[cfg(test)]
 mod tests;
 mod told;
+mod transport;
 mod usage;
 mod voice;
 
@@ -81,9 +82,31 @@ pub(crate) fn start(app: &Arc<App>, before: Before) {
         let (app, member, caller) = (of.clone(), about.clone(), by.clone());
         async move {
             let (engine, about) = (app.engine.clone(), member.clone());
-            let load = move || Load { active_jobs: engine.work().labs().len(), usage: about.usage(&engine) };
+            let way_out = engine.way_out();
+            let load = move || Load {
+                active_jobs: engine.work().labs().len(),
+                usage: about.usage(&engine),
+                data_plane: *engine.data_plane().borrow(),
+            };
             let capabilities = Capabilities::of(app.engine.sources());
-            until_stopped(&app, Session::new(caller, member, capabilities, Box::new(load)).run()).await;
+            until_stopped(&app, Session::new(caller, member, capabilities, Box::new(load)).following(way_out).run())
+                .await;
+        }
+    });
+}
+
+/// Begins to ask the controller, if there is one, what the transport of this host is to be.
+pub(crate) fn fetch_transport(app: &Arc<App>) {
+    let Some((member, caller)) = app.member.as_ref().and_then(|member| Some((member, member.caller()?))) else {
+        return;
+    };
+    let (of, about, by) = (app.clone(), member.clone(), caller.clone());
+    task::restarted("controller-transport", move || {
+        let (app, member, caller) = (of.clone(), about.clone(), by.clone());
+        async move {
+            let engine = app.engine.clone();
+            let take = move |transport, from| engine.transport_fetched(transport, from);
+            until_stopped(&app, transport::fetch(caller, member, take)).await;
         }
     });
 }

@@ -1,5 +1,6 @@
 //! What the agent says of itself: to the controller when it registers, and to whoever asks.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -33,7 +34,7 @@ pub(crate) struct AgentProfile {
     /// How it was started.
     pub(crate) deployment_mode: DeploymentMode,
     /// The address of tunnels, if it is another one than that of `address`.
-    pub(crate) data_plane_ip: Option<String>,
+    pub(crate) data_plane_ip: Option<IpAddr>,
     /// How the Docker daemon keeps images. Not said: a change would have the controller look for all images anew.
     pub(crate) docker_snapshotter_mode: Option<String>,
 }

@@ -3,11 +3,14 @@
 //! Only a controller that does not know the agent has it register again. One that is away, slow, broken or refuses changes
 //! nothing: the next beat comes all the same.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use netloom_engine::WayOut;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::backoff::Backoff;
@@ -29,6 +32,8 @@ const REGISTER_LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Load {
     pub(super) active_jobs: usize,
     pub(super) usage: ResourceUsage,
+    /// The address of tunnels, if there is one of their own.
+    pub(super) data_plane: Option<IpAddr>,
 }
 
 /// The agent's standing with one controller.
@@ -38,6 +43,10 @@ pub(super) struct Session {
     pub(super) capabilities: Capabilities,
     pub(super) load: Box<dyn Fn() -> Load + Send + Sync>,
     voice: Voice,
+    /// The way to others: another one may mean another address.
+    way_out: Option<watch::Receiver<Option<WayOut>>>,
+    /// The address that the controller was told.
+    told: String,
 }
 
 #[derive(Serialize)]
@@ -63,8 +72,8 @@ struct Heartbeat<'a> {
     status: &'static str,
     active_jobs: usize,
     resource_usage: ResourceUsage,
-    /// Not said: what the controller knows stays.
-    data_plane_ip: Option<&'static str>,
+    /// Where it is not said what the controller knows stays.
+    data_plane_ip: Option<IpAddr>,
     docker_snapshotter_mode: Option<&'static str>,
 }
 
@@ -81,7 +90,13 @@ impl Session {
         capabilities: Capabilities,
         load: Box<dyn Fn() -> Load + Send + Sync>,
     ) -> Self {
-        Self { caller, member, capabilities, load, voice: Voice::new("registration and heartbeats") }
+        let voice = Voice::new("registration and heartbeats");
+        Self { caller, member, capabilities, load, voice, way_out: None, told: String::new() }
+    }
+
+    /// The same, which registers again when the way to others has become another one and with it the agent's address.
+    pub(super) fn following(self, way_out: watch::Receiver<Option<WayOut>>) -> Self {
+        Self { way_out: Some(way_out), ..self }
     }
 
     /// Keeps the agent registered for ever. Cancel-safe.
@@ -100,7 +115,8 @@ impl Session {
     }
 
     async fn register(&mut self) -> Result<(), Failure> {
-        let agent = self.member.profile(self.capabilities.clone()).await;
+        let data_plane = (self.load)().data_plane;
+        let agent = self.member.profile(self.capabilities.clone(), data_plane).await;
         let address = agent.address.clone();
         let said: Registered =
             self.caller.post("/agents/register", &Register { agent, token: None }, REGISTER_LIMIT).await?;
@@ -118,16 +134,26 @@ impl Session {
         self.member.counts.registrations.fetch_add(1, Ordering::Relaxed);
         self.member.registered.send_replace(true);
         tracing::info!(id = %self.member.id(), address, "registered at the controller");
+        self.told = address;
         Ok(())
     }
 
-    /// Says that the agent is there until the controller does not know it. Says whether a beat was acknowledged before.
+    /// Says that the agent is there until the controller does not know it. Says whether a beat was acknowledged before, or it
+    /// has another address.
     async fn beat_until_unknown(&mut self, backoff: &mut Backoff) -> bool {
         let mut turns = interval(PERIOD);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut was_known = false;
         loop {
-            turns.tick().await;
+            tokio::select! {
+                _ = turns.tick() => {}
+                () = next_way(&mut self.way_out) => {
+                    if self.has_moved().await {
+                        return true;
+                    }
+                    continue;
+                }
+            }
             match self.beat().await {
                 Ok(()) => {
                     self.voice.well();
@@ -144,6 +170,16 @@ impl Session {
         }
     }
 
+    /// Whether the agent has another address than the controller was told.
+    async fn has_moved(&self) -> bool {
+        let now = self.member.address().await;
+        let moved = now != self.told;
+        if moved {
+            tracing::info!(from = self.told, to = now, "the agent has another address; it registers again");
+        }
+        moved
+    }
+
     async fn beat(&self) -> Result<(), Failure> {
         let counts = &self.member.counts;
         counts.beats.fetch_add(1, Ordering::Relaxed);
@@ -158,13 +194,13 @@ impl Session {
     }
 
     async fn say_so(&self) -> Result<(), Failure> {
-        let (id, Load { active_jobs, usage }) = (self.member.id(), (self.load)());
+        let (id, Load { active_jobs, usage, data_plane }) = (self.member.id(), (self.load)());
         let beat = Heartbeat {
             agent_id: &id,
             status: "online",
             active_jobs,
             resource_usage: usage,
-            data_plane_ip: None,
+            data_plane_ip: data_plane,
             docker_snapshotter_mode: None,
         };
         let said: Acknowledged = self.caller.post(&format!("/agents/{id}/heartbeat"), &beat, BEAT_LIMIT).await?;
@@ -172,5 +208,18 @@ impl Session {
             return Err(Failure::Unusable("that it does not acknowledge the heartbeat".to_owned()));
         }
         Ok(())
+    }
+}
+
+/// Waits until there is another way to others; one that is gone leads nowhere, and nobody could be told. Cancel-safe.
+async fn next_way(way_out: &mut Option<watch::Receiver<Option<WayOut>>>) {
+    let Some(ways) = way_out else { return std::future::pending().await };
+    loop {
+        if ways.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        if ways.borrow_and_update().is_some() {
+            return;
+        }
     }
 }

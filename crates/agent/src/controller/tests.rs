@@ -195,7 +195,7 @@ impl Agent {
 
     /// Keeps it registered.
     fn runs(&self) {
-        let load = || Load { active_jobs: 3, usage: ResourceUsage::default() };
+        let load = || Load { active_jobs: 3, usage: ResourceUsage::default(), data_plane: None };
         let capabilities = Capabilities::of(&[netloom_engine::Source::Runtime(netloom_model::RuntimeKind::Docker)]);
         let session = Session::new(self.caller.clone(), self.member.clone(), capabilities, Box::new(load));
         task::spawn("session", session.run());

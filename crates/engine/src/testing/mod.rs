@@ -27,6 +27,7 @@ mod store;
 mod switch;
 mod traces;
 mod trouble;
+mod underlay;
 mod world;
 
 pub use fabric::FakeFabric;
@@ -37,4 +38,5 @@ pub use sketch::Sketch;
 pub use store::FakeStore;
 pub use traces::FakeTraces;
 pub use trouble::Trouble;
+pub use underlay::FakeUnderlay;
 pub use world::{EventsAre, World};

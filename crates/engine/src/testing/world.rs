@@ -13,7 +13,7 @@ use super::images::Shelf;
 use super::networks::FakeNetwork;
 use super::switch::FakeSwitch;
 use super::trouble::{Trouble, Troubles};
-use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeStore, FakeTraces};
+use super::{FakeFabric, FakeHostFiles, FakeLimits, FakeRuntime, FakeStore, FakeTraces, FakeUnderlay};
 use crate::applied::Applied;
 use crate::driver::{DriverError, Reporter, Runtime};
 use crate::engine::{Config, Parts};
@@ -36,6 +36,7 @@ pub enum EventsAre {
 pub struct World {
     state: Arc<Mutex<State>>,
     limits: FakeLimits,
+    underlay: FakeUnderlay,
     host_files: FakeHostFiles,
     traces: FakeTraces,
 }
@@ -106,6 +107,7 @@ impl World {
         let world = Self {
             state: Arc::new(Mutex::new(state)),
             limits: FakeLimits::default(),
+            underlay: FakeUnderlay::default(),
             host_files: FakeHostFiles::default(),
             traces: FakeTraces::default(),
         };
@@ -190,6 +192,7 @@ impl World {
             fabric: Arc::new(self.fabric()),
             host_files: Arc::new(self.host_files()),
             limits: Arc::new(self.limits()),
+            underlay: Arc::new(self.underlay()),
             traces: Arc::new(self.traces()),
             inventory,
             writer,
@@ -200,6 +203,11 @@ impl World {
     /// The limits of this host.
     pub fn limits(&self) -> FakeLimits {
         self.limits.clone()
+    }
+
+    /// The interfaces of this host that are its own.
+    pub fn underlay(&self) -> FakeUnderlay {
+        self.underlay.clone()
     }
 
     /// Where this host is told of labs.

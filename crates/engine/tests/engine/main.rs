@@ -24,5 +24,6 @@ mod sources;
 mod stages;
 mod store;
 mod switch;
+mod transport;
 mod view;
 mod world;

@@ -50,6 +50,20 @@ impl Sandbox {
         exchange(stream, request, head, body).unwrap()
     }
 
+    /// What the agent answers over TCP to whoever has this secret, as a controller does.
+    #[track_caller]
+    pub(crate) fn demand(&self, secret: &str, request: &str, body: &Value) -> Value {
+        let (head, body) = (format!("Authorization: Bearer {secret}\r\n"), body.to_string());
+        let ask = || {
+            let stream = TcpStream::connect_timeout(&"127.0.0.1:8001".parse().unwrap(), LIMIT)?;
+            stream.set_read_timeout(Some(LIMIT * 2))?;
+            exchange(stream, request, &format!("{head}Content-Type: application/json\r\n"), &body)
+        };
+        let answer = self.netns().run(ask).unwrap().unwrap();
+        assert_eq!(answer.status, 200, "{request}: {}", answer.body);
+        answer.json()
+    }
+
     /// The process of the agent.
     #[track_caller]
     pub(crate) fn agent(&self) -> String {

@@ -32,6 +32,8 @@ struct State {
     asked: Vec<(String, String, Value)>,
     /// What heartbeats are answered with; 0 is 200.
     beats: u16,
+    /// What it says of the transport of the agent; it refuses to say anything if that is nothing.
+    transport: Option<Value>,
     /// How the agent answered while it was being registered.
     meanwhile: Vec<String>,
 }
@@ -96,15 +98,16 @@ fn answer(mut stream: TcpStream, told: &Told, host: &Netns) -> std::io::Result<(
     // What a controller does as soon as it has an agent, before the agent has its answer.
     let meanwhile =
         (path == REGISTER).then(|| host.run(|| ask("/info")).unwrap().unwrap_or_else(|error| error.to_string()));
-    let beats = {
+    let (beats, transport) = {
         let mut state = told.state.lock().unwrap();
-        state.asked.push((path.clone(), authorization, serde_json::from_slice(&body).unwrap()));
+        state.asked.push((path.clone(), authorization, serde_json::from_slice(&body).unwrap_or_default()));
         state.meanwhile.extend(meanwhile);
-        state.beats
+        (state.beats, state.transport.clone())
     };
     told.changed.notify_all();
     let (status, body) = match path.as_str() {
         REGISTER => (200, json!({ "success": true, "message": "Agent registered", "assigned_id": "b39a05df" })),
+        TRANSPORT => transport.map_or((401, json!({ "detail": "Could not validate credentials" })), |said| (200, said)),
         _ if beats != 0 => (beats, json!({ "detail": "Agent not registered" })),
         _ => (200, json!({ "acknowledged": true, "pending_jobs": [] })),
     };
@@ -128,6 +131,7 @@ fn ask(path: &str) -> std::io::Result<String> {
 
 const REGISTER: &str = "/agents/register";
 const BEAT: &str = "/agents/b39a05df/heartbeat";
+const TRANSPORT: &str = "/infrastructure/agents/b39a05df/transport-config";
 
 fn health(host: &Sandbox) -> Value {
     let answer = host.netns().run(|| ask("/health")).unwrap().unwrap();
@@ -214,4 +218,53 @@ fn a_controller_without_a_secret_is_wrong_input() {
     let Some(mut host) = Sandbox::new() else { return };
     host.environment.push(("NETLOOM_CONTROLLER", "http://127.0.0.1:1".to_owned()));
     host.netloom(&["agent"]).code(2).says("`secret` is not");
+}
+
+#[test]
+fn the_controller_is_asked_for_the_transport_once_and_told_the_address_that_came_of_it() {
+    let Some(mut host) = Sandbox::new() else { return };
+    let controller = Controller::start(&host.netns());
+    host.environment.push(("NETLOOM_CONTROLLER", format!("http://{}", controller.at)));
+    host.environment.push(("NETLOOM_SECRET", SECRET.to_owned()));
+    host.sh("ip link add d0 type veth peer d1 && ip link set d1 up").code(0);
+    // It refuses, and that is all right.
+    host.netloom(&["agent", "--background"]).code(0);
+    controller.until(TRANSPORT, 1);
+    let beats = controller.until(BEAT, 2);
+    assert_eq!((controller.times(TRANSPORT), &beats[1]["data_plane_ip"]), (1, &Value::Null));
+    assert!(!host.ask("GET /operations").body.contains("transport"));
+    assert!(!log(&host).contains("transport"), "{}", log(&host));
+    host.netloom(&["agent", "stop"]).code(0);
+
+    controller.told.state.lock().unwrap().transport = Some(json!({ "transport_mode": "dedicated",
+        "parent_interface": null, "vlan_id": null, "transport_ip": "10.100.0.5/24", "desired_mtu": 9000,
+        "data_plane_interface": "d0" }));
+    host.netloom(&["agent", "--background"]).code(0);
+    host.until("it is made", |host| host.sh("ip addr show d0").out.contains("10.100.0.5/24"));
+    let told = |beats: &[Value]| beats.last().is_some_and(|beat| beat["data_plane_ip"] == "10.100.0.5");
+    host.until("it is told", |_| told(&controller.until(BEAT, 1)));
+    host.sh("ip link show d0").says("mtu 9000");
+    host.netloom(&["agent", "stop"]).code(0);
+}
+
+#[test]
+fn an_agent_whose_address_becomes_another_one_registers_again_and_only_then() {
+    let Some(mut host) = Sandbox::new() else { return };
+    let controller = Controller::start(&host.netns());
+    host.environment.push(("NETLOOM_CONTROLLER", format!("http://{}", controller.at)));
+    host.environment.push(("NETLOOM_SECRET", SECRET.to_owned()));
+    host.environment.push(("NETLOOM_LISTEN", "0.0.0.0:8001".to_owned()));
+    host.environment.push(("NETLOOM_AGENT_NAME", "rack1".to_owned()));
+    host.sh("ip link add m0 type veth peer m1 && ip link set m0 up && ip link set m1 up").code(0);
+    host.netloom(&["agent", "--background"]).code(0);
+    let first = controller.until(REGISTER, 1);
+    assert_eq!(first[0]["agent"]["address"], "rack1:8001");
+    controller.until(BEAT, 1);
+    host.sh("ip addr add 192.0.2.7/24 dev m0 && ip route add default via 192.0.2.1").code(0);
+    assert_eq!(controller.until(REGISTER, 2)[1]["agent"]["address"], "192.0.2.7:8001");
+    // Routes change, and the address does not.
+    host.sh("ip route add 198.51.100.0/24 via 192.0.2.2 && ip route replace default via 192.0.2.3").code(0);
+    controller.until(BEAT, controller.times(BEAT) + 1);
+    assert_eq!(controller.times(REGISTER), 2);
+    host.netloom(&["agent", "stop"]).code(0);
 }

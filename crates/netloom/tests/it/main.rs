@@ -30,5 +30,6 @@ mod safe_mode;
 mod sandbox;
 mod sessions;
 mod terminal;
+mod transport;
 mod two_agents;
 mod watch;

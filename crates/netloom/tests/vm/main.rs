@@ -12,6 +12,7 @@ mod limits;
 mod ovs;
 #[path = "../it/sandbox.rs"]
 mod sandbox;
+mod transport;
 
 use sandbox::Sandbox;
 

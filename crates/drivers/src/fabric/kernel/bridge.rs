@@ -215,7 +215,8 @@ pub(crate) async fn remove(
     }
 }
 
-async fn look(
+/// What is in a place, which is taken over.
+pub(super) async fn look(
     fabric: &KernelFabric,
     at: &Where,
     context: &Context,
@@ -227,7 +228,8 @@ async fn look(
     Ok((place, dumps.remove(at).unwrap_or_default()))
 }
 
-async fn one(
+/// Has one request done.
+pub(super) async fn one(
     fabric: &KernelFabric,
     request: Request,
     context: &Context,

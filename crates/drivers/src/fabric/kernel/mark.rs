@@ -8,6 +8,7 @@
 //! netloom/<instance>/<lab>/<link id>/<fingerprint>         an end of a link
 //! netloom/<instance>/<lab>/<link id>/<fingerprint>/down    the same, switched off by us
 //! netloom/<instance>/bridge                                a bridge
+//! netloom/<instance>/transport                             a subinterface of the host, of no lab
 //! ```
 //!
 //! The end of a link that its node's default routes lead through has ` via` and the gateways at its end: an interface that
@@ -131,6 +132,21 @@ impl Marks {
         format!("netloom/{}/bridge", self.instance)
     }
 
+    /// The group of the subinterfaces of the host's transport.
+    pub(crate) fn transport_group(&self) -> u32 {
+        self.group("transport")
+    }
+
+    /// The alias of a subinterface of the host's transport.
+    pub(crate) fn transport_alias(&self) -> String {
+        format!("netloom/{}/transport", self.instance)
+    }
+
+    /// Whether an interface carries the mark of some agent: of this one or of another, for labs or for the host.
+    pub(crate) fn is_any(interface: &LinkInfo) -> bool {
+        interface.alias.as_deref().is_some_and(|alias| alias.starts_with("netloom/"))
+    }
+
     /// Whether an interface carries the mark of a link.
     pub(crate) fn is_of(&self, interface: &LinkInfo, lab: &LabName, id: &LinkId) -> bool {
         matches!(self.read(interface), Some(PortMark::Link { lab: of, link, .. }) if of == *lab && link == *id)
@@ -187,6 +203,7 @@ mod tests {
             peer: None,
             peer_nsid: None,
             vni: None,
+            vlan: None,
         }
     }
 

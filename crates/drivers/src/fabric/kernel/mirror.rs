@@ -375,6 +375,7 @@ mod tests {
             peer: None,
             peer_nsid: None,
             vni: None,
+            vlan: None,
         };
         MonitorEvent::Link { nsid: Some(nsid), change: Change::New, link: Box::new(link) }
     }
@@ -389,6 +390,7 @@ mod tests {
             address: Address::V6("fe80::1/64".parse().unwrap()),
             link_local: true,
             tentative: false,
+            secondary: false,
             protocol: None,
         };
         let event = MonitorEvent::Address { nsid: None, change: Change::New, address };

@@ -30,6 +30,7 @@ mod places;
 mod rehome;
 mod remove;
 mod stitch;
+mod underlay;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -55,6 +56,7 @@ pub(crate) use held::Held;
 use mark::Marks;
 use mirror::Mirror;
 use places::{OpenPlace, Places};
+pub use underlay::KernelUnderlay;
 
 /// A relist has no caller with a deadline; a thousand namespaces take a fraction of a second.
 const RELIST: Duration = Duration::from_secs(30);

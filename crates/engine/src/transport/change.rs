@@ -1,0 +1,126 @@
+//! One change of the host: look, plan, do step by step, look again; and the way back.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{HostView, Management, Step};
+use super::{ELSEWHERE, TransportError, Underlay};
+use crate::driver::{Context, DriverError, ErrorClass};
+use crate::lab::{panicked, within};
+use crate::operation::{Operation, StepState};
+use crate::task;
+
+/// How long the way back may take: it has to be gone, however late it is.
+const BACK: Duration = Duration::from_secs(15);
+/// What looks and steps are called in errors.
+const OBJECT: &str = "the host's interfaces";
+
+/// The host, and what it must not lose.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) underlay: Arc<dyn Underlay>,
+    pub(super) management: Management,
+}
+
+impl Host {
+    /// The same, which must not lose the way to whoever asks either.
+    pub(super) fn asked_by(&self, asker: Option<IpAddr>) -> Self {
+        let mut host = self.clone();
+        host.management.towards.extend(asker);
+        host
+    }
+
+    pub(super) async fn look(&self, deadline: Instant) -> Result<HostView, DriverError> {
+        let underlay = self.underlay.clone();
+        let mut towards = self.management.towards.clone();
+        towards.push(ELSEWHERE);
+        let context = context(deadline);
+        let limit = context.clone();
+        drive(limit, async move { underlay.look(&towards, &context).await }).await
+    }
+
+    async fn apply(&self, step: &Step, deadline: Instant) -> Result<(), DriverError> {
+        let (underlay, step, context) = (self.underlay.clone(), step.clone(), context(deadline));
+        let limit = context.clone();
+        drive(limit, async move { underlay.apply(&step, &context).await }).await
+    }
+
+    /// Does all steps, or none: what was done is taken back when one fails, and when the host is not reached any more as it
+    /// was seen to be `before`. Gives what is there afterwards.
+    pub(super) async fn carry_out(
+        &self,
+        steps: &[Step],
+        before: &HostView,
+        operation: Option<&Operation>,
+        deadline: Instant,
+    ) -> Result<HostView, TransportError> {
+        let ids = operation.map(|operation| operation.add_texts(steps.iter().map(Step::to_string)));
+        let note = |at: usize, state, error| {
+            if let (Some(operation), Some(ids)) = (operation, &ids) {
+                operation.set_step(&ids[at], state, error);
+            }
+        };
+        let mut done = Vec::new();
+        for (at, step) in steps.iter().enumerate() {
+            note(at, StepState::Running, None);
+            let did = self.apply(step, deadline).await;
+            match did {
+                Ok(()) => {
+                    note(at, StepState::Done, None);
+                    done.push(step);
+                }
+                Err(error) => {
+                    note(at, StepState::Failed, Some(error.to_string()));
+                    // Of one that was not answered in time nobody knows whether it will be done after all.
+                    done.extend((error.class == ErrorClass::Deadline).then_some(step));
+                    return Err(self.take_back(&done, TransportError::Failed(error)).await);
+                }
+            }
+        }
+        match self.look(deadline).await {
+            Ok(after) => match self.management.lost(before, &after) {
+                None => Ok(after),
+                Some(what) => Err(self.take_back(&done, TransportError::Lost(what)).await),
+            },
+            // Whether the host can still be reached is not known.
+            Err(error) => Err(self.take_back(&done, TransportError::Failed(error)).await),
+        }
+    }
+
+    async fn take_back(&self, done: &[&Step], why: TransportError) -> TransportError {
+        let deadline = Instant::now() + BACK;
+        let mut left = Vec::new();
+        for step in done.iter().rev().flat_map(|step| step.undo()) {
+            if let Err(error) = self.apply(&step, deadline).await {
+                left.push(error.to_string());
+            }
+        }
+        if left.is_empty() {
+            return why;
+        }
+        tracing::error!(%why, ?left, "a change of the host's interfaces could not be taken back whole");
+        let why = match why {
+            TransportError::Failed(error) => error.to_string(),
+            TransportError::Lost(what) => format!("it took {what} from this host"),
+            other => other.to_string(),
+        };
+        TransportError::Stranded { why, left }
+    }
+}
+
+fn context(deadline: Instant) -> Context {
+    Context { deadline: deadline.into_std(), cancel: CancellationToken::new() }
+}
+
+/// A driver's call in a task of its own, which may hang or panic.
+async fn drive<T: Send + 'static>(
+    limit: Context,
+    call: impl Future<Output = Result<T, DriverError>> + Send + 'static,
+) -> Result<T, DriverError> {
+    let call = task::own("transport of the host", async move { within(&limit, OBJECT, call).await });
+    call.await.unwrap_or_else(|panic| Err(panicked(OBJECT, &panic)))
+}

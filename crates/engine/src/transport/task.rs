@@ -1,0 +1,558 @@
+//! The task: what is wanted of the host's interfaces and by whom, and whether it is so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use netloom_model::InterfaceName;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::change::Host;
+use super::plan::{HostView, Management, SeenInterface, Unfit, plan, plan_removal};
+use super::wish::{Transport, Uplink};
+use super::{Changed, Keep, LIMIT, Origin, Request, TransportEdit, TransportError, Underlay};
+use crate::desired::put;
+use crate::driver::{Store, StoreError, Write};
+use crate::event::{Events, What};
+use crate::inventory::{Inventory, Snapshot};
+use crate::ledger::Ledger;
+use crate::operation::{Journal, Operation, OperationState};
+
+const PREFIX: &str = "transport/";
+/// What operations of this are called.
+const KIND: &str = "transport";
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long what is not as it is wanted is let settle: a change is told in several events.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Who wants something of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum By {
+    /// The configuration.
+    Configured,
+    /// Somebody who asked for it.
+    Provisioned,
+    /// The controller, which was asked.
+    Fetched,
+}
+
+/// What is kept of one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    uplink: Uplink,
+    by: By,
+    #[serde(with = "crate::time")]
+    since: SystemTime,
+}
+
+impl Record {
+    /// Whether tunnels can go by it: an MTU alone says nothing of them.
+    fn is_transport(&self) -> bool {
+        self.uplink.vlan.is_some() || self.uplink.address.is_some()
+    }
+}
+
+/// What is wanted, by the interface.
+pub(crate) type Records = BTreeMap<InterfaceName, Record>;
+
+/// Reads all from the store.
+pub(crate) async fn load(store: &dyn Store) -> Result<Records, StoreError> {
+    let mut records = Records::new();
+    for (key, value) in store.list(PREFIX).await? {
+        match serde_json::from_slice::<Record>(&value) {
+            Ok(record) => {
+                records.insert(record.uplink.name.clone(), record);
+            }
+            // It stays in the store for the version that wrote it.
+            Err(error) => {
+                tracing::warn!(%key, %error, "what is wanted of an interface cannot be read; it is left as it is");
+            }
+        }
+    }
+    Ok(records)
+}
+
+fn write(name: &InterfaceName, record: Option<&Record>) -> Write {
+    let key = format!("{PREFIX}{name}");
+    match record {
+        Some(record) => put(key, record),
+        None => Write::Delete { key },
+    }
+}
+
+/// The task that changes the host's own interfaces.
+pub(crate) struct Task {
+    pub(super) underlay: Arc<dyn Underlay>,
+    host: Host,
+    ledger: Ledger,
+    journal: Journal,
+    events: Events,
+    inventory: Inventory,
+    records: Records,
+    /// What the configuration says, once that is known; before it nothing is touched.
+    configuration: Configuration,
+    /// What was wanted of interfaces before, until they are as they are wanted now.
+    former: BTreeMap<InterfaceName, Uplink>,
+    /// What nobody wants any more and is still there.
+    leaving: BTreeMap<InterfaceName, Uplink>,
+    /// What took away how the host is reached, and why. It is not tried again before something else is wanted.
+    given_up: BTreeMap<InterfaceName, String>,
+    /// The interfaces that are as they are wanted, as far as was seen last.
+    met: BTreeSet<InterfaceName>,
+    pub(super) data_plane: watch::Sender<Option<IpAddr>>,
+    failures: u32,
+    again: Option<Instant>,
+    /// What was said last of what is not as it is wanted.
+    said: Option<String>,
+}
+
+/// What the configuration says of the transport.
+#[derive(Debug, PartialEq, Eq)]
+enum Configuration {
+    /// It was not told yet.
+    Unknown,
+    /// It says nothing.
+    Silent,
+    /// It says this.
+    Says(Transport),
+}
+
+/// What the task works with.
+pub(crate) struct Parts {
+    pub(crate) underlay: Arc<dyn Underlay>,
+    pub(crate) management: Management,
+    pub(crate) ledger: Ledger,
+    pub(crate) journal: Journal,
+    pub(crate) events: Events,
+    pub(crate) inventory: Inventory,
+    pub(crate) records: Records,
+}
+
+/// A change that was understood: what is wanted of which interface.
+struct Meant {
+    name: InterfaceName,
+    wanted: Option<Uplink>,
+    keep: Keep,
+}
+
+impl Task {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { underlay, management, ledger, journal, events, inventory, records } = parts;
+        Self {
+            host: Host { underlay: underlay.clone(), management },
+            underlay,
+            ledger,
+            journal,
+            events,
+            inventory,
+            records,
+            configuration: Configuration::Unknown,
+            former: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            met: BTreeSet::new(),
+            data_plane: watch::Sender::new(None),
+            failures: 0,
+            again: None,
+            said: None,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut changes = self.inventory.changes();
+        loop {
+            let (again, watches) = (self.again, self.configuration != Configuration::Unknown && !self.met.is_empty());
+            tokio::select! {
+                request = queue.recv() => match request {
+                    Some(request) => self.serve(request).await,
+                    None => return,
+                },
+                () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {
+                    // What fails again and again would fill the journal.
+                    let operation = self.said.is_none().then_some(Said::Lazily);
+                    self.attempt(operation).await;
+                }
+                changed = changes.changed(), if watches && again.is_none() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    if self.has_drifted(&self.inventory.snapshot()) {
+                        self.again = Some(Instant::now() + SETTLE);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, request: Request) {
+        match request {
+            Request::Begin { transport, reply } => {
+                let _ = reply.send(self.begin(transport).await);
+            }
+            Request::Fetched { transport, from } => {
+                let known = &mut self.host.management.towards;
+                known.extend(from.filter(|from| !known.contains(from)));
+                self.fetched(&transport).await;
+            }
+            Request::Change { edit, asker, deadline, reply } => {
+                // Nobody waits any more: what was not begun is not done.
+                if !reply.is_closed() {
+                    let changed = self.change(edit, asker, deadline).await;
+                    let _ = reply.send(changed);
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self, configured: Option<Transport>) -> (Origin, Option<Arc<Operation>>) {
+        self.replace(By::Configured, configured.as_ref().and_then(uplink)).await;
+        let is_kept = self.records.values().any(|record| record.by == By::Provisioned && record.is_transport());
+        let origin = match (&configured, is_kept) {
+            (Some(_), _) => Origin::Configured,
+            (None, true) => Origin::Kept,
+            (None, false) => Origin::Nowhere,
+        };
+        if origin != Origin::Nowhere {
+            self.replace(By::Fetched, None).await;
+        }
+        self.configuration = configured.map_or(Configuration::Silent, Configuration::Says);
+        if self.records.is_empty() && self.leaving.is_empty() {
+            return (origin, None);
+        }
+        let operation = Said::Begun(self.journal.begin(KIND, None));
+        (origin, self.attempt(Some(operation)).await)
+    }
+
+    /// The controller's word counts where nobody else has said anything.
+    async fn fetched(&mut self, transport: &Transport) {
+        let others = self.records.values().any(|record| record.by != By::Fetched && record.is_transport());
+        if others || self.configuration != Configuration::Silent {
+            return;
+        }
+        let before = self.records.clone();
+        self.replace(By::Fetched, uplink(transport)).await;
+        if before != self.records || !self.leaving.is_empty() {
+            self.attempt(Some(Said::Lazily)).await;
+        }
+    }
+
+    /// Has just this wanted by somebody, and nothing else.
+    async fn replace(&mut self, by: By, wanted: Option<&Uplink>) {
+        let mut writes = Vec::new();
+        let old =
+            self.records.iter().filter(|(name, record)| record.by == by && wanted.is_none_or(|w| w.name != **name));
+        let old: Vec<InterfaceName> = old.map(|(name, _)| name.clone()).collect();
+        for name in old {
+            writes.push(write(&name, None));
+            if let Some(record) = self.records.remove(&name) {
+                self.met.remove(&name);
+                self.given_up.remove(&name);
+                self.leaving.insert(name, record.uplink);
+            }
+        }
+        if let Some(wanted) = wanted {
+            let there = self.records.get(&wanted.name);
+            if there.is_none_or(|there| there.by != by || there.uplink != *wanted) {
+                let record = Record { uplink: wanted.clone(), by, since: SystemTime::now() };
+                writes.push(write(&wanted.name, Some(&record)));
+                self.leaving.remove(&wanted.name);
+                self.given_up.remove(&wanted.name);
+                self.met.remove(&wanted.name);
+                if let Some(there) = self.records.insert(wanted.name.clone(), record) {
+                    self.former.insert(wanted.name.clone(), there.uplink);
+                }
+            }
+        }
+        if writes.is_empty() {
+            return;
+        }
+        // It is said again at the next start, so it holds all the same.
+        if self.ledger.write(writes.clone()).await.is_err() {
+            self.ledger.owe(writes);
+        }
+    }
+
+    /// Makes everything as it is wanted, or says what is not and tries again later. Gives the operation, if there is one.
+    async fn attempt(&mut self, mut operation: Option<Said>) -> Option<Arc<Operation>> {
+        let deadline = Instant::now() + LIMIT;
+        let mut problems = Vec::new();
+        for (name, before) in self.leaving.clone() {
+            match self.remove(&name, &before, &mut operation, deadline).await {
+                Ok(()) => drop(self.leaving.remove(&name)),
+                Err(error) => problems.push(format!("{name}: {error}")),
+            }
+        }
+        for (name, record) in self.records.clone() {
+            if self.given_up.contains_key(&name) {
+                continue;
+            }
+            match self.make(&name, &record.uplink, &mut operation, deadline).await {
+                Ok(()) => {
+                    self.former.remove(&name);
+                    self.met.insert(name);
+                }
+                Err(error) => {
+                    self.met.remove(&name);
+                    let problem = format!("{name}: {error}");
+                    if matches!(error, TransportError::Lost(_)) {
+                        self.given_up.insert(name, problem);
+                    } else {
+                        problems.push(problem);
+                    }
+                }
+            }
+        }
+        self.tell_data_plane();
+        self.judge(problems, operation)
+    }
+
+    /// Says how an attempt went, and when the next one is due.
+    fn judge(&mut self, mut problems: Vec<String>, operation: Option<Said>) -> Option<Arc<Operation>> {
+        let is_hopeless = problems.is_empty();
+        problems.extend(self.given_up.values().cloned());
+        let operation = match operation {
+            Some(Said::Lazily) if problems.is_empty() => None,
+            other => other.map(|said| said.begun(&self.journal)),
+        };
+        if problems.is_empty() {
+            (self.failures, self.again) = (0, None);
+            if self.said.take().is_some() {
+                self.say("the host's interfaces are as they are wanted".to_owned());
+            }
+            if let Some(operation) = &operation {
+                operation.end(OperationState::Succeeded, "the host's interfaces are as they are wanted", Vec::new());
+            }
+            return operation;
+        }
+        let pause = Duration::from_secs(1 << self.failures.min(6)).min(LONGEST_PAUSE);
+        self.failures = self.failures.saturating_add(1);
+        self.again = Some(Instant::now() + pause).filter(|_| !is_hopeless);
+        let text = problems.join("; ");
+        if self.said.as_ref() != Some(&text) {
+            tracing::warn!(why = %text, "the host's interfaces are not as they are wanted; what may work later is tried again");
+            self.say(format!("the host's interfaces are not as they are wanted: {text}"));
+            self.said = Some(text);
+        }
+        if let Some(operation) = &operation {
+            let message = "some of the host's interfaces are not as they are wanted";
+            operation.end(OperationState::Failed, message, problems);
+        }
+        operation
+    }
+
+    fn say(&self, text: String) {
+        self.events.publish(What::Notice { lab: None, text });
+    }
+
+    async fn make(
+        &self,
+        name: &InterfaceName,
+        wanted: &Uplink,
+        operation: &mut Option<Said>,
+        deadline: Instant,
+    ) -> Result<(), TransportError> {
+        let view = self.host.look(deadline).await.map_err(TransportError::Unseen)?;
+        let steps = plan(wanted, self.former.get(name), &view)?;
+        self.host.management.check(&steps, &view)?;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let operation = Said::begin(operation, &self.journal);
+        self.host.carry_out(&steps, &view, operation.as_deref(), deadline).await.map(drop)
+    }
+
+    async fn remove(
+        &self,
+        name: &InterfaceName,
+        before: &Uplink,
+        operation: &mut Option<Said>,
+        deadline: Instant,
+    ) -> Result<(), TransportError> {
+        let view = self.host.look(deadline).await.map_err(TransportError::Unseen)?;
+        let steps = plan_removal(name, Some(before), &view)?;
+        self.host.management.check(&steps, &view)?;
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let operation = Said::begin(operation, &self.journal);
+        self.host.carry_out(&steps, &view, operation.as_deref(), deadline).await.map(drop)
+    }
+
+    async fn change(
+        &mut self,
+        edit: TransportEdit,
+        asker: Option<IpAddr>,
+        deadline: Instant,
+    ) -> Result<Changed, TransportError> {
+        if deadline <= Instant::now() {
+            return Err(TransportError::Late);
+        }
+        let host = self.host.asked_by(asker);
+        let view = host.look(deadline).await.map_err(TransportError::Unseen)?;
+        let Meant { name, wanted, keep } = self.meant(edit, &view)?;
+        let former = self.records.get(&name).cloned();
+        let before = former.as_ref().map(|record| &record.uplink);
+        let steps = match &wanted {
+            Some(wanted) => plan(wanted, before, &view)?,
+            None => plan_removal(&name, before, &view)?,
+        };
+        host.management.check(&steps, &view)?;
+        let since = SystemTime::now();
+        let record = match keep {
+            Keep::Once => former.clone(),
+            Keep::Always if before == wanted.as_ref() => former.clone(),
+            Keep::Always => wanted.clone().map(|uplink| Record { uplink, by: By::Provisioned, since }),
+        };
+        if record != former
+            && let Err(error) = self.ledger.write(vec![write(&name, record.as_ref())]).await
+        {
+            // It may have got there all the same.
+            self.ledger.owe(vec![write(&name, former.as_ref())]);
+            return Err(error.into());
+        }
+        let after = if steps.is_empty() {
+            view.clone()
+        } else {
+            let operation = self.journal.begin(KIND, None);
+            match host.carry_out(&steps, &view, Some(&*operation), deadline).await {
+                Ok(after) => {
+                    operation.end(OperationState::Succeeded, format!("{name} is as it was asked for"), Vec::new());
+                    after
+                }
+                Err(error) => {
+                    if record != former {
+                        self.ledger.owe(vec![write(&name, former.as_ref())]);
+                    }
+                    operation.end(OperationState::Failed, format!("{name} is as it was"), vec![error.to_string()]);
+                    if matches!(error, TransportError::Stranded { .. }) {
+                        // What is left is cleared away later, or what was wanted before is made again.
+                        self.leaving.extend(wanted.filter(|_| former.is_none()).map(|wanted| (name, wanted)));
+                        self.again = Some(Instant::now() + SETTLE);
+                    }
+                    return Err(error);
+                }
+            }
+        };
+        self.settle(&name, record);
+        let mtu = |view: &HostView| view.interfaces.get(&name).map_or(0, |seen: &SeenInterface| seen.mtu);
+        let address = wanted.and_then(|wanted| wanted.address);
+        Ok(Changed { former_mtu: mtu(&view), mtu: mtu(&after), address, keep })
+    }
+
+    /// What was asked for is so.
+    fn settle(&mut self, name: &InterfaceName, record: Option<Record>) {
+        self.leaving.remove(name);
+        self.given_up.remove(name);
+        self.former.remove(name);
+        if let Some(record) = record {
+            self.records.insert(name.clone(), record);
+            self.met.insert(name.clone());
+        } else {
+            self.records.remove(name);
+            self.met.remove(name);
+        }
+        self.tell_data_plane();
+    }
+
+    /// What an edit means, beside what is wanted already.
+    fn meant(&self, edit: TransportEdit, view: &HostView) -> Result<Meant, TransportError> {
+        let meant = match edit {
+            TransportEdit::Create(uplink) => {
+                Meant { name: uplink.name.clone(), wanted: Some(uplink), keep: Keep::Always }
+            }
+            TransportEdit::Configure { name, mtu, address } => {
+                let base = self.base(&name, view);
+                let wanted = Uplink { mtu: mtu.or(base.mtu), address: address.or(base.address), ..base };
+                Meant { name, wanted: Some(wanted), keep: Keep::Always }
+            }
+            TransportEdit::SetMtu { name, mtu, keep } => {
+                let base = self.base(&name, view);
+                // What is wanted for good is put right again, so another MTU has to be wanted for good too.
+                let keep = if base.mtu.is_some() { Keep::Always } else { keep };
+                Meant { name, wanted: Some(Uplink { mtu: Some(mtu), ..base }), keep }
+            }
+            TransportEdit::Delete(name) => Meant { name, wanted: None, keep: Keep::Always },
+        };
+        let there = self.records.get(&meant.name).filter(|record| record.by == By::Configured);
+        if there.is_some_and(|there| meant.wanted.as_ref() != Some(&there.uplink)) {
+            return Err(TransportError::Configured(meant.name));
+        }
+        if meant.wanted.as_ref().is_some_and(|wanted| wanted.vlan.is_none()) {
+            view.interfaces.get(&meant.name).ok_or_else(|| Unfit::NoInterface(meant.name.clone()))?;
+        }
+        Ok(meant)
+    }
+
+    /// What is wanted of an interface already. One that we made, and of which the store knows nothing, stays what it is.
+    fn base(&self, name: &InterfaceName, view: &HostView) -> Uplink {
+        let known = self.records.get(name).map(|record| record.uplink.clone());
+        known.unwrap_or_else(|| {
+            let ours = view.interfaces.get(name).filter(|seen| seen.ownership == super::Ownership::Ours);
+            Uplink { vlan: ours.and_then(|seen| seen.vlan.clone()), ..Uplink::of(name.clone()) }
+        })
+    }
+
+    /// Whether what was as it is wanted is not any more, as far as is seen.
+    fn has_drifted(&self, snapshot: &Snapshot) -> bool {
+        self.records.values().filter(|record| self.met.contains(&record.uplink.name)).any(
+            |Record { uplink, .. }| {
+                let Some(port) = snapshot.host_port(&uplink.name) else { return true };
+                let is_used = uplink.vlan.is_some() || uplink.address.is_some();
+                let address = uplink.address.map(|address| address.to_string());
+                uplink.mtu.is_some_and(|mtu| mtu.bytes() != port.mtu)
+                    || address.is_some_and(|address| !port.addresses.contains(&address))
+                    || is_used && !port.admin_up
+            },
+        )
+    }
+
+    /// The address that tunnels are to have: what the configuration says, what was asked for last, what the controller says.
+    fn tell_data_plane(&self) {
+        let met = || self.records.values().filter(|record| self.met.contains(&record.uplink.name));
+        let of = |by| {
+            let addresses = met().filter(|record| record.by == by);
+            let addresses = addresses.filter_map(|record| Some((record.since, record.uplink.address?.ip())));
+            addresses.max().map(|(_, address)| address)
+        };
+        let address = match self.configuration {
+            Configuration::Says(Transport::Management) => None,
+            _ => of(By::Configured).or_else(|| of(By::Provisioned)).or_else(|| of(By::Fetched)),
+        };
+        self.data_plane.send_if_modified(|last| std::mem::replace(last, address) != address);
+    }
+}
+
+fn uplink(transport: &Transport) -> Option<&Uplink> {
+    match transport {
+        Transport::Management => None,
+        Transport::Subinterface(uplink) | Transport::Dedicated(uplink) => Some(uplink),
+    }
+}
+
+/// An operation that tells of an attempt.
+enum Said {
+    /// It is begun when there is something to tell.
+    Lazily,
+    /// It has begun.
+    Begun(Arc<Operation>),
+}
+
+impl Said {
+    fn begun(self, journal: &Journal) -> Arc<Operation> {
+        match self {
+            Self::Lazily => journal.begin(KIND, None),
+            Self::Begun(operation) => operation,
+        }
+    }
+
+    fn begin(said: &mut Option<Self>, journal: &Journal) -> Option<Arc<Operation>> {
+        let operation = said.take()?.begun(journal);
+        *said = Some(Self::Begun(operation.clone()));
+        Some(operation)
+    }
+}

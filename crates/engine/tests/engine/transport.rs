@@ -1,0 +1,216 @@
+//! The transport of a host: what is wanted is made and kept, what fails leaves everything as it was.
+
+use std::net::IpAddr;
+
+use netloom_engine::testing::FakeUnderlay;
+use netloom_engine::{
+    Changed, ErrorClass, Keep, OperationState, Origin, Transport, TransportEdit, TransportError, Unfit, Uplink, Vlan,
+};
+use netloom_model::InterfaceName;
+
+use crate::bench::{Bench, pass, until};
+
+fn name(text: &str) -> InterfaceName {
+    text.parse().unwrap()
+}
+
+fn sub(id: u16, address: &str) -> Uplink {
+    let vlan = Vlan { parent: name("eth1"), id: id.try_into().unwrap() };
+    Uplink { address: address.parse().ok(), ..Uplink::subinterface(vlan, None).unwrap() }
+}
+
+/// A host that is reached by `eth0` and has `eth1` for other things.
+async fn host() -> (Bench, FakeUnderlay) {
+    let bench = Bench::new().await;
+    let underlay = bench.world.underlay();
+    underlay.has("eth0", &["192.0.2.7/24"]);
+    underlay.has("eth1", &[]);
+    underlay.leads("1.1.1.1", "eth0", "192.0.2.7");
+    (bench, underlay)
+}
+
+async fn change(bench: &Bench, edit: TransportEdit) -> Result<Changed, TransportError> {
+    bench.engine.change_interface(edit, None).await
+}
+
+fn data_plane(bench: &Bench) -> Option<IpAddr> {
+    *bench.engine.data_plane().borrow()
+}
+
+/// How the operations of this ended so far.
+fn ended(bench: &Bench) -> Vec<OperationState> {
+    let all = bench.engine.journal().all();
+    all.iter().filter(|one| one.kind() == "transport").map(|one| one.view().state).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_asked_for_is_made_once_kept_and_made_again_after_a_reboot() {
+    let (bench, underlay) = host().await;
+    assert!(matches!(bench.engine.begin_transport(None).await, Some((Origin::Nowhere, None))));
+    let edit = TransportEdit::Create(sub(100, "10.0.0.5/24"));
+    let made = change(&bench, edit.clone()).await.unwrap();
+    assert_eq!((made.former_mtu, made.mtu, made.address.unwrap().to_string()), (0, 9000, "10.0.0.5/24".to_owned()));
+    assert_eq!(data_plane(&bench), "10.0.0.5".parse().ok());
+    let steps = bench.engine.journal().all()[0].view().steps;
+    assert_eq!(steps.iter().map(|step| &*step.text).collect::<Vec<_>>(), underlay.take_calls());
+    assert_eq!(steps.len(), 5);
+    // Again: nothing is done.
+    assert_eq!(change(&bench, edit).await.unwrap().former_mtu, 9000);
+    assert_eq!((underlay.take_calls(), ended(&bench)), (vec![], vec![OperationState::Succeeded]));
+    assert_eq!(bench.store.keys(), ["transport/eth1.100"]);
+
+    // The machine is started anew, and `eth1` is late.
+    underlay.lose("eth1.100");
+    underlay.lose("eth1");
+    let bench = bench.restart().await;
+    let (origin, operation) = bench.engine.begin_transport(None).await.unwrap();
+    assert_eq!((origin, operation.unwrap().view().state), (Origin::Kept, OperationState::Failed));
+    assert_eq!((data_plane(&bench), underlay.take_calls()), (None, vec![]));
+    underlay.has("eth1", &[]);
+    until("it is made again", || data_plane(&bench) == "10.0.0.5".parse().ok()).await;
+    assert_eq!(underlay.view().interfaces[&name("eth1.100")].addresses.len(), 1);
+
+    assert_eq!(change(&bench, TransportEdit::Delete(name("eth1.100"))).await.unwrap().mtu, 0);
+    assert!(!underlay.view().interfaces.contains_key(&name("eth1.100")));
+    assert_eq!((bench.store.keys(), data_plane(&bench)), (vec![], None));
+    assert!(change(&bench, TransportEdit::Delete(name("eth1.100"))).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_fails_at_any_step_leaves_the_host_and_the_store_as_they_were() {
+    let (bench, underlay) = host().await;
+    let before = underlay.view();
+    for step in ["set the MTU of eth1", "make", "switch", "add"] {
+        for class in [ErrorClass::Permanent, ErrorClass::Deadline] {
+            underlay.refuse(step, class);
+            let edit = TransportEdit::Create(sub(100, "10.0.0.5/24"));
+            let error = change(&bench, edit).await.unwrap_err();
+            // What takes back a step that may be done after all is refused as well.
+            let is_stranded = matches!(error, TransportError::Stranded { .. });
+            assert!(matches!(error, TransportError::Failed(_)) || is_stranded, "{error}");
+            assert!(!is_stranded || class == ErrorClass::Deadline, "{error}");
+            assert_eq!(underlay.view(), before, "{step}");
+        }
+    }
+    until("nothing is kept", || bench.store.keys().is_empty()).await;
+    assert!(ended(&bench).iter().all(|state| *state == OperationState::Failed));
+    underlay.calm();
+    bench.store.fail_writes(Some("no space left"));
+    let refused = change(&bench, TransportEdit::Create(sub(100, "10.0.0.5/24"))).await.unwrap_err();
+    assert!(refused.to_string().starts_with("nothing was changed: "), "{refused}");
+    assert_eq!(underlay.view(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_way_to_the_host_is_neither_taken_away_nor_captured() {
+    let (bench, underlay) = host().await;
+    let before = underlay.view();
+    underlay.take_calls();
+    let address = "10.0.0.5/24".parse().ok();
+    let edit = TransportEdit::Configure { name: name("eth0"), mtu: None, address };
+    let refused = change(&bench, edit).await.unwrap_err();
+    assert!(matches!(refused, TransportError::Unfit(Unfit::Management { .. })), "{refused}");
+    assert_eq!((underlay.take_calls(), underlay.view()), (vec![], before.clone()));
+    // That a new network takes over the way out shows only when it is there.
+    underlay.captures("1.0.0.5", "1.1.1.1");
+    let error = change(&bench, TransportEdit::Create(sub(100, "1.0.0.5/8"))).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "it took the way from 192.0.2.7 to 1.1.1.1 by eth0 from this host, which is how it is reached; it was taken back"
+    );
+    assert_eq!(underlay.view(), before);
+    // So does the way to whoever asks.
+    underlay.leads("198.51.100.9", "eth0", "192.0.2.7");
+    underlay.captures("198.51.100.5", "198.51.100.9");
+    let asker = "198.51.100.9".parse().ok();
+    let edit = TransportEdit::Create(sub(100, "198.51.100.5/24"));
+    assert!(matches!(bench.engine.change_interface(edit, asker).await, Err(TransportError::Lost(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_mtu_is_kept_or_holds_once() {
+    let (bench, underlay) = host().await;
+    bench.engine.begin_transport(None).await;
+    let mtu = |bytes: u32, keep| TransportEdit::SetMtu { name: name("eth1"), mtu: bytes.try_into().unwrap(), keep };
+    let once = change(&bench, mtu(4000, Keep::Once)).await.unwrap();
+    assert_eq!((once.former_mtu, once.mtu, once.keep), (1500, 4000, Keep::Once));
+    assert_eq!(bench.store.keys(), [""; 0]);
+    assert_eq!(change(&bench, mtu(9000, Keep::Always)).await.unwrap().former_mtu, 4000);
+    // Another one instead of what is kept is kept itself.
+    assert_eq!(change(&bench, mtu(9100, Keep::Once)).await.unwrap().keep, Keep::Always);
+    underlay.has("eth1", &["10.3.0.1/24"]);
+    let bench = bench.restart().await;
+    bench.engine.begin_transport(None).await;
+    let eth1 = underlay.view().interfaces[&name("eth1")].clone();
+    assert_eq!((eth1.mtu, eth1.addresses.len()), (9100, 1));
+    assert_eq!(data_plane(&bench), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_configuration_comes_before_what_is_kept_and_that_before_the_controller() {
+    let (bench, underlay) = host().await;
+    bench.engine.begin_transport(None).await;
+    // Nobody else has said anything.
+    bench.engine.transport_fetched(Transport::Subinterface(sub(300, "10.0.3.5/24")), None);
+    until("it is made", || data_plane(&bench) == "10.0.3.5".parse().ok()).await;
+    // It has another idea.
+    bench.engine.transport_fetched(Transport::Subinterface(sub(301, "10.0.4.5/24")), None);
+    until("the other one is made", || data_plane(&bench) == "10.0.4.5".parse().ok()).await;
+    assert!(!underlay.view().interfaces.contains_key(&name("eth1.300")));
+    change(&bench, TransportEdit::Create(sub(200, "10.0.2.5/24"))).await.unwrap();
+    assert_eq!(data_plane(&bench), "10.0.2.5".parse().ok());
+
+    let bench = bench.restart().await;
+    let configured = Transport::Subinterface(sub(100, "10.0.1.5/24"));
+    let begun = bench.engine.begin_transport(Some(configured)).await.unwrap();
+    assert_eq!((begun.0, begun.1.unwrap().view().state), (Origin::Configured, OperationState::Succeeded));
+    assert_eq!(data_plane(&bench), "10.0.1.5".parse().ok());
+    bench.engine.transport_fetched(Transport::Subinterface(sub(302, "10.0.5.5/24")), None);
+    pass(5).await;
+    let names: Vec<String> = underlay.view().interfaces.keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["eth0", "eth1", "eth1.100", "eth1.200"]);
+    let refused = change(&bench, TransportEdit::Delete(name("eth1.100"))).await.unwrap_err();
+    assert!(matches!(refused, TransportError::Configured(_)), "{refused}");
+
+    // What the configuration does not say any more goes.
+    let bench = bench.restart().await;
+    bench.engine.begin_transport(Some(Transport::Management)).await;
+    assert!(!underlay.view().interfaces.contains_key(&name("eth1.100")));
+    assert_eq!((data_plane(&bench), bench.store.keys()), (None, vec!["transport/eth1.200".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_cuts_the_host_off_is_tried_once_and_an_mtu_alone_is_none() {
+    let (bench, underlay) = host().await;
+    let mtu = TransportEdit::SetMtu { name: name("eth1"), mtu: 4000.try_into().unwrap(), keep: Keep::Always };
+    change(&bench, mtu).await.unwrap();
+    underlay.captures("1.0.0.5", "1.1.1.1");
+    let bench = bench.restart().await;
+    assert!(matches!(bench.engine.begin_transport(None).await, Some((Origin::Nowhere, Some(_)))));
+    underlay.take_calls();
+    bench.engine.transport_fetched(Transport::Subinterface(sub(100, "1.0.0.5/8")), None);
+    pass(600).await;
+    let made = "make subinterface eth1.100 (VLAN 100 of eth1)";
+    assert_eq!(underlay.take_calls().iter().filter(|call| *call == made).count(), 1);
+    assert!(!underlay.view().interfaces.contains_key(&name("eth1.100")));
+    // Another word of the controller is another try.
+    bench.engine.transport_fetched(Transport::Subinterface(sub(100, "10.0.0.5/24")), None);
+    until("it is made", || data_plane(&bench).is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_again_and_again_is_said_once() {
+    let (bench, underlay) = host().await;
+    underlay.lose("eth1");
+    bench.engine.begin_transport(Some(Transport::Subinterface(sub(100, "10.0.1.5/24")))).await;
+    pass(600).await;
+    assert_eq!(ended(&bench), [OperationState::Failed]);
+    let notices = || {
+        let (past, _) = bench.engine.events().follow(0);
+        past.iter().filter(|event| matches!(&event.what, netloom_engine::What::Notice { .. })).count()
+    };
+    assert_eq!(notices(), 1);
+    underlay.has("eth1", &[]);
+    until("it is made", || data_plane(&bench).is_some()).await;
+    assert_eq!(notices(), 2);
+}
