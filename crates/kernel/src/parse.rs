@@ -56,6 +56,8 @@ pub struct LinkInfo {
     pub peer_nsid: Option<i32>,
     /// The network identifier of a VXLAN interface and the UDP port that it is at; no other of its namespace has both.
     pub vni: Option<(u32, u16)>,
+    /// The addresses that a VXLAN interface sends from and to, if it has both.
+    pub between: Option<(IpAddr, IpAddr)>,
 }
 
 /// What an interface has carried since it was made.
@@ -206,6 +208,7 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
         peer: None,
         peer_nsid: None,
         vni: None,
+        between: None,
     };
     for (kind, value) in attributes(message.payload.get(HEADER..)?) {
         match kind {
@@ -218,7 +221,8 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
             18 => {
                 let of = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
                 link.kind = of(1).map(text);
-                link.vni = of(2).filter(|_| link.kind.as_deref() == Some("vxlan")).and_then(vni);
+                let tunnel = of(2).filter(|_| link.kind.as_deref() == Some("vxlan"));
+                (link.vni, link.between) = (tunnel.and_then(vni), tunnel.and_then(between));
             }
             20 => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
             27 => link.group = u32_at(value, 0)?,
@@ -239,6 +243,14 @@ fn vni(data: &[u8]) -> Option<(u32, u16)> {
     let of = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
     let port = of(15)?.get(..2)?;
     Some((u32_at(of(1)?, 0)?, u16::from_be_bytes([port[0], port[1]])))
+}
+
+/// Local and remote address in the data of a VXLAN interface (IFLA_VXLAN_LOCAL and IFLA_VXLAN_GROUP, or their kin for IPv6).
+fn between(data: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    let of = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let v4 = |kind| Some(IpAddr::from(<[u8; 4]>::try_from(of(kind)?).ok()?));
+    let v6 = |kind| Some(IpAddr::from(<[u8; 16]>::try_from(of(kind)?).ok()?));
+    Some((v4(4).or_else(|| v6(17))?, v4(2).or_else(|| v6(16))?))
 }
 
 /// The counters in RTM_NEWLINK.

@@ -187,6 +187,7 @@ mod tests {
             peer: None,
             peer_nsid: None,
             vni: None,
+            between: None,
         }
     }
 

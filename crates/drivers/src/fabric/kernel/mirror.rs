@@ -375,6 +375,7 @@ mod tests {
             peer: None,
             peer_nsid: None,
             vni: None,
+            between: None,
         };
         MonitorEvent::Link { nsid: Some(nsid), change: Change::New, link: Box::new(link) }
     }
