@@ -42,6 +42,7 @@ mod standing;
 mod startup;
 mod switchboard;
 mod tags;
+mod takeover;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -89,5 +90,9 @@ pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
 pub use standing::{Standing, Trouble};
 pub use switchboard::Switchboard;
+pub use takeover::{
+    Inherited, InheritedCable, InheritedEnd, InheritedNode, InheritedPort, InheritedTunnel, LeftOut, Predecessor,
+    TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeover,
+};
 pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview, SwitchPortView};
 pub use work::Work;

@@ -191,6 +191,7 @@ impl World {
             host_files: Arc::new(self.host_files()),
             limits: Arc::new(self.limits()),
             traces: Arc::new(self.traces()),
+            predecessor: None,
             inventory,
             writer,
             config: Config::default(),
