@@ -70,6 +70,7 @@ mod health;
 mod listen;
 pub mod log;
 mod metrics;
+mod plugin;
 mod problem;
 mod routes;
 pub mod scrollback;

@@ -16,6 +16,7 @@ use crate::contract;
 use crate::controller::{self, Before, Member};
 use crate::health::Health;
 use crate::listen::{Listeners, ServeConfig, ServeError};
+use crate::plugin;
 use crate::routes;
 
 /// What handlers work with.
@@ -77,6 +78,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     let door = Door::new(keys, exempt(&app.config), routes::router(app.clone()), contract::router(app.clone()));
     let by_tcp = task::vital(beats, "tcp door", doorway(door.into_router()).tcp(accepted));
     controller::start(&app, before);
+    plugin::start(&app);
 
     shutdown.cancelled().await;
     app.health.stopping();

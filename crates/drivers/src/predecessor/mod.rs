@@ -18,6 +18,7 @@ use netloom_engine::{
 };
 use netloom_kernel::{LinkInfo, NamespaceDump, Netns};
 use netloom_model::{InterfaceName, LabName};
+use tokio::sync::watch;
 
 use crate::fabric::HostFabric;
 use crate::fabric::ovs::{Of, Stray};
@@ -95,6 +96,10 @@ impl Predecessor for OtherAgent {
         }
         let links = declared::read(self.workspace.clone(), context).await;
         Ok(Inherited { nodes, ports, tunnels, links })
+    }
+
+    fn hung(&self) -> watch::Receiver<Option<bool>> {
+        self.docker.hung()
     }
 
     async fn clear(&self, lab: &LabName, context: &Context) -> Result<(), DriverError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use netloom_model::{Lab, LabName, Link, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{Action, LinkFingerprint};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::read::{Beside, Heir, labs, read};
@@ -49,6 +50,11 @@ impl Engine {
             }),
             _ => Ok(views.into_values().collect()),
         }
+    }
+
+    /// Whether anything hangs on the agent before this one (see [`Predecessor::hung`]); nothing where none is looked for.
+    pub fn hung_on_predecessor(&self) -> Option<watch::Receiver<Option<bool>>> {
+        self.shared.predecessor.as_ref().map(|predecessor| predecessor.hung())
     }
 
     /// Adopts what the agent before this one has left of a lab; nothing if it has left nothing.

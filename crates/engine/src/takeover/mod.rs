@@ -21,6 +21,8 @@ use std::net::IpAddr;
 use async_trait::async_trait;
 use netloom_model::{InterfaceName, LabName, LinkId, Mac, Node, NodeName, PortVlan};
 
+use tokio::sync::watch;
+
 use crate::driver::{Context, DriverError};
 
 pub use view::{LeftOut, TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeover};
@@ -30,6 +32,9 @@ pub use view::{LeftOut, TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeove
 pub trait Predecessor: Send + Sync + 'static {
     /// Looks at everything on this host that carries its marks. Nothing is touched.
     async fn look(&self, context: &Context) -> Result<Inherited, DriverError>;
+
+    /// Whether containers or networks hang on what it answered the daemon of containers; nothing as long as that was not seen.
+    fn hung(&self) -> watch::Receiver<Option<bool>>;
 
     /// Removes what carries its marks of a lab that is gone: what was left out when the lab was adopted, and what it kept for
     /// all nodes of the lab together. Nothing that runs for another lab; nothing is fine.

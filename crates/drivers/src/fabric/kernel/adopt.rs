@@ -57,7 +57,9 @@ impl Call<'_> {
             match self.marks_of(&wire) {
                 Ok(marks) => {
                     self.accept(wire.order);
-                    marks.into_iter().for_each(|(place, request)| work.add(&place, wire.order, [request]));
+                    for (place, request) in marks {
+                        work.add(&place, wire.order, [request]);
+                    }
                 }
                 Err(cause) => self.refuse(wire.order, cause, ErrorClass::Permanent),
             }

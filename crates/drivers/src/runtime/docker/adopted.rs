@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use futures::StreamExt;
 use futures::stream;
-use netloom_docker::{Container, Filters, Remove};
+use netloom_docker::{Container, Filters, Network, Remove};
 use netloom_engine::{InheritedNode, Layout, NodeOrder};
 use netloom_kernel::Netns;
 use netloom_model::{
@@ -146,6 +146,12 @@ impl Shared {
         Ok(Some((node, netns)))
     }
 
+    /// Says whether there are networks that hang on such an agent, of all that there are.
+    pub(super) fn tell_hung(&self, networks: &[Network]) {
+        let hung = Some(networks.iter().any(|network| network.driver == NETWORKS));
+        self.hung.send_if_modified(|known| std::mem::replace(known, hung) != hung);
+    }
+
     /// Removes what another agent of the contract has left of a lab: containers that do not run, and its networks.
     pub(super) async fn clear_inherited(self: &Arc<Self>, lab: &LabName, deadline: Instant) -> Result<(), Fault> {
         let filter = || Filters::new().label(format!("{INHERITED_LAB}={lab}"));
@@ -158,6 +164,9 @@ impl Shared {
         for network in networks.iter().filter(|network| network.driver == NETWORKS) {
             let _place = self.work(deadline).await?;
             gone(self.docker.remove_network(&network.id, deadline).await)?;
+        }
+        if !networks.is_empty() {
+            self.tell_hung(&self.docker.list_networks(&Filters::new(), deadline).await.map_err(refused)?);
         }
         Ok(())
     }

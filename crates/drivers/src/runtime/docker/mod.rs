@@ -135,6 +135,8 @@ struct Shared {
     externals: Mutex<BTreeMap<Key, External>>,
     /// Containers that somebody else made and that were adopted.
     adopted: Mutex<Adopted>,
+    /// Whether there are networks of the agent before this one.
+    hung: watch::Sender<Option<bool>>,
     pulls: Mutex<Pulls>,
     /// Has the images listed.
     images_doubted: Arc<Notify>,
@@ -174,6 +176,7 @@ impl DockerRuntime {
             survey: tokio::sync::Mutex::default(),
             externals: Mutex::default(),
             adopted: Mutex::default(),
+            hung: watch::Sender::default(),
             pulls: Mutex::default(),
             images_doubted: Arc::default(),
             images_listed: tokio::sync::Mutex::default(),
@@ -194,6 +197,11 @@ impl DockerRuntime {
     ) -> Result<Vec<(InheritedNode, Option<Netns>)>, DriverError> {
         let looked = self.shared.inherited(context.deadline).await;
         looked.map_err(|fault| fault.of(BACKEND, "list", "the containers of another agent"))
+    }
+
+    /// Whether there are networks of that agent, as they were last seen.
+    pub(crate) fn hung(&self) -> watch::Receiver<Option<bool>> {
+        self.shared.hung.subscribe()
     }
 
     /// Removes what that agent has left of a lab.
