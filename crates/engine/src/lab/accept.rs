@@ -382,7 +382,7 @@ impl Actor {
     }
 
     /// What another agent has left is marked, and wanted from now on.
-    fn take_over(&mut self, Taken { before, wish, tags }: Taken) -> Result<Next, Refusal> {
+    fn take_over(&mut self, Taken { before, wish, tags, claims }: Taken) -> Result<Next, Refusal> {
         if let Some(in_progress) = self.in_progress() {
             return Err(in_progress);
         }
@@ -391,7 +391,7 @@ impl Actor {
             let [current, expected] = [&self.wish, &before].map(|wish| wish.as_ref().map_or(0, |wish| wish.generation));
             return Err(Refusal::Changed { lab: self.name.clone(), current, expected });
         }
-        let tagged = Tagged { tags, lost: Vec::new() };
+        let tagged = Tagged { tags, lost: claims };
         Ok(Next::Store(Box::new(wish), Then::Adopt(BTreeMap::new(), tagged)))
     }
 

@@ -10,7 +10,7 @@ use super::adopt::Kept;
 use super::controlled::ControlledEdit;
 use super::edit::{Draft, EditRequest};
 use crate::desired::Wish;
-use crate::driver::Surveyed;
+use crate::driver::{Surveyed, TagClaim};
 use crate::leftover::{Sweep, Swept};
 use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
@@ -53,6 +53,8 @@ pub(crate) struct Taken {
     pub(crate) before: Option<Arc<Wish>>,
     pub(crate) wish: Wish,
     pub(crate) tags: LabTags,
+    /// Those of them that its ports have.
+    pub(crate) claims: Vec<TagClaim>,
 }
 
 /// What a lab's actor is asked to do.

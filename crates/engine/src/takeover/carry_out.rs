@@ -15,6 +15,7 @@ use super::{Inherited, Predecessor};
 use crate::desired::Authority;
 use crate::driver::{DriverError, LinkOrder};
 use crate::engine::Engine;
+use crate::fact::Source;
 use crate::lab::{Accepted, Command, Ground, Kept, Taken, changes, engine_error, panicked, read_kept, told, within};
 use crate::refusal::Refusal;
 use crate::task;
@@ -25,7 +26,11 @@ const SEEN: Duration = Duration::from_secs(20);
 impl Engine {
     /// What would be adopted of a lab, or of all that this agent does not know; nothing is touched.
     pub async fn adoptable(&self, lab: Option<&LabName>) -> Result<Vec<Takeover>, Refusal> {
-        let inherited = self.inherited().await?;
+        // Labs of ours can be adopted without a daemon that the other agent needed.
+        let (inherited, unseen) = match self.inherited().await {
+            Ok(inherited) => (inherited, None),
+            Err(error) => (Inherited::default(), Some(error).filter(|_| self.has_seen_docker())),
+        };
         let wishes = self.shared.wishes.all();
         let of_others = labs(&inherited);
         let mut views: BTreeMap<LabName, Takeover> = BTreeMap::new();
@@ -33,7 +38,7 @@ impl Engine {
             let heir = self.heir(name, &inherited);
             let is_known = heir.wish.is_some() && heir.wish.as_ref() == wishes.get(name).map(|wish| &**wish);
             // One that was adopted keeps the marks that it had.
-            if lab.is_some() || !is_known {
+            if !is_known || !heir.links.is_empty() || !heir.nodes.is_empty() {
                 views.insert(name.clone(), heir.view);
             }
         }
@@ -43,8 +48,9 @@ impl Engine {
             let kept = self.kept(name).await?;
             views.insert(name.clone(), own(name, read_kept(name, &kept, &snapshot, &self.shared.config)));
         }
-        match lab {
-            Some(lab) if views.is_empty() => Err(match self.shared.wishes.get(lab) {
+        match (lab, unseen) {
+            (_, Some(error)) if views.is_empty() => Err(error.into()),
+            (Some(lab), _) if views.is_empty() => Err(match self.shared.wishes.get(lab) {
                 Some(_) => Refusal::Known(lab.clone()),
                 None => Refusal::NoLab(lab.clone()),
             }),
@@ -62,6 +68,10 @@ impl Engine {
         self.shared.predecessor.as_ref()?;
         let inherited = match self.inherited().await {
             Ok(inherited) => inherited,
+            // What is known by marks of ours, or where no such daemon ever was, is no affair of that agent's.
+            Err(_) if !self.has_seen_docker() || self.shared.inventory.snapshot().labs.contains_key(lab) => {
+                return None;
+            }
             Err(error) => return Some(Err(error.into())),
         };
         labs(&inherited).contains(lab).then_some(())?;
@@ -71,6 +81,13 @@ impl Engine {
         Some(taken.await.unwrap_or(Err(Refusal::Stopping)))
     }
 
+    /// Whether Docker, which the other agent needed, has answered since this one was started.
+    fn has_seen_docker(&self) -> bool {
+        let snapshot = self.shared.inventory.snapshot();
+        let docker = snapshot.sources.get(&Source::Runtime(RuntimeKind::Docker));
+        docker.is_some_and(|docker| docker.listed.is_some())
+    }
+
     async fn take(&self, lab: &LabName, inherited: &Inherited) -> Accepted {
         self.shared.pauses.check(lab)?;
         let before = self.shared.wishes.get(lab);
@@ -78,15 +95,27 @@ impl Engine {
         let Some(wish) = heir.wish.as_ref() else {
             return Err(Refusal::NotTaken { lab: lab.clone(), why: heir.view.refused });
         };
-        if before.as_deref() == Some(wish) && heir.links.is_empty() {
+        if before.as_deref() == Some(wish) && heir.links.is_empty() && heir.nodes.is_empty() {
             return Err(Refusal::Known(lab.clone()));
         }
-        self.mark(lab, &heir).await?;
-        if let Err(why) = self.seen(&heir).await {
-            return Err(Refusal::NotTaken { lab: lab.clone(), why });
+        let is_unknown = before.is_none();
+        let (tags, claims) = (heir.tags.clone(), heir.claims.clone());
+        let taken = Taken { before, wish: wish.clone(), tags, claims };
+        let store = || self.ask(lab, |reply| Command::TakeOver { taken: Box::new(taken.clone()), reply });
+        if is_unknown {
+            // Nobody works for it: what is marked waits until it is wanted.
+            self.mark_and_see(lab, &heir).await?;
+            return store().await;
         }
-        let taken = Taken { before, wish: wish.clone(), tags: heir.tags };
-        self.ask(lab, move |reply| Command::TakeOver { taken: Box::new(taken.clone()), reply }).await
+        // What carries the mark of a lab and is not wanted in it is removed by whoever works for that: it is wanted first.
+        let operation = store().await?;
+        self.mark_and_see(lab, &heir).await?;
+        Ok(operation)
+    }
+
+    async fn mark_and_see(&self, lab: &LabName, heir: &Heir) -> Result<(), Refusal> {
+        self.mark(lab, heir).await?;
+        self.seen(heir).await.map_err(|why| Refusal::NotTaken { lab: lab.clone(), why })
     }
 
     fn heir(&self, lab: &LabName, inherited: &Inherited) -> Heir {
@@ -95,7 +124,7 @@ impl Engine {
             (self.shared.boot(), self.shared.inventory.snapshot(), Authority::controller());
         let ground = Ground { switch: &self.shared.config.switch, boot: &boot };
         let beside =
-            Beside { ground, authority: &authority, there: there.as_deref(), tags: &tags, switch: &snapshot.switch };
+            Beside { ground, authority: &authority, there: there.as_deref(), tags: &tags, snapshot: &snapshot };
         read(lab, inherited, beside)
     }
 

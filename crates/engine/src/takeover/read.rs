@@ -11,12 +11,14 @@ use netloom_model::{
     Vxlan, controlled_container, derived_mac, link_name, tunnel_name,
 };
 
+use netloom_plan::NodeState;
+
 use super::view::{LeftOut, TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeover};
 use super::{Inherited, InheritedEnd, InheritedNode, InheritedPort, InheritedTunnel};
 use crate::desired::{Authority, Phase, Wish};
 use crate::driver::{Joins, TagClaim};
+use crate::inventory::Snapshot;
 use crate::lab::{Ground, PortName, nothing, says_of_port, says_of_tunnel};
-use crate::switchboard::Switchboard;
 use crate::tags::LabTags;
 
 /// Beside what a lab is read.
@@ -29,8 +31,8 @@ pub(super) struct Beside<'a> {
     pub(super) there: Option<&'a Wish>,
     /// The tags that its links have, as the store has them.
     pub(super) tags: &'a LabTags,
-    /// What the switch has of ours.
-    pub(super) switch: &'a Switchboard,
+    /// What is there of ours.
+    pub(super) snapshot: &'a Snapshot,
 }
 
 /// What becomes of a lab.
@@ -145,14 +147,34 @@ impl<'a> Reading<'a> {
             return Err(format!("it is node {node} of lab {lab} already"));
         }
         let name = own.1;
-        let is_wanted = self.beside.there.is_some_and(|there| there.lab.nodes().contains_key(&name));
-        if is_wanted && node.owner.is_none() {
+        if node.owner.is_none() && self.has(&name) {
             return Err(format!("the lab has a node {name} already, which is another container"));
         }
         match &node.ends {
             Ok(_) => Ok(name),
             Err(why) => Err(why.clone()),
         }
+    }
+
+    /// Whether there is a container of ours of a node.
+    fn has(&self, node: &NodeName) -> bool {
+        let fact = self.beside.snapshot.labs.get(self.lab).and_then(|facts| facts.nodes.get(node));
+        fact.is_some_and(|fact| fact.state != NodeState::Absent)
+    }
+
+    /// Whether the lab has a node already, as it was adopted.
+    fn is_known(&self, name: &NodeName, node: &InheritedNode) -> bool {
+        let is_wanted = self.beside.there.is_some_and(|there| there.lab.nodes().contains_key(name));
+        is_wanted && node.owner.is_some()
+    }
+
+    /// Whether a link carries our marks already.
+    fn is_marked(&self, link: &Link) -> bool {
+        let Some(there) = self.beside.there else { return false };
+        let host = |link: &Link| there.lab.switch_ports(link).into_iter().next().map(|port| port.interface);
+        let known = there.lab.link(&link.id()).and_then(host);
+        let is_plugged = known.is_some_and(|host| self.beside.snapshot.switch.port(&host).is_some());
+        is_plugged && self.beside.snapshot.links(self.lab).contains_key(&link.id())
     }
 
     fn ports(&mut self) {
@@ -315,7 +337,7 @@ impl<'a> Reading<'a> {
     /// A tag that something of another lab has joins the two.
     fn refuse_shared(&mut self, tags: &LabTags) {
         let (bridge, lab) = (self.beside.ground.switch, self.lab);
-        let switch = self.beside.switch;
+        let switch = &self.beside.snapshot.switch;
         for (link, tag) in tags {
             let theirs = self
                 .inherited
@@ -346,15 +368,16 @@ impl<'a> Reading<'a> {
         for (name, node) in &self.nodes {
             parts.nodes.entry(name.clone()).or_insert_with(|| Node::clone(&node.spec));
         }
-        let found = self.ports.into_values().chain(self.tunnels.into_values());
-        let new = found.map(|found| found.link).filter(|link| !known.contains(&link.id()));
-        parts.links.extend(new);
+        let found = self.ports.values().chain(self.tunnels.values()).map(|found| &found.link);
+        let links: Vec<LinkId> = found.clone().filter(|link| !self.is_marked(link)).map(Link::id).collect();
+        parts.links.extend(found.filter(|link| !known.contains(&link.id())).cloned());
         let mut tags = self.beside.tags.clone();
+        let in_use: BTreeSet<LinkId> = before.lab.links().iter().filter_map(goes_by).map(|(link, _)| link).collect();
         // What was joined or cut since it was adopted is as the store has it.
-        for (link, tag) in read {
-            tags.entry(link).or_insert(tag);
-        }
-        let mut view = self.view;
+        tags.extend(
+            read.into_iter().filter(|(link, _)| !in_use.contains(link) || !self.beside.tags.contains_key(link)),
+        );
+        let mut view = self.view.clone();
         let lab = match Lab::new(parts) {
             Ok(lab) => Some(lab),
             Err(violations) => {
@@ -362,7 +385,8 @@ impl<'a> Reading<'a> {
                 None
             }
         };
-        let nodes = self.nodes.iter().map(|(name, node)| (name.clone(), node.id.clone())).collect();
+        let new = self.nodes.iter().filter(|(name, node)| !self.is_known(name, node));
+        let nodes = new.map(|(name, node)| (name.clone(), node.id.clone())).collect();
         let lab = lab.filter(|_| view.refused.is_empty());
         let Some(lab) = lab else {
             return Heir { view, wish: None, nodes, links: Vec::new(), tags, claims: Vec::new() };
@@ -375,7 +399,6 @@ impl<'a> Reading<'a> {
             Some(TagClaim { lab: self.lab.clone(), link, bridge: self.beside.ground.switch.clone(), known, joins })
         };
         let claims = used.into_iter().filter_map(claim).collect();
-        let links = lab.links().iter().map(Link::id).filter(|link| !known.contains(link)).collect();
         let wish = match self.beside.there {
             Some(there) if *there.lab == lab => there.clone(),
             _ => Wish { lab: Arc::new(lab), generation: before.generation + 1, ..before },

@@ -68,7 +68,7 @@ impl Shared {
         }
         let (of, container) = (key.clone(), there.id.clone());
         let mut record = self.files(deadline, move |layout| Record::read(layout, &of, &container)).await?;
-        if !record.adopted {
+        if !record.adopted || record.fingerprint.as_ref() != Some(&order.fingerprint) {
             record.adopted = true;
             record.apply(&order);
             let (of, written) = (key.clone(), record.clone());
