@@ -12,7 +12,8 @@
 //! | `PUT /labs/{lab}` | body [`wire::PutLab`]; `If-Match: "<generation>"` or `If-None-Match: *`; 202 [`wire::Accepted`] with `Location` |
 //! | `PUT /labs/{lab}?dry-run=true` | 200 `Plan`; nothing is changed |
 //! | `DELETE /labs/{lab}` | 202 [`wire::Accepted`] |
-//! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know; nothing is changed; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable` |
+//! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know, or that the agent before this one has left; nothing is changed but marks; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable` |
+//! | `GET /adoptable` (`?lab=`) | what that would adopt of one lab, or of all: a list of [`netloom_engine::Takeover`]; nothing is touched |
 //! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`]; 409 `unknown` if only its marks know the lab |
 //! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"`; 409 likewise |
 //! | `GET /labs/{lab}/nodes/{node}/logs` (`?follow=true`, `?last=50`) | `text/plain`, chunk by chunk; with `last` at least that many lines of its end, as far as 64 KiB hold them |
@@ -70,6 +71,7 @@ mod listen;
 pub mod log;
 mod metrics;
 mod network_manager;
+mod plugin;
 mod problem;
 mod routes;
 pub mod scrollback;

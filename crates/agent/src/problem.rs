@@ -81,7 +81,7 @@ impl From<Refusal> for Problem {
             Refusal::Destroying(_) => new(409, "destroying", "The lab is being destroyed"),
             Refusal::Edit { why, .. } => Self { reasons: why, ..new(422, "edit", "The edit does not fit the lab") },
             Refusal::Known(_) => new(409, "known", "The lab is known"),
-            Refusal::Unadoptable { why, .. } => {
+            Refusal::Unadoptable { why, .. } | Refusal::NotTaken { why, .. } => {
                 Self { reasons: why, ..new(409, "unadoptable", "The lab cannot be adopted as it is") }
             }
             Refusal::Held { .. } => new(409, "held", "The lab is held as it is"),

@@ -18,6 +18,7 @@ use crate::health::Health;
 use crate::listen::{Listeners, ServeConfig, ServeError};
 use crate::metrics::Census;
 use crate::network_manager::NetworkManager;
+use crate::plugin;
 use crate::routes;
 use crate::transport;
 
@@ -87,6 +88,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     let by_tcp = task::vital(beats, "tcp door", doorway(door.into_router()).tcp(accepted));
     controller::start(&app, before);
     transport::start(&app);
+    plugin::start(&app);
 
     shutdown.cancelled().await;
     app.health.stopping();

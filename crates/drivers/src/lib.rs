@@ -8,6 +8,7 @@ pub mod fabric;
 pub mod host_files;
 pub mod leftovers;
 pub mod limits;
+pub mod predecessor;
 pub mod runtime;
 pub mod store;
 

@@ -23,6 +23,13 @@ pub enum Authority {
     Controller(String),
 }
 
+impl Authority {
+    /// The controller that speaks the agent contract: an agent has one, however its address changes.
+    pub fn controller() -> Self {
+        Self::Controller("default".to_owned())
+    }
+}
+
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

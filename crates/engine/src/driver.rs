@@ -67,6 +67,18 @@ pub enum LinkOrder {
         /// The tag that it is allotted on its switch; none of one that is on none.
         tag: Option<u16>,
     },
+    /// Mark one as ours that somebody else made, just as it is: nothing but marks is changed. One that is marked already is left
+    /// alone; one of which anything is not there, or is another's, is refused.
+    Adopt {
+        /// As for `Create`.
+        lab: Arc<Lab>,
+        /// As for `Create`.
+        link: LinkId,
+        /// As for `Create`.
+        fingerprint: LinkFingerprint,
+        /// The tag that its ports have.
+        tag: Option<u16>,
+    },
     /// Set MTU, addresses and the mark of one that is there.
     Update {
         /// As for `Create`.
@@ -167,6 +179,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// same fingerprint is left alone.
     async fn start(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
 
+    /// Takes what somebody else made and runs, and is called so by this runtime, as a node of ours, without disturbing it: it is
+    /// noted beside it, since nothing can be written on it. What is a node of ours already is left alone.
+    async fn adopt(&self, order: &NodeOrder, runtime_id: &str, _context: &Context) -> Result<(), DriverError> {
+        let why = format!("this runtime has no `{runtime_id}` that it did not make");
+        Err(not_done_by(self.kind(), "adopt", format!("node {}", order.node), &why))
+    }
+
     /// Changes limits and the recorded fingerprint of a node without disturbing it.
     async fn update(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError>;
 
@@ -233,7 +252,7 @@ pub struct Holder {
     pub id: String,
     /// Its state, in the runtime's word.
     pub state: String,
-    /// Whether it carries the mark of this instance.
+    /// Whether it is a node of this instance, or makes way for one.
     pub is_ours: bool,
 }
 

@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::image::{Deliveries, load_deliveries};
 use crate::inventory::{Inventory, Writer};
 use crate::lab::{
-    Accepted, Actor, Command, ControlledEdit, DeployRequest, Draft, EditRequest, Fetched, Ground, Kept, Once, QUEUE,
+    Accepted, Actor, Command, ControlledEdit, DeployRequest, Draft, EditRequest, Fetched, Ground, Once, QUEUE,
     check_drivers, check_host, next_controlled, next_edit, next_wish, observe, panicked, within,
 };
 use crate::layout::Layout;
@@ -37,6 +37,7 @@ use crate::sampler::Samplers;
 use crate::standing::Troubles;
 use crate::startup::{self, Startup};
 use crate::tags::{self, Tags};
+use crate::takeover::Predecessor;
 use crate::task::{self, Beats, Panicked};
 use crate::transport::{self, Management, Transports, Underlay};
 use crate::view::Preview;
@@ -60,6 +61,8 @@ pub struct Parts {
     pub underlay: Arc<dyn Underlay>,
     /// What labs may leave behind on this host.
     pub traces: Arc<dyn Traces>,
+    /// The agent that may have been on it before; none where nothing is looked for.
+    pub predecessor: Option<Arc<dyn Predecessor>>,
     /// The readers' side of the inventory that the drivers report to.
     pub inventory: Inventory,
     /// The writer's side of it.
@@ -124,6 +127,7 @@ pub(crate) struct Shared {
     pub(crate) fabric: Arc<dyn Fabric>,
     pub(crate) limits: Arc<dyn Limits>,
     pub(crate) traces: Arc<dyn Traces>,
+    pub(crate) predecessor: Option<Arc<dyn Predecessor>>,
     pub(crate) watched: Watched,
     pub(crate) raises: Raises,
     pub(crate) transports: Transports,
@@ -203,8 +207,8 @@ impl Engine {
     /// there has been seen once.
     pub async fn start(parts: Parts) -> Result<Self, StoreError> {
         let backlogs = backlogs(&parts);
-        let Parts { layout, store, runtimes, fabric, host_files, limits, underlay, traces, inventory, writer, config } =
-            parts;
+        let Parts { layout, store, runtimes, fabric, host_files, limits, underlay, traces, .. } = parts;
+        let Parts { predecessor, inventory, writer, config, .. } = parts;
         let (wishes, done) = (Wishes::default(), DoneOnce::default());
         let since = SystemTime::now();
         let read = tokio::time::timeout(READ_WITHIN, read(&*store, &wishes, &done));
@@ -254,6 +258,7 @@ impl Engine {
             fabric,
             limits,
             traces,
+            predecessor,
             watched: Watched::default(),
             raises,
             transports,
@@ -500,7 +505,12 @@ impl Engine {
 
     /// Wants a lab again that runs and that the store does not know, just as it is; nothing of it is touched. The
     /// operation has ended already.
+    ///
+    /// What the agent before this one has left of it goes first: it is marked as ours, and its controller's from now on.
     pub async fn adopt(&self, lab: &LabName) -> Accepted {
+        if let Some(taken) = self.take_over(lab).await {
+            return taken;
+        }
         if self.shared.wishes.get(lab).is_some() {
             return Err(Refusal::Known(lab.clone()));
         }
@@ -508,13 +518,7 @@ impl Engine {
         if snapshot.is_complete(&self.shared.sources) && !snapshot.labs.contains_key(lab) {
             return Err(Refusal::NoLab(lab.clone()));
         }
-        let mut kept = Kept::new();
-        for runtime in self.shared.runtimes.values() {
-            let (runtime, name) = (runtime.clone(), lab.clone());
-            let asked = task::own("adopt", async move { runtime.applied(&name).await });
-            let asked = async { asked.await.unwrap_or_else(|panic| Err(panicked(&format!("lab {lab}"), &panic))) };
-            kept.extend(within(&self.session_limit(), &format!("lab {lab}"), asked).await?);
-        }
+        let kept = self.kept(lab).await?;
         self.ask(lab, move |reply| Command::Adopt { kept: kept.clone(), reply }).await
     }
 

@@ -42,6 +42,7 @@ mod standing;
 mod startup;
 mod switchboard;
 mod tags;
+mod takeover;
 pub mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -90,6 +91,10 @@ pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
 pub use standing::{Standing, Trouble};
 pub use switchboard::Switchboard;
+pub use takeover::{
+    Inherited, InheritedCable, InheritedEnd, InheritedNode, InheritedPort, InheritedTunnel, LeftOut, Predecessor,
+    TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeover,
+};
 pub use transport::{
     Changed, Cidr, ELSEWHERE, HostView, Keep, Management, Origin, Ownership, SeenAddress, SeenInterface, SeenWay,
     Step as TransportStep, TRANSPORT_MTU, Transport, TransportEdit, TransportError, TransportKeys, TransportText,

@@ -107,6 +107,14 @@ pub enum Refusal {
         /// Everything that keeps it from that.
         why: Vec<String>,
     },
+    /// What another agent has left of a lab cannot be wanted just as it is.
+    #[error("lab `{lab}`, which another agent has left, stays as it is: {}", .why.join("; "))]
+    NotTaken {
+        /// The lab.
+        lab: LabName,
+        /// Everything that keeps it from that.
+        why: Vec<String>,
+    },
     /// The lab's name belongs to another file.
     #[error(
         "lab `{lab}` is deployed from {theirs}, not from {ours}; give this one another name (`name:` or --name), \

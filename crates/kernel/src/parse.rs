@@ -59,6 +59,8 @@ pub struct LinkInfo {
     pub vni: Option<(u32, u16)>,
     /// The tag of a subinterface (802.1Q); its parent is `peer`.
     pub vlan: Option<u16>,
+    /// The addresses that a VXLAN interface sends from and to, if it has both.
+    pub between: Option<(IpAddr, IpAddr)>,
 }
 
 /// What an interface has carried since it was made.
@@ -221,6 +223,7 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
         peer_nsid: None,
         vni: None,
         vlan: None,
+        between: None,
     };
     for (kind, value) in attributes(message.payload.get(HEADER..)?) {
         match kind {
@@ -233,7 +236,8 @@ pub(crate) fn link(message: &Message<'_>) -> Option<LinkInfo> {
             18 => {
                 let of = |wanted| attributes(value).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
                 link.kind = of(1).map(text);
-                link.vni = of(2).filter(|_| link.kind.as_deref() == Some("vxlan")).and_then(vni);
+                let tunnel = of(2).filter(|_| link.kind.as_deref() == Some("vxlan"));
+                (link.vni, link.between) = (tunnel.and_then(vni), tunnel.and_then(between));
                 link.vlan = of(2).filter(|_| link.kind.as_deref() == Some("vlan")).and_then(vlan);
             }
             20 => link.alias = Some(text(value)).filter(|alias| !alias.is_empty()),
@@ -280,6 +284,14 @@ pub(crate) fn way(message: &Message<'_>) -> Option<Way> {
         }
     }
     Some(Way { ifindex: ifindex?, source })
+}
+
+/// Local and remote address in the data of a VXLAN interface (IFLA_VXLAN_LOCAL and IFLA_VXLAN_GROUP, or their kin for IPv6).
+fn between(data: &[u8]) -> Option<(IpAddr, IpAddr)> {
+    let of = |wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let v4 = |kind| Some(IpAddr::from(<[u8; 4]>::try_from(of(kind)?).ok()?));
+    let v6 = |kind| Some(IpAddr::from(<[u8; 16]>::try_from(of(kind)?).ok()?));
+    Some((v4(4).or_else(|| v6(17))?, v4(2).or_else(|| v6(16))?))
 }
 
 /// The counters in RTM_NEWLINK.

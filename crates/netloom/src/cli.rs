@@ -123,7 +123,7 @@ pub(crate) enum Command {
     },
     /// Save the running configurations of nodes into clab-LAB beside the topology
     Save(Save),
-    /// Take labs back that run but that the agent does not know any more: its state file was lost or damaged
+    /// Take labs that run but that the agent does not know: its state file was lost or damaged, or another agent was here before
     Adopt(Adopt),
     /// Remove labs with everything of theirs
     Destroy(Destroy),

@@ -12,6 +12,7 @@ use netloom_drivers::fabric::ovs::{Datapath, OvsParts, OvsSwitch};
 use netloom_drivers::host_files::EtcFiles;
 use netloom_drivers::leftovers::HostTraces;
 use netloom_drivers::limits::KernelLimits;
+use netloom_drivers::predecessor::OtherAgent;
 use netloom_drivers::runtime::docker::{DockerParts, DockerRuntime};
 use netloom_drivers::runtime::namespace::NamespaceRuntime;
 use netloom_drivers::store::RedbStore;
@@ -94,15 +95,18 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     let host_files = EtcFiles::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
     let limits = KernelLimits::start().map_err(|error| Failure::failed(plain(&error)))?;
     let traces = HostTraces::start(layout).map_err(|error| Failure::failed(plain(&error)))?;
+    let fabric = Arc::new(HostFabric::new(fabric, switch));
+    let predecessor = OtherAgent::new(docker.clone(), fabric.clone(), config.predecessor.clone());
     let parts = Parts {
         layout: layout.clone(),
         store: Arc::new(store),
         runtimes: vec![Arc::new(namespaces), Arc::new(docker)],
-        fabric: Arc::new(HostFabric::new(fabric, switch)),
+        fabric,
         host_files: Arc::new(host_files),
         limits: Arc::new(limits),
         underlay: Arc::new(underlay),
         traces: Arc::new(traces),
+        predecessor: Some(Arc::new(predecessor)),
         inventory,
         writer,
         config: netloom_engine::Config {

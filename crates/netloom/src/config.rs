@@ -8,6 +8,7 @@
 //! | `ovs-socket` | `NETLOOM_OVS_SOCKET` | `/run/openvswitch/db.sock` | where the database of Open vSwitch is asked |
 //! | `metrics-allow` | `NETLOOM_METRICS_ALLOW` | loopback and private networks | from which networks `/metrics` is read without a key; `none`, `*` |
 //! | `open-consoles` | `NETLOOM_OPEN_CONSOLES` | `false` | whether a console of the agent contract needs no key, wherever it comes from |
+//! | `predecessor` | `NETLOOM_PREDECESSOR` | `/var/lib/archetype-agent` | where the agent keeps its files that was on this host before, for `netloom adopt` |
 //! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
 //! | `secret` | `NETLOOM_SECRET` | none | opens the agent contract on the TCP address, as the token opens our own API; needed for one that is not loopback, and with `controller` |
 //! | `controller` | `NETLOOM_CONTROLLER` | none | the controller that the agent registers at: `http://HOST:PORT` |
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use netloom_agent::{ControllerConfig, ControllerUrl, Introduction, Networks};
+use netloom_drivers::predecessor::OtherAgent;
 use netloom_engine::{Management, Transport, TransportKeys, TransportText};
 use netloom_model::{FabricKind, InterfaceName};
 use toml::{Table, Value};
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) ovs_bridge: InterfaceName,
     /// Where the database of Open vSwitch is asked.
     pub(crate) ovs_socket: PathBuf,
+    /// Where the agent before this one keeps its files.
+    pub(crate) predecessor: PathBuf,
     /// How often everything is looked at again.
     pub(crate) relist: Duration,
     /// From which networks the metrics are read without a key.
@@ -73,6 +77,7 @@ impl Default for Config {
             fabric: FabricKind::Kernel,
             ovs_bridge: netloom_engine::SWITCH.parse().expect("a name that the kernel takes"),
             ovs_socket: PathBuf::from("/run/openvswitch/db.sock"),
+            predecessor: PathBuf::from(OtherAgent::WORKSPACE),
             relist: Duration::from_secs(60),
             metrics_allow: Networks::default(),
             open_consoles: false,
@@ -87,7 +92,7 @@ impl Default for Config {
 }
 
 /// The keys that there are.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "advertise-host",
     "agent-id",
     "agent-name",
@@ -100,6 +105,7 @@ const KEYS: [&str; 20] = [
     "open-consoles",
     "ovs-bridge",
     "ovs-socket",
+    "predecessor",
     "relist-seconds",
     "secret",
     "transport",
@@ -204,15 +210,8 @@ impl Config {
                 let bad = |invalid| format!("`ovs-bridge` is `{text}`; {invalid}");
                 self.ovs_bridge = text.parse().map_err(bad)?;
             }
-            "ovs-socket" => {
-                let path = PathBuf::from(text);
-                if !path.is_absolute() {
-                    return Err(format!(
-                        "`ovs-socket` is `{text}`; write an absolute path: `/run/openvswitch/db.sock`"
-                    ));
-                }
-                self.ovs_socket = path;
-            }
+            "ovs-socket" => self.ovs_socket = absolute(key, text, "/run/openvswitch/db.sock")?,
+            "predecessor" => self.predecessor = absolute(key, text, OtherAgent::WORKSPACE)?,
             "relist-seconds" => {
                 let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
                 let seconds = seconds.ok_or_else(|| format!("`relist-seconds` is `{text}`; it must be 1 to 86400"))?;
@@ -276,6 +275,12 @@ fn variable(key: &str) -> String {
 }
 
 /// The variables of all keys.
+/// A path from the root.
+fn absolute(key: &str, text: &str, like: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err(format!("`{key}` is `{text}`; write an absolute path: `{like}`")) }
+}
+
 #[cfg(test)]
 pub(crate) fn variables() -> impl Iterator<Item = String> {
     KEYS.into_iter().map(variable)
@@ -332,13 +337,14 @@ mod tests {
         );
         let far = "netloom.toml: there is no key `color`; there are `advertise-host`, `agent-id`, `agent-name`, \
             `controller`, `fabric`, `is-local`, `listen`, `log`, `metrics-allow`, `open-consoles`, `ovs-bridge`, \
-            `ovs-socket`, `relist-seconds`, `secret`, `transport`, `transport-address`, `transport-interface`, \
+            `ovs-socket`, `predecessor`, `relist-seconds`, `secret`, `transport`, `transport-address`, `transport-interface`, \
             `transport-mtu`, `transport-parent`, `transport-vlan`";
         assert_eq!(read("color = 1").unwrap_err(), far);
         for bad in [
             "fabric = \"ovn\"",
             "ovs-bridge = \"a/b\"",
             "ovs-socket = \"db.sock\"",
+            "predecessor = \"agent\"",
             "listen = \"8001\"",
             "relist-seconds = 0",
             "relist-seconds = true",

@@ -10,9 +10,9 @@ use tokio::time::timeout;
 
 use crate::serve::App;
 
-/// The controller, as the authority of its labs. An agent has one, however its address changes.
+/// The controller, as the authority of its labs.
 pub(super) fn authority() -> Authority {
-    Authority::Controller("default".to_owned())
+    Authority::controller()
 }
 
 /// What is wanted of a lab of the controller, if it is one.

@@ -98,6 +98,19 @@ pub(super) async fn adopt(State(app): State<Shared>, Path(lab): Path<String>) ->
     outcome(app.engine.adopt(&parse(&lab)?).await)
 }
 
+/// The query of `GET /adoptable`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AdoptableQuery {
+    lab: Option<String>,
+}
+
+/// `GET /adoptable`
+pub(super) async fn adoptable(State(app): State<Shared>, Params(query): Params<AdoptableQuery>) -> Answer {
+    let lab = query.lab.as_deref().map(parse).transpose()?;
+    Ok(json(StatusCode::OK, &app.engine.adoptable(lab.as_ref()).await?))
+}
+
 /// `GET /labs/{lab}/desired`
 pub(super) async fn desired(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
     let name: LabName = parse(&lab)?;

@@ -43,6 +43,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .route("/labs/{lab}/rates", get(rates::of_lab))
         .route("/rates", get(rates::of_all))
         .route("/labs/{lab}/adopt", post(labs::adopt))
+        .route("/adoptable", get(labs::adoptable))
         .route("/labs/{lab}/nodes/{node}/logs", get(nodes::logs))
         .route("/labs/{lab}/nodes/{node}/exec", get(exec::exec))
         // An archive is as large as it is; nothing of it is kept.

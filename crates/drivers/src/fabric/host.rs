@@ -15,10 +15,11 @@ use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_engine::{Context, DriverError, Fabric, LinkOrder, Place, PortCounters, Switch, TunnelMark};
 use netloom_failpoint::point;
+use netloom_kernel::{NamespaceDump, Netns};
 use netloom_model::{InterfaceName, LabName, LinkId};
 
 use super::kernel::KernelFabric;
-use super::ovs::{OvsSwitch, Plug};
+use super::ovs::{Maker, OvsSwitch, Plug, Stray};
 
 /// The kernel's fabric and the switch of one host.
 #[derive(Debug)]
@@ -36,9 +37,13 @@ impl HostFabric {
 
 /// The ports that an order wants on switches.
 fn plugs(order: &LinkOrder) -> Vec<Plug> {
-    let (LinkOrder::Create { lab, link, tag, .. } | LinkOrder::Update { lab, link, tag, .. }) = order else {
+    let (LinkOrder::Create { lab, link, tag, .. }
+    | LinkOrder::Adopt { lab, link, tag, .. }
+    | LinkOrder::Update { lab, link, tag, .. }) = order
+    else {
         return Vec::new();
     };
+    let by = if matches!(order, LinkOrder::Adopt { .. }) { Maker::Others } else { Maker::Us };
     let Some(spec) = lab.link(link) else { return Vec::new() };
     let plug = |port: netloom_model::SwitchPort<'_>| {
         let tunnel = spec.kind.tunnel().filter(|_| port.end.is_none());
@@ -52,6 +57,7 @@ fn plugs(order: &LinkOrder) -> Vec<Plug> {
             vlan: port.vlan.on_port(*tag)?,
             lab: lab.name().clone(),
             link: link.clone(),
+            by,
         })
     };
     lab.switch_ports(spec).into_iter().filter_map(plug).collect()
@@ -70,6 +76,26 @@ struct Left {
 }
 
 impl HostFabric {
+    /// The ports of the switch that agents of the contract have marked, or may have made.
+    pub(crate) fn strays(&self) -> Result<Vec<Stray>, DriverError> {
+        self.switch.why_down().map_or_else(|| Ok(self.switch.strays()), Err)
+    }
+
+    /// The interfaces of the host and of these namespaces as they are now.
+    pub(crate) async fn look_into(
+        &self,
+        namespaces: &[Netns],
+        context: &Context,
+    ) -> Result<(NamespaceDump, Vec<Result<NamespaceDump, String>>), DriverError> {
+        self.kernel.look_into(namespaces, context).await
+    }
+
+    /// Removes those of these ports that carry no mark of ours, with their interfaces.
+    pub(crate) async fn remove_strays(&self, names: Vec<InterfaceName>, context: &Context) -> Result<(), DriverError> {
+        self.switch.remove_strays(&names, context).await?;
+        self.kernel.remove_strays(&names, context).await
+    }
+
     /// Has the kernel's part done of links with ports on bridges of which these forward in user space.
     async fn apply_cables(
         &self,

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::actor::{Active, Actor};
 use super::admit::{check_complete, check_host, next_wish, no_more_than};
 use super::adopt::{Adoption, Kept, adopt, done_on_host, may_be_switched};
-use super::command::{Accepted, Command, DeployRequest, Rebuild};
+use super::command::{Accepted, Command, DeployRequest, Rebuild, Taken};
 use super::controlled::{ControlledEdit, Ground, next_controlled};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use super::links::switch_of;
@@ -114,6 +114,7 @@ impl Actor {
             Command::Edit { request, draft, found, reply } => (self.edit(&request, draft, found.as_deref()), reply),
             Command::Controlled { request, reply } => (self.controlled(&request), reply),
             Command::Adopt { kept, reply } => (self.adopt(&kept), reply),
+            Command::TakeOver { taken, reply } => (self.take_over(*taken), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
             #[cfg(feature = "testing")]
             Command::Panic(text) => panic!("{text}"),
@@ -378,6 +379,20 @@ impl Actor {
             .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
         done.extend(done_on_host(&wish, &self.shared.boot()));
         Ok(Next::Store(Box::new(wish), Then::Adopt(done, Tagged { tags, lost })))
+    }
+
+    /// What another agent has left is marked, and wanted from now on.
+    fn take_over(&mut self, Taken { before, wish, tags, claims }: Taken) -> Result<Next, Refusal> {
+        if let Some(in_progress) = self.in_progress() {
+            return Err(in_progress);
+        }
+        if self.wish != before {
+            // Somebody was quicker; what is wanted now is read again by whoever asks again.
+            let [current, expected] = [&self.wish, &before].map(|wish| wish.as_ref().map_or(0, |wish| wish.generation));
+            return Err(Refusal::Changed { lab: self.name.clone(), current, expected });
+        }
+        let tagged = Tagged { tags, lost: claims };
+        Ok(Next::Store(Box::new(wish), Then::Adopt(BTreeMap::new(), tagged)))
     }
 
     /// The operation has ended when it begins: there is nothing to do.

@@ -9,11 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::adopt::Kept;
 use super::controlled::ControlledEdit;
 use super::edit::{Draft, EditRequest};
-use crate::driver::Surveyed;
+use crate::desired::Wish;
+use crate::driver::{Surveyed, TagClaim};
 use crate::leftover::{Sweep, Swept};
 use crate::limits::RaiseLimits;
 use crate::operation::{Operation, OperationId};
 use crate::refusal::Refusal;
+use crate::tags::LabTags;
 
 /// Whether everything is made anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +46,17 @@ pub struct DeployRequest {
 /// The answer to an accepted request.
 pub(crate) type Accepted = Result<Arc<Operation>, Refusal>;
 
+/// A lab that was taken over, with the tags of its links.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken {
+    /// What was wanted of it when it was read.
+    pub(crate) before: Option<Arc<Wish>>,
+    pub(crate) wish: Wish,
+    pub(crate) tags: LabTags,
+    /// Those of them that its ports have.
+    pub(crate) claims: Vec<TagClaim>,
+}
+
 /// What a lab's actor is asked to do.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -72,6 +85,11 @@ pub(crate) enum Command {
         kept: Kept,
         reply: oneshot::Sender<Accepted>,
     },
+    /// To want what was marked and seen of a lab that another agent has left.
+    TakeOver {
+        taken: Box<Taken>,
+        reply: oneshot::Sender<Accepted>,
+    },
     Cancel {
         operation: OperationId,
         reply: oneshot::Sender<Accepted>,
@@ -97,6 +115,7 @@ impl Command {
             | Self::Edit { reply, .. }
             | Self::Controlled { reply, .. }
             | Self::Adopt { reply, .. }
+            | Self::TakeOver { reply, .. }
             | Self::Cancel { reply, .. }
             | Self::Sweep { reply, .. } => reply,
             #[cfg(feature = "testing")]

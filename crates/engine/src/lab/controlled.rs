@@ -314,13 +314,6 @@ impl<'a> Change<'a> {
         let mut macs = (0..u32::MAX).map(|attempt| derived_mac(self.name, &label, attempt));
         let mac = macs.find(|mac| !taken.contains(mac)).expect("there are 2^24 for a few thousand ends");
         let interface = port.interface.as_str().parse().expect("it is one already");
-        let mut says: BTreeMap<String, String> = BTreeMap::new();
-        let mut say = |key: &str, value: &str| drop(says.insert(format!("archetype.{key}"), value.to_owned()));
-        say("lab_id", self.name.as_str());
-        say("node_name", port.node.as_str());
-        say("interface_name", port.interface.as_str());
-        say("endpoint_id", &format!("{}:{label}", self.name));
-        say("network_id", &format!("{}-{}", self.name, port.interface));
         let kind = AccessPort {
             bridge: self.ground.switch.clone(),
             segment: None,
@@ -328,7 +321,8 @@ impl<'a> Change<'a> {
             external: None,
             boot: None,
             dark: false,
-            says,
+            says: says_of_port(self.name, port),
+            host: None,
         };
         let end = End::new(Endpoint::Node(port.node.clone()), interface, mac);
         Link { mtu, kind: LinkKind::AccessPort(kind), ..Link::new(end, None) }
@@ -389,6 +383,7 @@ impl<'a> Change<'a> {
             segment: Some(segment.clone()),
             tunnel: None,
             external: Some(interface.clone()),
+            host: None,
             boot: Some(self.ground.boot.to_owned()),
             dark: false,
             says: [says("lab_id", self.name.as_str()), says("external_interface", interface.as_str())].into(),
@@ -423,11 +418,8 @@ impl<'a> Change<'a> {
             external: None,
             boot: Some(self.ground.boot.to_owned()),
             dark: false,
-            says: [
-                ("archetype.lab_id".to_owned(), self.name.to_string()),
-                ("archetype.link_id".to_owned(), link.to_string()),
-            ]
-            .into(),
+            says: says_of_tunnel(self.name, link),
+            host: None,
         };
         let name = interface.as_str().parse().expect("it is one already");
         let end =
@@ -526,6 +518,24 @@ impl<'a> Change<'a> {
     }
 }
 
+/// What the port of an interface says of itself, as controllers look for it.
+pub(crate) fn says_of_port(lab: &LabName, port: &PortName) -> BTreeMap<String, String> {
+    let label = port.label();
+    let says = [
+        ("lab_id", lab.to_string()),
+        ("node_name", port.node.to_string()),
+        ("interface_name", port.interface.to_string()),
+        ("endpoint_id", format!("{lab}:{label}")),
+        ("network_id", format!("{lab}-{}", port.interface)),
+    ];
+    says.into_iter().map(|(key, value)| (format!("archetype.{key}"), value)).collect()
+}
+
+/// What the port of a tunnel says of itself, likewise.
+pub(crate) fn says_of_tunnel(lab: &LabName, link: &LinkId) -> BTreeMap<String, String> {
+    [("archetype.lab_id".to_owned(), lab.to_string()), ("archetype.link_id".to_owned(), link.to_string())].into()
+}
+
 /// Whether a node is to run.
 #[derive(Debug, Clone, Copy)]
 enum Run {
@@ -535,7 +545,7 @@ enum Run {
 }
 
 /// A lab of a controller without anything in it.
-fn nothing(name: &LabName, authority: &Authority) -> Wish {
+pub(crate) fn nothing(name: &LabName, authority: &Authority) -> Wish {
     let mut parts = LabParts { prefix: Prefix::Controller, ..LabParts::new(name.clone()) };
     parts.settings.fabric = Some(FabricKind::Ovs);
     let lab = Lab::new(parts).expect("nothing is wrong with nothing");

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::actor::{Active, Actor, Life, PROVE};
 use super::edit::Scope;
 use super::step::within;
-use crate::desired::{Phase, Wish, done_key, wish_key};
+use crate::desired::{Authority, Phase, Wish, done_key, wish_key};
 use crate::driver::{Context, Write};
 use crate::engine::Shared;
 use crate::fact::NodeFact;
@@ -201,6 +201,14 @@ async fn close(shared: &Shared, name: &LabName) -> Closed {
     for runtime in shared.runtimes.values() {
         let forget = runtime.write_names(name, None, &context);
         if let Err(error) = within(&context, &format!("lab {name}"), forget).await {
+            problems.push(error.to_string());
+        }
+    }
+    // What was left out when it was adopted goes with it.
+    let is_controllers = shared.wishes.get(name).is_some_and(|wish| wish.authority == Authority::controller());
+    if let Some(predecessor) = shared.predecessor.as_ref().filter(|_| is_controllers) {
+        let clear = predecessor.clear(name, &context);
+        if let Err(error) = within(&context, &format!("lab {name}"), clear).await {
             problems.push(error.to_string());
         }
     }

@@ -197,6 +197,10 @@ fn created(steps: &[Step]) -> impl Iterator<Item = &LinkId> {
 fn removes(order: &LinkOrder) -> Option<LinkId> {
     match order {
         LinkOrder::Delete { link, .. } => Some(link.clone()),
-        LinkOrder::Create { .. } | LinkOrder::Update { .. } | LinkOrder::Set { .. } | LinkOrder::Carry { .. } => None,
+        LinkOrder::Create { .. }
+        | LinkOrder::Adopt { .. }
+        | LinkOrder::Update { .. }
+        | LinkOrder::Set { .. }
+        | LinkOrder::Carry { .. } => None,
     }
 }

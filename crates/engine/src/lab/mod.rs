@@ -31,11 +31,11 @@ mod wait;
 
 pub(crate) use actor::{Actor, QUEUE};
 pub(crate) use admit::{check_drivers, check_host, next_wish};
-pub(crate) use adopt::Kept;
-pub(crate) use command::{Accepted, Command};
+pub(crate) use adopt::{Kept, changes, read_kept, told};
+pub(crate) use command::{Accepted, Command, Taken};
 pub use command::{DeployRequest, Rebuild};
 pub use controlled::{Controlled, ControlledEdit, ControlledNode, ControlledTunnel, Near, PortName};
-pub(crate) use controlled::{Ground, next_controlled};
+pub(crate) use controlled::{Ground, next_controlled, nothing, says_of_port, says_of_tunnel};
 pub use edit::EditRequest;
 pub(crate) use edit::{Draft, next_edit};
 #[cfg(feature = "testing")]

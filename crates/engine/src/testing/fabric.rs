@@ -27,6 +27,7 @@ impl FakeFabric {
     async fn carry_out(&self, order: LinkOrder) -> Result<(), DriverError> {
         let (operation, lab, link) = match &order {
             LinkOrder::Create { lab, link, .. } => ("create", lab.name(), link),
+            LinkOrder::Adopt { lab, link, .. } => ("adopt", lab.name(), link),
             LinkOrder::Update { lab, link, .. } => ("update", lab.name(), link),
             LinkOrder::Set { lab, link, .. } => ("set", lab.name(), link),
             LinkOrder::Carry { lab, link, .. } => ("carry", lab.name(), link),
@@ -39,6 +40,7 @@ impl FakeFabric {
             LinkOrder::Create { lab, link, fingerprint, tag } => {
                 create(&mut state, lab, link, fingerprint).and_then(|()| plug(&mut state, lab, find(lab, link), *tag))
             }
+            LinkOrder::Adopt { .. } => Err("nobody else makes links here".to_owned()),
             LinkOrder::Update { lab, link, fingerprint, tag } => {
                 update(&mut state, lab, link, fingerprint).and_then(|()| plug(&mut state, lab, find(lab, link), *tag))
             }

@@ -194,6 +194,7 @@ impl World {
             limits: Arc::new(self.limits()),
             underlay: Arc::new(self.underlay()),
             traces: Arc::new(self.traces()),
+            predecessor: None,
             inventory,
             writer,
             config: Config::default(),

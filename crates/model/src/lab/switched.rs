@@ -62,6 +62,10 @@ pub struct AccessPort {
     /// What else its port on the switch says of it, for whoever looks for it there, beside the marks of ours.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub says: BTreeMap<String, String>,
+    /// The interface on the host that the port is, if it has not the name that it would be made with: somebody else made it, and
+    /// it was adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<InterfaceName>,
 }
 
 impl AccessPort {
@@ -154,7 +158,8 @@ impl Lab {
             let (bridge, vlan) = (access.bridge.clone(), Vlan::Allotted);
             let end = access.is_of_node().then_some(&link.a);
             let cable = |end: &End| SwitchPort::cable_to(&self.parts.name, &end.label());
-            let interface = end.map_or_else(|| link.a.interface.kernel().clone(), cable);
+            let made = || end.map_or_else(|| link.a.interface.kernel().clone(), cable);
+            let interface = access.host.clone().unwrap_or_else(made);
             return vec![SwitchPort { end, interface, bridge, vlan }];
         }
         if let Some(bridge) = link.switch() {
@@ -278,6 +283,22 @@ mod tests {
         assert!(switched.has_switch_ports());
         // It is a lab like any other.
         Lab::new(switched.into_parts()).unwrap();
+    }
+
+    #[test]
+    fn an_access_port_is_the_interface_that_it_was_adopted_with() {
+        let port = |host: Option<&str>| {
+            let port = serde_json::json!({ "bridge": "arch-ovs", "host": host });
+            let end = serde_json::json!({ "at": { "node": "r1" }, "interface": "eth1", "mac": "02:00:00:00:00:01" });
+            let node = serde_json::json!({ "kind": "linux", "runtime": "namespace", "hostname": "r1" });
+            let links = serde_json::json!([{ "a": end, "kind": { "access-port": port } }]);
+            let lab: Lab =
+                serde_json::from_value(serde_json::json!({ "name": "t", "nodes": { "r1": node }, "links": links }))
+                    .unwrap();
+            lab.switch_ports(&lab.links()[0])[0].interface.to_string()
+        };
+        assert_eq!(port(Some("vh614ed63ed40")), "vh614ed63ed40");
+        assert_eq!(port(None), SwitchPort::cable_to(&"t".parse().unwrap(), "r1:eth1").as_str());
     }
 
     #[test]

@@ -131,7 +131,10 @@ pub(crate) struct Adopt {
     /// All labs that the agent does not know
     #[arg(short, long, conflicts_with = "lab")]
     pub(crate) all: bool,
-    /// The operations, one per line
+    /// Show what would be adopted and what not, and why; touch nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The operations, one per line; with --dry-run what would be adopted of each lab
     #[arg(long)]
     pub(crate) json: bool,
 }

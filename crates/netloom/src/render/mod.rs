@@ -11,6 +11,7 @@ mod rates;
 mod saved;
 mod status;
 mod tables;
+mod takeover;
 
 pub(crate) use doctor::findings;
 pub(crate) use events::event;
@@ -23,6 +24,7 @@ pub(crate) use rates::{all_rates, rates};
 pub(crate) use saved::saved;
 pub(crate) use status::status;
 pub(crate) use tables::{lab, labs, stopped};
+pub(crate) use takeover::takeover;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};

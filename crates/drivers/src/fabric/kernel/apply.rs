@@ -83,6 +83,7 @@ pub(crate) async fn apply(
 fn name_of(order: &LinkOrder) -> (&'static str, &LinkId) {
     match order {
         LinkOrder::Create { link, .. } => ("create", link),
+        LinkOrder::Adopt { link, .. } => ("adopt", link),
         LinkOrder::Update { link, .. } => ("update", link),
         LinkOrder::Set { link, .. } | LinkOrder::Carry { link, .. } => ("switch", link),
         LinkOrder::Delete { link, .. } => ("delete", link),
@@ -106,11 +107,15 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     async fn run(&mut self) {
-        let (mut creates, mut updates, mut switches, mut removals) = (vec![], vec![], vec![], vec![]);
+        let (mut creates, mut adopts, mut updates, mut switches, mut removals) =
+            (vec![], vec![], vec![], vec![], vec![]);
         for (order, wanted) in self.orders.iter().enumerate() {
             let built = match wanted {
                 LinkOrder::Create { lab, link, fingerprint, .. } => {
                     Wire::of("create", order, lab, link, fingerprint).map(|wires| creates.extend(wires))
+                }
+                LinkOrder::Adopt { lab, link, fingerprint, .. } => {
+                    Wire::of("adopt", order, lab, link, fingerprint).map(|wires| adopts.extend(wires))
                 }
                 LinkOrder::Update { lab, link, fingerprint, .. } => {
                     Wire::of("update", order, lab, link, fingerprint).map(|wires| updates.extend(wires))
@@ -144,7 +149,7 @@ impl Call<'_> {
                 wire.complete_checksums(lab, self.in_user_space);
             }
         }
-        let wires = creates.iter().chain(&updates);
+        let wires = creates.iter().chain(&adopts).chain(&updates);
         let ports = wires.flat_map(Wire::ports).chain(switches.iter().map(|switch| &switch.port));
         let mut places: BTreeSet<Place> = ports.map(|port| port.place.clone()).collect();
         if !creates.is_empty() || updates.iter().any(Wire::hangs) {
@@ -155,7 +160,7 @@ impl Call<'_> {
             self.give_up(class);
             return;
         }
-        let ids = creates.iter().chain(&updates).map(|wire| (&wire.lab, &wire.id));
+        let ids = creates.iter().chain(&adopts).chain(&updates).map(|wire| (&wire.lab, &wire.id));
         let ids = ids.chain(switches.iter().map(|switch| (&switch.lab, &switch.id)));
         if let Err(class) = self.remember(ids).await {
             self.give_up(class);
@@ -163,6 +168,7 @@ impl Call<'_> {
         }
         self.remove(removals).await;
         self.create(creates).await;
+        self.adopt(adopts).await;
         let updates = self.ground(updates).await;
         self.update(updates).await;
         self.switch(switches).await;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netloom_engine::{ErrorClass, Place, PortMark};
-use netloom_kernel::{NamespaceDump, Tunnel};
+use netloom_kernel::{LinkInfo, NamespaceDump, Tunnel};
 use netloom_model::{AccessPort, End, Endpoint, Link, LinkKind, MacvlanMode, Mtu, Vxlan};
 
 use super::apply::Call;
@@ -75,6 +75,13 @@ impl Way {
             parent: self.parent,
             local: self.vxlan.local,
         }
+    }
+
+    /// Whether an interface leads there.
+    pub(crate) fn is(&self, link: &LinkInfo) -> bool {
+        let Vxlan { vni, dst_port, local, .. } = self.vxlan;
+        let ends = local.map(|local| (local, self.remote));
+        link.vni == Some((vni, dst_port)) && (ends.is_none() || link.between == ends)
     }
 
     /// What else on the host has its identifier at its port, if that is why it could not be made.

@@ -245,6 +245,6 @@ impl Call<'_> {
     }
 }
 
-fn is_pair(a: &LinkInfo, b: &LinkInfo) -> bool {
+pub(super) fn is_pair(a: &LinkInfo, b: &LinkInfo) -> bool {
     a.peer == Some(b.ifindex) && b.peer == Some(a.ifindex)
 }

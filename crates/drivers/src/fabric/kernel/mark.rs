@@ -204,6 +204,7 @@ mod tests {
             peer_nsid: None,
             vni: None,
             vlan: None,
+            between: None,
         }
     }
 

@@ -376,6 +376,7 @@ mod tests {
             peer_nsid: None,
             vni: None,
             vlan: None,
+            between: None,
         };
         MonitorEvent::Link { nsid: Some(nsid), change: Change::New, link: Box::new(link) }
     }

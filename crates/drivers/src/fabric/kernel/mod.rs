@@ -14,6 +14,7 @@
 //! Facts of events and of relists are sent with the mirror locked, so they are never out of order. The lock is held for
 //! as long as it takes to put facts together, and never across an await.
 
+mod adopt;
 mod announce;
 mod apply;
 mod body;
@@ -163,6 +164,35 @@ impl KernelFabric {
         context: &Context,
     ) -> Result<Option<LinkInfo>, DriverError> {
         bridge::see(self, name, context).await
+    }
+
+    /// The interfaces of the host and of these namespaces as they are now, in this order; nobody is told of them.
+    pub(crate) async fn look_into(
+        &self,
+        namespaces: &[Netns],
+        context: &Context,
+    ) -> Result<(NamespaceDump, Vec<Result<NamespaceDump, String>>), DriverError> {
+        let failed = |class: ErrorClass| refusal("list", "interfaces", cause_of(class), class);
+        let host = self.host(context).await?;
+        let others = namespaces.iter().map(|netns| netloom_kernel::Place::node(netns.clone(), "a container"));
+        let places: Vec<netloom_kernel::Place> = std::iter::once(host).chain(others).collect();
+        let mut all = Vec::new();
+        for part in places.chunks(OPEN_AT_ONCE) {
+            let part = part.to_vec();
+            let dumps = self.dumper.dump(part, context.deadline).await.map_err(class_of_submit).map_err(failed)?;
+            all.extend(dumps.into_iter().map(|dump| dump.map_err(|error| error.to_string())));
+        }
+        let host = all.remove(0).map_err(|why| refusal("list", "interfaces", why, ErrorClass::Transient))?;
+        Ok((host, all))
+    }
+
+    /// The host, as requests want it.
+    async fn host(&self, context: &Context) -> Result<netloom_kernel::Place, DriverError> {
+        let failed = |class: ErrorClass| refusal("open", "the host", cause_of(class), class);
+        let opened = self.places.open_to_read(vec![Place::Host], context.deadline).await.map_err(failed)?;
+        let open = opened.into_iter().next().ok_or_else(|| failed(ErrorClass::Transient))?;
+        open.map(|open| open.kernel)
+            .map_err(|error| refusal("open", "the host", error.to_string(), ErrorClass::Transient))
     }
 
     /// The numbers of the interfaces of the host as they are now, by their names.

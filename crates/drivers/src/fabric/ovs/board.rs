@@ -141,6 +141,11 @@ impl Port<'_> {
         self.row.integer("tag").and_then(|tag| u16::try_from(tag).ok())
     }
 
+    /// What its interface says of itself, for whoever set that.
+    pub(super) fn says(&self, key: &str) -> Option<&str> {
+        self.interface?.map_string("external_ids", key)
+    }
+
     fn trunks(&self) -> impl Iterator<Item = u16> {
         let trunks = self.row.set("trunks").into_iter().flat_map(Set::integers);
         trunks.filter_map(|tag| u16::try_from(tag).ok())

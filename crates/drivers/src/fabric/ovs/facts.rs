@@ -32,7 +32,7 @@ pub(super) fn client(socket: &Path) -> Client {
         .mirror("Open_vSwitch", ["bridges", "cur_cfg", "next_cfg"])
         .mirror("Bridge", ["name", "ports", "datapath_type", "external_ids"])
         .mirror("Port", ["name", "interfaces", "tag", "trunks", "vlan_mode", "external_ids"])
-        .mirror("Interface", ["name", "ofport", "error"]);
+        .mirror("Interface", ["name", "ofport", "error", "external_ids"]);
     Client::start(config)
 }
 

@@ -18,6 +18,7 @@ mod facts;
 mod made;
 mod mark;
 mod ports;
+mod stray;
 mod tags;
 
 use std::collections::BTreeSet;
@@ -40,8 +41,9 @@ use tokio::time::Instant;
 use batch::{Request, Work};
 use board::Board;
 use made::Made;
-pub(crate) use ports::Plug;
 use ports::Refused;
+pub(crate) use ports::{Maker, Plug};
+pub(crate) use stray::{Of, Stray};
 use tags::Tried;
 
 /// How long a transaction may take, with what `ovs-vswitchd` makes of it; and how much longer for each port of it. That takes

@@ -23,6 +23,17 @@ pub(crate) struct Plug {
     pub(crate) tunnel: Option<TunnelMark>,
     /// What else it says of itself, for others.
     pub(crate) says: BTreeMap<String, String>,
+    /// Who makes it.
+    pub(crate) by: Maker,
+}
+
+/// Who has made a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// We: it carries our mark.
+    Us,
+    /// Somebody else: it gets our mark and stays as it is, and none is made.
+    Others,
 }
 
 impl Plug {
@@ -75,6 +86,9 @@ impl<'a> Change<'a> {
             self.board.bridges.get(plug.bridge.as_str()).ok_or_else(|| {
                 (ErrorClass::Transient, format!("there is no bridge `{}` of Open vSwitch", plug.bridge))
             })?;
+        if plug.by == Maker::Others {
+            return self.adopt(plug);
+        }
         if let Some(there) = self.board.ports.get(name) {
             let mark = PortMark::read(there.row, self.instance).ok_or_else(|| {
                 let why = format!(
@@ -96,6 +110,30 @@ impl<'a> Change<'a> {
         let port = self.transaction.insert("Port", tagged(row, &plug.vlan));
         self.coming.entry(bridge.uuid).or_default().push(port);
         Ok(())
+    }
+
+    /// Marks a port that somebody else made, if it is just what it is to be.
+    fn adopt(&mut self, plug: &Plug) -> Result<(), Refused> {
+        let refuse = |why: String| Err((ErrorClass::Permanent, why));
+        let name = &plug.name;
+        let Some(there) = self.board.ports.get(name.as_str()) else {
+            return refuse(format!("its port `{name}` of Open vSwitch is gone"));
+        };
+        if there.bridge != plug.bridge.as_str() || there.vlan() != plug.vlan {
+            return refuse(format!("its port `{name}` is set otherwise than it was a moment ago"));
+        }
+        match PortMark::read(there.row, self.instance) {
+            Some(mark) if mark != plug.mark() => {
+                refuse(format!("its port `{name}` is that of link {} of lab {}", mark.link, mark.lab))
+            }
+            None if there.row.map_string("external_ids", mark::INSTANCE).is_some() => {
+                refuse(format!("its port `{name}` is that of another agent of netloom"))
+            }
+            Some(_) | None => {
+                self.set(there, plug);
+                Ok(())
+            }
+        }
     }
 
     /// Sets what of a port is other than it should be, and nothing else of it.

@@ -173,9 +173,13 @@ pub(super) fn missing(board: &Board<'_>, instance: &str, claims: &[TagClaim]) ->
             Some(whose) if *whose == claimant(instance, lab, link) => {}
             Some(whose) => others.push(format!("{}, is claimed for `{whose}`", what())),
             None => {
-                let own = Some(PortMark { lab: lab.clone(), link: link.clone() });
+                // Each port of a segment is marked as a link of its own, and whoever is not marked at all may be in it too.
+                let is_own = |mark: &Option<PortMark>| match claim.joins {
+                    Joins::Link => mark.as_ref().is_some_and(|mark| mark.lab == *lab && mark.link == *link),
+                    Joins::Segment | Joins::Nothing => mark.as_ref().is_none_or(|mark| mark.lab == *lab),
+                };
                 let mut with_it = users.get(&(bridge, tag)).into_iter().flatten();
-                match with_it.find(|(_, mark)| *mark != own) {
+                match with_it.find(|(_, mark)| !is_own(mark)) {
                     Some((name, _)) => others.push(format!("{}, is also that of port `{name}`", what())),
                     None => missing.entry(claim.bridge.clone()).or_default().push((claim.clone(), tag)),
                 }

@@ -20,7 +20,7 @@ use netloom_kernel::Process;
 
 use super::super::turns::Key;
 use super::doorway::Doorway;
-use super::mark::{INSTANCE, Mark};
+use super::mark::INSTANCE;
 use super::observe::Known;
 use super::{PATIENCE, SOURCE, Shared};
 
@@ -234,7 +234,7 @@ impl Shared {
                 self.doubt(key, event.actor.id.clone(), Doubt::Everything);
             }
         }
-        let Some(mark) = Mark::read(&event.actor.attributes, self.layout.instance()) else {
+        let Some(mark) = self.mark_of(&event.actor.id, &event.actor.attributes) else {
             let name = event.actor.attributes.get("name").map_or("", String::as_str);
             for key in self.externals_named(name) {
                 self.doubt(key, event.actor.id.clone(), Doubt::Everything);

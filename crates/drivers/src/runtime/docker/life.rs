@@ -21,7 +21,7 @@ use super::mark::Mark;
 use super::observe::{Known, NOT_NOTED, Network, short};
 use super::record::Record;
 use super::reserve::Reservation;
-use super::{Shared, attach, compose, hold, images, refused, reserve};
+use super::{Shared, adopted, attach, compose, hold, images, refused, reserve};
 
 /// How long a node has to end after TERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -109,7 +109,11 @@ impl Shared {
         deadline: Instant,
     ) -> Result<Way, Fault> {
         let Some(there) = self.inspect(name, deadline).await? else { return Ok(Way::Free) };
-        let mark = Mark::read(&there.config.labels, self.layout.instance());
+        let mark = self.mark_of(&there.id, &there.config.labels);
+        if mark.is_none() && adopted::makes_way(&there) {
+            self.docker.remove_container(&there.id, Remove::ALL, deadline).await.map_err(refused)?;
+            return Ok(Way::Free);
+        }
         let Some(mark) = mark.filter(|mark| (&mark.lab, &mark.node) == (&key.0, &key.1)) else {
             return Err(Fault::permanent(format!(
                 "the name `{name}` is taken by a container that is not ours ({}, image {}); remove or rename it, or set \
@@ -137,6 +141,9 @@ impl Shared {
         }
         // The next plan makes it.
         let known = self.known(&key).ok_or_else(|| Fault::transient("it is not there".into()))?;
+        if known.record.adopted && !known.is_running() {
+            return self.make_ours(&key, &known, deadline).await;
+        }
         let mut record = known.record.clone();
         record.stopped = false;
         if known.fingerprint() != &order.fingerprint {
@@ -221,6 +228,7 @@ impl Shared {
         }
         let of = key.clone();
         self.files(deadline, move |layout| attach::forget(layout, &of)).await??;
+        self.adopted().retain(|_, mark| (&mark.lab, &mark.node) != (&key.0, &key.1));
         self.forget(&key);
         Ok(())
     }
@@ -267,7 +275,7 @@ impl Shared {
             (Some(container), external) => {
                 let mark = match external {
                     Some(external) => Some(external.mark(key)),
-                    None => Mark::read(&container.config.labels, self.layout.instance()),
+                    None => self.mark_of(&container.id, &container.config.labels),
                 };
                 let mark = mark.ok_or_else(|| Fault::permanent("the container is not ours".into()))?;
                 self.take_over((key, occasion), &container, mark, deadline).await?;

@@ -9,12 +9,12 @@ use std::time::{Instant, SystemTime};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use netloom_docker::ContainerSummary;
+use netloom_docker::{ContainerSummary, Filters};
 use netloom_engine::{DriverError, Fact, Health, Report};
 use netloom_plan::NodeState;
 
+use super::super::fault::Fault;
 use super::super::turns::Key;
-use super::mark::Mark;
 use super::observe::Known;
 use super::{BACKEND, PATIENCE, SOURCE, Shared, refused};
 
@@ -29,8 +29,14 @@ impl Shared {
             self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
             error
         })?;
-        let marked = listed.into_iter().filter_map(|container| {
-            let mark = Mark::read(&container.labels, self.layout.instance())?;
+        let unlisted = |fault: Fault| {
+            let error = fault.of(BACKEND, "list", "the containers that were adopted");
+            self.reporter.send(Report::Unreachable(SOURCE, error.to_string()));
+            error
+        };
+        let adopted = self.list_adopted(deadline).await.map_err(unlisted)?;
+        let marked = listed.into_iter().chain(adopted).filter_map(|container| {
+            let mark = self.mark_of(&container.id, &container.labels)?;
             Some(((mark.lab.clone(), mark.node.clone()), container))
         });
         let listed: BTreeMap<Key, ContainerSummary> = marked.collect();
@@ -79,6 +85,16 @@ impl Shared {
         }
         self.reporter.send(Report::Relist { source: SOURCE, started, facts, unseen });
         Ok(())
+    }
+
+    /// The containers that are ours by what is noted of them.
+    async fn list_adopted(self: &Arc<Self>, deadline: Instant) -> Result<Vec<ContainerSummary>, Fault> {
+        let ids = self.read_adopted(deadline).await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = ids.into_iter().fold(Filters::new(), |filter, id| filter.with("id", id));
+        self.docker.list_containers(&filter, deadline).await.map_err(refused)
     }
 
     /// Sees to it that what is known of a container is what it is.

@@ -19,6 +19,10 @@ const APPLIED: &str = "netloom.applied";
 /// On a node whose links are in the network of a container outside of its lab: that container's name.
 const OUTSIDE: &str = "netloom.outside";
 
+/// By which agents of the contract say whose a container is that they made.
+pub(super) const INHERITED_LAB: &str = "archetype.lab_id";
+const INHERITED_NODE: &str = "archetype.node_name";
+
 /// What the labels of a container say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -91,6 +95,11 @@ pub(super) fn labels(order: &NodeOrder, node: &Node, instance: &str) -> BTreeMap
         Home::Outside(_) | Home::Own | Home::Node(_) | Home::Host => {}
     }
     labels
+}
+
+/// The lab and the node that another agent of the contract has made a container for, as its labels say.
+pub(super) fn inherited(labels: &BTreeMap<String, String>) -> Option<(&str, &str)> {
+    Some((labels.get(INHERITED_LAB)?, labels.get(INHERITED_NODE)?))
 }
 
 /// The container outside of the lab whose network the links of a node are in, if it is not its own.

@@ -19,6 +19,7 @@
 //!   /run/netloom/netns/<lab>/<node>    its network namespace, pinned across its lives; /run/netns/<container> links to it
 //! ```
 
+mod adopted;
 mod attach;
 mod compose;
 mod documents;
@@ -55,10 +56,10 @@ use netloom_backlog::Backlog;
 use netloom_docker::{Docker, Endpoint, ErrorKind, Observer};
 use netloom_engine::{
     Applied, Bulkhead, Context, CopyError, CopyIn, CopyOut, DriverError, ErrorClass, ExecRequest, ExecSession, Fact,
-    Follow, Holder, Images, Incoming, Layout, LogStream, Networks, NodeOrder, NodeUsage, Outgoing, Report, Reporter,
-    Runtime, Source, task,
+    Follow, Holder, Images, Incoming, InheritedNode, Layout, LogStream, Networks, NodeOrder, NodeUsage, Outgoing,
+    Report, Reporter, Runtime, Source, task,
 };
-use netloom_kernel::Cgroups;
+use netloom_kernel::{Cgroups, Netns};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use tokio::sync::{Notify, watch};
 
@@ -68,10 +69,10 @@ use super::order::key_of;
 use super::pool::Pool;
 use super::turns::{InTurns, Key, Turns};
 use crate::fabric::kernel::KernelFabric;
+use adopted::Adopted;
 use events::Doubt;
 use external::External;
 use images::Pulls;
-use mark::Mark;
 use observe::Known;
 use privilege::Privileges;
 use survey::Survey;
@@ -132,6 +133,10 @@ struct Shared {
     survey: tokio::sync::Mutex<Option<Survey>>,
     /// Nodes that something else made, as they are noted.
     externals: Mutex<BTreeMap<Key, External>>,
+    /// Containers that somebody else made and that were adopted.
+    adopted: Mutex<Adopted>,
+    /// Whether there are networks of the agent before this one.
+    hung: watch::Sender<Option<bool>>,
     pulls: Mutex<Pulls>,
     /// Has the images listed.
     images_doubted: Arc<Notify>,
@@ -170,6 +175,8 @@ impl DockerRuntime {
             missed: watch::Sender::default(),
             survey: tokio::sync::Mutex::default(),
             externals: Mutex::default(),
+            adopted: Mutex::default(),
+            hung: watch::Sender::default(),
             pulls: Mutex::default(),
             images_doubted: Arc::default(),
             images_listed: tokio::sync::Mutex::default(),
@@ -179,6 +186,28 @@ impl DockerRuntime {
             listening: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl DockerRuntime {
+    /// The containers that carry the marks of another agent of the contract, each with its network namespace if it runs.
+    pub(crate) async fn inherited(
+        &self,
+        context: &Context,
+    ) -> Result<Vec<(InheritedNode, Option<Netns>)>, DriverError> {
+        let looked = self.shared.inherited(context.deadline).await;
+        looked.map_err(|fault| fault.of(BACKEND, "list", "the containers of another agent"))
+    }
+
+    /// Whether there are networks of that agent, as they were last seen.
+    pub(crate) fn hung(&self) -> watch::Receiver<Option<bool>> {
+        self.shared.hung.subscribe()
+    }
+
+    /// Removes what that agent has left of a lab.
+    pub(crate) async fn clear_inherited(&self, lab: &LabName, context: &Context) -> Result<(), DriverError> {
+        let cleared = self.shared.clear_inherited(lab, context.deadline).await;
+        cleared.map_err(|fault| fault.of(BACKEND, "remove", &format!("what another agent has left of lab {lab}")))
     }
 }
 
@@ -214,6 +243,10 @@ impl Shared {
 
     fn externals(&self) -> MutexGuard<'_, BTreeMap<Key, External>> {
         self.externals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn adopted(&self) -> MutexGuard<'_, Adopted> {
+        self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn known(&self, key: &Key) -> Option<Known> {
@@ -369,9 +402,8 @@ impl Runtime for DockerRuntime {
     async fn holder(&self, container: &str, context: &Context) -> Result<Option<Holder>, DriverError> {
         let asked = self.shared.inspect(container, context.deadline).await;
         let found = asked.map_err(|fault| fault.of(BACKEND, "look for", container))?;
-        let instance = self.shared.layout.instance();
         Ok(found.map(|found| Holder {
-            is_ours: Mark::read(&found.config.labels, instance).is_some(),
+            is_ours: self.shared.mark_of(&found.id, &found.config.labels).is_some() || adopted::makes_way(&found),
             state: found.state.status,
             id: found.id,
         }))
@@ -393,6 +425,12 @@ impl Runtime for DockerRuntime {
         let (key, order) = (key_of(order), order.clone());
         let start = |shared: Arc<Shared>, key, deadline| shared.start_node(order, key, deadline);
         self.shared.in_turn("start", key, context, start).await
+    }
+
+    async fn adopt(&self, order: &NodeOrder, runtime_id: &str, context: &Context) -> Result<(), DriverError> {
+        let (key, order, id) = (key_of(order), order.clone(), runtime_id.to_owned());
+        let adopt = |shared: Arc<Shared>, key, deadline| shared.adopt_node(order, id, key, deadline);
+        self.shared.in_turn("adopt", key, context, adopt).await
     }
 
     async fn update(&self, order: &NodeOrder, context: &Context) -> Result<(), DriverError> {

@@ -29,12 +29,15 @@ pub(super) struct Record {
     /// Its end was asked for.
     #[serde(default)]
     pub(super) stopped: bool,
+    /// Somebody else made it, and it was adopted: that it is ours stands here alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) adopted: bool,
 }
 
 impl Record {
     /// An empty record of a container.
     pub(super) fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), fingerprint: None, applied: None, stopped: false }
+        Self { id: id.to_owned(), fingerprint: None, applied: None, stopped: false, adopted: false }
     }
 
     /// Whether it says anything.
@@ -48,10 +51,14 @@ impl Record {
         self.applied = Applied::of(order).and_then(|applied| serde_json::to_string(&applied).ok());
     }
 
+    /// The record of a node, whichever container it is about.
+    pub(super) fn find(layout: &Layout, key: &Key) -> Option<Self> {
+        fs::read(path(layout, key)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
     /// The record of a container. One that cannot be read, or is about another container, says nothing.
     pub(super) fn read(layout: &Layout, key: &Key, id: &str) -> Self {
-        let read = fs::read(path(layout, key)).ok().and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
-        read.filter(|record| record.id == id).unwrap_or_else(|| Self::new(id))
+        Self::find(layout, key).filter(|record| record.id == id).unwrap_or_else(|| Self::new(id))
     }
 
     /// Replaces the record as a whole; one that says nothing is removed.

@@ -12,7 +12,7 @@ use netloom_model::{NetworkMode, Node};
 
 use super::super::order::{Obstacle, node_of, unusable};
 use super::external::is_external;
-use super::mark::Mark;
+use super::mark::{self, Mark};
 use super::observe::short;
 use super::{PATIENCE, Shared, compose, documents, refused};
 
@@ -33,6 +33,8 @@ pub(super) struct There {
     image: String,
     pub(super) mark: Option<Mark>,
     pub(super) runs: bool,
+    /// The lab and the node that another agent of the contract has made it for.
+    inherited: Option<(String, String)>,
 }
 
 impl Shared {
@@ -66,8 +68,14 @@ impl Shared {
 
     async fn check_name(self: &Arc<Self>, order: &NodeOrder) -> Result<(), Obstacle> {
         let name = order.lab.container_name(&order.node);
+        let is_left = |there: &There| {
+            let of = there.inherited.as_ref().map(|(lab, node)| (lab.as_str(), node.as_str()));
+            !there.runs && of == Some((order.lab.name().as_str(), order.node.as_str()))
+        };
         let is_foreign = |there: &There| {
-            !there.mark.as_ref().is_some_and(|mark| mark.lab == *order.lab.name() && mark.node == order.node)
+            // What the agent before us has left of this very node makes way.
+            !is_left(there)
+                && !there.mark.as_ref().is_some_and(|mark| mark.lab == *order.lab.name() && mark.node == order.node)
         };
         match self.container_named(&name).await?.filter(is_foreign) {
             Some(there) => {
@@ -105,10 +113,11 @@ impl Shared {
         let listed = self.docker.list_containers(&Filters::new(), Instant::now() + PATIENCE).await;
         let listed = listed.map_err(|error| (refused(error).to_string(), None))?;
         let containers = listed.into_iter().filter_map(|container| {
-            let mark = Mark::read(&container.labels, self.layout.instance());
+            let mark = self.mark_of(&container.id, &container.labels);
             let name = container.plain_name()?.to_owned();
             let runs = container.state == "running";
-            Some((name, There { id: container.id, image: container.image, mark, runs }))
+            let inherited = mark::inherited(&container.labels).map(|(lab, node)| (lab.to_owned(), node.to_owned()));
+            Some((name, There { id: container.id, image: container.image, mark, runs, inherited }))
         });
         let fresh = Survey { taken: Instant::now(), containers: containers.collect() };
         let found = fresh.containers.get(name).cloned();

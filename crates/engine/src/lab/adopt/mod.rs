@@ -147,7 +147,10 @@ pub(crate) fn adopt(
     };
     wish.put_on_switch(config);
     let tags: LabTags = switched.iter().map(|(id, on)| (id.clone(), on.tag)).collect();
-    unchanged(&wish, &done, &tags, snapshot)?;
+    let steps = changes(&wish, &done, &tags, snapshot);
+    if !steps.is_empty() {
+        return Err(steps.iter().map(told).collect());
+    }
     let lost = switched.into_values().filter_map(|on| on.lost).collect();
     Ok(Adoption { wish, done, tags, lost })
 }
@@ -211,13 +214,18 @@ fn switched_off<'a>(lab: &LabName, link: &Link, seen: &'a SeenLink) -> impl Iter
     sides.filter(|(_, place, name)| seen.port(place, name).is_some_and(is_switched_off)).map(|(side, ..)| side)
 }
 
-/// The proof: nothing is to be done for this wish.
-fn unchanged(
-    wish: &Wish,
-    done: &BTreeMap<NodeName, Done>,
-    tags: &LabTags,
+/// The lab that would be wanted; `Err` as for [`adopt`].
+pub(crate) fn read_kept(
+    name: &LabName,
+    kept: &Kept,
     snapshot: &Snapshot,
-) -> Result<(), Vec<String>> {
+    config: &Config,
+) -> Result<Arc<Lab>, Vec<String>> {
+    adopt(name, kept, snapshot, config).map(|adoption| adoption.wish.lab)
+}
+
+/// What would be done for this wish: the proof, if it is nothing.
+pub(crate) fn changes(wish: &Wish, done: &BTreeMap<NodeName, Done>, tags: &LabTags, snapshot: &Snapshot) -> Vec<Step> {
     let name = wish.lab.name();
     let passed = BTreeMap::new();
     let once = Once { done, host: "", passed: &passed, stock: Stock::NONE, told: None, tags };
@@ -232,10 +240,12 @@ fn unchanged(
         Action::Exec { target, .. } => *target == ExecTarget::Host,
         action => *action == Action::WriteEntries,
     };
-    let is_change = |step: &&Step| !is_no_change(&step.action);
-    let steps = plan.steps.iter().filter(is_change).map(|step| format!("it would {} ({})", step.action, step.reason));
-    let steps: Vec<String> = steps.collect();
-    if steps.is_empty() { Ok(()) } else { Err(steps) }
+    plan.steps.into_iter().filter(|step| !is_no_change(&step.action)).collect()
+}
+
+/// A step that would be taken, in words.
+pub(crate) fn told(step: &Step) -> String {
+    format!("it would {} ({})", step.action, step.reason)
 }
 
 fn done(lab: &Lab, facts: &LabFacts) -> BTreeMap<NodeName, Done> {

@@ -10,6 +10,7 @@
 mod client;
 mod double;
 mod flows;
+mod predecessor;
 mod rig;
 mod schemas;
 mod steps;

@@ -96,6 +96,13 @@ impl Rig {
         Machine::new().map(Self::with)
     }
 
+    /// One on whose host something is before its agent comes.
+    pub(crate) fn after(before: impl FnOnce(&mut Machine)) -> Option<Self> {
+        let mut host = Machine::new()?;
+        before(&mut host);
+        Some(Self::with(host))
+    }
+
     /// One whose agent reaches Docker by a proxy that can make it slow or ill.
     pub(crate) fn with_ill_docker() -> Option<Self> {
         let mut host = Machine::new()?;

@@ -50,9 +50,24 @@ impl DockerHost {
         Some(host.agent())
     }
 
+    /// One without an agent, whose daemon finds the sockets of plugins below the root of the host.
+    pub(crate) fn plugged() -> Option<Self> {
+        let mut host = Self::prepared(Dockerd::start_by, |host| {
+            let made = "mkdir -p $NETLOOM_ROOT/run/docker/plugins /run/docker/plugins";
+            host.sh(&format!("{made} && mount --bind $NETLOOM_ROOT/run/docker/plugins /run/docker/plugins")).code(0);
+        })?;
+        host.host.environment.push(("NETLOOM_RELIST_SECONDS", "1".to_owned()));
+        Some(host)
+    }
+
     fn with(start: impl Fn(&mut Command) -> Option<Dockerd>) -> Option<Self> {
+        Self::prepared(start, |_| ())
+    }
+
+    fn prepared(start: impl Fn(&mut Command) -> Option<Dockerd>, before: impl Fn(&Sandbox)) -> Option<Self> {
         static ARCHIVE: LazyLock<Vec<u8>> = LazyLock::new(|| busybox(IMAGE));
         let mut host = Sandbox::new()?;
+        before(&host);
         let daemon = start(&mut host.command("env"))?;
         host.environment.push(("DOCKER_HOST", format!("unix://{}", daemon.socket().display())));
         let archive = daemon.directory().join("image.tar");

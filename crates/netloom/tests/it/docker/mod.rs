@@ -14,6 +14,7 @@ mod leftovers;
 mod lives;
 mod management;
 mod outages;
+mod plugin;
 mod settings;
 mod shared;
 mod stages;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use netloom_docker::{CreatedNetwork, Error, ErrorKind, Filters, Ipam, NetworkSpec, Subnet};
+use netloom_docker::{CreatedNetwork, Error, ErrorKind, Filters, Ipam, Network, NetworkSpec, Subnet};
 use netloom_engine::{Access, Context, DriverError, Fabric, Fact, Layout, NetworkFact, Networks, Report, Surveyed};
 use netloom_failpoint::point;
 use netloom_kernel::{Address, Netns};
@@ -118,9 +118,12 @@ impl Shared {
     /// The networks of this instance, with how many containers Docker has put on them.
     pub(super) async fn own_networks(self: &Arc<Self>, deadline: Instant) -> Result<Vec<NetworkFact>, Fault> {
         let _read = self.reads.enter(deadline).await.map_err(|busy| Fault::transient(busy.to_string()))?;
-        let listed = self.docker.list_networks(&self.ours(), deadline).await.map_err(refused)?;
+        let listed = self.docker.list_networks(&Filters::new(), deadline).await.map_err(refused)?;
+        self.tell_hung(&listed);
         let mut own = Vec::new();
-        for network in listed {
+        let is_own =
+            |network: &Network| network.labels.get(INSTANCE).map(String::as_str) == Some(self.layout.instance());
+        for network in listed.into_iter().filter(is_own) {
             // A list does not say who is on it. One that is gone meanwhile is none.
             let there = match self.docker.inspect_network(&network.id, deadline).await {
                 Err(error) if error.is_not_found() => continue,

@@ -11,5 +11,6 @@ mod one_host;
 mod per_node;
 mod queries;
 mod restarts;
+mod takeover;
 mod two_hosts;
 mod two_labs;
