@@ -37,7 +37,7 @@ use crate::sampler::Samplers;
 use crate::standing::Troubles;
 use crate::startup::{self, Startup};
 use crate::tags::{self, Tags};
-use crate::takeover::Predecessor;
+use crate::takeover::{Predecessor, Takeovers};
 use crate::task::{self, Beats, Panicked};
 use crate::transport::{self, Management, Transports, Underlay};
 use crate::view::Preview;
@@ -128,6 +128,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<dyn Limits>,
     pub(crate) traces: Arc<dyn Traces>,
     pub(crate) predecessor: Option<Arc<dyn Predecessor>>,
+    pub(crate) takeovers: Takeovers,
     pub(crate) watched: Watched,
     pub(crate) raises: Raises,
     pub(crate) transports: Transports,
@@ -259,6 +260,7 @@ impl Engine {
             limits,
             traces,
             predecessor,
+            takeovers: Takeovers::default(),
             watched: Watched::default(),
             raises,
             transports,
@@ -589,6 +591,17 @@ impl Engine {
 
     /// Sends a command to the lab's actor, which is started if there is none.
     pub(crate) async fn ask(&self, lab: &LabName, command: impl Fn(oneshot::Sender<Accepted>) -> Command) -> Accepted {
+        // What is marked for it and not wanted yet would be removed by whoever works for another wish.
+        self.shared.takeovers.check(lab)?;
+        self.ask_now(lab, command).await
+    }
+
+    /// The same, for whoever takes the lab over.
+    pub(crate) async fn ask_now(
+        &self,
+        lab: &LabName,
+        command: impl Fn(oneshot::Sender<Accepted>) -> Command,
+    ) -> Accepted {
         // An actor may end just when it is asked; the next one answers.
         for _ in 0..3 {
             if self.shared.stopping.is_cancelled() {

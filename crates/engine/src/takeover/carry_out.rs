@@ -90,6 +90,7 @@ impl Engine {
 
     async fn take(&self, lab: &LabName, inherited: &Inherited) -> Accepted {
         self.shared.pauses.check(lab)?;
+        let _taking = self.shared.takeovers.begin(lab)?;
         let before = self.shared.wishes.get(lab);
         let heir = self.heir(lab, inherited);
         let Some(wish) = heir.wish.as_ref() else {
@@ -101,7 +102,7 @@ impl Engine {
         let is_unknown = before.is_none();
         let (tags, claims) = (heir.tags.clone(), heir.claims.clone());
         let taken = Taken { before, wish: wish.clone(), tags, claims };
-        let store = || self.ask(lab, |reply| Command::TakeOver { taken: Box::new(taken.clone()), reply });
+        let store = || self.ask_now(lab, |reply| Command::TakeOver { taken: Box::new(taken.clone()), reply });
         if is_unknown {
             // Nobody works for it: what is marked waits until it is wanted.
             self.mark_and_see(lab, &heir).await?;

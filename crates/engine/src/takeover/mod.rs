@@ -12,6 +12,7 @@
 //! finishes. Not for labs of ours that the store has lost: those are read from our own marks ([`crate::lab`]).
 
 mod carry_out;
+mod guard;
 mod read;
 mod view;
 
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 
 use crate::driver::{Context, DriverError};
 
+pub(crate) use guard::Takeovers;
 pub use view::{LeftOut, TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeover};
 
 /// The agent that was on this host before.
