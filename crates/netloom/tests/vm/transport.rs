@@ -56,6 +56,8 @@ fn a_subinterface_carries_traffic_and_is_made_again_after_a_reboot() {
     made.says("vlan protocol 802.1Q id 100").says("mtu 9000").says("/transport");
     host.sh("ip link show p0").says("mtu 9000");
     host.until("packets pass", passes);
+    // What `state` says lags behind by up to a second.
+    host.until("links have settled", |host| !network(host).contains("state DOWN"));
     // Again, and in another life: nothing changes.
     let before = network(&host);
     assert_eq!(provision(&host, &create("p0", 100, "10.100.0.5/24")), done);

@@ -23,7 +23,7 @@ use netloom_model::InterfaceName;
 use tokio::sync::watch;
 
 use super::bridge::{look, one};
-use super::mark::{ADDRESS_PROTOCOL, Marks, is_half_made};
+use super::mark::{ADDRESS_PROTOCOL, Marks};
 use super::{KernelFabric, class_of, class_of_submit, refusal};
 
 /// For how long a route is kept that went with an address: longer than a change takes with its way back.
@@ -182,8 +182,8 @@ fn request(step: &Step, place: &Place, dump: &NamespaceDump, marks: &Marks) -> R
             ..LinkChange::default()
         }),
         Step::Up(_) => {
-            // The mark comes with the message that brings it up, so that one without it was never used.
-            let alias = is_half_made(found, marks.transport_group()).then(|| marks.transport_alias());
+            // The mark comes with the message that brings it up.
+            let alias = is_unmarked(found, marks).then(|| marks.transport_alias());
             set(LinkChange { state: Some(AdminState::Up), alias, ..LinkChange::default() })
         }
         Step::Down(_) => set(LinkChange { state: Some(AdminState::Down), ..LinkChange::default() }),
@@ -211,9 +211,15 @@ fn seen_way(way: Way, dump: &NamespaceDump) -> Option<SeenWay> {
     Some(SeenWay { interface: dump.link(way.ifindex)?.name.parse().ok()?, source: way.source })
 }
 
+/// Whether it was made by us and not marked yet. It may be up: the kernel brings subinterfaces up with their parent
+/// (`vlan_device_event` in net/8021q/vlan.c).
+fn is_unmarked(link: &LinkInfo, marks: &Marks) -> bool {
+    link.group == marks.transport_group() && link.alias.is_none()
+}
+
 fn ownership(link: &LinkInfo, marks: &Marks) -> Ownership {
     let is_made = link.alias.as_deref() == Some(&*marks.transport_alias());
-    if is_made || is_half_made(link, marks.transport_group()) {
+    if is_made || is_unmarked(link, marks) {
         Ownership::Ours
     } else if Marks::is_any(link) {
         Ownership::Lab
