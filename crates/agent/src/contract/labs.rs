@@ -194,6 +194,7 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
         let node = fields::node(&spec.name).map_err(|fault| fault.to_string())?;
         let linked = pairs.iter().flat_map(|(a, b)| [a, b]).filter(|port| port.node == node);
         let mut made = spec.node(name, &node, linked.map(|port| port.interface.clone()))?;
+        spec.configure(&mut made.node, app.engine.startup_of(name, &node).as_deref());
         let fact = snapshot.labs.get(name).and_then(|facts| facts.nodes.get(&node));
         let runs = fact.is_some_and(|fact| fact.state == NodeState::Running);
         let same = there.as_ref().is_some_and(|wish| definition(wish, &node) == spec.node_definition_id);

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netloom_engine::ControlledNode;
 use netloom_model::{
-    Access, Bind, CgroupNamespace, Container, InterfaceName, Kind, LabName, Mtu, NetworkMode, Node, NodeName,
-    Privilege, PullPolicy, RestartPolicy, RuntimeKind,
+    Access, Bind, CgroupNamespace, Config, Container, Device, DeviceConfig, Document, InterfaceName, Kind, LabName,
+    Mtu, NetworkMode, Node, NodeName, Privilege, PullPolicy, RestartPolicy, RuntimeKind,
 };
 use serde::Deserialize;
 
@@ -39,6 +39,7 @@ pub(super) struct NodeSpec {
     readiness_probe: Option<String>,
     readiness_pattern: Option<String>,
     readiness_timeout: Option<u32>,
+    startup_config: Option<String>,
 }
 
 impl NodeSpec {
@@ -82,6 +83,18 @@ impl NodeSpec {
         Ok(ControlledNode { name: name.clone(), node, interfaces, mtu, keep: false })
     }
 
+    /// Has a node begin with the configuration that the request has, or with the one that is kept for it, where its device reads
+    /// one.
+    pub(super) fn configure(&self, node: &mut Node, kept: Option<&str>) {
+        let vendor = Vendor::of(self.kind.as_deref().unwrap_or("linux"), node.image.as_deref());
+        let text = self.startup_config.as_deref().filter(|text| !text.trim().is_empty()).or(kept);
+        if let (Some(path), Some(text)) = (vendor.reads, text) {
+            let config = DeviceConfig { path: Some(path.to_owned()), ..DeviceConfig::default() };
+            node.device = Device { config: Some(config), ..Device::default() }.into();
+            node.config = Config { startup: Some(Document::Text(readable(text))), ..Config::default() }.into();
+        }
+    }
+
     fn interfaces(
         &self,
         vendor: &Vendor,
@@ -113,6 +126,15 @@ impl NodeSpec {
         ];
         all.into_iter().filter_map(|(key, value)| Some((format!("archetype.{key}"), value?))).collect()
     }
+}
+
+/// What `vtysh` says before the configuration that it shows, which no line of a configuration is.
+const HEADINGS: [&str; 2] = ["Building configuration...", "Current configuration:"];
+
+/// A configuration as it is shown, without what is none of it.
+fn readable(shown: &str) -> String {
+    let lines = shown.lines().filter(|line| !HEADINGS.contains(&line.trim()));
+    lines.skip_while(|line| line.trim().is_empty()).flat_map(|line| [line.trim_end_matches('\r'), "\n"]).collect()
 }
 
 /// `host:container[:ro]`
@@ -165,6 +187,27 @@ mod tests {
         assert_eq!(label("node_display_name"), None);
         assert_eq!((node.memory_bytes, node.cpu_millis), (Some(1 << 30), Some(1000)));
         assert_eq!(node.binds, [Bind { source: "/a".into(), target: "/b".into(), access: Access::ReadOnly }]);
+    }
+
+    #[test]
+    fn a_device_begins_with_what_the_request_says_or_what_is_kept() {
+        let shown = "Building configuration...\r\n\r\nCurrent configuration:\r\n!\r\nhostname r1\r\nend\r\n";
+        let begins = |spec: serde_json::Value, kept: Option<&str>| {
+            let spec: NodeSpec = serde_json::from_value(spec).unwrap();
+            let mut node = spec.node(&"lab".parse().unwrap(), &"r1".parse().unwrap(), std::iter::empty()).unwrap().node;
+            spec.configure(&mut node, kept);
+            let path = node.device.config.as_ref().and_then(|config| config.path.clone());
+            match &node.config.startup {
+                Some(Document::Text(text)) => Some((path.unwrap(), text.clone())),
+                _ => None,
+            }
+        };
+        let frr = |startup: serde_json::Value| serde_json::json!({ "kind": "linux", "image": "frr:8", "startup_config": startup });
+        let at = |text: &str| Some(("/etc/frr/frr.conf".to_owned(), text.to_owned()));
+        assert_eq!(begins(frr(serde_json::Value::Null), Some(shown)), at("!\nhostname r1\nend\n"));
+        assert_eq!(begins(frr("hostname r2".into()), Some(shown)), at("hostname r2\n"));
+        assert_eq!(begins(frr("".into()), None), None);
+        assert_eq!(begins(serde_json::json!({ "kind": "linux", "image": "x" }), Some(shown)), None, "it reads none");
     }
 
     #[test]

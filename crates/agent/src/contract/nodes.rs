@@ -160,6 +160,7 @@ async fn create(
 
 async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec) -> Result<(), String> {
     let mut made = spec.node(lab_id, name, std::iter::empty())?;
+    spec.configure(&mut made.node, app.engine.startup_of(lab_id, name).as_deref());
     let there = wish(app, lab_id).filter(|wish| wish.lab.nodes().contains_key(name));
     let state = state_of(app, lab_id, name);
     if let Some(there) = there.filter(|_| state.is_some()) {

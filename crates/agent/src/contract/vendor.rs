@@ -26,6 +26,8 @@ pub(crate) struct Vendor {
     pub(crate) ready_within: u32,
     /// The command that shows its configuration.
     pub(crate) shows: Option<&'static [&'static str]>,
+    /// Where it reads the configuration that it begins with, which is as it is shown.
+    pub(crate) reads: Option<&'static str>,
 }
 
 const PLAIN: Vendor = Vendor {
@@ -40,6 +42,7 @@ const PLAIN: Vendor = Vendor {
     ready: None,
     ready_within: 120,
     shows: None,
+    reads: None,
 };
 const FORWARDS: &[(&str, &str)] = &[("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")];
 const OPEN: &[(&str, &str)] = &[
@@ -60,6 +63,7 @@ const VENDORS: [Vendor; 12] = [
         privileged: true,
         sysctls: FORWARDS,
         shows: Some(&["vtysh", "-c", "show running-config"]),
+        reads: Some("/etc/frr/frr.conf"),
         ..PLAIN
     },
     Vendor {
@@ -110,6 +114,7 @@ const VENDORS: [Vendor; 12] = [
         ),
         ready_within: 300,
         shows: Some(&["FastCli", "-p", "15", "-c", "show running-config"]),
+        reads: Some("/mnt/flash/startup-config"),
     },
     Vendor { kinds: &["juniper_crpd"], images: &["crpd"], image: Some("crpd:latest"), ..PLAIN },
     Vendor {

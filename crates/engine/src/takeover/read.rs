@@ -231,10 +231,10 @@ impl<'a> Reading<'a> {
         let label = name.label();
         let host = (port.name != SwitchPort::cable_to(self.lab, &label)).then(|| port.name.clone());
         let kind = AccessPort {
-            external: None,
             bridge: bridge.clone(),
             segment: None,
             tunnel: None,
+            external: None,
             boot: None,
             dark: !cable.is_up,
             says: says_of_port(self.lab, &name),
@@ -280,10 +280,10 @@ impl<'a> Reading<'a> {
         let leads =
             Vxlan { remote: remote.to_string(), vni, dst_port, src_port: None, parent: None, local: Some(local) };
         let kind = AccessPort {
-            external: None,
             bridge,
             segment: Some(link.clone()),
             tunnel: Some(leads),
+            external: None,
             boot,
             dark: false,
             says: says_of_tunnel(self.lab, link),

@@ -199,3 +199,25 @@ fn what_cannot_be_made_is_said_with_success_false_and_readiness_with_what_it_wai
     assert_eq!(agent.vlan(LAB, "h1", "eth3").0, tag);
     agent.takes_down(LAB, &[OTHER]);
 }
+
+#[test]
+fn a_router_begins_with_the_configuration_of_the_request_or_the_one_that_is_kept() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    let read = || agent.exec(LAB, "r1", "cat /etc/frr/frr.conf");
+    let put = agent.put(&format!("/labs/{LAB}/nodes/r1/config"), &json!({ "content": "hostname kept\n" }));
+    assert_eq!(put["success"], true);
+    agent.brings_up(LAB, &R1);
+    assert_eq!(read(), (0, "hostname kept\n".to_owned()));
+    // What somebody writes in it is its own until it is made anew.
+    agent.exec(LAB, "r1", "echo hostname changed >/etc/frr/frr.conf");
+    agent.deploys(LAB, &[R1], &[]);
+    assert_eq!(read(), (0, "hostname changed\n".to_owned()));
+    agent.stops(LAB, &R1);
+    let mut body = R1.to_create();
+    body["startup_config"] = json!("hostname asked\n");
+    assert_eq!(agent.post(&format!("/labs/{LAB}/nodes/r1/create?provider=docker"), &body)["success"], true);
+    agent.start(LAB, &R1);
+    assert_eq!(read(), (0, "hostname asked\n".to_owned()));
+    agent.takes_down(LAB, &[]);
+}
