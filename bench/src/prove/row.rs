@@ -23,6 +23,8 @@ pub(super) struct Row {
     name: &'static str,
     fault: Fault,
     is_reference: bool,
+    /// Before its fault: what changes from then on is due to that.
+    began: Instant,
     pub(super) started: Instant,
     pub(super) lasted: Duration,
     pub(super) report: Option<Report>,
@@ -46,6 +48,7 @@ impl Row {
             name: phase.name,
             fault: phase.fault,
             is_reference: phase.is_reference,
+            began: Instant::now(),
             started: Instant::now(),
             lasted: Duration::ZERO,
             report: None,
@@ -201,15 +204,15 @@ pub(super) fn result(rows: &[Row]) {
 /// they hold. `changes` are all that there were.
 pub(super) fn print(rows: &mut [Row], reference: Option<&Rates>, changes: &[Transition]) -> bool {
     let Some(first) = rows.first() else { return true };
-    let (began, disturbed) = (first.started, first.fault.disturbs());
+    let (began, disturbed) = (first.began, first.fault.disturbs());
     let changes = changes.iter().filter(|change| change.at >= began);
     let (own, foreign): (Vec<&Transition>, Vec<&Transition>) =
         changes.partition(|change| Some(change.name.as_str()) == disturbed);
-    let mut ends: Vec<Option<Instant>> = rows.iter().skip(1).map(|row| Some(row.started)).collect();
+    let mut ends: Vec<Option<Instant>> = rows.iter().skip(1).map(|row| Some(row.began)).collect();
     ends.push(None);
     for (at, (row, end)) in rows.iter_mut().zip(ends).enumerate() {
         row.judge(reference);
-        let during = |change: &&&Transition| change.at >= row.started && end.is_none_or(|end| change.at < end);
+        let during = |change: &&&Transition| change.at >= row.began && end.is_none_or(|end| change.at < end);
         let said = foreign.iter().filter(during).map(|change| {
             let reason = change.reason.as_deref().unwrap_or_default();
             format!("{} became {} {reason}", change.name, change.status)
