@@ -30,7 +30,7 @@ BUILD = $(CARGO) build --workspace --locked --test names
 FAILPOINTS = --workspace --locked --features netloom/failpoints
 test-workspace: rust test-packages
 # Most of them wait for daemons more than they reckon.
-	RUST_TEST_THREADS=5 NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
+	RUST_TEST_THREADS=3 NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
 	$(CARGO) test --package netloom-failpoint --features enabled --locked
 	$(CARGO) test $(FAILPOINTS) --test agent -- blocked
 

@@ -256,6 +256,14 @@ impl Operation {
         texts.map(add).collect()
     }
 
+    /// Notes of a step that pulls an image that this is there, and so each of its layers.
+    pub(crate) fn end_progress(&self, id: &StepId) {
+        let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        let mut view = self.lock();
+        let progress = at.and_then(|at| view.steps.get_mut(at)).and_then(|record| record.progress.as_mut());
+        progress.into_iter().for_each(PullProgress::finish);
+    }
+
     /// Notes how far a step is that pulls an image.
     pub(crate) fn set_progress(&self, id: &StepId, progress: &PullProgress) {
         let at = self.index.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();

@@ -86,6 +86,17 @@ pub struct LayerProgress {
     pub is_done: bool,
 }
 
+impl PullProgress {
+    /// An image that is there has all of its layers, whatever was said of them last.
+    pub fn finish(&mut self) {
+        for layer in self.layers.iter_mut().filter(|layer| !layer.is_done) {
+            layer.current_bytes = layer.total_bytes;
+            layer.is_done = true;
+            "Pull complete".clone_into(&mut layer.status);
+        }
+    }
+}
+
 impl fmt::Display for PullProgress {
     /// `2 of 5 layers, 12.3 of 45.0 MB`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

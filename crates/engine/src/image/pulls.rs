@@ -31,6 +31,11 @@ pub(crate) struct Progressing {
 }
 
 impl Progressing {
+    /// The image is there, whoever has seen to that.
+    pub(crate) fn end(&self) {
+        self.operations.iter().for_each(|operation| operation.end_progress(&self.step));
+    }
+
     fn tell(&self, progress: &PullProgress) {
         for operation in &self.operations {
             operation.set_progress(&self.step, progress);

@@ -78,7 +78,10 @@ impl StepContext {
         let pulled = follow(images, &pull.image, &self.shared.pulls, told, context).await;
         match pulled {
             // It is there at this very moment, which is why nobody waits for it any more.
-            Err(error) if error.class == ErrorClass::Cancelled && self.has(pull) => Ok(()),
+            Err(error) if error.class == ErrorClass::Cancelled && self.has(pull) => {
+                told.end();
+                Ok(())
+            }
             other => other.map_err(|error| DriverError { object, ..error }),
         }
     }

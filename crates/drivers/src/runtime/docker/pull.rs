@@ -57,7 +57,8 @@ pub(super) async fn pull(docker: &Docker, image: &str, told: &watch::Sender<Pull
             Ok(Some(Ok(event))) => told.send_modify(|pulling| note(&mut pulling.progress, event)),
             Ok(Some(Err(error))) => return Err(not_pulled(&error)),
             Ok(None) => {
-                told.send_modify(|pulling| finish(&mut pulling.progress));
+                // The daemon may not say so of layers that it unpacks at the same moment for somebody else.
+                told.send_modify(|pulling| pulling.progress.finish());
                 return Ok(());
             }
             Err(_) => {
@@ -96,16 +97,6 @@ fn note(progress: &mut PullProgress, event: PullEvent) {
     layer.status = event.status;
 }
 
-/// An image that is there has all of its layers. The daemon may not say so of those that it unpacks at the same moment for
-/// somebody else.
-fn finish(progress: &mut PullProgress) {
-    for layer in progress.layers.iter_mut().filter(|layer| !layer.is_done) {
-        layer.current_bytes = layer.total_bytes;
-        layer.is_done = true;
-        "Pull complete".clone_into(&mut layer.status);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,7 +121,7 @@ mod tests {
         for (layer, status) in [("a", "Extracting"), ("b", "Already exists")] {
             note(&mut progress, PullEvent { layer: Some(layer.into()), status: status.into(), current: 5, total: 9 });
         }
-        finish(&mut progress);
+        progress.finish();
         let statuses: Vec<&str> = progress.layers.iter().map(|layer| layer.status.as_str()).collect();
         assert_eq!(
             (progress.to_string().as_str(), statuses),
