@@ -2,15 +2,14 @@
 //! everything as it is, and when it knows all of it once Docker answers.
 
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use netloom_fault_kit::Manner;
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::client::Client;
+use super::restart::{self, FIRST, PATIENCE, WHOLE};
 use super::set::{self, LABS};
 use super::{Controlled, until};
 use crate::host::wait;
@@ -19,27 +18,12 @@ use crate::table::{Line, print_all};
 
 /// How long Docker hangs: whoever takes silence for an end would have acted on it by then.
 const HANGS: Duration = Duration::from_secs(15);
-/// Nobody waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The bars, in seconds.
-const FIRST: f64 = 0.5;
-const WHOLE: f64 = 2.0;
 
 /// Does it; whether the bars hold.
 pub(super) fn measure(controlled: &Controlled, containers: usize) -> Result<bool> {
     let (before, lives) = (wiring(controlled)?, lives(controlled)?);
-    let process = Pid::from_raw(i32::try_from(controlled.agent.pid()?)?).context("a process")?;
     controlled.calls.behave(Manner::Hung);
-    kill_process(process, Signal::KILL)?;
-    let started = Instant::now();
-    let first = thread::scope(|scope| {
-        let again = scope.spawn(|| controlled.agent.again());
-        let client = Client::new(PATIENCE);
-        until(|| Ok(client.get("/healthz").is_ok()))?;
-        let first = started.elapsed();
-        again.join().ok().context("the start panicked")??;
-        Ok::<_, anyhow::Error>(first)
-    })?;
+    let (first, started) = restart::again(controlled, Ok)?;
     wait(HANGS.saturating_sub(started.elapsed()));
     let touched = difference(&before, &wiring(controlled)?);
     let health = Client::new(PATIENCE).get("/healthz");

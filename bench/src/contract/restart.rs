@@ -13,27 +13,37 @@ use crate::table::{Line, print_all};
 
 const TIMES: usize = 3;
 /// The bars, in seconds.
-const FIRST: f64 = 0.5;
-const WHOLE: f64 = 2.0;
+pub(super) const FIRST: f64 = 0.5;
+pub(super) const WHOLE: f64 = 2.0;
 /// Nobody waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kills the agent and starts it: after how long `/healthz` is answered, and what `then` says, which is told when it was killed.
+pub(super) fn again<T>(controlled: &Controlled, then: impl FnOnce(Instant) -> Result<T>) -> Result<(Duration, T)> {
+    let process = Pid::from_raw(i32::try_from(controlled.agent.pid()?)?).context("a process")?;
+    kill_process(process, Signal::KILL)?;
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let again = scope.spawn(|| controlled.agent.again());
+        let client = Client::new(PATIENCE);
+        until(|| Ok(client.get("/healthz").is_ok()))?;
+        let first = started.elapsed();
+        let said = then(started)?;
+        again.join().ok().context("the start panicked")??;
+        Ok((first, said))
+    })
+}
 
 /// Does it a few times; whether the bars hold.
 pub(super) fn measure(controlled: &Controlled, containers: usize) -> Result<bool> {
     let (mut first, mut whole) = (Sample::default(), Sample::default());
     for _ in 0..TIMES {
-        let process = Pid::from_raw(i32::try_from(controlled.agent.pid()?)?).context("a process")?;
-        kill_process(process, Signal::KILL)?;
-        let started = Instant::now();
-        thread::scope(|scope| {
-            let again = scope.spawn(|| controlled.agent.again());
-            let client = Client::new(PATIENCE);
-            until(|| Ok(client.get("/healthz").is_ok()))?;
-            first.time(started.elapsed());
+        let (answers, known) = again(controlled, |started| {
             until(|| Ok(controlled.set.is_whole().unwrap_or(false)))?;
-            whole.time(started.elapsed());
-            again.join().ok().context("the start panicked")?
+            Ok(started.elapsed())
         })?;
+        first.time(answers);
+        whole.time(known);
     }
     let line = |what: &str, before: &str, sample: &Sample, bar: f64| Line {
         what: format!("controller: restart beside {containers}: {what}"),
