@@ -9,11 +9,9 @@ use netloom_plan::AdminState;
 use super::apply::{Call, Work};
 use super::body::Body;
 use super::create::is_pair;
+use super::mark::Marks;
 use super::wire::{Port, Wire};
 use super::{KernelFabric, cause_of, class_of, refusal};
-
-/// What the aliases of agents begin with.
-const AGENTS: &str = "netloom/";
 
 impl KernelFabric {
     /// Removes interfaces of the host that are the end of a cable or a tunnel and carry no mark of an agent of netloom; those that
@@ -23,10 +21,8 @@ impl KernelFabric {
             return Ok(());
         }
         let (host, _) = self.look_into(&[], context).await?;
-        let is_stray = |link: &&LinkInfo| {
-            let is_ours = link.alias.as_ref().is_some_and(|alias| alias.starts_with(AGENTS));
-            matches!(link.kind.as_deref(), Some("veth" | "vxlan")) && !is_ours
-        };
+        let is_stray =
+            |link: &&LinkInfo| matches!(link.kind.as_deref(), Some("veth" | "vxlan")) && !Marks::is_any(link);
         let strays = names.iter().filter_map(|name| host.named(name.as_str())).filter(is_stray);
         let place = self.host(context).await?;
         let delete = |link: &LinkInfo| Request::DeleteLink { place: place.clone(), ifindex: link.ifindex };
@@ -43,17 +39,8 @@ impl Call<'_> {
         if wires.is_empty() {
             return;
         }
-        let wanted: Vec<Place> = wires.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
-        if let Err((class, cause)) = self.look(wanted).await {
-            self.refuse_all(wires.iter().map(|wire| wire.order), &cause, class);
-            return;
-        }
         let mut work = Work::default();
-        for wire in wires {
-            if let Some(cause) = self.closed(&wire) {
-                self.refuse(wire.order, cause, ErrorClass::Transient);
-                continue;
-            }
+        for wire in self.seen(wires).await {
             match self.marks_of(&wire) {
                 Ok(marks) => {
                     self.accept(wire.order);
@@ -105,7 +92,7 @@ impl Call<'_> {
                 Err(format!("its interface `{name}` {at} belongs to link {link} of lab {lab}"))
             }
             Some(PortMark::Bridge) => Err(format!("`{name}` {at} is a bridge that netloom made")),
-            None if found.alias.as_ref().is_some_and(|alias| alias.starts_with(AGENTS)) => {
+            None if Marks::is_any(found) => {
                 Err(format!("its interface `{name}` {at} is that of another agent of netloom"))
             }
             None => Ok(found),

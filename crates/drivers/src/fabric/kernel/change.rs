@@ -22,17 +22,8 @@ impl Call<'_> {
         if wires.is_empty() {
             return;
         }
-        let wanted: Vec<Place> = wires.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
-        if let Err((class, cause)) = self.look(wanted).await {
-            self.refuse_all(wires.iter().map(|wire| wire.order), &cause, class);
-            return;
-        }
         let mut work = Work::default();
-        for wire in wires {
-            if let Some(cause) = self.closed(&wire) {
-                self.refuse(wire.order, cause, ErrorClass::Transient);
-                continue;
-            }
+        for wire in self.seen(wires).await {
             let mut requests = Vec::new();
             let mut missing = None;
             for port in wire.ports() {
@@ -57,6 +48,23 @@ impl Call<'_> {
         point!("link.before-update");
         self.carry_out(work).await;
         point!("link.updated");
+    }
+
+    /// Looks at the places of wires that are there; those that could be looked at, the others are refused.
+    pub(super) async fn seen(&mut self, wires: Vec<Wire>) -> Vec<Wire> {
+        let wanted: Vec<Place> = wires.iter().flat_map(Wire::ports).map(|port| port.place.clone()).collect();
+        if let Err((class, cause)) = self.look(wanted).await {
+            self.refuse_all(wires.iter().map(|wire| wire.order), &cause, class);
+            return Vec::new();
+        }
+        let mut seen = Vec::new();
+        for wire in wires {
+            match self.closed(&wire) {
+                Some(cause) => self.refuse(wire.order, cause, ErrorClass::Transient),
+                None => seen.push(wire),
+            }
+        }
+        seen
     }
 
     /// Brings up links that were found instead of made.
