@@ -206,19 +206,33 @@ impl Operation {
 
     /// Adds the steps of a plan that it has not had yet.
     pub(crate) fn add_steps<'a>(&self, steps: impl Iterator<Item = &'a Step>) {
+        self.enlist(steps.map(|step| (step.id.clone(), || (step.action.to_string(), step.reason.clone()))));
+    }
+
+    /// Adds steps that are in no plan of a lab, and gives their names. One that it has already is done once more.
+    pub(crate) fn add_texts(&self, texts: impl Iterator<Item = String>) -> Vec<StepId> {
+        self.enlist(texts.map(|text| {
+            let id = StepId::named(format!("{}/{text}", self.kind));
+            (id, || (text, "it is not so yet".to_owned()))
+        }))
+    }
+
+    /// Adds steps by their names, each with its text and its reason if it is new; one that is there already waits once more.
+    fn enlist<D: FnOnce() -> (String, String)>(&self, steps: impl Iterator<Item = (StepId, D)>) -> Vec<StepId> {
         self.pace_mut().moved();
         let mut view = self.lock();
         let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        for step in steps {
-            if let Some(at) = index.get(&step.id) {
+        let add = |(id, described): (StepId, D)| {
+            if let Some(at) = index.get(&id) {
                 view.steps[*at].state = StepState::Waiting;
-                continue;
+                return id;
             }
-            index.insert(step.id.clone(), view.steps.len());
+            let (text, reason) = described();
+            index.insert(id.clone(), view.steps.len());
             view.steps.push(StepRecord {
-                id: step.id.clone(),
-                text: step.action.to_string(),
-                reason: step.reason.clone(),
+                id: id.clone(),
+                text,
+                reason,
                 state: StepState::Waiting,
                 started: None,
                 ended: None,
@@ -226,34 +240,9 @@ impl Operation {
                 output: None,
                 progress: None,
             });
-        }
-    }
-
-    /// Adds steps that are in no plan of a lab, and gives their names. One that it has already is done once more.
-    pub(crate) fn add_texts(&self, texts: impl Iterator<Item = String>) -> Vec<StepId> {
-        self.pace_mut().moved();
-        let mut view = self.lock();
-        let mut index = self.index.lock().unwrap_or_else(PoisonError::into_inner);
-        let add = |text: String| {
-            let id = StepId::named(format!("{}/{text}", self.kind));
-            let at = *index.entry(id.clone()).or_insert(view.steps.len());
-            match view.steps.get_mut(at) {
-                Some(record) => record.state = StepState::Waiting,
-                None => view.steps.push(StepRecord {
-                    id: id.clone(),
-                    text,
-                    reason: "it is not so yet".to_owned(),
-                    state: StepState::Waiting,
-                    started: None,
-                    ended: None,
-                    error: None,
-                    output: None,
-                    progress: None,
-                }),
-            }
             id
         };
-        texts.map(add).collect()
+        steps.map(add).collect()
     }
 
     /// Notes of a step that pulls an image that this is there, and so each of its layers.
