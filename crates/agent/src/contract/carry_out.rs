@@ -10,19 +10,14 @@ use tokio::time::timeout;
 
 use crate::serve::App;
 
-/// The controller, as the authority of its labs.
-pub(super) fn authority() -> Authority {
-    Authority::controller()
-}
-
 /// What is wanted of a lab of the controller, if it is one.
 pub(super) fn wish(app: &App, lab: &LabName) -> Option<Arc<Wish>> {
-    app.engine.wishes().get(lab).filter(|wish| wish.authority == authority())
+    app.engine.wishes().get(lab).filter(|wish| wish.authority == Authority::controller())
 }
 
 /// All labs of the controller.
 pub(super) fn wishes(app: &App) -> Vec<Arc<Wish>> {
-    app.engine.wishes().all().values().filter(|wish| wish.authority == authority()).cloned().collect()
+    app.engine.wishes().all().values().filter(|wish| wish.authority == Authority::controller()).cloned().collect()
 }
 
 /// The name of a node's container, whether it is there or not.
@@ -48,7 +43,7 @@ pub(super) async fn carry_out(
     late: Late,
 ) -> Result<(), String> {
     let before = app.engine.wishes().get(lab);
-    let request = |edit| ControlledEdit { authority: authority(), edit };
+    let request = |edit| ControlledEdit { authority: Authority::controller(), edit };
     let operation = app.engine.control(lab, request(edit.clone())).await.map_err(|refusal| refusal.to_string())?;
     let Err(why) = settled(&operation, within).await else { return Ok(()) };
     if late == Late::Ends {
@@ -62,7 +57,7 @@ pub(super) async fn carry_out(
 
 /// Has nothing of a lab remain.
 pub(super) async fn destroy(app: &App, lab: &LabName, within: Duration) -> Result<(), String> {
-    match app.engine.destroy_of(&authority(), lab).await {
+    match app.engine.destroy_of(&Authority::controller(), lab).await {
         Ok(operation) => settled(&operation, within).await,
         // Of what is not there nothing is to be removed.
         Err(netloom_engine::Refusal::NoLab(_)) => Ok(()),

@@ -10,14 +10,14 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use netloom_engine::{Controlled, Near, PortFact, PortName, Snapshot, Wish};
-use netloom_model::{InterfaceName, LabName, NodeName};
+use netloom_model::{InterfaceName, LabName, Link, NodeName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
 use super::fields::{self, lab};
-use super::links::{LINK, port_of, port_view, segment_of};
+use super::links::{LINK, port_of, segment_of, tag_of};
 use super::nodes::named_in_containers;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -48,7 +48,7 @@ pub(super) fn near(lab: &LabName, container: &str, interface: &str) -> Result<Ne
 
 /// The tag of the external network by an interface, if the lab is joined to it.
 pub(super) fn tag(wish: &Wish, interface: &InterfaceName, snapshot: &Snapshot) -> Option<u16> {
-    port_view(wish, wish.lab.external(interface)?, snapshot)?.tag
+    tag_of(wish, wish.lab.external(interface)?, snapshot)
 }
 
 /// Whether a lab can be joined to the external network by an interface. One that is joined to it can.
@@ -65,8 +65,13 @@ pub(super) fn is_free(app: &App, name: &LabName, interface: &InterfaceName) -> R
     let there = snapshot.host_port(interface).ok_or_else(|| {
         format!("there is no interface {interface} on this host; `ip link` shows those that there are")
     })?;
-    let is_bridge = snapshot.switch.bridge(interface).is_some();
-    fault(there).map_or(if is_bridge { Err(format!("{interface} is a bridge of Open vSwitch")) } else { Ok(()) }, Err)
+    if let Some(why) = fault(there) {
+        return Err(why);
+    }
+    if snapshot.switch.bridge(interface).is_some() {
+        return Err(format!("{interface} is a bridge of Open vSwitch"));
+    }
+    Ok(())
 }
 
 /// Why an interface of the host cannot be given to a lab.
@@ -118,7 +123,7 @@ async fn connected(app: &Arc<App>, name: &LabName, port: PortName, interface: In
         return Err(format!("Cannot find OVS port for {}", port.label()));
     };
     is_free(app, name, &interface)?;
-    let segment = there.lab.external(&interface).map(netloom_model::Link::segment);
+    let segment = there.lab.external(&interface).map(Link::segment);
     let is_wanted = segment.is_some() && segment_of(&there, &port) == segment;
     if let Some(tag) = tag(&there, &interface, &snapshot).filter(|tag| is_wanted && near.tag == Some(*tag)) {
         // It is there: nothing is touched.
@@ -161,25 +166,18 @@ async fn disconnect(State(app): State<Shared>, Path(name): Path<String>, Json(bo
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.err() })))
 }
 
-/// The interfaces of the host that a lab is joined to, with the tags that they have.
-fn externals(wish: &Wish, snapshot: &Snapshot) -> Vec<(InterfaceName, Option<u16>)> {
-    let interfaces = wish.lab.links().iter().filter_map(|link| link.access_port()?.external.clone());
-    interfaces.map(|interface| (interface.clone(), tag(wish, &interface, snapshot))).collect()
-}
-
 async fn connections(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
     let name = lab(&name)?;
     let snapshot = app.engine.inventory().snapshot();
     let of = |wish: &Wish| -> Vec<Value> {
-        let all = externals(wish, &snapshot).into_iter();
-        all.map(|(interface, tag)| {
-            let segment = wish.lab.external(&interface).map(netloom_model::Link::segment);
-            let others =
-                wish.lab.segments().filter(|(of, link)| Some(*of) == segment.as_ref() && link.a.at.node().is_some());
-            let ports: Vec<String> = others.map(|(_, link)| link.a.label()).collect();
-            json!({ "external_interface": interface, "vlan_tag": tag, "connected_ports": ports })
-        })
-        .collect()
+        let connection = |(interface, external): (&InterfaceName, &Link)| {
+            let segment = external.segment();
+            let ports = wish.lab.segments().filter(|(of, link)| **of == segment && link.a.at.node().is_some());
+            let ports: Vec<String> = ports.map(|(_, link)| link.a.label()).collect();
+            json!({ "external_interface": interface, "vlan_tag": tag_of(wish, external, &snapshot),
+                "connected_ports": ports })
+        };
+        wish.lab.externals().map(connection).collect()
     };
     let connections = wish(&app, &name).map(|wish| of(&wish)).unwrap_or_default();
     Ok(done(&json!({ "connections": connections })))
@@ -188,8 +186,12 @@ async fn connections(State(app): State<Shared>, Path(name): Path<String>) -> Ans
 async fn plugin_list(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
     let name = lab(&name)?;
     let snapshot = app.engine.inventory().snapshot();
-    let all = wish(&app, &name).map(|wish| externals(&wish, &snapshot)).unwrap_or_default().into_iter();
-    let all: Vec<Value> = all.map(|(interface, tag)| json!({ "interface": interface, "vlan_tag": tag })).collect();
+    let of = |wish: &Wish| -> Vec<Value> {
+        let all = wish.lab.externals();
+        all.map(|(interface, link)| json!({ "interface": interface, "vlan_tag": tag_of(wish, link, &snapshot) }))
+            .collect()
+    };
+    let all = wish(&app, &name).map(|wish| of(&wish)).unwrap_or_default();
     Ok(done(&json!({ "lab_id": name, "interfaces": all })))
 }
 

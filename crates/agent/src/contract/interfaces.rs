@@ -168,8 +168,7 @@ fn bridge_of(app: &App, wish: &netloom_engine::Wish) -> Value {
     let is_there = |link: &netloom_model::LinkId| snapshot.switch.port(&tunnel_name(wish.lab.name(), link)).is_some();
     let tunnels =
         wish.lab.segments().filter(|(segment, link)| link.kind.tunnel().is_some() && is_there(segment)).count();
-    let external: Vec<&InterfaceName> =
-        wish.lab.links().iter().filter_map(|link| link.access_port()?.external.as_ref()).collect();
+    let external: Vec<&InterfaceName> = wish.lab.externals().map(|(interface, _)| interface).collect();
     json!({ "lab_id": wish.lab.name(), "bridge_name": app.engine.switch_name(), "port_count": tags.len(),
         "vlan_range_used": range, "vxlan_tunnels": tunnels, "external_interfaces": external,
         "last_activity": humantime::format_rfc3339_seconds(wish.created).to_string() })

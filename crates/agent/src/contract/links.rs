@@ -74,6 +74,11 @@ pub(super) fn port_view(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option
     Some(PortView { tag: there.and_then(|port| port.vlan.tag), name })
 }
 
+/// The tag of the port of such a link.
+pub(super) fn tag_of(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option<u16> {
+    port_view(wish, link, snapshot)?.tag
+}
+
 /// The port of an interface of a node that runs.
 pub(super) fn port_of(wish: &Wish, port: &PortName, snapshot: &Snapshot) -> Option<PortView> {
     let facts = snapshot.labs.get(wish.lab.name())?;

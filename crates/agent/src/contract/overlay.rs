@@ -17,7 +17,7 @@ use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
 use super::external;
 use super::fields::{self, lab};
-use super::links::{DECLARED, PORT, owner, port_of, port_view, segment_of};
+use super::links::{DECLARED, PORT, owner, port_of, segment_of, tag_of};
 use super::nodes::named_in_containers;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -90,10 +90,6 @@ struct AttachLink {
 /// The tunnel of a segment that is wanted.
 fn wanted<'a>(wish: &'a Wish, link: &LinkId) -> Option<&'a Link> {
     wish.lab.segments().find(|(segment, of)| *segment == link && of.kind.tunnel().is_some()).map(|(_, of)| of)
-}
-
-fn tag_of(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option<u16> {
-    port_view(wish, link, snapshot).and_then(|port| port.tag)
 }
 
 /// The segment that what a tunnel joins is in.

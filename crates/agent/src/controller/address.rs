@@ -7,8 +7,8 @@ use tokio::net::UdpSocket;
 
 use super::config::host_port;
 
-/// An address of the wider world: what leads there leads to other hosts.
-const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 53);
+/// Any port of an address of the wider world: what leads there leads to other hosts.
+const ELSEWHERE: SocketAddr = SocketAddr::new(netloom_engine::ELSEWHERE, 53);
 /// The kernel looks a route up in microseconds.
 const LIMIT: Duration = Duration::from_secs(1);
 

@@ -51,10 +51,14 @@ impl Lab {
         self.parts.links.iter().filter_map(|link| Some((link.access_port()?.segment.as_ref()?, link)))
     }
 
+    /// The access ports to external networks, by the interfaces of the host that they are joined by.
+    pub fn externals(&self) -> impl Iterator<Item = (&InterfaceName, &Link)> {
+        self.parts.links.iter().filter_map(|link| Some((link.access_port()?.external.as_ref()?, link)))
+    }
+
     /// The access port to an external network by an interface of the host.
     pub fn external(&self, interface: &InterfaceName) -> Option<&Link> {
-        let is_it = |link: &&Link| link.access_port().is_some_and(|port| port.external.as_ref() == Some(interface));
-        self.parts.links.iter().find(is_it)
+        self.externals().find(|(by, _)| *by == interface).map(|(_, link)| link)
     }
 
     /// The access port of an interface of a node.
