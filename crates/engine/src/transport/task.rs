@@ -221,7 +221,8 @@ impl Task {
             self.replace(By::Fetched, None).await;
         }
         self.configuration = configured.map_or(Configuration::Silent, Configuration::Says);
-        if self.records.is_empty() && self.leaving.is_empty() {
+        // What was asked for before this was said is as it is wanted already.
+        if self.leaving.is_empty() && self.records.keys().all(|name| self.met.contains(name)) {
             return (origin, None);
         }
         let operation = Said::Begun(self.journal.begin(KIND, None));

@@ -77,6 +77,15 @@ async fn what_was_asked_for_is_made_once_kept_and_made_again_after_a_reboot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_asked_for_before_the_configuration_is_told_is_not_done_again_by_the_start() {
+    let (bench, underlay) = host().await;
+    change(&bench, TransportEdit::Create(sub(100, "10.0.0.5/24"))).await.unwrap();
+    underlay.take_calls();
+    assert!(matches!(bench.engine.begin_transport(None).await, Some((Origin::Kept, None))));
+    assert_eq!((underlay.take_calls(), ended(&bench)), (vec![], vec![OperationState::Succeeded]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_that_fails_at_any_step_leaves_the_host_and_the_store_as_they_were() {
     let (bench, underlay) = host().await;
     let before = underlay.view();
