@@ -2,7 +2,11 @@
 //!
 //! `make bench` runs it in mount, network and process namespaces of its own: nothing of the host is touched or
 //! disturbed. It prints one table; what each line means stands in docs/performance.md.
-#![expect(clippy::print_stdout, reason = "its results go to standard output")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its results go to standard output, and why there are none to standard error"
+)]
 
 mod agent;
 mod canary;
@@ -114,8 +118,15 @@ const PAIRS: usize = 5;
 const RESTARTS: usize = 20;
 const FROZEN: u64 = 120;
 
-fn main() -> Result<ExitCode> {
-    let Arguments { netloom, what } = Arguments::parse();
+fn main() -> ExitCode {
+    measure(Arguments::parse()).unwrap_or_else(|error| {
+        // In a line, and without a backtrace, which says nothing of what is measured.
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn measure(Arguments { netloom, what }: Arguments) -> Result<ExitCode> {
     let part = match what {
         Some(What::Prober) => {
             println!("{}", prober::run()?);

@@ -109,9 +109,8 @@ impl World {
         let watcher = Watcher::start(agent.socket())?;
         agent.deploy(canary::LAB, 2)?;
         agent.deploy(NAMESPACES.0, NAMESPACES.1)?;
-        agent.deploy_ring(CONTAINERS.0, CONTAINERS.1, Nodes::Containers(IMAGE))?;
-        until(SETTLED, || agent.deploy_ring(SWITCHED.0, SWITCHED.1, Nodes::Switched).is_ok())
-            .context("no lab on ovs")?;
+        deploy(&agent, CONTAINERS, Nodes::Containers(IMAGE))?;
+        deploy(&agent, SWITCHED, Nodes::Switched)?;
         let programs = (netloom.to_owned(), failpoints);
         let processes = BTreeMap::new();
         let (foreground, controlled) = (None, None);
@@ -128,11 +127,14 @@ impl World {
 
     /// Waits until every capability is well and the labs that stand are.
     pub(super) fn settle(&mut self) -> Result<()> {
-        let mut last = String::new();
+        let (mut last, mut standing) = (String::new(), BTreeMap::new());
         let settled = until(SETTLED, || {
             let ready = self.agent.socket().get("/readyz?verbose").and_then(|ready| is_well(&ready));
             last = match (ready, self.standing()) {
-                (Ok(()), Ok(Some(_))) => return true,
+                (Ok(()), Ok(Some(all))) => {
+                    standing = all;
+                    return true;
+                }
                 (Err(error), _) | (_, Err(error)) => format!("{error:#}"),
                 (Ok(()), Ok(None)) => "not all nodes run".to_owned(),
             };
@@ -141,7 +143,7 @@ impl World {
         ensure!(settled.is_some(), "nothing is as before after {} s: {last}", SETTLED.as_secs());
         // What is asked for is known a moment before it is told. Of an agent that was started anew nothing is.
         until(TOLD, || self.watcher.tells_of_no_illness());
-        for (node, process) in self.standing()?.context("all nodes run")? {
+        for (node, process) in standing {
             self.processes.entry(node).or_insert(process);
         }
         Ok(())
@@ -338,6 +340,16 @@ impl World {
         ensure!(self.bare.is_empty()?, "containers are left");
         Ok(())
     }
+}
+
+/// Deploys a ring on a daemon that has just been started: it may be seen a moment later than the agent.
+fn deploy(agent: &Agent, (lab, size): (&str, usize), nodes: Nodes) -> Result<()> {
+    let mut last = None;
+    until(SETTLED, || {
+        last = agent.deploy_ring(lab, size, nodes).err();
+        last.is_none()
+    });
+    last.map_or(Ok(()), |error| Err(error.context(format!("lab {lab} cannot be deployed"))))
 }
 
 fn is_well(ready: &Value) -> Result<()> {
