@@ -120,6 +120,7 @@ impl Snapshot {
                 let seen = links
                     .entry(link.clone())
                     .or_insert_with(|| SeenLink { fingerprint: fingerprint.clone(), ports: Vec::new() });
+                seen.fingerprint = seen.fingerprint.and(fingerprint);
                 seen.ports.push(port.clone());
             }
         }

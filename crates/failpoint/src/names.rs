@@ -127,6 +127,7 @@ pub const ALL: &[&str] = &[
     "link.deleted",
     "link.doomed",
     "link.group-deleted",
+    "link.carried",
     "link.moved",
     // Links on a switch, and what of it is theirs.
     "tags.claimed",

@@ -235,6 +235,13 @@ impl LinkFingerprint {
         }
         Self { identity: Print::of(&identity), config: Print::of(&config) }
     }
+
+    /// What a link is whose ends say this and that: configured as none is, if they differ in what it is configured as.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let config = if self.config == other.config { self.config } else { Print::of("differs") };
+        Self { config, ..self.clone() }
+    }
 }
 
 /// A list of VLANs as a port has it: sorted, each once.

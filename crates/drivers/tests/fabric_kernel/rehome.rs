@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use netloom_drivers::fabric::kernel::KernelFabric;
-use netloom_engine::{Fabric, Inventory, Place};
+use netloom_engine::{Fabric, Inventory, Place, Snapshot};
 use netloom_kernel::{Address, AddressInfo, AdminState, LinkInfo, NamespaceDump, Netns, Request, unpin};
 use netloom_model::{Lab, LinkId};
-use netloom_plan::Side;
+use netloom_plan::{LinkFingerprint, Side};
 use serde_json::json;
 
 use crate::stage::{Stage, apply, bulk, context, create, end, lab, node, ports, root, set, until, update};
@@ -266,6 +266,44 @@ async fn a_move_that_was_cut_off_is_completed_by_the_next() {
     assert_eq!(rehome(&fabric, &last).await, 0);
     whole(&inventory, &ids).await;
     assert_eq!(lasting(&stage.dump("r1")), lasting(&near));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_refused_its_addresses_follows_and_is_still_to_be_changed() {
+    if !root() {
+        return;
+    }
+    let stage = Stage::new();
+    let (fabric, inventory) = stage.start();
+    let lab = two();
+    let id = lab.links()[0].id();
+    apply(&fabric, create(&lab, 0)).await.unwrap();
+    let fingerprint = |snapshot: &Snapshot| Some(snapshot.links(lab.name()).get(&id)?.fingerprint.clone());
+    let wanted = LinkFingerprint::of(lab.link(&id).unwrap(), 0);
+    let is_whole = |snapshot: &Snapshot| (fingerprint(snapshot).as_ref() == Some(&wanted)).then_some(());
+    until(&inventory, is_whole).await;
+    let near = given(&stage.dump("r1"));
+
+    let next = Next::of(&stage);
+    let switch_ipv6_off = |value: &str| {
+        for of in ["default", "all"] {
+            let path = format!("/proc/sys/net/ipv6/conf/{of}/disable_ipv6");
+            next.0.run(|| std::fs::write(path, value)).unwrap().unwrap();
+        }
+    };
+    switch_ipv6_off("1");
+    assert_eq!(rehome(&fabric, &next).await, 1);
+    assert_eq!(stage.netns("r1").cookie().unwrap(), next.0.cookie().unwrap(), "what is pinned is the new one");
+    bulk(&stage.netns("r1"), &stage.netns("r2"), "10.0.0.2");
+    // What it is is as before; only what can be changed of it is said to differ.
+    let differs = |now: &LinkFingerprint| now.identity == wanted.identity && now.config != wanted.config;
+    until(&inventory, |snapshot| fingerprint(snapshot).filter(differs)).await;
+
+    switch_ipv6_off("0");
+    apply(&fabric, update(&lab, 0)).await.unwrap();
+    until(&inventory, is_whole).await;
+    assert_eq!(given(&stage.dump("r1")), near);
+    bulk(&stage.netns("r2"), &stage.netns("r1"), "2001:db8::1");
 }
 
 /// What a neighbour knows of an address.

@@ -175,13 +175,14 @@ fn check_end(state: &State, of: &Lab, link: &Link, end: &End) -> Result<(), Stri
 }
 
 fn configure(state: &mut State, lab: &Lab, link: &Link, fingerprint: &LinkFingerprint, ports: &[u32]) {
+    for ifindex in state.marked(lab.name(), &link.id()) {
+        let marked = state.ports.get_mut(&ifindex).and_then(|port| port.mark.as_mut());
+        if let Some(PortMark::Link { fingerprint: applied, .. }) = marked {
+            applied.clone_from(fingerprint);
+        }
+    }
     for (end, ifindex) in link.ends().zip(ports) {
         let port = state.ports.get_mut(ifindex).expect("just found");
-        let switched = match &port.mark {
-            Some(PortMark::Link { switched, .. }) => *switched,
-            _ => AdminState::Up,
-        };
-        port.mark = Some(mark(lab, &link.id(), fingerprint, switched));
         port.mtu = link.mtu.bytes();
         port.mac = Some(end.mac);
         port.addresses =
@@ -197,7 +198,7 @@ fn update(state: &mut State, lab: &Lab, id: &LinkId, fingerprint: &LinkFingerpri
         sides(lab.name(), link).iter().map(|(_, place, name)| state.find(place, name.as_str())).collect();
     let ports = found.ok_or("it is not there")?;
     configure(state, lab, link, fingerprint, &ports);
-    state.tell_ports(&ports);
+    state.tell_ports(&state.marked(lab.name(), id));
     Ok(())
 }
 

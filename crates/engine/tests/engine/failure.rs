@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netloom_engine::testing::{Sketch, Trouble};
-use netloom_engine::{Config, OperationState, OperationView, Place, Refusal, StepState, What};
+use netloom_engine::{Config, OperationState, OperationView, Place, PortMark, Refusal, StepState, What};
 use netloom_model::{Bind, RestartPolicy, RuntimeKind};
 
 use crate::bench::{Bench, config, end, lab_name, pair, pass, request, until};
@@ -267,6 +267,23 @@ async fn what_failed_and_is_right_again_by_itself_is_not_tried_again() {
     pass(120).await;
     let tried = bench.world.calls();
     assert!(!tried.iter().any(|call| call.contains("p1")), "{tried:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_of_a_link_that_says_another_configuration_is_changed_again_whichever_it_is() {
+    let bench = Bench::new().await;
+    bench.made(&pair()).await;
+    for node in ["r1", "r2"] {
+        bench.world.take_calls();
+        let place = Place::Node(lab_name("lab"), node.parse().unwrap());
+        bench.world.change_port(&place, "eth1", |port| {
+            let Some(PortMark::Link { fingerprint, .. }) = &mut port.mark else { panic!() };
+            fingerprint.config = "another".into();
+        });
+        until("it is changed", || times(&bench, "update lab/r1:eth1-r2:eth1") == 1).await;
+        pass(120).await;
+        assert_eq!(bench.world.calls(), ["update lab/r1:eth1-r2:eth1"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

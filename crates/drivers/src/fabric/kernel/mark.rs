@@ -12,7 +12,8 @@
 //! ```
 //!
 //! The end of a link that its node's default routes lead through has ` via` and the gateways at its end: an interface that
-//! moves to another namespace, or is off for a while, loses its routes.
+//! moves to another namespace, or is off for a while, loses its routes. While one that has moved is without its addresses and
+//! routes, the second half of its fingerprint is that of no link: they are still to be given to it, whoever moved it.
 //!
 //! The kernel takes 255 bytes. An id that may not fit is written as `#` and 16 hex digits of its hash; which id is behind
 //! a hash is kept in memory and in a file beside the pins (see [`super::places`]).
@@ -35,6 +36,8 @@ const FINGERPRINT: usize = 17;
 const DOWN: &str = "/down";
 /// What the gateways follow.
 const VIA: &str = " via";
+/// What an end is configured as that was configured as something and has lost it: as no link is.
+const BARE: &str = "bare";
 /// The gateways at their longest: one of each family.
 const GATEWAYS: usize = 4 + 16 + 40;
 
@@ -113,6 +116,18 @@ impl Marks {
         let said = interface.alias.as_deref().and_then(|alias| alias.rsplit_once(VIA));
         said.map(|(_, gateways)| gateways.split_whitespace().filter_map(|text| text.parse().ok()).collect())
             .unwrap_or_default()
+    }
+
+    /// The alias that says of the end of a link that its addresses and routes are still to be given to it; `None` if it is none.
+    pub(crate) fn as_bare(&self, interface: &LinkInfo) -> Option<String> {
+        let Some(PortMark::Link { lab, link, fingerprint, switched }) = self.read(interface) else { return None };
+        let bare = LinkFingerprint { config: BARE.into(), ..fingerprint };
+        Some(Self::with_gateways(self.link_alias(&lab, &link, &bare, switched), &Self::gateways(interface)))
+    }
+
+    /// Whether an interface says that.
+    pub(crate) fn is_bare(&self, interface: &LinkInfo) -> bool {
+        matches!(self.read(interface), Some(PortMark::Link { fingerprint, .. }) if fingerprint.config == BARE.into())
     }
 
     /// Whether the id is written as a hash: whatever the rest of the alias is, so that it is always written the same way.
@@ -243,6 +258,22 @@ mod tests {
         let alias = Marks::with_gateways(alias, &gateways);
         assert_eq!(marks.read(&interface(&alias)), Some(mark("host:mg01-r1:eth0", AdminState::Down)));
         assert_eq!(Marks::gateways(&interface(&alias)), gateways);
+    }
+
+    #[test]
+    fn a_mark_without_what_the_link_is_configured_as_differs_in_that_alone() {
+        let marks = Marks::new("0123456789ab");
+        let PortMark::Link { lab, link, fingerprint, .. } = mark("r1:eth1-r2:eth1", AdminState::Down) else {
+            unreachable!()
+        };
+        let whole = marks.link_alias(&lab, &link, &fingerprint, AdminState::Down);
+        let whole = interface(&Marks::with_gateways(whole, &["10.0.0.1".parse().unwrap()]));
+        let bare = interface(&marks.as_bare(&whole).unwrap());
+        assert_eq!((marks.is_bare(&whole), marks.is_bare(&bare)), (false, true));
+        let fingerprint = LinkFingerprint { config: BARE.into(), ..fingerprint };
+        assert_eq!(marks.read(&bare), Some(PortMark::Link { lab, link, fingerprint, switched: AdminState::Down }));
+        assert_eq!(Marks::gateways(&bare), Marks::gateways(&whole));
+        assert_eq!(marks.as_bare(&interface(&marks.bridge_alias())), None);
     }
 
     #[test]

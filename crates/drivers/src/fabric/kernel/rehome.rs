@@ -5,13 +5,13 @@
 //! than their carrier go and come. To the rest of the agent the place is one and the same; while its interfaces are on the
 //! way nothing is told of it.
 
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use netloom_engine::{DriverError, ErrorClass, Place, PortMark, Report, Source};
 use netloom_failpoint::point;
 use netloom_kernel::{
-    Address, AdminState, KernelError, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Netns, Request,
+    Address, AddressInfo, AdminState, KernelError, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Netns, Request,
 };
 use netloom_model::{InterfaceName, LabName, NodeName};
 
@@ -119,67 +119,55 @@ impl KernelFabric {
     /// Moves the ends that carry the mark of the node's lab; how many those are: a node of another lab that has the same
     /// namespace goes its own way. Addresses stay behind in the kernel's hands, so those that came with a link are given
     /// again. What else was there went with the process that had put it there.
+    ///
+    /// An end with addresses or routes is marked as one without until it has them: what is cut off or refused here is a change
+    /// of the link that is still to be made.
     async fn carry(&self, old: &OpenPlace, new: &OpenPlace, deadline: Instant) -> Result<usize, Refused> {
         let dump = self.dump(old, deadline).await?;
         let ours = dump.links.iter().filter_map(|link| match self.shared.marks.read(link) {
             Some(PortMark::Link { lab, switched, .. }) if is_of(&old.place, &lab) => {
-                Some((link, kernel_state(switched)))
+                let given = dump.addresses.iter().filter(|info| info.ifindex == link.ifindex && is_given(info));
+                let (given, state) = (given.map(|info| info.address).collect(), kernel_state(switched));
+                Some(Moved { link, state, given, gateways: Marks::gateways(link) })
             }
             _ => None,
         });
-        let ours: Vec<(&LinkInfo, AdminState)> = ours.collect();
+        let ours: Vec<Moved<'_>> = ours.collect();
+        let bare = ours.iter().filter(|moved| moved.has_more()).filter_map(|moved| {
+            let alias = self.shared.marks.as_bare(moved.link)?;
+            Some(set(old, moved.link.ifindex, LinkChange { alias: Some(alias), ..LinkChange::default() }))
+        });
+        self.all_done(bare.collect(), deadline).await?;
         let bridges: Vec<(&LinkInfo, InterfaceName)> = self.bridges(&dump).collect();
-        let moves = ours.iter().map(|(link, state)| Request::MoveLink {
+        let moves = ours.iter().map(|moved| Request::MoveLink {
             place: old.kernel.clone(),
-            ifindex: link.ifindex,
+            ifindex: moved.link.ifindex,
             to: new.kernel.clone(),
-            state: *state,
+            state: moved.state,
         });
         // A bridge stays where it was made.
         let made = bridges.iter().map(|(_, name)| self.bridge_like(name, new));
         self.all_done(made.chain(moves).collect(), deadline).await?;
+        point!("link.carried");
         // One whose ifindex was taken there has another now.
         let there = self.dump(new, deadline).await?;
+        self.all_done(self.plug_in(&bridges, &ours, &there, new), deadline).await?;
+        let arrived = |moved: &Moved<'_>| Some(there.named(&moved.link.name)?.ifindex);
+        let give = ours.iter().filter_map(|moved| Some(moved.give(&new.kernel, arrived(moved)?)));
+        let refused = self.all_done(give.flatten().collect(), deadline).await.err();
+        if let Some((_, cause)) = &refused {
+            // An end that went down on its way, for one, has lost what its routes need.
+            tracing::warn!(place = %new.kernel, cause, "not all that ends of links had could be given to them again");
+        }
         // What was changed of one on its way did not come along, and its mark says that it did. It says again what it was, so
         // that the change is made here too.
-        let changed = ours.iter().filter_map(|(link, _)| {
-            let (place, found) = (new.kernel.clone(), there.named(&link.name)?);
-            let change = LinkChange { alias: link.alias.clone(), ..LinkChange::default() };
-            (found.alias != link.alias).then_some(Request::SetLink { place, ifindex: found.ifindex, change })
+        let says = ours.iter().filter_map(|moved| {
+            let (wanted, found) = (&moved.link.alias, there.named(&moved.link.name)?);
+            let stays_bare = refused.is_some() && moved.has_more();
+            let change = LinkChange { alias: wanted.clone(), ..LinkChange::default() };
+            (!stays_bare && found.alias != *wanted).then(|| set(new, found.ifindex, change))
         });
-        self.all_done(changed.collect(), deadline).await?;
-        let index: HashMap<u32, u32> =
-            ours.iter().filter_map(|(link, _)| Some((link.ifindex, there.named(&link.name)?.ifindex))).collect();
-        self.all_done(self.plug_in(&bridges, &ours, &there, new), deadline).await?;
-        // Without the mark of who gave it (kernels before 5.18) an address counts as the link's.
-        let given = dump
-            .addresses
-            .iter()
-            .filter(|info| !info.link_local && info.protocol.is_none_or(|protocol| protocol == ADDRESS_PROTOCOL));
-        let adds = given.filter_map(|info| {
-            Some(Request::AddAddress {
-                place: new.kernel.clone(),
-                ifindex: *index.get(&info.ifindex)?,
-                address: info.address,
-                protocol: Some(ADDRESS_PROTOCOL),
-            })
-        });
-        self.all_done(adds.collect(), deadline).await?;
-        // One that is off gets its routes when it is switched on.
-        let on = ours.iter().filter(|(_, state)| *state == AdminState::Up);
-        let routes = on.filter_map(|(link, _)| {
-            let ifindex = *index.get(&link.ifindex)?;
-            let routes = Marks::gateways(link).into_iter();
-            Some(routes.map(move |gateway| default_route(&new.kernel, ifindex, gateway)))
-        });
-        if let Err(refused) = self.all_done(routes.flatten().collect(), deadline).await {
-            // The node was seen to have ended, and its ends are switched off on their way here.
-            let there = self.dump(new, deadline).await?;
-            let is_off = |(link, _): &&(&LinkInfo, AdminState)| there.named(&link.name).is_some_and(|link| !link.up);
-            if !ours.iter().filter(|(_, state)| *state == AdminState::Up).any(|of| is_off(&of)) {
-                return Err(refused);
-            }
-        }
+        self.all_done(says.collect(), deadline).await?;
         Ok(ours.len())
     }
 
@@ -204,21 +192,20 @@ impl KernelFabric {
     fn plug_in(
         &self,
         bridges: &[(&LinkInfo, InterfaceName)],
-        moved: &[(&LinkInfo, AdminState)],
+        moved: &[Moved<'_>],
         there: &NamespaceDump,
         new: &OpenPlace,
     ) -> Vec<Request> {
-        let set = |ifindex, change| Request::SetLink { place: new.kernel.clone(), ifindex, change };
         let mut requests = Vec::new();
         for (old, name) in bridges {
             let Some(bridge) = there.named(name.as_str()) else { continue };
             let alias = Some(self.shared.marks.bridge_alias());
             let change = LinkChange { state: Some(AdminState::Up), alias, ..LinkChange::default() };
-            requests.push(set(bridge.ifindex, change));
-            let ports = moved.iter().filter(|(port, _)| port.master == Some(old.ifindex));
-            requests.extend(ports.filter_map(|(port, _)| {
+            requests.push(set(new, bridge.ifindex, change));
+            let ports = moved.iter().map(|moved| moved.link).filter(|port| port.master == Some(old.ifindex));
+            requests.extend(ports.filter_map(|port| {
                 let change = LinkChange { master: Some(bridge.ifindex), ..LinkChange::default() };
-                Some(set(there.named(&port.name)?.ifindex, change))
+                Some(set(new, there.named(&port.name)?.ifindex, change))
             }));
         }
         requests
@@ -253,6 +240,43 @@ impl KernelFabric {
         self.shared.report(&mut mirror, touched);
         Ok(())
     }
+}
+
+/// An end that follows its node, and what it had.
+struct Moved<'a> {
+    link: &'a LinkInfo,
+    state: AdminState,
+    given: Vec<Address>,
+    gateways: Vec<IpAddr>,
+}
+
+impl Moved<'_> {
+    /// Whether it had what does not come along.
+    fn has_more(&self) -> bool {
+        !self.given.is_empty() || !self.gateways.is_empty()
+    }
+
+    /// What gives it that again; one that is off gets its routes when it is switched on.
+    fn give(&self, place: &netloom_kernel::Place, ifindex: u32) -> Vec<Request> {
+        let give = |address: &Address| Request::AddAddress {
+            place: place.clone(),
+            ifindex,
+            address: *address,
+            protocol: Some(ADDRESS_PROTOCOL),
+        };
+        let gateways = self.gateways.iter().filter(|_| self.state == AdminState::Up);
+        let routes = gateways.map(|gateway| default_route(place, ifindex, *gateway));
+        self.given.iter().map(give).chain(routes).collect()
+    }
+}
+
+/// Whether an address came with a link. Without the mark of who gave it (kernels before 5.18) it counts as the link's.
+fn is_given(info: &AddressInfo) -> bool {
+    !info.link_local && info.protocol.is_none_or(|protocol| protocol == ADDRESS_PROTOCOL)
+}
+
+fn set(at: &OpenPlace, ifindex: u32, change: LinkChange) -> Request {
+    Request::SetLink { place: at.kernel.clone(), ifindex, change }
 }
 
 fn is_of(place: &Place, lab: &LabName) -> bool {

@@ -118,8 +118,12 @@ impl Port {
             address,
             protocol: Some(ADDRESS_PROTOCOL),
         };
-        let routes = self.gateways.iter().map(|gateway| default_route(place, self.ifindex, *gateway));
-        self.addresses().map(add).chain(routes).collect()
+        self.addresses().map(add).chain(self.routes(place, self.ifindex)).collect()
+    }
+
+    /// The routes through it, whose ifindex is that.
+    fn routes(&self, place: &netloom_kernel::Place, ifindex: u32) -> impl Iterator<Item = Request> {
+        self.gateways.iter().map(move |gateway| default_route(place, ifindex, *gateway))
     }
 }
 
@@ -308,6 +312,9 @@ impl Wire {
             && !link.altnames.iter().any(|known| known == altname)
         {
             requests.push(Request::AddAltname { place: place.clone(), ifindex, altname: altname.to_owned() });
+        }
+        if marks.is_bare(link) && link.up {
+            requests.extend(port.routes(place, ifindex));
         }
         // Last, so that the mark says what was applied and not what was tried.
         let switched = match marks.read(link) {

@@ -337,6 +337,10 @@ impl Shared {
             if was_seen && let Some(left) = self.left_behind(&known, deadline).await {
                 known.network = left;
             }
+            if attached.is_err() {
+                // Whoever lists it next sees that it is not known to run, and looks again.
+                known.process = None;
+            }
             attached
         } else {
             Ok(())
