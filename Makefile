@@ -79,7 +79,7 @@ ALONE = $(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --p
 test-health: test-crash-few
 	$(BUILD) --bin netloom --bin netloom-bench
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom \
-		prove --probes 700 --failpoints $(TARGET)/debug/netloom-failpoints
+		prove --probes 600 --failpoints $(TARGET)/debug/netloom-failpoints
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 2
 
 prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: an hour and a half

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::host::wait;
 use crate::prober::RATE;
 use phase::{PHASES, Phase};
 use row::Row;
@@ -30,6 +31,11 @@ use world::World;
 
 /// How many probes each phase has where none is left out.
 const WHOLE: u32 = 10_000;
+
+/// How long the agent may take to see that a daemon is ill: phases that are shorter may end before.
+const VERDICT: Duration = Duration::from_secs(10);
+/// How long a question that was asked under a fault may wait for its answer.
+const QUESTION: Duration = Duration::from_secs(4);
 
 /// How it is run.
 #[derive(Debug, clap::Args)]
@@ -98,6 +104,10 @@ fn pass(world: &mut World, phases: &[&Phase], time: Duration, rows: &mut Vec<Row
         match world.pass(phase, time) {
             Ok(row) => rows.push(row),
             Err(error) => rows.push(Row::failed(phase, &error)),
+        }
+        if phase.fault.disturbs().is_some() && time < VERDICT {
+            // What comes of such a question is still this fault's.
+            wait(QUESTION);
         }
     }
     settle(world, rows);
