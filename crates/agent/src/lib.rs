@@ -11,8 +11,8 @@
 //! | `GET /labs/{lab}` | `LabView`, `ETag: "<generation>"` |
 //! | `PUT /labs/{lab}` | body [`wire::PutLab`]; `If-Match: "<generation>"` or `If-None-Match: *`; 202 [`wire::Accepted`] with `Location` |
 //! | `PUT /labs/{lab}?dry-run=true` | 200 `Plan`; nothing is changed |
-//! | `DELETE /labs/{lab}` | 202 [`wire::Accepted`] |
-//! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know, or that the agent before this one has left; nothing is changed but marks; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable` |
+//! | `DELETE /labs/{lab}` | nothing of it is to remain; 202 [`wire::Accepted`]; 409 `authority` if a controller decides about it, unless `?force=true` |
+//! | `POST /labs/{lab}/adopt` | wants again, just as it runs, a lab that only its marks know, or that the agent before this one has left; nothing is changed but marks; 202 [`wire::Accepted`] of an operation that has ended, 409 `known` or `unadoptable`. With `?force=true` the command line decides from now on about a lab that a controller decides about; what does not run stays stopped; 409 `known` if nobody else does |
 //! | `GET /adoptable` (`?lab=`) | what that would adopt of one lab, or of all: a list of [`netloom_engine::Takeover`]; nothing is touched |
 //! | `PATCH /labs/{lab}` | body: a merge patch (RFC 7396) of what the next route shows; `If-Match` required; 202 [`wire::Accepted`]; 409 `unknown` if only its marks know the lab |
 //! | `GET /labs/{lab}/desired` | `Document`: what is wanted of the lab, `ETag: "<generation>"`; 409 likewise |

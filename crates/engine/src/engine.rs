@@ -505,6 +505,18 @@ impl Engine {
         self.ask(lab, |reply| Command::Destroy { reply }).await
     }
 
+    /// Wants nothing of a lab to remain, whoever decides about it.
+    pub async fn destroy_by_force(&self, lab: &LabName) -> Accepted {
+        let authority = self.shared.wishes.get(lab).map_or(Authority::Local, |there| there.authority.clone());
+        self.destroy_of(&authority, lab).await
+    }
+
+    /// Decides about a lab of a controller's from now on: it is as it was, what does not run stays stopped, and the controller is
+    /// refused what it asks of it.
+    pub async fn seize(&self, lab: &LabName) -> Accepted {
+        self.ask(lab, |reply| Command::Seize { reply }).await
+    }
+
     /// Wants a lab again that runs and that the store does not know, just as it is; nothing of it is touched. The
     /// operation has ended already.
     ///

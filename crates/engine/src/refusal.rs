@@ -65,8 +65,11 @@ pub enum Refusal {
     },
     /// Somebody else decides what runs in the lab.
     #[error(
-        "lab `{lab}` is {}'s: only it changes what runs there; look at it (`netloom inspect`) and into it (`netloom shell`)",
-        .authority
+        "lab `{lab}` is {}'s: only it changes what runs there; look at it (`netloom inspect`) and into it (`netloom shell`){}",
+        .authority,
+        if *.authority == Authority::Local { String::new() } else {
+            format!(", or decide about it yourself from now on: `netloom adopt --force {lab}`, `netloom destroy --force {lab}`")
+        }
     )]
     OtherAuthority {
         /// The lab.

@@ -88,14 +88,31 @@ fn expected(app: &App, lab: &LabName, headers: &HeaderMap) -> Result<Option<u64>
     generation.map(Some).ok_or_else(bad)
 }
 
+/// The query of what may be done although a controller decides about the lab.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ForceQuery {
+    force: bool,
+}
+
 /// `DELETE /labs/{lab}`
-pub(super) async fn destroy(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
-    outcome(app.engine.destroy(&parse(&lab)?).await)
+pub(super) async fn destroy(
+    State(app): State<Shared>,
+    Path(lab): Path<String>,
+    Params(query): Params<ForceQuery>,
+) -> Answer {
+    let lab = parse(&lab)?;
+    outcome(if query.force { app.engine.destroy_by_force(&lab).await } else { app.engine.destroy(&lab).await })
 }
 
 /// `POST /labs/{lab}/adopt`
-pub(super) async fn adopt(State(app): State<Shared>, Path(lab): Path<String>) -> Answer {
-    outcome(app.engine.adopt(&parse(&lab)?).await)
+pub(super) async fn adopt(
+    State(app): State<Shared>,
+    Path(lab): Path<String>,
+    Params(query): Params<ForceQuery>,
+) -> Answer {
+    let lab = parse(&lab)?;
+    outcome(if query.force { app.engine.seize(&lab).await } else { app.engine.adopt(&lab).await })
 }
 
 /// The query of `GET /adoptable`.

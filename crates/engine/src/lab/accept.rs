@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use netloom_failpoint::point;
 use netloom_model::{LabName, NodeName};
+use netloom_plan::NodeState;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ use super::controlled::{ControlledEdit, Ground, next_controlled};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use super::links::switch_of;
 use super::step::within;
-use crate::desired::{Done, Phase, Wish, done_key, put, wish_key};
+use crate::desired::{Authority, Done, Phase, Wish, done_key, put, wish_key};
 use crate::driver::{Context, DriverError, ErrorClass, StoreError, Surveyed, TagClaim, Write};
 use crate::engine::Shared;
 use crate::event::What;
@@ -114,6 +115,7 @@ impl Actor {
             Command::Edit { request, draft, found, reply } => (self.edit(&request, draft, found.as_deref()), reply),
             Command::Controlled { request, reply } => (self.controlled(&request), reply),
             Command::Adopt { kept, reply } => (self.adopt(&kept), reply),
+            Command::Seize { reply } => (self.seize(), reply),
             Command::TakeOver { taken, reply } => (self.take_over(*taken), reply),
             Command::Cancel { operation, reply } => (self.cancel(&operation), reply),
             #[cfg(feature = "testing")]
@@ -379,6 +381,26 @@ impl Actor {
             .map_err(|why| Refusal::Unadoptable { lab: self.name.clone(), why })?;
         done.extend(done_on_host(&wish, &self.shared.boot()));
         Ok(Next::Store(Box::new(wish), Then::Adopt(done, Tagged { tags, lost })))
+    }
+
+    /// What a controller decided about is wanted here from now on, and as it is: what does not run stays stopped.
+    fn seize(&mut self) -> Result<Next, Refusal> {
+        if let Some(in_progress) = self.in_progress() {
+            return Err(in_progress);
+        }
+        let there = self.wish.as_deref().ok_or_else(|| Refusal::NoLab(self.name.clone()))?;
+        if there.authority == Authority::Local {
+            return Err(Refusal::Known(self.name.clone()));
+        }
+        let snapshot = self.shared.inventory.snapshot();
+        check_complete(&self.shared.sources_of(&self.name, [there], &snapshot), &snapshot)?;
+        let facts = snapshot.labs.get(&self.name);
+        let runs = |name: &NodeName| {
+            facts.and_then(|facts| facts.nodes.get(name)).is_some_and(|fact| fact.state == NodeState::Running)
+        };
+        let stopped = there.lab.nodes().keys().filter(|name| !runs(name)).cloned().collect();
+        let wish = Wish { authority: Authority::Local, stopped, generation: there.generation + 1, ..there.clone() };
+        Ok(Next::Store(Box::new(wish), Then::Begin("adopt", Scope::Lab)))
     }
 
     /// What another agent has left is marked, and wanted from now on.

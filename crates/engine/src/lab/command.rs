@@ -85,6 +85,10 @@ pub(crate) enum Command {
         kept: Kept,
         reply: oneshot::Sender<Accepted>,
     },
+    /// To decide about it from now on, whoever did.
+    Seize {
+        reply: oneshot::Sender<Accepted>,
+    },
     /// To want what was marked and seen of a lab that another agent has left.
     TakeOver {
         taken: Box<Taken>,
@@ -112,6 +116,7 @@ impl Command {
         let reply = match self {
             Self::Deploy { reply, .. }
             | Self::Destroy { reply }
+            | Self::Seize { reply }
             | Self::Edit { reply, .. }
             | Self::Controlled { reply, .. }
             | Self::Adopt { reply, .. }

@@ -9,8 +9,9 @@ use netloom_engine::{
     PortName, Refusal,
 };
 use netloom_model::{Endpoint, LinkId, Mtu, RestartPolicy, Vxlan};
+use serde_json::json;
 
-use crate::bench::{Bench, config, lab_name, until};
+use crate::bench::{Bench, config, end, lab_name, until};
 
 const LINK: &str = "r1:eth1-r2:eth1";
 
@@ -171,6 +172,50 @@ async fn whoever_does_not_decide_about_a_lab_changes_nothing_of_it() {
     bench.made(&file).await;
     let request = ControlledEdit { authority: controller(), edit: Controlled::Remove(["r1".parse().unwrap()].into()) };
     assert!(is_other(&bench.engine.control(&lab_name("mine"), request).await.unwrap_err()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lab_that_is_seized_is_as_it_was_and_the_command_lines_from_then_on() {
+    let bench = bench().await;
+    let lab = lab_name("lab");
+    done(&bench, Controlled::Run(nodes())).await;
+    done(&bench, connect()).await;
+    bench.world.exit("lab", "r2", 1, "");
+    until("its end is seen", || !bench.world.nodes().contains(&"lab/r2 running".to_owned())).await;
+    let linked = tag(&bench, "r1:eth1");
+    assert!(matches!(bench.engine.seize(&lab_name("other")).await, Err(Refusal::NoLab(_))));
+    bench.world.take_calls();
+    let seized = end(&bench.engine.seize(&lab).await.unwrap()).await;
+    assert_eq!((seized.kind.as_str(), seized.state), ("adopt", OperationState::Succeeded), "{seized:#?}");
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert_eq!(
+        (bench.world.nodes(), tag(&bench, "r1:eth1")),
+        (vec!["lab/r1 running".into(), "lab/r2 stopped".into()], linked)
+    );
+    assert!(matches!(bench.engine.seize(&lab).await, Err(Refusal::Known(_))));
+
+    // The controller is refused, and the command line not.
+    let edit = Controlled::Start(["r2".parse().unwrap()].into());
+    let refused = bench.engine.control(&lab, ControlledEdit { authority: controller(), edit }).await.unwrap_err();
+    assert!(refused.to_string().contains("lab `lab` is the command line's"), "{refused}");
+    bench.edited(json!({ "nodes": { "r2": { "state": "running" } } })).await;
+    assert_eq!(bench.world.nodes(), ["lab/r1 running", "lab/r2 running"]);
+    assert_eq!(tag(&bench, "r2:eth1"), linked);
+    let bench = bench.restart().await;
+    bench.ready().await;
+    assert_eq!(bench.destroy("lab").await.state, OperationState::Succeeded);
+    until("nothing is left", || bench.world.switch_ports().is_empty() && bench.store.keys().is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_controller_decides_about_is_destroyed_by_force() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let refused = bench.engine.destroy(&lab_name("lab")).await.unwrap_err();
+    assert!(refused.to_string().contains("netloom destroy --force lab"), "{refused}");
+    let destroy = bench.engine.destroy_by_force(&lab_name("lab")).await.unwrap();
+    assert_eq!(end(&destroy).await.state, OperationState::Succeeded);
+    until("nothing is left", || bench.world.nodes().is_empty() && bench.world.switch_ports().is_empty()).await;
 }
 
 #[tokio::test(start_paused = true)]

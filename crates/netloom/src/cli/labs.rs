@@ -124,6 +124,7 @@ pub(crate) struct Save {
 
 /// `netloom adopt`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct Adopt {
     /// The lab
     #[arg(required_unless_present = "all")]
@@ -134,6 +135,9 @@ pub(crate) struct Adopt {
     /// Show what would be adopted and what not, and why; touch nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Decide from now on about a lab that a controller decides about; what does not run stays stopped
+    #[arg(long, requires = "lab", conflicts_with = "dry_run")]
+    pub(crate) force: bool,
     /// The operations, one per line; with --dry-run what would be adopted of each lab
     #[arg(long)]
     pub(crate) json: bool,
@@ -141,6 +145,7 @@ pub(crate) struct Adopt {
 
 /// `netloom destroy`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own on the command line")]
 pub(crate) struct Destroy {
     /// Which
     #[command(flatten)]
@@ -151,6 +156,9 @@ pub(crate) struct Destroy {
     /// Remove the directory clab-LAB beside the topology too, with what was saved in it
     #[arg(long, short)]
     pub(crate) cleanup: bool,
+    /// Labs that a controller decides about too
+    #[arg(long)]
+    pub(crate) force: bool,
     /// One event per line and the operation at the end
     #[arg(long)]
     pub(crate) json: bool,

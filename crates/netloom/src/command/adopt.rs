@@ -6,7 +6,8 @@ use netloom_agent::wire::Accepted;
 use netloom_engine::{Layout, Takeover};
 use netloom_model::LabName;
 
-use super::each;
+use super::follow::{Following, Shown};
+use super::{each, forced};
 use crate::cli::Adopt;
 use crate::client::{Client, segment};
 use crate::failure::{Failure, Result};
@@ -15,7 +16,7 @@ use crate::render;
 
 /// Takes the labs back one after the other; one that is refused does not stop the others.
 pub(crate) async fn run(options: Adopt, layout: &Layout) -> Result {
-    let Adopt { lab, all: _, dry_run, json } = options;
+    let Adopt { lab, all: _, dry_run, force, json } = options;
     let client = Client::connect(layout).await?;
     if dry_run {
         return show(&client, lab.as_ref(), json).await;
@@ -29,7 +30,7 @@ pub(crate) async fn run(options: Adopt, layout: &Layout) -> Result {
     if names.is_empty() && !json {
         return output::result(NONE);
     }
-    each(names, async |name| one(&client, &name, json).await).await
+    each(names, async |name| one(&client, &name, force, json).await).await
 }
 
 const NONE: &str = "there is no lab that the agent does not know\n";
@@ -57,11 +58,25 @@ async fn show(client: &Client, lab: Option<&LabName>, json: bool) -> Result {
     }
 }
 
-async fn one(client: &Client, name: &LabName, json: bool) -> Result {
-    let path = format!("/labs/{}/adopt", segment(name));
-    let Accepted { operation } = client.ask(&Method::POST, &path, None::<&()>).await?;
+async fn one(client: &Client, name: &LabName, force: bool, json: bool) -> Result {
+    let path = format!("/labs/{}/adopt{}", segment(name), forced(force));
+    let Accepted { mut operation } = client.ask(&Method::POST, &path, None::<&()>).await?;
+    if force {
+        let following = Following {
+            client,
+            title: format!("adoption of lab {name}"),
+            shown: Shown::Late,
+            timeout: None,
+            go_on: format!("go on with `netloom adopt --force {name}`"),
+        };
+        operation = following.to_the_end(operation).await?;
+        following.judge(&operation)?;
+    }
     if json {
         return output::json_line(&operation);
+    }
+    if force {
+        return output::result(&format!("lab {name}: from now on the command line decides about it\n"));
     }
     output::result(&format!("{}\n", operation.message.unwrap_or_default()))
 }

@@ -9,7 +9,7 @@ use netloom_engine::{LabView, Layout};
 use netloom_model::LabName;
 
 use super::follow::{Following, Shown};
-use super::{each, lab_of};
+use super::{each, forced, lab_of};
 use crate::cli::Destroy;
 use crate::client::{Client, segment};
 use crate::failure::{Failure, Result, plain};
@@ -17,7 +17,7 @@ use crate::{labdir, output};
 
 /// Removes the labs one after the other; one that fails does not stop the others.
 pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
-    let Destroy { labs, vars, cleanup, json, yes: _ } = options;
+    let Destroy { labs, vars, cleanup, force, json, yes: _ } = options;
     if !labs.all && labs.name().is_none() && labs.topology.is_none() {
         return Err(Failure::input("say what to destroy: LAB, -t FILE or --all"));
     }
@@ -32,7 +32,7 @@ pub(crate) async fn run(options: Destroy, layout: &Layout) -> Result {
         return output::result("there is no lab\n");
     }
     let files = if cleanup { Files::Removed } else { Files::Kept };
-    each(names, async |name| one(&client, &name, files, json).await).await
+    each(names, async |name| one(&client, &name, files, force, json).await).await
 }
 
 /// What becomes of a lab's directory.
@@ -42,10 +42,11 @@ enum Files {
     Removed,
 }
 
-async fn one(client: &Client, name: &LabName, files: Files, json: bool) -> Result {
+async fn one(client: &Client, name: &LabName, files: Files, force: bool, json: bool) -> Result {
     // Afterwards nobody knows where they are.
     let directory = if files == Files::Removed { directory_of(client, name).await? } else { None };
-    let accepted: Accepted = client.ask(&Method::DELETE, &format!("/labs/{}", segment(name)), None::<&()>).await?;
+    let path = format!("/labs/{}{}", segment(name), forced(force));
+    let accepted: Accepted = client.ask(&Method::DELETE, &path, None::<&()>).await?;
     let following = Following {
         client,
         title: format!("destroy of lab {name}"),

@@ -57,6 +57,11 @@ async fn each<T>(all: impl IntoIterator<Item = T>, mut one: impl AsyncFnMut(T) -
     failed.map_or(Ok(()), Err)
 }
 
+/// The query that has something done although a controller decides about the lab.
+fn forced(force: bool) -> &'static str {
+    if force { "?force=true" } else { "" }
+}
+
 /// Runs what was asked for. `agent` without more, and completions, need no client and are not in here.
 pub(crate) async fn run(cli: Cli, layout: &Layout) -> Result {
     match cli.command {

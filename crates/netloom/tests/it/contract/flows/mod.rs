@@ -11,6 +11,7 @@ mod one_host;
 mod per_node;
 mod queries;
 mod restarts;
+mod seized;
 mod takeover;
 mod two_hosts;
 mod two_labs;
