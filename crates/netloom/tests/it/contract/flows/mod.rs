@@ -9,6 +9,7 @@ mod joins;
 mod lives;
 mod one_host;
 mod per_node;
+mod plugged;
 mod queries;
 mod restarts;
 mod takeover;
