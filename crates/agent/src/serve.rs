@@ -32,6 +32,8 @@ pub(crate) struct App {
     pub(crate) member: Option<Arc<Member>>,
     /// Which nodes were seen to be ready.
     pub(crate) readiness: contract::Readiness,
+    /// In which nodes what their devices want after a boot is being done.
+    pub(crate) after_boot: contract::AfterBoot,
     /// What manages the interfaces of this host beside us.
     pub(crate) network_manager: NetworkManager,
     /// The images that controllers send.
@@ -71,6 +73,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         member,
         transfers: contract::Transfers::default(),
         readiness: contract::Readiness::default(),
+        after_boot: contract::AfterBoot::default(),
         census: Census::default(),
         network_manager: NetworkManager::detect(),
         stop: stop.clone(),

@@ -393,7 +393,18 @@ impl Actor {
             return Err(Refusal::Changed { lab: self.name.clone(), current, expected });
         }
         let tagged = Tagged { tags, lost: claims };
-        Ok(Next::Store(Box::new(wish), Then::Adopt(BTreeMap::new(), tagged)))
+        Ok(Next::Store(Box::new(wish), Then::Adopt(self.booted_before(), tagged)))
+    }
+
+    /// What runs has booted for the other agent, which has done what its device wanted after that.
+    fn booted_before(&self) -> BTreeMap<NodeName, Done> {
+        let (snapshot, known) = (self.shared.inventory.snapshot(), self.shared.done.of(&self.name));
+        let facts = snapshot.labs.get(&self.name).into_iter().flat_map(|facts| facts.nodes.values());
+        let booted = facts.filter(|fact| !known.contains_key(&fact.node)).filter_map(|fact| {
+            let done = Done { booted: true, ..Done::nothing(fact.incarnation.clone()?) };
+            Some((fact.node.clone(), done))
+        });
+        booted.collect()
     }
 
     /// The operation has ended when it begins: there is nothing to do.

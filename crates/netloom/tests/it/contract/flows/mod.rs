@@ -1,5 +1,6 @@
 //! The flows that were recorded between the real controller and an agent, with real containers and a real switch.
 
+mod after_boot;
 mod console;
 mod external;
 mod faults;
