@@ -235,8 +235,6 @@ fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Sender;
-
     use netloom_engine::task;
     use tokio::net::TcpListener;
     use tokio::time::timeout;
@@ -244,20 +242,16 @@ mod tests {
     use super::*;
 
     /// Names are found by whoever has this.
-    type Finder = Sender<Result<Vec<SocketAddr>, String>>;
+    type Finder = SyncSender<Result<Vec<SocketAddr>, String>>;
 
     fn names(limit: Duration) -> (Names, Finder) {
-        let (say, said) = std::sync::mpsc::channel();
+        let (say, said) = sync_channel(1);
         let names = Names::by("controller".into(), limit, move || said.recv().unwrap()).unwrap();
         (names, say)
     }
 
-    fn at(addresses: &[&str]) -> Result<Vec<SocketAddr>, String> {
-        Ok(addresses.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 8000)).collect())
-    }
-
-    fn nothing() -> Result<Vec<SocketAddr>, String> {
-        Err("its name is not known".to_owned())
+    fn at(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses.iter().map(|text| SocketAddr::new(text.parse().unwrap(), 8000)).collect()
     }
 
     async fn looked(names: &Names, find: &Finder, found: Result<Vec<SocketAddr>, String>) -> Vec<SocketAddr> {
@@ -280,19 +274,19 @@ mod tests {
     async fn the_addresses_of_a_name_are_those_of_the_last_look_up() {
         let (names, find) = names(LOOK_UP);
         assert!(!have(&names, "192.0.2.1"), "nobody has looked");
-        looked(&names, &find, at(&["192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"])).await;
+        looked(&names, &find, Ok(at(&["192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"]))).await;
         for peer in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
             assert!(have(&names, peer), "{peer}");
         }
         assert!(!have(&names, "192.0.2.3"));
-        looked(&names, &find, at(&["192.0.2.3"])).await;
+        looked(&names, &find, Ok(at(&["192.0.2.3"]))).await;
         assert_eq!((have(&names, "192.0.2.1"), have(&names, "192.0.2.3")), (false, true));
     }
 
     #[tokio::test]
     async fn a_name_that_is_lost_is_nobodys_and_the_way_to_it_is_tried_all_the_same() {
         let (names, find) = names(LOOK_UP);
-        looked(&names, &find, at(&["192.0.2.1"])).await;
+        looked(&names, &find, Ok(at(&["192.0.2.1"]))).await;
         names.is_doubted.store(false, Ordering::Relaxed);
         assert!(
             names.have("192.0.2.9".parse().unwrap(), Some("192.0.2.9".parse().unwrap())),
@@ -300,19 +294,19 @@ mod tests {
         );
         names.is_doubted.store(true, Ordering::Relaxed);
         assert!(!names.have("192.0.2.9".parse().unwrap(), Some("192.0.2.9".parse().unwrap())), "it led there once");
-        looked(&names, &find, nothing()).await;
+        looked(&names, &find, Err("its name is not known".to_owned())).await;
         names.is_doubted.store(false, Ordering::Relaxed);
         let one = "192.0.2.1".parse().unwrap();
         assert!(!names.have(one, Some(one)));
         // It is looked up again although nothing is doubted, until it is found.
-        assert_eq!(looked(&names, &find, at(&["192.0.2.1"])).await, at(&["192.0.2.1"]).unwrap());
+        assert_eq!(looked(&names, &find, Ok(at(&["192.0.2.1"]))).await, at(&["192.0.2.1"]));
         assert!(names.have(one, None));
     }
 
     #[tokio::test]
     async fn a_look_up_that_does_not_end_has_found_nothing() {
         let (names, find) = names(Duration::ZERO);
-        looked(&names, &find, at(&["192.0.2.1"])).await;
+        looked(&names, &find, Ok(at(&["192.0.2.1"]))).await;
         let mut since = names.since.clone();
         let _ = since.wait_for(Option::is_none).await.unwrap();
         assert!(have(&names, "192.0.2.1"));
@@ -320,7 +314,7 @@ mod tests {
         assert_eq!(names.look().await.unwrap().addresses.len(), 1, "nobody waits for it");
         let _ = since.wait_for(Option::is_some).await.unwrap();
         assert!(!have(&names, "192.0.2.1"));
-        find.send(at(&["192.0.2.1"])).unwrap();
+        find.send(Ok(at(&["192.0.2.1"]))).unwrap();
         let _ = since.wait_for(Option::is_none).await.unwrap();
         assert!(have(&names, "192.0.2.1"));
     }
@@ -336,7 +330,7 @@ mod tests {
         let local = Tcp { place: Place::Name(names), reached: Mutex::new(Some(IpAddr::from([127, 0, 1, 1]))) };
         let Place::Name(names) = &local.place else { panic!() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(looked(names, &find, at(&["127.0.1.1", "192.0.2.1"])));
+        runtime.block_on(looked(names, &find, Ok(at(&["127.0.1.1", "192.0.2.1"]))));
         assert_eq!((is_at(&local, "127.0.1.1"), is_at(&local, "192.0.2.1")), (false, true));
     }
 

@@ -72,9 +72,8 @@ impl<'a> Predecessor<'a> {
                 )
             };
             script = format!(
-                "{}{script}{}",
-                rename(&format!("_old_{interface}")),
-                format!("ip link set _old_{interface} name {interface} mtu 9000 up;")
+                "{}{script}ip link set _old_{interface} name {interface} mtu 9000 up;",
+                rename(&format!("_old_{interface}"))
             );
             self.join(
                 &port,

@@ -106,13 +106,13 @@ impl Rig {
 
     /// One on whose host something is before its agent comes.
     pub(crate) fn after(before: impl FnOnce(&mut Machine)) -> Option<Self> {
-        Self::on(Machine::new()?, before)
+        Machine::new().map(|machine| Self::on(machine, before))
     }
 
     /// The same on a machine that is there.
-    pub(crate) fn on(mut machine: Machine, before: impl FnOnce(&mut Machine)) -> Option<Self> {
+    pub(crate) fn on(mut machine: Machine, before: impl FnOnce(&mut Machine)) -> Self {
         before(&mut machine);
-        Some(Self::with(machine))
+        Self::with(machine)
     }
 
     /// One whose agent reaches Docker by a proxy that can make it slow or ill.

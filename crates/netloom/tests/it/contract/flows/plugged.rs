@@ -50,11 +50,10 @@ fn cables(machine: &Machine) -> usize {
 fn a_lab_on_the_plugin_of_the_agent_before_is_adopted_whole_and_goes_whole() {
     let Some(machine) = Machine::plugged() else { return };
     let (mut before, mut as_it_was) = (Vec::new(), Vec::new());
-    let made = Rig::on(machine, |machine| {
+    let rig = Rig::on(machine, |machine| {
         before = leave(machine);
         as_it_was = machine.ports();
     });
-    let Some(rig) = made else { return };
     let (agent, [r1, h1]) = (&rig.agent, ["r1", "h1"].map(|node| container(LAB, node)));
     let note: PathBuf = rig.root.path().join("var/lib/netloom/network-plugin");
     rig.until("the plugin is answered", |_| note.exists());
