@@ -47,7 +47,8 @@ pub struct ServeConfig {
     pub secret: Option<String>,
     /// From where the metrics are read without a key.
     pub metrics_allow: Networks,
-    /// From which addresses consoles are opened without a key: those of the controller, which sends none with them.
+    /// From which addresses consoles are opened without a key, since the controller sends none with them: those that the
+    /// configuration writes. Those that the controller's name has are beside them.
     pub consoles_from: Vec<IpAddr>,
     /// Whether they are opened so from everywhere.
     pub open_consoles: bool,

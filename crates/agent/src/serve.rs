@@ -32,6 +32,8 @@ pub(crate) struct App {
     pub(crate) member: Option<Arc<Member>>,
     /// Which nodes were seen to be ready.
     pub(crate) readiness: contract::Readiness,
+    /// In which nodes what their devices want after a boot is being done.
+    pub(crate) after_boot: contract::AfterBoot,
     /// What manages the interfaces of this host beside us.
     pub(crate) network_manager: NetworkManager,
     /// The images that controllers send.
@@ -71,6 +73,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         member,
         transfers: contract::Transfers::default(),
         readiness: contract::Readiness::default(),
+        after_boot: contract::AfterBoot::default(),
         census: Census::default(),
         network_manager: NetworkManager::detect(),
         stop: stop.clone(),
@@ -84,7 +87,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
     let before = Before::of(&app.engine);
     let beats = app.engine.beats();
     let by_unix = task::vital(beats, "unix door", doorway(routes::router(app.clone())).unix(unix));
-    let door = Door::new(keys, exempt(&app.config), routes::router(app.clone()), contract::router(app.clone()));
+    let door = Door::new(keys, exempt(&app), routes::router(app.clone()), contract::router(app.clone()));
     let by_tcp = task::vital(beats, "tcp door", doorway(door.into_router()).tcp(accepted));
     controller::start(&app, before);
     transport::start(&app);
@@ -107,9 +110,17 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
 }
 
 /// Who gets in without a key.
-fn exempt(config: &ServeConfig) -> Exempt {
-    let consoles = if config.open_consoles { Consoles::Open } else { Consoles::From(config.consoles_from.clone()) };
-    Exempt { metrics: config.metrics_allow.clone(), consoles }
+fn exempt(app: &App) -> Exempt {
+    let consoles = if app.config.open_consoles {
+        Consoles::Open
+    } else {
+        let (written, member) = (app.config.consoles_from.clone(), app.member.clone());
+        Consoles::From(Arc::new(move |peer| {
+            let is_written = written.iter().any(|address| address.to_canonical() == peer);
+            is_written || member.as_ref().is_some_and(|member| member.is_controller(peer))
+        }))
+    };
+    Exempt { metrics: app.config.metrics_allow.clone(), consoles }
 }
 
 impl Doorway {

@@ -231,6 +231,9 @@ pub struct Done {
     /// The last of the stages at which it waits that it has entered since it was made, in whichever life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entered: Option<Stage>,
+    /// Whether what its device wants done after a boot was done in this life.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub booted: bool,
 }
 
 /// The life in which commands of nodes that are the host are run once: from one boot to the next, and as long as the lab is not
@@ -242,7 +245,7 @@ pub(crate) fn life_of_host(boot: &str, rebuild: u64) -> String {
 impl Done {
     /// Nothing was done yet in this life.
     pub(crate) fn nothing(incarnation: String) -> Self {
-        Self { incarnation, execs: 0, of: None, ran: None, entered: None }
+        Self { incarnation, execs: 0, of: None, ran: None, entered: None, booted: false }
     }
 
     /// How many of the commands that a node has now count as run in a life of it.
@@ -262,7 +265,11 @@ impl Done {
 
     /// As it is when a life goes on: what was run in another one does not count.
     pub(crate) fn in_life(self, incarnation: String) -> Self {
-        if self.incarnation == incarnation { self } else { Self { incarnation, execs: 0, of: None, ran: None, ..self } }
+        if self.incarnation == incarnation {
+            self
+        } else {
+            Self { incarnation, execs: 0, of: None, ran: None, booted: false, ..self }
+        }
     }
 }
 

@@ -180,6 +180,15 @@ impl DoneOnce {
         self.lock().entry(lab.clone()).or_default().insert(node.clone(), done);
     }
 
+    /// Changes what was done for a node; gives what it is then.
+    pub(crate) fn change(&self, lab: &LabName, node: &NodeName, change: impl FnOnce(Option<Done>) -> Done) -> Done {
+        let mut labs = self.lock();
+        let nodes = labs.entry(lab.clone()).or_default();
+        let done = change(nodes.remove(node));
+        nodes.insert(node.clone(), done.clone());
+        done
+    }
+
     pub(crate) fn forget(&self, lab: &LabName) {
         self.lock().remove(lab);
     }

@@ -9,6 +9,7 @@
 //! Reads never touch a driver; writes are edits of desired state that a lab's actor makes true; sessions (exec,
 //! logs, copying, rates) have a bulkhead of their own.
 
+mod after_boot;
 mod applied;
 mod budget;
 mod bulkhead;

@@ -150,7 +150,7 @@ impl Running {
     }
 }
 
-/// The addresses that a controller's URL names itself; none of a host's name, which may be another one tomorrow.
+/// The addresses that a controller's URL names itself; those of a host's name are found out by whoever calls it.
 fn addresses_of(url: &ControllerUrl) -> Vec<IpAddr> {
     match url.host() {
         "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],

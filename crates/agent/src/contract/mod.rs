@@ -20,6 +20,7 @@
 //! `X-Request-Id` ([`named`]). A router of another area is merged where the others are.
 
 mod about;
+mod after_boot;
 mod answer;
 mod carry_out;
 mod console;
@@ -49,6 +50,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use crate::serve::App;
 use crate::wire::BODY_LIMIT;
 
+pub(crate) use after_boot::AfterBoot;
 pub(crate) use answer::Detail;
 use answer::{Answer, Json, done};
 pub(crate) use images::Transfers;

@@ -13,6 +13,7 @@ use netloom_plan::NodeState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::after_boot;
 use super::answer::{Answer, Detail, Json, Object, done};
 use super::carry_out::{Late, carry_out, wish};
 use super::fields::{MaybeJson, Params, lab, node};
@@ -275,10 +276,14 @@ async fn ready(
                 Some("log_pattern") => label("readiness_pattern").or(vendor.ready),
                 _ => vendor.ready,
             };
+            let is_ready = |message: &str| {
+                after_boot::ready(&app, &lab_id, &name, &vendor);
+                answer(true, message, Some(100))
+            };
             match pattern {
-                None => answer(true, "The node runs", Some(100)),
+                None => is_ready("The node runs"),
                 Some(pattern) => match readiness::look(&app, &lab_id, &name, pattern) {
-                    Ok(true) => answer(true, "The node is ready", Some(100)),
+                    Ok(true) => is_ready("The node is ready"),
                     Ok(false) => answer(false, "The node boots", None),
                     Err(why) => answer(false, &why, None),
                 },
@@ -310,7 +315,12 @@ struct Command {
 }
 
 /// Runs a command to its end: its exit code and what it wrote.
-async fn run(app: &App, lab_id: &LabName, name: &NodeName, argv: Vec<String>) -> Result<(i32, String), String> {
+pub(super) async fn run(
+    app: &App,
+    lab_id: &LabName,
+    name: &NodeName,
+    argv: Vec<String>,
+) -> Result<(i32, String), String> {
     let running = async {
         let (mut session, _place) =
             app.engine.exec(lab_id, name, ExecRequest::plain(argv)).await.map_err(|refusal| refusal.to_string())?;
@@ -383,10 +393,24 @@ async fn fix_interfaces(State(app): State<Shared>, Path((lab_id, name)): Path<(S
 
 async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
-    let kind = wish(&app, &lab_id)
-        .and_then(|wish| wish.lab.nodes().get(&name)?.labels.get(netloom_model::KIND_LABEL).cloned());
+    let there = wish(&app, &lab_id);
+    let spec = there.as_ref().and_then(|wish| wish.lab.nodes().get(&name));
+    let kind = spec.and_then(|node| node.labels.get(netloom_model::KIND_LABEL));
+    let vendor = kind.map(|kind| Vendor::of(kind, spec.and_then(|node| node.image.as_deref())));
+    let ran = match vendor {
+        Some(vendor) if !vendor.after_boot.is_empty() => {
+            let ran = tokio::time::timeout(EXEC, after_boot::now(&app, &lab_id, &name, &vendor)).await;
+            ran.unwrap_or_else(|_| Err(format!("it is not done after {} s", EXEC.as_secs())))
+        }
+        Some(_) => Ok(()),
+        None => Err(format!("there is no node {name} in lab {lab_id}")),
+    };
     let container = super::carry_out::container_name(&lab_id, &name);
-    Ok(done(&json!({ "success": kind.is_some(), "container": container, "kind": kind })))
+    let mut answer = json!({ "success": ran.is_ok(), "container": container, "kind": kind });
+    if let Err(why) = ran {
+        answer["error"] = why.into();
+    }
+    Ok(done(&answer))
 }
 
 /// The configuration of a running node; none of a device that shows none.

@@ -28,6 +28,8 @@ pub(crate) struct Vendor {
     pub(crate) shows: Option<&'static [&'static str]>,
     /// Where it reads the configuration that it begins with, which is as it is shown.
     pub(crate) reads: Option<&'static str>,
+    /// The commands that are run in it once after each boot, as soon as it is ready.
+    pub(crate) after_boot: &'static [&'static [&'static str]],
 }
 
 const PLAIN: Vendor = Vendor {
@@ -43,6 +45,7 @@ const PLAIN: Vendor = Vendor {
     ready_within: 120,
     shows: None,
     reads: None,
+    after_boot: &[],
 };
 const FORWARDS: &[(&str, &str)] = &[("net.ipv4.ip_forward", "1"), ("net.ipv6.conf.all.forwarding", "1")];
 const OPEN: &[(&str, &str)] = &[
@@ -53,6 +56,24 @@ const OPEN: &[(&str, &str)] = &[
 ];
 const ROUTER: &[&str] = &["NET_ADMIN", "SYS_ADMIN"];
 const SWITCH: &[&str] = &["NET_ADMIN", "SYS_ADMIN", "NET_RAW"];
+/// It boots with a rule for each data port that drops what is forwarded, and takes a port that flaps for broken, as it does when
+/// the controller passes the carrier of the other end on. `link-change` is what the cause is called since 4.2x; where it is not
+/// known, the port comes back by itself.
+const EOS_AFTER_BOOT: &[&[&str]] = &[
+    &[
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do iptables -w 5 -D EOS_FORWARD -i eth$i -j DROP 2>/dev/null; done; true",
+    ],
+    &[
+        "FastCli",
+        "-p",
+        "15",
+        "-c",
+        "configure\nno errdisable detect cause link-change\nerrdisable recovery cause link-flap\n\
+         errdisable recovery interval 30\nend",
+    ],
+];
 
 const VENDORS: [Vendor; 12] = [
     Vendor {
@@ -115,6 +136,7 @@ const VENDORS: [Vendor; 12] = [
         ready_within: 300,
         shows: Some(&["FastCli", "-p", "15", "-c", "show running-config"]),
         reads: Some("/mnt/flash/startup-config"),
+        after_boot: EOS_AFTER_BOOT,
     },
     Vendor { kinds: &["juniper_crpd"], images: &["crpd"], image: Some("crpd:latest"), ..PLAIN },
     Vendor {

@@ -84,6 +84,16 @@ impl Caller {
         self.dial.reached().filter(|address| !address.is_loopback())
     }
 
+    /// Whether the controller has this address now, and it is none of this host's loopback. Never waits.
+    pub(super) fn is_at(&self, peer: IpAddr) -> bool {
+        self.dial.is_at(peer)
+    }
+
+    /// Has the controller's name looked up anew with the next call.
+    pub(super) fn look_again(&self) {
+        self.dial.look_again();
+    }
+
     /// Posts to a path and reads what the controller says to it, all within `limit`. Dropped, the call ends.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,

@@ -106,6 +106,11 @@ impl Member {
         self.caller.is_some()
     }
 
+    /// Whether the controller has this address now, as far as is known. Never waits, and looks nothing up.
+    pub(crate) fn is_controller(&self, peer: IpAddr) -> bool {
+        self.caller.as_ref().is_some_and(|caller| caller.is_at(peer))
+    }
+
     /// The agent's id.
     pub(crate) fn id(&self) -> Arc<AgentId> {
         self.identity.get()

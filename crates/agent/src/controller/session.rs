@@ -118,6 +118,8 @@ impl Session {
         let data_plane = (self.load)().data_plane;
         let agent = self.member.profile(self.capabilities.clone(), data_plane).await;
         let address = agent.address.clone();
+        // It may have moved while it did not know the agent.
+        self.caller.look_again();
         let said: Registered =
             self.caller.post("/agents/register", &Register { agent, token: None }, REGISTER_LIMIT).await?;
         if said.success == Some(false) {

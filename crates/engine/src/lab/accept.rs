@@ -21,6 +21,7 @@ use super::adopt::{Adoption, Kept, adopt, done_on_host, may_be_switched};
 use super::command::{Accepted, Command, DeployRequest, Rebuild, Taken};
 use super::controlled::{ControlledEdit, Ground, next_controlled};
 use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
+use super::hands_off::ended_life;
 use super::links::switch_of;
 use super::step::within;
 use crate::desired::{Authority, Done, Phase, Wish, done_key, put, wish_key};
@@ -414,7 +415,18 @@ impl Actor {
             return Err(Refusal::Changed { lab: self.name.clone(), current, expected });
         }
         let tagged = Tagged { tags, lost: claims };
-        Ok(Next::Store(Box::new(wish), Then::Adopt(BTreeMap::new(), tagged)))
+        Ok(Next::Store(Box::new(wish), Then::Adopt(self.booted_before(), tagged)))
+    }
+
+    /// What runs has booted for the other agent, which has done what its device wanted after that.
+    fn booted_before(&self) -> BTreeMap<NodeName, Done> {
+        let (snapshot, known) = (self.shared.inventory.snapshot(), self.shared.done.of(&self.name));
+        let facts = snapshot.labs.get(&self.name).into_iter().flat_map(|facts| facts.nodes.values());
+        let booted = facts.filter(|fact| !known.contains_key(&fact.node)).filter_map(|fact| {
+            let done = Done { booted: true, ..Done::nothing(fact.incarnation.clone()?) };
+            Some((fact.node.clone(), done))
+        });
+        booted.collect()
     }
 
     /// The operation has ended when it begins: there is nothing to do.
@@ -509,6 +521,14 @@ impl Actor {
         self.stop_executions();
     }
 
+    /// The nodes that an operation is about and that have ended, with the life that is over.
+    fn ended_in(&self, scope: &Scope) -> BTreeMap<NodeName, String> {
+        let snapshot = self.shared.inventory.snapshot();
+        let facts = snapshot.labs.get(&self.name).into_iter().flat_map(|facts| facts.nodes.values());
+        let ended = facts.filter(|fact| scope.has_node(&fact.node));
+        ended.filter_map(|fact| Some((fact.node.clone(), ended_life(fact)?.to_owned()))).collect()
+    }
+
     pub(super) fn begin(&mut self, kind: &'static str, scope: Scope) -> Arc<Operation> {
         let operation = self.shared.journal.begin(kind, Some(&self.name));
         let deadline = Instant::now() + self.shared.config.operation_limit;
@@ -522,7 +542,8 @@ impl Actor {
             self.settling = None;
         }
         self.planned = None;
-        self.active.push(Active { operation: operation.clone(), scope, deadline, almost: None });
+        let ended = self.ended_in(&scope);
+        self.active.push(Active { operation: operation.clone(), scope, deadline, ended, almost: None });
         point!("operation.accepted");
         operation
     }

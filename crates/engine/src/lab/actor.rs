@@ -19,7 +19,7 @@ use super::command::Command;
 use super::edit::Scope;
 use super::execute::{Execution, Summary};
 use super::finish::Closed;
-use super::hands_off::hands_off;
+use super::hands_off::{ended_life, hands_off};
 use super::observe::{Once, observe};
 use super::pull::Fetched;
 use super::restart::{self, Restarts};
@@ -52,6 +52,8 @@ pub(super) struct Active {
     pub(super) operation: Arc<Operation>,
     pub(super) scope: Scope,
     pub(super) deadline: Instant,
+    /// The nodes that had ended when it began, with the life that was over.
+    pub(super) ended: BTreeMap<NodeName, String>,
     /// Since when only carriers and proofs of life are missing.
     pub(super) almost: Option<Instant>,
 }
@@ -461,7 +463,10 @@ impl Actor {
         let told = told.as_deref();
         let once = Once { done: &done, host: &host, passed: &self.passed, stock, told, tags: &tags };
         let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
-        let due = self.restarts.due(now);
+        let mut due = self.restarts.due(now);
+        if theirs.is_some() {
+            due.extend(self.asked_to_live_again(snapshot));
+        }
         let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));
         let prints = prints.map(|(_, prints)| prints);
         let desired = wish.map_or(Desired::NOTHING, |wish| Desired { prints, ..wish.desired(&due) });
@@ -475,6 +480,16 @@ impl Actor {
             steps.name_live_edits(&self.undone);
         }
         (observed, steps)
+    }
+
+    /// The nodes that had ended when an operation about them began, and have not lived since: they are as good as stopped. One that
+    /// ends again has had another life, and is not tried once more.
+    fn asked_to_live_again<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = NodeName> + 'a {
+        let facts = snapshot.labs.get(&self.name);
+        let is_over = move |(node, life): &(&NodeName, &String)| {
+            facts.and_then(|facts| facts.nodes.get(*node)).is_some_and(|fact| ended_life(fact) == Some(life.as_str()))
+        };
+        self.active.iter().flat_map(|active| &active.ended).filter(is_over).map(|(node, _)| node.clone())
     }
 
     /// What failed for good is not tried again, nor what waits for it, until the wish changes.

@@ -7,6 +7,7 @@ use netloom_model::{Lab, LabParts, Link, NodeName};
 use netloom_plan::NodeState;
 
 use crate::desired::Wish;
+use crate::fact::NodeFact;
 use crate::inventory::LabFacts;
 
 /// What is wanted of a controller's lab now.
@@ -45,6 +46,20 @@ pub(super) fn hands_off(
     let is_less = !absent.is_empty() || wish.lab.links().iter().any(is_old);
     let lab = is_less.then(|| without(wish, &absent, is_old));
     HandsOff { lab, stopped }
+}
+
+/// The life of a node that is over, as it ended by itself.
+pub(super) fn ended_life(fact: &NodeFact) -> Option<&str> {
+    match fact.state {
+        NodeState::Exited { .. } | NodeState::Failed { .. } => fact.incarnation.as_deref(),
+        NodeState::Absent
+        | NodeState::Creating
+        | NodeState::Created
+        | NodeState::Starting
+        | NodeState::Running
+        | NodeState::Stopping
+        | NodeState::Stopped => None,
+    }
 }
 
 fn without(wish: &Wish, absent: &BTreeSet<&NodeName>, is_old: impl Fn(&Link) -> bool) -> Lab {

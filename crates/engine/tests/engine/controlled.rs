@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use netloom_engine::testing::Sketch;
+use netloom_engine::testing::{Sketch, Trouble};
 use netloom_engine::{
     Authority, Controlled, ControlledEdit, ControlledNode, ControlledTunnel, Near, OperationState, OperationView,
     PortName, Refusal,
 };
-use netloom_model::{Endpoint, LinkId, Mtu, RestartPolicy, Vxlan};
+use netloom_model::{Endpoint, LinkId, Mtu, NodeName, RestartPolicy, Vxlan};
+use netloom_plan::NodeState;
 use serde_json::json;
 
 use crate::bench::{Bench, config, end, lab_name, until};
@@ -25,7 +26,7 @@ async fn bench() -> Bench {
 
 fn nodes() -> Vec<ControlledNode> {
     let lab = Sketch::pair("lab").lab();
-    let of = |(name, node): (&netloom_model::NodeName, &netloom_model::Node)| ControlledNode {
+    let of = |(name, node): (&NodeName, &netloom_model::Node)| ControlledNode {
         name: name.clone(),
         node: netloom_model::Node { restart_policy: RestartPolicy::No, ..node.clone() },
         interfaces: ["eth1", "eth2"].map(|name| name.parse().unwrap()).into(),
@@ -157,6 +158,35 @@ async fn what_ended_stays_so_until_the_controller_starts_it_and_has_its_link_the
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_just_ended_is_started_when_that_is_asked_for_however_long_the_rest_of_it_takes_to_go() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let state = || {
+        let snapshot = bench.engine.inventory().snapshot();
+        snapshot.labs[&lab_name("lab")].nodes[&"r1".parse::<NodeName>().unwrap()].state.clone()
+    };
+    let start = || Controlled::Start(["r1".parse().unwrap()].into());
+    bench.world.trouble("stop lab/r1", 0.., Trouble::Slow(Duration::from_secs(5)));
+    for wait in [0, 1] {
+        bench.world.exit("lab", "r1", 137, "");
+        until("its end is seen", || matches!(state(), NodeState::Exited { code: 137 })).await;
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        done(&bench, start()).await;
+        assert_eq!(state(), NodeState::Running);
+    }
+    // One that ends again right away is not tried again.
+    let mut dies = nodes();
+    dies[0].name = "r3".parse().unwrap();
+    dies[0].node.cmd = vec!["false".to_owned()];
+    assert_eq!(ask(&bench, Controlled::Run(vec![dies.remove(0)])).await.unwrap().state, OperationState::Failed);
+    bench.world.take_calls();
+    let view = ask(&bench, Controlled::Start(["r3".parse().unwrap()].into())).await.unwrap();
+    assert_eq!(view.state, OperationState::Failed, "{view:#?}");
+    let starts = bench.world.take_calls().into_iter().filter(|call| call.starts_with("start lab/r3")).count();
+    assert_eq!(starts, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_does_not_decide_about_a_lab_changes_nothing_of_it() {
     let bench = bench().await;
     done(&bench, Controlled::Create(nodes())).await;
@@ -222,7 +252,7 @@ async fn what_a_controller_decides_about_is_destroyed_by_force() {
 async fn what_is_created_waits_for_its_start_and_what_is_taken_back_leaves_what_others_did() {
     let bench = bench().await;
     let wish = |bench: &Bench| bench.engine.wishes().get(&lab_name("lab"));
-    let [r1, r2] = ["r1", "r2"].map(|node| node.parse::<netloom_model::NodeName>().unwrap());
+    let [r1, r2] = ["r1", "r2"].map(|node| node.parse::<NodeName>().unwrap());
     let [one, two]: [ControlledNode; 2] = nodes().try_into().unwrap();
     let create = |node: &ControlledNode| Controlled::Create(vec![node.clone()]);
     let take_back = |before, edit: &Controlled| Controlled::TakeBack { before, edit: Box::new(edit.clone()) };

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
+use netloom_kernel::Netns;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -35,8 +36,12 @@ pub(crate) struct Console {
 impl Console {
     /// Opens that of a node, which is given as `lab/node`.
     pub(crate) async fn open(host: &Sandbox, node: &str, key: Option<&str>) -> Result<Self, Error> {
-        let connect = || std::net::TcpStream::connect("127.0.0.1:8001");
-        let stream = host.netns().run(connect).unwrap().unwrap();
+        Self::open_from(&host.netns(), "127.0.0.1:8001", node, key).await
+    }
+
+    /// Opens it from another network, at this address of the agent.
+    pub(crate) async fn open_from(from: &Netns, agent: &str, node: &str, key: Option<&str>) -> Result<Self, Error> {
+        let stream = from.run(|| std::net::TcpStream::connect(agent)).unwrap().unwrap();
         stream.set_nonblocking(true).unwrap();
         let mut request = format!("ws://agent.example:8001/console/{node}").into_client_request().unwrap();
         if let Some(key) = key {

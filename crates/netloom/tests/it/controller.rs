@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use netloom_kernel::Netns;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
 
+use crate::console::{Console, run};
 use crate::sandbox::{PATIENCE, Sandbox, example};
 
 const SECRET: &str = "hush-hush-hush";
@@ -40,7 +42,11 @@ struct State {
 
 impl Controller {
     fn start(host: &Netns) -> Self {
-        let listener = host.run(|| TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
+        Self::listen(host, "127.0.0.1:0")
+    }
+
+    fn listen(host: &Netns, address: &str) -> Self {
+        let listener = host.run(|| TcpListener::bind(address).unwrap()).unwrap();
         let (at, told) = (listener.local_addr().unwrap(), Arc::new(Told::default()));
         let (shared, host) = (told.clone(), host.clone());
         std::thread::spawn(move || {
@@ -266,5 +272,66 @@ fn an_agent_whose_address_becomes_another_one_registers_again_and_only_then() {
     host.sh("ip route add 198.51.100.0/24 via 192.0.2.2 && ip route replace default via 192.0.2.3").code(0);
     controller.until(BEAT, controller.times(BEAT) + 1);
     assert_eq!(controller.times(REGISTER), 2);
+    host.netloom(&["agent", "stop"]).code(0);
+}
+
+/// Whether a console is opened from there without a word of who opens it.
+fn opens(from: &Netns) -> bool {
+    let mut is_open = None;
+    run(async {
+        is_open = match Console::open_from(from, "192.0.2.1:8001", "x/r", None).await {
+            Ok(_) => Some(true),
+            Err(Error::Http(refused)) if refused.status() == 403 => Some(false),
+            Err(error) => panic!("{error}"),
+        };
+    });
+    is_open.unwrap()
+}
+
+#[test]
+fn a_controller_that_is_known_by_its_name_opens_consoles_without_the_secret_and_nobody_else_does() {
+    let (Some(mut host), Some(there), Some(other)) = (Sandbox::new(), Sandbox::new(), Sandbox::new()) else { return };
+    for (name, of, address) in [("c0", &there, "192.0.2.2"), ("c1", &other, "192.0.2.3")] {
+        host.join(of, name);
+        of.sh(&format!("ip addr add {address}/24 dev {name} && ip link set {name} up")).code(0);
+    }
+    let switch = "ip link add br0 type bridge && ip addr add 192.0.2.1/24 dev br0 && ip link set br0 up &&
+                  for port in c0 c1; do ip link set $port master br0 up; done";
+    host.sh(switch).code(0);
+    let hosts = host.labs.path().join("hosts");
+    let name = |text: &str| fs::write(&hosts, format!("127.0.0.1 localhost\n{text}\n")).unwrap();
+    name("192.0.2.2 controller.test");
+    host.sh(&format!("mount --bind {} /etc/hosts", hosts.display())).code(0);
+    let (first, second) = (there.netns(), other.netns());
+    let controller = Controller::listen(&first, "0.0.0.0:8000");
+    host.environment.push(("NETLOOM_CONTROLLER", "http://controller.test:8000".to_owned()));
+    host.environment.push(("NETLOOM_SECRET", SECRET.to_owned()));
+    host.environment.push(("NETLOOM_LISTEN", "0.0.0.0:8001".to_owned()));
+    host.netloom(&["agent", "--background"]).code(0);
+    let lab = "name: x\ntopology:\n  nodes:\n    r: { kind: linux, runtime: namespace }\n";
+    let file = host.topology("x", lab);
+    host.netloom(&["deploy", "-t", &file]).code(0);
+    controller.until(BEAT, 1);
+    assert_eq!((opens(&first), opens(&second), opens(&host.netns())), (true, false, false));
+
+    // It has moved, and has forgotten its agents.
+    name("192.0.2.3 controller.test");
+    let moved = Controller::listen(&second, "0.0.0.0:8000");
+    controller.answers_beats_with(404);
+    moved.until(BEAT, 1);
+    assert_eq!((opens(&first), opens(&second)), (false, true));
+
+    // The name is lost. The controller is still reached where it was, and nobody goes by its name any more.
+    name("");
+    moved.answers_beats_with(404);
+    moved.until(REGISTER, moved.times(REGISTER) + 1);
+    moved.answers_beats_with(0);
+    host.until("it is seen", |_| log(&host).contains("leads nowhere"));
+    moved.until(BEAT, moved.times(BEAT) + 1);
+    assert_eq!((opens(&first), opens(&second)), (false, false));
+    name("192.0.2.3 controller.test");
+    host.until("the name is known again", |_| opens(&second));
+    assert!(!opens(&first));
+    host.netloom(&["destroy", "--all"]).code(0);
     host.netloom(&["agent", "stop"]).code(0);
 }

@@ -61,7 +61,15 @@ pub(crate) struct Told<'a> {
 impl Machine {
     /// One without an agent; `None`, loudly, where it cannot be had.
     pub(crate) fn new() -> Option<Self> {
-        let host = DockerHost::new()?;
+        Self::on(DockerHost::new()?)
+    }
+
+    /// One whose daemon finds the plugin of another agent.
+    pub(crate) fn plugged() -> Option<Self> {
+        Self::on(DockerHost::plugged()?)
+    }
+
+    fn on(host: DockerHost) -> Option<Self> {
         let ovs = Ovs::start_with_switch_by(&mut host.command("env"))?;
         Some(Self { ovs, host })
     }
@@ -98,9 +106,13 @@ impl Rig {
 
     /// One on whose host something is before its agent comes.
     pub(crate) fn after(before: impl FnOnce(&mut Machine)) -> Option<Self> {
-        let mut host = Machine::new()?;
-        before(&mut host);
-        Some(Self::with(host))
+        Machine::new().map(|machine| Self::on(machine, before))
+    }
+
+    /// The same on a machine that is there.
+    pub(crate) fn on(mut machine: Machine, before: impl FnOnce(&mut Machine)) -> Self {
+        before(&mut machine);
+        Self::with(machine)
     }
 
     /// One whose agent reaches Docker by a proxy that can make it slow or ill.

@@ -60,6 +60,11 @@ impl DockerHost {
         Some(host)
     }
 
+    /// Where the daemon of such a host finds the plugin of another agent.
+    pub(crate) fn plugin(&self) -> PathBuf {
+        self.root.path().join("run/docker/plugins/archetype-ovs.sock")
+    }
+
     fn with(start: impl Fn(&mut Command) -> Option<Dockerd>) -> Option<Self> {
         Self::prepared(start, |_| ())
     }

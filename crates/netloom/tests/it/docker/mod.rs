@@ -14,7 +14,7 @@ mod leftovers;
 mod lives;
 mod management;
 mod outages;
-mod plugin;
+pub(crate) mod plugin;
 mod settings;
 mod shared;
 mod stages;

@@ -8,17 +8,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use serde_json::{Value, json};
+
 use super::host::{DockerHost, IMAGE};
 
-/// The plugin while its agent lived: one interface is all that it has.
-struct Plugin {
+/// The plugin while its agent lived.
+pub(crate) struct Plugin {
     path: PathBuf,
     ends: Arc<AtomicBool>,
     life: Option<JoinHandle<()>>,
 }
 
+/// What it does and says where somebody joins a network: of a call and what it carries.
+type Answer = dyn Fn(&str, &Value) -> Option<Value> + Send + Sync;
+
 impl Plugin {
-    fn at(path: PathBuf) -> Self {
+    /// One on a host whose daemon finds it.
+    pub(crate) fn on(
+        host: &DockerHost,
+        answer: impl Fn(&str, &Value) -> Option<Value> + Send + Sync + 'static,
+    ) -> Self {
+        let (path, answer) = (host.plugin(), Arc::new(answer));
         let listener = UnixListener::bind(&path).unwrap();
         let ends = Arc::new(AtomicBool::new(false));
         let ended = ends.clone();
@@ -27,14 +37,15 @@ impl Plugin {
                 if ended.load(Ordering::Acquire) {
                     return;
                 }
-                drop(thread::spawn(|| serve(stream.unwrap())));
+                let answer = answer.clone();
+                drop(thread::spawn(move || serve(stream.unwrap(), &*answer)));
             }
         });
         Self { path, ends, life: Some(life) }
     }
 
     /// It is killed: its socket stays behind, and nobody answers.
-    fn kill(mut self) -> PathBuf {
+    pub(crate) fn kill(mut self) -> PathBuf {
         self.ends.store(true, Ordering::Release);
         drop(UnixStream::connect(&self.path));
         self.life.take().unwrap().join().unwrap();
@@ -43,7 +54,7 @@ impl Plugin {
 }
 
 /// One request after the other; each connection ends with its answer, so that none outlives the plugin.
-fn serve(mut stream: UnixStream) {
+fn serve(mut stream: UnixStream, answer: &Answer) {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
         if stream.read(&mut byte).unwrap_or(0) == 0 {
@@ -55,16 +66,15 @@ fn serve(mut stream: UnixStream) {
     let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).unwrap();
-    let answer = match head.split(' ').nth(1).unwrap() {
-        "/Plugin.Activate" => r#"{"Implements":["NetworkDriver"]}"#,
-        "/NetworkDriver.GetCapabilities" => r#"{"Scope":"local","ConnectivityScope":"local"}"#,
-        "/NetworkDriver.CreateEndpoint" => r#"{"Interface":{}}"#,
-        "/NetworkDriver.Join" => {
-            r#"{"InterfaceName":{"SrcName":"vcplug","DstPrefix":"eth"},"DisableGatewayService":true}"#
-        }
-        "/NetworkDriver.EndpointOperInfo" => r#"{"Value":{}}"#,
-        _ => "{}",
+    let (path, said) = (head.split(' ').nth(1).unwrap(), serde_json::from_slice(&body).unwrap_or_default());
+    let usual = || match path {
+        "/Plugin.Activate" => json!({ "Implements": ["NetworkDriver"] }),
+        "/NetworkDriver.GetCapabilities" => json!({ "Scope": "local", "ConnectivityScope": "local" }),
+        "/NetworkDriver.CreateEndpoint" => json!({ "Interface": {} }),
+        "/NetworkDriver.EndpointOperInfo" => json!({ "Value": {} }),
+        _ => json!({}),
     };
+    let answer = answer(path, &said).unwrap_or_else(usual).to_string();
     let length = answer.len();
     let kind = "application/vnd.docker.plugins.v1.1+json";
     let _ = write!(
@@ -73,10 +83,16 @@ fn serve(mut stream: UnixStream) {
     );
 }
 
+/// What it says to a container that joins: the interface that it gets.
+pub(crate) fn joined(interface: &str) -> Value {
+    json!({ "InterfaceName": { "SrcName": interface, "DstPrefix": "eth" }, "DisableGatewayService": true })
+}
+
 #[test]
 fn the_plugin_of_an_agent_that_has_ended_is_answered_as_long_as_anything_hangs_on_it() {
     let Some(host) = DockerHost::plugged() else { return };
-    let plugin = Plugin::at(host.root.path().join("run/docker/plugins/archetype-ovs.sock"));
+    // One interface is all that it has.
+    let plugin = Plugin::on(&host, |call, _| (call == "/NetworkDriver.Join").then(|| joined("vcplug")));
     host.sh("ip link add vhplug type veth peer name vcplug && ip link set vhplug up").code(0);
     host.docker("network create --driver archetype-ovs --ipam-driver null --label archetype.lab_id=lab lab-eth1");
     host.docker(&format!("run --detach --tty --name archetype-lab-r1 --network lab-eth1 {IMAGE}"));

@@ -1,5 +1,6 @@
 //! The flows that were recorded between the real controller and an agent, with real containers and a real switch.
 
+mod after_boot;
 mod console;
 mod external;
 mod faults;
@@ -9,6 +10,7 @@ mod joins;
 mod lives;
 mod one_host;
 mod per_node;
+mod plugged;
 mod queries;
 mod restarts;
 mod seized;
