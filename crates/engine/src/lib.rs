@@ -12,6 +12,7 @@
 mod applied;
 mod budget;
 mod bulkhead;
+mod carried;
 mod copy;
 mod desired;
 mod document;
@@ -53,6 +54,7 @@ mod work;
 
 pub use applied::Applied;
 pub use bulkhead::{Bulkhead, Busy};
+pub use carried::Carried;
 pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner};
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};
