@@ -121,6 +121,29 @@ fn a_lab_that_is_placed_comes_up_is_linked_once_and_goes_without_a_trace() {
 }
 
 #[test]
+fn a_lab_that_is_exported_is_the_same_network_when_its_file_is_deployed() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1], &[recorded_link()]);
+    agent.links(LAB, &recorded_link());
+    let file = rig.labs.path().join("exported.clab.yml");
+    let path = file.to_str().unwrap();
+    rig.netloom(&["export", LAB, "-o", path]).code(0);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("    - endpoints: [\"h1:eth1\", \"r1:eth1\"]\n      mtu: 9000\n"), "{written}");
+    assert!(written.contains("    # not linked, and left out: h1:eth2, h1:eth3, "), "{written}");
+    rig.netloom(&["validate", path]).code(0);
+    agent.takes_down(LAB, &[]);
+
+    rig.netloom(&["deploy", "-t", path]).code(0);
+    let [r1, h1] = ["r1", "h1"].map(|node| format!("clab-{LAB}-{node}"));
+    rig.address(&r1, "eth1", "10.0.1.1/24");
+    rig.address(&h1, "eth1", "10.0.1.2/24");
+    rig.until("it is reached", |_| rig.reaches(&h1, "10.0.1.1", 8972));
+    rig.netloom(&["destroy", "-t", path]).code(0);
+}
+
+#[test]
 fn started_is_told_before_the_deploy_is_answered_because_links_wait_for_it() {
     let Some(rig) = Rig::new() else { return };
     let mark = rig.controller.mark();
