@@ -189,6 +189,9 @@ impl Ready {
 
 /// The name of the capability that is degraded while labs are paused, and that is not there otherwise.
 pub const LABS: &str = "labs";
+/// The name of the capability that is degraded while the host's own interfaces are not as they are wanted. It is never down: all
+/// else works without it.
+pub const TRANSPORT: &str = "transport";
 
 /// One capability.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

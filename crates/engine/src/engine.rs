@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bulkhead::Bulkhead;
+use crate::carried::Tallies;
 use crate::desired::{self, Authority, Done, Phase, Wish, Wishes, life_of_host};
 use crate::driver::{Fabric, Holder, Runtime, Store, StoreError, Surveyed, Switch, SwitchFigures};
 use crate::entries::{HostFiles, Teller};
@@ -152,6 +153,7 @@ pub(crate) struct Shared {
     pub(crate) pulls: Bulkhead,
     pub(crate) sessions: Bulkhead,
     pub(crate) samplers: Samplers,
+    pub(crate) tallies: Tallies,
     pub(crate) sources: BTreeSet<Source>,
     /// The runtimes that have images.
     pub(crate) shelves: BTreeSet<RuntimeKind>,
@@ -262,6 +264,7 @@ impl Engine {
             shelves,
             sessions: Bulkhead::new("sessions", config.sessions),
             samplers: Samplers::default(),
+            tallies: Tallies::default(),
             layout,
             ledger,
             runtimes,

@@ -13,6 +13,7 @@ mod after_boot;
 mod applied;
 mod budget;
 mod bulkhead;
+mod carried;
 mod copy;
 mod desired;
 mod document;
@@ -54,6 +55,7 @@ mod work;
 
 pub use applied::Applied;
 pub use bulkhead::{Bulkhead, Busy};
+pub use carried::Carried;
 pub use copy::{CopyError, CopyIn, CopyOut, Incoming, Landing, Links, Outgoing, Owner};
 pub use desired::{Authority, Done, Phase, Wish, Wishes};
 pub use document::{Document, EndEntry, LinkEntry, NodeEntry, RunState, link_key};

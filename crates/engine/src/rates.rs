@@ -1,12 +1,14 @@
 //! What flows and what is used: readings of counters, and the rates between two of them. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use netloom_model::{LabName, Link, NodeName};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 
+use crate::carried::Carried;
 use crate::fact::Place;
 use crate::view::{EndView, LabView};
 
@@ -129,7 +131,8 @@ pub struct Flow {
 pub(crate) struct Reading {
     /// When the counters were read.
     pub(crate) at: Instant,
-    pub(crate) ports: HashMap<(Place, u32), (Count, Count)>,
+    /// What they said.
+    pub(crate) carried: Arc<Carried>,
     /// What each node uses, and when that was read.
     pub(crate) nodes: HashMap<NodeName, (Instant, NodeUsage)>,
     /// What could not be read, if anything.
@@ -210,10 +213,10 @@ impl Rates {
 
 fn end_rates(end: &EndView, place: Place, before: Option<(&Reading, f64)>, now: &Reading) -> EndRates {
     let key = end.ifindex.map(|ifindex| (place, ifindex));
-    let found = key.and_then(|key| now.ports.get(&key).map(|count| (key, *count)));
+    let found = key.and_then(|key| now.carried.ports.get(&key).map(|count| (key, *count)));
     let flow = |way: fn(&(Count, Count)) -> Count| {
         let (key, count) = found.as_ref()?;
-        let before = before.and_then(|(reading, seconds)| Some((way(reading.ports.get(key)?), seconds)));
+        let before = before.and_then(|(reading, seconds)| Some((way(reading.carried.ports.get(key)?), seconds)));
         Some(Flow::of(way(count), before))
     };
     EndRates { end: end.end.clone(), rx: flow(|(rx, _)| *rx), tx: flow(|(_, tx)| *tx) }
@@ -258,7 +261,8 @@ mod tests {
             end.ifindex = Some(7);
         }
         let ports = [((Place::Host, 7), (count(100, 1), count(200, 2)))].into();
-        let now = Reading { at: Instant::now(), ports, nodes: HashMap::new(), trouble: None };
+        let now =
+            Reading { at: Instant::now(), carried: Arc::new(Carried { ports }), nodes: HashMap::new(), trouble: None };
         let rates = Rates::of(&view, lab.links(), None, &now);
         let seen: Vec<_> =
             rates.links[0].ends.iter().map(|end| (end.end.as_str(), end.rx.map(|flow| flow.bytes))).collect();

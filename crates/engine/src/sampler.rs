@@ -20,6 +20,7 @@ use netloom_model::LabName;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::carried;
 use crate::driver::{Context, DriverError};
 use crate::engine::Shared;
 use crate::lab::within;
@@ -168,19 +169,24 @@ async fn look_around(
     looks.into_iter().flatten().unzip()
 }
 
+/// One more look begins, which may take so long.
+pub(crate) fn look_of(shared: &Shared) -> Context {
+    shared.samplers.looks.fetch_add(1, Ordering::Relaxed);
+    Context { deadline: (tokio::time::Instant::now() + LOOK).into_std(), cancel: CancellationToken::new() }
+}
+
 /// Reads everything; what cannot be read is missing, and why is said.
 async fn look(shared: &Shared, lab: &LabName, deadline: Instant) -> Reading {
-    shared.samplers.looks.fetch_add(1, Ordering::Relaxed);
-    let context = Context { deadline, cancel: CancellationToken::new() };
+    let context = Context { deadline, ..look_of(shared) };
     let object = format!("lab {lab}");
-    let counters = stamped(within(&context, &object, shared.fabric.counters(lab, &context)));
+    let counters = stamped(carried::read(shared, lab, &context));
     let usages = shared.runtimes.values();
     let usages = usages.map(|runtime| stamped(within(&context, &object, runtime.usage(lab, &context))));
-    let ((at, counters), usages) = tokio::join!(counters, futures::future::join_all(usages));
+    let ((at, carried), usages) = tokio::join!(counters, futures::future::join_all(usages));
     let mut troubles: Vec<DriverError> = Vec::new();
-    let counters = counters.unwrap_or_else(|error| {
+    let carried = carried.unwrap_or_else(|error| {
         troubles.push(error);
-        Vec::new()
+        Arc::default()
     });
     let mut nodes = HashMap::new();
     for (at, usage) in usages {
@@ -189,9 +195,8 @@ async fn look(shared: &Shared, lab: &LabName, deadline: Instant) -> Reading {
             Err(error) => troubles.push(error),
         }
     }
-    let ports = counters.into_iter().map(|port| ((port.place, port.ifindex), (port.rx, port.tx))).collect();
     let said: Vec<String> = troubles.iter().map(ToString::to_string).collect();
-    Reading { at, ports, nodes, trouble: (!said.is_empty()).then(|| said.join("; ")) }
+    Reading { at, carried, nodes, trouble: (!said.is_empty()).then(|| said.join("; ")) }
 }
 
 /// An answer, and when it came: one that is late makes no other one old.

@@ -1,18 +1,21 @@
 //! Interfaces of the host, from the inventory; and what of the contract is not done here, which says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
-use netloom_engine::{PortFact, PortKind};
-use netloom_model::{InterfaceName, tunnel_name};
+use futures::future::join_all;
+use netloom_engine::{Carried, Count, PortFact, PortKind, SwitchPortFact};
+use netloom_model::{InterfaceName, LabName};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Json, Object, done};
 use super::carry_out::wishes;
 use super::fields::{self, lab};
-use super::links::plugged;
+use super::links::{MOMENT, plugged};
+use super::overlay::SeenTunnel;
 use super::underlay;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -38,7 +41,7 @@ pub(super) fn routes() -> Router<Shared> {
 }
 
 /// Those that people know: not the ends of cables of labs.
-pub(super) fn host_ports(app: &App) -> Vec<std::sync::Arc<PortFact>> {
+pub(super) fn host_ports(app: &App) -> Vec<Arc<PortFact>> {
     let snapshot = app.engine.inventory().snapshot();
     snapshot.host.values().filter(|port| port.mark.is_none() && port.name.as_str() != "lo").cloned().collect()
 }
@@ -104,11 +107,29 @@ async fn bridges(State(app): State<Shared>) -> Answer {
     Ok(done(&json!({ "bridges": all })))
 }
 
+/// What a port has carried, by the names that Open vSwitch has for it.
+fn figures(rx: Count, tx: Count) -> Value {
+    json!({ "rx_bytes": rx.bytes, "rx_packets": rx.packets, "rx_dropped": rx.drops, "rx_errors": rx.errors,
+        "tx_bytes": tx.bytes, "tx_packets": tx.packets, "tx_dropped": tx.drops, "tx_errors": tx.errors })
+}
+
 async fn bridge_ports(State(app): State<Shared>) -> Answer {
     let snapshot = app.engine.inventory().snapshot();
     let (tunnels, cables): (Vec<_>, Vec<_>) = snapshot.switch.ports().partition(|port| port.tunnel.is_some());
-    let brief = |port: &netloom_engine::SwitchPortFact| json!({ "name": port.name, "tag": port.vlan.tag });
-    let whole = |port: &netloom_engine::SwitchPortFact| json!({ "name": port.name, "tag": port.vlan.tag, "options": {}, "statistics": {}, "type": "" });
+    let brief = |port: &SwitchPortFact| json!({ "name": port.name, "tag": port.vlan.tag });
+    let labs: BTreeSet<&LabName> = tunnels.iter().map(|port| &port.lab).collect();
+    let engine = &app.engine;
+    let carried = labs.into_iter().map(async |lab| Some((lab, engine.carried(lab, MOMENT).await?)));
+    let carried: BTreeMap<&LabName, Arc<Carried>> = join_all(carried).await.into_iter().flatten().collect();
+    let statistics = |port: &SwitchPortFact| {
+        let carried = snapshot.host_port(&port.name).and_then(|interface| carried.get(&port.lab)?.by(interface));
+        carried.map_or_else(|| json!({}), |(rx, tx)| figures(rx, tx))
+    };
+    let whole = |port: &SwitchPortFact| {
+        let to = port.tunnel.as_ref().map(|made| &made.tunnel);
+        let options = to.map(|to| json!({ "key": to.vni, "local_ip": to.local, "remote_ip": to.remote }));
+        json!({ "name": port.name, "tag": port.vlan.tag, "options": options, "statistics": statistics(port), "type": "vxlan" })
+    };
     let cables: Vec<Value> = cables.into_iter().map(brief).collect();
     let tunnels: Vec<Value> = tunnels.into_iter().map(whole).collect();
     Ok(done(&json!({ "bridge": app.engine.switch_name(), "total_ports": cables.len() + tunnels.len(),
@@ -162,14 +183,14 @@ async fn plugin_status(State(app): State<Shared>) -> Answer {
 
 /// What the one bridge of the host has of a lab.
 fn bridge_of(app: &App, wish: &netloom_engine::Wish) -> Value {
-    let tags: BTreeSet<u16> = plugged(app, wish).into_iter().filter_map(|(_, port)| port.tag).collect();
+    let ports: Vec<u16> = plugged(app, wish).into_iter().filter_map(|(_, port)| port.tag).collect();
+    let tags: BTreeSet<u16> = ports.iter().copied().collect();
     let range = [tags.first().copied().unwrap_or_default(), tags.last().copied().unwrap_or_default()];
     let snapshot = app.engine.inventory().snapshot();
-    let is_there = |link: &netloom_model::LinkId| snapshot.switch.port(&tunnel_name(wish.lab.name(), link)).is_some();
-    let tunnels =
-        wish.lab.segments().filter(|(segment, link)| link.kind.tunnel().is_some() && is_there(segment)).count();
+    let tunnels = wish.lab.segments().filter(|(_, link)| link.kind.tunnel().is_some());
+    let tunnels = tunnels.filter(|(_, link)| SeenTunnel::of(wish, link, &snapshot).is_some()).count();
     let external: Vec<&InterfaceName> = wish.lab.externals().map(|(interface, _)| interface).collect();
-    json!({ "lab_id": wish.lab.name(), "bridge_name": app.engine.switch_name(), "port_count": tags.len(),
+    json!({ "lab_id": wish.lab.name(), "bridge_name": app.engine.switch_name(), "port_count": ports.len(),
         "vlan_range_used": range, "vxlan_tunnels": tunnels, "external_interfaces": external,
         "last_activity": humantime::format_rfc3339_seconds(wish.created).to_string() })
 }

@@ -1,12 +1,13 @@
 //! Links within the host, and the ports of interfaces.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
-use netloom_engine::{Controlled, PortName, Snapshot, Wish};
+use netloom_engine::{Controlled, PortFact, PortName, Snapshot, Wish};
 use netloom_model::{InterfaceName, LabName, Link, LinkId, NodeName, link_name};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,9 @@ impl Pair {
 pub(super) fn port_name(node: &str, interface: &str) -> Result<PortName, Detail> {
     Ok(PortName { node: fields::node(node)?, interface: fields::interface(interface)? })
 }
+
+/// How long a question waits for the kernel to say what ports have carried. Then it is answered with what was read before.
+pub(super) const MOMENT: Duration = Duration::from_millis(500);
 
 /// A port as the switch has it.
 #[derive(Debug)]
@@ -327,13 +331,18 @@ async fn plugin_ports(State(app): State<Shared>, Path(name): Path<String>) -> An
     let there = wish(&app, &name);
     let ports = there.as_ref().map(|wish| data_ports(wish, &snapshot)).unwrap_or_default();
     let bridge = &app.engine.switch_name();
+    let carried = if ports.is_empty() { None } else { app.engine.carried(&name, MOMENT).await };
+    let on_host: HashMap<&InterfaceName, &PortFact> =
+        snapshot.host.values().map(|port| (&port.name, &**port)).collect();
     let ports: Vec<Value> = ports
         .iter()
         .filter_map(|(port_name, port)| {
             let container = super::carry_out::container_name(&name, &port_name.node);
-            // How much they carried is in the metrics of labs, which are read only while somebody watches.
+            // As the switch counts: what came from the node, and what went to it.
+            let carried = on_host.get(&port.name).and_then(|port| carried.as_ref()?.by(port));
+            let (rx, tx) = carried.unwrap_or_default();
             Some(json!({ "port_name": port.name, "bridge_name": bridge, "container": container,
-                "interface": port_name.interface, "vlan_tag": port.tag?, "rx_bytes": 0, "tx_bytes": 0 }))
+                "interface": port_name.interface, "vlan_tag": port.tag?, "rx_bytes": rx.bytes, "tx_bytes": tx.bytes }))
         })
         .collect();
     Ok(done(&json!({ "lab_id": name, "ports": ports })))

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post, put};
-use netloom_engine::{Controlled, ControlledTunnel, Near, PortName, Snapshot, Source, Wish};
+use netloom_engine::{Controlled, ControlledTunnel, Near, PortFact, PortName, Snapshot, Source, SwitchPortFact, Wish};
 use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -92,6 +92,26 @@ fn wanted<'a>(wish: &'a Wish, link: &LinkId) -> Option<&'a Link> {
     wish.lab.segments().find(|(segment, of)| *segment == link && of.kind.tunnel().is_some()).map(|(_, of)| of)
 }
 
+/// A tunnel as it is seen: its port of the switch works, and its interface is there and on.
+pub(super) struct SeenTunnel<'a> {
+    port: &'a SwitchPortFact,
+    interface: &'a PortFact,
+}
+
+impl<'a> SeenTunnel<'a> {
+    pub(super) fn of(wish: &Wish, far: &Link, snapshot: &'a Snapshot) -> Option<Self> {
+        let name = wish.lab.switch_ports(far).into_iter().next()?.interface;
+        let port = snapshot.switch.port(&name).filter(|port| port.fault.is_none())?;
+        let interface = snapshot.host_port(&name).filter(|interface| interface.admin_up)?;
+        Some(Self { port, interface })
+    }
+}
+
+/// The tag of a tunnel that is seen.
+fn tag_through(wish: &Wish, far: &Link, snapshot: &Snapshot) -> Option<u16> {
+    SeenTunnel::of(wish, far, snapshot)?.port.vlan.tag
+}
+
 /// The segment that what a tunnel joins is in.
 fn segment_near(wish: &Wish, near: &Near) -> Option<LinkId> {
     match near {
@@ -126,7 +146,8 @@ async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
         && far.kind.tunnel() == Some(&tunnel)
         && far.mtu == mtu
         && segment_near(there, &near).as_ref() == Some(&link)
-        && let Some(tag) = tag_of(there, far, &snapshot).filter(|tag| tag_near(there, &near, &snapshot) == Some(*tag))
+        && let Some(tag) =
+            tag_through(there, far, &snapshot).filter(|tag| tag_near(there, &near, &snapshot) == Some(*tag))
     {
         // It is there: nothing is touched.
         return Ok(tag);
@@ -135,7 +156,7 @@ async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
     carry_out(app, &name, edit, DECLARED, Late::Ends).await?;
     let there = wish(app, &name).ok_or_else(|| format!("lab {name} is gone"))?;
     let snapshot = app.engine.inventory().snapshot();
-    let far = wanted(&there, &link).and_then(|far| tag_of(&there, far, &snapshot));
+    let far = wanted(&there, &link).and_then(|far| tag_through(&there, far, &snapshot));
     far.filter(|tag| tag_near(&there, &near, &snapshot) == Some(*tag))
         .ok_or_else(|| format!("link {link}: its port and its tunnel do not have one tag"))
 }
@@ -170,12 +191,12 @@ async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) ->
         "interface_isolated": outcome.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": outcome.is_ok() })))
 }
 
-/// A tunnel of a lab of the controller.
+/// A tunnel of a lab of the controller that is wanted.
 struct Tunnel {
     lab: LabName,
     link: LinkId,
-    vxlan: Vxlan,
-    mtu: u32,
+    vni: u32,
+    /// The tag of its port of the switch, whether its interface is on or not.
     tag: Option<u16>,
 }
 
@@ -186,30 +207,37 @@ fn tunnels(app: &App) -> Vec<Tunnel> {
         for (segment, link) in wish.lab.segments() {
             let Some(vxlan) = link.kind.tunnel() else { continue };
             let tag = tag_of(&wish, link, &snapshot);
-            let (lab, link, vxlan, mtu) = (wish.lab.name().clone(), segment.clone(), vxlan.clone(), link.mtu.bytes());
-            all.push(Tunnel { lab, link, vxlan, mtu, tag });
+            all.push(Tunnel { lab: wish.lab.name().clone(), link: segment.clone(), vni: vxlan.vni, tag });
         }
     }
     all
 }
 
+/// What is seen of the tunnels of the controller's labs. One that is only wanted is not told: the controller then has it made again.
 async fn status(State(app): State<Shared>) -> Answer {
-    let all = tunnels(&app);
+    let (snapshot, wishes) = (app.engine.inventory().snapshot(), wishes(&app));
+    let wanted = wishes.iter().flat_map(|wish| wish.lab.segments().map(move |(segment, link)| (wish, segment, link)));
+    let seen = wanted.filter_map(|(wish, segment, link)| {
+        let tunnel = link.kind.tunnel()?;
+        let seen = SeenTunnel::of(wish, link, &snapshot)?;
+        seen.port.vlan.tag?;
+        Some((wish, segment, tunnel, seen))
+    });
+    let seen: Vec<_> = seen.collect();
     let mut count: BTreeMap<&LinkId, usize> = BTreeMap::new();
-    for tunnel in &all {
-        *count.entry(&tunnel.link).or_default() += 1;
+    for (_, segment, ..) in &seen {
+        *count.entry(segment).or_default() += 1;
     }
-    // Of a name that several labs have a controller takes the first, whatever its lab: no tag is better than another's.
-    let tag = |tunnel: &Tunnel| tunnel.tag.filter(|_| count[&tunnel.link] == 1);
-    let is_there = |tunnel: &&Tunnel| tunnel.tag.is_some();
-    let links: Vec<Value> = all
+    let links: Vec<Value> = seen
         .iter()
-        .filter(is_there)
-        .map(|tunnel| {
-            json!({ "link_id": tunnel.link, "vni": tunnel.vxlan.vni, "local_ip": tunnel.vxlan.local,
-                "remote_ip": tunnel.vxlan.remote, "local_vlan": tag(tunnel),
-                "interface_name": tunnel_name(&tunnel.lab, &tunnel.link), "lab_id": tunnel.lab,
-                "tenant_mtu": tunnel.mtu })
+        .map(|(wish, segment, wanted, SeenTunnel { port, interface })| {
+            // Its own mark says where it leads; those of agents before this one say less.
+            let made = port.tunnel.as_ref().map_or(*wanted, |made| &made.tunnel);
+            let local = made.local.or(wanted.local);
+            // Of a name that several labs have a controller takes the first, whatever its lab: no tag is better than another's.
+            let tag = port.vlan.tag.filter(|_| count[segment] == 1);
+            json!({ "link_id": segment, "vni": made.vni, "local_ip": local, "remote_ip": made.remote,
+                "local_vlan": tag, "interface_name": port.name, "lab_id": wish.lab.name(), "tenant_mtu": interface.mtu })
         })
         .collect();
     Ok(done(&json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links })))
@@ -266,7 +294,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Va
     let snapshot = app.engine.inventory().snapshot();
     let there = wish(app, name);
     let before =
-        there.as_ref().and_then(|wish| wanted(wish, &link).map(|far| (far.clone(), tag_of(wish, far, &snapshot))));
+        there.as_ref().and_then(|wish| wanted(wish, &link).map(|far| (far.clone(), tag_through(wish, far, &snapshot))));
     if let Some((far, Some(tag))) = &before
         && far.kind.tunnel() == Some(&wanted_now.tunnel)
         && far.mtu == wanted_now.mtu
@@ -281,7 +309,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Va
         return result(tunnel, "error", None, Some(&why));
     }
     let snapshot = app.engine.inventory().snapshot();
-    let tag = wish(app, name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_of(&wish, far, &snapshot)));
+    let tag = wish(app, name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_through(&wish, far, &snapshot)));
     result(tunnel, status, tag, None)
 }
 
@@ -448,7 +476,7 @@ struct LegacyTunnel {
 /// An identifier that no tunnel has, of those that were once allotted here. Two that are asked for at once are not the same.
 fn free_vni(app: &App) -> Option<u32> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let taken: BTreeSet<u32> = tunnels(app).iter().map(|tunnel| tunnel.vxlan.vni).collect();
+    let taken: BTreeSet<u32> = tunnels(app).iter().map(|tunnel| tunnel.vni).collect();
     let count = LAST_OF_LEGACY - FIRST_OF_LEGACY + 1;
     let mut all = (0..count).map(|_| FIRST_OF_LEGACY + NEXT.fetch_add(1, Ordering::Relaxed) % count);
     all.find(|vni| !taken.contains(vni))
@@ -470,8 +498,8 @@ async fn tunnel(State(app): State<Shared>, Json(body): Json<LegacyTunnel>) -> An
     Ok(done(&match made.await {
         Ok((link, vni)) => {
             let snapshot = app.engine.inventory().snapshot();
-            let tag =
-                wish(&app, &name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_of(&wish, far, &snapshot)));
+            let tag = wish(&app, &name)
+                .and_then(|wish| wanted(&wish, &link).and_then(|far| tag_through(&wish, far, &snapshot)));
             json!({ "success": true, "error": null, "tunnel": { "vni": vni,
                 "interface_name": tunnel_name(&name, &link), "local_ip": body.local_ip, "remote_ip": body.remote_ip,
                 "lab_id": name, "link_id": link, "vlan_tag": tag } })
@@ -495,7 +523,7 @@ async fn joined(app: &Arc<App>, name: &LabName, link: &str, port: &PortName) -> 
     let near =
         port_of(&there, port, &snapshot).ok_or_else(|| format!("Could not find OVS port for {}", port.label()))?;
     let far = wanted(&there, &link).ok_or_else(|| format!("link {link} has no tunnel: make it first"))?;
-    if near.tag.is_some() && near.tag == tag_of(&there, far, &snapshot) {
+    if near.tag.is_some() && near.tag == tag_through(&there, far, &snapshot) {
         return Ok(());
     }
     carry_out(app, name, Controlled::Join { port: port.clone(), segment: link }, DECLARED, Late::Ends).await

@@ -24,7 +24,7 @@ pub(crate) use verdict::{Look, Patience, Slot, Standing};
 
 use crate::controller::{AgentHealth, Member};
 use crate::supervisor::Stalls;
-use crate::wire::{Capability, LABS, Late, Liveness, Readiness, Ready};
+use crate::wire::{Capability, LABS, Late, Liveness, Readiness, Ready, TRANSPORT};
 
 /// How old the last whole look may be.
 const STALE: Duration = Duration::from_secs(180);
@@ -265,6 +265,8 @@ pub(crate) fn looks(engine: &Engine, now: SystemTime) -> Vec<(&'static str, Look
     let mut looks: Vec<_> = engine.sources().iter().map(of_source).collect();
     let store = engine.store_trouble().map_or(Look::Good, |trouble| Look::Hopeless(trouble.why.clone()));
     looks.push(("store", store, None));
+    let transport = engine.transport_trouble().map_or(Look::Good, |why| Look::Strained(why.to_string()));
+    looks.push((TRANSPORT, transport, None));
     looks
 }
 

@@ -30,7 +30,7 @@ use std::{io, process};
 use netloom_engine::{Engine, What};
 
 use crate::health::{Health, Look, Patience, Slot, Standing, Verdict, looks};
-use crate::wire::{Capability, Late, Ready};
+use crate::wire::{Capability, Late, Ready, TRANSPORT};
 use clock::Clock;
 use lateness::{Lagging, Lateness, Loop, Mend};
 pub(crate) use notify::Systemd;
@@ -174,7 +174,8 @@ impl Judge {
         for (name, mut look, last_good) in looks(engine, now) {
             let stuck = late.iter().find(|late| late.of.mend == Mend::Wait(name));
             if let (Look::Good, Some(stuck)) = (&look, stuck) {
-                look = Look::Bad(format!("{} has been at the same work for {} s", stuck.of.name, stuck.age.as_secs()));
+                let why = format!("{} has been at the same work for {} s", stuck.of.name, stuck.age.as_secs());
+                look = if name == TRANSPORT { Look::Strained(why) } else { Look::Bad(why) };
             }
             let before = self.standings.remove(name);
             let worked = before.as_ref().is_some_and(Standing::has_worked);

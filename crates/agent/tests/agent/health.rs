@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hyper::StatusCode;
 use netloom_agent::Listeners;
-use netloom_agent::wire::{Liveness, Readiness, Ready, Stall};
+use netloom_agent::wire::{Liveness, Readiness, Ready, Stall, TRANSPORT};
 use netloom_engine::testing::Sketch;
-use netloom_engine::{LabView, Source, task};
+use netloom_engine::{LabView, Source, Transport, Uplink, Vlan, task};
 use netloom_model::RuntimeKind;
 use tokio_util::sync::CancellationToken;
 
@@ -172,7 +172,7 @@ async fn readiness_names_what_is_wrong_and_liveness_does_not_care() {
     let verbose: Readiness = bench.get("/readyz?verbose").await.json();
     assert_eq!(verbose.status, Ready::Ok);
     let names: Vec<&str> = verbose.capabilities.iter().map(|capability| capability.name.as_str()).collect();
-    assert_eq!(names, ["agent", "namespace", bench.engine.fabric(), "store"]);
+    assert_eq!(names, ["agent", "namespace", bench.engine.fabric(), "store", "transport"]);
 
     let mut changes = bench.engine.inventory().changes();
     let source = Source::Runtime(RuntimeKind::Namespace);
@@ -215,6 +215,21 @@ async fn a_store_that_hangs_shows_in_readiness_and_never_in_liveness() {
     assert!(ready.capabilities[0].reason.as_ref().unwrap().contains("does not answer since"), "{ready:?}");
     bench.store.thaw();
     until(bench.tcp, "/readyz", 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transport_that_is_not_as_it_is_wanted_is_said_and_keeps_nobody_from_being_ready() {
+    let vlan = Vlan { parent: "eth1".parse().unwrap(), id: 100.try_into().unwrap() };
+    let wanted = Transport::Subinterface(Uplink::subinterface(vlan, None).unwrap());
+    let bench = Bench::with(|config| config.transport = Some(wanted)).await;
+    let degraded = bench.ready_when(|ready| ready.status == Ready::Degraded).await;
+    let [transport] = &degraded.capabilities[..] else { panic!("{degraded:?}") };
+    assert_eq!((transport.name.as_str(), transport.status), (TRANSPORT, Ready::Degraded));
+    let why = transport.reason.as_ref().unwrap();
+    assert!(why.starts_with("eth1.100: ") && transport.since > SystemTime::UNIX_EPOCH, "{transport:?}");
+    assert_eq!((probe(bench.tcp, "/readyz").0, probe(bench.tcp, "/livez").0), (200, 200));
+    bench.world.underlay().has("eth1", &[]);
+    bench.ready_when(|ready| ready.status == Ready::Ok).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

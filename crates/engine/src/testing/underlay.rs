@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use netloom_model::Mtu;
@@ -16,6 +17,8 @@ struct State {
     calls: Vec<String>,
     /// A step whose text begins so fails with this.
     refused: Option<(String, ErrorClass)>,
+    /// How long each step takes.
+    takes: Duration,
     /// An address that takes over the way to others, and the way as it was.
     captor: Option<(IpAddr, IpAddr, Option<SeenWay>)>,
 }
@@ -76,9 +79,15 @@ impl FakeUnderlay {
         self.lock().refused = Some((step.to_owned(), class));
     }
 
-    /// Nothing fails any more.
+    /// From now on each step takes so long.
+    pub fn slow(&self, step: Duration) {
+        self.lock().takes = step;
+    }
+
+    /// Nothing fails any more, and nothing takes long.
     pub fn calm(&self) {
-        self.lock().refused = None;
+        let mut state = self.lock();
+        (state.refused, state.takes) = (None, Duration::ZERO);
     }
 
     /// All of it.
@@ -105,6 +114,10 @@ impl Underlay for FakeUnderlay {
     }
 
     async fn apply(&self, step: &Step, _: &Context) -> Result<(), DriverError> {
+        let takes = self.lock().takes;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
         let mut state = self.lock();
         state.calls.push(step.to_string());
         let refused = state.refused.clone().filter(|(text, _)| step.to_string().starts_with(text));

@@ -49,8 +49,8 @@ impl Host {
         drive(limit, async move { underlay.apply(&step, &context).await }).await
     }
 
-    /// Does all steps, or none: what was done is taken back when one fails, and when the host is not reached any more as it
-    /// was seen to be `before`. Gives what is there afterwards.
+    /// Does all steps, or none: what was done is taken back when one fails, when somebody cancels the operation before the last
+    /// one has begun, and when the host is not reached any more as it was seen to be `before`. Gives what is there afterwards.
     pub(super) async fn carry_out(
         &self,
         steps: &[Step],
@@ -65,7 +65,11 @@ impl Host {
             }
         };
         let mut done = Vec::new();
+        let is_cancelled = || operation.is_some_and(|operation| operation.cancelled().is_cancelled());
         for (at, step) in steps.iter().enumerate() {
+            if is_cancelled() {
+                return Err(self.take_back(&done, TransportError::Cancelled).await);
+            }
             note(at, StepState::Running, None);
             let did = self.apply(step, deadline).await;
             match did {
@@ -106,6 +110,7 @@ impl Host {
         let why = match why {
             TransportError::Failed(error) => error.to_string(),
             TransportError::Lost(what) => format!("it took {what} from this host"),
+            TransportError::Cancelled => "its operation was cancelled".to_owned(),
             other => other.to_string(),
         };
         TransportError::Stranded { why, left }

@@ -4,13 +4,16 @@
 //! ```text
 //!  configuration ──begin──▶                                   ┌─▶ store (before), host (after)
 //!  controller ────fetched─▶ [bounded queue] ─▶ task `transport`┤
-//!  contract ──────change──▶         inventory ──drift─┘        └─▶ data-plane address (watch)
+//!  contract ──────change──▶         inventory ──drift─┘        ├─▶ data-plane address (watch)
+//!                                                             └─▶ trouble (ArcSwap) ──▶ health
 //! ```
 //!
 //! One task looks, plans, changes and looks again, so no two changes meet. What is wanted is in the store before anything is
 //! changed, under `transport/<interface>`; after a definite failure it is taken out again before the answer. A change that
 //! fails, or after which the host would not be reached any more, is taken back step by step. What is wanted and is not so,
-//! after a reboot or because somebody has taken it away, is made again, with a back-off of 1–60 s.
+//! after a reboot or because somebody has taken it away, is made again, with a back-off of 1–60 s. Who cancels an operation of
+//! this ends it after the step under way, with the same way back; the wish of one that nobody waits for stays, and is held:
+//! nothing is made until something else is wanted, or the agent is started again.
 
 mod change;
 mod plan;
@@ -21,6 +24,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use netloom_backlog::Backlog;
 use netloom_model::{InterfaceName, Mtu};
@@ -167,6 +171,9 @@ pub enum TransportError {
     /// The host was not reached any more as before.
     #[error("it took {0} from this host, which is how it is reached; it was taken back")]
     Lost(String),
+    /// Somebody ended its operation.
+    #[error("its operation was cancelled; what was done before was taken back")]
+    Cancelled,
     /// It could not all be taken back.
     #[error("{why}, and could not be taken back whole: {}", .left.join("; "))]
     Stranded {
@@ -203,6 +210,7 @@ pub(crate) struct Transports {
     requests: mpsc::Sender<Request>,
     data_plane: watch::Receiver<Option<IpAddr>>,
     way_out: watch::Receiver<Option<WayOut>>,
+    trouble: Arc<ArcSwapOption<String>>,
 }
 
 impl Transports {
@@ -210,7 +218,8 @@ impl Transports {
     pub(crate) fn new(task: Task) -> (Self, impl Future<Output = ()>) {
         let (requests, queue) = mpsc::channel(QUEUE);
         let (data_plane, way_out) = (task.data_plane.subscribe(), task.underlay.way_out());
-        (Self { requests, data_plane, way_out }, task.run(queue))
+        let trouble = task.trouble.clone();
+        (Self { requests, data_plane, way_out, trouble }, task.run(queue))
     }
 }
 
@@ -252,6 +261,11 @@ impl Engine {
     /// The address that tunnels of this host are to have, if it is another one than that by which it is managed.
     pub fn data_plane(&self) -> watch::Receiver<Option<IpAddr>> {
         self.shared.transports.data_plane.clone()
+    }
+
+    /// What of the host's interfaces is not as it is wanted, if anything; never waits.
+    pub fn transport_trouble(&self) -> Option<Arc<String>> {
+        self.shared.transports.trouble.load_full()
     }
 
     /// The way that packets to other hosts take; never waits.

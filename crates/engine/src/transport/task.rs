@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use netloom_model::InterfaceName;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
@@ -19,7 +20,7 @@ use crate::driver::{Store, StoreError, Write};
 use crate::event::{Events, What};
 use crate::inventory::{Inventory, Snapshot};
 use crate::ledger::Ledger;
-use crate::operation::{Journal, Operation, OperationState};
+use crate::operation::{Journal, Operation, OperationId, OperationState};
 
 const PREFIX: &str = "transport/";
 /// What operations of this are called.
@@ -109,6 +110,10 @@ pub(crate) struct Task {
     again: Option<Instant>,
     /// What was said last of what is not as it is wanted.
     said: Option<String>,
+    /// The same, for who looks.
+    pub(super) trouble: Arc<ArcSwapOption<String>>,
+    /// Why nothing is made until something else is wanted: somebody cancelled it.
+    held: Option<String>,
 }
 
 /// What the configuration says of the transport.
@@ -160,13 +165,16 @@ impl Task {
             failures: 0,
             again: None,
             said: None,
+            trouble: Arc::default(),
+            held: None,
         }
     }
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         let mut changes = self.inventory.changes();
         loop {
-            let (again, watches) = (self.again, self.configuration != Configuration::Unknown && !self.met.is_empty());
+            let is_known = self.configuration != Configuration::Unknown;
+            let (again, watches) = (self.again, is_known && !self.met.is_empty() && self.held.is_none());
             tokio::select! {
                 request = queue.recv() => match request {
                     Some(request) => self.serve(request).await,
@@ -222,7 +230,7 @@ impl Task {
         }
         self.configuration = configured.map_or(Configuration::Silent, Configuration::Says);
         // What was asked for before this was said is as it is wanted already.
-        if self.leaving.is_empty() && self.records.keys().all(|name| self.met.contains(name)) {
+        if self.is_as_wanted() {
             return (origin, None);
         }
         let operation = Said::Begun(self.journal.begin(KIND, None));
@@ -282,13 +290,20 @@ impl Task {
     async fn attempt(&mut self, mut operation: Option<Said>) -> Option<Arc<Operation>> {
         let deadline = Instant::now() + LIMIT;
         let mut problems = Vec::new();
+        self.held = None;
         for (name, before) in self.leaving.clone() {
+            if Said::is_cancelled(operation.as_ref()) {
+                break;
+            }
             match self.remove(&name, &before, &mut operation, deadline).await {
                 Ok(()) => drop(self.leaving.remove(&name)),
                 Err(error) => problems.push(format!("{name}: {error}")),
             }
         }
         for (name, record) in self.records.clone() {
+            if Said::is_cancelled(operation.as_ref()) {
+                break;
+            }
             if self.given_up.contains_key(&name) {
                 continue;
             }
@@ -314,14 +329,22 @@ impl Task {
 
     /// Says how an attempt went, and when the next one is due.
     fn judge(&mut self, mut problems: Vec<String>, operation: Option<Said>) -> Option<Arc<Operation>> {
-        let is_hopeless = problems.is_empty();
-        problems.extend(self.given_up.values().cloned());
+        let cancelled = operation.as_ref().and_then(Said::cancelled);
+        if let Some(id) = cancelled.filter(|_| !problems.is_empty() || !self.is_as_wanted()) {
+            self.held = Some(format!(
+                "operation {id} was cancelled, and what is wanted is left as it is until something else is wanted or the \
+                 agent is started again"
+            ));
+        }
+        let is_hopeless = problems.is_empty() || self.held.is_some();
+        problems.extend(self.given_up.values().chain(&self.held).cloned());
         let operation = match operation {
             Some(Said::Lazily) if problems.is_empty() => None,
             other => other.map(|said| said.begun(&self.journal)),
         };
         if problems.is_empty() {
             (self.failures, self.again) = (0, None);
+            self.trouble.store(None);
             if self.said.take().is_some() {
                 self.say("the host's interfaces are as they are wanted".to_owned());
             }
@@ -337,11 +360,15 @@ impl Task {
         if self.said.as_ref() != Some(&text) {
             tracing::warn!(why = %text, "the host's interfaces are not as they are wanted; what may work later is tried again");
             self.say(format!("the host's interfaces are not as they are wanted: {text}"));
+            self.trouble.store(Some(Arc::new(text.clone())));
             self.said = Some(text);
         }
         if let Some(operation) = &operation {
-            let message = "some of the host's interfaces are not as they are wanted";
-            operation.end(OperationState::Failed, message, problems);
+            let (state, message) = match self.held {
+                Some(_) => (OperationState::Cancelled, "cancelled; the host's interfaces are left as they are"),
+                None => (OperationState::Failed, "some of the host's interfaces are not as they are wanted"),
+            };
+            operation.end(state, message, problems);
         }
         operation
     }
@@ -429,7 +456,9 @@ impl Task {
                     if record != former {
                         self.ledger.owe(vec![write(&name, former.as_ref())]);
                     }
-                    operation.end(OperationState::Failed, format!("{name} is as it was"), vec![error.to_string()]);
+                    let is_cancelled = operation.cancelled().is_cancelled();
+                    let state = if is_cancelled { OperationState::Cancelled } else { OperationState::Failed };
+                    operation.end(state, format!("{name} is as it was"), vec![error.to_string()]);
                     if matches!(error, TransportError::Stranded { .. }) {
                         // What is left is cleared away later, or what was wanted before is made again.
                         self.leaving.extend(wanted.filter(|_| former.is_none()).map(|wanted| (name, wanted)));
@@ -458,6 +487,10 @@ impl Task {
             self.met.remove(name);
         }
         self.tell_data_plane();
+        if self.said.is_some() {
+            // It may be what was wrong, and whoever held the rest wants something again.
+            self.again = Some(Instant::now());
+        }
     }
 
     /// What an edit means, beside what is wanted already.
@@ -496,6 +529,11 @@ impl Task {
             let ours = view.interfaces.get(name).filter(|seen| seen.ownership == super::Ownership::Ours);
             Uplink { vlan: ours.and_then(|seen| seen.vlan.clone()), ..Uplink::of(name.clone()) }
         })
+    }
+
+    /// Whether everything is as it is wanted, as far as was seen last.
+    fn is_as_wanted(&self) -> bool {
+        self.leaving.is_empty() && self.records.keys().all(|name| self.met.contains(name))
     }
 
     /// Whether what was as it is wanted is not any more, as far as is seen.
@@ -549,6 +587,18 @@ impl Said {
             Self::Lazily => journal.begin(KIND, None),
             Self::Begun(operation) => operation,
         }
+    }
+
+    /// The number of the operation, if somebody has cancelled it.
+    fn cancelled(&self) -> Option<&OperationId> {
+        match self {
+            Self::Begun(operation) if operation.cancelled().is_cancelled() => Some(operation.id()),
+            Self::Begun(_) | Self::Lazily => None,
+        }
+    }
+
+    fn is_cancelled(said: Option<&Self>) -> bool {
+        said.and_then(Self::cancelled).is_some()
     }
 
     fn begin(said: &mut Option<Self>, journal: &Journal) -> Option<Arc<Operation>> {

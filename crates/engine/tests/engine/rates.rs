@@ -131,3 +131,54 @@ async fn a_lab_that_is_gone_ends_its_rates_and_trouble_is_said() {
     while rates.changed().await.is_ok() {}
     assert_eq!(bench.engine.samplers().0, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_once_what_was_carried_has_it_read_once_a_second_and_never_waits_long() {
+    const MOMENT: Duration = Duration::from_millis(250);
+    let bench = Bench::new().await;
+    let lab = lab_name("lab");
+    assert!(bench.engine.carried(&lab, MOMENT).await.is_none(), "nobody knows it");
+    assert_eq!(bench.engine.samplers(), (0, 0));
+    bench.made(&pair()).await;
+    let sent = async || {
+        let carried = bench.engine.carried(&lab, MOMENT).await?;
+        let snapshot = bench.engine.inventory().snapshot();
+        let mut ports = snapshot.labs[&lab].ports.values();
+        let port = ports.find(|port| port.place == r1() && port.name.as_str() == "eth1")?;
+        carried.by(port).map(|(_, out)| out.bytes)
+    };
+    bench.world.send(&r1(), "eth1", 1000);
+    let both = tokio::join!(sent(), sent());
+    assert_eq!((both, bench.engine.samplers()), ((Some(1000), Some(1000)), (0, 1)), "they share it");
+    bench.world.send(&r1(), "eth1", 500);
+    assert_eq!((sent().await, bench.engine.samplers().1), (Some(1000), 1), "it is young");
+    pass(2).await;
+    assert_eq!((sent().await, bench.engine.samplers().1), (Some(1500), 2));
+
+    // The kernel takes longer than anybody waits: it is asked once, and what it says is there for the next question.
+    bench.world.send(&r1(), "eth1", 500);
+    bench.world.trouble("counters *", .., Trouble::Slow(3 * SECOND));
+    pass(2).await;
+    let begun = tokio::time::Instant::now();
+    assert_eq!(tokio::join!(sent(), sent()), (Some(1500), Some(1500)));
+    assert_eq!((sent().await, begun.elapsed()), (Some(1500), 2 * MOMENT));
+    pass(3).await;
+    assert_eq!((sent().await, bench.engine.samplers().1), (Some(2000), 3));
+    // It does not answer at all, and then it does again.
+    bench.world.calm();
+    bench.world.trouble("counters *", .., Trouble::Hangs);
+    pass(2).await;
+    assert_eq!(sent().await, Some(2000));
+    bench.world.calm();
+    bench.world.send(&r1(), "eth1", 500);
+    pass(6).await;
+    assert_eq!(sent().await, Some(2500));
+
+    // Who watches reads for it too.
+    let (mut rates, _place) = bench.engine.rates(Some(lab_name("lab")), SECOND).unwrap();
+    next(&mut rates).await;
+    let looks = bench.engine.samplers().1;
+    assert_eq!((sent().await, bench.engine.samplers().1), (Some(2500), looks));
+    bench.destroy("lab").await;
+    assert_eq!(sent().await, None);
+}

@@ -1,10 +1,12 @@
 //! The transport of a host: what is wanted is made and kept, what fails leaves everything as it was.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use netloom_engine::testing::FakeUnderlay;
 use netloom_engine::{
-    Changed, ErrorClass, Keep, OperationState, Origin, Transport, TransportEdit, TransportError, Unfit, Uplink, Vlan,
+    Changed, ErrorClass, Keep, OperationId, OperationState, Origin, StepState, Transport, TransportEdit,
+    TransportError, Unfit, Uplink, Vlan,
 };
 use netloom_model::InterfaceName;
 
@@ -35,6 +37,10 @@ async fn change(bench: &Bench, edit: TransportEdit) -> Result<Changed, Transport
 
 fn data_plane(bench: &Bench) -> Option<IpAddr> {
     *bench.engine.data_plane().borrow()
+}
+
+fn trouble(bench: &Bench) -> Option<String> {
+    bench.engine.transport_trouble().map(|why| why.to_string())
 }
 
 /// How the operations of this ended so far.
@@ -202,18 +208,26 @@ async fn a_transport_that_cuts_the_host_off_is_tried_once_and_an_mtu_alone_is_no
     let made = "make subinterface eth1.100 (VLAN 100 of eth1)";
     assert_eq!(underlay.take_calls().iter().filter(|call| *call == made).count(), 1);
     assert!(!underlay.view().interfaces.contains_key(&name("eth1.100")));
+    assert!(
+        trouble(&bench).is_some_and(|why| why.starts_with("eth1.100: it took the way from ")),
+        "{:?}",
+        trouble(&bench)
+    );
     // Another word of the controller is another try.
     bench.engine.transport_fetched(Transport::Subinterface(sub(100, "10.0.0.5/24")), None);
     until("it is made", || data_plane(&bench).is_some()).await;
+    until("nothing is wrong", || trouble(&bench).is_none()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_fails_again_and_again_is_said_once() {
     let (bench, underlay) = host().await;
     underlay.lose("eth1");
+    assert_eq!(trouble(&bench), None, "nothing is wanted");
     bench.engine.begin_transport(Some(Transport::Subinterface(sub(100, "10.0.1.5/24")))).await;
     pass(600).await;
     assert_eq!(ended(&bench), [OperationState::Failed]);
+    assert!(trouble(&bench).is_some_and(|why| why.starts_with("eth1.100: ")), "{:?}", trouble(&bench));
     let notices = || {
         let (past, _) = bench.engine.events().follow(0);
         past.iter().filter(|event| matches!(&event.what, netloom_engine::What::Notice { .. })).count()
@@ -221,5 +235,70 @@ async fn what_fails_again_and_again_is_said_once() {
     assert_eq!(notices(), 1);
     underlay.has("eth1", &[]);
     until("it is made", || data_plane(&bench).is_some()).await;
-    assert_eq!(notices(), 2);
+    assert_eq!((notices(), trouble(&bench)), (2, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_is_no_trouble_any_more_when_somebody_has_it_as_they_want_it() {
+    let (bench, underlay) = host().await;
+    underlay.captures("1.0.0.5", "1.1.1.1");
+    bench.engine.begin_transport(None).await;
+    bench.engine.transport_fetched(Transport::Subinterface(sub(100, "1.0.0.5/8")), None);
+    until("it is given up", || trouble(&bench).is_some()).await;
+    change(&bench, TransportEdit::Create(sub(100, "10.0.0.5/24"))).await.unwrap();
+    until("nothing is wrong", || trouble(&bench).is_none()).await;
+}
+
+/// Cancels the last operation in the middle of its second step, of those that take a second each.
+async fn cancel_later(bench: &Bench) -> OperationId {
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let operation = bench.engine.journal().all().pop().unwrap();
+    bench.engine.cancel(operation.id()).await.unwrap();
+    operation.id().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_is_cancelled_ends_after_the_step_under_way_and_is_taken_back() {
+    let (bench, underlay) = host().await;
+    let before = underlay.view();
+    underlay.slow(Duration::from_secs(1));
+    let edit = TransportEdit::Create(sub(100, "10.0.0.5/24"));
+    let (changed, id) = tokio::join!(change(&bench, edit.clone()), cancel_later(&bench));
+    assert!(matches!(changed, Err(TransportError::Cancelled)), "{changed:?}");
+    assert_eq!(underlay.view(), before);
+    let view = bench.engine.journal().get(&id).unwrap().view();
+    assert_eq!(view.state, OperationState::Cancelled);
+    let states: Vec<StepState> = view.steps.iter().map(|step| step.state).collect();
+    assert_eq!(states[..3], [StepState::Done, StepState::Done, StepState::Skipped], "{view:#?}");
+    assert!(states[3..].iter().all(|state| *state == StepState::Skipped));
+    until("nothing is kept", || bench.store.keys().is_empty()).await;
+    pass(600).await;
+    assert_eq!((underlay.view(), trouble(&bench)), (before, None), "nothing of it is wanted");
+    underlay.calm();
+    change(&bench, edit).await.unwrap();
+    assert_eq!(ended(&bench), [OperationState::Cancelled, OperationState::Succeeded]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wanted_and_was_cancelled_is_held_until_something_else_is_wanted() {
+    let (bench, underlay) = host().await;
+    let before = underlay.view();
+    underlay.slow(Duration::from_secs(1));
+    let wanted = Transport::Subinterface(sub(100, "10.0.1.5/24"));
+    let begin = bench.engine.begin_transport(Some(wanted));
+    let (begun, id) = tokio::join!(begin, cancel_later(&bench));
+    assert_eq!(begun.unwrap().1.unwrap().view().state, OperationState::Cancelled);
+    underlay.calm();
+    underlay.take_calls();
+    pass(600).await;
+    assert_eq!((underlay.view(), underlay.take_calls()), (before, vec![]));
+    let said = format!("operation {id} was cancelled");
+    assert!(trouble(&bench).is_some_and(|why| why.contains(&said)), "{:?}", trouble(&bench));
+    let mtu = TransportEdit::SetMtu { name: name("eth1"), mtu: 9000.try_into().unwrap(), keep: Keep::Once };
+    change(&bench, mtu).await.unwrap();
+    until("all of it is made", || data_plane(&bench) == "10.0.1.5".parse().ok()).await;
+    until("nothing is wrong", || trouble(&bench).is_none()).await;
+    // One that has ended stays as it is.
+    let ended = bench.engine.cancel(&id).await.unwrap();
+    assert_eq!(ended.view().state, OperationState::Cancelled);
 }

@@ -18,6 +18,7 @@ mod marks;
 mod merging;
 mod mistakes;
 mod pages;
+mod ports;
 mod scale;
 mod stages;
 mod templates;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use netloom_agent::wire::{Capability, LABS, Ready};
+use netloom_agent::wire::{Capability, LABS, Ready, TRANSPORT};
 use netloom_engine::{LabView, OperationView, StepState};
 
 use super::operation::duration;
@@ -68,13 +68,14 @@ fn why(capability: &Capability) -> String {
     if capability.name == LABS { "paused, see below".to_owned() } else { capability.reason.clone().unwrap_or_default() }
 }
 
-/// Labs that have to do with a capability: all of them where it is not a runtime.
+/// Labs that have to do with a capability: all of them where it is not a runtime. By the transport go links out of the host alone.
 fn affected(capability: &Capability, labs: &[LabView]) -> String {
     let labs = labs.iter().filter(|lab| capability.name != LABS || lab.paused.is_some());
     let is_runtime = ["namespace", "docker", "libvirt"].contains(&capability.name.as_str());
     let word = |node: &netloom_engine::NodeView| node.runtime.map(|kind| netloom_engine::Source::Runtime(kind).word());
     let uses = |lab: &&LabView| !is_runtime || lab.nodes.iter().any(|node| word(node) == Some(&capability.name));
-    let names: Vec<&str> = labs.filter(uses).map(|lab| lab.name.as_str()).collect();
+    let leads_out = |lab: &&LabView| capability.name != TRANSPORT || lab.links.iter().any(|link| link.far.is_some());
+    let names: Vec<&str> = labs.filter(uses).filter(leads_out).map(|lab| lab.name.as_str()).collect();
     match names.as_slice() {
         [] => "no lab".to_owned(),
         names if names.len() > 3 => format!("{}, …: {}", names[..2].join(", "), count(names.len(), "lab")),

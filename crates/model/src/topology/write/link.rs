@@ -58,6 +58,7 @@ pub(super) fn write(out: &mut String, lab: &LabName, link: &Link) {
             | LinkKind::Switched(_),
             None,
         )
+        // No file has ports of a switch by themselves: they were put together to links before.
         | (LinkKind::AccessPort(_), _) => {
             one_end(out, "dummy", &link.a, derived(&link.a));
         }

@@ -1,6 +1,7 @@
 //! A lab as a topology file again: everything that is inherited stands at its node, everything derived is left out where
 //! reading derives the same. Equal labs give equal bytes, and reading them gives the lab.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -11,29 +12,47 @@ use crate::lab::{CertificateAuthority, FabricKind, Family, Lab, Management, Mana
 
 mod link;
 mod node;
+mod ports;
 
 /// Writes a lab. Binds below `directory`, where the file is going to be, are relative to it; all others are absolute.
 pub fn write(lab: &Lab, directory: Option<&Path>) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "name: {}", quoted(lab.name().as_str()));
     let prefix = lab.prefix();
-    if *prefix != Prefix::default() {
+    // A controller names containers of its labs; those of a file have names of their own.
+    if *prefix != Prefix::default() && *prefix != Prefix::Controller {
         let _ = writeln!(out, "prefix: {}", quoted(&String::from(prefix.clone())));
     }
     write_management(&mut out, lab.management());
     write_settings(&mut out, lab.settings());
+    let ports::Written { bridges, links } = ports::as_links(lab);
     out.push_str("topology:\n  nodes:\n");
     for (name, node) in lab.nodes() {
         let _ = writeln!(out, "    {}:", quoted(name.as_str()));
-        for (field, value) in node::fields(name, node, directory) {
+        let mut node = Cow::Borrowed(node);
+        if *prefix == Prefix::Controller {
+            // They say to controllers that the container is one of theirs.
+            node.to_mut().labels.retain(|label, _| !label.starts_with("archetype."));
+        }
+        for (field, value) in node::fields(name, &node, directory) {
             let _ = writeln!(out, "      {field}: {value}");
         }
     }
-    if !lab.links().is_empty() {
+    for bridge in bridges {
+        let _ = writeln!(out, "    {}:\n      kind: bridge", quoted(bridge.as_str()));
+    }
+    if links.iter().any(|line| matches!(line, ports::Line::Link(_))) {
         out.push_str("  links:\n");
     }
-    for link in lab.links() {
-        link::write(&mut out, lab.name(), link);
+    for line in links {
+        match line {
+            ports::Line::Link(link) => link::write(&mut out, lab.name(), &link),
+            ports::Line::Comment(text) => {
+                // Controllers name links as they like: a line stays one, and no template or variable begins in it.
+                let text = text.replace(|c: char| c.is_control() || "{$".contains(c), "?");
+                let _ = writeln!(out, "    # {text}");
+            }
+        }
     }
     out
 }

@@ -249,6 +249,16 @@ impl Client {
         mapped
     }
 
+    /// What the switch has had from an interface of a node and what it gave to it, in bytes.
+    #[track_caller]
+    pub(crate) fn carried(&self, lab: &str, node: &str, interface: &str) -> (u64, u64) {
+        let answer = self.get(&format!("/ovs-plugin/labs/{lab}/ports"));
+        let ports = answer["ports"].as_array().unwrap();
+        let is_it = |port: &&Value| port["container"] == container(lab, node) && port["interface"] == interface;
+        let port = ports.iter().find(is_it).unwrap_or_else(|| panic!("no {node}:{interface} in {answer:#}"));
+        (number(port, "rx_bytes"), number(port, "tx_bytes"))
+    }
+
     #[track_caller]
     pub(crate) fn unlinks(&self, lab: &str, link: &str) {
         let answer = self.delete(&format!("/labs/{lab}/links/{link}"));

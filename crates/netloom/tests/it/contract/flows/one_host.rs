@@ -59,6 +59,20 @@ fn a_lab_that_is_placed_comes_up_is_linked_once_and_goes_without_a_trace() {
     rig.address(&container(LAB, "h1"), "eth1", "10.0.1.2/24");
     rig.until("it is reached", |_| rig.reaches(&container(LAB, "h1"), "10.0.1.1", 56));
     assert_eq!(agent.exec(LAB, "h1", "ping -c 1 -W 2 10.0.1.1").0, 0);
+
+    // What goes through the ports is told, of each as the switch counts it.
+    let ends = ["h1", "r1"].map(|node| (node, agent.carried(LAB, node, "eth1")));
+    let pings =
+        format!("nsenter --target {} --net ping -n -q -c 20 -i 0.01 -s 1000", rig.pid_of(&container(LAB, "h1")));
+    rig.sh(&format!("{pings} 10.0.1.1")).code(0);
+    for (node, before) in ends {
+        rig.until("both ways are told", |_| {
+            let (rx, tx) = agent.carried(LAB, node, "eth1");
+            rx >= before.0 + 20_000 && tx >= before.1 + 20_000
+        });
+    }
+    assert!(agent.carried(LAB, "h1", "eth8").1 < 20_000, "a port that is not linked has had nothing of it");
+
     let ports = rig.ports();
     let traffic = Traffic::start(&rig, &container(LAB, "h1"), "10.0.1.1");
     assert_eq!(agent.links(LAB, &recorded_link()), tag);
@@ -104,6 +118,29 @@ fn a_lab_that_is_placed_comes_up_is_linked_once_and_goes_without_a_trace() {
     assert_eq!(gone["success"], true, "{gone:#}");
     agent.destroys(LAB);
     agent.destroys("never-there");
+}
+
+#[test]
+fn a_lab_that_is_exported_is_the_same_network_when_its_file_is_deployed() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1], &[recorded_link()]);
+    agent.links(LAB, &recorded_link());
+    let file = rig.labs.path().join("exported.clab.yml");
+    let path = file.to_str().unwrap();
+    rig.netloom(&["export", LAB, "-o", path]).code(0);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("    - endpoints: [\"h1:eth1\", \"r1:eth1\"]\n      mtu: 9000\n"), "{written}");
+    assert!(written.contains("    # not linked, and left out: h1:eth2, h1:eth3, "), "{written}");
+    rig.netloom(&["validate", path]).code(0);
+    agent.takes_down(LAB, &[]);
+
+    rig.netloom(&["deploy", "-t", path]).code(0);
+    let [r1, h1] = ["r1", "h1"].map(|node| format!("clab-{LAB}-{node}"));
+    rig.address(&r1, "eth1", "10.0.1.1/24");
+    rig.address(&h1, "eth1", "10.0.1.2/24");
+    rig.until("it is reached", |_| rig.reaches(&h1, "10.0.1.1", 8972));
+    rig.netloom(&["destroy", "-t", path]).code(0);
 }
 
 #[test]

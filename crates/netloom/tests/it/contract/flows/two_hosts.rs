@@ -257,7 +257,24 @@ fn a_node_on_one_host_is_stopped_and_started_and_a_link_across_is_removed_and_ma
     one.address(&container(LAB, "h2"), "eth1", "10.0.2.2/24");
     let tags = hosts.attach(tunnel);
     hosts.carries(LAB);
+    one.until("what the tunnel has carried is told", |_| {
+        let dumped = &first.get("/overlay/bridge-ports")["vxlan_ports"][0];
+        assert_eq!((text(dumped, "name"), text(&dumped["options"], "remote_ip")), (tunnel.port, ADDRESSES[1]));
+        dumped["statistics"]["tx_bytes"].as_u64().is_some_and(|bytes| bytes > 1450)
+    });
+
+    // One that is off is put right; one whose interface is gone and cannot be made is not told to be there.
     one.sh(&format!("ip link set {} down", tunnel.port)).code(0);
+    hosts.carries(LAB);
+    let there = || first.get("/ovs-plugin/status")["bridges"][0]["vxlan_tunnels"].clone();
+    assert_eq!(there(), 1);
+    // The kernel takes an identifier once.
+    let taken = format!("ip link add taken0 type vxlan id {} dstport 4789 remote 192.0.2.1", tunnel.vni);
+    one.sh(&format!("until ip link del {}; {taken}; do sleep 0.02; done", tunnel.port)).code(0);
+    one.until("it is not told", |_| tunnel.seen(first).is_none() && there() == 0);
+    assert!(tunnel.seen(second).is_some());
+    one.sh("ip link del taken0").code(0);
+    assert_eq!(hosts.attach(tunnel), tags, "it is made again");
     hosts.carries(LAB);
     let traffic = Traffic::start(one, &container(LAB, "h2"), "10.0.2.1");
 
