@@ -154,6 +154,17 @@ pub const ALL: &[&str] = &[
     // Containers that something else made.
     "container.external.noted",
     "container.external.cleared",
+    // What another agent of the contract has left: adopted, or removed with its lab.
+    "takeover.before-mark",
+    "takeover.node-marked",
+    "takeover.links-marked",
+    "takeover.tags-claimed",
+    "takeover.seen",
+    "container.adopted.noted",
+    "link.marked",
+    "inherited.container-removed",
+    "inherited.interfaces-removed",
+    "inherited.ports-removed",
     // Management networks.
     "network.before-ensure",
     "network.created",
