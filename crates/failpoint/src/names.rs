@@ -165,6 +165,16 @@ pub const ALL: &[&str] = &[
     "inherited.container-removed",
     "inherited.interfaces-removed",
     "inherited.ports-removed",
+    // The host's own interfaces.
+    "transport.before-note",
+    "transport.noted",
+    "transport.step-done",
+    "transport.before-store",
+    "transport.stored",
+    "transport.step-undone",
+    "transport.let-go",
+    "underlay.before-change",
+    "underlay.changed",
     // Management networks.
     "network.before-ensure",
     "network.created",
