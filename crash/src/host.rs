@@ -1,5 +1,6 @@
 //! The host of one case, from inside its sandbox: the command line, the agent, and what the agent was told to do.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -15,10 +16,13 @@ use netloom_engine::{LabView, Layout, Store};
 use netloom_fault_kit::{Manner, Proxy};
 use netloom_kernel::{Process, Signal};
 use netloom_ovs_fixture::Ovs;
+use serde_json::Value;
 
+use crate::controller::{self, Question};
 use crate::scenario::{Act, Scenario};
-use crate::topology::{GUEST, HELD, IMAGE, UNDERLAY};
+use crate::topology::{GUEST, HELD, IMAGE, UNDERLAY, UNDERLAY_ADDRESS};
 use crate::traces::{cgroups, group_of, processes};
+use crate::uplink;
 
 /// How often something is looked at that cannot be waited for.
 const LOOK: Duration = Duration::from_millis(3);
@@ -37,6 +41,10 @@ pub(crate) struct Host {
     between: Option<Proxy>,
     /// Where the case is about Open vSwitch.
     switch: Option<Ovs>,
+    /// The interface that the agent's configuration names for its transport.
+    configured: Cell<Option<&'static str>>,
+    /// Whether a controller may ask it for something.
+    is_controlled: bool,
 }
 
 /// What a command came to.
@@ -62,7 +70,16 @@ impl Host {
         let loopback = Command::new("ip").args(["link", "set", "lo", "up"]).status()?;
         ensure!(tmpfs.success() && loopback.success(), "the sandbox cannot be prepared");
         let (layout, scratch) = (Layout::new(root)?, tempfile::tempdir()?);
-        Ok(Self { netloom, layout, scratch, daemon: None, between: None, switch: None })
+        Ok(Self {
+            netloom,
+            layout,
+            scratch,
+            daemon: None,
+            between: None,
+            switch: None,
+            configured: Cell::new(None),
+            is_controlled: false,
+        })
     }
 
     /// From now on there is a Docker daemon, with one image, and with a firewall where that matters.
@@ -113,7 +130,7 @@ impl Host {
         fs::write(kinds.join("held.toml"), HELD)?;
         let [near, far] = UNDERLAY;
         ip(&["link", "add", near, "type", "veth", "peer", "name", far])?;
-        ip(&["address", "add", "192.0.2.1/24", "dev", near])?;
+        ip(&["address", "add", UNDERLAY_ADDRESS, "dev", near])?;
         ip(&["link", "set", near, "up"])?;
         self.docker(&["run", "-d", "--name", GUEST, "--network", "none", IMAGE, "sleep", "100000"])?;
         Ok(())
@@ -136,8 +153,28 @@ impl Host {
         Ok(())
     }
 
+    /// From now on a controller may ask an agent that is started for something.
+    pub(crate) fn be_controlled(&mut self) {
+        self.is_controlled = true;
+    }
+
+    /// From now on an agent that is started has this interface in its configuration, or none.
+    pub(crate) fn configure(&self, interface: Option<&'static str>) {
+        self.configured.set(interface);
+    }
+
+    /// Where the agent that was on the host before this one kept its files.
+    pub(crate) fn predecessor(&self) -> PathBuf {
+        self.scratch.path().join("predecessor")
+    }
+
+    /// A file of the case, and not of the host.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
     /// What the daemon has of these: its answer's lines.
-    fn docker(&self, arguments: &[&str]) -> Result<Vec<String>> {
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let Some(daemon) = &self.daemon else { return Ok(Vec::new()) };
         let host = format!("unix://{}", daemon.socket().display());
         let output = Command::new("docker").args(["-H", &host]).args(arguments).output().context("docker")?;
@@ -194,6 +231,13 @@ impl Host {
         if let Some(switch) = &self.switch {
             command.env("NETLOOM_OVS_SOCKET", switch.socket());
         }
+        if self.is_controlled {
+            command.env("NETLOOM_SECRET", controller::SECRET);
+        }
+        command.env("NETLOOM_PREDECESSOR", self.predecessor());
+        if let Some(interface) = self.configured.get() {
+            command.envs(uplink::configuration(interface));
+        }
         if let Some([log, trace, armed]) = &orders.files {
             command.env("NETLOOM_FAILPOINT", &orders.failpoint);
             command.env("NETLOOM_FAILPOINT_LOG", log).env("NETLOOM_FAILPOINT_TRACE", trace);
@@ -215,11 +259,21 @@ impl Host {
 
     /// Starts the program and lets it run.
     pub(crate) fn start(&self, orders: &Orders, arguments: &[&str]) -> Result<Child> {
-        let mut command = self.command(orders, arguments);
+        self.spawn(self.command(orders, arguments))
+    }
+
+    /// Begins to ask the agent for something as a controller does.
+    pub(crate) fn ask(&self, question: &Question) -> Result<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["ask", question.path, &question.body.to_string()]).stdin(Stdio::null());
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Result<Child> {
         // A file, not a pipe: nobody reads it meanwhile.
         let said = fs::File::create(self.scratch.path().join("said"))?;
         command.stdout(said.try_clone()?).stderr(said);
-        command.spawn().context("netloom")
+        command.spawn().with_context(|| command.get_program().display().to_string())
     }
 
     /// Puts another file in the place of the program, as one that installs a new version does.
@@ -297,7 +351,7 @@ impl Host {
     }
 
     /// What the agent answers to a `GET` of this, status and body; nothing where it does not.
-    pub(crate) fn get(&self, path: &str) -> Option<(u16, serde_json::Value)> {
+    pub(crate) fn get(&self, path: &str) -> Option<(u16, Value)> {
         let mut stream = UnixStream::connect(self.layout.socket()).ok()?;
         stream.set_read_timeout(Some(GONE)).ok()?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
@@ -402,7 +456,7 @@ impl Orders {
     }
 }
 
-fn ip(words: &[&str]) -> Result<()> {
+pub(crate) fn ip(words: &[&str]) -> Result<()> {
     let status = Command::new("ip").args(words).status().context("ip")?;
     ensure!(status.success(), "ip {}", words.join(" "));
     Ok(())

@@ -20,11 +20,14 @@
 #![expect(clippy::print_stdout, reason = "its results go to standard output")]
 
 mod case;
+mod controller;
 mod disk;
 mod host;
+mod inherited;
 mod inside;
 mod ledger;
 mod outside;
+mod pings;
 mod running;
 mod scenario;
 mod switch;
@@ -32,6 +35,7 @@ mod table;
 mod topology;
 mod traces;
 mod traffic;
+mod uplink;
 mod wanted;
 
 use std::path::PathBuf;
@@ -72,6 +76,9 @@ enum What {
         #[arg(long)]
         root: PathBuf,
     },
+    /// Asks the agent for something, in that sandbox, as a controller does. Fails if it is refused.
+    #[command(hide = true)]
+    Ask { path: String, body: String },
 }
 
 fn main() -> Result<ExitCode> {
@@ -83,6 +90,11 @@ fn main() -> Result<ExitCode> {
             let case: Case = serde_json::from_str(&case).context("the case")?;
             println!("{}", serde_json::to_string(&inside::run(&case, netloom, &root))?);
             Ok(ExitCode::SUCCESS)
+        }
+        What::Ask { path, body } => {
+            let answer = controller::ask(&path, &body)?;
+            println!("{answer}");
+            Ok(if controller::is_done(&answer) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

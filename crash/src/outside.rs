@@ -153,9 +153,13 @@ fn passages(scenario: Scenario, name: &str, count: usize, random: &mut Random) -
         Kind::Many => usize::try_from(random.below(count as u64)).map(|before| before + 1).into_iter().collect(),
         // Of the rest what matters is where the switch has no part in it.
         Kind::Switched if !table::is_of_links(name) => BTreeSet::new(),
-        Kind::Namespaces | Kind::Switched | Kind::Containers | Kind::Managed | Kind::Around => {
-            [1, count.div_ceil(2), count].into()
-        }
+        Kind::Namespaces
+        | Kind::Switched
+        | Kind::Containers
+        | Kind::Managed
+        | Kind::Around
+        | Kind::Inherited
+        | Kind::Host => [1, count.div_ceil(2), count].into(),
     }
 }
 

@@ -36,6 +36,16 @@ pub(crate) enum Act {
     Undo,
     /// The agent is asked to stop.
     Stop,
+    /// A controller has an interface of the host set up.
+    Provision,
+    /// It wants nothing of that any more.
+    Release,
+    /// It has an interface set up so that the host would not be reached any more.
+    Cut,
+    /// An agent starts after somebody has taken away what is wanted of an interface.
+    Replug,
+    /// An agent starts whose configuration names another interface than before.
+    Reconfigure,
 }
 
 /// What the lab is made of.
@@ -53,6 +63,10 @@ pub(crate) enum Kind {
     Switched,
     /// Containers with what is around them: one that something else made, a tunnel, and a command that waits for its links.
     Around,
+    /// Containers, cables and a tunnel on Open vSwitch that another agent has left.
+    Inherited,
+    /// No lab: an interface that is the host's own.
+    Host,
 }
 
 /// What is done to which lab.
@@ -90,13 +104,20 @@ pub(crate) const AROUND_DESTROY: Scenario = of(Act::Destroy, Kind::Around);
 pub(crate) const OVS_DEPLOY: Scenario = of(Act::Deploy, Kind::Switched);
 pub(crate) const OVS_CHANGE: Scenario = of(Act::Change, Kind::Switched);
 pub(crate) const OVS_DESTROY: Scenario = of(Act::Destroy, Kind::Switched);
+pub(crate) const INHERITED_ADOPT: Scenario = of(Act::Adopt, Kind::Inherited);
+pub(crate) const INHERITED_DESTROY: Scenario = of(Act::Destroy, Kind::Inherited);
+pub(crate) const HOST_PROVISION: Scenario = of(Act::Provision, Kind::Host);
+pub(crate) const HOST_RELEASE: Scenario = of(Act::Release, Kind::Host);
+pub(crate) const HOST_CUT: Scenario = of(Act::Cut, Kind::Host);
+pub(crate) const HOST_REPLUG: Scenario = of(Act::Replug, Kind::Host);
+pub(crate) const HOST_RECONFIGURE: Scenario = of(Act::Reconfigure, Kind::Host);
 
 const fn of(act: Act, kind: Kind) -> Scenario {
     Scenario { act, kind }
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 35] = [
         DEPLOY,
         CHANGE,
         LINK,
@@ -125,6 +146,13 @@ impl Scenario {
         OVS_DEPLOY,
         OVS_CHANGE,
         OVS_DESTROY,
+        INHERITED_ADOPT,
+        INHERITED_DESTROY,
+        HOST_PROVISION,
+        HOST_RELEASE,
+        HOST_CUT,
+        HOST_REPLUG,
+        HOST_RECONFIGURE,
     ];
 
     /// The point at which the agent dies before the scenario begins, where it begins with a crash.
@@ -143,7 +171,12 @@ impl Scenario {
             | Act::Adopt
             | Act::Repin
             | Act::Rebridge
-            | Act::Stop => None,
+            | Act::Stop
+            | Act::Provision
+            | Act::Release
+            | Act::Cut
+            | Act::Replug
+            | Act::Reconfigure => None,
         }
     }
 
@@ -155,12 +188,12 @@ impl Scenario {
 
     /// Whether lab `x` is one of containers, and the host has a daemon for them.
     pub(crate) fn has_docker(self) -> bool {
-        matches!(self.kind, Kind::Containers | Kind::Many | Kind::Managed | Kind::Around)
+        matches!(self.kind, Kind::Containers | Kind::Many | Kind::Managed | Kind::Around | Kind::Inherited)
     }
 
     /// Whether lab `x` is on Open vSwitch, and the host has one.
     pub(crate) fn has_switch(self) -> bool {
-        self.kind == Kind::Switched
+        matches!(self.kind, Kind::Switched | Kind::Inherited)
     }
 
     /// Whether lab `x` is on a management network.
@@ -175,7 +208,10 @@ impl Scenario {
 
     /// Whether it is the start of an agent, which is at work when the command has ended.
     pub(crate) fn is_start(self) -> bool {
-        matches!(self.act, Act::Repin | Act::Recover | Act::Mend | Act::Undo | Act::Rebridge)
+        matches!(
+            self.act,
+            Act::Repin | Act::Recover | Act::Mend | Act::Undo | Act::Rebridge | Act::Replug | Act::Reconfigure
+        )
     }
 
     /// Whether it starts or ends processes of nodes, so that the death of one in the middle of it is of interest.
@@ -187,9 +223,9 @@ impl Scenario {
     /// How many times longer all of it may take than where it is not Docker's work.
     pub(crate) fn slowness(self) -> u32 {
         match self.kind {
-            Kind::Namespaces => 1,
+            Kind::Namespaces | Kind::Host => 1,
             Kind::Switched => 2,
-            Kind::Containers | Kind::Managed | Kind::Around => 3,
+            Kind::Containers | Kind::Managed | Kind::Around | Kind::Inherited => 3,
             Kind::Many => 6,
         }
     }
@@ -204,6 +240,8 @@ impl fmt::Display for Scenario {
             Kind::Managed => "docker-mgmt-",
             Kind::Around => "docker-around-",
             Kind::Switched => "ovs-",
+            Kind::Inherited => "inherited-",
+            Kind::Host => "host-",
         };
         let act = match self.act {
             Act::Deploy => "deploy",
@@ -220,6 +258,11 @@ impl fmt::Display for Scenario {
             Act::Rebridge => "rebridge",
             Act::Undo => "undo",
             Act::Stop => "stop",
+            Act::Provision => "provision",
+            Act::Release => "release",
+            Act::Cut => "cut",
+            Act::Replug => "replug",
+            Act::Reconfigure => "reconfigure",
         };
         f.pad(&format!("{kind}{act}"))
     }

@@ -10,7 +10,8 @@ use crate::case::Fault::{self, DiskFull, DockerHangs, DockerLate};
 use crate::case::{Case, Event, Random};
 use crate::scenario::{
     ADOPT, AROUND_DEPLOY, AROUND_DESTROY, CHANGE, DEPLOY, DESTROY, DOCKER_CHANGE, DOCKER_DEPLOY, DOCKER_DESTROY,
-    DOCKER_RESTART, HALT, LINK, MANY_CHANGE, MEND, MGMT_DEPLOY, MGMT_DESTROY, MGMT_REBRIDGE, OVS_CHANGE, OVS_DEPLOY,
+    DOCKER_RESTART, HALT, HOST_CUT, HOST_PROVISION, HOST_RECONFIGURE, HOST_RELEASE, HOST_REPLUG, INHERITED_ADOPT,
+    INHERITED_DESTROY, LINK, MANY_CHANGE, MEND, MGMT_DEPLOY, MGMT_DESTROY, MGMT_REBRIDGE, OVS_CHANGE, OVS_DEPLOY,
     OVS_DESTROY, RECOVER, REPIN, RESTART, STOP, Scenario, UNDO, WAKE,
 };
 
@@ -20,8 +21,20 @@ type Group = &'static [Scenario];
 /// The first agent of a host starts.
 const FIRST: Group = &[DEPLOY, DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY, OVS_DEPLOY];
 /// An agent starts.
-const STARTS: Group =
-    &[DEPLOY, REPIN, RECOVER, MEND, UNDO, DOCKER_DEPLOY, MGMT_DEPLOY, MGMT_REBRIDGE, AROUND_DEPLOY, OVS_DEPLOY];
+const STARTS: Group = &[
+    DEPLOY,
+    REPIN,
+    RECOVER,
+    MEND,
+    UNDO,
+    DOCKER_DEPLOY,
+    MGMT_DEPLOY,
+    MGMT_REBRIDGE,
+    AROUND_DEPLOY,
+    OVS_DEPLOY,
+    HOST_REPLUG,
+    HOST_RECONFIGURE,
+];
 /// It goes on with what an earlier one had stored.
 const RESUMES: Group = &[RECOVER, MEND, UNDO];
 /// What is desired of a lab is changed.
@@ -41,7 +54,7 @@ const EDITS: Group = &[
     OVS_CHANGE,
 ];
 /// A lab is not desired any more.
-const DESTROYS: Group = &[DESTROY, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY, OVS_DESTROY];
+const DESTROYS: Group = &[DESTROY, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY, OVS_DESTROY, INHERITED_DESTROY];
 /// Nodes in namespaces are made,
 const NODES_MADE: Group = &[DEPLOY, CHANGE, RECOVER, OVS_DEPLOY, OVS_CHANGE];
 /// started,
@@ -55,7 +68,7 @@ const CONTAINERS_MADE: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, MGMT_DEPLOY, AROU
 /// started,
 const CONTAINERS_STARTED: Group = &[DOCKER_DEPLOY, DOCKER_CHANGE, DOCKER_RESTART, MGMT_DEPLOY, AROUND_DEPLOY];
 /// removed.
-const CONTAINERS_REMOVED: Group = &[DOCKER_CHANGE, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY];
+const CONTAINERS_REMOVED: Group = &[DOCKER_CHANGE, DOCKER_DESTROY, MGMT_DESTROY, AROUND_DESTROY, INHERITED_DESTROY];
 /// Bridges of the kernel are made,
 const BRIDGES_MADE: Group = &[DEPLOY, CHANGE, RECOVER, MGMT_REBRIDGE];
 /// removed.
@@ -64,6 +77,12 @@ const BRIDGES_REMOVED: Group = &[CHANGE, DESTROY, UNDO];
 const PLUGGED: Group = &[OVS_DEPLOY, OVS_CHANGE];
 /// removed.
 const UNPLUGGED: Group = &[OVS_CHANGE, OVS_DESTROY];
+/// What runs and the store does not know is wanted again.
+const ADOPTS: Group = &[ADOPT, INHERITED_ADOPT];
+/// A controller asks for an interface of the host,
+const ASKED: Group = &[HOST_PROVISION, HOST_RELEASE, HOST_CUT];
+/// or an agent that starts has it as it is wanted.
+const UPLINKS: Group = &[HOST_REPLUG, HOST_RECONFIGURE];
 /// A management network is made.
 const NETWORKS_MADE: Group = &[MGMT_DEPLOY, MGMT_REBRIDGE];
 
@@ -80,17 +99,17 @@ const PASSED: &[(&str, &[Group])] = &[
     ("agent.start.composed", &[STARTS]),
     ("agent.start.engine-started", &[STARTS]),
     ("agent.stop.drained", &[&[STOP]]),
-    ("store.before-commit", &[EDITS, DESTROYS, RESUMES, &[ADOPT]]),
-    ("store.after-commit", &[EDITS, DESTROYS, RESUMES, &[ADOPT]]),
+    ("store.before-commit", &[EDITS, DESTROYS, RESUMES, ADOPTS, ASKED, UPLINKS]),
+    ("store.after-commit", &[EDITS, DESTROYS, RESUMES, ADOPTS, ASKED, UPLINKS]),
     ("store.file-made", &[STARTS]),
     ("store.schema-made", &[FIRST]),
     ("operation.before-store", &[EDITS]),
     ("operation.stored", &[EDITS]),
     ("operation.destroy.before-store", &[DESTROYS]),
     ("operation.destroy.stored", &[DESTROYS]),
-    ("operation.adopt.before-store", &[&[ADOPT]]),
-    ("operation.adopt.stored", &[&[ADOPT]]),
-    ("operation.adopt.concluded", &[&[ADOPT]]),
+    ("operation.adopt.before-store", &[ADOPTS]),
+    ("operation.adopt.stored", &[ADOPTS]),
+    ("operation.adopt.concluded", &[ADOPTS]),
     ("operation.accepted", &[EDITS, DESTROYS]),
     ("operation.executing", &[EDITS, DESTROYS, RESUMES, &[MGMT_REBRIDGE]]),
     ("operation.step-done", &[EDITS, DESTROYS, RESUMES, &[MGMT_REBRIDGE]]),
@@ -133,13 +152,22 @@ const PASSED: &[(&str, &[Group])] = &[
     ("names.written", &[NODES_MADE, CONTAINERS_MADE]),
     ("names.removed", &[DESTROYS, &[UNDO]]),
     ("names.forgotten", &[DESTROYS, &[UNDO]]),
-    ("netns.watched", &[EDITS, RESUMES, &[REPIN, DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
+    (
+        "netns.watched",
+        &[
+            EDITS,
+            RESUMES,
+            &[REPIN, DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
+            UPLINKS,
+            &[INHERITED_ADOPT, INHERITED_DESTROY],
+        ],
+    ),
     ("netns.made", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.settled", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.file-made", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.pinned", &[NODES_MADE, &[DOCKER_DEPLOY]]),
-    ("netns.pin.file-there", &[CONTAINERS_STARTED, &[REPIN]]),
-    ("netns.pin.pinned", &[CONTAINERS_STARTED, &[REPIN]]),
+    ("netns.pin.file-there", &[CONTAINERS_STARTED, &[REPIN], &[INHERITED_ADOPT]]),
+    ("netns.pin.pinned", &[CONTAINERS_STARTED, &[REPIN], &[INHERITED_ADOPT]]),
     ("netns.unmounted", &[NODES_REMOVED, CONTAINERS_REMOVED]),
     ("netns.directory-mounted", &[FIRST]),
     ("spawn.before", &[NODES_STARTED, &[DOCKER_DEPLOY, MGMT_DEPLOY, AROUND_DEPLOY]]),
@@ -159,33 +187,63 @@ const PASSED: &[(&str, &[Group])] = &[
     ("link.finished", &[NODES_MADE, CONTAINERS_MADE, &[MEND, MGMT_REBRIDGE]]),
     ("link.before-remembered", &[&[CHANGE]]),
     ("link.remembered", &[&[CHANGE]]),
-    ("link.before-delete", &[NODES_REMOVED, &[DOCKER_CHANGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("link.deleted", &[NODES_REMOVED, &[DOCKER_CHANGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("link.doomed", &[NODES_REMOVED, &[MGMT_DESTROY, MANY_CHANGE]]),
-    ("link.group-deleted", &[NODES_REMOVED, &[MGMT_DESTROY, MANY_CHANGE]]),
+    ("link.before-delete", &[NODES_REMOVED, &[DOCKER_CHANGE, MGMT_DESTROY, AROUND_DESTROY], &[INHERITED_DESTROY]]),
+    ("link.deleted", &[NODES_REMOVED, &[DOCKER_CHANGE, MGMT_DESTROY, AROUND_DESTROY], &[INHERITED_DESTROY]]),
+    ("link.doomed", &[NODES_REMOVED, &[MGMT_DESTROY, MANY_CHANGE], &[INHERITED_DESTROY]]),
+    ("link.group-deleted", &[NODES_REMOVED, &[MGMT_DESTROY, MANY_CHANGE], &[INHERITED_DESTROY]]),
     ("tags.claimed", &[PLUGGED]),
     ("tags.noted", &[PLUGGED]),
-    ("tags.released", &[UNPLUGGED]),
-    ("link.before-plug", &[PLUGGED]),
-    ("link.unplugged", &[UNPLUGGED]),
-    ("ports.before-commit", &[PLUGGED, UNPLUGGED]),
-    ("ports.committed", &[PLUGGED, UNPLUGGED]),
-    ("ports.taken", &[PLUGGED, UNPLUGGED]),
+    ("tags.released", &[UNPLUGGED, &[INHERITED_DESTROY]]),
+    ("link.before-plug", &[PLUGGED, &[INHERITED_ADOPT]]),
+    ("link.unplugged", &[UNPLUGGED, &[INHERITED_DESTROY]]),
+    ("ports.before-commit", &[PLUGGED, UNPLUGGED, &[INHERITED_ADOPT, INHERITED_DESTROY]]),
+    ("ports.committed", &[PLUGGED, UNPLUGGED, &[INHERITED_ADOPT, INHERITED_DESTROY]]),
+    ("ports.taken", &[PLUGGED, UNPLUGGED, &[INHERITED_ADOPT, INHERITED_DESTROY]]),
     ("switch.bridge-made", &[PLUGGED]),
     ("switch.bridge-removed", &[UNPLUGGED]),
-    ("links.before-batch", &[EDITS, RESUMES, &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("links.after-batch", &[EDITS, RESUMES, &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
-    ("links.datagram", &[EDITS, RESUMES, &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY]]),
+    (
+        "links.before-batch",
+        &[
+            EDITS,
+            RESUMES,
+            &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
+            ASKED,
+            UPLINKS,
+            &[INHERITED_ADOPT, INHERITED_DESTROY],
+        ],
+    ),
+    (
+        "links.after-batch",
+        &[
+            EDITS,
+            RESUMES,
+            &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
+            ASKED,
+            UPLINKS,
+            &[INHERITED_ADOPT, INHERITED_DESTROY],
+        ],
+    ),
+    (
+        "links.datagram",
+        &[
+            EDITS,
+            RESUMES,
+            &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
+            ASKED,
+            UPLINKS,
+            &[INHERITED_ADOPT, INHERITED_DESTROY],
+        ],
+    ),
     ("bridge.created", &[BRIDGES_MADE]),
     ("bridge.finished", &[BRIDGES_MADE]),
     ("bridge.removed", &[BRIDGES_REMOVED]),
     ("bridge.before-ensure", &[NODES_MADE]),
     ("bridge.before-release", &[NODES_REMOVED]),
     ("bridge.let-go", &[NODES_REMOVED]),
-    ("container.attached", &[CONTAINERS_STARTED, &[MGMT_REBRIDGE]]),
+    ("container.attached", &[CONTAINERS_STARTED, &[MGMT_REBRIDGE], &[INHERITED_ADOPT]]),
     ("container.created", &[CONTAINERS_MADE]),
-    ("container.record.opened", &[&[DOCKER_CHANGE, DOCKER_RESTART]]),
-    ("container.record.written", &[&[DOCKER_CHANGE, DOCKER_RESTART]]),
+    ("container.record.opened", &[&[DOCKER_CHANGE, DOCKER_RESTART], &[INHERITED_ADOPT]]),
+    ("container.record.written", &[&[DOCKER_CHANGE, DOCKER_RESTART], &[INHERITED_ADOPT]]),
     ("container.removed", &[CONTAINERS_REMOVED]),
     ("container.reserve.noted", &[&[DOCKER_DEPLOY]]),
     ("container.start.recorded", &[CONTAINERS_STARTED]),
@@ -216,7 +274,26 @@ const PASSED: &[(&str, &[Group])] = &[
     ("network.let-go", &[&[MGMT_DESTROY]]),
     ("network.removed", &[&[MGMT_DESTROY]]),
     ("network.rule-changed", &[NETWORKS_MADE, &[MGMT_DESTROY]]),
-    ("netns.repin.unpinned", &[CONTAINERS_STARTED]),
+    ("takeover.before-mark", &[&[INHERITED_ADOPT]]),
+    ("takeover.node-marked", &[&[INHERITED_ADOPT]]),
+    ("takeover.links-marked", &[&[INHERITED_ADOPT]]),
+    ("takeover.tags-claimed", &[&[INHERITED_ADOPT]]),
+    ("takeover.seen", &[&[INHERITED_ADOPT]]),
+    ("container.adopted.noted", &[&[INHERITED_ADOPT]]),
+    ("link.marked", &[&[INHERITED_ADOPT]]),
+    ("inherited.container-removed", &[&[INHERITED_DESTROY]]),
+    ("inherited.interfaces-removed", &[&[INHERITED_DESTROY]]),
+    ("inherited.ports-removed", &[&[INHERITED_DESTROY]]),
+    ("transport.before-note", &[ASKED]),
+    ("transport.noted", &[ASKED]),
+    ("transport.step-done", &[ASKED, UPLINKS]),
+    ("transport.before-store", &[&[HOST_PROVISION, HOST_RELEASE]]),
+    ("transport.stored", &[&[HOST_PROVISION, HOST_RELEASE]]),
+    ("transport.step-undone", &[&[HOST_CUT]]),
+    ("transport.let-go", &[&[HOST_RECONFIGURE]]),
+    ("underlay.before-change", &[ASKED, UPLINKS]),
+    ("underlay.changed", &[ASKED, UPLINKS]),
+    ("netns.repin.unpinned", &[CONTAINERS_STARTED, &[INHERITED_ADOPT]]),
 ];
 
 /// The points that a scenario passes.
@@ -228,7 +305,14 @@ pub(crate) fn passed_in(scenario: Scenario) -> impl Iterator<Item = &'static str
 /// Whether a scenario passes a point or not by what happens to fall together.
 pub(crate) fn is_open(scenario: Scenario, name: &str) -> bool {
     // Its two links go in one message if the steps before have ended at the same moment.
-    scenario == AROUND_DESTROY && ["link.doomed", "link.group-deleted"].contains(&name)
+    let at_once = ["link.doomed", "link.group-deleted"].contains(&name);
+    // Its nodes are told their names when the command has ended, perhaps.
+    let told = ["operation.executing", "operation.step-done", "names.directory-made", "names.opened", "names.written"];
+    match scenario {
+        AROUND_DESTROY | INHERITED_DESTROY => at_once,
+        INHERITED_ADOPT => told.contains(&name),
+        _ => false,
+    }
 }
 
 /// Whether a point is about links, or about when operations are stored and done.
@@ -299,9 +383,9 @@ pub(crate) fn few(seed: u64) -> Vec<Case> {
         (DOCKER_DESTROY, "container.removed", 2),
         (DEPLOY, "node.create.recorded", 3),
         (DOCKER_RESTART, "link.carried", 1),
-        (DEPLOY, "bridge.created", 1),
+        (INHERITED_ADOPT, "takeover.links-marked", 1),
         (DOCKER_CHANGE, "container.updated", 1),
-        (CHANGE, "operation.stored", 1),
+        (HOST_CUT, "transport.step-done", 3),
         (CHANGE, "link.group-deleted", 1),
         (RESTART, "node.stop.asked", 1),
         (CHANGE, "link.finished", 1),

@@ -140,6 +140,16 @@ interfaces-first = true
 /// The container there that something else made, and the host's way to the far end of the tunnel.
 pub(crate) const GUEST: &str = "guest";
 pub(crate) const UNDERLAY: [&str; 2] = ["under0", "under1"];
+/// The way by which the host is reached, where that is of interest.
+pub(crate) const WAY: [&str; 2] = ["way0", "way1"];
+/// What those of them have whose addresses are somebody's.
+pub(crate) const UNDERLAY_ADDRESS: &str = "192.0.2.1/24";
+pub(crate) const WAY_ADDRESS: &str = "198.51.100.7/24";
+/// What is wanted of an interface of the host.
+pub(crate) const UPLINK_ADDRESS: &str = "10.100.0.5/24";
+pub(crate) const UPLINK_MTU: &str = "1400";
+/// An address with which it would take over the way to everybody.
+pub(crate) const CUT_ADDRESS: &str = "1.0.0.5/8";
 /// The interfaces that the host has of that lab.
 pub(crate) const HOST_AROUND: [&str; 2] = ["ve-a_eth3", "vx-a_eth3"];
 
@@ -192,6 +202,10 @@ pub(crate) const HOST_SWITCHED: [&str; 11] = ["vh", "vh", "vh", "vh", "vh", "vh"
 pub(crate) const HOST_SWITCHED_AFTER: [&str; 9] = ["vh", "vh", "vh", "vh", "vh", "vh", "xp1", "xp2", "xsw1"];
 /// Its ports that carry no tag, each on its bridge.
 pub(crate) const UNTAGGED: [&str; 2] = ["xp1", "xp2"];
+
+/// The nodes of the lab that another agent has left, and one that has ended.
+pub(crate) const INHERITED: [&str; 2] = ["a", "b"];
+pub(crate) const INHERITED_ENDED: &str = "ended";
 
 /// A lab of containers with as many more that twenty run, in a ring. A change makes every other of those anew.
 pub(crate) fn many(few: &str, shape: Shape) -> String {

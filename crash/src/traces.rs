@@ -8,14 +8,14 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use netloom_engine::Layout;
 
-use crate::topology::{SHARED, UNDERLAY};
+use crate::topology::{SHARED, UNDERLAY, WAY};
 
 /// What is there, and how often.
 #[derive(Debug)]
 pub(crate) struct Traces(BTreeMap<String, usize>);
 
 /// What the agent has for itself, below its root.
-const OWN: [&str; 18] = [
+const OWN: [&str; 19] = [
     "run",
     "run/netloom",
     "run/netloom/agent.lock",
@@ -27,6 +27,7 @@ const OWN: [&str; 18] = [
     "run/netloom/reserved",
     "run/netns",
     "var/lib/netloom",
+    "var/lib/netloom/agent-id",
     "var/lib/netloom/containers",
     "var/lib/netloom/layers",
     "var/lib/netloom/netloom-init",
@@ -125,12 +126,13 @@ pub(crate) fn group_of(group: &Path) -> Option<(&str, &str)> {
     Some((lab.strip_prefix("lab-")?, node.strip_prefix("node-")?))
 }
 
-/// The interfaces that this namespace has beside the loopback, the way to other hosts and a switch that labs share, by their names; what Docker
+/// The interfaces that this namespace has beside the loopback, the ways to other hosts and a switch that labs share, by their names; what Docker
 /// names by chance, and what is named by a hash, only by what it is (`veth`, `mg`, `vh`).
 pub(crate) fn on_host() -> Result<Vec<String>> {
     let known =
         |name: String| ["veth", "mg", "vh"].into_iter().find(|kind| name.starts_with(kind)).map_or(name, str::to_owned);
-    let foreign = |name: &str| name == "lo" || UNDERLAY.contains(&name) || SHARED.contains(&name);
+    let own = |name: &str| [UNDERLAY, WAY, SHARED].concat().contains(&name);
+    let foreign = |name: &str| name == "lo" || own(name);
     let mut names: Vec<String> = interfaces()?.into_iter().filter(|name| !foreign(name)).map(known).collect();
     names.sort();
     Ok(names)

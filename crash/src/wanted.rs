@@ -14,6 +14,21 @@ pub(crate) enum Wanted {
     Unknown,
     /// Lab `x` in this shape.
     Lab(Shape, Edit),
+    /// No lab `x`, and the host's own interface so.
+    Host(Uplink),
+}
+
+/// How the host's own interface is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Uplink {
+    /// As somebody has set it up.
+    Former,
+    /// As it was asked for.
+    Provided,
+    /// Without an address: nobody wants anything of it.
+    Released,
+    /// So, and the other one as it was asked for.
+    Moved,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,10 @@ use netloom_engine::LabView;
 use netloom_kernel::Netns;
 use netloom_plan::NodeState;
 
-use super::{CONVERGES, Run};
+use super::{CONVERGES, PATIENCE, Run};
 use crate::case::{Event, Fault};
 use crate::host::until;
+use crate::inherited;
 use crate::scenario::{Act, Kind};
 use crate::switch;
 use crate::topology::{
@@ -18,7 +19,8 @@ use crate::topology::{
     TURNED,
 };
 use crate::traces::{nodes_with_traces, on_host};
-use crate::wanted::{Edit, Shape, Wanted, incomplete};
+use crate::uplink;
+use crate::wanted::{Edit, Shape, Uplink, Wanted, incomplete};
 
 impl Run<'_> {
     /// What is desired now: what had been stored when the agent died.
@@ -37,6 +39,11 @@ impl Run<'_> {
             // Stored before the first crash.
             Act::Recover | Act::Mend | Act::Stop => return Ok(before(Edit::None)),
             Act::Undo => return Ok(Wanted::Nothing),
+            Act::Provision => (Wanted::Host(Uplink::Former), Wanted::Host(Uplink::Provided)),
+            Act::Release => (Wanted::Host(Uplink::Provided), Wanted::Host(Uplink::Released)),
+            Act::Cut => return Ok(Wanted::Host(Uplink::Former)),
+            Act::Replug => return Ok(Wanted::Host(Uplink::Provided)),
+            Act::Reconfigure => return Ok(Wanted::Host(Uplink::Moved)),
         };
         let asked = trace.iter().position(|point| point.ends_with(".before-store"));
         let Some(asked) = asked else { return Ok(without) };
@@ -66,9 +73,13 @@ impl Run<'_> {
                 return Ok(why);
             }
         }
+        if self.case.scenario.kind == Kind::Inherited && wanted != Wanted::Nothing {
+            return self.not_inherited(wanted, find("x"));
+        }
         match (wanted, find("x")) {
+            (Wanted::Host(uplink), None) => Ok([self.astray(&[], &[])?, uplink::differs(uplink)?].concat()),
             (Wanted::Nothing, None) => Ok([self.astray(&[], &[])?, self.mislaid(None)].concat()),
-            (Wanted::Nothing, Some(lab)) => Ok(format!("lab x is there: {lab:?}")),
+            (Wanted::Nothing | Wanted::Host(_), Some(lab)) => Ok(format!("lab x is there: {lab:?}")),
             (Wanted::Lab(..) | Wanted::Unknown, None) => Ok("lab x is not there".into()),
             (Wanted::Unknown, Some(lab)) => {
                 let running = lab.nodes.iter().filter(|node| node.state == NodeState::Running).count();
@@ -93,12 +104,36 @@ impl Run<'_> {
                     (Kind::Namespaces, Shape::After) => &HOST_AFTER,
                     (Kind::Switched, Shape::Before) => &HOST_SWITCHED,
                     (Kind::Switched, Shape::After) => &HOST_SWITCHED_AFTER,
-                    (Kind::Containers | Kind::Many, _) => &[],
+                    (Kind::Containers | Kind::Many | Kind::Inherited | Kind::Host, _) => &[],
                     (Kind::Managed, _) => &HOST_MGMT,
                     (Kind::Around, _) => &HOST_AROUND,
                 };
                 let astray = self.astray(&nodes.collect::<Vec<_>>(), interfaces)?;
                 Ok([astray, self.mislaid(Some(lab))].concat())
+            }
+        }
+    }
+
+    /// What of a lab that another agent has left is not as it was, or was stored and is not taken over.
+    fn not_inherited(&self, wanted: Wanted, lab: Option<&LabView>) -> Result<String> {
+        let wiring = inherited::wiring(self.host)?;
+        if wiring != self.wiring {
+            let (more, less) = (wiring.difference(&self.wiring), self.wiring.difference(&wiring));
+            let (more, less) = (more.collect::<Vec<_>>(), less.collect::<Vec<_>>());
+            return Ok(format!("the wiring has {more:?} now, and not {less:?}"));
+        }
+        match (wanted, lab) {
+            // What has marks is seen, and nobody wants it.
+            (Wanted::Unknown, lab) => Ok(lab
+                .and_then(|lab| lab.phase.as_ref())
+                .map(|phase| format!("lab x is known: {phase:?}"))
+                .unwrap_or_default()),
+            (_, None) => Ok("lab x is not there".into()),
+            (_, Some(lab)) => {
+                let why = [incomplete(lab, Edit::None), self.stale(lab)].concat();
+                let left = self.host.netloom(&["adopt", "--dry-run", "x"])?;
+                let is_all = left.code == Some(2) && left.text.contains("nothing to adopt");
+                Ok(if is_all { why } else { format!("{why}still to be adopted: {}", left.text) })
             }
         }
     }
@@ -147,7 +182,18 @@ impl Run<'_> {
 
     /// That a second deploy changes nothing, and that what nobody touched was not touched.
     pub(super) fn settled(&self, wanted: Wanted, doubt: usize) -> Result<()> {
-        if let Wanted::Lab(shape, _) = wanted {
+        if self.case.scenario.kind == Kind::Inherited && wanted == Wanted::Unknown {
+            // The same again finishes what was begun.
+            let ended = self.host.netloom(&["adopt", "x"])?;
+            ensure!(ended.code == Some(0), "the second adoption: {}", ended.text);
+            let mut why = String::new();
+            let whole = until(PATIENCE, || {
+                why = self.differs(Wanted::Lab(Shape::Before, Edit::Unturned))?;
+                Ok(why.is_empty())
+            })?;
+            ensure!(whole, "adopted for the second time: {why}");
+        }
+        if let (Wanted::Lab(shape, _), true) = (wanted, self.case.scenario.kind != Kind::Inherited) {
             let ended = self.host.netloom(&["deploy", "-t", &self.file(shape)?])?;
             ensure!(ended.code == Some(0) && ended.text.contains("nothing to change"), "second deploy: {}", ended.text);
             let done = self.host.netloom(&["exec", "--name", "x", "--node", ONCE, "--", "cat", "/done"])?;

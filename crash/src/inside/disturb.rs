@@ -8,10 +8,12 @@ use netloom_kernel::{Process, Signal};
 
 use super::{CONVERGES, DIES, PATIENCE, Run};
 use crate::case::{Event, Random};
+use crate::controller;
 use crate::host::{Host, Orders, pause, until};
 use crate::ledger::Entry;
-use crate::scenario::Act;
+use crate::scenario::{Act, Kind};
 use crate::topology::{CUT, TURNED};
+use crate::uplink;
 use crate::wanted::Shape;
 
 impl Run<'_> {
@@ -32,10 +34,19 @@ impl Run<'_> {
             Act::Wake => &["node", "start", &node],
             Act::Destroy => &["destroy", "--name", "x"],
             Act::Adopt => &["adopt", "x"],
-            Act::Repin | Act::Recover | Act::Mend | Act::Rebridge | Act::Undo => &["agent", "--background"],
+            Act::Repin | Act::Recover | Act::Mend | Act::Rebridge | Act::Undo | Act::Replug | Act::Reconfigure => {
+                &["agent", "--background"]
+            }
             Act::Stop => &["agent", "stop"],
+            Act::Provision | Act::Release | Act::Cut => &[],
         };
-        let mut command = self.host.start(orders, arguments)?;
+        let mut command = match act {
+            Act::Provision => self.host.ask(&uplink::provision())?,
+            Act::Release => self.host.ask(&uplink::release())?,
+            Act::Cut => self.host.ask(&uplink::cut())?,
+            Act::Destroy if self.case.scenario.kind == Kind::Inherited => self.host.ask(&controller::destroy())?,
+            _ => self.host.start(orders, arguments)?,
+        };
         match self.case.event {
             Event::Point { .. } if self.case.fault.is_some() => return self.kill_agent_at(orders, command),
             Event::Nothing | Event::Point { .. } | Event::Upgrade => {}
@@ -47,8 +58,9 @@ impl Run<'_> {
         if kills && self.dies(orders)? {
             return Ok(true);
         }
-        if !ended.success() && !kills {
-            entry.problems.push(format!("the command failed: {}", self.host.said()));
+        // One that would cut the host off is refused.
+        if ended.success() == (act == Act::Cut) && !kills {
+            entry.problems.push(format!("the command came to {ended}: {}", self.host.said()));
         }
         if self.case.scenario.is_start() && !kills {
             // What the agent does after its start belongs to the scenario.

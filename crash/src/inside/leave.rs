@@ -3,19 +3,50 @@
 use anyhow::{Result, ensure};
 
 use super::{PATIENCE, Run};
+use crate::controller;
 use crate::host::until;
 use crate::ledger::Entry;
 use crate::scenario::{Act, Kind};
 use crate::switch;
 use crate::traces::Traces;
+use crate::uplink;
+use crate::wanted::Uplink;
 
 impl Run<'_> {
+    /// What goes only if it is asked for by its name, or by whoever decides about it.
+    fn let_go(&self) -> Result<()> {
+        let host = self.host;
+        match (self.case.scenario.act, self.case.scenario.kind) {
+            (Act::Adopt, Kind::Inherited) => {
+                ensure!(host.ask(&controller::destroy())?.wait()?.success(), "destroy: {}", host.said());
+            }
+            (_, Kind::Inherited) => {
+                // It is gone, unless the agent died before it had taken that down.
+                host.ask(&controller::destroy())?.wait()?;
+            }
+            (Act::Adopt, _) => {
+                // What the agent does not know it destroys only by name; the other one is known.
+                host.netloom(&["destroy", "--name", "x"])?;
+            }
+            (Act::Provision | Act::Release | Act::Replug, _) => {
+                // What nobody wants any more is refused.
+                host.ask(&uplink::release())?.wait()?;
+            }
+            (Act::Reconfigure, _) => {
+                // An agent whose configuration says nothing takes away what it said.
+                host.netloom(&["agent", "stop"])?;
+                host.configure(None);
+                host.netloom(&["agent", "--background"])?;
+                uplink::until_so(PATIENCE, Uplink::Released)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Everything goes, and the host is as it was.
     pub(super) fn clean_up(&mut self, entry: &mut Entry) -> Result<()> {
-        if self.case.scenario.act == Act::Adopt {
-            // What the agent does not know it destroys only by name; the other one is known.
-            self.host.netloom(&["destroy", "--name", "x"])?;
-        }
+        self.let_go()?;
         let ended = self.host.netloom(&["destroy", "--all", "--yes"])?;
         if ended.code != Some(0) {
             entry.problems.push(format!("destroy: {}", ended.text));

@@ -6,7 +6,7 @@ mod fault;
 mod leave;
 mod prepare;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -18,9 +18,12 @@ use crate::case::{Case, Event, Fault};
 use crate::disk;
 use crate::host::{Host, Orders, until};
 use crate::ledger::Entry;
+use crate::pings::Pings;
 use crate::running::Running;
+use crate::scenario::Kind;
 use crate::traces::Traces;
 use crate::traffic::{Tally, Traffic};
+use crate::uplink;
 use crate::wanted::{Wanted, doubt};
 
 /// How long the agent may take to what is desired, from its new start on.
@@ -50,6 +53,12 @@ pub(crate) fn run(case: &Case, netloom: PathBuf, root: &Path) -> Entry {
         }
         if case.fault == Some(Fault::DiskFull) {
             disk::mount(&host.layout)?;
+        }
+        if matches!(case.scenario.kind, Kind::Inherited | Kind::Host) {
+            host.be_controlled();
+        }
+        if case.scenario.kind == Kind::Host {
+            uplink::plug()?;
         }
         if case.scenario.has_network() {
             host.make_files(case.scenario)?;
@@ -82,6 +91,9 @@ struct Run<'a> {
     /// What the nodes had on the management network before it.
     addresses: BTreeMap<String, String>,
     traffic: Vec<Traffic>,
+    /// Pings between the nodes that another agent has left, and their wiring.
+    pings: Option<Pings>,
+    wiring: BTreeSet<String>,
     /// What ran when the agent was killed, where something was wrong with the host then.
     runs: Running,
 }
@@ -98,6 +110,8 @@ impl<'a> Run<'a> {
             turned: None,
             addresses: BTreeMap::new(),
             traffic: Vec::new(),
+            pings: None,
+            wiring: BTreeSet::new(),
             runs: Running::default(),
         })
     }
@@ -194,6 +208,9 @@ impl<'a> Run<'a> {
     /// What became of the traffic.
     fn end_traffic(&mut self, entry: &mut Entry) {
         let mut tally = Tally::default();
+        if let Some(Err(error)) = self.pings.take().map(Pings::stop) {
+            entry.problems.push(format!("{error:#}"));
+        }
         entry.tcp_ok = (!self.traffic.is_empty()).then_some(true);
         for traffic in self.traffic.drain(..) {
             if matches!(self.case.event, Event::Nothing | Event::Upgrade) {

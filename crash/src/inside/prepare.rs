@@ -7,13 +7,16 @@ use anyhow::{Context, Result, ensure};
 use super::{PATIENCE, Run};
 use crate::case::Event;
 use crate::host::{Orders, until};
+use crate::inherited;
+use crate::pings::Pings;
 use crate::scenario::{Act, Kind};
 use crate::topology::{
-    AFTER, AROUND, BEFORE, BRIDGE, DOCKER_AFTER, DOCKER_BEFORE, MGMT, MGMT_BRIDGE, STEADY, SWITCHED_AFTER,
-    SWITCHED_BEFORE, TURNED, UNTOUCHED, many,
+    AFTER, AROUND, BEFORE, BRIDGE, DOCKER_AFTER, DOCKER_BEFORE, INHERITED, MGMT, MGMT_BRIDGE, STEADY, SWITCHED_AFTER,
+    SWITCHED_BEFORE, TURNED, UNDERLAY, UNTOUCHED, many,
 };
 use crate::traffic::Traffic;
-use crate::wanted::{Shape, all_nodes_are_made};
+use crate::uplink;
+use crate::wanted::{Shape, Uplink, all_nodes_are_made};
 
 impl Run<'_> {
     /// Everything up to the moment in which the case begins. What an agent was told that died meanwhile.
@@ -39,6 +42,8 @@ impl Run<'_> {
         self.deploy(with, &self.host.file("steady", STEADY)?)?;
         match scenario.act {
             Act::Recover => {}
+            _ if scenario.kind == Kind::Host => {}
+            _ if scenario.kind == Kind::Inherited => inherited::leave(self.host)?,
             Act::Mend => self.deploy(with, &self.host.file("x", BRIDGE)?)?,
             _ => self.deploy(with, &self.file(Shape::Before)?)?,
         }
@@ -64,7 +69,17 @@ impl Run<'_> {
             Act::Change => &["u1", "u2", "a"],
             Act::Restart | Act::Halt | Act::Wake => &["u1", "u2", "a", "c", "gone"],
             Act::Link | Act::Adopt | Act::Repin | Act::Stop => &["u1", "u2", "a", "b", "c", "gone"],
-            Act::Deploy | Act::Destroy | Act::Recover | Act::Mend | Act::Rebridge | Act::Undo => &[],
+            Act::Deploy
+            | Act::Destroy
+            | Act::Recover
+            | Act::Mend
+            | Act::Rebridge
+            | Act::Undo
+            | Act::Provision
+            | Act::Release
+            | Act::Cut
+            | Act::Replug
+            | Act::Reconfigure => &[],
         };
         if scenario.has_docker() {
             let labs = self.host.labs()?;
@@ -93,8 +108,22 @@ impl Run<'_> {
         };
         match self.case.scenario.act {
             Act::Wake => done(&["node", "stop", &format!("x/{TURNED}")]),
+            Act::Destroy if self.case.scenario.kind == Kind::Inherited => {
+                done(&["adopt", "x"])?;
+                // Its nodes are told their names when the command has ended.
+                let names = self.host.layout.run().join("labs/x/hosts");
+                ensure!(until(PATIENCE, || Ok(names.exists()))?, "its nodes are not told their names");
+                self.wiring = inherited::wiring(self.host)?;
+                Ok(())
+            }
             Act::Destroy if !self.case.scenario.has_docker() => {
                 self.stranger = Some(self.host.stranger("x", TURNED)?);
+                Ok(())
+            }
+            Act::Adopt if self.case.scenario.kind == Kind::Inherited => {
+                self.wiring = inherited::wiring(self.host)?;
+                let from = inherited::pid(self.host, INHERITED[1])?;
+                self.pings = Some(Pings::start(&from, "10.8.0.1", self.host.scratch("pings"))?);
                 Ok(())
             }
             Act::Adopt => {
@@ -107,6 +136,21 @@ impl Run<'_> {
                 done(&["agent", "stop"])?;
                 let pin = self.host.layout.pins().join("x").join(TURNED);
                 Ok(rustix::mount::unmount(&pin, rustix::mount::UnmountFlags::DETACH)?)
+            }
+            Act::Release => uplink::have(self.host, &uplink::provision()),
+            Act::Replug => {
+                uplink::have(self.host, &uplink::provision())?;
+                done(&["agent", "stop"])?;
+                uplink::flush()
+            }
+            Act::Reconfigure => {
+                done(&["agent", "stop"])?;
+                self.host.configure(Some(UNDERLAY[0]));
+                done(&["agent", "--background"])?;
+                uplink::until_so(PATIENCE, Uplink::Provided)?;
+                done(&["agent", "stop"])?;
+                self.host.configure(Some(UNDERLAY[1]));
+                Ok(())
             }
             Act::Rebridge => {
                 done(&["agent", "stop"])?;
@@ -125,7 +169,9 @@ impl Run<'_> {
             | Act::Recover
             | Act::Mend
             | Act::Undo
-            | Act::Stop => Ok(()),
+            | Act::Stop
+            | Act::Provision
+            | Act::Cut => Ok(()),
         }
     }
 
@@ -144,6 +190,8 @@ impl Run<'_> {
             (Kind::Many, _) => &many(few, shape),
             (Kind::Managed, _) => MGMT,
             (Kind::Around, _) => AROUND,
+            // No file says what is wanted there.
+            (Kind::Inherited | Kind::Host, _) => "",
         };
         self.host.file("x", text)
     }

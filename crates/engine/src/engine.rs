@@ -237,6 +237,8 @@ impl Engine {
             sessions: config.sessions,
         });
         let journal = Journal::new(events.clone());
+        let boot = runtimes.iter().find(|runtime| runtime.kind() == RuntimeKind::Namespace);
+        let boot = boot.and_then(|runtime| runtime.boot()).unwrap_or_default();
         let (transports, transport_task) = Transports::new(transport::Task::new(transport::Parts {
             underlay,
             management: config.management.clone(),
@@ -244,7 +246,8 @@ impl Engine {
             journal: journal.clone(),
             events: events.clone(),
             inventory: inventory.clone(),
-            records: uplinks,
+            kept: uplinks,
+            boot,
         }));
         let sources = runtimes.iter().map(|runtime| Source::Runtime(runtime.kind()));
         let switch = fabric.switch().map(|_| Source::Switch);
@@ -717,8 +720,7 @@ async fn read(
     store: &dyn Store,
     wishes: &Wishes,
     done: &DoneOnce,
-) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, transport::Records, Tags, Deliveries, Startup), StoreError>
-{
+) -> Result<(BTreeMap<LabName, Arc<Wish>>, limits::Records, transport::Kept, Tags, Deliveries, Startup), StoreError> {
     let loaded = desired::load(store).await?;
     for (lab, wish) in &loaded {
         wishes.set(lab, Some(wish));

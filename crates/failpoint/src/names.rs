@@ -154,6 +154,27 @@ pub const ALL: &[&str] = &[
     // Containers that something else made.
     "container.external.noted",
     "container.external.cleared",
+    // What another agent of the contract has left: adopted, or removed with its lab.
+    "takeover.before-mark",
+    "takeover.node-marked",
+    "takeover.links-marked",
+    "takeover.tags-claimed",
+    "takeover.seen",
+    "container.adopted.noted",
+    "link.marked",
+    "inherited.container-removed",
+    "inherited.interfaces-removed",
+    "inherited.ports-removed",
+    // The host's own interfaces.
+    "transport.before-note",
+    "transport.noted",
+    "transport.step-done",
+    "transport.before-store",
+    "transport.stored",
+    "transport.step-undone",
+    "transport.let-go",
+    "underlay.before-change",
+    "underlay.changed",
     // Management networks.
     "network.before-ensure",
     "network.created",

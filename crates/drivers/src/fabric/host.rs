@@ -90,10 +90,14 @@ impl HostFabric {
         self.kernel.look_into(namespaces, context).await
     }
 
-    /// Removes those of these ports that carry no mark of ours, with their interfaces.
+    /// Removes those of these ports that carry no mark of ours, with their interfaces. The ports last: nothing else says whose an
+    /// interface is that was left when the agent ended.
     pub(crate) async fn remove_strays(&self, names: Vec<InterfaceName>, context: &Context) -> Result<(), DriverError> {
+        self.kernel.remove_strays(&names, context).await?;
+        point!("inherited.interfaces-removed");
         self.switch.remove_strays(&names, context).await?;
-        self.kernel.remove_strays(&names, context).await
+        point!("inherited.ports-removed");
+        Ok(())
     }
 
     /// Has the kernel's part done of links with ports on bridges of which these forward in user space.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use netloom_failpoint::point;
 use netloom_model::{Lab, LabName, Link, LinkId, NodeName, RuntimeKind};
 use netloom_plan::{Action, LinkFingerprint};
 use tokio::sync::watch;
@@ -156,9 +157,11 @@ impl Engine {
         let Some(wish) = &heir.wish else { return Ok(()) };
         let none = || engine_error("adopt", lab.as_str(), "this agent has no runtime `docker`".to_owned());
         let runtime = self.shared.runtimes.get(&RuntimeKind::Docker).ok_or_else(none)?;
+        point!("takeover.before-mark");
         for (node, id) in &heir.nodes {
             let Some(order) = wish.order(node) else { continue };
             within(&context, &format!("node {node}"), runtime.adopt(&order, id, &context)).await?;
+            point!("takeover.node-marked");
         }
         let order = |id: &LinkId| {
             let link = wish.whole().link(id)?;
@@ -169,8 +172,10 @@ impl Engine {
         let orders = heir.links.iter().filter_map(order).collect();
         let marked = async { Ok(self.shared.fabric.apply(orders, &context).await) };
         within(&context, "links", marked).await?.into_iter().collect::<Result<(), DriverError>>()?;
+        point!("takeover.links-marked");
         if let Some(switch) = self.shared.fabric.switch().filter(|_| !heir.claims.is_empty()) {
             within(&context, "tags", switch.reclaim(heir.claims.clone(), &context)).await?;
+            point!("takeover.tags-claimed");
         }
         Ok(())
     }
@@ -193,6 +198,7 @@ impl Engine {
         };
         // Late is as good as never: whoever asks is told what it waits for.
         let _ = timeout(SEEN, settled).await;
+        point!("takeover.seen");
         if left.is_empty() { Ok(()) } else { Err(left) }
     }
 }

@@ -12,6 +12,8 @@ use crate::driver::{Store, StoreError, Write};
 struct State {
     entries: BTreeMap<String, Vec<u8>>,
     failing: Option<String>,
+    /// How many writes still work before they fail.
+    spared: usize,
     hanging: watch::Sender<bool>,
     asked: usize,
     writes: usize,
@@ -30,7 +32,14 @@ impl FakeStore {
 
     /// From now on writes fail with this cause, or work again.
     pub fn fail_writes(&self, cause: Option<&str>) {
-        self.lock().failing = cause.map(str::to_owned);
+        let mut state = self.lock();
+        (state.failing, state.spared) = (cause.map(str::to_owned), 0);
+    }
+
+    /// All writes but the next so many fail.
+    pub fn fail_writes_after(&self, spared: usize, cause: &str) {
+        let mut state = self.lock();
+        (state.failing, state.spared) = (Some(cause.to_owned()), spared);
     }
 
     /// From now on writes hang, as on a disk that does not answer.
@@ -90,7 +99,9 @@ impl Store for FakeStore {
         // The sender lives as long as this store.
         let _ = hanging.wait_for(|hanging| !hanging).await;
         let mut state = self.lock();
-        if let Some(cause) = &state.failing {
+        if state.spared > 0 {
+            state.spared -= 1;
+        } else if let Some(cause) = &state.failing {
             return Err(StoreError::Failed { operation: "write", cause: cause.clone() });
         }
         state.writes += 1;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use netloom_failpoint::point;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +77,7 @@ impl Host {
                 Ok(()) => {
                     note(at, StepState::Done, None);
                     done.push(step);
+                    point!("transport.step-done");
                 }
                 Err(error) => {
                     note(at, StepState::Failed, Some(error.to_string()));
@@ -95,20 +97,28 @@ impl Host {
         }
     }
 
-    async fn take_back(&self, done: &[&Step], why: TransportError) -> TransportError {
+    /// Takes back what these steps have changed, as far as they were done. Gives what could not be.
+    pub(super) async fn undo(&self, done: &[&Step]) -> Vec<String> {
         let deadline = Instant::now() + BACK;
         let mut left = Vec::new();
         for step in done.iter().rev().flat_map(|step| step.undo()) {
             if let Err(error) = self.apply(&step, deadline).await {
                 left.push(error.to_string());
             }
+            point!("transport.step-undone");
         }
+        left
+    }
+
+    pub(super) async fn take_back(&self, done: &[&Step], why: TransportError) -> TransportError {
+        let left = self.undo(done).await;
         if left.is_empty() {
             return why;
         }
         tracing::error!(%why, ?left, "a change of the host's interfaces could not be taken back whole");
         let why = match why {
             TransportError::Failed(error) => error.to_string(),
+            TransportError::Store(error) => error.to_string(),
             TransportError::Lost(what) => format!("it took {what} from this host"),
             TransportError::Cancelled => "its operation was cancelled".to_owned(),
             other => other.to_string(),

@@ -9,15 +9,18 @@
 //! ```
 //!
 //! One task looks, plans, changes and looks again, so no two changes meet. What is wanted is in the store before anything is
-//! changed, under `transport/<interface>`; after a definite failure it is taken out again before the answer. A change that
-//! fails, or after which the host would not be reached any more, is taken back step by step. What is wanted and is not so,
-//! after a reboot or because somebody has taken it away, is made again, with a back-off of 1–60 s. Who cancels an operation of
-//! this ends it after the step under way, with the same way back; the wish of one that nobody waits for stays, and is held:
-//! nothing is made until something else is wanted, or the agent is started again.
+//! changed, under `transport/<interface>`, and beside it, under `transport-undo`, how the change is taken back; that goes when the
+//! change has ended, which is when it counts. A change that fails, or after which the host would not be reached any more, is taken
+//! back step by step, and one that the agent did not live to end by its next life. What nobody wants any more is in the store until
+//! it is gone. What is wanted and is not so, after a reboot or because somebody has taken it away, is made again, with a back-off
+//! of 1–60 s. Who cancels an operation of this ends it after the step under way, with the same way back; the wish of one that nobody
+//! waits for stays, and is held: nothing is made until something else is wanted, or the agent is started again.
 
 mod change;
+mod kept;
 mod plan;
 mod task;
+mod unfinished;
 mod wish;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,16 +37,18 @@ use tokio::time::Instant;
 use crate::driver::{Context, DriverError, StoreError};
 use crate::engine::Engine;
 use crate::operation::Operation;
+pub(crate) use kept::{Kept, load};
 pub use plan::{HostView, Management, Ownership, SeenAddress, SeenInterface, SeenWay, Step, Unfit};
-pub(crate) use task::{Parts, Records, Task, load};
+pub(crate) use task::{Parts, Task};
 pub use wish::{
     Cidr, TRANSPORT_MTU, Transport, TransportKeys, TransportText, Unusable, Uplink, Vlan, VlanId, contract_mtu,
 };
 
 /// How many requests may wait.
 const QUEUE: usize = 16;
-/// How long a change may take, its turn included. With the way back it is less than the 48 s after which whoever asks is answered.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long a change may take, its turn included. With the store's 5 s and the way back it is less than the 48 s after which
+/// whoever asks is answered.
+const LIMIT: Duration = Duration::from_secs(25);
 /// An address of the wider world: what leads there leads to other hosts.
 pub const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1));
 

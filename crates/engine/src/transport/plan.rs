@@ -8,11 +8,13 @@ use std::fmt;
 use std::net::IpAddr;
 
 use netloom_model::{InterfaceName, Mtu};
+use serde::{Deserialize, Serialize};
 
 use super::wish::{Cidr, Uplink, Vlan};
 
 /// Whose an interface of the host is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ownership {
     /// A subinterface that this agent has made.
     Ours,
@@ -23,7 +25,7 @@ pub enum Ownership {
 }
 
 /// An interface of the host as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenInterface {
     /// Whose it is.
     pub ownership: Ownership,
@@ -38,7 +40,7 @@ pub struct SeenInterface {
 }
 
 /// An address of an interface as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenAddress {
     /// The address.
     pub address: Cidr,
@@ -65,7 +67,8 @@ pub struct HostView {
 }
 
 /// One change of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Makes a subinterface, down and in the group of those that we make.
     Create {

@@ -6,23 +6,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use netloom_failpoint::point;
 use netloom_model::InterfaceName;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::change::Host;
+use super::kept::{Asked, By, Kept, Record, Records, Undo, write, write_undo};
 use super::plan::{HostView, Management, SeenInterface, Unfit, plan, plan_removal};
 use super::wish::{Transport, Uplink};
 use super::{Changed, Keep, LIMIT, Origin, Request, TransportEdit, TransportError, Underlay};
-use crate::desired::put;
-use crate::driver::{Store, StoreError, Write};
 use crate::event::{Events, What};
 use crate::inventory::{Inventory, Snapshot};
 use crate::ledger::Ledger;
 use crate::operation::{Journal, Operation, OperationId, OperationState};
 
-const PREFIX: &str = "transport/";
 /// What operations of this are called.
 const KIND: &str = "transport";
 /// The longest pause between two tries.
@@ -30,77 +28,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long what is not as it is wanted is let settle: a change is told in several events.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Who wants something of an interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum By {
-    /// The configuration.
-    Configured,
-    /// Somebody who asked for it.
-    Provisioned,
-    /// The controller, which was asked.
-    Fetched,
-}
-
-/// What is kept of one interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    uplink: Uplink,
-    by: By,
-    #[serde(with = "crate::time")]
-    since: SystemTime,
-}
-
-impl Record {
-    /// Whether tunnels can go by it: an MTU alone says nothing of them.
-    fn is_transport(&self) -> bool {
-        self.uplink.vlan.is_some() || self.uplink.address.is_some()
-    }
-}
-
-/// What is wanted, by the interface.
-pub(crate) type Records = BTreeMap<InterfaceName, Record>;
-
-/// Reads all from the store.
-pub(crate) async fn load(store: &dyn Store) -> Result<Records, StoreError> {
-    let mut records = Records::new();
-    for (key, value) in store.list(PREFIX).await? {
-        match serde_json::from_slice::<Record>(&value) {
-            Ok(record) => {
-                records.insert(record.uplink.name.clone(), record);
-            }
-            // It stays in the store for the version that wrote it.
-            Err(error) => {
-                tracing::warn!(%key, %error, "what is wanted of an interface cannot be read; it is left as it is");
-            }
-        }
-    }
-    Ok(records)
-}
-
-fn write(name: &InterfaceName, record: Option<&Record>) -> Write {
-    let key = format!("{PREFIX}{name}");
-    match record {
-        Some(record) => put(key, record),
-        None => Write::Delete { key },
-    }
-}
-
 /// The task that changes the host's own interfaces.
 pub(crate) struct Task {
     pub(super) underlay: Arc<dyn Underlay>,
-    host: Host,
-    ledger: Ledger,
-    journal: Journal,
+    pub(super) host: Host,
+    pub(super) ledger: Ledger,
+    pub(super) journal: Journal,
     events: Events,
     inventory: Inventory,
-    records: Records,
+    pub(super) records: Records,
+    /// A change that an earlier life of the agent did not end.
+    pub(super) undo: Option<Undo>,
+    pub(super) boot: String,
     /// What the configuration says, once that is known; before it nothing is touched.
     configuration: Configuration,
     /// What was wanted of interfaces before, until they are as they are wanted now.
     former: BTreeMap<InterfaceName, Uplink>,
     /// What nobody wants any more and is still there.
-    leaving: BTreeMap<InterfaceName, Uplink>,
+    pub(super) leaving: BTreeMap<InterfaceName, Uplink>,
     /// What took away how the host is reached, and why. It is not tried again before something else is wanted.
     given_up: BTreeMap<InterfaceName, String>,
     /// The interfaces that are as they are wanted, as far as was seen last.
@@ -135,7 +80,9 @@ pub(crate) struct Parts {
     pub(crate) journal: Journal,
     pub(crate) events: Events,
     pub(crate) inventory: Inventory,
-    pub(crate) records: Records,
+    pub(crate) kept: Kept,
+    /// The life of the host.
+    pub(crate) boot: String,
 }
 
 /// A change that was understood: what is wanted of which interface.
@@ -147,7 +94,8 @@ struct Meant {
 
 impl Task {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { underlay, management, ledger, journal, events, inventory, records } = parts;
+        let Parts { underlay, management, ledger, journal, events, inventory, kept, boot } = parts;
+        let Kept { records, undo } = kept;
         Self {
             host: Host { underlay: underlay.clone(), management },
             underlay,
@@ -156,6 +104,8 @@ impl Task {
             events,
             inventory,
             records,
+            undo,
+            boot,
             configuration: Configuration::Unknown,
             former: BTreeMap::new(),
             leaving: BTreeMap::new(),
@@ -172,6 +122,7 @@ impl Task {
 
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Request>) {
         let mut changes = self.inventory.changes();
+        self.recover().await;
         loop {
             let is_known = self.configuration != Configuration::Unknown;
             let (again, watches) = (self.again, is_known && !self.met.is_empty() && self.held.is_none());
@@ -257,7 +208,7 @@ impl Task {
             self.records.iter().filter(|(name, record)| record.by == by && wanted.is_none_or(|w| w.name != **name));
         let old: Vec<InterfaceName> = old.map(|(name, _)| name.clone()).collect();
         for name in old {
-            writes.push(write(&name, None));
+            // The store has it until it is gone.
             if let Some(record) = self.records.remove(&name) {
                 self.met.remove(&name);
                 self.given_up.remove(&name);
@@ -296,7 +247,14 @@ impl Task {
                 break;
             }
             match self.remove(&name, &before, &mut operation, deadline).await {
-                Ok(()) => drop(self.leaving.remove(&name)),
+                Ok(()) => {
+                    self.leaving.remove(&name);
+                    let writes = vec![write(&name, None)];
+                    if self.ledger.write(writes.clone()).await.is_err() {
+                        self.ledger.owe(writes);
+                    }
+                    point!("transport.let-go");
+                }
                 Err(error) => problems.push(format!("{name}: {error}")),
             }
         }
@@ -390,8 +348,7 @@ impl Task {
         if steps.is_empty() {
             return Ok(());
         }
-        let operation = Said::begin(operation, &self.journal);
-        self.host.carry_out(&steps, &view, operation.as_deref(), deadline).await.map(drop)
+        self.carry_out(&steps, &view, operation, deadline).await
     }
 
     async fn remove(
@@ -407,8 +364,7 @@ impl Task {
         if steps.is_empty() {
             return Ok(());
         }
-        let operation = Said::begin(operation, &self.journal);
-        self.host.carry_out(&steps, &view, operation.as_deref(), deadline).await.map(drop)
+        self.carry_out(&steps, &view, operation, deadline).await
     }
 
     async fn change(
@@ -436,25 +392,36 @@ impl Task {
             Keep::Always if before == wanted.as_ref() => former.clone(),
             Keep::Always => wanted.clone().map(|uplink| Record { uplink, by: By::Provisioned, since }),
         };
-        if record != former
-            && let Err(error) = self.ledger.write(vec![write(&name, record.as_ref())]).await
-        {
-            // It may have got there all the same.
-            self.ledger.owe(vec![write(&name, former.as_ref())]);
-            return Err(error.into());
+        let asked = Asked { interface: name.clone(), former: former.clone() };
+        let back = || vec![write(&name, former.as_ref()), write_undo(None)];
+        if record != former {
+            let mut writes = vec![write(&name, record.as_ref())];
+            writes.extend((!steps.is_empty()).then(|| write_undo(Some(&self.undo_of(&steps, Some(asked))))));
+            point!("transport.before-note");
+            if let Err(error) = self.ledger.write(writes).await {
+                // It may have got there all the same.
+                self.ledger.owe(back());
+                return Err(error.into());
+            }
+            point!("transport.noted");
         }
         let after = if steps.is_empty() {
             view.clone()
         } else {
             let operation = self.journal.begin(KIND, None);
-            match host.carry_out(&steps, &view, Some(&*operation), deadline).await {
+            let done = host.carry_out(&steps, &view, Some(&*operation), deadline).await;
+            let done = match done {
+                Ok(after) if record != former => self.conclude(&host, &steps).await.map(|()| after),
+                done => done,
+            };
+            match done {
                 Ok(after) => {
                     operation.end(OperationState::Succeeded, format!("{name} is as it was asked for"), Vec::new());
                     after
                 }
                 Err(error) => {
                     if record != former {
-                        self.ledger.owe(vec![write(&name, former.as_ref())]);
+                        self.ledger.owe(back());
                     }
                     let is_cancelled = operation.cancelled().is_cancelled();
                     let state = if is_cancelled { OperationState::Cancelled } else { OperationState::Failed };
@@ -476,7 +443,9 @@ impl Task {
 
     /// What was asked for is so.
     fn settle(&mut self, name: &InterfaceName, record: Option<Record>) {
-        self.leaving.remove(name);
+        if self.leaving.remove(name).is_some() && record.is_none() {
+            self.ledger.owe(vec![write(name, None)]);
+        }
         self.given_up.remove(name);
         self.former.remove(name);
         if let Some(record) = record {
@@ -574,7 +543,7 @@ fn uplink(transport: &Transport) -> Option<&Uplink> {
 }
 
 /// An operation that tells of an attempt.
-enum Said {
+pub(super) enum Said {
     /// It is begun when there is something to tell.
     Lazily,
     /// It has begun.
@@ -601,7 +570,7 @@ impl Said {
         said.and_then(Self::cancelled).is_some()
     }
 
-    fn begin(said: &mut Option<Self>, journal: &Journal) -> Option<Arc<Operation>> {
+    pub(super) fn begin(said: &mut Option<Self>, journal: &Journal) -> Option<Arc<Operation>> {
         let operation = said.take()?.begun(journal);
         *said = Some(Self::Begun(operation.clone()));
         Some(operation)

@@ -117,6 +117,50 @@ async fn a_change_that_fails_at_any_step_leaves_the_host_and_the_store_as_they_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_in_the_middle_of_which_the_agent_ends_is_taken_back_by_the_next_one() {
+    let (bench, underlay) = host().await;
+    bench.engine.begin_transport(None).await;
+    let (before, address) = (underlay.view(), "10.0.0.5/24".parse().ok());
+    let edit = TransportEdit::Configure { name: name("eth1"), mtu: 1400.try_into().ok(), address };
+    // That it is done cannot be stored.
+    bench.store.fail_writes_after(1, "no space left");
+    let refused = change(&bench, edit.clone()).await.unwrap_err();
+    assert!(refused.to_string().contains("no space left"), "{refused}");
+    assert_eq!(underlay.view(), before);
+    // Nor that it was taken back. It is as if the agent had ended when half of it was done.
+    assert_eq!(bench.store.keys(), ["transport-undo", "transport/eth1"]);
+    let (undo, record) = (bench.store.text("transport-undo"), bench.store.text("transport/eth1"));
+    underlay.has("eth1", &["10.0.0.5/24"]);
+    let bench = bench.restart().await;
+    assert_eq!((bench.store.text("transport-undo"), bench.store.text("transport/eth1")), (undo, record));
+    bench.store.fail_writes(None);
+    assert!(matches!(bench.engine.begin_transport(None).await, Some((Origin::Nowhere, None))));
+    assert_eq!(underlay.view(), before);
+    until("nothing is kept", || bench.store.keys().is_empty()).await;
+    // And now it works.
+    change(&bench, edit).await.unwrap();
+    assert_eq!(bench.store.keys(), ["transport/eth1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_wants_any_more_is_taken_away_also_by_a_later_life_of_the_agent() {
+    let (bench, underlay) = host().await;
+    let dedicated = Uplink { address: "10.1.0.5/24".parse().ok(), ..Uplink::of(name("eth1")) };
+    bench.engine.begin_transport(Some(Transport::Dedicated(dedicated))).await;
+    assert_eq!(underlay.view().interfaces[&name("eth1")].addresses.len(), 1);
+    // The next life has another configuration, and ends before it is so.
+    underlay.refuse("take 10.1.0.5/24", ErrorClass::Permanent);
+    let bench = bench.restart().await;
+    let (_, operation) = bench.engine.begin_transport(None).await.unwrap();
+    assert_eq!(operation.unwrap().view().state, OperationState::Failed);
+    let bench = bench.restart().await;
+    underlay.calm();
+    bench.engine.begin_transport(None).await;
+    assert!(underlay.view().interfaces[&name("eth1")].addresses.is_empty());
+    assert_eq!(bench.store.keys(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_way_to_the_host_is_neither_taken_away_nor_captured() {
     let (bench, underlay) = host().await;
     let before = underlay.view();

@@ -2,6 +2,7 @@
 //! lost.
 
 use netloom_engine::{Context, DriverError, ErrorClass, Place, PortMark};
+use netloom_failpoint::point;
 use netloom_kernel::{KernelErrorKind, LinkChange, LinkInfo, Request};
 use netloom_model::InterfaceName;
 use netloom_plan::AdminState;
@@ -52,6 +53,7 @@ impl Call<'_> {
             }
         }
         self.carry_out(work).await;
+        point!("link.marked");
     }
 
     /// What marks the interfaces of a link that are not marked yet; `Err` says why they are not it.

@@ -15,6 +15,7 @@ use netloom_engine::{
     Cidr, Context, DriverError, ELSEWHERE, ErrorClass, HostView, Ownership, Place as Where, SeenAddress, SeenInterface,
     SeenWay, TransportStep as Step, Underlay, Vlan, WayOut,
 };
+use netloom_failpoint::point;
 use netloom_kernel::{
     Address, AddressInfo, AdminState, KernelErrorKind, LinkChange, LinkInfo, NamespaceDump, Netns, Place, Request,
     SavedRoute, VethEnd, Way, WayWatch,
@@ -134,12 +135,14 @@ impl Underlay for KernelUnderlay {
             Step::RemoveAddress { .. } => self.routes(&place, ifindex, context).await,
             _ => Vec::new(),
         };
+        point!("underlay.before-change");
         match one(&self.fabric, request, context).await {
             Ok(()) => {}
             Err((_, Some(KernelErrorKind::AlreadyExists), _)) if matches!(step, Step::AddAddress { .. }) => {}
             Err((_, Some(KernelErrorKind::NotFound), _)) if takes_away(step) => {}
             Err((class, _, cause)) => return Err(failed(cause, class)),
         }
+        point!("underlay.changed");
         match step {
             Step::RemoveAddress { .. } => self.note_lost(&place, ifindex, before, context).await,
             Step::AddAddress { .. } => self.restore(&place, ifindex, context).await,

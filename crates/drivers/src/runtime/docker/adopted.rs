@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::stream;
 use netloom_docker::{Container, Filters, Network, Remove};
 use netloom_engine::{InheritedNode, Layout, NodeOrder};
+use netloom_failpoint::point;
 use netloom_kernel::Netns;
 use netloom_model::{
     Access, Bind, CgroupNamespace, Container as Made, Kind, LabName, NetworkMode, Node, NodeName, Privilege,
@@ -75,6 +76,7 @@ impl Shared {
             let written = self.files(deadline, move |layout| written.write(layout, &of)).await?;
             written
                 .map_err(|error| Fault::transient(format!("that it is adopted cannot be noted: {}", plain(&error))))?;
+            point!("container.adopted.noted");
         }
         let mark = mark(&key, &record).ok_or_else(|| Fault::permanent("what is noted of it cannot be read".into()))?;
         self.adopted().insert(there.id.clone(), mark.clone());
@@ -159,6 +161,7 @@ impl Shared {
         for container in containers.iter().filter(|container| container.state != "running") {
             let _place = self.work(deadline).await?;
             gone(self.docker.remove_container(&container.id, Remove::ALL, deadline).await)?;
+            point!("inherited.container-removed");
         }
         let networks = self.docker.list_networks(&filter(), deadline).await.map_err(refused)?;
         for network in networks.iter().filter(|network| network.driver == NETWORKS) {

@@ -1,0 +1,72 @@
+//! A change that the agent may not live to end: noted before it begins, forgotten when it has ended, and taken back by the next
+//! life of the agent that finds it.
+
+use netloom_failpoint::point;
+use tokio::time::Instant;
+
+use super::TransportError;
+use super::change::Host;
+use super::kept::{Asked, Undo, write, write_undo};
+use super::plan::{HostView, Step};
+use super::task::{Said, Task};
+
+impl Task {
+    /// Takes back the change in the middle of which an earlier life of the agent has ended.
+    pub(super) async fn recover(&mut self) {
+        let Some(Undo { boot, steps, asked }) = self.undo.take() else { return };
+        let mut writes = vec![write_undo(None)];
+        let left = if boot == self.boot { self.host.undo(&steps.iter().collect::<Vec<_>>()).await } else { Vec::new() };
+        if let Some(Asked { interface, former }) = asked {
+            writes.push(write(&interface, former.as_ref()));
+            if let Some(record) = self.records.remove(&interface).filter(|_| former.is_none()) {
+                // What could not be taken back is cleared away later.
+                self.leaving.extend((!left.is_empty()).then(|| (interface.clone(), record.uplink)));
+            }
+            self.records.extend(former.map(|former| (interface, former)));
+        }
+        tracing::warn!(?left, "a change of the host's interfaces that the agent did not end was taken back");
+        if self.ledger.write(writes.clone()).await.is_err() {
+            self.ledger.owe(writes);
+        }
+    }
+
+    /// What takes back these steps, should the agent end in the middle of them.
+    pub(super) fn undo_of(&self, steps: &[Step], asked: Option<Asked>) -> Undo {
+        Undo { boot: self.boot.clone(), steps: steps.to_vec(), asked }
+    }
+
+    /// Does steps for what is wanted anyway, and notes for so long how to take them back. A store that cannot note it does not
+    /// keep the host from being as it is wanted.
+    pub(super) async fn carry_out(
+        &self,
+        steps: &[Step],
+        view: &HostView,
+        operation: &mut Option<Said>,
+        deadline: Instant,
+    ) -> Result<(), TransportError> {
+        let operation = Said::begin(operation, &self.journal);
+        let _ = self.ledger.write(vec![write_undo(Some(&self.undo_of(steps, None)))]).await;
+        let done = self.host.carry_out(steps, view, operation.as_deref(), deadline).await;
+        self.forget_undo().await;
+        done.map(drop)
+    }
+
+    /// The change has ended, either way.
+    async fn forget_undo(&self) {
+        let writes = vec![write_undo(None)];
+        if self.ledger.write(writes.clone()).await.is_err() {
+            self.ledger.owe(writes);
+        }
+    }
+
+    /// From now on what was done stays, also when the agent ends. It is taken back if that cannot be stored.
+    pub(super) async fn conclude(&self, host: &Host, steps: &[Step]) -> Result<(), TransportError> {
+        point!("transport.before-store");
+        let stored = self.ledger.write(vec![write_undo(None)]).await;
+        let Err(error) = stored else {
+            point!("transport.stored");
+            return Ok(());
+        };
+        Err(host.take_back(&steps.iter().collect::<Vec<_>>(), error.into()).await)
+    }
+}
