@@ -37,6 +37,7 @@ mod pause;
 mod rates;
 mod refusal;
 mod relist;
+mod requests;
 mod sampler;
 mod session;
 mod sources;
