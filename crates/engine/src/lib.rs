@@ -40,6 +40,7 @@ mod relist;
 mod requests;
 mod sampler;
 mod session;
+mod snapshot;
 mod sources;
 mod standing;
 mod startup;
@@ -76,7 +77,7 @@ pub use image::{
     Delivered, ImageFact, ImageLoad, ImageView, Images, ImagesRemoved, ImagesView, LayerProgress, Prune, PullProgress,
     is_same as is_same_image,
 };
-pub use inventory::{Inventory, LabFacts, SeenLink, Snapshot, SourceState, Writer, channel};
+pub use inventory::{Inventory, Writer, channel};
 pub use lab::{
     Controlled, ControlledEdit, ControlledNode, ControlledTunnel, DeployRequest, EditRequest, Near, PortName, Rebuild,
 };
@@ -93,6 +94,7 @@ pub use pause::{Pause, Pauses, Safe};
 pub use rates::{Count, EndRates, Flow, LinkRates, NodeRates, NodeUsage, PortCounters, Rates};
 pub use refusal::Refusal;
 pub use sampler::{FASTEST, SLOWEST, Sampled};
+pub use snapshot::{LabFacts, SeenLink, Snapshot, SourceState};
 pub use standing::{Standing, Trouble};
 pub use switchboard::Switchboard;
 pub use takeover::{

@@ -226,7 +226,7 @@ fn end_rates(end: &EndView, place: Place, before: Option<(&Reading, f64)>, now: 
 mod tests {
     use super::*;
     use crate::desired::Wish;
-    use crate::inventory::Snapshot;
+    use crate::snapshot::Snapshot;
     use crate::standing::Standing;
     use crate::testing::Sketch;
 

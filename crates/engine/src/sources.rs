@@ -11,7 +11,7 @@ use netloom_model::{Lab, LabName, RuntimeKind};
 use crate::desired::Wish;
 use crate::engine::{Engine, Shared};
 use crate::fact::Source;
-use crate::inventory::Snapshot;
+use crate::snapshot::Snapshot;
 
 impl Shared {
     /// The sources that say what there is of a lab: as it is wanted, as it was wanted, and as far as it was seen.

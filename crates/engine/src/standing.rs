@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::Done;
 use crate::engine::{Engine, Shared};
-use crate::inventory::Snapshot;
+use crate::snapshot::Snapshot;
 use crate::view::LabView;
 
 /// What the agent remembers of a lab, which shows in nothing that is there now.

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::desired::{Authority, Done, Phase, Wish, life_of_host};
 use crate::fact::{Health, NodeFact, Place, PortFact, PortMark, Source};
-use crate::inventory::{SeenLink, Snapshot};
 use crate::pause::{Pause, Pauses};
+use crate::snapshot::{SeenLink, Snapshot};
 use crate::standing::{Standing, Trouble};
 
 /// What a deploy would do, and what the host would be short of.

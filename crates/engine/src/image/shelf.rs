@@ -16,10 +16,10 @@ use crate::driver::{Context, DriverError, ErrorClass};
 use crate::engine::Engine;
 use crate::event::What;
 use crate::fact::Source;
-use crate::inventory::Snapshot;
 use crate::lab::{Accepted, PULL_LIMIT, within};
 use crate::operation::{Operation, OperationState, StepState};
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::task;
 
 /// How long the removal of images may take in all.

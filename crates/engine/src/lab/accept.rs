@@ -29,9 +29,9 @@ use crate::driver::{Context, DriverError, ErrorClass, StoreError, Surveyed, TagC
 use crate::engine::Shared;
 use crate::event::What;
 use crate::fact::{Place, Source};
-use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationId, OperationState};
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::tags::{self, LabTags};
 use crate::task::{self, Owned};
 

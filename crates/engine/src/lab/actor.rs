@@ -30,9 +30,9 @@ use crate::desired::{Authority, Phase, Wish, life_of_host};
 use crate::engine::Shared;
 use crate::event::What;
 use crate::fact::Source;
-use crate::inventory::Snapshot;
 use crate::operation::{Operation, OperationState};
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::task::Owned;
 use crate::work::LabWork;
 

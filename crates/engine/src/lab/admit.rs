@@ -20,8 +20,8 @@ use crate::desired::{Phase, Whole, Wish};
 use crate::driver::Context;
 use crate::engine::Shared;
 use crate::fact::{PortFact, PortMark, Source};
-use crate::inventory::Snapshot;
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 
 /// The wish that a deploy would make of the present one; checks what needs no host.
 pub(crate) fn next_wish(there: Option<&Wish>, request: &DeployRequest) -> Result<Wish, Refusal> {

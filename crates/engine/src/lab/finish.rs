@@ -17,8 +17,8 @@ use crate::desired::{Authority, Phase, Wish, done_key, wish_key};
 use crate::driver::{Context, Write};
 use crate::engine::Shared;
 use crate::fact::NodeFact;
-use crate::inventory::Snapshot;
 use crate::operation::OperationState;
+use crate::snapshot::Snapshot;
 use crate::tags::{self, LabTags};
 use crate::task;
 

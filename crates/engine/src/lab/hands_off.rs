@@ -8,7 +8,7 @@ use netloom_plan::NodeState;
 
 use crate::desired::Wish;
 use crate::fact::NodeFact;
-use crate::inventory::LabFacts;
+use crate::snapshot::LabFacts;
 
 /// What is wanted of a controller's lab now.
 #[derive(Debug)]

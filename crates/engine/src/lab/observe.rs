@@ -11,7 +11,7 @@ use super::pull::Stock;
 use super::wait;
 use crate::desired::{Done, Wish};
 use crate::fact::{NodeFact, Place, PortFact, PortKind, PortMark};
-use crate::inventory::{SeenLink, Snapshot, sides};
+use crate::snapshot::{SeenLink, Snapshot, sides};
 use crate::tags::LabTags;
 
 /// What was done and seen once of a lab's nodes, which shows in nothing that is there now.

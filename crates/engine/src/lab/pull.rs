@@ -12,7 +12,7 @@ use super::step::{StepContext, engine_error};
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::engine::Shared;
 use crate::image::{Progressing, find, follow};
-use crate::inventory::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// How long the fetching of one image may take in all, its turn included.
 pub(crate) const PULL_LIMIT: Duration = Duration::from_secs(30 * 60);

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::step::{cancelled, engine_error};
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::fact::{Health, NodeFact};
-use crate::inventory::{Inventory, Snapshot};
+use crate::inventory::Inventory;
+use crate::snapshot::Snapshot;
 
 /// Who waits for which stage of which node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -28,9 +28,9 @@ use crate::driver::DriverError;
 use crate::engine::{Engine, Shared};
 use crate::event::What;
 use crate::fact::{NodeFact, PortMark, Source};
-use crate::inventory::Snapshot;
 use crate::lab::within;
 use crate::refusal::Refusal;
+use crate::snapshot::Snapshot;
 use crate::task;
 
 pub use judge::{Found, FoundNode, Lives, Moment, Wanted, leftovers};

@@ -17,8 +17,8 @@ use super::view::{LeftOut, TakenNode, TakenPort, TakenSegment, TakenTunnel, Take
 use super::{Inherited, InheritedEnd, InheritedNode, InheritedPort, InheritedTunnel};
 use crate::desired::{Authority, Phase, Wish};
 use crate::driver::{Joins, TagClaim};
-use crate::inventory::Snapshot;
 use crate::lab::{Ground, PortName, nothing, says_of_port, says_of_tunnel};
+use crate::snapshot::Snapshot;
 use crate::tags::LabTags;
 
 /// Beside what a lab is read.

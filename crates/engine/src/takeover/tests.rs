@@ -10,8 +10,8 @@ use super::read::{Beside, Heir, labs, read};
 use super::*;
 use crate::desired::{Authority, Wish};
 use crate::driver::Joins;
-use crate::inventory::Snapshot;
 use crate::lab::Ground;
+use crate::snapshot::Snapshot;
 use crate::tags::LabTags;
 
 const LAB: &str = "11c55636-995a-43e9-93d5-009dd12a071a";

@@ -9,9 +9,9 @@ use super::trouble::error;
 use super::world::{State, World};
 use crate::driver::{Context, DriverError, ErrorClass, Fabric, LinkOrder, Switch};
 use crate::fact::{Fact, Place, PortFact, PortKind, PortMark, Source};
-use crate::inventory::sides;
 use crate::lab::bridge_of;
 use crate::rates::PortCounters;
+use crate::snapshot::sides;
 
 /// The fabric of a [`World`].
 #[derive(Debug, Clone)]

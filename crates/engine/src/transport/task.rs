@@ -17,9 +17,10 @@ use super::plan::{HostView, Management, SeenInterface, Unfit, plan, plan_removal
 use super::wish::{Transport, Uplink};
 use super::{Changed, Keep, LIMIT, Origin, Request, TransportEdit, TransportError, Underlay};
 use crate::event::{Events, What};
-use crate::inventory::{Inventory, Snapshot};
+use crate::inventory::Inventory;
 use crate::ledger::Ledger;
 use crate::operation::{Journal, Operation, OperationId, OperationState};
+use crate::snapshot::Snapshot;
 
 /// What operations of this are called.
 const KIND: &str = "transport";

@@ -11,8 +11,8 @@ use netloom_plan::{LinkFingerprint, Side};
 
 use super::ports::{Board, OnSwitch, Ports, vlan};
 use crate::fact::{Place, PortFact};
-use crate::inventory::SeenLink;
 use crate::lab::observe::is_switched_off;
+use crate::snapshot::SeenLink;
 
 /// What is known of a lab before its links are.
 pub(super) struct Ground<'a> {

@@ -30,7 +30,7 @@ use crate::desired::{Done, Wish, life_of_host};
 use crate::driver::TagClaim;
 use crate::engine::Config;
 use crate::fact::{Place, PortKind, SwitchPortFact};
-use crate::inventory::{LabFacts, SeenLink, Snapshot, sides};
+use crate::snapshot::{LabFacts, SeenLink, Snapshot, sides};
 use crate::switchboard::Switchboard;
 use crate::tags::LabTags;
 use link::{Found, Ground, link};

@@ -10,7 +10,7 @@ use netloom_model::{End, Endpoint, InterfaceName, LabName, LinkId, PortVlan, Swi
 use super::link::splits;
 use crate::driver::{Joins, TagClaim};
 use crate::fact::{Place, PortFact, SwitchPortFact, SwitchTagFact, TunnelMark};
-use crate::inventory::SeenLink;
+use crate::snapshot::SeenLink;
 use crate::switchboard::Switchboard;
 
 /// What a link has on the switch.

@@ -9,7 +9,7 @@ use netloom_plan::{AdminState, LinkFingerprint, Side};
 use super::{LAB, Watch, context};
 use crate::driver::{Fabric, LinkOrder, Reporter};
 use crate::fact::{Place, PortFact, PortKind, PortMark, Source};
-use crate::inventory::Snapshot;
+use crate::snapshot::Snapshot;
 use crate::testing::Sketch;
 use crate::testing::world::name;
 

@@ -24,7 +24,8 @@ pub use store::{StoreStage, store_contract};
 pub use switch::{SwitchStage, switch_contract};
 
 use crate::driver::{Context, Reporter};
-use crate::inventory::{Inventory, Snapshot, channel};
+use crate::inventory::{Inventory, channel};
+use crate::snapshot::Snapshot;
 use crate::task;
 
 /// How long a fact may take to be reported.

@@ -10,7 +10,7 @@ use super::copy::files_come_and_go;
 use super::{LAB, PATIENCE, Watch, context};
 use crate::driver::{DriverError, ExecInput, ExecOutput, ExecRequest, Follow, NodeOrder, Reporter, Runtime};
 use crate::fact::{NodeFact, Source};
-use crate::inventory::Snapshot;
+use crate::snapshot::Snapshot;
 use crate::testing::Sketch;
 use crate::testing::world::name;
 

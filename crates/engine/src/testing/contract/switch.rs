@@ -10,7 +10,7 @@ use netloom_plan::LinkFingerprint;
 use super::{LAB, Watch, context};
 use crate::driver::{ErrorClass, Fabric, Joins, LinkOrder, Reporter, Switch, TagClaim};
 use crate::fact::{Source, TunnelMark};
-use crate::inventory::Snapshot;
+use crate::snapshot::Snapshot;
 use crate::testing::Sketch;
 use crate::testing::world::name;
 
