@@ -30,7 +30,7 @@ BUILD = $(CARGO) build --workspace --locked --test names
 FAILPOINTS = --workspace --locked --features netloom/failpoints
 test-workspace: rust test-packages
 # Most of them wait for daemons more than they reckon.
-	RUST_TEST_THREADS=3 NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
+	RUST_TEST_THREADS=4 NETLOOM_REQUIRE_ROOT=1 $(CARGO) test --workspace --no-fail-fast --locked
 	$(CARGO) test --package netloom-failpoint --features enabled --locked
 	$(CARGO) test $(FAILPOINTS) --test agent -- blocked
 
@@ -79,8 +79,8 @@ ALONE = $(SUDO) unshare --mount --net --pid --fork --kill-child --mount-proc --p
 test-health: test-crash-few
 	$(BUILD) --bin netloom --bin netloom-bench
 	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom \
-		prove --probes 600 --failpoints $(TARGET)/debug/netloom-failpoints
-	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 2
+		prove --probes 400 --failpoints $(TARGET)/debug/netloom-failpoints
+	$(ALONE) $(TARGET)/debug/netloom-bench --netloom $(TARGET)/debug/netloom soak 1
 
 prove-health: rust test-packages ## prove that the agent is never unhealthy, whatever is done to it: an hour and a half
 	$(CRASH)

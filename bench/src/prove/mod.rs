@@ -105,7 +105,8 @@ fn pass(world: &mut World, phases: &[&Phase], time: Duration, rows: &mut Vec<Row
             Ok(row) => rows.push(row),
             Err(error) => rows.push(Row::failed(phase, &error)),
         }
-        if phase.fault.disturbs().is_some() && time < VERDICT {
+        // The others have one without a fault after them.
+        if world.controlled.is_some() && time < VERDICT {
             // What comes of such a question is still this fault's.
             wait(QUESTION);
         }
