@@ -16,8 +16,7 @@ impl Engine {
     /// ends before that, it counts as not done.
     pub async fn note_after_boot(&self, lab: &LabName, node: &NodeName, life: &str) {
         let snapshot = self.shared.inventory.snapshot();
-        let fact = snapshot.labs.get(lab).and_then(|facts| facts.nodes.get(node));
-        let lives = fact.is_some_and(|fact| fact.incarnation.as_deref() == Some(life));
+        let lives = snapshot.node(lab, node).is_some_and(|fact| fact.incarnation.as_deref() == Some(life));
         if !lives || self.shared.wishes.get(lab).is_none() {
             return;
         }

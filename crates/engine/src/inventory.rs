@@ -386,7 +386,7 @@ impl Snapshot {
             let outdated = match &fact {
                 Fact::Node(fact) => {
                     nodes.insert((fact.lab.clone(), fact.node.clone()));
-                    let known = self.labs.get(&fact.lab).and_then(|lab| lab.nodes.get(&fact.node));
+                    let known = self.node(&fact.lab, &fact.node);
                     let outdated =
                         known.map_or_else(|| departed.node(fact, look), |known| look.began_before(known.seen));
                     mended += u64::from(!outdated && known.is_none_or(|known| known.state != fact.state));

@@ -112,7 +112,7 @@ impl Engine {
         let snapshot = self.shared.inventory.snapshot();
         let facts = snapshot.labs.get(lab);
         let wish = self.shared.wishes.get(lab);
-        let fact = facts.and_then(|facts| facts.nodes.get(node));
+        let fact = snapshot.node(lab, node);
         let Some(fact) = fact else {
             if facts.is_none() && wish.is_none() {
                 return Err(Refusal::NoLab(lab.clone()));

@@ -94,6 +94,16 @@ impl Snapshot {
         sources.iter().all(|source| self.sources.get(source).is_some_and(|state| state.listed.is_some()))
     }
 
+    /// What is seen of a node.
+    pub fn node(&self, lab: &LabName, node: &NodeName) -> Option<&NodeFact> {
+        self.labs.get(lab)?.nodes.get(node).map(|fact| &**fact)
+    }
+
+    /// What is seen of the nodes of a lab.
+    pub fn nodes(&self, lab: &LabName) -> impl Iterator<Item = &NodeFact> {
+        self.labs.get(lab).into_iter().flat_map(|facts| facts.nodes.values()).map(|fact| &**fact)
+    }
+
     /// The links of a lab, of which at least one end is there.
     pub fn links(&self, lab: &LabName) -> BTreeMap<LinkId, SeenLink> {
         let mut links: BTreeMap<LinkId, SeenLink> = BTreeMap::new();

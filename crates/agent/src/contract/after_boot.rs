@@ -62,7 +62,7 @@ impl Drop for Under {
 /// The life that a node has now.
 fn life(app: &App, lab: &LabName, node: &NodeName) -> Option<Life> {
     let snapshot = app.engine.inventory().snapshot();
-    let life = snapshot.labs.get(lab)?.nodes.get(node)?.incarnation.clone()?;
+    let life = snapshot.node(lab, node)?.incarnation.clone()?;
     Some((lab.clone(), node.clone(), life))
 }
 

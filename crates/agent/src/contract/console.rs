@@ -177,7 +177,7 @@ async fn former(app: &App, lab: &LabName, node: &NodeName) -> Result<Option<Stri
 
 fn shell_of(app: &App, lab: &LabName, node: &NodeName) -> ConsoleShell {
     let snapshot = app.engine.inventory().snapshot();
-    let fact = snapshot.labs.get(lab).and_then(|facts| facts.nodes.get(node));
+    let fact = snapshot.node(lab, node);
     let wish = app.engine.wishes().get(lab);
     let wanted = wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
     ConsoleShell::of(wanted, fact.and_then(|fact| fact.image.as_deref()))

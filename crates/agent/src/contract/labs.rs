@@ -195,7 +195,7 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
         let linked = pairs.iter().flat_map(|(a, b)| [a, b]).filter(|port| port.node == node);
         let mut made = spec.node(name, &node, linked.map(|port| port.interface.clone()))?;
         spec.configure(&mut made.node, app.engine.startup_of(name, &node).as_deref());
-        let fact = snapshot.labs.get(name).and_then(|facts| facts.nodes.get(&node));
+        let fact = snapshot.node(name, &node);
         let runs = fact.is_some_and(|fact| fact.state == NodeState::Running);
         let same = there.as_ref().is_some_and(|wish| definition(wish, &node) == spec.node_definition_id);
         // What runs already is what was asked for, whichever words it was asked for with.
@@ -248,9 +248,7 @@ async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Json(bod
     let name = lab(&name)?;
     let there = wish(&app, &name);
     let snapshot = app.engine.inventory().snapshot();
-    let state = |node: &NodeName| {
-        snapshot.labs.get(&name).and_then(|facts| facts.nodes.get(node)).map(|fact| fact.state.clone())
-    };
+    let state = |node: &NodeName| snapshot.node(&name, node).map(|fact| fact.state.clone());
     let mut nodes = Vec::new();
     for wanted in &body.nodes {
         nodes.push(named_in_containers(&name, &wanted.container_name)?);

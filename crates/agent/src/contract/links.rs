@@ -85,8 +85,7 @@ pub(super) fn tag_of(wish: &Wish, link: &Link, snapshot: &Snapshot) -> Option<u1
 
 /// The port of an interface of a node that runs.
 pub(super) fn port_of(wish: &Wish, port: &PortName, snapshot: &Snapshot) -> Option<PortView> {
-    let facts = snapshot.labs.get(wish.lab.name())?;
-    facts.nodes.get(&port.node).filter(|fact| fact.state == NodeState::Running)?;
+    snapshot.node(wish.lab.name(), &port.node).filter(|fact| fact.state == NodeState::Running)?;
     port_view(wish, wish.lab.port_of(&port.node, &port.interface)?, snapshot)
 }
 

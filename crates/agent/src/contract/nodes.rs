@@ -71,7 +71,7 @@ pub(super) fn named_in_containers(lab: &LabName, text: &str) -> Result<NodeName,
 
 fn state_of(app: &App, lab: &LabName, node: &NodeName) -> Option<NodeState> {
     let snapshot = app.engine.inventory().snapshot();
-    snapshot.labs.get(lab)?.nodes.get(node).map(|fact| fact.state.clone())
+    snapshot.node(lab, node).map(|fact| fact.state.clone())
 }
 
 fn millis(since: Instant) -> u64 {

@@ -42,8 +42,7 @@ pub(super) fn look(app: &Arc<App>, lab: &LabName, node: &NodeName, pattern: &str
     let regex = RegexBuilder::new(pattern).case_insensitive(true).build();
     let regex = regex.map_err(|error| format!("the pattern of its readiness cannot be read: {error}"))?;
     let snapshot = app.engine.inventory().snapshot();
-    let fact = snapshot.labs.get(lab).and_then(|facts| facts.nodes.get(node).cloned());
-    let life = fact.and_then(|fact| fact.incarnation.clone()).unwrap_or_default();
+    let life = snapshot.node(lab, node).and_then(|fact| fact.incarnation.clone()).unwrap_or_default();
     let key = (lab.clone(), node.clone(), life, pattern.to_owned());
     let mut seen = app.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(state) = seen.get(&key) {

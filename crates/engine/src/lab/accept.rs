@@ -395,10 +395,8 @@ impl Actor {
         }
         let snapshot = self.shared.inventory.snapshot();
         check_complete(&self.shared.sources_of(&self.name, [there], &snapshot), &snapshot)?;
-        let facts = snapshot.labs.get(&self.name);
-        let runs = |name: &NodeName| {
-            facts.and_then(|facts| facts.nodes.get(name)).is_some_and(|fact| fact.state == NodeState::Running)
-        };
+        let runs =
+            |name: &NodeName| snapshot.node(&self.name, name).is_some_and(|fact| fact.state == NodeState::Running);
         let stopped = there.lab.nodes().keys().filter(|name| !runs(name)).cloned().collect();
         let wish = Wish { authority: Authority::Local, stopped, generation: there.generation + 1, ..there.clone() };
         Ok(Next::Store(Box::new(wish), Then::Begin("adopt", Scope::Lab)))
@@ -421,8 +419,7 @@ impl Actor {
     /// What runs has booted for the other agent, which has done what its device wanted after that.
     fn booted_before(&self) -> BTreeMap<NodeName, Done> {
         let (snapshot, known) = (self.shared.inventory.snapshot(), self.shared.done.of(&self.name));
-        let facts = snapshot.labs.get(&self.name).into_iter().flat_map(|facts| facts.nodes.values());
-        let booted = facts.filter(|fact| !known.contains_key(&fact.node)).filter_map(|fact| {
+        let booted = snapshot.nodes(&self.name).filter(|fact| !known.contains_key(&fact.node)).filter_map(|fact| {
             let done = Done { booted: true, ..Done::nothing(fact.incarnation.clone()?) };
             Some((fact.node.clone(), done))
         });
@@ -524,8 +521,7 @@ impl Actor {
     /// The nodes that an operation is about and that have ended, with the life that is over.
     fn ended_in(&self, scope: &Scope) -> BTreeMap<NodeName, String> {
         let snapshot = self.shared.inventory.snapshot();
-        let facts = snapshot.labs.get(&self.name).into_iter().flat_map(|facts| facts.nodes.values());
-        let ended = facts.filter(|fact| scope.has_node(&fact.node));
+        let ended = snapshot.nodes(&self.name).filter(|fact| scope.has_node(&fact.node));
         ended.filter_map(|fact| Some((fact.node.clone(), ended_life(fact)?.to_owned()))).collect()
     }
 

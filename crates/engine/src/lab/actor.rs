@@ -485,9 +485,8 @@ impl Actor {
     /// The nodes that had ended when an operation about them began, and have not lived since: they are as good as stopped. One that
     /// ends again has had another life, and is not tried once more.
     fn asked_to_live_again<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = NodeName> + 'a {
-        let facts = snapshot.labs.get(&self.name);
-        let is_over = move |(node, life): &(&NodeName, &String)| {
-            facts.and_then(|facts| facts.nodes.get(*node)).is_some_and(|fact| ended_life(fact) == Some(life.as_str()))
+        let is_over = |(node, life): &(&NodeName, &String)| {
+            snapshot.node(&self.name, node).is_some_and(|fact| ended_life(fact) == Some(life.as_str()))
         };
         self.active.iter().flat_map(|active| &active.ended).filter(is_over).map(|(node, _)| node.clone())
     }

@@ -316,7 +316,7 @@ impl StepContext {
         let seen = async {
             loop {
                 let snapshot = self.shared.inventory.snapshot();
-                let fact = snapshot.labs.get(&self.lab).and_then(|facts| facts.nodes.get(node));
+                let fact = snapshot.node(&self.lab, node);
                 if let Some(fact) = fact.filter(|fact| fact.fingerprint.change_to(&wanted) <= Some(Effect::Live)) {
                     match &fact.state {
                         NodeState::Running => return Ok(fact.incarnation.clone()),

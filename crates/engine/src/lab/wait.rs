@@ -58,7 +58,7 @@ impl Wait {
     }
 
     fn fact<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s NodeFact> {
-        snapshot.labs.get(&self.lab)?.nodes.get(&self.node).map(|fact| &**fact)
+        snapshot.node(&self.lab, &self.node)
     }
 
     /// Who waits for whom, and how that one is.

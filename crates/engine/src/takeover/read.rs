@@ -158,8 +158,7 @@ impl<'a> Reading<'a> {
 
     /// Whether there is a container of ours of a node.
     fn has(&self, node: &NodeName) -> bool {
-        let fact = self.beside.snapshot.labs.get(self.lab).and_then(|facts| facts.nodes.get(node));
-        fact.is_some_and(|fact| fact.state != NodeState::Absent)
+        self.beside.snapshot.node(self.lab, node).is_some_and(|fact| fact.state != NodeState::Absent)
     }
 
     /// Whether the lab has a node already, as it was adopted.

@@ -87,7 +87,7 @@ impl Stage {
         let seen = async {
             loop {
                 let snapshot = self.inventory.snapshot();
-                if wanted(snapshot.labs.get(&lab).and_then(|lab| lab.nodes.get(&node)).map(|fact| &**fact)) {
+                if wanted(snapshot.node(&lab, &node)) {
                     return;
                 }
                 changes.changed().await.unwrap();

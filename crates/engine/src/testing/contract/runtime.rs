@@ -80,7 +80,7 @@ fn order(lab: &Arc<Lab>, node: &str) -> NodeOrder {
 }
 
 fn node(snapshot: &Snapshot, lab: &str, node: &str) -> Option<NodeFact> {
-    snapshot.labs.get(&name(lab))?.nodes.get(&name::<NodeName>(node)).map(|fact| NodeFact::clone(fact))
+    snapshot.node(&name(lab), &name::<NodeName>(node)).cloned()
 }
 
 fn in_state(snapshot: &Snapshot, of: &str, state: &NodeState) -> Option<NodeFact> {
