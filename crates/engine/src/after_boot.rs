@@ -25,9 +25,8 @@ impl Engine {
             Done { booted: true, ..done }
         });
         let note = vec![put(done_key(lab, node), &done)];
-        if let Err(error) = self.shared.ledger.write(note.clone()).await {
+        if let Err(error) = self.shared.ledger.keep(note).await {
             tracing::warn!(%lab, %node, %error, "what was done after its boot is noted later");
-            self.shared.ledger.owe(note);
         }
     }
 }

@@ -339,6 +339,14 @@ pub(crate) async fn load_done(store: &dyn Store, lab: &LabName) -> Result<BTreeM
         .collect())
 }
 
+/// What stores a value, or that there is none.
+pub(crate) fn put_or_delete<T: Serialize>(key: String, value: Option<&T>) -> Write {
+    match value {
+        Some(value) => put(key, value),
+        None => Write::Delete { key },
+    }
+}
+
 pub(crate) fn put<T: Serialize>(key: String, value: &T) -> Write {
     let value = serde_json::to_vec(value).expect("plain values serialise");
     Write::Put { key, value }

@@ -119,6 +119,15 @@ impl Ledger {
         }
     }
 
+    /// As [`Self::write`], of what is true already: what could not be written is owed. The error says why it is late.
+    pub(crate) async fn keep(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let kept = self.write(writes.clone()).await;
+        if kept.is_err() {
+            self.owe(writes);
+        }
+        kept
+    }
+
     /// Has this written as soon as the store can; never waits. What is owed last counts.
     pub(crate) fn owe(&self, writes: Vec<Write>) {
         let mut state = self.shared.lock();

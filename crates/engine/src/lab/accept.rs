@@ -24,7 +24,7 @@ use super::edit::{Draft, EditRequest, Edited, Scope, next_edit};
 use super::hands_off::ended_life;
 use super::links::switch_of;
 use super::step::within;
-use crate::desired::{Authority, Done, Phase, Wish, done_key, put, wish_key};
+use crate::desired::{Authority, Done, Phase, Wish, done_key, put, put_or_delete, wish_key};
 use crate::driver::{Context, DriverError, ErrorClass, StoreError, Surveyed, TagClaim, Write};
 use crate::engine::Shared;
 use crate::event::What;
@@ -225,12 +225,7 @@ impl Actor {
 
     /// What the store has of this lab is to be what is accepted, as soon as it works.
     pub(super) fn owe_wish(&self) {
-        let key = wish_key(&self.name);
-        let write = match &self.wish {
-            Some(wish) => put(key, &**wish),
-            None => Write::Delete { key },
-        };
-        self.shared.ledger.owe(vec![write]);
+        self.shared.ledger.owe(vec![put_or_delete(wish_key(&self.name), self.wish.as_deref())]);
     }
 
     /// Changes the accepted wish by something that is true already: the store follows when it can.

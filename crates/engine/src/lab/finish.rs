@@ -217,8 +217,7 @@ async fn close(shared: &Shared, name: &LabName) -> Closed {
     let mut writes = vec![Write::Delete { key: wish_key(name) }, tags::note(name, &LabTags::new())];
     let done = shared.done.of(name);
     writes.extend(done.keys().map(|node| Write::Delete { key: done_key(name, node) }));
-    if let Err(error) = shared.ledger.write(writes.clone()).await {
-        shared.ledger.owe(writes);
+    if let Err(error) = shared.ledger.keep(writes).await {
         problems.push(format!(
             "lab {name} is gone, but the store could not forget it: {error}. It is forgotten as soon as the store \
              can write; if the agent ends before that, its next start makes or removes the lab once more"

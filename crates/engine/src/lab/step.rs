@@ -271,9 +271,8 @@ impl StepContext {
     async fn note(&self, node: &NodeName, done: Done) {
         self.shared.done.set(&self.lab, node, done.clone());
         let note = vec![put(done_key(&self.lab, node), &done)];
-        if let Err(error) = self.shared.ledger.write(note.clone()).await {
+        if let Err(error) = self.shared.ledger.keep(note).await {
             tracing::warn!(lab = %self.lab, %node, %error, "what was done once is noted later");
-            self.shared.ledger.owe(note);
         }
     }
 

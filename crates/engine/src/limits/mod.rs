@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::desired::{Phase, Wish, Wishes, put};
+use crate::desired::{Phase, Wish, Wishes, put_or_delete};
 use crate::driver::{Context, DriverError, ErrorClass, StoreError, Write};
 use crate::engine::Shared;
 use crate::event::{Events, What};
@@ -357,11 +357,7 @@ impl Task {
 }
 
 fn write(limit: Limit, record: Option<&Raised>) -> Write {
-    let key = raised::key(limit);
-    match record {
-        Some(record) => put(key, record),
-        None => Write::Delete { key },
-    }
+    put_or_delete(raised::key(limit), record)
 }
 
 /// Calls the driver in a task of its own, which may hang or panic.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Step;
 use super::wish::Uplink;
-use crate::desired::put;
+use crate::desired::put_or_delete;
 use crate::driver::{Store, StoreError, Write};
 
 const PREFIX: &str = "transport/";
@@ -95,17 +95,10 @@ pub(crate) async fn load(store: &dyn Store) -> Result<Kept, StoreError> {
 
 /// What stores a record, or that there is none.
 pub(super) fn write(name: &InterfaceName, record: Option<&Record>) -> Write {
-    let key = format!("{PREFIX}{name}");
-    match record {
-        Some(record) => put(key, record),
-        None => Write::Delete { key },
-    }
+    put_or_delete(format!("{PREFIX}{name}"), record)
 }
 
 /// What stores how a change is taken back, or that none is under way.
 pub(super) fn write_undo(undo: Option<&Undo>) -> Write {
-    match undo {
-        Some(undo) => put(UNDO.to_owned(), undo),
-        None => Write::Delete { key: UNDO.to_owned() },
-    }
+    put_or_delete(UNDO.to_owned(), undo)
 }

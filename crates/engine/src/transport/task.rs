@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::change::Host;
 use super::kept::{Asked, By, Kept, Record, Records, Undo, write, write_undo};
-use super::plan::{HostView, Management, SeenInterface, Unfit, plan, plan_removal};
+use super::plan::{HostView, Management, SeenInterface, Step, Unfit, plan, plan_removal};
 use super::wish::{Transport, Uplink};
 use super::{Changed, Keep, LIMIT, Origin, Request, TransportEdit, TransportError, Underlay};
 use crate::event::{Events, What};
@@ -233,9 +233,7 @@ impl Task {
             return;
         }
         // It is said again at the next start, so it holds all the same.
-        if self.ledger.write(writes.clone()).await.is_err() {
-            self.ledger.owe(writes);
-        }
+        let _ = self.ledger.keep(writes).await;
     }
 
     /// Makes everything as it is wanted, or says what is not and tries again later. Gives the operation, if there is one.
@@ -247,13 +245,11 @@ impl Task {
             if Said::is_cancelled(operation.as_ref()) {
                 break;
             }
-            match self.remove(&name, &before, &mut operation, deadline).await {
+            let steps = |view: &HostView| plan_removal(&name, Some(&before), view);
+            match self.bring_about(steps, &mut operation, deadline).await {
                 Ok(()) => {
                     self.leaving.remove(&name);
-                    let writes = vec![write(&name, None)];
-                    if self.ledger.write(writes.clone()).await.is_err() {
-                        self.ledger.owe(writes);
-                    }
+                    let _ = self.ledger.keep(vec![write(&name, None)]).await;
                     point!("transport.let-go");
                 }
                 Err(error) => problems.push(format!("{name}: {error}")),
@@ -266,7 +262,8 @@ impl Task {
             if self.given_up.contains_key(&name) {
                 continue;
             }
-            match self.make(&name, &record.uplink, &mut operation, deadline).await {
+            let steps = |view: &HostView| plan(&record.uplink, self.former.get(&name), view);
+            match self.bring_about(steps, &mut operation, deadline).await {
                 Ok(()) => {
                     self.former.remove(&name);
                     self.met.insert(name);
@@ -336,31 +333,15 @@ impl Task {
         self.events.publish(What::Notice { lab: None, text });
     }
 
-    async fn make(
+    /// Does what it takes for what is seen to be as it is wanted.
+    async fn bring_about(
         &self,
-        name: &InterfaceName,
-        wanted: &Uplink,
+        steps: impl FnOnce(&HostView) -> Result<Vec<Step>, Unfit>,
         operation: &mut Option<Said>,
         deadline: Instant,
     ) -> Result<(), TransportError> {
         let view = self.host.look(deadline).await.map_err(TransportError::Unseen)?;
-        let steps = plan(wanted, self.former.get(name), &view)?;
-        self.host.management.check(&steps, &view)?;
-        if steps.is_empty() {
-            return Ok(());
-        }
-        self.carry_out(&steps, &view, operation, deadline).await
-    }
-
-    async fn remove(
-        &self,
-        name: &InterfaceName,
-        before: &Uplink,
-        operation: &mut Option<Said>,
-        deadline: Instant,
-    ) -> Result<(), TransportError> {
-        let view = self.host.look(deadline).await.map_err(TransportError::Unseen)?;
-        let steps = plan_removal(name, Some(before), &view)?;
+        let steps = steps(&view)?;
         self.host.management.check(&steps, &view)?;
         if steps.is_empty() {
             return Ok(());

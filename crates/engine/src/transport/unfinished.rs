@@ -25,9 +25,7 @@ impl Task {
             self.records.extend(former.map(|former| (interface, former)));
         }
         tracing::warn!(?left, "a change of the host's interfaces that the agent did not end was taken back");
-        if self.ledger.write(writes.clone()).await.is_err() {
-            self.ledger.owe(writes);
-        }
+        let _ = self.ledger.keep(writes).await;
     }
 
     /// What takes back these steps, should the agent end in the middle of them.
@@ -47,16 +45,8 @@ impl Task {
         let operation = Said::begin(operation, &self.journal);
         let _ = self.ledger.write(vec![write_undo(Some(&self.undo_of(steps, None)))]).await;
         let done = self.host.carry_out(steps, view, operation.as_deref(), deadline).await;
-        self.forget_undo().await;
+        let _ = self.ledger.keep(vec![write_undo(None)]).await;
         done.map(drop)
-    }
-
-    /// The change has ended, either way.
-    async fn forget_undo(&self) {
-        let writes = vec![write_undo(None)];
-        if self.ledger.write(writes.clone()).await.is_err() {
-            self.ledger.owe(writes);
-        }
     }
 
     /// From now on what was done stays, also when the agent ends. It is taken back if that cannot be stored.
