@@ -1,11 +1,12 @@
 //! A controller: it asks for interfaces of the host and for the end of its labs, over TCP and with the secret.
 
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+
+use crate::host::exchange;
 
 /// What opens the agent to it.
 pub(crate) const SECRET: &str = "hush-hush-hush";
@@ -32,16 +33,13 @@ pub(crate) fn is_done(answer: &Value) -> bool {
 
 /// What the agent answers to this; an error if it ends before that.
 pub(crate) fn ask(path: &str, body: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(AGENT).context("the agent")?;
+    let stream = TcpStream::connect(AGENT).context("the agent")?;
     stream.set_read_timeout(Some(LIMIT))?;
     let head = format!(
         "POST {path} HTTP/1.0\r\nAuthorization: Bearer {SECRET}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(format!("{head}{body}").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("it did not answer")?;
-    serde_json::from_str(body).with_context(|| answer.clone())
+    let (status, answer) = exchange(stream, &(head + body))?;
+    serde_json::from_str(&answer).with_context(|| format!("{status}: {answer}"))
 }

@@ -352,14 +352,10 @@ impl Host {
 
     /// What the agent answers to a `GET` of this, status and body; nothing where it does not.
     pub(crate) fn get(&self, path: &str) -> Option<(u16, Value)> {
-        let mut stream = UnixStream::connect(self.layout.socket()).ok()?;
+        let stream = UnixStream::connect(self.layout.socket()).ok()?;
         stream.set_read_timeout(Some(GONE)).ok()?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some((status, serde_json::from_str(body).unwrap_or_default()))
+        let (status, body) = exchange(stream, &format!("GET {path} HTTP/1.0\r\n\r\n")).ok()?;
+        Some((status, serde_json::from_str(&body).unwrap_or_default()))
     }
 
     /// All labs as the agent shows them.
@@ -454,6 +450,16 @@ impl Orders {
         let failpoint = format!("{point}=block:{},{}", gate.display(), self.failpoint);
         Ok((gate, Self { failpoint, files: self.files.clone() }))
     }
+}
+
+/// Sends a request on a connection of its own: the status and the body of the answer; an error if there is none.
+pub(crate) fn exchange(mut stream: impl Read + Write, request: &str) -> Result<(u16, String)> {
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("it did not answer")?;
+    let status = head.split(' ').nth(1).context("an answer has a status")?.parse()?;
+    Ok((status, body.to_owned()))
 }
 
 pub(crate) fn ip(words: &[&str]) -> Result<()> {

@@ -86,6 +86,13 @@ const UPLINKS: Group = &[HOST_REPLUG, HOST_RECONFIGURE];
 /// A management network is made.
 const NETWORKS_MADE: Group = &[MGMT_DEPLOY, MGMT_REBRIDGE];
 
+/// What another agent has left is taken over, or goes.
+const INHERITED: Group = &[INHERITED_ADOPT, INHERITED_DESTROY];
+/// Beside edits and starts links change in these.
+const OTHERS_WIRED: Group = &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY];
+/// Requests go to the kernel in batches.
+const BATCHES: &[Group] = &[EDITS, RESUMES, OTHERS_WIRED, ASKED, UPLINKS, INHERITED];
+
 /// Each point with the scenarios that pass it.
 const PASSED: &[(&str, &[Group])] = &[
     ("agent.start.socket-made", &[STARTS]),
@@ -152,16 +159,7 @@ const PASSED: &[(&str, &[Group])] = &[
     ("names.written", &[NODES_MADE, CONTAINERS_MADE]),
     ("names.removed", &[DESTROYS, &[UNDO]]),
     ("names.forgotten", &[DESTROYS, &[UNDO]]),
-    (
-        "netns.watched",
-        &[
-            EDITS,
-            RESUMES,
-            &[REPIN, DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
-            UPLINKS,
-            &[INHERITED_ADOPT, INHERITED_DESTROY],
-        ],
-    ),
+    ("netns.watched", &[EDITS, RESUMES, OTHERS_WIRED, &[REPIN], UPLINKS, INHERITED]),
     ("netns.made", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.settled", &[NODES_MADE, &[DOCKER_DEPLOY]]),
     ("netns.file-made", &[NODES_MADE, &[DOCKER_DEPLOY]]),
@@ -196,44 +194,14 @@ const PASSED: &[(&str, &[Group])] = &[
     ("tags.released", &[UNPLUGGED, &[INHERITED_DESTROY]]),
     ("link.before-plug", &[PLUGGED, &[INHERITED_ADOPT]]),
     ("link.unplugged", &[UNPLUGGED, &[INHERITED_DESTROY]]),
-    ("ports.before-commit", &[PLUGGED, UNPLUGGED, &[INHERITED_ADOPT, INHERITED_DESTROY]]),
-    ("ports.committed", &[PLUGGED, UNPLUGGED, &[INHERITED_ADOPT, INHERITED_DESTROY]]),
-    ("ports.taken", &[PLUGGED, UNPLUGGED, &[INHERITED_ADOPT, INHERITED_DESTROY]]),
+    ("ports.before-commit", &[PLUGGED, UNPLUGGED, INHERITED]),
+    ("ports.committed", &[PLUGGED, UNPLUGGED, INHERITED]),
+    ("ports.taken", &[PLUGGED, UNPLUGGED, INHERITED]),
     ("switch.bridge-made", &[PLUGGED]),
     ("switch.bridge-removed", &[UNPLUGGED]),
-    (
-        "links.before-batch",
-        &[
-            EDITS,
-            RESUMES,
-            &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
-            ASKED,
-            UPLINKS,
-            &[INHERITED_ADOPT, INHERITED_DESTROY],
-        ],
-    ),
-    (
-        "links.after-batch",
-        &[
-            EDITS,
-            RESUMES,
-            &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
-            ASKED,
-            UPLINKS,
-            &[INHERITED_ADOPT, INHERITED_DESTROY],
-        ],
-    ),
-    (
-        "links.datagram",
-        &[
-            EDITS,
-            RESUMES,
-            &[DESTROY, OVS_DESTROY, MGMT_REBRIDGE, MGMT_DESTROY, AROUND_DESTROY],
-            ASKED,
-            UPLINKS,
-            &[INHERITED_ADOPT, INHERITED_DESTROY],
-        ],
-    ),
+    ("links.before-batch", BATCHES),
+    ("links.after-batch", BATCHES),
+    ("links.datagram", BATCHES),
     ("bridge.created", &[BRIDGES_MADE]),
     ("bridge.finished", &[BRIDGES_MADE]),
     ("bridge.removed", &[BRIDGES_REMOVED]),

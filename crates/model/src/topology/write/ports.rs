@@ -12,7 +12,7 @@
 //! every kernel has, and join nothing either.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::lab::{
     AccessPort, End, Endpoint, Lab, Link, LinkId, LinkKind, Macvlan, MacvlanMode, SwitchPort, derived_mac,
@@ -105,8 +105,7 @@ impl<'a> Written<'a> {
 
     /// Joins interfaces by a bridge of the host.
     fn around_bridge(&mut self, lab: &Lab, id: &LinkId, near: &[&Link]) {
-        let taken: BTreeSet<&str> = lab.nodes().keys().map(NodeName::as_str).collect();
-        let Some(name) = bridge_of(lab, id, &taken) else {
+        let Some(name) = bridge_of(lab, id) else {
             self.comment(format!("the ports of {id} are left out: there is no name for their bridge"));
             return;
         };
@@ -140,9 +139,9 @@ fn joined(one: &Link, other: &Link, kind: LinkKind) -> Link {
 }
 
 /// The name of a bridge for a segment, which is no node's.
-fn bridge_of(lab: &Lab, id: &LinkId, taken: &BTreeSet<&str>) -> Option<NodeName> {
+fn bridge_of(lab: &Lab, id: &LinkId) -> Option<NodeName> {
     // The same each time, and no other lab's on this host, as those of cables are.
     let cable = SwitchPort::cable_to(lab.name(), id.as_str());
     let name = cable.as_str().replacen("vh", "br", 1);
-    name.parse().ok().filter(|name: &NodeName| !taken.contains(name.as_str()))
+    name.parse().ok().filter(|name| !lab.nodes().contains_key(name))
 }
