@@ -1,6 +1,6 @@
 //! The actor itself: commands in, plans carried out.
 //!
-//! What a command does to the wish stands in `accept`, how an operation ends in `finish`.
+//! What a command does to the wish stands in `accept`, what is to do in `planning`, how an operation ends in `finish`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use netloom_failpoint::point;
 use netloom_model::{Endpoint, LabName, NodeName, RestartPolicy, Stage};
-use netloom_plan::{Action, AdminState, Desired, Live, NodeState, Observed, Plan, Prints, Step, StepId, plan};
+use netloom_plan::{Action, AdminState, Live, NodeState, Observed, Plan, Prints, StepId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -19,14 +19,12 @@ use super::command::Command;
 use super::edit::Scope;
 use super::execute::{Execution, Summary};
 use super::finish::Closed;
-use super::hands_off::{ended_life, hands_off};
-use super::observe::{Once, observe};
 use super::pull::Fetched;
 use super::restart::{self, Restarts};
 use super::step::StepContext;
 use super::wait;
 use crate::bulkhead::Bulkhead;
-use crate::desired::{Authority, Phase, Wish, life_of_host};
+use crate::desired::Wish;
 use crate::engine::Shared;
 use crate::event::What;
 use crate::fact::Source;
@@ -124,7 +122,7 @@ pub(crate) struct Actor {
     /// The live edits that the last deploy took back.
     pub(super) undone: Live,
     /// The fingerprints of the wish that was planned for last.
-    prints: Option<(Arc<Wish>, Prints)>,
+    pub(super) prints: Option<(Arc<Wish>, Prints)>,
     pub(super) active: Vec<Active>,
     pub(super) execution: Option<(Execution, Arc<StepContext>)>,
     /// What is left of plans when only steps are left that wait for a person's command or delay: those hold up nothing but
@@ -143,7 +141,7 @@ pub(crate) struct Actor {
     pub(super) planned: Option<(u64, u64)>,
     pub(super) states: BTreeMap<NodeName, NodeState>,
     /// The stages that its nodes were seen to leave, since they were made or the agent started.
-    passed: BTreeMap<NodeName, BTreeSet<Stage>>,
+    pub(super) passed: BTreeMap<NodeName, BTreeSet<Stage>>,
     /// The images that were fetched for what is to be made now.
     pub(super) fetched: Fetched,
     /// A wish that the store has not confirmed yet; no other command is taken meanwhile.
@@ -435,69 +433,6 @@ impl Actor {
         }
     }
 
-    /// Reckons the fingerprints of the wish, unless they are known.
-    fn reckon(&mut self) {
-        self.prints = match (&self.wish, self.prints.take()) {
-            (None, _) => None,
-            (Some(wish), Some((of, prints))) if Arc::ptr_eq(wish, &of) => Some((of, prints)),
-            (Some(wish), Some((of, prints))) => Some((wish.clone(), prints.then(of.printed(), wish.printed()))),
-            (Some(wish), None) => Some((wish.clone(), Prints::of(wish.printed()))),
-        };
-    }
-
-    fn plan(&self, wish: Option<&Arc<Wish>>, snapshot: &Snapshot) -> (Observed, Plan) {
-        let now = Instant::now();
-        let theirs = wish.filter(|wish| wish.authority != Authority::Local && wish.phase == Phase::Run).map(|wish| {
-            let facts = snapshot.labs.get(&self.name).map(|facts| &**facts);
-            hands_off(wish, facts, &self.shared.boot(), |node| {
-                self.active.iter().any(|active| active.scope.has_node(node))
-            })
-        });
-        let whole = wish.filter(|wish| wish.phase == Phase::Run).map(|wish| &**wish.whole());
-        let lab = theirs.as_ref().and_then(|theirs| theirs.lab.as_ref()).or(whole);
-        let done = self.shared.done.of(&self.name);
-        let told = self.shared.host.told(&self.name);
-        let stock = self.shared.stock(&self.fetched);
-        let host = life_of_host(&self.shared.boot(), wish.map_or(0, |wish| wish.rebuild));
-        let tags = self.shared.tags.of(&self.name);
-        let told = told.as_deref();
-        let once = Once { done: &done, host: &host, passed: &self.passed, stock, told, tags: &tags };
-        let observed = observe(&self.name, lab, wish.map(|wish| &**wish), once, snapshot);
-        let mut due = self.restarts.due(now);
-        if theirs.is_some() {
-            due.extend(self.asked_to_live_again(snapshot));
-        }
-        let prints = self.prints.as_ref().filter(|(of, _)| wish.is_some_and(|wish| Arc::ptr_eq(wish, of)));
-        let prints = prints.map(|(_, prints)| prints);
-        let desired = wish.map_or(Desired::NOTHING, |wish| Desired { prints, ..wish.desired(&due) });
-        let desired = match &theirs {
-            Some(theirs) => Desired { lab, stopped: &theirs.stopped, ..desired },
-            None => desired,
-        };
-        let mut steps = plan(&self.name, &desired, &observed);
-        self.leave_out_given_up(&mut steps);
-        if self.active.iter().any(|active| active.operation.kind() == "deploy") {
-            steps.name_live_edits(&self.undone);
-        }
-        (observed, steps)
-    }
-
-    /// The nodes that had ended when an operation about them began, and have not lived since: they are as good as stopped. One that
-    /// ends again has had another life, and is not tried once more.
-    fn asked_to_live_again<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = NodeName> + 'a {
-        let is_over = |(node, life): &(&NodeName, &String)| {
-            snapshot.node(&self.name, node).is_some_and(|fact| ended_life(fact) == Some(life.as_str()))
-        };
-        self.active.iter().flat_map(|active| &active.ended).filter(is_over).map(|(node, _)| node.clone())
-    }
-
-    /// What failed for good is not tried again, nor what waits for it, until the wish changes.
-    fn leave_out_given_up(&self, plan: &mut Plan) {
-        if !self.given_up.is_empty() {
-            leave_out(plan, |step| self.given_up.contains_key(&step.id));
-        }
-    }
-
     /// What came of steps that lingered; what waited for them is planned now.
     fn conclude_lingering(&mut self) {
         let (mut left, mut ended) = (Vec::new(), Vec::new());
@@ -514,29 +449,6 @@ impl Actor {
         for (summary, context) in ended.into_iter().filter(|(summary, _)| *summary != Summary::default()) {
             self.conclude(summary, &context);
         }
-    }
-
-    /// The steps that do not wait for what lingers. What lingers on a node that is to end is ended.
-    fn leave_out_lingering(&self, mut plan: Plan) -> Plan {
-        if self.lingering.is_empty() {
-            return plan;
-        }
-        let busy: BTreeSet<&NodeName> =
-            self.lingering.iter().flat_map(|(execution, _)| execution.lingers_on()).collect();
-        let planned: BTreeSet<&StepId> = plan.steps.iter().map(|step| &step.id).collect();
-        self.lingering.iter().for_each(|(execution, _)| execution.give_up_waits_beside(&planned));
-        let waits: BTreeSet<&StepId> =
-            self.lingering.iter().flat_map(|(execution, _)| execution.lingering_waits()).collect();
-        for step in &plan.steps {
-            if let Action::StopNode { node, .. } | Action::DeleteNode { node, .. } = &step.action {
-                self.lingering.iter().for_each(|(execution, _)| execution.give_up(node));
-            }
-        }
-        leave_out(&mut plan, |step| match &step.action {
-            Action::Await { .. } | Action::PullImage { .. } => waits.contains(&step.id),
-            action => action.node().is_some_and(|node| busy.contains(node)),
-        });
-        plan
     }
 
     fn conclude(&mut self, summary: Summary, context: &StepContext) {
@@ -620,18 +532,6 @@ async fn first(executions: &mut [(Execution, Arc<StepContext>)]) {
     if all.collect::<FuturesUnordered<_>>().next().await.is_none() {
         std::future::pending::<()>().await;
     }
-}
-
-/// Takes steps out of a plan, and all that wait for them.
-fn leave_out(plan: &mut Plan, is_out: impl Fn(&Step) -> bool) {
-    let mut out: BTreeSet<StepId> = BTreeSet::new();
-    plan.steps.retain(|step| {
-        let stays = !is_out(step) && !step.after.iter().any(|id| out.contains(id));
-        if !stays {
-            out.insert(step.id.clone());
-        }
-        stays
-    });
 }
 
 async fn answer(pending: &mut Option<Pending>) -> Result<(), Unkept> {

@@ -22,6 +22,7 @@ mod finish;
 mod hands_off;
 mod links;
 mod observe;
+mod planning;
 mod pull;
 mod restart;
 mod step;
