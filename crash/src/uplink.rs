@@ -13,6 +13,8 @@ use crate::wanted::Uplink;
 
 /// An address of the wider world.
 const ELSEWHERE: &str = "1.1.1.1";
+/// What somebody has made lead by the cable. It needs the address that the cable has before.
+const ROUTE: [&str; 3] = ["203.0.113.0/24", "via", "192.0.2.254"];
 
 /// From now on the host has a cable of its own, and another one by which it reaches all others.
 pub(crate) fn plug() -> Result<()> {
@@ -22,6 +24,7 @@ pub(crate) fn plug() -> Result<()> {
         ip(&["link", "set", near, "up"])?;
         ip(&["link", "set", far, "up"])?;
     }
+    ip(&[&["route", "add"][..], &ROUTE].concat())?;
     ip(&["route", "add", "default", "via", "198.51.100.1"])
 }
 
@@ -101,6 +104,10 @@ pub(crate) fn differs(wanted: Uplink) -> Result<String> {
         if expected.as_ref().map_or(has.contains('/'), |expected| has != *expected) {
             why.push(format!("{interface} has `{has}`, not `{}`", expected.unwrap_or_default()));
         }
+    }
+    let routes = output(&["route", "show", "dev", UNDERLAY[0]])?;
+    if wanted == Uplink::Former && !routes.contains(&ROUTE.join(" ")) {
+        why.push(format!("{} has the routes `{routes}`, not `{}`", UNDERLAY[0], ROUTE.join(" ")));
     }
     let way = output(&["route", "get", ELSEWHERE])?;
     if !way.contains(&format!("dev {} ", WAY[0])) {

@@ -25,8 +25,8 @@ const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Appends the request to a datagram; `None`, and nothing is appended, if it is no message of rtnetlink.
 pub(crate) fn encode(request: &Request, sequence: u32, datagram: &mut Vec<u8>) -> Option<()> {
-    if let Request::RestoreRoute { route, .. } = request {
-        route.encode(NLM_F_REQUEST | NLM_F_ACK | CREATE, sequence, datagram);
+    if let Request::RestoreRoute { route, ifindex, .. } = request {
+        route.encode(*ifindex, NLM_F_REQUEST | NLM_F_ACK | CREATE, sequence, datagram);
         return Some(());
     }
     let (message, flags) = message(request)?;

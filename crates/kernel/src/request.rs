@@ -313,10 +313,12 @@ pub enum Request {
         /// The interface it leaves by.
         ifindex: Option<u32>,
     },
-    /// Adds a route again just as it was ([`crate::Dumper::routes`]).
+    /// Adds a route again just as it was ([`crate::Dumper::routes`]), by this interface.
     RestoreRoute {
         /// Where.
         place: Place,
+        /// The interface it leaves by.
+        ifindex: u32,
         /// The route.
         route: SavedRoute,
     },

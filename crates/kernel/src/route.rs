@@ -44,18 +44,31 @@ pub(crate) fn look_up(socket: &mut Socket, to: IpAddr) -> io::Result<Option<Way>
     }
 }
 
-/// A route as the kernel had it, with all that it says of it.
+const RTA_OIF: u16 = 4;
+
+/// A route as the kernel had it, with all that it says of it but for the interface that it leads by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedRoute {
     /// A `struct rtmsg` and its attributes (linux/rtnetlink.h).
     message: Vec<u8>,
 }
 
+impl From<Vec<u8>> for SavedRoute {
+    /// What [`SavedRoute::into_bytes`] gave; the kernel refuses what is none.
+    fn from(message: Vec<u8>) -> Self {
+        Self { message }
+    }
+}
+
 impl SavedRoute {
+    /// What of it can be kept beyond the life of this process, on this machine.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.message
+    }
+
     /// The route that a message tells of, if somebody has made it, and it leads by this interface alone.
     fn read(message: &parse::Message<'_>, ifindex: u32) -> Option<Self> {
         const HEADER: usize = 12;
-        const RTA_OIF: u16 = 4;
         const RTA_CACHEINFO: u16 = 12;
         /// RTPROT_BOOT: the kernel makes those below by itself.
         const FIRST_MADE: u8 = 3;
@@ -75,26 +88,34 @@ impl SavedRoute {
         let flags = u32::from_ne_bytes(head[8..].try_into().ok()?) & ONLINK;
         let mut saved = [&head[..8], &flags.to_ne_bytes()].concat();
         // How long it was used is its own affair.
-        for (kind, value) in attributes().filter(|(kind, _)| *kind != RTA_CACHEINFO) {
-            saved.extend(u16::try_from(value.len() + 4).ok()?.to_ne_bytes());
-            saved.extend(kind.to_ne_bytes());
-            saved.extend(value);
-            saved.resize(saved.len().next_multiple_of(4), 0);
+        for (kind, value) in attributes().filter(|(kind, _)| ![RTA_CACHEINFO, RTA_OIF].contains(kind)) {
+            push(&mut saved, kind, value)?;
         }
         Some(Self { message: saved })
     }
 
-    /// Appends the message that adds it.
-    pub(crate) fn encode(&self, flags: u16, sequence: u32, datagram: &mut Vec<u8>) {
+    /// Appends the message that adds it, by an interface.
+    pub(crate) fn encode(&self, ifindex: u32, flags: u16, sequence: u32, datagram: &mut Vec<u8>) {
         const HEADER: usize = 16;
-        let length = u32::try_from(HEADER + self.message.len()).expect("a route is smaller than a datagram");
+        let mut message = self.message.clone();
+        push(&mut message, RTA_OIF, &ifindex.to_ne_bytes()).expect("a number is short");
+        let length = u32::try_from(HEADER + message.len()).expect("a route is smaller than a datagram");
         datagram.extend(length.to_ne_bytes());
         datagram.extend(parse::RTM_NEWROUTE.to_ne_bytes());
         datagram.extend(flags.to_ne_bytes());
         datagram.extend(sequence.to_ne_bytes());
         datagram.extend(0_u32.to_ne_bytes());
-        datagram.extend(&self.message);
+        datagram.extend(message);
     }
+}
+
+/// Appends an attribute (linux/rtnetlink.h, `struct rtattr`); none that is too long for one.
+fn push(message: &mut Vec<u8>, kind: u16, value: &[u8]) -> Option<()> {
+    message.extend(u16::try_from(value.len() + 4).ok()?.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), 0);
+    Some(())
 }
 
 /// The routes that somebody has made by an interface. Of one that leads by several nothing is said.

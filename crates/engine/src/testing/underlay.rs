@@ -1,15 +1,16 @@
 //! The interfaces of a host as a table.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use netloom_model::Mtu;
+use netloom_model::{InterfaceName, Mtu};
 use tokio::sync::watch;
 
 use crate::driver::{Context, DriverError, ErrorClass};
-use crate::transport::{HostView, Ownership, SeenAddress, SeenInterface, SeenWay, Step, Underlay, WayOut};
+use crate::transport::{HostRoute, HostView, Ownership, SeenAddress, SeenInterface, SeenWay, Step, Underlay, WayOut};
 
 #[derive(Debug, Default)]
 struct State {
@@ -21,6 +22,8 @@ struct State {
     takes: Duration,
     /// An address that takes over the way to others, and the way as it was.
     captor: Option<(IpAddr, IpAddr, Option<SeenWay>)>,
+    /// The routes by an interface, each with the address that it needs.
+    routes: BTreeMap<InterfaceName, Vec<IpAddr>>,
 }
 
 /// A host without interfaces; clones are the same host.
@@ -55,6 +58,22 @@ impl FakeUnderlay {
             addresses: addresses.collect(),
         };
         self.lock().view.interfaces.insert(name.parse().expect("a name"), seen);
+    }
+
+    /// A route by an interface, which goes with this address of it.
+    pub fn routes_with(&self, name: &str, address: &str) {
+        let routes = &mut self.lock().routes;
+        routes.entry(name.parse().expect("a name")).or_default().push(address.parse().expect("an address"));
+    }
+
+    /// The addresses that the routes by an interface need, of those that are there.
+    pub fn routes_by(&self, name: &str) -> Vec<IpAddr> {
+        self.lock().routes.get(&name.parse().expect("a name")).cloned().unwrap_or_default()
+    }
+
+    /// The routes by an interface go.
+    pub fn no_routes_by(&self, name: &str) {
+        self.lock().routes.remove(&name.parse().expect("a name"));
     }
 
     /// An interface goes.
@@ -122,13 +141,45 @@ impl Underlay for FakeUnderlay {
         state.calls.push(step.to_string());
         let refused = state.refused.clone().filter(|(text, _)| step.to_string().starts_with(text));
         if let Some((_, class)) = refused {
-            let (operation, object) = ("change".to_owned(), step.interface().to_string());
-            let cause = "the fake refuses it".to_owned();
-            return Err(DriverError { operation, object, backend: "fake".to_owned(), cause, hint: None, class });
+            return Err(refusal(step.interface(), "the fake refuses it".to_owned(), class));
         }
         change(&mut state, step);
+        let State { view, routes, .. } = &mut *state;
+        let seen = view.interfaces.get(step.interface());
+        let has =
+            |address: &IpAddr| seen.is_some_and(|seen| seen.addresses.iter().any(|one| one.address.ip() == *address));
+        routes.entry(step.interface().clone()).or_default().retain(has);
         Ok(())
     }
+
+    async fn routes(&self, interface: &InterfaceName, _: &Context) -> Result<Vec<HostRoute>, DriverError> {
+        let state = self.lock();
+        let routes = state.routes.get(interface).into_iter().flatten();
+        Ok(routes.map(|address| HostRoute(address.to_string().into_bytes())).collect())
+    }
+
+    async fn restore(&self, interface: &InterfaceName, routes: &[HostRoute], _: &Context) -> Result<(), DriverError> {
+        let mut state = self.lock();
+        let Some(seen) = state.view.interfaces.get(interface) else { return Ok(()) };
+        let text = |route: &HostRoute| String::from_utf8(route.0.clone()).expect("a route of this fake");
+        let wanted: Vec<IpAddr> =
+            routes.iter().map(|route| text(route).parse().expect("a route of this fake")).collect();
+        let (had, lost): (Vec<IpAddr>, Vec<IpAddr>) =
+            wanted.into_iter().partition(|address| seen.addresses.iter().any(|one| one.address.ip() == *address));
+        let there = state.routes.entry(interface.clone()).or_default();
+        for address in had {
+            if !there.contains(&address) {
+                there.push(address);
+            }
+        }
+        let refused = lost.first().map(|address| format!("no address {address}"));
+        refused.map_or(Ok(()), |cause| Err(refusal(interface, cause, ErrorClass::Permanent)))
+    }
+}
+
+fn refusal(interface: &InterfaceName, cause: String, class: ErrorClass) -> DriverError {
+    let (operation, object) = ("change".to_owned(), interface.to_string());
+    DriverError { operation, object, backend: "fake".to_owned(), cause, hint: None, class }
 }
 
 fn change(state: &mut State, step: &Step) {

@@ -1,14 +1,17 @@
 //! One change of the host: look, plan, do step by step, look again; and the way back.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use netloom_failpoint::point;
+use netloom_model::InterfaceName;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{HostView, Management, Step};
+use super::plan::{HostRoute, HostView, Management, Step};
 use super::{ELSEWHERE, TransportError, Underlay};
 use crate::driver::{Context, DriverError, ErrorClass};
 use crate::lab::{panicked, within};
@@ -19,6 +22,15 @@ use crate::task;
 const BACK: Duration = Duration::from_secs(15);
 /// What looks and steps are called in errors.
 const OBJECT: &str = "the host's interfaces";
+
+/// Steps, and what they may take along: with an address the kernel takes away the routes that need it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Change {
+    pub(super) steps: Vec<Step>,
+    /// The routes by the interfaces of which the steps take addresses away, as they were before.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) routes: BTreeMap<InterfaceName, Vec<HostRoute>>,
+}
 
 /// The host, and what it must not lose.
 #[derive(Clone)]
@@ -44,6 +56,34 @@ impl Host {
         drive(limit, async move { underlay.look(&towards, &context).await }).await
     }
 
+    /// What it takes to do these steps, and to take them back.
+    pub(super) async fn change_of(&self, steps: Vec<Step>, deadline: Instant) -> Change {
+        let of: BTreeSet<_> = steps.iter().filter(|step| step.takes_addresses()).map(Step::interface).collect();
+        let mut routes = BTreeMap::new();
+        for name in of {
+            let (underlay, interface, context) = (self.underlay.clone(), name.clone(), context(deadline));
+            let limit = context.clone();
+            match drive(limit, async move { underlay.routes(&interface, &context).await }).await {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => drop(routes.insert(name.clone(), found)),
+                Err(error) => tracing::warn!(%error, "routes that go with an address will be missing"),
+            }
+        }
+        Change { steps, routes }
+    }
+
+    /// Adds the routes again that have gone. Gives which cannot be had with the addresses that are there.
+    async fn restore(&self, routes: &BTreeMap<InterfaceName, Vec<HostRoute>>, deadline: Instant) -> Vec<String> {
+        let mut left = Vec::new();
+        for (name, routes) in routes {
+            let (underlay, context) = (self.underlay.clone(), context(deadline));
+            let (limit, interface, routes) = (context.clone(), name.clone(), routes.clone());
+            let restored = drive(limit, async move { underlay.restore(&interface, &routes, &context).await }).await;
+            left.extend(restored.err().map(|error| error.to_string()));
+        }
+        left
+    }
+
     async fn apply(&self, step: &Step, deadline: Instant) -> Result<(), DriverError> {
         let (underlay, step, context) = (self.underlay.clone(), step.clone(), context(deadline));
         let limit = context.clone();
@@ -54,11 +94,12 @@ impl Host {
     /// one has begun, and when the host is not reached any more as it was seen to be `before`. Gives what is there afterwards.
     pub(super) async fn carry_out(
         &self,
-        steps: &[Step],
+        change: &Change,
         before: &HostView,
         operation: Option<&Operation>,
         deadline: Instant,
     ) -> Result<HostView, TransportError> {
+        let Change { steps, routes } = change;
         let ids = operation.map(|operation| operation.add_texts(steps.iter().map(Step::to_string)));
         let note = |at: usize, state, error| {
             if let (Some(operation), Some(ids)) = (operation, &ids) {
@@ -69,7 +110,7 @@ impl Host {
         let is_cancelled = || operation.is_some_and(|operation| operation.cancelled().is_cancelled());
         for (at, step) in steps.iter().enumerate() {
             if is_cancelled() {
-                return Err(self.take_back(&done, TransportError::Cancelled).await);
+                return Err(self.take_back(&done, routes, TransportError::Cancelled).await);
             }
             note(at, StepState::Running, None);
             let did = self.apply(step, deadline).await;
@@ -83,22 +124,27 @@ impl Host {
                     note(at, StepState::Failed, Some(error.to_string()));
                     // Of one that was not answered in time nobody knows whether it will be done after all.
                     done.extend((error.class == ErrorClass::Deadline).then_some(step));
-                    return Err(self.take_back(&done, TransportError::Failed(error)).await);
+                    return Err(self.take_back(&done, routes, TransportError::Failed(error)).await);
                 }
             }
+        }
+        let gone = self.restore(routes, deadline).await;
+        if !gone.is_empty() {
+            tracing::debug!(?gone, "routes that went with an address cannot be had with another one");
         }
         match self.look(deadline).await {
             Ok(after) => match self.management.lost(before, &after) {
                 None => Ok(after),
-                Some(what) => Err(self.take_back(&done, TransportError::Lost(what)).await),
+                Some(what) => Err(self.take_back(&done, routes, TransportError::Lost(what)).await),
             },
             // Whether the host can still be reached is not known.
-            Err(error) => Err(self.take_back(&done, TransportError::Failed(error)).await),
+            Err(error) => Err(self.take_back(&done, routes, TransportError::Failed(error)).await),
         }
     }
 
-    /// Takes back what these steps have changed, as far as they were done. Gives what could not be.
-    pub(super) async fn undo(&self, done: &[&Step]) -> Vec<String> {
+    /// Takes back what these steps have changed, as far as they were done, and adds the routes again that went. Gives what could
+    /// not be.
+    pub(super) async fn undo(&self, done: &[&Step], routes: &BTreeMap<InterfaceName, Vec<HostRoute>>) -> Vec<String> {
         let deadline = Instant::now() + BACK;
         let mut left = Vec::new();
         for step in done.iter().rev().flat_map(|step| step.undo()) {
@@ -107,11 +153,17 @@ impl Host {
             }
             point!("transport.step-undone");
         }
+        left.extend(self.restore(routes, deadline).await);
         left
     }
 
-    pub(super) async fn take_back(&self, done: &[&Step], why: TransportError) -> TransportError {
-        let left = self.undo(done).await;
+    pub(super) async fn take_back(
+        &self,
+        done: &[&Step],
+        routes: &BTreeMap<InterfaceName, Vec<HostRoute>>,
+        why: TransportError,
+    ) -> TransportError {
+        let left = self.undo(done, routes).await;
         if left.is_empty() {
             return why;
         }

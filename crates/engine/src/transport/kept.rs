@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use netloom_model::InterfaceName;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Step;
+use super::change::Change;
 use super::wish::Uplink;
 use crate::desired::put_or_delete;
 use crate::driver::{Store, StoreError, Write};
@@ -49,7 +49,8 @@ impl Record {
 pub(super) struct Undo {
     /// The life of the host: after its next start nothing is left of it.
     pub(super) boot: String,
-    pub(super) steps: Vec<Step>,
+    #[serde(flatten)]
+    pub(super) change: Change,
     /// What was asked for, if that is what it is about.
     pub(super) asked: Option<Asked>,
 }

@@ -11,7 +11,7 @@
 //! One task looks, plans, changes and looks again, so no two changes meet. What is wanted is in the store before anything is
 //! changed, under `transport/<interface>`, and beside it, under `transport-undo`, how the change is taken back; that goes when the
 //! change has ended, which is when it counts. A change that fails, or after which the host would not be reached any more, is taken
-//! back step by step, and one that the agent did not live to end by its next life. What nobody wants any more is in the store until
+//! back step by step, with the routes that went with an address, and one that the agent did not live to end by its next life. What nobody wants any more is in the store until
 //! it is gone. What is wanted and is not so, after a reboot or because somebody has taken it away, is made again, with a back-off
 //! of 1–60 s. Who cancels an operation of this ends it after the step under way, with the same way back; the wish of one that nobody
 //! waits for stays, and is held: nothing is made until something else is wanted, or the agent is started again.
@@ -38,7 +38,7 @@ use crate::driver::{Context, DriverError, StoreError};
 use crate::engine::Engine;
 use crate::operation::Operation;
 pub(crate) use kept::{Kept, load};
-pub use plan::{HostView, Management, Ownership, SeenAddress, SeenInterface, SeenWay, Step, Unfit};
+pub use plan::{HostRoute, HostView, Management, Ownership, SeenAddress, SeenInterface, SeenWay, Step, Unfit};
 pub(crate) use task::{Parts, Task};
 pub use wish::{
     Cidr, TRANSPORT_MTU, Transport, TransportKeys, TransportText, Unusable, Uplink, Vlan, VlanId, contract_mtu,
@@ -68,6 +68,18 @@ pub trait Underlay: Send + Sync + 'static {
 
     /// Does one step. One that is done already is no error, and neither is taking away what is gone.
     async fn apply(&self, step: &Step, context: &Context) -> Result<(), DriverError>;
+
+    /// The routes by an interface that somebody has made, in any order; of one that leads by several interfaces nothing is said.
+    async fn routes(&self, interface: &InterfaceName, context: &Context) -> Result<Vec<HostRoute>, DriverError>;
+
+    /// Adds those of these routes again that have gone, by the interface of that name that there is now; none if there is none.
+    /// An error tells of those that cannot be had with the addresses that it has; the others are there all the same.
+    async fn restore(
+        &self,
+        interface: &InterfaceName,
+        routes: &[HostRoute],
+        context: &Context,
+    ) -> Result<(), DriverError>;
 }
 
 /// The way that packets to other hosts take.

@@ -48,6 +48,11 @@ pub struct SeenAddress {
     pub is_ours: bool,
 }
 
+/// A route that somebody has made by an interface, as its system has it: only the [`Underlay`](super::Underlay) that read it
+/// knows what is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRoute(pub Vec<u8>);
+
 /// The way that packets take, and the address that they have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenWay {
@@ -127,6 +132,11 @@ impl Step {
             | Self::RemoveAddress { interface, .. }
             | Self::Delete { interface, .. } => interface,
         }
+    }
+
+    /// Whether addresses go with it, and with those routes.
+    pub(super) fn takes_addresses(&self) -> bool {
+        matches!(self, Self::RemoveAddress { .. } | Self::Delete { .. })
     }
 
     /// What takes it back.

@@ -346,7 +346,8 @@ impl Task {
         if steps.is_empty() {
             return Ok(());
         }
-        self.carry_out(&steps, &view, operation, deadline).await
+        let change = self.host.change_of(steps, deadline).await;
+        self.carry_out(&change, &view, operation, deadline).await
     }
 
     async fn change(
@@ -368,6 +369,7 @@ impl Task {
             None => plan_removal(&name, before, &view)?,
         };
         host.management.check(&steps, &view)?;
+        let change = host.change_of(steps, deadline).await;
         let since = SystemTime::now();
         let record = match keep {
             Keep::Once => former.clone(),
@@ -378,7 +380,7 @@ impl Task {
         let back = || vec![write(&name, former.as_ref()), write_undo(None)];
         if record != former {
             let mut writes = vec![write(&name, record.as_ref())];
-            writes.extend((!steps.is_empty()).then(|| write_undo(Some(&self.undo_of(&steps, Some(asked))))));
+            writes.extend((!change.steps.is_empty()).then(|| write_undo(Some(&self.undo_of(&change, Some(asked))))));
             point!("transport.before-note");
             if let Err(error) = self.ledger.write(writes).await {
                 // It may have got there all the same.
@@ -387,13 +389,13 @@ impl Task {
             }
             point!("transport.noted");
         }
-        let after = if steps.is_empty() {
+        let after = if change.steps.is_empty() {
             view.clone()
         } else {
             let operation = self.journal.begin(KIND, None);
-            let done = host.carry_out(&steps, &view, Some(&*operation), deadline).await;
+            let done = host.carry_out(&change, &view, Some(&*operation), deadline).await;
             let done = match done {
-                Ok(after) if record != former => self.conclude(&host, &steps).await.map(|()| after),
+                Ok(after) if record != former => self.conclude(&host, &change).await.map(|()| after),
                 done => done,
             };
             match done {

@@ -143,6 +143,31 @@ async fn a_change_in_the_middle_of_which_the_agent_ends_is_taken_back_by_the_nex
 }
 
 #[tokio::test(start_paused = true)]
+async fn routes_that_go_with_an_address_come_back_with_it_also_in_the_next_life_of_the_agent() {
+    let (bench, underlay) = host().await;
+    underlay.has("eth1", &["10.0.0.4/24"]);
+    underlay.routes_with("eth1", "10.0.0.4");
+    bench.engine.begin_transport(None).await;
+    let (before, routes) = (underlay.view(), underlay.routes_by("eth1"));
+    let edit = TransportEdit::Configure { name: name("eth1"), mtu: None, address: "10.0.0.5/24".parse().ok() };
+    underlay.refuse("add 10.0.0.5", ErrorClass::Permanent);
+    change(&bench, edit.clone()).await.unwrap_err();
+    assert_eq!((underlay.view(), underlay.routes_by("eth1")), (before.clone(), routes.clone()));
+    until("nothing is kept", || bench.store.keys().is_empty()).await;
+    underlay.calm();
+    // Its end cannot be stored, and the address that is put back brings its routes: as a life that begins then finds it.
+    bench.store.fail_writes_after(1, "no space left");
+    change(&bench, edit).await.unwrap_err();
+    underlay.has("eth1", &["10.0.0.5/24"]);
+    underlay.no_routes_by("eth1");
+    let bench = bench.restart().await;
+    bench.store.fail_writes(None);
+    bench.engine.begin_transport(None).await;
+    assert_eq!((underlay.view(), underlay.routes_by("eth1")), (before, routes));
+    until("nothing is kept", || bench.store.keys().is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_wants_any_more_is_taken_away_also_by_a_later_life_of_the_agent() {
     let (bench, underlay) = host().await;
     let dedicated = Uplink { address: "10.1.0.5/24".parse().ok(), ..Uplink::of(name("eth1")) };

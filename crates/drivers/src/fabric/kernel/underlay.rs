@@ -1,19 +1,15 @@
 //! The host's own interfaces: what is asked for of them beside labs, over the same threads as links.
 //!
 //! Each step looks at the interface anew before it changes it, by its name: nothing that came meanwhile is taken for it.
-//!
-//! With an address the kernel takes away the routes that need it. They come back with the next address that they can be had
-//! with, be it the new one in its place or, when the change is taken back, the former one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use netloom_engine::{
-    Cidr, Context, DriverError, ELSEWHERE, ErrorClass, HostView, Ownership, Place as Where, SeenAddress, SeenInterface,
-    SeenWay, TransportStep as Step, Underlay, Vlan, WayOut,
+    Cidr, Context, DriverError, ELSEWHERE, ErrorClass, HostRoute, HostView, Ownership, Place as Where, SeenAddress,
+    SeenInterface, SeenWay, TransportStep as Step, Underlay, Vlan, WayOut,
 };
 use netloom_failpoint::point;
 use netloom_kernel::{
@@ -27,16 +23,11 @@ use super::bridge::{look, one};
 use super::mark::{ADDRESS_PROTOCOL, Marks};
 use super::{KernelFabric, class_of, class_of_submit, refusal};
 
-/// For how long a route is kept that went with an address: longer than a change takes with its way back.
-const KEPT: Duration = Duration::from_secs(60);
-
 /// The host's own interfaces, by the threads of a fabric and one that waits for routes to change.
 #[derive(Debug)]
 pub struct KernelUnderlay {
     fabric: Arc<KernelFabric>,
     way_out: watch::Receiver<Option<WayOut>>,
-    /// The routes that went with addresses just now, by the number of their interface. Never locked across an await.
-    lost: Mutex<Vec<(Instant, u32, SavedRoute)>>,
     /// Ends with this.
     _watch: WayWatch,
 }
@@ -53,49 +44,7 @@ impl KernelUnderlay {
             refusal("start", "the thread that waits for routes", error.to_string(), ErrorClass::Permanent)
         };
         let watch = WayWatch::start(host, ELSEWHERE, tell).map_err(failed)?;
-        Ok(Self { fabric, way_out, lost: Mutex::default(), _watch: watch })
-    }
-
-    /// The routes by an interface; none if they cannot be read, which is said.
-    async fn routes(&self, place: &Place, ifindex: u32, context: &Context) -> Vec<SavedRoute> {
-        let why = match self.fabric.dumper.routes(place.clone(), ifindex, context.deadline).await {
-            Ok(Ok(routes)) => return routes,
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        tracing::warn!(%why, "the routes by an interface cannot be read: those that go with its address will be missing");
-        Vec::new()
-    }
-
-    /// Keeps the routes that have gone.
-    async fn note_lost(&self, place: &Place, ifindex: u32, before: Vec<SavedRoute>, context: &Context) {
-        if before.is_empty() {
-            return;
-        }
-        let after = self.routes(place, ifindex, context).await;
-        let gone = before.into_iter().filter(|route| !after.contains(route));
-        let gone = gone.map(|route| (Instant::now(), ifindex, route));
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(gone);
-    }
-
-    /// Adds the routes again that went just now. What cannot be had with this address stays kept for another one.
-    async fn restore(&self, place: &Place, ifindex: u32, context: &Context) {
-        let all = std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner));
-        let (mut kept, of_this): (Vec<_>, Vec<_>) = all
-            .into_iter()
-            .filter(|(since, ..)| since.elapsed() < KEPT)
-            .partition(|(_, interface, _)| *interface != ifindex);
-        for (since, ifindex, route) in of_this {
-            let request = Request::RestoreRoute { place: place.clone(), route: route.clone() };
-            match one(&self.fabric, request, context).await {
-                Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {}
-                Err((_, _, why)) => {
-                    tracing::debug!(%why, "a route that went with an address cannot be had with another one");
-                    kept.push((since, ifindex, route));
-                }
-            }
-        }
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+        Ok(Self { fabric, way_out, _watch: watch })
     }
 
     async fn seen(&self, context: &Context) -> Result<(Place, NamespaceDump), DriverError> {
@@ -130,11 +79,6 @@ impl Underlay for KernelUnderlay {
             Ok(None) => return Ok(()),
             Err(cause) => return Err(failed(cause, ErrorClass::Transient)),
         };
-        let ifindex = link(&dump, step.interface()).map(|link| link.ifindex).unwrap_or_default();
-        let before = match step {
-            Step::RemoveAddress { .. } => self.routes(&place, ifindex, context).await,
-            _ => Vec::new(),
-        };
         point!("underlay.before-change");
         match one(&self.fabric, request, context).await {
             Ok(()) => {}
@@ -143,12 +87,49 @@ impl Underlay for KernelUnderlay {
             Err((class, _, cause)) => return Err(failed(cause, class)),
         }
         point!("underlay.changed");
-        match step {
-            Step::RemoveAddress { .. } => self.note_lost(&place, ifindex, before, context).await,
-            Step::AddAddress { .. } => self.restore(&place, ifindex, context).await,
-            _ => {}
-        }
         Ok(())
+    }
+
+    async fn routes(&self, interface: &InterfaceName, context: &Context) -> Result<Vec<HostRoute>, DriverError> {
+        let (place, dump) = self.seen(context).await?;
+        let Some(link) = link(&dump, interface) else { return Ok(Vec::new()) };
+        let refuse = |cause: String, class| refusal("look up", format!("the routes by {interface}"), cause, class);
+        let asked = self.fabric.dumper.routes(place, link.ifindex, context.deadline).await;
+        let found = asked.map_err(|error| refuse(error.to_string(), class_of_submit(error)))?;
+        let found = found.map_err(|error| refuse(error.to_string(), class_of(error.kind)))?;
+        Ok(found.into_iter().map(|route| HostRoute(route.into_bytes())).collect())
+    }
+
+    async fn restore(
+        &self,
+        interface: &InterfaceName,
+        routes: &[HostRoute],
+        context: &Context,
+    ) -> Result<(), DriverError> {
+        let (place, dump) = self.seen(context).await?;
+        let Some(link) = link(&dump, interface) else { return Ok(()) };
+        let request = |HostRoute(route): &HostRoute| Request::RestoreRoute {
+            place: place.clone(),
+            ifindex: link.ifindex,
+            route: SavedRoute::from(route.clone()),
+        };
+        // One may lead to a gateway that another one leads to.
+        let mut left: Vec<&HostRoute> = routes.iter().collect();
+        loop {
+            let mut refused = Vec::new();
+            for route in &left {
+                match one(&self.fabric, request(route), context).await {
+                    Ok(()) | Err((_, Some(KernelErrorKind::AlreadyExists), _)) => {}
+                    Err((class, _, why)) => refused.push((*route, class, why)),
+                }
+            }
+            let Some((_, class, why)) = refused.first() else { return Ok(()) };
+            if refused.len() == left.len() {
+                let object = format!("{} of {} routes by {interface}", refused.len(), routes.len());
+                return Err(refusal("add again", object, why.clone(), *class));
+            }
+            left = refused.into_iter().map(|(route, ..)| route).collect();
+        }
     }
 }
 
