@@ -50,8 +50,8 @@ pub struct ServeConfig {
     /// From which addresses consoles are opened without a key, since the controller sends none with them: those that the
     /// configuration writes. Those that the controller's name has are beside them.
     pub consoles_from: Vec<IpAddr>,
-    /// Whether they are opened so from everywhere.
-    pub open_consoles: bool,
+    /// From which networks they are opened so besides.
+    pub console_allow: Networks,
     /// The controller that the agent registers at, if it belongs to one. Nothing is said to it without a TCP address.
     pub controller: Option<ControllerConfig>,
     /// What the agent says of itself to whoever has the secret.
@@ -90,7 +90,7 @@ impl ServeConfig {
             secret: None,
             metrics_allow: Networks::default(),
             consoles_from: Vec::new(),
-            open_consoles: false,
+            console_allow: Networks::none(),
             controller: None,
             introduction: Introduction::default(),
             images_from: None,

@@ -1,5 +1,6 @@
 //! The main runtime's side: connections from both doors, each in a task, and the orderly end of them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::{Consoles, Door, Exempt, Peer};
+use crate::access::{Door, Exempt, Peer};
 use crate::connection;
 use crate::contract;
 use crate::controller::{self, Before, Member};
@@ -111,16 +112,12 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
 
 /// Who gets in without a key.
 fn exempt(app: &App) -> Exempt {
-    let consoles = if app.config.open_consoles {
-        Consoles::Open
-    } else {
-        let (written, member) = (app.config.consoles_from.clone(), app.member.clone());
-        Consoles::From(Arc::new(move |peer| {
-            let is_written = written.iter().any(|address| address.to_canonical() == peer);
-            is_written || member.as_ref().is_some_and(|member| member.is_controller(peer))
-        }))
-    };
-    Exempt { metrics: app.config.metrics_allow.clone(), consoles }
+    let (written, member) = (app.config.consoles_from.clone(), app.member.clone());
+    let is_controller = Arc::new(move |peer| {
+        let is_written = written.iter().any(|address: &IpAddr| address.to_canonical() == peer);
+        is_written || member.as_ref().is_some_and(|member| member.is_controller(peer))
+    });
+    Exempt { metrics: app.config.metrics_allow.clone(), consoles: app.config.console_allow.clone(), is_controller }
 }
 
 impl Doorway {

@@ -102,9 +102,9 @@ pub use takeover::{
     TakenNode, TakenPort, TakenSegment, TakenTunnel, Takeover,
 };
 pub use transport::{
-    Changed, Cidr, ELSEWHERE, HostRoute, HostView, Keep, Management, Origin, Ownership, SeenAddress, SeenInterface,
-    SeenWay, Step as TransportStep, TRANSPORT_MTU, Transport, TransportEdit, TransportError, TransportKeys,
-    TransportText, Underlay, Unfit, Unusable, Uplink, Vlan, VlanId, WayOut, contract_mtu,
+    Changed, Cidr, DataPlane, ELSEWHERE, HostRoute, HostView, Keep, Management, Origin, Ownership, SeenAddress,
+    SeenInterface, SeenWay, Step as TransportStep, TRANSPORT_MTU, Transport, TransportEdit, TransportError,
+    TransportKeys, TransportText, Underlay, Unfit, Unusable, Uplink, Vlan, VlanId, WantedBy, WayOut, contract_mtu,
 };
 pub use view::{EndView, LabView, LinkView, ManagementView, NodeView, Preview, SwitchPortView};
 pub use work::Work;

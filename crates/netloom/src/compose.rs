@@ -57,7 +57,7 @@ pub(crate) fn start(layout: &Layout, config: &Config, runtime: &Runtime) -> Resu
     serve.listen = config.listen;
     serve.secret.clone_from(&config.secret);
     serve.metrics_allow.clone_from(&config.metrics_allow);
-    serve.open_consoles = config.open_consoles;
+    serve.console_allow.clone_from(&config.console_allow);
     serve.controller = config.controller_config().map_err(Failure::input)?;
     serve.introduction = config.introduction.clone();
     serve.transport.clone_from(&config.transport);

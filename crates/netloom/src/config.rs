@@ -7,7 +7,7 @@
 //! | `ovs-bridge` | `NETLOOM_OVS_BRIDGE` | `arch-ovs` | the bridge of Open vSwitch whose ports the ends of links are; made if it is missing |
 //! | `ovs-socket` | `NETLOOM_OVS_SOCKET` | `/run/openvswitch/db.sock` | where the database of Open vSwitch is asked |
 //! | `metrics-allow` | `NETLOOM_METRICS_ALLOW` | loopback and private networks | from which networks `/metrics` is read without a key; `none`, `*` |
-//! | `open-consoles` | `NETLOOM_OPEN_CONSOLES` | `false` | whether a console of the agent contract needs no key, wherever it comes from |
+//! | `console-allow` | `NETLOOM_CONSOLE_ALLOW` | `none` | from which networks consoles of the agent contract are opened without a key, beside the controller's address |
 //! | `predecessor` | `NETLOOM_PREDECESSOR` | `/var/lib/archetype-agent` | where the agent keeps its files that was on this host before, for `netloom adopt` |
 //! | `relist-seconds` | `NETLOOM_RELIST_SECONDS` | `60` | how often everything is looked at again |
 //! | `secret` | `NETLOOM_SECRET` | none | opens the agent contract on the TCP address, as the token opens our own API; needed for one that is not loopback, and with `controller` |
@@ -53,8 +53,8 @@ pub(crate) struct Config {
     pub(crate) relist: Duration,
     /// From which networks the metrics are read without a key.
     pub(crate) metrics_allow: Networks,
-    /// Whether consoles of the contract are opened without a key from everywhere.
-    pub(crate) open_consoles: bool,
+    /// From which networks consoles of the contract are opened without a key, beside the controller's address.
+    pub(crate) console_allow: Networks,
     /// What opens the agent contract on the TCP address.
     pub(crate) secret: Option<String>,
     /// Where the controller is that the agent registers at.
@@ -80,7 +80,7 @@ impl Default for Config {
             predecessor: PathBuf::from(OtherAgent::WORKSPACE),
             relist: Duration::from_secs(60),
             metrics_allow: Networks::default(),
-            open_consoles: false,
+            console_allow: Networks::none(),
             secret: None,
             controller: None,
             introduction: Introduction::default(),
@@ -96,13 +96,13 @@ const KEYS: [&str; 21] = [
     "advertise-host",
     "agent-id",
     "agent-name",
+    "console-allow",
     "controller",
     "fabric",
     "is-local",
     "listen",
     "log",
     "metrics-allow",
-    "open-consoles",
     "ovs-bridge",
     "ovs-socket",
     "predecessor",
@@ -220,9 +220,8 @@ impl Config {
             "metrics-allow" => {
                 self.metrics_allow = text.parse().map_err(|why| format!("`metrics-allow`: {why}"))?;
             }
-            "open-consoles" => {
-                let bad = |_| format!("`open-consoles` is `{text}`; write `true` or `false`");
-                self.open_consoles = text.parse().map_err(bad)?;
+            "console-allow" => {
+                self.console_allow = text.parse().map_err(|why| format!("`console-allow`: {why}"))?;
             }
             "secret" => self.secret = Some(text.to_owned()),
             "controller" => {
@@ -323,9 +322,11 @@ mod tests {
     }
 
     #[test]
-    fn who_needs_no_key_is_said_as_networks_and_as_a_switch() {
-        let config = read("metrics-allow = \"192.0.2.0/24\"\nopen-consoles = true").unwrap();
-        assert!(config.open_consoles && config.metrics_allow.contain("192.0.2.7".parse().unwrap()));
+    fn who_needs_no_key_is_said_as_networks() {
+        let config = read("metrics-allow = \"192.0.2.0/24\"\nconsole-allow = \"192.0.2.0/24\"").unwrap();
+        assert!(
+            config.console_allow == config.metrics_allow && config.metrics_allow.contain("192.0.2.7".parse().unwrap())
+        );
         assert!(!config.metrics_allow.contain("127.0.0.1".parse().unwrap()));
     }
 
@@ -336,7 +337,7 @@ mod tests {
             "netloom.toml: there is no key `lisen`; did you mean `listen`?"
         );
         let far = "netloom.toml: there is no key `color`; there are `advertise-host`, `agent-id`, `agent-name`, \
-            `controller`, `fabric`, `is-local`, `listen`, `log`, `metrics-allow`, `open-consoles`, `ovs-bridge`, \
+            `console-allow`, `controller`, `fabric`, `is-local`, `listen`, `log`, `metrics-allow`, `ovs-bridge`, \
             `ovs-socket`, `predecessor`, `relist-seconds`, `secret`, `transport`, `transport-address`, `transport-interface`, \
             `transport-mtu`, `transport-parent`, `transport-vlan`";
         assert_eq!(read("color = 1").unwrap_err(), far);
@@ -349,7 +350,7 @@ mod tests {
             "relist-seconds = 0",
             "relist-seconds = true",
             "metrics-allow = \"lab\"",
-            "open-consoles = \"perhaps\"",
+            "console-allow = \"perhaps\"",
             "listen = ",
             "agent-id = \"a/b\"",
             "agent-name = \"\"",

@@ -7,7 +7,7 @@
 //!   neither    /livez /healthz /health /readyz    open
 //!              /metrics                           open to the source addresses of `metrics-allow`
 //!              /poap/…                            404 for whoever asks: no device gets a configuration here
-//!              /console/… as a WebSocket          open to the controller's address, which sends no credential with it
+//!              /console/… as a WebSocket          open to the controller, which sends no credential with it, and to `console-allow`
 //! ```
 //!
 //! Web pages of other sites get nothing: a page can neither know a key nor hide its `Origin`, and a name that was bent to this
@@ -17,6 +17,7 @@ mod networks;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::body::Body;
@@ -94,18 +95,14 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 pub(crate) struct Exempt {
     /// Who may read the metrics.
     pub(crate) metrics: Networks,
-    /// From where consoles are opened.
-    pub(crate) consoles: Consoles,
+    /// Who may open consoles, beside the controller.
+    pub(crate) consoles: Networks,
+    /// Who sends no key with consoles.
+    pub(crate) is_controller: IsController,
 }
 
-/// From where consoles are opened without a key.
-#[derive(Clone)]
-pub(crate) enum Consoles {
-    /// The addresses of which this says yes. Asked within a request: it knows, and does not look.
-    From(Arc<dyn Fn(IpAddr) -> bool + Send + Sync>),
-    /// Everywhere.
-    Open,
-}
+/// Whether an address is the controller's. Asked within a request: it knows, and does not look.
+pub(crate) type IsController = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// The TCP door: both APIs, and who gets to which.
 #[derive(Clone)]
@@ -114,6 +111,8 @@ pub(crate) struct Door(Arc<Behind>);
 struct Behind {
     keys: Keys,
     exempt: Exempt,
+    /// Whether it was said that the controller shows no key.
+    said: AtomicBool,
     own: Router,
     contract: Router,
 }
@@ -137,7 +136,7 @@ enum Denied {
 impl Door {
     /// Puts both APIs behind one door.
     pub(crate) fn new(keys: Keys, exempt: Exempt, own: Router, contract: Router) -> Self {
-        Self(Arc::new(Behind { keys, exempt, own, contract }))
+        Self(Arc::new(Behind { keys, exempt, said: AtomicBool::new(false), own, contract }))
     }
 
     /// As a router that takes everything.
@@ -181,7 +180,10 @@ impl Behind {
             Shown::Wrong | Shown::Nothing if path.starts_with("/poap/") => Ok(Api::Contract),
             Shown::Wrong | Shown::Nothing if self.may_open_console(path, headers, peer) => Ok(Api::Contract),
             Shown::Wrong if self.keys.has_secret() => Err(denied("Invalid authorization")),
-            Shown::Nothing if self.keys.has_secret() => Err(denied("Missing authorization")),
+            Shown::Nothing if self.keys.has_secret() => {
+                self.say_what_is_missing(path, peer);
+                Err(denied("Missing authorization"))
+            }
             Shown::Wrong | Shown::Nothing => {
                 from_here(uri, headers).map_err(Denied::Own)?;
                 let detail = "this port needs `Authorization: Bearer <token>`; the token is in the agent's state directory \
@@ -200,11 +202,31 @@ impl Behind {
     fn may_open_console(&self, path: &str, headers: &HeaderMap, peer: Option<IpAddr>) -> bool {
         let upgrade = headers.get(UPGRADE).map(axum::http::HeaderValue::as_bytes);
         let is_socket = upgrade.is_some_and(|to| to.eq_ignore_ascii_case(b"websocket"));
-        let from = match &self.exempt.consoles {
-            Consoles::Open => true,
-            Consoles::From(is_controller) => peer.is_some_and(|peer| is_controller(peer.to_canonical())),
-        };
-        path.starts_with("/console/") && is_socket && from && !is_foreign(headers)
+        if !path.starts_with("/console/") || !is_socket || is_foreign(headers) {
+            return false;
+        }
+        let may = peer.is_some_and(|peer| self.exempt.consoles.contain(peer) || self.is_controller(peer));
+        if !may {
+            let why =
+                "it came without the secret, and neither from the controller nor from a network of `console-allow`";
+            tracing::warn!(?peer, path, why, "a console was refused");
+        }
+        may
+    }
+
+    fn is_controller(&self, peer: IpAddr) -> bool {
+        (self.exempt.is_controller)(peer.to_canonical())
+    }
+
+    /// A controller that has no secret itself takes the agent for well: it asks for its health, and is refused all else.
+    fn say_what_is_missing(&self, path: &str, peer: Option<IpAddr>) {
+        if peer.is_some_and(|peer| self.is_controller(peer)) && !self.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                ?peer,
+                path,
+                "the controller shows no secret and is refused: give it the same one (`AGENT_SECRET`)"
+            );
+        }
     }
 }
 
@@ -303,15 +325,12 @@ mod tests {
         assert_eq!(Keys::new(None, Some(String::new())).shown(&bearer("Bearer ")), Shown::Wrong);
     }
 
-    /// Consoles for this address alone.
-    fn only(address: &'static str) -> Consoles {
-        Consoles::From(Arc::new(move |peer| peer.to_string() == address))
-    }
-
-    fn behind(consoles: Consoles) -> Behind {
+    /// Consoles for a controller at this address, and for these networks.
+    fn behind(controller: &'static str, consoles: &str) -> Behind {
         let keys = Keys::new(Some("token".into()), Some("secret".into()));
-        let exempt = Exempt { metrics: Networks::default(), consoles };
-        Behind { keys, exempt, own: Router::new(), contract: Router::new() }
+        let is_controller: IsController = Arc::new(move |peer| peer.to_string() == controller);
+        let exempt = Exempt { metrics: Networks::default(), consoles: consoles.parse().unwrap(), is_controller };
+        Behind { keys, exempt, said: AtomicBool::new(false), own: Router::new(), contract: Router::new() }
     }
 
     fn asked(behind: &Behind, path: &'static str, peer: &str, headers: &[(&'static str, &'static str)]) -> String {
@@ -325,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_key_decides_the_api_and_the_secret_is_good_under_any_name_of_the_host() {
-        let behind = behind(only("none"));
+        let behind = behind("none", "none");
         let ask = |headers: &[_]| asked(&behind, "/labs", "192.0.2.1", headers);
         let (secret, token) = (("authorization", "Bearer secret"), ("authorization", "Bearer token"));
         let elsewhere = ("host", "agent.example:8001");
@@ -339,7 +358,7 @@ mod tests {
 
     #[test]
     fn metrics_are_for_neighbours_and_for_whoever_has_a_key() {
-        let behind = behind(only("none"));
+        let behind = behind("none", "none");
         let ask = |peer, headers: &[_]| asked(&behind, "/metrics", peer, headers);
         assert_eq!(ask("10.1.2.3", &[("host", "agent.example")]), "Own");
         assert_eq!(ask("192.0.2.1", &[]), "403 Metrics access denied");
@@ -349,8 +368,8 @@ mod tests {
     }
 
     #[test]
-    fn a_console_is_opened_without_a_key_only_by_the_controller_and_by_no_web_page() {
-        let from = behind(only("10.0.0.2"));
+    fn a_console_is_opened_without_a_key_only_for_the_controller_and_networks_that_are_named_and_by_no_web_page() {
+        let from = behind("10.0.0.2", "172.18.0.0/16");
         let (path, socket) = ("/console/lab/r1", ("upgrade", "websocket"));
         assert_eq!(asked(&from, path, "::ffff:10.0.0.2", &[socket, ("host", "agent")]), "Contract");
         assert_eq!(asked(&from, path, "10.0.0.3", &[socket]), "403 Missing authorization");
@@ -358,13 +377,14 @@ mod tests {
         assert_eq!(asked(&from, path, "10.0.0.2", &[]), "403 Missing authorization");
         assert_eq!(asked(&from, "/labs", "10.0.0.2", &[socket]), "403 Missing authorization");
         assert_eq!(asked(&from, path, "10.0.0.2", &[socket, ("origin", "http://evil")]), "403 Missing authorization");
-        assert_eq!(asked(&behind(Consoles::Open), path, "192.0.2.9", &[socket]), "Contract");
+        assert_eq!(asked(&from, path, "172.18.0.3", &[socket]), "Contract");
+        assert_eq!(asked(&behind("none", "*"), path, "192.0.2.9", &[socket]), "Contract");
         assert_eq!(asked(&from, path, "192.0.2.9", &[("authorization", "Bearer secret")]), "Contract");
     }
 
     #[test]
     fn a_guest_that_asks_for_its_first_configuration_is_let_through_to_hear_that_there_is_none() {
-        let behind = behind(only("none"));
+        let behind = behind("none", "none");
         assert_eq!(asked(&behind, "/poap/lab/r1/script.py", "192.0.2.1", &[]), "Contract");
     }
 }

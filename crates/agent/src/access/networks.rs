@@ -19,6 +19,11 @@ impl Networks {
     /// The host itself, and what no router of the internet knows (RFC 1918).
     pub const PRIVATE: &str = "127.0.0.0/8, ::1/128, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16";
 
+    /// Nobody.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Whether an address is in one of them. One of IPv4 that came by IPv6 (`::ffff:10.0.0.1`) is what it is of IPv4.
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

@@ -26,7 +26,7 @@ fn member(app: &App) -> Result<&Member, Detail> {
 
 async fn info(State(app): State<Shared>) -> Answer {
     let capabilities = Capabilities::of(app.engine.sources());
-    let data_plane = *app.engine.data_plane().borrow();
+    let data_plane = app.engine.data_plane().borrow().map(|plane| plane.address);
     Ok(done(&member(&app)?.profile(capabilities, data_plane).await))
 }
 

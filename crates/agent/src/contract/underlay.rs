@@ -15,10 +15,6 @@ use super::interfaces::host_ports;
 use crate::access::Peer;
 use crate::routes::Shared;
 
-/// Why no interface becomes a port of the switch here.
-const NO_PORT: &str = "this agent joins no interface of the host to Open vSwitch by itself: leave `attach_to_ovs` and `ovs_vlan_tag` \
-                       out; `/labs/{lab}/external/connect` joins it to an interface of a node";
-
 pub(super) fn routes() -> Router<Shared> {
     Router::new().route("/interfaces/{name}/mtu", post(set_mtu)).route("/interfaces/provision", post(provision))
 }
@@ -92,18 +88,11 @@ struct Provision {
     ip_cidr: Option<String>,
     #[serde(default)]
     mtu: Option<i64>,
-    #[serde(default)]
-    attach_to_ovs: bool,
-    #[serde(default)]
-    ovs_vlan_tag: Option<i64>,
 }
 
 impl Provision {
     /// What is meant; an error names the field and what to write.
     fn edit(&self) -> Result<TransportEdit, String> {
-        if self.attach_to_ovs || self.ovs_vlan_tag.is_some() {
-            return Err(NO_PORT.to_owned());
-        }
         match self.action {
             Action::CreateSubinterface => {
                 let vlan =
@@ -187,7 +176,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_understood_with_what_is_not_said() {
         let create = json!({ "action": "create_subinterface", "parent_interface": "eth1", "vlan_id": 100,
-            "ip_cidr": "10.0.0.5/24", "attach_to_ovs": false });
+            "ip_cidr": "10.0.0.5/24", "attach_to_ovs": true, "ovs_vlan_tag": 7 });
         let Ok(TransportEdit::Create(made)) = edit(create) else { panic!() };
         assert_eq!((made.name.as_str(), made.mtu.unwrap().bytes()), ("eth1.100", 9000));
         let own = json!({ "action": "create_subinterface", "parent_interface": "eth1", "vlan_id": 100, "name": "data",
@@ -215,7 +204,6 @@ mod tests {
             (sub(json!({ "mtu": 67 })), "`mtu` is 67; write a number from 68 to 9216"),
             (sub(json!({ "ip_cidr": "10.0.0.5" })), "`ip_cidr`: "),
             (sub(json!({ "name": "a b" })), "`name`: "),
-            (sub(json!({ "attach_to_ovs": true })), "`attach_to_ovs`"),
             (edit(json!({ "action": "configure" })).unwrap_err(), "`name` is missing"),
         ] {
             assert!(why.contains(says), "{why}");

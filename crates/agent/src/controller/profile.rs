@@ -8,8 +8,9 @@ use netloom_engine::Source;
 use netloom_model::RuntimeKind;
 use serde::{Serialize, Serializer};
 
-/// How many jobs are said to be possible at once. Controllers only weigh hosts with it; nothing here is limited by it.
-const JOBS: u32 = 4;
+/// How many jobs are said to be possible at once: a controller gives a host no more, and refuses who asks for another. Here they wait
+/// for each other where they have to, so it is the limit of those that the controller itself counts: a class that starts its nodes.
+const JOBS: u32 = 32;
 
 /// The agent, as `POST /agents/register` has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,9 +6,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use netloom_engine::WayOut;
+use netloom_engine::{DataPlane, WantedBy, WayOut};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -33,7 +33,7 @@ pub(super) struct Load {
     pub(super) active_jobs: usize,
     pub(super) usage: ResourceUsage,
     /// The address of tunnels, if there is one of their own.
-    pub(super) data_plane: Option<IpAddr>,
+    pub(super) data_plane: Option<DataPlane>,
 }
 
 /// The agent's standing with one controller.
@@ -47,6 +47,10 @@ pub(super) struct Session {
     way_out: Option<watch::Receiver<Option<WayOut>>>,
     /// The address that the controller was told.
     told: String,
+    /// When it was asked last to register the agent,
+    registered: SystemTime,
+    /// and the address of tunnels that it has acknowledged since.
+    acknowledged: Option<IpAddr>,
 }
 
 #[derive(Serialize)]
@@ -91,7 +95,17 @@ impl Session {
         load: Box<dyn Fn() -> Load + Send + Sync>,
     ) -> Self {
         let voice = Voice::new("registration and heartbeats");
-        Self { caller, member, capabilities, load, voice, way_out: None, told: String::new() }
+        Self {
+            caller,
+            member,
+            capabilities,
+            load,
+            voice,
+            way_out: None,
+            told: String::new(),
+            registered: SystemTime::UNIX_EPOCH,
+            acknowledged: None,
+        }
     }
 
     /// The same, which registers again when the way to others has become another one and with it the agent's address.
@@ -115,7 +129,9 @@ impl Session {
     }
 
     async fn register(&mut self) -> Result<(), Failure> {
-        let data_plane = (self.load)().data_plane;
+        let data_plane = (self.load)().data_plane.map(|plane| plane.address);
+        // With a registration it forgets what it had.
+        (self.registered, self.acknowledged) = (SystemTime::now(), None);
         let agent = self.member.profile(self.capabilities.clone(), data_plane).await;
         let address = agent.address.clone();
         // It may have moved while it did not know the agent.
@@ -182,8 +198,9 @@ impl Session {
         moved
     }
 
-    async fn beat(&self) -> Result<(), Failure> {
-        let counts = &self.member.counts;
+    async fn beat(&mut self) -> Result<(), Failure> {
+        let member = self.member.clone();
+        let counts = &member.counts;
         counts.beats.fetch_add(1, Ordering::Relaxed);
         let said = self.say_so().await;
         match &said {
@@ -195,8 +212,9 @@ impl Session {
         said
     }
 
-    async fn say_so(&self) -> Result<(), Failure> {
+    async fn say_so(&mut self) -> Result<(), Failure> {
         let (id, Load { active_jobs, usage, data_plane }) = (self.member.id(), (self.load)());
+        let data_plane = data_plane.and_then(|plane| news(plane, self.registered, self.acknowledged));
         let beat = Heartbeat {
             agent_id: &id,
             status: "online",
@@ -209,8 +227,16 @@ impl Session {
         if said.acknowledged == Some(false) {
             return Err(Failure::Unusable("that it does not acknowledge the heartbeat".to_owned()));
         }
+        self.acknowledged = data_plane.or(self.acknowledged);
         Ok(())
     }
+}
+
+/// The address of tunnels as far as the controller has to be told. Of what it has provisioned since it registered the agent it keeps
+/// the books itself, with what each interface is for: it would be told another one than it has chosen.
+fn news(plane: DataPlane, registered: SystemTime, acknowledged: Option<IpAddr>) -> Option<IpAddr> {
+    let knows = plane.by == WantedBy::Provisioned && plane.since > registered;
+    (!knows && acknowledged != Some(plane.address)).then_some(plane.address)
 }
 
 /// Waits until there is another way to others; one that is gone leads nowhere, and nobody could be told. Cancel-safe.
@@ -222,6 +248,27 @@ async fn next_way(way_out: &mut Option<watch::Receiver<Option<WayOut>>>) {
         }
         if ways.borrow_and_update().is_some() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_tunnels_is_told_once_and_not_when_the_controller_itself_has_just_provisioned_it() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let (address, other) = ("10.0.0.5".parse().unwrap(), "10.0.0.6".parse().ok());
+        let told = |by, since, acknowledged| news(DataPlane { address, by, since: at(since) }, at(100), acknowledged);
+        for by in [WantedBy::Configured, WantedBy::Fetched] {
+            assert_eq!((told(by, 200, None), told(by, 200, other)), (Some(address), Some(address)));
+        }
+        // It has forgotten what it had before it registered the agent.
+        assert_eq!(told(WantedBy::Provisioned, 50, None), Some(address));
+        assert_eq!((told(WantedBy::Provisioned, 200, None), told(WantedBy::Provisioned, 200, other)), (None, None));
+        for by in [WantedBy::Configured, WantedBy::Provisioned, WantedBy::Fetched] {
+            assert_eq!(told(by, 50, Some(address)), None);
         }
     }
 }

@@ -234,7 +234,7 @@ async fn it_registers_takes_the_id_that_it_is_given_and_beats_every_ten_seconds(
     assert!(["systemd", "docker", "unknown"].map(Value::from).contains(&body["agent"]["deployment_mode"].take()));
     let expected = json!({ "agent": {
         "agent_id": first.as_str(), "name": "rack1", "address": "192.0.2.1:8001",
-        "capabilities": { "providers": ["docker"], "max_concurrent_jobs": 4, "features": ["console", "status", "vxlan"] },
+        "capabilities": { "providers": ["docker"], "max_concurrent_jobs": 32, "features": ["console", "status", "vxlan"] },
         "version": env!("CARGO_PKG_VERSION"), "commit": body["agent"]["commit"],
         "started_at": "1970-01-01T00:00:00.000000+00:00", "is_local": false, "deployment_mode": null,
         "data_plane_ip": null, "docker_snapshotter_mode": null,

@@ -162,7 +162,7 @@ async fn only_the_controller_needs_no_key() {
 
 #[tokio::test]
 async fn an_agent_that_stops_says_so() {
-    let bench = bench(|config| config.open_consoles = true).await;
+    let bench = bench(|config| config.console_allow = "*".parse().unwrap()).await;
     let mut socket = open(&bench, "r1", &[]).await.unwrap();
     shown(&mut socket, "sh$ ").await;
     bench.shutdown.cancel();

@@ -18,7 +18,7 @@ const UNDO: &str = "transport-undo";
 /// Who wants something of an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum By {
+pub enum WantedBy {
     /// The configuration.
     Configured,
     /// Somebody who asked for it.
@@ -31,7 +31,7 @@ pub(super) enum By {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) uplink: Uplink,
-    pub(super) by: By,
+    pub(super) by: WantedBy,
     #[serde(with = "crate::time")]
     pub(super) since: SystemTime,
 }

@@ -25,7 +25,7 @@ mod wish;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ use tokio::time::Instant;
 use crate::driver::{Context, DriverError, StoreError};
 use crate::engine::Engine;
 use crate::operation::Operation;
+pub use kept::WantedBy;
 pub(crate) use kept::{Kept, load};
 pub use plan::{HostRoute, HostView, Management, Ownership, SeenAddress, SeenInterface, SeenWay, Step, Unfit};
 pub(crate) use task::{Parts, Task};
@@ -89,6 +90,17 @@ pub struct WayOut {
     pub ifindex: u32,
     /// The address that they have.
     pub source: Option<IpAddr>,
+}
+
+/// The address that tunnels to other hosts have, where it is one of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataPlane {
+    /// The address.
+    pub address: IpAddr,
+    /// Who wants it.
+    pub by: WantedBy,
+    /// Since when.
+    pub since: SystemTime,
 }
 
 /// Whether a change is made again after a restart.
@@ -225,7 +237,7 @@ enum Request {
 #[derive(Debug, Clone)]
 pub(crate) struct Transports {
     requests: mpsc::Sender<Request>,
-    data_plane: watch::Receiver<Option<IpAddr>>,
+    data_plane: watch::Receiver<Option<DataPlane>>,
     way_out: watch::Receiver<Option<WayOut>>,
     trouble: Arc<ArcSwapOption<String>>,
 }
@@ -276,7 +288,7 @@ impl Engine {
     }
 
     /// The address that tunnels of this host are to have, if it is another one than that by which it is managed.
-    pub fn data_plane(&self) -> watch::Receiver<Option<IpAddr>> {
+    pub fn data_plane(&self) -> watch::Receiver<Option<DataPlane>> {
         self.shared.transports.data_plane.clone()
     }
 

@@ -246,7 +246,7 @@ pub(super) fn plan(wanted: &Uplink, before: Option<&Uplink>, view: &HostView) ->
     Ok(steps)
 }
 
-/// The subinterface as it is, if it is ours and of that tag; otherwise the steps that make it.
+/// The subinterface as it is, if there is one of that name and tag; otherwise the steps that make it.
 fn found_or_made<'v>(
     wanted: &Uplink,
     vlan: &Vlan,
@@ -263,10 +263,13 @@ fn found_or_made<'v>(
         return Err(Unfit::VlanTaken { vlan: vlan.clone(), by: by.clone() });
     }
     let seen = view.interfaces.get(name);
-    if seen.is_some_and(|seen| seen.ownership != Ownership::Ours) {
-        return Err(Unfit::Foreign(name.clone()));
-    }
     let kept = seen.filter(|seen| seen.vlan.as_ref() == Some(vlan));
+    // Another one that is just that serves as well, for one what the agent before this one has made. It stays whose it is.
+    match seen.map(|seen| seen.ownership) {
+        Some(Ownership::Lab) => return Err(Unfit::OfLab(name.clone())),
+        Some(Ownership::Other) if kept.is_none() => return Err(Unfit::Foreign(name.clone())),
+        _ => {}
+    }
     if let Some(other) = seen.filter(|_| kept.is_none()) {
         steps.push(Step::Delete { interface: name.clone(), was: Box::new(other.clone()) });
     }
@@ -335,7 +338,7 @@ pub(super) fn plan_removal(name: &InterfaceName, before: Option<&Uplink>, view: 
         (Ownership::Ours, _) => Ok(vec![Step::Delete { interface: name.clone(), was: Box::new(seen.clone()) }]),
         (Ownership::Lab, _) => Err(Unfit::OfLab(name.clone())),
         // Somebody has put another one in the place of ours.
-        (Ownership::Other, Some(before)) if before.vlan.is_some() => Ok(Vec::new()),
+        (Ownership::Other, Some(before)) if before.vlan.is_some() && before.vlan != seen.vlan => Ok(Vec::new()),
         (Ownership::Other, Some(before)) => Ok(addresses(&Uplink::of(name.clone()), Some(before), &seen.addresses)),
         (Ownership::Other, None) => Err(Unfit::NotMade(name.clone())),
     }

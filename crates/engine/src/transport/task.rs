@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::change::Host;
-use super::kept::{Asked, By, Kept, Record, Records, Undo, write, write_undo};
+use super::kept::{Asked, Kept, Record, Records, Undo, WantedBy, write, write_undo};
 use super::plan::{HostView, Management, SeenInterface, Step, Unfit, plan, plan_removal};
 use super::wish::{Transport, Uplink};
-use super::{Changed, Keep, LIMIT, Origin, Request, TransportEdit, TransportError, Underlay};
+use super::{Changed, DataPlane, Keep, LIMIT, Origin, Request, TransportEdit, TransportError, Underlay};
 use crate::event::{Events, What};
 use crate::inventory::Inventory;
 use crate::ledger::Ledger;
@@ -51,7 +51,7 @@ pub(crate) struct Task {
     given_up: BTreeMap<InterfaceName, String>,
     /// The interfaces that are as they are wanted, as far as was seen last.
     met: BTreeSet<InterfaceName>,
-    pub(super) data_plane: watch::Sender<Option<IpAddr>>,
+    pub(super) data_plane: watch::Sender<Option<DataPlane>>,
     failures: u32,
     again: Option<Instant>,
     /// What was said last of what is not as it is wanted.
@@ -170,15 +170,15 @@ impl Task {
     }
 
     async fn begin(&mut self, configured: Option<Transport>) -> (Origin, Option<Arc<Operation>>) {
-        self.replace(By::Configured, configured.as_ref().and_then(uplink)).await;
-        let is_kept = self.records.values().any(|record| record.by == By::Provisioned && record.is_transport());
+        self.replace(WantedBy::Configured, configured.as_ref().and_then(uplink)).await;
+        let is_kept = self.records.values().any(|record| record.by == WantedBy::Provisioned && record.is_transport());
         let origin = match (&configured, is_kept) {
             (Some(_), _) => Origin::Configured,
             (None, true) => Origin::Kept,
             (None, false) => Origin::Nowhere,
         };
         if origin != Origin::Nowhere {
-            self.replace(By::Fetched, None).await;
+            self.replace(WantedBy::Fetched, None).await;
         }
         self.configuration = configured.map_or(Configuration::Silent, Configuration::Says);
         // What was asked for before this was said is as it is wanted already.
@@ -191,19 +191,19 @@ impl Task {
 
     /// The controller's word counts where nobody else has said anything.
     async fn fetched(&mut self, transport: &Transport) {
-        let others = self.records.values().any(|record| record.by != By::Fetched && record.is_transport());
+        let others = self.records.values().any(|record| record.by != WantedBy::Fetched && record.is_transport());
         if others || self.configuration != Configuration::Silent {
             return;
         }
         let before = self.records.clone();
-        self.replace(By::Fetched, uplink(transport)).await;
+        self.replace(WantedBy::Fetched, uplink(transport)).await;
         if before != self.records || !self.leaving.is_empty() {
             self.attempt(Some(Said::Lazily)).await;
         }
     }
 
     /// Has just this wanted by somebody, and nothing else.
-    async fn replace(&mut self, by: By, wanted: Option<&Uplink>) {
+    async fn replace(&mut self, by: WantedBy, wanted: Option<&Uplink>) {
         let mut writes = Vec::new();
         let old =
             self.records.iter().filter(|(name, record)| record.by == by && wanted.is_none_or(|w| w.name != **name));
@@ -374,7 +374,7 @@ impl Task {
         let record = match keep {
             Keep::Once => former.clone(),
             Keep::Always if before == wanted.as_ref() => former.clone(),
-            Keep::Always => wanted.clone().map(|uplink| Record { uplink, by: By::Provisioned, since }),
+            Keep::Always => wanted.clone().map(|uplink| Record { uplink, by: WantedBy::Provisioned, since }),
         };
         let asked = Asked { interface: name.clone(), former: former.clone() };
         let back = || vec![write(&name, former.as_ref()), write_undo(None)];
@@ -465,7 +465,7 @@ impl Task {
             }
             TransportEdit::Delete(name) => Meant { name, wanted: None, keep: Keep::Always },
         };
-        let there = self.records.get(&meant.name).filter(|record| record.by == By::Configured);
+        let there = self.records.get(&meant.name).filter(|record| record.by == WantedBy::Configured);
         if there.is_some_and(|there| meant.wanted.as_ref() != Some(&there.uplink)) {
             return Err(TransportError::Configured(meant.name));
         }
@@ -509,13 +509,13 @@ impl Task {
         let of = |by| {
             let addresses = met().filter(|record| record.by == by);
             let addresses = addresses.filter_map(|record| Some((record.since, record.uplink.address?.ip())));
-            addresses.max().map(|(_, address)| address)
+            addresses.max().map(|(since, address)| DataPlane { address, by, since })
         };
-        let address = match self.configuration {
+        let plane = match self.configuration {
             Configuration::Says(Transport::Management) => None,
-            _ => of(By::Configured).or_else(|| of(By::Provisioned)).or_else(|| of(By::Fetched)),
+            _ => of(WantedBy::Configured).or_else(|| of(WantedBy::Provisioned)).or_else(|| of(WantedBy::Fetched)),
         };
-        self.data_plane.send_if_modified(|last| std::mem::replace(last, address) != address);
+        self.data_plane.send_if_modified(|last| std::mem::replace(last, plane) != plane);
     }
 }
 

@@ -36,7 +36,7 @@ async fn change(bench: &Bench, edit: TransportEdit) -> Result<Changed, Transport
 }
 
 fn data_plane(bench: &Bench) -> Option<IpAddr> {
-    *bench.engine.data_plane().borrow()
+    bench.engine.data_plane().borrow().map(|plane| plane.address)
 }
 
 fn trouble(bench: &Bench) -> Option<String> {

@@ -147,6 +147,19 @@ fn what_is_somebodys_is_refused_and_left() {
 }
 
 #[test]
+fn a_subinterface_that_somebody_has_made_just_so_serves_and_stays_theirs() {
+    let there = SeenInterface { vlan: Some(vlan("eth0", 100)), mtu: 9000, ..seen(&[("10.0.0.9/24", false)]) };
+    let of = |there: SeenInterface| host(&[("eth0", SeenInterface { mtu: 9000, ..seen(&[]) }), ("eth0.100", there)]);
+    assert_eq!(
+        planned(&sub("10.0.0.5/24"), &of(there.clone())),
+        ["take 10.0.0.9/24 from eth0.100", "add 10.0.0.5/24 to eth0.100"]
+    );
+    let with_ours = SeenInterface { addresses: seen(&[("10.0.0.5/24", true)]).addresses, ..there };
+    let removal = plan_removal(&name("eth0.100"), Some(&sub("10.0.0.5/24")), &of(with_ours)).unwrap();
+    assert_eq!(texts(&removal), ["take 10.0.0.5/24 from eth0.100"]);
+}
+
+#[test]
 fn only_what_we_made_or_put_there_is_removed() {
     let made = SeenInterface { ownership: Ownership::Ours, vlan: Some(vlan("eth0", 100)), ..seen(&[]) };
     let view = host(&[("eth0.100", made), ("eth1", seen(&[("10.1.0.5/24", true), ("10.2.0.5/24", false)]))]);
