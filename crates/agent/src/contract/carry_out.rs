@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netloom_engine::{Authority, Controlled, ControlledEdit, Operation, OperationState, Wish};
+use netloom_engine::{Authority, Controlled, ControlledEdit, Operation, OperationState, Wish, task};
 use netloom_model::{LabName, NodeName};
 use tokio::time::timeout;
 
@@ -42,17 +42,23 @@ pub(super) async fn carry_out(
     within: Duration,
     late: Late,
 ) -> Result<(), String> {
-    let before = app.engine.wishes().get(lab);
-    let request = |edit| ControlledEdit { authority: Authority::controller(), edit };
-    let operation = app.engine.control(lab, request(edit.clone())).await.map_err(|refusal| refusal.to_string())?;
-    let Err(why) = settled(&operation, within).await else { return Ok(()) };
-    if late == Late::Ends {
-        let back = app.engine.control(lab, request(Controlled::TakeBack { before, edit: Box::new(edit) })).await;
-        if let Err(refusal) = back {
-            tracing::warn!(%lab, %refusal, "what the controller was told has failed could not be taken back");
+    let (engine, lab) = (app.engine.clone(), lab.clone());
+    // A client that hangs up cancels nothing, nor keeps what failed from being taken back.
+    let work = async move {
+        let before = engine.wishes().get(&lab);
+        let request = |edit| ControlledEdit { authority: Authority::controller(), edit };
+        let operation = engine.control(&lab, request(edit.clone())).await.map_err(|refusal| refusal.to_string())?;
+        let Err(why) = settled(&operation, within).await else { return Ok(()) };
+        if late == Late::Ends {
+            let back = engine.control(&lab, request(Controlled::TakeBack { before, edit: Box::new(edit) })).await;
+            if let Err(refusal) = back {
+                tracing::warn!(%lab, %refusal, "what the controller was told has failed could not be taken back");
+            }
         }
-    }
-    Err(why)
+        Err(why)
+    };
+    let ended = task::spawn("edit of a controller", app.tasks.track_future(work)).await;
+    ended.unwrap_or_else(|_| Err("the edit broke off; the agent's log says why".to_owned()))
 }
 
 /// Has nothing of a lab remain.

@@ -114,13 +114,15 @@ pub(super) fn nodes_of(app: &App, wish: &Wish) -> Vec<NodeInfo> {
     facts.nodes.iter().filter_map(info).collect()
 }
 
-/// What keeps the snapshot from being the whole truth of the nodes. A list that is short for such a reason must say so: a
+/// What is known of nodes is known from these.
+const OF_NODES: [Source; 2] = [Source::Runtime(RuntimeKind::Docker), Source::Fabric];
+
+/// What keeps the snapshot from being the whole truth of what these tell. A list that is short for such a reason must say so: a
 /// controller believes of a node that is missing that it is gone.
-pub(super) fn doubt(app: &App) -> Option<String> {
+pub(super) fn doubt(app: &App, sources: &[Source]) -> Option<String> {
     let snapshot = app.engine.inventory().snapshot();
-    let sources = [Source::Runtime(RuntimeKind::Docker), Source::Fabric];
-    let known = sources.into_iter().filter(|source| app.engine.sources().contains(source));
-    let doubts = known.filter_map(|source| match snapshot.sources.get(&source) {
+    let known = sources.iter().filter(|source| app.engine.sources().contains(source));
+    let doubts = known.filter_map(|source| match snapshot.sources.get(source) {
         None => Some(format!("{} has not been looked at yet", source.word())),
         Some(state) if state.listed.is_none() => {
             let why = state.error.as_deref().unwrap_or("it has not answered yet");
@@ -135,7 +137,7 @@ pub(super) fn doubt(app: &App) -> Option<String> {
 async fn status(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
     let name = lab(&name)?;
     let nodes = wish(&app, &name).map(|wish| nodes_of(&app, &wish)).unwrap_or_default();
-    Ok(done(&Status { lab_id: &name, nodes, error: doubt(&app) }))
+    Ok(done(&Status { lab_id: &name, nodes, error: doubt(&app, &OF_NODES) }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -379,7 +381,7 @@ async fn identity_audit(State(app): State<Shared>) -> Answer {
     let missing = |key: &str| nodes.iter().filter(|node| node[key] == true).count();
     let provider = json!({ "provider": "docker", "managed_runtimes": nodes.len(), "resolved_by_metadata": nodes.len(),
         "name_only": 0, "missing_node_definition_id": missing("missing_node_definition_id"),
-        "missing_runtime_id": missing("missing_runtime_id"), "inconsistent_metadata": 0, "error": doubt(&app),
+        "missing_runtime_id": missing("missing_runtime_id"), "inconsistent_metadata": 0, "error": doubt(&app, &OF_NODES),
         "nodes": nodes });
     Ok(done(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
 }
@@ -469,6 +471,6 @@ async fn audit(State(app): State<Shared>, Json(body): Json<Audit>) -> Answer {
         let ports = snapshot.switch.ports().filter(|port| !wishes.contains_key(&port.lab)).count();
         json!({ "ports_without_a_wish": ports, "ports": snapshot.switch.ports().count() })
     });
-    let errors: Vec<String> = doubt(&app).into_iter().collect();
+    let errors: Vec<String> = doubt(&app, &OF_NODES).into_iter().collect();
     Ok(done(&json!({ "network": network, "ovs": ovs, "errors": errors })))
 }

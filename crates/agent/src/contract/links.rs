@@ -7,11 +7,13 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
+use futures::{StreamExt, stream};
 use netloom_engine::{Controlled, PortFact, PortName, Snapshot, Wish};
 use netloom_model::{InterfaceName, LabName, Link, LinkId, NodeName, link_name};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
@@ -23,6 +25,13 @@ use crate::serve::App;
 pub(super) const LINK: Duration = Duration::from_secs(24);
 pub(super) const PORT: Duration = Duration::from_secs(8);
 pub(super) const DECLARED: Duration = Duration::from_secs(48);
+/// How much of a declaration is made true at once: what cannot be takes no time from the rest.
+pub(super) const AT_ONCE: usize = 8;
+
+/// What is left of the time for an answer.
+pub(super) fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
 
 pub(super) fn routes() -> Router<Shared> {
     let of_interface = |rest: &str| format!("/labs/{{lab}}/interfaces/{{node}}/{{interface}}/{rest}");
@@ -165,14 +174,22 @@ async fn connect(State(app): State<Shared>, Path(name): Path<String>, Json(pair)
     }))
 }
 
+/// The link of a name, which may have its two ends in the other order.
+fn named(wish: &Wish, text: String) -> LinkId {
+    let is_there = |link: &LinkId| wish.lab.segments().any(|(segment, _)| segment == link);
+    let turned = text.match_indices('-').map(|(at, _)| link_name(&text[..at], &text[at + 1..])).find(is_there);
+    let written = LinkId::from_text(text);
+    turned.filter(|_| !is_there(&written)).unwrap_or(written)
+}
+
 /// A link whose ends are gone is gone.
 async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String, String)>) -> Answer {
     let name = lab(&name)?;
     if !link.contains(':') || link.len() > 512 {
         return Ok(done(&json!({ "success": false, "error": "Invalid link_id format" })));
     }
-    let outcome = if wish(&app, &name).is_some() {
-        let edit = Controlled::Disconnect(LinkId::from_text(link));
+    let outcome = if let Some(there) = wish(&app, &name) {
+        let edit = Controlled::Disconnect(named(&there, link));
         carry_out(&app, &name, edit, LINK, Late::Ends).await
     } else {
         Ok(())
@@ -376,7 +393,7 @@ pub(super) fn owner(app: &App, port: &str) -> Option<(Arc<Wish>, PortName)> {
     wishes(app).into_iter().find_map(|wish| behind(&wish, port).map(|name| (wish, name)))
 }
 
-async fn paired(app: &Arc<App>, pairing: &Pairing) -> Result<(&'static str, Option<u16>), String> {
+async fn paired(app: &Arc<App>, pairing: &Pairing, within: Duration) -> Result<(&'static str, Option<u16>), String> {
     let name = lab(&pairing.lab_id).map_err(|fault| fault.to_string())?;
     let there = wish(app, &name).ok_or_else(|| format!("there is no lab {name}"))?;
     let find = |port: &str| behind(&there, port).ok_or_else(|| format!("there is no port {port} of lab {name}"));
@@ -391,7 +408,7 @@ async fn paired(app: &Arc<App>, pairing: &Pairing) -> Result<(&'static str, Opti
     let segment = link_name(&a.label(), &b.label());
     app.engine.propose_tag(&name, &segment, pairing.vlan_tag);
     let edit = Controlled::Connect(vec![(a.clone(), b.clone())]);
-    carry_out(app, &name, edit, DECLARED, Late::Ends).await?;
+    carry_out(app, &name, edit, within, Late::Ends).await?;
     let there = wish(app, &name).ok_or_else(|| format!("lab {name} is gone"))?;
     match link_info(&there, &a, &b, &app.engine.inventory().snapshot()).vlan_tag {
         Some(tag) if tag == pairing.vlan_tag => Ok(("updated", Some(tag))),
@@ -401,19 +418,25 @@ async fn paired(app: &Arc<App>, pairing: &Pairing) -> Result<(&'static str, Opti
     }
 }
 
+async fn converged(app: &Arc<App>, pairing: &Pairing, within: Duration) -> Value {
+    let (status, actual, error) = match paired(app, pairing, within).await {
+        Ok((status, tag)) => (status, tag, None),
+        Err(why) => ("error", None, Some(why)),
+    };
+    json!({ "link_name": pairing.link_name, "lab_id": pairing.lab_id, "status": status, "actual_vlan": actual,
+        "error": error })
+}
+
 async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> Answer {
     for pairing in &body.pairings {
         lab(&pairing.lab_id)?;
         fields::filled("link_name", &pairing.link_name)?;
     }
+    let deadline = Instant::now() + DECLARED;
     let mut results = Vec::new();
     for pairing in &body.pairings {
-        let (status, actual, error) = match paired(&app, pairing).await {
-            Ok((status, tag)) => (status, tag, None),
-            Err(why) => ("error", None, Some(why)),
-        };
-        results.push(json!({ "link_name": pairing.link_name, "lab_id": pairing.lab_id, "status": status,
-            "actual_vlan": actual, "error": error }));
+        results.push(converged(&app, pairing, left(deadline)));
     }
+    let results: Vec<Value> = stream::iter(results).buffered(AT_ONCE).collect().await;
     Ok(done(&json!({ "results": results })))
 }

@@ -4,20 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post, put};
+use futures::{StreamExt, stream};
 use netloom_engine::{Controlled, ControlledTunnel, Near, PortFact, PortName, Snapshot, Source, SwitchPortFact, Wish};
 use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
 use super::external;
 use super::fields::{self, lab};
-use super::links::{DECLARED, PORT, owner, port_of, segment_of, tag_of};
+use super::labs::doubt;
+use super::links::{AT_ONCE, DECLARED, PORT, left, owner, port_of, segment_of, tag_of};
 use super::nodes::named_in_containers;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -110,6 +114,12 @@ impl<'a> SeenTunnel<'a> {
 /// The tag of a tunnel that is seen.
 fn tag_through(wish: &Wish, far: &Link, snapshot: &Snapshot) -> Option<u16> {
     SeenTunnel::of(wish, far, snapshot)?.port.vlan.tag
+}
+
+/// Whether a link has a number in place of a name. A controller attaches links to external networks by numbers of theirs, and lists
+/// and declares them by names, which are of two ends (`r1:eth1-h1:eth1`).
+fn is_numbered(link: &LinkId) -> bool {
+    !link.as_str().contains(':')
 }
 
 /// The segment that what a tunnel joins is in.
@@ -214,6 +224,7 @@ fn tunnels(app: &App) -> Vec<Tunnel> {
 }
 
 /// What is seen of the tunnels of the controller's labs. One that is only wanted is not told: the controller then has it made again.
+/// Where what is seen is in doubt an `error` says so: the controller leaves its links as they are.
 async fn status(State(app): State<Shared>) -> Answer {
     let (snapshot, wishes) = (app.engine.inventory().snapshot(), wishes(&app));
     let wanted = wishes.iter().flat_map(|wish| wish.lab.segments().map(move |(segment, link)| (wish, segment, link)));
@@ -240,7 +251,11 @@ async fn status(State(app): State<Shared>) -> Answer {
                 "local_vlan": tag, "interface_name": port.name, "lab_id": wish.lab.name(), "tenant_mtu": interface.mtu })
         })
         .collect();
-    Ok(done(&json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links })))
+    let mut answer = json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links });
+    if let Some(doubt) = doubt(&app, &[Source::Fabric]) {
+        answer["error"] = json!(doubt);
+    }
+    Ok(done(&answer))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -274,9 +289,20 @@ impl DeclaredTunnel {
         self.vni == 0 || self.local_ip.is_empty() || self.remote_ip.is_empty()
     }
 
-    fn tunnel(&self) -> Result<ControlledTunnel, String> {
-        let (link, tunnel) = (link_id(&self.link_id)?, vxlan(&self.local_ip, &self.remote_ip, self.vni)?);
+    fn tunnel(&self, link: LinkId) -> Result<ControlledTunnel, String> {
+        link_id(&self.link_id)?;
+        let tunnel = vxlan(&self.local_ip, &self.remote_ip, self.vni)?;
         Ok(ControlledTunnel { link, tunnel, mtu: mtu(self.mtu)?, near: None })
+    }
+
+    /// The link that it is: the one of its name or, where there is none, the numbered one of its VNI.
+    fn link(&self, there: Option<&Wish>) -> LinkId {
+        let named = LinkId::from_text(self.link_id.as_str());
+        let Some(there) = there.filter(|there| wanted(there, &named).is_none()) else { return named };
+        let mut numbered = there.lab.segments().filter(|(segment, link)| {
+            is_numbered(segment) && link.kind.tunnel().is_some_and(|tunnel| tunnel.vni == self.vni)
+        });
+        numbered.next().map_or(named, |(segment, _)| segment.clone())
     }
 }
 
@@ -285,27 +311,33 @@ fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option
     json!({ "link_id": tunnel.link_id, "lab_id": tunnel.lab_id, "status": status, "actual_vlan": tag, "error": error })
 }
 
-async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Value {
-    let wanted_now = match tunnel.tunnel() {
+/// Has a tunnel be there, as `link`. One that is there leads on where it leads: it was attached between the addresses for tunnels,
+/// and is declared between those by which the controller reaches the hosts.
+async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel, link: LinkId, within: Duration) -> Value {
+    if tunnel.protects() {
+        return result(tunnel, "protected", None, None);
+    }
+    let mut wanted_now = match tunnel.tunnel(link.clone()) {
         Ok(wanted) => wanted,
         Err(why) => return result(tunnel, "error", None, Some(&why)),
     };
-    let link = wanted_now.link.clone();
     let snapshot = app.engine.inventory().snapshot();
     let there = wish(app, name);
     let before =
         there.as_ref().and_then(|wish| wanted(wish, &link).map(|far| (far.clone(), tag_through(wish, far, &snapshot))));
     if let Some((far, Some(tag))) = &before
-        && far.kind.tunnel() == Some(&wanted_now.tunnel)
-        && far.mtu == wanted_now.mtu
+        && let Some(leads) = far.kind.tunnel()
     {
-        return result(tunnel, "converged", Some(*tag), None);
+        if far.mtu == wanted_now.mtu {
+            return result(tunnel, "converged", Some(*tag), None);
+        }
+        wanted_now.tunnel = leads.clone();
     }
     if tunnel.expected_vlan != 0 {
         app.engine.propose_tag(name, &link, tunnel.expected_vlan);
     }
     let status = if before.is_some() { "updated" } else { "created" };
-    if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), DECLARED, Late::Ends).await {
+    if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), within, Late::Ends).await {
         return result(tunnel, "error", None, Some(&why));
     }
     let snapshot = app.engine.inventory().snapshot();
@@ -314,6 +346,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel) -> Va
 }
 
 async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> Answer {
+    let deadline = Instant::now() + DECLARED;
     let mut by_lab: BTreeMap<LabName, Vec<&DeclaredTunnel>> = BTreeMap::new();
     for name in body.declared_labs.iter().flatten() {
         by_lab.entry(lab(name)?).or_default();
@@ -325,16 +358,16 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
     let mut results: BTreeMap<(String, String), Value> = BTreeMap::new();
     let mut orphans = Vec::new();
     for (name, declared) in &by_lab {
-        let mut kept: BTreeSet<LinkId> = BTreeSet::new();
-        for tunnel in declared {
-            kept.insert(LinkId::from_text(tunnel.link_id.as_str()));
-            let outcome = if tunnel.protects() {
-                result(tunnel, "protected", None, None)
-            } else {
-                converge(&app, name, tunnel).await
-            };
-            results.insert((tunnel.lab_id.clone(), tunnel.link_id.clone()), outcome);
+        let there = wish(&app, name);
+        let links: Vec<LinkId> = declared.iter().map(|tunnel| tunnel.link(there.as_deref())).collect();
+        let mut outcomes = Vec::new();
+        for (tunnel, link) in declared.iter().zip(&links) {
+            outcomes.push(converge(&app, name, tunnel, link.clone(), left(deadline)));
         }
+        let outcomes: Vec<Value> = stream::iter(outcomes).buffered(AT_ONCE).collect().await;
+        let key = |tunnel: &DeclaredTunnel| (tunnel.lab_id.clone(), tunnel.link_id.clone());
+        results.extend(declared.iter().map(|tunnel| key(tunnel)).zip(outcomes));
+        let kept: BTreeSet<LinkId> = links.into_iter().collect();
         let ports: BTreeSet<&str> = declared.iter().map(|tunnel| tunnel.port_name.as_str()).collect();
         let of_lab = tunnels(&app).into_iter().filter(|tunnel| tunnel.lab == *name);
         let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) = of_lab.partition(|tunnel| {
@@ -344,7 +377,7 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
             continue;
         }
         let edit = Controlled::KeepTunnels(stay.into_iter().map(|tunnel| tunnel.link).collect());
-        match carry_out(&app, name, edit, DECLARED, Late::GoesOn).await {
+        match carry_out(&app, name, edit, left(deadline), Late::GoesOn).await {
             Ok(()) => orphans.extend(go.iter().map(|tunnel| tunnel_name(name, &tunnel.link))),
             Err(why) => tracing::warn!(lab = %name, %why, "tunnels that are not declared any more stay"),
         }
@@ -449,7 +482,7 @@ async fn reconcile_ports(State(app): State<Shared>, Json(body): Json<ReconcilePo
     for (name, of_lab) in by_lab.into_iter().filter(|(name, _)| !working.contains(name)) {
         let is_valid = |tunnel: &Tunnel| {
             let port = tunnel_name(&name, &tunnel.link);
-            body.valid_port_names.iter().any(|valid| valid == port.as_str())
+            is_numbered(&tunnel.link) || body.valid_port_names.iter().any(|valid| valid == port.as_str())
         };
         let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) = of_lab.into_iter().partition(is_valid);
         if go.is_empty() {

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use crate::contract::client::Client;
 use crate::contract::rig::{Machine, Rig, container, number, text};
-use crate::contract::steps::{H1, LAB, LINK, OTHER, R1};
+use crate::contract::steps::{H1, LAB, OTHER, R1};
 use crate::contract::traffic::Traffic;
 use crate::sandbox::Sandbox;
 
+/// What a controller attaches a link to a network outside by.
+const NUMBER: &str = "5b0c5b36-6a6e-4f0e-9d3a-6a1f3a1f0c11";
 /// What is outside, and has this address.
 const OUTSIDE: &str = "10.0.9.1";
 
@@ -101,7 +103,7 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
     let attach = |container: &str, interface: &str, at: usize| {
         let addresses = ["10.99.0.1", "10.99.0.2"];
         json!({ "lab_id": LAB, "container_name": container, "interface_name": interface, "vni": 178_410,
-            "local_ip": addresses[at], "remote_ip": addresses[1 - at], "link_id": LINK, "tenant_mtu": 1450 })
+            "local_ip": addresses[at], "remote_ip": addresses[1 - at], "link_id": NUMBER, "tenant_mtu": 1450 })
     };
     let of_node = hosts.agents[0].post("/overlay/attach-link", &attach("r1", "eth1", 0));
     assert_eq!(of_node["success"], true, "{of_node:#}");
@@ -112,6 +114,21 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
     one.until("what is outside of the other host is reached", |_| one.reaches(&container(LAB, "r1"), OUTSIDE, 1422));
     let again = hosts.agents[1].post("/overlay/attach-link", &external);
     assert_eq!(again["local_vlan"], joined["local_vlan"]);
+    // It is declared and listed by the name of its ends.
+    for (at, agent) in hosts.agents.iter().enumerate() {
+        let declared = json!({ "link_id": "_ext:out0:out0-r1:eth1", "lab_id": LAB, "vni": 178_410, "port_name": "vxlan-00000001",
+            "local_ip": "192.0.2.101", "remote_ip": "192.0.2.102", "expected_vlan": 0, "mtu": 1450 });
+        let answer = agent.post("/overlay/declare-state", &json!({ "tunnels": [declared], "declared_labs": [LAB] }));
+        assert_eq!(
+            (&answer["results"][0]["status"], &answer["orphans_removed"]),
+            (&json!("converged"), &json!([])),
+            "{at}: {answer:#}"
+        );
+        let valid =
+            json!({ "valid_port_names": ["vxlan-00000001"], "force": false, "confirm": false, "allow_empty": false });
+        assert_eq!(agent.post("/overlay/reconcile-ports", &valid)["removed_ports"], json!([]));
+    }
+    assert!(one.reaches(&container(LAB, "r1"), OUTSIDE, 1422));
     let detached = hosts.agents[1].post("/overlay/detach-link", &external);
     assert_eq!((&detached["success"], &detached["tunnel_deleted"]), (&json!(true), &json!(true)), "{detached:#}");
     assert_eq!(two.leavings(), before, "a lab with nothing in it is none");

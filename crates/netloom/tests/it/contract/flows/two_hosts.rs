@@ -90,11 +90,16 @@ impl Hosts {
     /// `POST /overlay/declare-state` to both with one tunnel each; gives what is said of it.
     #[track_caller]
     fn declare(&self, tunnel: &Tunnel, tags: [u64; 2]) -> [String; 2] {
+        self.declare_between(tunnel, tags, ADDRESSES)
+    }
+
+    #[track_caller]
+    fn declare_between(&self, tunnel: &Tunnel, tags: [u64; 2], addresses: [&str; 2]) -> [String; 2] {
         self.both(|at, agent| {
             let mut declared = json!({ "link_id": LINK, "lab_id": tunnel.lab, "vni": tunnel.vni, "port_name": tunnel.port,
                 "mtu": 1450 });
-            declared["local_ip"] = json!(ADDRESSES[at]);
-            declared["remote_ip"] = json!(ADDRESSES[1 - at]);
+            declared["local_ip"] = json!(addresses[at]);
+            declared["remote_ip"] = json!(addresses[1 - at]);
             declared["expected_vlan"] = json!(tags[at]);
             let answer = agent.post("/overlay/declare-state", &json!({ "tunnels": [declared], "declared_labs": [tunnel.lab] }));
             assert_eq!(answer["orphans_removed"], json!([]), "{answer:#}");
@@ -197,6 +202,9 @@ fn labs_with_the_same_names_across_two_hosts_come_up_at_once_and_go_without_a_tr
     let [one, two] = &hosts.machines;
     let traffic = [LAB, OTHER].map(|lab| Traffic::start(one, &container(lab, "r1"), "10.0.1.2"));
     assert_eq!([hosts.declare(tunnel, tags), hosts.declare(other, others)], [["converged", "converged"]; 2]);
+    // It declares between the addresses by which it reaches the hosts what it has attached between those for tunnels.
+    let reached = ["192.0.2.101", "192.0.2.102"];
+    assert_eq!(hosts.declare_between(tunnel, tags, reached), ["converged", "converged"]);
     for _ in 0..2 {
         assert_eq!([hosts.attach(tunnel), hosts.attach(other)], [tags, others]);
     }
