@@ -46,6 +46,22 @@ pub(super) fn near(lab: &LabName, container: &str, interface: &str) -> Result<Ne
     Ok(Near::Port(PortName { node: named_in_containers(lab, container)?, interface: fields::interface(interface)? }))
 }
 
+/// Whether a container's name means an external network.
+pub(super) fn is_one(container: &str) -> bool {
+    container.starts_with(CONTAINER)
+}
+
+/// The access port to the external network that is asked for as `_ext:…`. After the colon
+/// is its interface or, since controllers ask so, a number that they have for it: then it is the one that the lab is joined to,
+/// if there is one alone.
+pub(super) fn asked_for<'w>(wish: &'w Wish, container: &str) -> Option<&'w Link> {
+    let name = container.strip_prefix(CONTAINER)?;
+    let mut all = wish.lab.externals();
+    let named = wish.lab.externals().find(|(interface, _)| interface.as_str() == name);
+    let (_, link) = named.or_else(|| all.next().filter(|_| all.next().is_none()))?;
+    Some(link)
+}
+
 /// The tag of the external network by an interface, if the lab is joined to it.
 pub(super) fn tag(wish: &Wish, interface: &InterfaceName, snapshot: &Snapshot) -> Option<u16> {
     tag_of(wish, wish.lab.external(interface)?, snapshot)

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::answer::{Answer, Detail, Json, done};
 use super::carry_out::{Late, carry_out, wish, wishes};
+use super::external;
 use super::fields::{self, lab};
 use crate::routes::Shared;
 use crate::serve::App;
@@ -225,7 +226,17 @@ fn found(app: &App, name: &LabName, port: &PortName) -> Option<PortView> {
 
 /// What Open vSwitch has, which the inventory mirrors: whether it is asked for with `read_from_ovs` or not.
 async fn vlan(State(app): State<Shared>, Path((name, of, interface)): Path<(String, String, String)>) -> Answer {
-    let (name, port) = (lab(&name)?, port_name(&of, &interface)?);
+    let name = lab(&name)?;
+    if external::is_one(&of) {
+        let (wish, snapshot) = (wish(&app, &name), app.engine.inventory().snapshot());
+        let found = wish.as_ref().and_then(|wish| Some((wish, external::asked_for(wish, &of)?)));
+        let port = found.and_then(|(wish, link)| wish.lab.switch_ports(link).into_iter().next());
+        let error = found.is_none().then_some("Endpoint not found");
+        return Ok(done(&json!({ "container": of, "interface": interface,
+            "vlan_tag": found.and_then(|(wish, link)| tag_of(wish, link, &snapshot)),
+            "ovs_port_name": port.map(|port| port.interface), "error": error })));
+    }
+    let port = port_name(&of, &interface)?;
     let container = super::carry_out::container_name(&name, &port.node);
     let found = found(&app, &name, &port);
     let error = found.is_none().then_some("Endpoint not found");

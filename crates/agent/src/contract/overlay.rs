@@ -252,7 +252,7 @@ async fn status(State(app): State<Shared>) -> Answer {
         })
         .collect();
     let mut answer = json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links });
-    if let Some(doubt) = doubt(&app, &[Source::Fabric]) {
+    if let Some(doubt) = doubt(&app, &[Source::Switch, Source::Fabric]) {
         answer["error"] = json!(doubt);
     }
     Ok(done(&answer))

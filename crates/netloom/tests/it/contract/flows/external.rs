@@ -129,6 +129,11 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
         assert_eq!(agent.post("/overlay/reconcile-ports", &valid)["removed_ports"], json!([]));
     }
     assert!(one.reaches(&container(LAB, "r1"), OUTSIDE, 1422));
+    // What it is called where its tag is compared with that of the tunnel: by its interface, or by a number of the controller's.
+    for name in ["_ext:out0", "_ext:8f6c1d30"] {
+        let tag = hosts.agents[1].get(&format!("/labs/{LAB}/interfaces/{name}/_external/vlan?read_from_ovs=true"));
+        assert_eq!((&tag["vlan_tag"], &tag["error"]), (&joined["local_vlan"], &Value::Null), "{tag:#}");
+    }
     let detached = hosts.agents[1].post("/overlay/detach-link", &external);
     assert_eq!((&detached["success"], &detached["tunnel_deleted"]), (&json!(true), &json!(true)), "{detached:#}");
     assert_eq!(two.leavings(), before, "a lab with nothing in it is none");

@@ -1,9 +1,11 @@
-//! A Docker that is slow, fails or hangs: answers are as the contract has them, in time, and the agent stays online.
+//! A Docker that is slow, fails or hangs, and a switch that is gone: answers are as the contract has them, in time, and the agent stays
+//! online.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netloom_fault_kit::Manner;
+use netloom_ovs_fixture::Daemon;
 use serde_json::json;
 
 use crate::contract::double::{BEAT, Call};
@@ -186,4 +188,15 @@ fn an_agent_that_starts_while_docker_hangs_joins_and_does_not_say_that_nodes_are
     let wrong = told.iter().flat_map(Call::events).find(|event| event["event_type"] != "started");
     assert_eq!(wrong, None, "nothing has stopped");
     agent.takes_down(LAB, &[]);
+}
+
+#[test]
+fn a_switch_that_does_not_answer_is_a_doubt_and_no_word_that_there_are_no_tunnels() {
+    let Some(rig) = Rig::new() else { return };
+    let doubt = || rig.agent.get("/overlay/status")["error"].clone();
+    assert!(doubt().is_null());
+    rig.ovs.kill(Daemon::Database);
+    rig.until("it is said", |_| doubt().is_string());
+    rig.ovs.start_again(Daemon::Database);
+    rig.until("it is well again", |_| doubt().is_null());
 }
