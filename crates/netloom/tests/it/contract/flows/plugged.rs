@@ -12,6 +12,9 @@ use crate::sandbox::Ended;
 /// More than Docker takes for anything here, and less than it waits for a plugin that nobody answers.
 const PROMPT: Duration = Duration::from_secs(8);
 
+/// How long Docker waits for what ran under the daemon before, and does not end when it is told to.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// Two labs on the plugin, whose agent ends then. Gives what there was before the first.
 fn leave(machine: &mut Machine) -> Vec<String> {
     let plugin = plugin(machine);
@@ -106,4 +109,43 @@ fn a_lab_on_the_plugin_of_the_agent_before_is_adopted_whole_and_goes_whole() {
     assert_eq!((networks(&rig, OTHER), rig.ports()), (0, Vec::new()));
     assert_eq!(cables(&rig), 0);
     prompt(&rig, "docker ps --all && docker network ls");
+}
+
+#[test]
+fn a_docker_that_is_restarted_comes_back_at_once_and_what_hung_on_the_plugin_is_started_again() {
+    let Some(machine) = Machine::plugged() else { return };
+    let mut before = Vec::new();
+    let rig = Rig::on(machine, |machine| before = leave(machine));
+    let (agent, [r1, h1]) = (&rig.agent, ["r1", "h1"].map(|node| container(LAB, node)));
+    rig.netloom(&["adopt", LAB]).code(0);
+    rig.daemon.kill();
+    rig.until("it is said", |_| agent.get(&format!("/labs/{LAB}/status"))["error"].is_string());
+    let begun = Instant::now();
+    rig.daemon.start_again();
+    assert!(begun.elapsed() < PROMPT + GRACE, "it took {:?}", begun.elapsed());
+    rig.until("all have ended", |_| {
+        let status = agent.get(&format!("/labs/{LAB}/status"));
+        let has_ended = |name| node(&status, name).is_some_and(|node| node["status"] == "stopped");
+        status["error"].is_null() && ["r1", "h1", "h2"].into_iter().all(has_ended)
+    });
+    for it in [&R1, &H1] {
+        let begun = Instant::now();
+        let started = agent.start(LAB, it);
+        assert_eq!(started["success"], true, "{started:#}");
+        assert!(begun.elapsed() < PROMPT, "it took {:?}", begun.elapsed());
+    }
+    agent.links(LAB, &recorded_link());
+    rig.address(&r1, "eth1", "10.0.1.1/24");
+    rig.address(&h1, "eth1", "10.0.1.2/24");
+    rig.until("it is reached again", |_| rig.reaches(&h1, "10.0.1.1", 56));
+    // Nothing is made anew on the plugin, and that is said at once.
+    let begun = Instant::now();
+    let refused = rig.sh(&format!("docker start {}", container(OTHER, "h1"))).code(1);
+    refused.says("Have the controller start the node");
+    assert!(begun.elapsed() < PROMPT, "it took {:?}", begun.elapsed());
+    agent.destroys(LAB);
+    rig.netloom(&["adopt", OTHER]).code(0);
+    agent.destroys(OTHER);
+    rig.until("nothing is left", |_| rig.ports().is_empty() && cables(&rig) == 0);
+    assert_eq!((networks(&rig, LAB), networks(&rig, OTHER)), (0, 0));
 }
