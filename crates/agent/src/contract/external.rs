@@ -51,9 +51,8 @@ pub(super) fn is_one(container: &str) -> bool {
     container.starts_with(CONTAINER)
 }
 
-/// The access port to the external network that is asked for as `_ext:…`. After the colon
-/// is its interface or, since controllers ask so, a number that they have for it: then it is the one that the lab is joined to,
-/// if there is one alone.
+/// The access port to the external network that is asked for as `_ext:…`. After the colon is its interface or, since controllers ask
+/// so, a number that they have for it: then it is the one that the lab is joined to, if there is one alone.
 pub(super) fn asked_for<'w>(wish: &'w Wish, container: &str) -> Option<&'w Link> {
     let name = container.strip_prefix(CONTAINER)?;
     let mut all = wish.lab.externals();
