@@ -1,11 +1,13 @@
 //! Labs as a whole: deployed, destroyed, looked at, tidied up.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
+use futures::future::join_all;
 use netloom_engine::{Controlled, Source, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
@@ -23,8 +25,10 @@ use crate::serve::App;
 
 /// How long a deploy is waited for, of the 900 s that the controller waits; it goes on all the same.
 const DEPLOY: Duration = Duration::from_secs(720);
-/// Likewise a destroy, of 300 s.
+/// Likewise a destroy, of 300 s; but for a lab that is an orphan, which is given as long as a clean-up.
 const DESTROY: Duration = Duration::from_secs(240);
+/// How the job of such a destroy is called.
+const OF_ORPHAN: &str = "orphan-cleanup-";
 /// Likewise a clean-up, of 120 s, and a stop.
 const TIDY: Duration = Duration::from_secs(96);
 /// A lab that is younger is no orphan: the controller may have made its list before.
@@ -95,7 +99,7 @@ pub(super) fn word(state: &NodeState) -> Option<&'static str> {
 pub(super) fn nodes_of(app: &App, wish: &Wish) -> Vec<NodeInfo> {
     let snapshot = app.engine.inventory().snapshot();
     let Some(facts) = snapshot.labs.get(wish.lab.name()) else { return Vec::new() };
-    let info = |(name, fact): (&NodeName, &std::sync::Arc<netloom_engine::NodeFact>)| {
+    let info = |(name, fact): (&NodeName, &Arc<netloom_engine::NodeFact>)| {
         let error = match &fact.state {
             NodeState::Failed { cause } => Some(cause.clone()),
             _ => None,
@@ -219,8 +223,9 @@ struct DestroyJob {
 async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) -> Answer {
     fields::filled("job_id", &body.job_id)?;
     let name = lab(&body.lab_id)?;
+    let within = if body.job_id.starts_with(OF_ORPHAN) { TIDY } else { DESTROY };
     let result = match body.provider {
-        Provider::Docker => destroy(&app, &name, DESTROY).await,
+        Provider::Docker => destroy(&app, &name, within).await,
         Provider::Libvirt => Ok(()),
     };
     Ok(done(&job(&body.job_id, result.map(|()| format!("nothing is left of lab {name}")))))
@@ -312,15 +317,19 @@ async fn cleanup_orphans(State(app): State<Shared>, Json(body): Json<ValidLabs>)
         tracing::warn!("the controller named no lab as valid; nothing is removed on that word");
         return Ok(done(&json!({ "removed_containers": [], "errors": [] })));
     }
-    let (mut removed, mut errors) = (Vec::new(), Vec::new());
-    for wish in wishes(&app) {
+    let is_orphan = |wish: &Arc<Wish>| {
         let name = wish.lab.name();
         let is_valid = body.valid_lab_ids.iter().any(|valid| valid == name.as_str());
-        if is_valid || is_young(&wish, SystemTime::now()) || app.engine.work().labs().contains(name) {
-            continue;
-        }
-        match destroy(&app, name, TIDY).await {
-            Ok(()) => removed.extend(containers(&wish)),
+        !is_valid && !is_young(wish, SystemTime::now()) && !app.engine.work().labs().contains(name)
+    };
+    let orphans: Vec<Arc<Wish>> = wishes(&app).into_iter().filter(is_orphan).collect();
+    // At once: all of them have the time of one.
+    let ended = join_all(orphans.iter().map(|wish| destroy(&app, wish.lab.name(), TIDY))).await;
+    let (mut removed, mut errors) = (Vec::new(), Vec::new());
+    for (wish, ended) in orphans.iter().zip(ended) {
+        let name = wish.lab.name();
+        match ended {
+            Ok(()) => removed.extend(containers(wish)),
             Err(why) => errors.push(format!("lab {name}: {why}")),
         }
     }
