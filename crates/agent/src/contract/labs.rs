@@ -1,6 +1,5 @@
 //! Labs as a whole: deployed, destroyed, looked at, tidied up.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,12 +18,12 @@ use super::carry_out::{Late, carry_out, destroy, wish, wishes};
 use super::fields::{self, lab};
 use super::links::Pair;
 use super::node_spec::NodeSpec;
-use super::nodes::{definition, named_in_containers};
+use super::nodes::definition;
 use crate::routes::Shared;
 use crate::serve::App;
 
 /// How long a deploy is waited for, of the 900 s that the controller waits; it goes on all the same.
-const DEPLOY: Duration = Duration::from_secs(720);
+pub(super) const DEPLOY: Duration = Duration::from_secs(720);
 /// Likewise a destroy, of 300 s; but for a lab that is an orphan, which is given as long as a clean-up.
 const DESTROY: Duration = Duration::from_secs(240);
 /// How the job of such a destroy is called.
@@ -39,7 +38,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/labs/{lab}/status", get(status))
         .route("/jobs/deploy", post(deploy))
         .route("/jobs/destroy", post(destroy_job))
-        .route("/labs/{lab}/nodes/reconcile", post(reconcile))
         .route("/cleanup-orphans", post(cleanup_orphans))
         .route("/cleanup-lab-orphans", post(cleanup_lab_orphans))
         .route("/discover-labs", get(discover))
@@ -229,71 +227,6 @@ async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) ->
         Provider::Libvirt => Ok(()),
     };
     Ok(done(&job(&body.job_id, result.map(|()| format!("nothing is left of lab {name}")))))
-}
-
-#[derive(Debug, Deserialize)]
-struct Reconcile {
-    nodes: Vec<ReconcileNode>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReconcileNode {
-    container_name: String,
-    desired_state: Desired,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Desired {
-    Running,
-    Stopped,
-}
-
-async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Json(body): Json<Reconcile>) -> Answer {
-    let name = lab(&name)?;
-    let there = wish(&app, &name);
-    let snapshot = app.engine.inventory().snapshot();
-    let state = |node: &NodeName| snapshot.node(&name, node).map(|fact| fact.state.clone());
-    let mut nodes = Vec::new();
-    for wanted in &body.nodes {
-        nodes.push(named_in_containers(&name, &wanted.container_name)?);
-    }
-    let is_there = |node: &NodeName| {
-        there.as_ref().is_some_and(|wish| wish.lab.nodes().contains_key(node)) || state(node).is_some()
-    };
-    let chosen = |desired: Desired| -> BTreeSet<NodeName> {
-        let all = body.nodes.iter().zip(&nodes).filter(|(wanted, _)| wanted.desired_state == desired);
-        all.map(|(_, node)| node.clone()).filter(is_there).collect()
-    };
-    let (stops, starts) = (chosen(Desired::Stopped), chosen(Desired::Running));
-    let starts: BTreeSet<NodeName> =
-        starts.into_iter().filter(|node| state(node) != Some(NodeState::Running)).collect();
-    let mut edits = Vec::new();
-    if !stops.is_empty() {
-        edits.push(Controlled::Remove(stops.clone()));
-    }
-    if !starts.is_empty() {
-        edits.push(Controlled::Start(starts.clone()));
-    }
-    let outcome = if edits.is_empty() {
-        Ok(())
-    } else {
-        carry_out(&app, &name, Controlled::Several(edits), DEPLOY, Late::GoesOn).await
-    };
-    let result = |(wanted, node): (&ReconcileNode, &NodeName)| {
-        let changes = stops.contains(node) || starts.contains(node);
-        let (action, error) = match (wanted.desired_state, &outcome) {
-            (_, Err(why)) if changes => ("error", Some(why.clone())),
-            (Desired::Stopped, _) if changes => ("removed", None),
-            (Desired::Stopped, _) => ("already_stopped", None),
-            (Desired::Running, _) if changes => ("started", None),
-            (Desired::Running, _) if is_there(node) => ("already_running", None),
-            (Desired::Running, _) => ("error", Some(format!("node {node} was not found: it has to be created first"))),
-        };
-        json!({ "success": error.is_none(), "error": error, "container_name": wanted.container_name, "action": action })
-    };
-    let results: Vec<Value> = body.nodes.iter().zip(&nodes).map(result).collect();
-    Ok(done(&json!({ "lab_id": name, "results": results, "error": null })))
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,14 +1,13 @@
 //! Consoles as a controller opens them.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use netloom_agent::ServeConfig;
 use netloom_engine::testing::Sketch;
-use netloom_engine::{Authority, Controlled, ControlledEdit, ControlledNode, Follow, OperationState};
-use netloom_model::{KIND_LABEL, Lab, Mtu, Node, NodeName};
+use netloom_engine::{Controlled, Follow};
+use netloom_model::{KIND_LABEL, Node, NodeName};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -16,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::bench::{Bench, within};
+use crate::controlled::control;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -33,24 +33,8 @@ async fn bench(change: impl FnOnce(&mut ServeConfig)) -> Bench {
     };
     let lab = Sketch::new("lab").node("r1").runs("r1", &["sh", "-c", "echo booted; sleep 9"]);
     let lab = lab.node("frr").with("frr", kind("frr")).node("vyos").with("vyos", kind("vyos"));
-    control(&bench, &lab.lab()).await;
+    control(&bench, &lab.lab(), Controlled::Run).await;
     bench
-}
-
-/// Has a controller run the nodes of a lab.
-async fn control(bench: &Bench, lab: &Lab) {
-    let node = |(name, node): (&NodeName, &Node)| ControlledNode {
-        name: name.clone(),
-        node: node.clone(),
-        interfaces: BTreeSet::new(),
-        mtu: Mtu::try_from(9000).unwrap(),
-        keep: false,
-    };
-    let edit = Controlled::Run(lab.nodes().iter().map(node).collect());
-    let request = ControlledEdit { authority: Authority::controller(), edit };
-    let mut state = bench.engine.control(lab.name(), request).await.unwrap().state();
-    let ended = *within(state.wait_for(|state| state.is_final())).await.unwrap();
-    assert_eq!(ended, OperationState::Succeeded);
 }
 
 async fn open(bench: &Bench, node: &str, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
