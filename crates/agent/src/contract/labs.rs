@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use futures::future::join_all;
-use netloom_engine::{Controlled, Source, Wish};
+use netloom_engine::{Controlled, PortName, Source, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Detail, Json, Object, done};
 use super::carry_out::{Late, carry_out, destroy, wish, wishes};
 use super::fields::{self, lab};
-use super::links::Pair;
+use super::links::port_name;
 use super::node_spec::NodeSpec;
 use super::nodes::definition;
 use crate::routes::Shared;
@@ -161,7 +161,46 @@ pub(super) enum Provider {
 #[serde(default)]
 struct Topology {
     nodes: Vec<NodeSpec>,
-    links: Vec<Pair>,
+    links: Vec<TopologyLink>,
+}
+
+/// A link of a topology. Of an interface that a controller does not know the name is empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TopologyLink {
+    source_node: Option<String>,
+    source_interface: Option<String>,
+    target_node: Option<String>,
+    target_interface: Option<String>,
+}
+
+impl TopologyLink {
+    fn ports(&self) -> Result<(PortName, PortName), String> {
+        let port = |node: &Option<String>, interface: &Option<String>| {
+            let [node, interface] = [node, interface].map(|name| name.as_deref().unwrap_or_default());
+            port_name(node, interface).map_err(|fault| fault.to_string())
+        };
+        Ok((port(&self.source_node, &self.source_interface)?, port(&self.target_node, &self.target_interface)?))
+    }
+}
+
+impl Topology {
+    /// The links that can be made. The others are left out, as they always were: a deploy does not fail for a link.
+    fn pairs(&self, lab: &LabName, there: Option<&Wish>) -> Vec<(PortName, PortName)> {
+        let is_there = |port: &PortName| {
+            let is_new = self.nodes.iter().any(|node| node.name == port.node.as_str());
+            is_new || there.is_some_and(|wish| wish.lab.port_of(&port.node, &port.interface).is_some())
+        };
+        let pair = |link: &TopologyLink| {
+            let pair = link.ports()?;
+            let missing = [&pair.0, &pair.1].into_iter().find(|port| !is_there(port)).map(PortName::label);
+            missing.map_or(Ok(pair), |port| Err(format!("there is no {port}")))
+        };
+        let made = |link: &TopologyLink| {
+            pair(link).inspect_err(|why| tracing::warn!(%lab, ?link, %why, "a link is left out of a deploy")).ok()
+        };
+        self.links.iter().filter_map(made).collect()
+    }
 }
 
 fn job(id: &str, result: Result<String, String>) -> Value {
@@ -188,8 +227,8 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
     if topology.nodes.is_empty() {
         return Err("No nodes found in topology".into());
     }
-    let pairs = topology.links.iter().map(Pair::ports).collect::<Result<Vec<_>, _>>()?;
     let there = wish(app, name);
+    let pairs = topology.pairs(name, there.as_deref());
     let snapshot = app.engine.inventory().snapshot();
     let mut nodes = Vec::new();
     for spec in &topology.nodes {
@@ -199,7 +238,9 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
         spec.configure(&mut made.node, app.engine.startup_of(name, &node).as_deref());
         let fact = snapshot.node(name, &node);
         let runs = fact.is_some_and(|fact| fact.state == NodeState::Running);
-        let same = there.as_ref().is_some_and(|wish| definition(wish, &node) == spec.node_definition_id);
+        // A topology that has no ids says of none that it is another node.
+        let id = spec.node_definition_id.as_ref().filter(|id| !id.is_empty());
+        let same = there.as_ref().is_some_and(|wish| id.is_none() || definition(wish, &node).as_ref() == id);
         // What runs already is what was asked for, whichever words it was asked for with.
         made.keep = runs && same;
         nodes.push(made);
