@@ -18,6 +18,7 @@ use netloom_model::{ConsoleShell, LabName, NodeName};
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::carry_out::wish;
 use super::{Detail, Shared};
 use crate::scrollback;
 use crate::serve::App;
@@ -111,6 +112,10 @@ async fn converse(app: &App, (lab, node): (&str, &str), sink: &mut Sink, stream:
         (Ok(lab), Ok(node)) => (lab, node),
         (Err(invalid), _) | (_, Err(invalid)) => return Last::error(invalid.to_string()),
     };
+    // Whoever comes without a key sees nothing of labs that are not the controller's, not even that they are there.
+    if wish(app, &lab).is_none() {
+        return Last::refused(&Refusal::NoLab(lab));
+    }
     match former(app, &lab, &node).await {
         Ok(Some(shown)) => {
             if !matches!(timeout(BOUNDS.send, sink.send(text(&shown))).await, Ok(Ok(()))) {

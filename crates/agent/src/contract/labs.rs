@@ -1,12 +1,13 @@
 //! Labs as a whole: deployed, destroyed, looked at, tidied up.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
-use netloom_engine::{Controlled, Source, Wish};
+use futures::future::join_all;
+use netloom_engine::{Controlled, PortName, Source, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
@@ -15,16 +16,18 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Detail, Json, Object, done};
 use super::carry_out::{Late, carry_out, destroy, wish, wishes};
 use super::fields::{self, lab};
-use super::links::Pair;
+use super::links::port_name;
 use super::node_spec::NodeSpec;
-use super::nodes::{definition, named_in_containers};
+use super::nodes::definition;
 use crate::routes::Shared;
 use crate::serve::App;
 
 /// How long a deploy is waited for, of the 900 s that the controller waits; it goes on all the same.
-const DEPLOY: Duration = Duration::from_secs(720);
-/// Likewise a destroy, of 300 s.
+pub(super) const DEPLOY: Duration = Duration::from_secs(720);
+/// Likewise a destroy, of 300 s; but for a lab that is an orphan, which is given as long as a clean-up.
 const DESTROY: Duration = Duration::from_secs(240);
+/// How the job of such a destroy is called.
+const OF_ORPHAN: &str = "orphan-cleanup-";
 /// Likewise a clean-up, of 120 s, and a stop.
 const TIDY: Duration = Duration::from_secs(96);
 /// A lab that is younger is no orphan: the controller may have made its list before.
@@ -35,7 +38,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/labs/{lab}/status", get(status))
         .route("/jobs/deploy", post(deploy))
         .route("/jobs/destroy", post(destroy_job))
-        .route("/labs/{lab}/nodes/reconcile", post(reconcile))
         .route("/cleanup-orphans", post(cleanup_orphans))
         .route("/cleanup-lab-orphans", post(cleanup_lab_orphans))
         .route("/discover-labs", get(discover))
@@ -95,7 +97,7 @@ pub(super) fn word(state: &NodeState) -> Option<&'static str> {
 pub(super) fn nodes_of(app: &App, wish: &Wish) -> Vec<NodeInfo> {
     let snapshot = app.engine.inventory().snapshot();
     let Some(facts) = snapshot.labs.get(wish.lab.name()) else { return Vec::new() };
-    let info = |(name, fact): (&NodeName, &std::sync::Arc<netloom_engine::NodeFact>)| {
+    let info = |(name, fact): (&NodeName, &Arc<netloom_engine::NodeFact>)| {
         let error = match &fact.state {
             NodeState::Failed { cause } => Some(cause.clone()),
             _ => None,
@@ -161,7 +163,46 @@ pub(super) enum Provider {
 #[serde(default)]
 struct Topology {
     nodes: Vec<NodeSpec>,
-    links: Vec<Pair>,
+    links: Vec<TopologyLink>,
+}
+
+/// A link of a topology. Of an interface that a controller does not know the name is empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TopologyLink {
+    source_node: Option<String>,
+    source_interface: Option<String>,
+    target_node: Option<String>,
+    target_interface: Option<String>,
+}
+
+impl TopologyLink {
+    fn ports(&self) -> Result<(PortName, PortName), String> {
+        let port = |node: &Option<String>, interface: &Option<String>| {
+            let [node, interface] = [node, interface].map(|name| name.as_deref().unwrap_or_default());
+            port_name(node, interface).map_err(|fault| fault.to_string())
+        };
+        Ok((port(&self.source_node, &self.source_interface)?, port(&self.target_node, &self.target_interface)?))
+    }
+}
+
+impl Topology {
+    /// The links that can be made. The others are left out, as they always were: a deploy does not fail for a link.
+    fn pairs(&self, lab: &LabName, there: Option<&Wish>) -> Vec<(PortName, PortName)> {
+        let is_there = |port: &PortName| {
+            let is_new = self.nodes.iter().any(|node| node.name == port.node.as_str());
+            is_new || there.is_some_and(|wish| wish.lab.port_of(&port.node, &port.interface).is_some())
+        };
+        let pair = |link: &TopologyLink| {
+            let pair = link.ports()?;
+            let missing = [&pair.0, &pair.1].into_iter().find(|port| !is_there(port)).map(PortName::label);
+            missing.map_or(Ok(pair), |port| Err(format!("there is no {port}")))
+        };
+        let made = |link: &TopologyLink| {
+            pair(link).inspect_err(|why| tracing::warn!(%lab, ?link, %why, "a link is left out of a deploy")).ok()
+        };
+        self.links.iter().filter_map(made).collect()
+    }
 }
 
 fn job(id: &str, result: Result<String, String>) -> Value {
@@ -188,8 +229,8 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
     if topology.nodes.is_empty() {
         return Err("No nodes found in topology".into());
     }
-    let pairs = topology.links.iter().map(Pair::ports).collect::<Result<Vec<_>, _>>()?;
     let there = wish(app, name);
+    let pairs = topology.pairs(name, there.as_deref());
     let snapshot = app.engine.inventory().snapshot();
     let mut nodes = Vec::new();
     for spec in &topology.nodes {
@@ -199,7 +240,9 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
         spec.configure(&mut made.node, app.engine.startup_of(name, &node).as_deref());
         let fact = snapshot.node(name, &node);
         let runs = fact.is_some_and(|fact| fact.state == NodeState::Running);
-        let same = there.as_ref().is_some_and(|wish| definition(wish, &node) == spec.node_definition_id);
+        // A topology that has no ids says of none that it is another node.
+        let id = spec.node_definition_id.as_ref().filter(|id| !id.is_empty());
+        let same = there.as_ref().is_some_and(|wish| id.is_none() || definition(wish, &node).as_ref() == id);
         // What runs already is what was asked for, whichever words it was asked for with.
         made.keep = runs && same;
         nodes.push(made);
@@ -221,76 +264,12 @@ struct DestroyJob {
 async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) -> Answer {
     fields::filled("job_id", &body.job_id)?;
     let name = lab(&body.lab_id)?;
+    let within = if body.job_id.starts_with(OF_ORPHAN) { TIDY } else { DESTROY };
     let result = match body.provider {
-        Provider::Docker => destroy(&app, &name, DESTROY).await,
+        Provider::Docker => destroy(&app, &name, within).await,
         Provider::Libvirt => Ok(()),
     };
     Ok(done(&job(&body.job_id, result.map(|()| format!("nothing is left of lab {name}")))))
-}
-
-#[derive(Debug, Deserialize)]
-struct Reconcile {
-    nodes: Vec<ReconcileNode>,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReconcileNode {
-    container_name: String,
-    desired_state: Desired,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Desired {
-    Running,
-    Stopped,
-}
-
-async fn reconcile(State(app): State<Shared>, Path(name): Path<String>, Json(body): Json<Reconcile>) -> Answer {
-    let name = lab(&name)?;
-    let there = wish(&app, &name);
-    let snapshot = app.engine.inventory().snapshot();
-    let state = |node: &NodeName| snapshot.node(&name, node).map(|fact| fact.state.clone());
-    let mut nodes = Vec::new();
-    for wanted in &body.nodes {
-        nodes.push(named_in_containers(&name, &wanted.container_name)?);
-    }
-    let is_there = |node: &NodeName| {
-        there.as_ref().is_some_and(|wish| wish.lab.nodes().contains_key(node)) || state(node).is_some()
-    };
-    let chosen = |desired: Desired| -> BTreeSet<NodeName> {
-        let all = body.nodes.iter().zip(&nodes).filter(|(wanted, _)| wanted.desired_state == desired);
-        all.map(|(_, node)| node.clone()).filter(is_there).collect()
-    };
-    let (stops, starts) = (chosen(Desired::Stopped), chosen(Desired::Running));
-    let starts: BTreeSet<NodeName> =
-        starts.into_iter().filter(|node| state(node) != Some(NodeState::Running)).collect();
-    let mut edits = Vec::new();
-    if !stops.is_empty() {
-        edits.push(Controlled::Remove(stops.clone()));
-    }
-    if !starts.is_empty() {
-        edits.push(Controlled::Start(starts.clone()));
-    }
-    let outcome = if edits.is_empty() {
-        Ok(())
-    } else {
-        carry_out(&app, &name, Controlled::Several(edits), DEPLOY, Late::GoesOn).await
-    };
-    let result = |(wanted, node): (&ReconcileNode, &NodeName)| {
-        let changes = stops.contains(node) || starts.contains(node);
-        let (action, error) = match (wanted.desired_state, &outcome) {
-            (_, Err(why)) if changes => ("error", Some(why.clone())),
-            (Desired::Stopped, _) if changes => ("removed", None),
-            (Desired::Stopped, _) => ("already_stopped", None),
-            (Desired::Running, _) if changes => ("started", None),
-            (Desired::Running, _) if is_there(node) => ("already_running", None),
-            (Desired::Running, _) => ("error", Some(format!("node {node} was not found: it has to be created first"))),
-        };
-        json!({ "success": error.is_none(), "error": error, "container_name": wanted.container_name, "action": action })
-    };
-    let results: Vec<Value> = body.nodes.iter().zip(&nodes).map(result).collect();
-    Ok(done(&json!({ "lab_id": name, "results": results, "error": null })))
 }
 
 #[derive(Debug, Deserialize)]
@@ -314,15 +293,19 @@ async fn cleanup_orphans(State(app): State<Shared>, Json(body): Json<ValidLabs>)
         tracing::warn!("the controller named no lab as valid; nothing is removed on that word");
         return Ok(done(&json!({ "removed_containers": [], "errors": [] })));
     }
-    let (mut removed, mut errors) = (Vec::new(), Vec::new());
-    for wish in wishes(&app) {
+    let is_orphan = |wish: &Arc<Wish>| {
         let name = wish.lab.name();
         let is_valid = body.valid_lab_ids.iter().any(|valid| valid == name.as_str());
-        if is_valid || is_young(&wish, SystemTime::now()) || app.engine.work().labs().contains(name) {
-            continue;
-        }
-        match destroy(&app, name, TIDY).await {
-            Ok(()) => removed.extend(containers(&wish)),
+        !is_valid && !is_young(wish, SystemTime::now()) && !app.engine.work().labs().contains(name)
+    };
+    let orphans: Vec<Arc<Wish>> = wishes(&app).into_iter().filter(is_orphan).collect();
+    // At once: all of them have the time of one.
+    let ended = join_all(orphans.iter().map(|wish| destroy(&app, wish.lab.name(), TIDY))).await;
+    let (mut removed, mut errors) = (Vec::new(), Vec::new());
+    for (wish, ended) in orphans.iter().zip(ended) {
+        let name = wish.lab.name();
+        match ended {
+            Ok(()) => removed.extend(containers(wish)),
             Err(why) => errors.push(format!("lab {name}: {why}")),
         }
     }

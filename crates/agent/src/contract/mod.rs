@@ -3,7 +3,8 @@
 //!
 //! | area | routes |
 //! |---|---|
-//! | [`labs`] | `/labs/{lab}/status`, `/jobs/…`, `/labs/{lab}/nodes/reconcile`, clean-up |
+//! | [`labs`] | `/labs/{lab}/status`, `/jobs/…`, clean-up |
+//! | [`reconcile`] | `/labs/{lab}/nodes/reconcile` |
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
@@ -38,6 +39,7 @@ mod nodes;
 mod overlay;
 mod path;
 mod readiness;
+mod reconcile;
 mod underlay;
 mod vendor;
 
@@ -68,6 +70,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(links::routes())
         .merge(nodes::routes())
         .merge(overlay::routes())
+        .merge(reconcile::routes())
         .layer(from_fn_with_state(app.clone(), looked::looked));
     of_host
         .merge(about::routes())

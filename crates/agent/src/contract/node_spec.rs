@@ -17,8 +17,6 @@ const LOCAL_MTU: u32 = 9000;
 const INTERFACES: u32 = 4;
 /// More than any device has.
 const MOST_INTERFACES: u32 = 128;
-/// Bytes in what memory is counted in.
-const MEBIBYTE: u64 = 1024 * 1024;
 
 /// A node of a deploy, or one that is created by itself.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -33,7 +31,6 @@ pub(super) struct NodeSpec {
     interface_count: Option<u32>,
     binds: Vec<String>,
     env: BTreeMap<String, String>,
-    memory: Option<u64>,
     cpu: Option<u32>,
     cpu_limit: Option<u32>,
     readiness_probe: Option<String>,
@@ -65,7 +62,7 @@ impl NodeSpec {
         node.sysctls = vendor.sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         node.labels = self.labels(lab, name, kind_word);
         node.binds = self.binds.iter().map(|bind| read_bind(bind)).collect::<Result<_, _>>()?;
-        node.memory_bytes = self.memory.filter(|memory| *memory > 0).map(|memory| memory.saturating_mul(MEBIBYTE));
+        // Its `memory` is no limit: nodes that were never held to it would be killed by one.
         node.cpu_millis = self.cpu_limit.filter(|percent| (1..=100).contains(percent)).map(|percent| {
             let cpus = self.cpu.filter(|cpus| *cpus > 0).unwrap_or(1);
             cpus.saturating_mul(percent).saturating_mul(10)
@@ -185,7 +182,7 @@ mod tests {
             [Some("id"), Some("frr"), Some("7")]
         );
         assert_eq!(label("node_display_name"), None);
-        assert_eq!((node.memory_bytes, node.cpu_millis), (Some(1 << 30), Some(1000)));
+        assert_eq!((node.memory_bytes, node.cpu_millis), (None, Some(1000)), "`memory` is for virtual machines");
         assert_eq!(node.binds, [Bind { source: "/a".into(), target: "/b".into(), access: Access::ReadOnly }]);
     }
 

@@ -148,7 +148,7 @@ async fn create(
     let began = Instant::now();
     let made = match no_machines(&query) {
         Some(why) => Err(why),
-        None => created(&app, &lab_id, &name, &spec).await,
+        None => created(&app, &lab_id, &name, &spec, began + MAKE).await,
     };
     let container = super::carry_out::container_name(&lab_id, &name);
     let status = match state_of(&app, &lab_id, &name) {
@@ -159,7 +159,8 @@ async fn create(
         "container_id": null, "status": status, "details": null, "duration_ms": millis(began) })))
 }
 
-async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec) -> Result<(), String> {
+/// Has a node made until `by`.
+async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec, by: Instant) -> Result<(), String> {
     let mut made = spec.node(lab_id, name, std::iter::empty())?;
     spec.configure(&mut made.node, app.engine.startup_of(lab_id, name).as_deref());
     let there = wish(app, lab_id).filter(|wish| wish.lab.nodes().contains_key(name));
@@ -186,7 +187,9 @@ async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec) 
     if !made.keep && app.engine.image(&image).is_err() {
         return Err(format!("Docker image not found: {image}"));
     }
-    carry_out(app, lab_id, Controlled::Create(vec![made]), MAKE, Late::Ends).await
+    // Whoever was asked before has had its part of the time.
+    let left = by.saturating_duration_since(Instant::now());
+    carry_out(app, lab_id, Controlled::Create(vec![made]), left, Late::Ends).await
 }
 
 #[derive(Debug, Default, Deserialize)]

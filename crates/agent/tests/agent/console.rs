@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use netloom_agent::ServeConfig;
-use netloom_engine::Follow;
 use netloom_engine::testing::Sketch;
-use netloom_model::KIND_LABEL;
+use netloom_engine::{Controlled, Follow};
+use netloom_model::{KIND_LABEL, Node, NodeName};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::bench::{Bench, within};
+use crate::controlled::control;
 
 type Socket = WebSocketStream<TcpStream>;
 
@@ -28,17 +29,21 @@ async fn bench(change: impl FnOnce(&mut ServeConfig)) -> Bench {
     let bench = Bench::with(change).await;
     let kind = |kind: &str| {
         let kind = kind.to_owned();
-        move |node: &mut netloom_model::Node| drop(node.labels.insert(KIND_LABEL.to_owned(), kind))
+        move |node: &mut Node| drop(node.labels.insert(KIND_LABEL.to_owned(), kind))
     };
     let lab = Sketch::new("lab").node("r1").runs("r1", &["sh", "-c", "echo booted; sleep 9"]);
     let lab = lab.node("frr").with("frr", kind("frr")).node("vyos").with("vyos", kind("vyos"));
-    bench.deploy(&lab.lab()).await;
+    control(&bench, &lab.lab(), Controlled::Run).await;
     bench
 }
 
 async fn open(bench: &Bench, node: &str, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
+    open_in(bench, "lab", node, headers).await
+}
+
+async fn open_in(bench: &Bench, lab: &str, node: &str, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
     let stream = TcpStream::connect(bench.tcp).await.unwrap();
-    let mut request = format!("ws://agent.example:8001/console/lab/{node}").into_client_request().unwrap();
+    let mut request = format!("ws://agent.example:8001/console/{lab}/{node}").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
@@ -118,12 +123,24 @@ async fn what_cannot_be_opened_is_said_on_the_socket() {
     let ended = move |_: &u64| {
         let snapshot = inventory.snapshot();
         let lab = &snapshot.labs[&"lab".parse().unwrap()];
-        lab.nodes[&"r1".parse::<netloom_model::NodeName>().unwrap()].state != netloom_plan::NodeState::Running
+        lab.nodes[&"r1".parse::<NodeName>().unwrap()].state != netloom_plan::NodeState::Running
     };
     within(changes.wait_for(ended)).await.unwrap();
     let (said, code) = end(&mut open(&bench, "r1", &[]).await.unwrap()).await;
     // What it has shown before is shown all the same.
     assert!(code == CloseCode::Error && said.contains("booted") && said.contains("running node"), "{said}");
+}
+
+#[tokio::test]
+async fn a_lab_of_the_command_line_is_none_for_consoles() {
+    let bench = bench(from_here).await;
+    bench.deploy(&Sketch::new("own").node("r1").lab()).await;
+    let (said, code) = end(&mut open_in(&bench, "own", "r1", &[]).await.unwrap()).await;
+    let (of_none, _) = end(&mut open_in(&bench, "none", "r1", &[]).await.unwrap()).await;
+    assert_eq!((said, code), (of_none.replace("none", "own"), CloseCode::Error));
+    let secret = [("authorization", "Bearer secret")];
+    let (said, _) = end(&mut open_in(&bench, "own", "r1", &secret).await.unwrap()).await;
+    assert!(said.contains("no lab `own`"), "{said}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod access;
 mod bench;
 mod console;
+mod controlled;
 mod copy;
 mod delivery;
 mod doors;

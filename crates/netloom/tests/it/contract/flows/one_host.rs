@@ -155,6 +155,40 @@ fn started_is_told_before_the_deploy_is_answered_because_links_wait_for_it() {
 }
 
 #[test]
+fn a_deploy_leaves_out_the_links_that_cannot_be_made_and_leaves_alone_what_runs_by_whatever_id() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    let mut odd = recorded_link();
+    odd.as_object_mut().unwrap().remove("target_interface");
+    let links = [
+        link(("h1", "eth2"), ("r1", "")),
+        odd,
+        link(("h1", "eth3"), ("nobody", "eth1")),
+        link(("h1", "eth3"), ("..", "eth1")),
+        recorded_link(),
+    ];
+    agent.deploys(LAB, &[R1, H1], &links);
+    let tags = ["h1", "r1"].map(|node| agent.vlan(LAB, node, "eth1").0);
+    assert!(tags[0] >= 2050 && tags[0] == tags[1], "{tags:?}");
+    assert!(agent.vlan(LAB, "h1", "eth2").0 < 2050, "it is not linked");
+
+    let runs = agent.status(LAB);
+    for id in [Value::Null, json!("")] {
+        let nodes = [R1, H1].map(|node| {
+            let mut node = node.in_topology();
+            node["node_definition_id"] = id.clone();
+            node
+        });
+        let topology = json!({ "nodes": nodes, "links": [recorded_link()] });
+        let body = json!({ "job_id": "j", "lab_id": LAB, "provider": "docker", "topology": topology });
+        let result = agent.post("/jobs/deploy", &body);
+        assert_eq!(result["status"], "completed", "{result:#}");
+        assert_eq!(agent.status(LAB), runs, "they are the same containers");
+    }
+    agent.takes_down(LAB, &[]);
+}
+
+#[test]
 fn links_of_a_running_lab_come_and_go_and_carrier_goes_from_end_to_end() {
     let Some(rig) = Rig::new() else { return };
     let agent = &rig.agent;
