@@ -1,7 +1,6 @@
 //! Consoles as controllers and people open them.
 
-use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::StreamExt as _;
 use netloom_kernel::Netns;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -30,7 +29,6 @@ fn host() -> Option<Sandbox> {
 pub(crate) struct Console {
     socket: WebSocketStream<TcpStream>,
     shown: String,
-    largest: usize,
 }
 
 impl Console {
@@ -49,37 +47,18 @@ impl Console {
         }
         let opened = client_async(request, TcpStream::from_std(stream).unwrap());
         let (socket, _) = timeout(PATIENCE, opened).await.unwrap()?;
-        Ok(Self { socket, shown: String::new(), largest: 0 })
+        Ok(Self { socket, shown: String::new() })
     }
 
     /// The next of what is shown, or the code of the close.
     async fn next(&mut self) -> Option<CloseCode> {
         match timeout(PATIENCE, self.socket.next()).await.unwrap().unwrap().unwrap() {
-            Message::Binary(bytes) => {
-                self.largest = self.largest.max(bytes.len());
-                self.shown.push_str(&String::from_utf8_lossy(&bytes));
-            }
+            Message::Binary(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
             Message::Text(text) => self.shown.push_str(&text),
             Message::Close(frame) => return Some(frame.unwrap().code),
             _ => {}
         }
         None
-    }
-
-    /// Waits until something is shown, and forgets what came before it.
-    pub(crate) async fn shows(&mut self, text: &str) {
-        loop {
-            if let Some(at) = self.shown.find(text) {
-                self.shown.drain(..at + text.len());
-                return;
-            }
-            assert_eq!(self.next().await, None, "{text} was never shown, but: {}", self.shown);
-        }
-    }
-
-    /// Types.
-    pub(crate) async fn types(&mut self, text: &str) {
-        self.socket.send(Message::Text(text.into())).await.unwrap();
     }
 }
 
@@ -89,44 +68,20 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_controller_s_console_is_a_terminal_in_the_node() {
+fn a_lab_of_the_command_line_has_no_console_for_controllers() {
     let Some(host) = host() else { return };
     run(async {
         assert!(
             matches!(Console::open(&host, "x/r", None).await, Err(Error::Http(refused)) if refused.status() == 403)
         );
         let mut console = Console::open(&host, "x/r", Some("correct horse")).await.unwrap();
-        console.shows("\x1b[90mbooting\r\nup\x1b[0m\r\n").await;
-        console.types("stty size; echo $TERM $(hostname) $0 $PWD\r").await;
-        console.shows("24 80\r\nxterm-256color r /bin/sh /root").await;
-        console.types(r#"{"type":"resize","rows":40,"cols":100}"#).await;
-        let typed = Bytes::from_static(b"stty size; echo size $((1 + 1))\r");
-        console.socket.send(Message::Binary(typed)).await.unwrap();
-        console.shows("40 100").await;
-
-        // The controller closes a connection that has a message of 1 MiB.
-        console.types("head -c 3000000 /dev/zero | tr '\\0' x; echo end $((1 + 1))\r").await;
-        console.shows("end 2").await;
-        assert!(console.largest < 256 * 1024, "{}", console.largest);
-
-        // Each viewer has a shell, which goes with the viewer.
-        let mut other = Console::open(&host, "x/r", Some("correct horse")).await.unwrap();
-        other.types("echo other $((1 + 1)); exec sleep 4722\r").await;
-        other.shows("other 2").await;
-        drop(other);
-        host.until("the command has ended", |host| host.sh("ps -eo args | grep -cx 'sleep 4722'").out.trim() == "0");
-        console.types("exit\r").await;
         let code = loop {
             if let Some(code) = console.next().await {
                 break code;
             }
         };
-        assert_eq!(code, CloseCode::Normal);
-
-        // What the node does not have is replaced by what every node has.
-        let mut console = Console::open(&host, "x/f", Some("correct horse")).await.unwrap();
-        console.types("echo in $(hostname) $0\r").await;
-        console.shows("in f /bin/sh").await;
+        assert_eq!(code, CloseCode::Error);
+        assert!(console.shown.contains("there is no lab `x`"), "{}", console.shown);
     });
 }
 

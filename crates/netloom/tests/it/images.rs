@@ -8,7 +8,6 @@ use std::process::Stdio;
 use netloom_dockerd_fixture::{Dockerd, busybox};
 use serde_json::{Value, json};
 
-use crate::console::Console;
 use crate::registry::Registry;
 use crate::sandbox::{Ended, NETLOOM, PATIENCE, Sandbox};
 use crate::terminal::Terminal;
@@ -113,7 +112,7 @@ fn images_are_loaded_and_kept_as_long_as_a_lab_needs_them() {
 }
 
 #[test]
-fn a_controller_delivers_an_image_opens_a_console_of_its_container_and_removes_it() {
+fn an_image_that_a_controller_delivers_is_run_has_a_console_and_is_removed() {
     let Some(host) = Host::new() else { return };
     host.netloom(&["image", "load", &host.archive("mine:1")]).code(0);
     let ask = |request: &str| controller(&host.sandbox, request, "", b"");
@@ -148,13 +147,6 @@ fn a_controller_delivers_an_image_opens_a_console_of_its_container_and_removes_i
     console.types("echo $(hostname) $0; exit 7\r");
     console.shows("a /bin/sh\r\n");
     assert_eq!(console.ends().0, 7);
-    crate::console::run(async {
-        let mut console = Console::open(&host.sandbox, "lab/a", Some(SECRET)).await.unwrap();
-        console.shows("\x1b[90m1.2.3.4.5.6.7.8.9\x1b[0m\r\n").await;
-        console.types(r#"{"type":"resize","rows":40,"cols":100}"#).await;
-        console.types("stty size; echo $(hostname) $0\r").await;
-        console.shows("40 100\r\na /bin/sh").await;
-    });
 
     for (image, why) in [("mine%3A1", "not delivered"), ("bb%3A1", "lab `lab`")] {
         let refused = ask(&format!("DELETE /images/{image}"));

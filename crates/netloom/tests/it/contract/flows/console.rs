@@ -13,7 +13,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::contract::client::Client;
 use crate::contract::double::Call;
-use crate::contract::rig::Rig;
+use crate::contract::rig::{Rig, container};
 use crate::contract::steps::{H1, LAB};
 use crate::sandbox::PATIENCE;
 
@@ -87,7 +87,15 @@ impl Console {
 fn a_console_takes_text_binary_and_sizes_and_gives_much_in_pieces() {
     let Some(rig) = Rig::new() else { return };
     rig.agent.deploys(LAB, &[H1], &[]);
+    let h1 = container(LAB, "h1");
+    rig.docker(&format!("exec {h1} sh -c 'echo booting >/proc/1/fd/1'"));
+    rig.until("it is said", |_| rig.docker(&format!("logs {h1}")).contains("booting"));
     let mut console = Console::open(&rig.agent, &format!("/console/{LAB}/h1"));
+    // First what the node has said before, apart from what it says now.
+    console.hears("\u{1b}[90m");
+    console.hears("booting\u{1b}[0m\r\n");
+    console.send(Message::text("echo $TERM $(hostname)\r"));
+    console.hears("xterm-256color h1");
     console.send(Message::text("echo wo\"\"rks as text\r"));
     console.hears("works as text");
     console.send(Message::binary(b"echo wo\"\"rks as bytes\r".to_vec()));
