@@ -83,7 +83,7 @@ fn a_subinterface_carries_traffic_and_is_made_again_after_a_reboot() {
 fn a_subinterface_of_somebody_is_refused_and_a_step_that_fails_leaves_nothing() {
     let host = two();
     host.netloom(&["agent", "--background"]).code(0);
-    host.sh("ip link add link p0 name p0.100 type vlan id 100 && ip link add link p0 name data type vlan id 200")
+    host.sh("ip link add link p0 name p0.100 type vlan id 101 && ip link add link p0 name data type vlan id 200")
         .code(0);
     let before = network(&host);
     let refused = |body: &Value, why: &str| {
@@ -106,6 +106,20 @@ fn a_subinterface_of_somebody_is_refused_and_a_step_that_fails_leaves_nothing() 
     let answer = provision(&host, &create("p0", 300, "2001:db8::5/64"));
     assert!(answer["error"].as_str().is_some_and(|error| error.contains("taken back")), "{answer}");
     assert_eq!(network(&host), before);
+}
+
+#[test]
+fn a_subinterface_that_somebody_has_made_just_so_serves_and_stays_when_nobody_wants_it_any_more() {
+    let host = two();
+    host.netloom(&["agent", "--background"]).code(0);
+    host.sh("ip link add link p0 name p0.100 mtu 1400 type vlan id 100").code(0);
+    let made = provision(&host, &create("p0", 100, "10.100.0.5/24"));
+    assert_eq!(made["success"], true, "{made}");
+    host.sh("ip -o addr show dev p0.100").says("10.100.0.5/24");
+    host.sh("ip -d link show p0.100").says("mtu 9000").says("vlan protocol 802.1Q id 100").says(",UP");
+    let gone = provision(&host, &json!({ "action": "delete", "name": "p0.100" }));
+    assert_eq!(gone["success"], true, "{gone}");
+    host.sh("ip link show p0.100 && ! ip -o addr show dev p0.100 | grep 10.100").code(0);
 }
 
 #[test]
