@@ -404,7 +404,7 @@ pub(super) fn owner(app: &App, port: &str) -> Option<(Arc<Wish>, PortName)> {
     wishes(app).into_iter().find_map(|wish| behind(&wish, port).map(|name| (wish, name)))
 }
 
-async fn paired(app: &Arc<App>, pairing: &Pairing, within: Duration) -> Result<(&'static str, Option<u16>), String> {
+async fn paired(app: &Arc<App>, pairing: &Pairing, by: Instant) -> Result<(&'static str, Option<u16>), String> {
     let name = lab(&pairing.lab_id).map_err(|fault| fault.to_string())?;
     let there = wish(app, &name).ok_or_else(|| format!("there is no lab {name}"))?;
     let find = |port: &str| behind(&there, port).ok_or_else(|| format!("there is no port {port} of lab {name}"));
@@ -419,7 +419,7 @@ async fn paired(app: &Arc<App>, pairing: &Pairing, within: Duration) -> Result<(
     let segment = link_name(&a.label(), &b.label());
     app.engine.propose_tag(&name, &segment, pairing.vlan_tag);
     let edit = Controlled::Connect(vec![(a.clone(), b.clone())]);
-    carry_out(app, &name, edit, within, Late::Ends).await?;
+    carry_out(app, &name, edit, left(by), Late::Ends).await?;
     let there = wish(app, &name).ok_or_else(|| format!("lab {name} is gone"))?;
     match link_info(&there, &a, &b, &app.engine.inventory().snapshot()).vlan_tag {
         Some(tag) if tag == pairing.vlan_tag => Ok(("updated", Some(tag))),
@@ -429,8 +429,8 @@ async fn paired(app: &Arc<App>, pairing: &Pairing, within: Duration) -> Result<(
     }
 }
 
-async fn converged(app: &Arc<App>, pairing: &Pairing, within: Duration) -> Value {
-    let (status, actual, error) = match paired(app, pairing, within).await {
+async fn converged(app: &Arc<App>, pairing: &Pairing, by: Instant) -> Value {
+    let (status, actual, error) = match paired(app, pairing, by).await {
         Ok((status, tag)) => (status, tag, None),
         Err(why) => ("error", None, Some(why)),
     };
@@ -446,7 +446,7 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
     let deadline = Instant::now() + DECLARED;
     let mut results = Vec::new();
     for pairing in &body.pairings {
-        results.push(converged(&app, pairing, left(deadline)));
+        results.push(converged(&app, pairing, deadline));
     }
     let results: Vec<Value> = stream::iter(results).buffered(AT_ONCE).collect().await;
     Ok(done(&json!({ "results": results })))

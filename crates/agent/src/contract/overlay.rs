@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -313,7 +312,7 @@ fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option
 
 /// Has a tunnel be there, as `link`. One that is there leads on where it leads: it was attached between the addresses for tunnels,
 /// and is declared between those by which the controller reaches the hosts.
-async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel, link: LinkId, within: Duration) -> Value {
+async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel, link: LinkId, by: Instant) -> Value {
     if tunnel.protects() {
         return result(tunnel, "protected", None, None);
     }
@@ -337,7 +336,7 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel, link:
         app.engine.propose_tag(name, &link, tunnel.expected_vlan);
     }
     let status = if before.is_some() { "updated" } else { "created" };
-    if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), within, Late::Ends).await {
+    if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), left(by), Late::Ends).await {
         return result(tunnel, "error", None, Some(&why));
     }
     let snapshot = app.engine.inventory().snapshot();
@@ -355,6 +354,7 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
         fields::filled("link_id", &tunnel.link_id)?;
         by_lab.entry(lab(&tunnel.lab_id)?).or_default().push(tunnel);
     }
+    let key = |tunnel: &DeclaredTunnel| (tunnel.lab_id.clone(), tunnel.link_id.clone());
     let mut results: BTreeMap<(String, String), Value> = BTreeMap::new();
     let mut orphans = Vec::new();
     for (name, declared) in &by_lab {
@@ -362,10 +362,9 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
         let links: Vec<LinkId> = declared.iter().map(|tunnel| tunnel.link(there.as_deref())).collect();
         let mut outcomes = Vec::new();
         for (tunnel, link) in declared.iter().zip(&links) {
-            outcomes.push(converge(&app, name, tunnel, link.clone(), left(deadline)));
+            outcomes.push(converge(&app, name, tunnel, link.clone(), deadline));
         }
         let outcomes: Vec<Value> = stream::iter(outcomes).buffered(AT_ONCE).collect().await;
-        let key = |tunnel: &DeclaredTunnel| (tunnel.lab_id.clone(), tunnel.link_id.clone());
         results.extend(declared.iter().map(|tunnel| key(tunnel)).zip(outcomes));
         let kept: BTreeSet<LinkId> = links.into_iter().collect();
         let ports: BTreeSet<&str> = declared.iter().map(|tunnel| tunnel.port_name.as_str()).collect();
@@ -383,7 +382,6 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
         }
     }
     // In the order in which they were declared.
-    let key = |tunnel: &DeclaredTunnel| (tunnel.lab_id.clone(), tunnel.link_id.clone());
     let results: Vec<Value> = body.tunnels.iter().filter_map(|tunnel| results.remove(&key(tunnel))).collect();
     Ok(done(&json!({ "results": results, "orphans_removed": orphans })))
 }

@@ -48,12 +48,9 @@ impl Host {
     }
 
     pub(super) async fn look(&self, deadline: Instant) -> Result<HostView, DriverError> {
-        let underlay = self.underlay.clone();
         let mut towards = self.management.towards.clone();
         towards.push(ELSEWHERE);
-        let context = context(deadline);
-        let limit = context.clone();
-        drive(limit, async move { underlay.look(&towards, &context).await }).await
+        self.call(deadline, |underlay, context| async move { underlay.look(&towards, &context).await }).await
     }
 
     /// What it takes to do these steps, and to take them back.
@@ -61,9 +58,10 @@ impl Host {
         let of: BTreeSet<_> = steps.iter().filter(|step| step.takes_addresses()).map(Step::interface).collect();
         let mut routes = BTreeMap::new();
         for name in of {
-            let (underlay, interface, context) = (self.underlay.clone(), name.clone(), context(deadline));
-            let limit = context.clone();
-            match drive(limit, async move { underlay.routes(&interface, &context).await }).await {
+            let interface = name.clone();
+            let found =
+                self.call(deadline, |underlay, context| async move { underlay.routes(&interface, &context).await });
+            match found.await {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) => drop(routes.insert(name.clone(), found)),
                 Err(error) => tracing::warn!(%error, "routes that go with an address will be missing"),
@@ -76,18 +74,30 @@ impl Host {
     async fn restore(&self, routes: &BTreeMap<InterfaceName, Vec<HostRoute>>, deadline: Instant) -> Vec<String> {
         let mut left = Vec::new();
         for (name, routes) in routes {
-            let (underlay, context) = (self.underlay.clone(), context(deadline));
-            let (limit, interface, routes) = (context.clone(), name.clone(), routes.clone());
-            let restored = drive(limit, async move { underlay.restore(&interface, &routes, &context).await }).await;
-            left.extend(restored.err().map(|error| error.to_string()));
+            let (interface, routes) = (name.clone(), routes.clone());
+            let restored = self.call(deadline, |underlay, context| async move {
+                underlay.restore(&interface, &routes, &context).await
+            });
+            left.extend(restored.await.err().map(|error| error.to_string()));
         }
         left
     }
 
     async fn apply(&self, step: &Step, deadline: Instant) -> Result<(), DriverError> {
-        let (underlay, step, context) = (self.underlay.clone(), step.clone(), context(deadline));
-        let limit = context.clone();
-        drive(limit, async move { underlay.apply(&step, &context).await }).await
+        let step = step.clone();
+        self.call(deadline, |underlay, context| async move { underlay.apply(&step, &context).await }).await
+    }
+
+    /// A driver's call in a task of its own, which may hang or panic.
+    async fn call<T: Send + 'static, F: Future<Output = Result<T, DriverError>> + Send + 'static>(
+        &self,
+        deadline: Instant,
+        call: impl FnOnce(Arc<dyn Underlay>, Context) -> F,
+    ) -> Result<T, DriverError> {
+        let context = Context { deadline: deadline.into_std(), cancel: CancellationToken::new() };
+        let call = call(self.underlay.clone(), context.clone());
+        let call = task::own("transport of the host", async move { within(&context, OBJECT, call).await });
+        call.await.unwrap_or_else(|panic| Err(panicked(OBJECT, &panic)))
     }
 
     /// Does all steps, or none: what was done is taken back when one fails, when somebody cancels the operation before the last
@@ -177,17 +187,4 @@ impl Host {
         };
         TransportError::Stranded { why, left }
     }
-}
-
-fn context(deadline: Instant) -> Context {
-    Context { deadline: deadline.into_std(), cancel: CancellationToken::new() }
-}
-
-/// A driver's call in a task of its own, which may hang or panic.
-async fn drive<T: Send + 'static>(
-    limit: Context,
-    call: impl Future<Output = Result<T, DriverError>> + Send + 'static,
-) -> Result<T, DriverError> {
-    let call = task::own("transport of the host", async move { within(&limit, OBJECT, call).await });
-    call.await.unwrap_or_else(|panic| Err(panicked(OBJECT, &panic)))
 }
