@@ -201,7 +201,8 @@ impl NodeFingerprint {
 pub struct LinkFingerprint {
     /// Ends, interfaces and MAC addresses: a change makes a new link.
     pub identity: Print,
-    /// MTU, addresses and VLANs: a change is set live.
+    /// MTU, addresses and VLANs: a change is set live. The segment that an access port is in is none of it: the tag of the port
+    /// says it, and to change that touches no interface.
     pub config: Print,
 }
 
@@ -228,7 +229,6 @@ impl LinkFingerprint {
                 if let Some(external) = &port.external {
                     let _ = write!(identity, "|{external:?}");
                 }
-                let _ = write!(config, "|{:?}", port.segment);
             }
             // And what leaves the address of its tunnel here to the route is as it was before one could be named.
             kind => identity.extend(["|", &format!("{kind:?}").replace(", local: None", "")]),
@@ -239,8 +239,13 @@ impl LinkFingerprint {
     /// What a link is whose ends say this and that: configured as none is, if they differ in what it is configured as.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        let config = if self.config == other.config { self.config } else { Print::of("differs") };
-        Self { config, ..self.clone() }
+        if self.config == other.config { self.clone() } else { self.otherwise() }
+    }
+
+    /// What a link is that is configured as none is.
+    #[must_use]
+    pub fn otherwise(&self) -> Self {
+        Self { config: Print::of("differs"), ..self.clone() }
     }
 }
 

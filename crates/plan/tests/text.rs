@@ -146,7 +146,7 @@ fn an_edited_field_changes_only_what_it_means() {
     assert_snapshot!(way(Some(&lab(700, 1500)), &there), @r#"
     lab lab: 2 steps
       1. update node r1               (limits or labels changed)
-      2. update link r1:eth1-r2:eth1  (MTU or addresses changed)
+      2. update link r1:eth1-r2:eth1  (MTU, addresses or VLANs changed)
     "#);
 }
 

@@ -125,10 +125,10 @@ fn links(
     let mut observed: BTreeMap<LinkId, ObservedLink> = dangling(name, &known, &seen, tags, snapshot).collect();
     let whole = seen.into_iter().filter_map(|(id, seen)| {
         let there = match known.get(&id) {
-            Some((lab, link)) if is_switched(lab, link, tags.get(&link.segment()).copied(), &seen, snapshot) => {
-                observe_link(lab, link, &seen, snapshot)
+            Some((lab, link)) => {
+                let fingerprint = switched(lab, link, tags.get(&link.segment()).copied(), &seen, snapshot);
+                fingerprint.and_then(|fingerprint| observe_link(lab, link, &seen, fingerprint, snapshot))
             }
-            Some(_) => None,
             None => Some(left_over(&seen)),
         };
         Some((id, there?))
@@ -158,20 +158,28 @@ fn dangling<'a>(
     })
 }
 
-/// Whether a link has the ports of switches that it should have, as they should be. Most have none.
-fn is_switched(lab: &Lab, link: &Link, tag: Option<u16>, seen: &SeenLink, snapshot: &Snapshot) -> bool {
-    lab.switch_ports(link).into_iter().all(|port| {
-        let interface = seen.port(&Place::Host, &port.interface);
-        let Some(there) = snapshot.switch.port(&port.interface).filter(|_| interface.is_some()) else { return false };
-        // A link that is to be set otherwise has what it had.
-        let changes = || LinkFingerprint::of(link, 0).config != seen.fingerprint.config;
-        // A port that changes its segment needs no tag of that yet.
-        let is_set = port
-            .vlan
-            .on_port(tag)
-            .map_or_else(|| link.access_port().is_some() && changes(), |wanted| there.vlan == wanted || changes());
-        is_set && there.bridge == port.bridge && there.fault.is_none()
-    })
+/// What a link is, with the ports of switches that it should have; `None` if one of them is not there as it should be. Most have
+/// none. An access port that lets something else pass is there, to be set.
+fn switched(lab: &Lab, link: &Link, tag: Option<u16>, seen: &SeenLink, snapshot: &Snapshot) -> Option<LinkFingerprint> {
+    let mut fingerprint = seen.fingerprint.clone();
+    for port in lab.switch_ports(link) {
+        seen.port(&Place::Host, &port.interface)?;
+        let there = snapshot.switch.port(&port.interface)?;
+        if there.bridge != port.bridge || there.fault.is_some() {
+            return None;
+        }
+        // One that comes to another segment needs no tag of that yet.
+        if port.vlan.on_port(tag).is_some_and(|wanted| there.vlan == wanted) {
+            continue;
+        }
+        if link.access_port().is_some() {
+            fingerprint = fingerprint.otherwise();
+        } else if LinkFingerprint::of(link, 0).config == seen.fingerprint.config || port.vlan.on_port(tag).is_none() {
+            // One that is to be set otherwise has what it had.
+            return None;
+        }
+    }
+    Some(fingerprint)
 }
 
 /// What is left over from a wish that is no longer known: only good to be removed.
@@ -228,7 +236,13 @@ fn behind_tunnel(lab: &Lab, link: &Link, seam: &Seam, seen: &SeenLink) -> Option
 }
 
 /// A link of which an end is missing, or is no port of its bridge, or that is not joined to its tunnel, is not there: making it replaces what is left.
-fn observe_link(of: &Lab, link: &Link, seen: &SeenLink, snapshot: &Snapshot) -> Option<ObservedLink> {
+fn observe_link(
+    of: &Lab,
+    link: &Link,
+    seen: &SeenLink,
+    fingerprint: LinkFingerprint,
+    snapshot: &Snapshot,
+) -> Option<ObservedLink> {
     let (lab, mut down) = (of.name(), BTreeSet::new());
     for ((side, place, name), end) in sides(lab, link).into_iter().zip(link.ends()) {
         let port = seen.port(&place, &name)?;
@@ -255,7 +269,7 @@ fn observe_link(of: &Lab, link: &Link, seen: &SeenLink, snapshot: &Snapshot) -> 
     // Of a link on a switch something is on the host that does not go with its nodes.
     let on_switch = link.switch().map(|_| Endpoint::Host);
     let ends = link.ends().map(|end| end.home().clone()).chain(on_switch).collect();
-    Some(ObservedLink { fingerprint: seen.fingerprint.clone(), ends, down, behind: behind(of, link, seen) })
+    Some(ObservedLink { fingerprint, ends, down, behind: behind(of, link, seen) })
 }
 
 /// The name of the kernel's bridge that an end is a port of, if it is one.

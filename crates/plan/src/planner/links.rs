@@ -101,7 +101,7 @@ impl<'a> Planner<'a> {
             && there.fingerprint.config != self.desired.link_fingerprint(id, link).config
         {
             let action = Action::UpdateLink { link: id.clone() };
-            last = Some(self.add(action, "MTU or addresses changed", Vec::new()));
+            last = Some(self.add(action, "MTU, addresses or VLANs changed", Vec::new()));
         }
         let mut switched = BTreeSet::new();
         for (end, side) in link.ends().zip([Side::A, Side::B]) {

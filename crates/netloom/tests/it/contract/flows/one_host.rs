@@ -285,6 +285,59 @@ fn links_of_a_running_lab_come_and_go_and_carrier_goes_from_end_to_end() {
     agent.takes_down(LAB, &[]);
 }
 
+/// What the kernel says of interfaces of the host, until it is asked for. `ovs-vswitchd` looks at all its ports again whenever
+/// something is said of one.
+struct Heard<'a> {
+    rig: &'a Rig,
+    pid: String,
+}
+
+impl<'a> Heard<'a> {
+    fn begin(rig: &'a Rig) -> Self {
+        let heard = "ip -o monitor link > $NETLOOM_ROOT/heard 2>&1 & echo $!";
+        let heard = Self { rig, pid: rig.sh(heard).code(0).out.trim().to_owned() };
+        rig.until("it listens", |_| heard.marked() > 0);
+        heard
+    }
+
+    /// Has it said one thing more; how often it was heard.
+    fn marked(&self) -> usize {
+        self.rig.sh("ip link set lo alias marked").code(0);
+        self.lines().iter().filter(|line| line.contains(": lo:")).count()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let lines = self.rig.sh("cat $NETLOOM_ROOT/heard").code(0).out;
+        lines.lines().map(str::to_owned).collect()
+    }
+
+    /// What was heard since it began.
+    fn end(self) -> Vec<String> {
+        let before = self.marked();
+        self.rig.until("all of it is heard", |_| self.marked() > before + 1);
+        self.rig.sh(&format!("kill {}", self.pid)).code(0);
+        self.lines().into_iter().filter(|line| !line.contains(": lo:")).collect()
+    }
+}
+
+#[test]
+fn ports_are_linked_by_their_tags_alone_and_one_that_has_lost_its_tag_has_it_again() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1], &[]);
+    let (own, port) = agent.vlan(LAB, "h1", "eth1");
+    let heard = Heard::begin(&rig);
+    let tag = agent.links(LAB, &recorded_link());
+    rig.ovs.vsctl(["set", "port", port.as_str(), "tag=4001"]);
+    rig.until("its tag is right again", |_| rig.tag(&port) == Some(tag));
+    agent.unlinks(LAB, LINK);
+    assert_eq!(rig.tag(&port), Some(own));
+    rig.ovs.vsctl(["clear", "port", port.as_str(), "tag"]);
+    rig.until("its own tag is right again", |_| rig.tag(&port) == Some(own));
+    assert_eq!(heard.end(), [""; 0], "no interface was touched");
+    agent.takes_down(LAB, &[]);
+}
+
 #[test]
 fn what_is_of_no_lab_of_the_controller_is_cleaned_up_and_all_else_is_left_alone() {
     let Some(rig) = Rig::new() else { return };
