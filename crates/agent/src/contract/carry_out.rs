@@ -38,6 +38,21 @@ pub(super) enum Late {
     GoesOn,
 }
 
+/// Has an edit of nodes made true, as [`carry_out`], and the controller told what has become of them.
+pub(super) async fn carry_out_and_tell(
+    app: &App,
+    lab: &LabName,
+    edit: Controlled,
+    within: Duration,
+    late: Late,
+) -> Result<(), String> {
+    carry_out(app, lab, edit, within, late).await?;
+    if let Some(member) = &app.member {
+        member.has_told(lab, app.engine.inventory()).await;
+    }
+    Ok(())
+}
+
 /// Has an edit made true; why it is not, in one text. The answer is there within this time: with all that comes before the
 /// edit is accepted, and with the taking back.
 pub(super) async fn carry_out(

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, Object, done};
-use super::carry_out::{Late, carry_out, destroy, wish, wishes};
+use super::carry_out::{Late, carry_out, carry_out_and_tell, destroy, wish, wishes};
 use super::fields::{self, lab};
 use super::links::port_name;
 use super::node_spec::NodeSpec;
@@ -249,7 +249,7 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
     }
     let count = nodes.len();
     let edit = Controlled::Several(vec![Controlled::Run(nodes), Controlled::Connect(pairs)]);
-    carry_out(app, name, edit, DEPLOY, Late::GoesOn).await?;
+    carry_out_and_tell(app, name, edit, DEPLOY, Late::GoesOn).await?;
     Ok(format!("{count} nodes run"))
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::after_boot;
 use super::answer::{Answer, Detail, Json, Object, done};
-use super::carry_out::{Late, carry_out, wish};
+use super::carry_out::{Late, carry_out, carry_out_and_tell, wish};
 use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
 use super::links::port_view;
@@ -203,9 +203,10 @@ async fn start(
 ) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let began = Instant::now();
+    let edit = Controlled::Start([name.clone()].into());
     let started = match no_machines(&query) {
         Some(why) => Err(why),
-        None => carry_out(&app, &lab_id, Controlled::Start([name.clone()].into()), MAKE, Late::Ends).await,
+        None => carry_out_and_tell(&app, &lab_id, edit, MAKE, Late::Ends).await,
     };
     let status = state_of(&app, &lab_id, &name).as_ref().and_then(word).unwrap_or("error");
     Ok(done(&json!({ "success": started.is_ok(), "error": started.as_ref().err(), "status": status,

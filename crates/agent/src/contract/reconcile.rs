@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Json, done};
-use super::carry_out::{Late, carry_out, wish};
+use super::carry_out::{Late, carry_out_and_tell, wish};
 use super::fields::lab;
 use super::labs::DEPLOY;
 use super::links::port_view;
@@ -128,7 +128,7 @@ async fn changed(app: &App, lab: &LabName, nodes: &[(&Wanted, NodeName, Found)])
     if edits.is_empty() {
         return Ok(());
     }
-    carry_out(app, lab, Controlled::Several(edits), DEPLOY, Late::GoesOn).await
+    carry_out_and_tell(app, lab, Controlled::Several(edits), DEPLOY, Late::GoesOn).await
 }
 
 /// An error of a node that is there: of one that is "not found" a controller believes that this host does not have it.

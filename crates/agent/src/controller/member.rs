@@ -8,9 +8,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use netloom_engine::Engine;
+use netloom_engine::{Engine, Inventory};
+use netloom_model::LabName;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::address::advertised;
 use super::call::Caller;
@@ -22,6 +23,9 @@ use super::outbox::{DeadLetters, Outbox};
 use super::profile::{AgentHealth, AgentProfile, COMMIT, Capabilities, Deployment, DeploymentMode, VERSION};
 use super::usage::{Capacity, DiskUsage, ResourceUsage};
 use crate::problem::host_name;
+
+/// How long the answer to what has changed nodes waits for the events of that.
+const TELLS: Duration = Duration::from_secs(1);
 
 /// The agent as a member of what a controller has.
 pub(crate) struct Member {
@@ -35,6 +39,8 @@ pub(crate) struct Member {
     figures: Figures,
     /// Whether the controller knows the agent, as far as the last answers said.
     pub(super) registered: watch::Sender<bool>,
+    /// The version of the inventory that was looked at last for what is to be told.
+    pub(super) looked: watch::Sender<u64>,
     pub(crate) outbox: Outbox,
     pub(crate) counts: Counts,
     /// When a heartbeat was last acknowledged.
@@ -89,6 +95,7 @@ impl Member {
             listens,
             figures: Figures::start(state)?,
             registered: watch::Sender::new(false),
+            looked: watch::Sender::new(0),
             outbox: Outbox::default(),
             counts: Counts::default(),
             acknowledged: Mutex::default(),
@@ -159,6 +166,21 @@ impl Member {
     pub(crate) fn health(&self) -> AgentHealth {
         let (agent_id, registered) = (self.id().to_string(), *self.registered.borrow());
         AgentHealth { agent_id, commit: COMMIT, registered, timestamp: SystemTime::now() }
+    }
+
+    /// Waits until the controller was told what is known now of the nodes of a lab: it links those alone of which it was told that
+    /// they run, as soon as it has the answer to what it asked for. Not for long, and for none that takes no events.
+    pub(crate) async fn has_told(&self, lab: &LabName, inventory: &Inventory) {
+        if !self.has_controller() || !*self.registered.borrow() {
+            return;
+        }
+        let now = inventory.snapshot().version;
+        let mut looked = self.looked.subscribe();
+        let told = async {
+            let _ = looked.wait_for(|version| *version >= now).await;
+            self.outbox.tried(lab).await;
+        };
+        let _ = timeout(TELLS, told).await;
     }
 
     /// A heartbeat was acknowledged.

@@ -131,6 +131,7 @@ async fn watch(engine: &Engine, mut sight: Sight, member: &Member) {
         for message in sight.look(&engine.wishes().all(), &snapshot) {
             member.outbox.put(message);
         }
+        member.looked.send_replace(snapshot.version);
         tokio::select! {
             changed = changes.changed() => if changed.is_err() { return },
             event = events.recv() => if event == Err(RecvError::Closed) { return },

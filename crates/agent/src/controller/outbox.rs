@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use netloom_model::LabName;
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::call::Failure;
@@ -34,6 +35,8 @@ const LETTERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Outbox {
     state: Mutex<State>,
     pub(super) woken: Notify,
+    /// Changes whenever a message has ended.
+    ends: watch::Sender<()>,
     pub(crate) counts: Counts,
 }
 
@@ -142,14 +145,18 @@ impl Outbox {
 
     /// A message arrived, or not.
     pub(super) fn ended(&self, subject: &Subject, result: &Result<(), Failure>) {
-        let mut state = self.lock();
+        self.settle(&mut self.lock(), subject, result);
+        self.ends.send_replace(());
+    }
+
+    fn settle(&self, state: &mut State, subject: &Subject, result: &Result<(), Failure>) {
         let Some(mut waiting) = state.waiting.remove(subject) else { return };
         waiting.is_under_way = false;
         match result {
             Ok(()) => count(&self.counts.sent),
             Err(_) if waiting.newer.is_some() => count(&self.counts.overtaken),
             Err(failure) if failure.is_final() || waiting.since.elapsed() >= GIVE_UP => {
-                self.bury(&mut state, subject, &waiting, &failure.to_string());
+                self.bury(state, subject, &waiting, &failure.to_string());
             }
             Err(_) => {
                 // Behind all others: one that the controller stumbles over holds up nobody else.
@@ -175,6 +182,13 @@ impl Outbox {
                 waiting.renew(newer);
             }
         }
+    }
+
+    /// Waits until what is to be told of the nodes of a lab has been told, or was tried in vain.
+    pub(super) async fn tried(&self, lab: &LabName) {
+        let mut ends = self.ends.subscribe();
+        // The sender lives as long as this.
+        while self.lock().is_new_of(lab) && ends.changed().await.is_ok() {}
     }
 
     /// How many messages wait or are under way.
@@ -219,6 +233,13 @@ impl Waiting {
 }
 
 impl State {
+    /// Whether something of a node of a lab was not sent yet, or is being sent.
+    fn is_new_of(&self, lab: &LabName) -> bool {
+        let is_of = |subject: &Subject| matches!(subject, Subject::Node(of, _) if of == lab);
+        let mut of_lab = self.waiting.iter().filter(|(subject, _)| is_of(subject)).map(|(_, waiting)| waiting);
+        of_lab.any(|waiting| waiting.is_under_way || waiting.attempts == 0)
+    }
+
     fn forget_old_letters(&mut self) {
         let now = SystemTime::now();
         let is_old = |letter: &DeadLetter| now.duration_since(letter.created_at).is_ok_and(|age| age > LETTERS_KEPT);

@@ -388,6 +388,34 @@ async fn what_happened_is_told_once_the_agent_has_its_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_waits_for_its_events_but_for_none_that_fail_and_never_for_long() {
+    let controller = Controller::new();
+    let agent = Agent::of(&controller);
+    let (_reporter, inventory, _writer) = netloom_engine::channel();
+    let lab = "lab".parse().unwrap();
+    let waits = async || {
+        let began = Instant::now();
+        agent.member.has_told(&lab, &inventory).await;
+        began.elapsed()
+    };
+    agent.member.outbox.put(died("r1", 1));
+    assert_eq!(waits().await, Duration::ZERO, "no controller knows the agent");
+    agent.runs();
+    agent.delivers();
+    let _ = agent.member.registered.subscribe().wait_for(|registered| *registered).await;
+    waits().await;
+    assert_eq!((controller.asked(EVENT).len(), agent.member.outbox.waiting()), (1, 0));
+
+    controller.is(EVENT, Mood::Silent);
+    agent.member.outbox.put(died("r1", 2));
+    assert_eq!(waits().await, Duration::from_secs(1));
+    controller.is(EVENT, Mood::Says(500));
+    controller.until(EVENT, 4).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((agent.member.outbox.waiting(), waits().await), (1, Duration::ZERO), "it takes no events");
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_are_tried_until_they_arrive_and_only_the_newest_of_a_node() {
     let controller = Controller::new();
     let agent = Agent::of(&controller);
