@@ -187,8 +187,7 @@ fn bridge_of(app: &App, wish: &netloom_engine::Wish) -> Value {
     let tags: BTreeSet<u16> = ports.iter().copied().collect();
     let range = [tags.first().copied().unwrap_or_default(), tags.last().copied().unwrap_or_default()];
     let snapshot = app.engine.inventory().snapshot();
-    let tunnels = wish.lab.segments().filter(|(_, link)| link.kind.tunnel().is_some());
-    let tunnels = tunnels.filter(|(_, link)| SeenTunnel::of(wish, link, &snapshot).is_some()).count();
+    let tunnels = wish.lab.tunnels().filter(|(_, link)| SeenTunnel::of(wish, link, &snapshot).is_some()).count();
     let external: Vec<&InterfaceName> = wish.lab.externals().map(|(interface, _)| interface).collect();
     json!({ "lab_id": wish.lab.name(), "bridge_name": app.engine.switch_name(), "port_count": ports.len(),
         "vlan_range_used": range, "vxlan_tunnels": tunnels, "external_interfaces": external,

@@ -90,9 +90,9 @@ struct AttachLink {
     tenant_mtu: Option<u32>,
 }
 
-/// The tunnel of a segment that is wanted.
+/// The tunnel that is wanted as a half of a link.
 fn wanted<'a>(wish: &'a Wish, link: &LinkId) -> Option<&'a Link> {
-    wish.lab.segments().find(|(segment, of)| *segment == link && of.kind.tunnel().is_some()).map(|(_, of)| of)
+    wish.lab.tunnels().find(|(half_of, _)| *half_of == link).map(|(_, tunnel)| tunnel)
 }
 
 /// A tunnel as it is seen: its port of the switch works, and its interface is there and on.
@@ -121,11 +121,12 @@ fn is_numbered(link: &LinkId) -> bool {
     !link.as_str().contains(':')
 }
 
-/// The segment that what a tunnel joins is in.
-fn segment_near(wish: &Wish, near: &Near) -> Option<LinkId> {
+/// Whether the tunnel of a link is wanted to be joined to what it joins.
+fn is_joined(wish: &Wish, far: &Link, link: &LinkId, near: &Near) -> bool {
     match near {
-        Near::Port(port) => segment_of(wish, port),
-        Near::External(interface) => wish.lab.external(interface).map(Link::segment),
+        Near::Port(port) => far.segment() == *link && segment_of(wish, port).as_ref() == Some(link),
+        // Others may lead there too.
+        Near::External(interface) => wish.lab.external(interface).map(Link::segment) == Some(far.segment()),
     }
 }
 
@@ -154,7 +155,7 @@ async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
         && let Some(far) = wanted(there, &link)
         && far.kind.tunnel() == Some(&tunnel)
         && far.mtu == mtu
-        && segment_near(there, &near).as_ref() == Some(&link)
+        && is_joined(there, far, &link, &near)
         && let Some(tag) =
             tag_through(there, far, &snapshot).filter(|tag| tag_near(there, &near, &snapshot) == Some(*tag))
     {
@@ -213,10 +214,10 @@ fn tunnels(app: &App) -> Vec<Tunnel> {
     let snapshot = app.engine.inventory().snapshot();
     let mut all = Vec::new();
     for wish in wishes(app) {
-        for (segment, link) in wish.lab.segments() {
+        for (half_of, link) in wish.lab.tunnels() {
             let Some(vxlan) = link.kind.tunnel() else { continue };
             let tag = tag_of(&wish, link, &snapshot);
-            all.push(Tunnel { lab: wish.lab.name().clone(), link: segment.clone(), vni: vxlan.vni, tag });
+            all.push(Tunnel { lab: wish.lab.name().clone(), link: half_of.clone(), vni: vxlan.vni, tag });
         }
     }
     all
@@ -226,27 +227,27 @@ fn tunnels(app: &App) -> Vec<Tunnel> {
 /// Where what is seen is in doubt an `error` says so: the controller leaves its links as they are.
 async fn status(State(app): State<Shared>) -> Answer {
     let (snapshot, wishes) = (app.engine.inventory().snapshot(), wishes(&app));
-    let wanted = wishes.iter().flat_map(|wish| wish.lab.segments().map(move |(segment, link)| (wish, segment, link)));
-    let seen = wanted.filter_map(|(wish, segment, link)| {
+    let wanted = wishes.iter().flat_map(|wish| wish.lab.tunnels().map(move |(half_of, link)| (wish, half_of, link)));
+    let seen = wanted.filter_map(|(wish, half_of, link)| {
         let tunnel = link.kind.tunnel()?;
         let seen = SeenTunnel::of(wish, link, &snapshot)?;
         seen.port.vlan.tag?;
-        Some((wish, segment, tunnel, seen))
+        Some((wish, half_of, tunnel, seen))
     });
     let seen: Vec<_> = seen.collect();
     let mut count: BTreeMap<&LinkId, usize> = BTreeMap::new();
-    for (_, segment, ..) in &seen {
-        *count.entry(segment).or_default() += 1;
+    for (_, half_of, ..) in &seen {
+        *count.entry(half_of).or_default() += 1;
     }
     let links: Vec<Value> = seen
         .iter()
-        .map(|(wish, segment, wanted, SeenTunnel { port, interface })| {
+        .map(|(wish, half_of, wanted, SeenTunnel { port, interface })| {
             // Its own mark says where it leads; those of agents before this one say less.
             let made = port.tunnel.as_ref().map_or(*wanted, |made| &made.tunnel);
             let local = made.local.or(wanted.local);
             // Of a name that several labs have a controller takes the first, whatever its lab: no tag is better than another's.
-            let tag = port.vlan.tag.filter(|_| count[segment] == 1);
-            json!({ "link_id": segment, "vni": made.vni, "local_ip": local, "remote_ip": made.remote,
+            let tag = port.vlan.tag.filter(|_| count[half_of] == 1);
+            json!({ "link_id": half_of, "vni": made.vni, "local_ip": local, "remote_ip": made.remote,
                 "local_vlan": tag, "interface_name": port.name, "lab_id": wish.lab.name(), "tenant_mtu": interface.mtu })
         })
         .collect();
@@ -298,10 +299,10 @@ impl DeclaredTunnel {
     fn link(&self, there: Option<&Wish>) -> LinkId {
         let named = LinkId::from_text(self.link_id.as_str());
         let Some(there) = there.filter(|there| wanted(there, &named).is_none()) else { return named };
-        let mut numbered = there.lab.segments().filter(|(segment, link)| {
-            is_numbered(segment) && link.kind.tunnel().is_some_and(|tunnel| tunnel.vni == self.vni)
+        let mut numbered = there.lab.tunnels().filter(|(half_of, link)| {
+            is_numbered(half_of) && link.kind.tunnel().is_some_and(|tunnel| tunnel.vni == self.vni)
         });
-        numbered.next().map_or(named, |(segment, _)| segment.clone())
+        numbered.next().map_or(named, |(half_of, _)| half_of.clone())
     }
 }
 
@@ -333,7 +334,8 @@ async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel, link:
         wanted_now.tunnel = leads.clone();
     }
     if tunnel.expected_vlan != 0 {
-        app.engine.propose_tag(name, &link, tunnel.expected_vlan);
+        let segment = before.as_ref().map_or_else(|| link.clone(), |(far, _)| far.segment());
+        app.engine.propose_tag(name, &segment, tunnel.expected_vlan);
     }
     let status = if before.is_some() { "updated" } else { "created" };
     if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), left(by), Late::Ends).await {
@@ -554,10 +556,11 @@ async fn joined(app: &Arc<App>, name: &LabName, link: &str, port: &PortName) -> 
     let near =
         port_of(&there, port, &snapshot).ok_or_else(|| format!("Could not find OVS port for {}", port.label()))?;
     let far = wanted(&there, &link).ok_or_else(|| format!("link {link} has no tunnel: make it first"))?;
+    let segment = far.segment();
     if near.tag.is_some() && near.tag == tag_through(&there, far, &snapshot) {
         return Ok(());
     }
-    carry_out(app, name, Controlled::Join { port: port.clone(), segment: link }, DECLARED, Late::Ends).await
+    carry_out(app, name, Controlled::Join { port: port.clone(), segment }, DECLARED, Late::Ends).await
 }
 
 async fn attach(State(app): State<Shared>, Json(body): Json<LegacyAttach>) -> Answer {

@@ -50,13 +50,14 @@ pub struct ControlledNode {
 /// A tunnel that a segment has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlledTunnel {
-    /// The segment, by the name of the link that it is a half of.
+    /// The link that it is a half of, after which its segment is called.
     pub link: LinkId,
     /// Where it leads.
     pub tunnel: Vxlan,
     /// Its MTU.
     pub mtu: Mtu,
-    /// What of this host is in the segment; whatever is in it already, if nothing is named.
+    /// What of this host is in the segment; whatever is in it already, if nothing is named. With an external network it is the segment
+    /// of that, which others share.
     pub near: Option<Near>,
 }
 
@@ -95,9 +96,10 @@ pub enum Controlled {
     Apart(PortName),
     /// These segments lead to other hosts.
     Attach(Vec<ControlledTunnel>),
-    /// The segment leads nowhere else, and what of this host was in it is apart from all others.
+    /// The segment leads nowhere else, and the port of a node that was in it is apart from all others. An external network stays as
+    /// long as anything else leads to it.
     Detach {
-        /// The segment.
+        /// The link that the tunnel is a half of.
         link: LinkId,
         /// What was in it.
         near: Near,
@@ -111,7 +113,7 @@ pub enum Controlled {
     },
     /// Nothing of the lab is in the external network by this interface of the host.
     Inside(InterfaceName),
-    /// No segment leads to another host but these; ports stay in their segments.
+    /// No tunnel leads to another host but those of these links; ports stay in their segments.
     KeepTunnels(BTreeSet<LinkId>),
     /// All of these, one after the other.
     Several(Vec<Controlled>),
@@ -232,26 +234,23 @@ impl<'a> Change<'a> {
                             self.join(&id, None);
                         }
                     }
-                    Near::External(interface) => self.drop_external(interface),
+                    // It goes with the last that leads to it.
+                    Near::External(_) => {}
                 }
             }
             Controlled::Outside { port, interface } => {
                 let id = self.port(port)?;
-                let segment = self.external(interface, None);
+                let segment = self.external(interface);
                 self.join(&id, Some(&segment));
             }
             Controlled::Inside(interface) => {
                 if let Some(segment) = self.external_of(interface) {
                     self.of_segment(&segment).iter().for_each(|id| self.join(id, None));
-                    self.drop_external(interface);
+                    self.drop_all(|link| is_external(link, interface));
                 }
             }
             Controlled::KeepTunnels(kept) => {
-                let is_other = |link: &&Link| !kept.contains(&link.segment()) && link.kind.tunnel().is_some();
-                let others: Vec<LinkId> = self.links.values().filter(is_other).map(Link::segment).collect();
-                for segment in &others {
-                    self.drop_tunnel(segment);
-                }
+                self.drop_all(|link| tunneled(link).is_some_and(|link| !kept.contains(link)));
             }
             Controlled::Several(edits) => {
                 for edit in edits {
@@ -318,6 +317,7 @@ impl<'a> Change<'a> {
             bridge: self.ground.switch.clone(),
             segment: None,
             tunnel: None,
+            half_of: None,
             external: None,
             boot: None,
             dark: false,
@@ -371,10 +371,10 @@ impl<'a> Change<'a> {
         self.links.values().find(|link| is_external(link, interface)).map(Link::segment)
     }
 
-    /// Joins the lab to an external network, in a segment that is named or in the one that it is in. Gives the segment.
-    fn external(&mut self, interface: &InterfaceName, segment: Option<&LinkId>) -> LinkId {
-        let segment = segment.cloned().or_else(|| self.external_of(interface));
-        let segment = segment.unwrap_or_else(|| LinkId::from_text(format!("_external:{interface}")));
+    /// Joins the lab to an external network. Gives its segment, which is one however many lead to it.
+    fn external(&mut self, interface: &InterfaceName) -> LinkId {
+        let there = self.external_of(interface);
+        let segment = there.unwrap_or_else(|| LinkId::from_text(format!("_external:{interface}")));
         let own = external_name(self.name, interface);
         let mac = derived_mac(self.name, own.as_str(), 0);
         let says = |key: &str, value: &str| (format!("archetype.{key}"), value.to_owned());
@@ -382,6 +382,7 @@ impl<'a> Change<'a> {
             bridge: self.ground.switch.clone(),
             segment: Some(segment.clone()),
             tunnel: None,
+            half_of: None,
             external: Some(interface.clone()),
             host: None,
             boot: Some(self.ground.boot.to_owned()),
@@ -395,26 +396,27 @@ impl<'a> Change<'a> {
         segment
     }
 
-    fn drop_external(&mut self, interface: &InterfaceName) {
-        self.drop_all(|link| is_external(link, interface));
-    }
-
     fn attach(&mut self, ControlledTunnel { link, tunnel, mtu, near }: &ControlledTunnel) -> Result<(), Refusal> {
-        match near {
+        let segment = match near {
             Some(Near::Port(port)) => {
                 let id = self.port(port)?;
                 let others = self.of_segment(link).into_iter().filter(|other| *other != id);
                 others.collect::<Vec<_>>().iter().for_each(|other| self.join(other, None));
                 self.join(&id, Some(link));
+                link.clone()
             }
-            Some(Near::External(interface)) => drop(self.external(interface, Some(link))),
-            None => {}
-        }
+            Some(Near::External(interface)) => self.external(interface),
+            None => {
+                let there = self.links.values().find(|of| tunneled(of) == Some(link)).map(Link::segment);
+                there.unwrap_or_else(|| link.clone())
+            }
+        };
         let interface = tunnel_name(self.name, link);
         let kind = AccessPort {
             bridge: self.ground.switch.clone(),
-            segment: Some(link.clone()),
+            segment: Some(segment.clone()),
             tunnel: Some(tunnel.clone()),
+            half_of: Some(link.clone()).filter(|link| *link != segment),
             external: None,
             boot: Some(self.ground.boot.to_owned()),
             dark: false,
@@ -434,8 +436,8 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    fn drop_tunnel(&mut self, segment: &LinkId) {
-        self.drop_all(|link| link.kind.tunnel().is_some() && link.segment() == *segment);
+    fn drop_tunnel(&mut self, of: &LinkId) {
+        self.drop_all(|link| tunneled(link) == Some(of));
     }
 
     fn drop_all(&mut self, which: impl Fn(&Link) -> bool) {
@@ -554,6 +556,11 @@ pub(crate) fn nothing(name: &LabName, authority: &Authority) -> Wish {
 
 fn is_external(link: &Link, interface: &InterfaceName) -> bool {
     link.access_port().is_some_and(|port| port.external.as_ref() == Some(interface))
+}
+
+/// The link between hosts that the tunnel is a half of which a link is.
+fn tunneled(link: &Link) -> Option<&LinkId> {
+    link.access_port()?.tunneled()
 }
 
 fn access_mut(link: &mut Link) -> Option<&mut AccessPort> {

@@ -233,6 +233,7 @@ impl<'a> Reading<'a> {
             bridge: bridge.clone(),
             segment: None,
             tunnel: None,
+            half_of: None,
             external: None,
             boot: None,
             dark: !cable.is_up,
@@ -247,7 +248,12 @@ impl<'a> Reading<'a> {
     fn tunnels(&mut self) {
         let inherited = self.inherited;
         let told = inherited.links.iter().filter(|(lab, _)| lab == self.lab).map(|(_, link)| link);
-        let there = self.beside.there.into_iter().flat_map(|there| there.lab.segments()).map(|(segment, _)| segment);
+        let there = self
+            .beside
+            .there
+            .into_iter()
+            .flat_map(|there| there.lab.segments().chain(there.lab.tunnels()))
+            .map(|(link, _)| link);
         let names: BTreeMap<InterfaceName, &LinkId> =
             told.chain(there).map(|link| (tunnel_name(self.lab, link), link)).collect();
         let tags: BTreeSet<u16> = self.ports.values().map(|port| port.tag).collect();
@@ -282,6 +288,7 @@ impl<'a> Reading<'a> {
             bridge,
             segment: Some(link.clone()),
             tunnel: Some(leads),
+            half_of: None,
             external: None,
             boot,
             dark: false,

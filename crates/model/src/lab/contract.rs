@@ -51,6 +51,11 @@ impl Lab {
         self.parts.links.iter().filter_map(|link| Some((link.access_port()?.segment.as_ref()?, link)))
     }
 
+    /// The tunnels, by the links between hosts that they are halves of.
+    pub fn tunnels(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
+        self.parts.links.iter().filter_map(|link| Some((link.access_port()?.tunneled()?, link)))
+    }
+
     /// The access ports to external networks, by the interfaces of the host that they are joined by.
     pub fn externals(&self) -> impl Iterator<Item = (&InterfaceName, &Link)> {
         self.parts.links.iter().filter_map(|link| Some((link.access_port()?.external.as_ref()?, link)))

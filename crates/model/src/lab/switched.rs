@@ -49,6 +49,10 @@ pub struct AccessPort {
     /// The tunnel that the port is, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<Vxlan>,
+    /// The link between hosts that the tunnel is a half of, where the segment is not called after it: several tunnels may lead to
+    /// one external network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_of: Option<LinkId>,
     /// The interface of the host that the port leads to, if it leads to an external network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<InterfaceName>,
@@ -69,6 +73,11 @@ pub struct AccessPort {
 }
 
 impl AccessPort {
+    /// The link between hosts that it is a half of, if it is a tunnel.
+    pub fn tunneled(&self) -> Option<&LinkId> {
+        self.tunnel.as_ref().and(self.half_of.as_ref().or(self.segment.as_ref()))
+    }
+
     /// Whether it is the port of an interface of a node, and no way out of the host.
     pub fn is_of_node(&self) -> bool {
         self.tunnel.is_none() && self.external.is_none()

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::contract::client::Client;
 use crate::contract::rig::{Machine, Rig, container, number, text};
-use crate::contract::steps::{H1, LAB, OTHER, R1};
+use crate::contract::steps::{H1, H2, LAB, OTHER, R1};
 use crate::contract::traffic::Traffic;
 use crate::sandbox::Sandbox;
 
@@ -138,4 +138,70 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
     assert_eq!((&detached["success"], &detached["tunnel_deleted"]), (&json!(true), &json!(true)), "{detached:#}");
     assert_eq!(two.leavings(), before, "a lab with nothing in it is none");
     hosts.agents[0].destroys(LAB);
+}
+
+#[test]
+fn a_network_outside_is_one_for_nodes_on_all_hosts() {
+    let Some(hosts) = super::two_hosts::Hosts::new() else { return };
+    let [one, two] = &hosts.machines;
+    let [near, far] = &hosts.agents;
+    let _outside = outside(two);
+    let before = two.leavings();
+    near.deploys(LAB, &[R1, H1], &[]);
+    far.deploys(LAB, &[H2], &[]);
+    let links = [("r1", "178410", 178_410), ("h1", "178411", 178_411)];
+    let attach = |(node, number, vni): (&str, &str, u32), at: usize| {
+        let addresses = ["10.99.0.1", "10.99.0.2"];
+        let (container, interface) = if at == 0 { (node, "eth1") } else { ("_ext:out0", "_external") };
+        json!({ "lab_id": LAB, "container_name": container, "interface_name": interface, "vni": vni,
+            "local_ip": addresses[at], "remote_ip": addresses[1 - at], "link_id": number, "tenant_mtu": 1450 })
+    };
+    let attaches = |link: (&str, &str, u32)| {
+        for (at, agent) in hosts.agents.iter().enumerate() {
+            let answer = agent.post("/overlay/attach-link", &attach(link, at));
+            assert_eq!((&answer["success"], &answer["error"]), (&json!(true), &Value::Null), "{answer:#}");
+        }
+    };
+    let reaches = |node: &str| one.reaches(&container(LAB, node), OUTSIDE, 1422);
+    // One on its own host, and then two on another.
+    let tag = connects(far, LAB, "h2", "out0");
+    two.address(&container(LAB, "h2"), "eth1", "10.0.9.2/24");
+    for (link, address) in links.into_iter().zip(["10.0.9.3/24", "10.0.9.4/24"]) {
+        attaches(link);
+        one.address(&container(LAB, link.0), "eth1", address);
+    }
+    for (node, ..) in links {
+        one.until("what is outside of the other host is reached", |_| reaches(node));
+    }
+    assert!(two.reaches(&container(LAB, "h2"), OUTSIDE, 1422));
+    let traffic = Traffic::start(one, &container(LAB, "r1"), OUTSIDE);
+    attaches(links[0]);
+    assert_eq!(connects(far, LAB, "h2", "out0"), tag, "the one with the other");
+    let tunnels = far.get("/overlay/status")["link_tunnels"].clone();
+    let told: Vec<_> = tunnels.as_array().unwrap().iter().map(|of| (text(of, "link_id"), &of["local_vlan"])).collect();
+    assert_eq!(told, [("178410", &json!(tag)), ("178411", &json!(tag))]);
+
+    // A declaration that has another MTU for one changes that alone.
+    let declared = |(node, _, vni): (&str, &str, u32), mtu: u32| {
+        json!({ "link_id": format!("_ext:out0:out0-{node}:eth1"), "lab_id": LAB, "vni": vni, "mtu": mtu,
+            "port_name": format!("vxlan-{vni:08}"), "local_ip": "192.0.2.102", "remote_ip": "192.0.2.101", "expected_vlan": tag })
+    };
+    let body = json!({ "tunnels": [declared(links[0], 1450), declared(links[1], 1440)], "declared_labs": [LAB] });
+    let answer = far.post("/overlay/declare-state", &body);
+    let became = |at: usize| (&answer["results"][at]["status"], &answer["results"][at]["actual_vlan"]);
+    assert_eq!([became(0), became(1)], [(&json!("converged"), &json!(tag)), (&json!("updated"), &json!(tag))]);
+    assert_eq!(answer["orphans_removed"], json!([]));
+
+    // One goes; the others stay in it, and it with the last.
+    let detach = |link| {
+        let gone = far.post("/overlay/detach-link", &attach(link, 1));
+        assert_eq!((&gone["success"], &gone["tunnel_deleted"]), (&json!(true), &json!(true)), "{gone:#}");
+    };
+    detach(links[1]);
+    assert!(!reaches("h1"));
+    traffic.went_on();
+    assert!(two.reaches(&container(LAB, "h2"), OUTSIDE, 1422));
+    far.destroys(LAB);
+    assert_eq!(two.leavings(), before);
+    near.destroys(LAB);
 }
