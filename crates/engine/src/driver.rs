@@ -11,10 +11,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use netloom_backlog::Backlog;
 use netloom_model::{InterfaceName, Lab, LabName, LinkId, Management, NodeName, OnNetwork, RuntimeKind};
 use netloom_plan::{AdminState, LinkFingerprint, NodeFingerprint, Side};
@@ -28,6 +27,12 @@ use crate::copy::{CopyError, CopyIn, CopyOut, Incoming, Outgoing};
 use crate::fact::{Place, Report, Source};
 use crate::image::Images;
 use crate::rates::{NodeUsage, PortCounters};
+
+mod store;
+mod stream;
+
+pub use store::{Store, StoreError, Write};
+pub use stream::{ExecInput, ExecOutput, ExecRequest, ExecSession, Follow, LogStream, Terminal};
 
 /// What a call may take and who may end it.
 #[derive(Debug, Clone)]
@@ -406,78 +411,6 @@ pub enum Joins {
     Nothing,
 }
 
-/// One change of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Write {
-    /// Set a key.
-    Put {
-        /// The key.
-        key: String,
-        /// Opaque bytes.
-        value: Vec<u8>,
-    },
-    /// Remove a key, if it is there.
-    Delete {
-        /// The key.
-        key: String,
-    },
-}
-
-impl Write {
-    /// The key that it changes.
-    pub fn key(&self) -> &str {
-        let (Self::Put { key, .. } | Self::Delete { key }) = self;
-        key
-    }
-}
-
-/// Where desired state lives: opaque bytes under string keys. The engine writes one thing after the other and waits
-/// for each as long as it takes; whoever asked the engine waits no longer than [`crate::Config::store_limit`].
-#[async_trait]
-pub trait Store: Send + Sync + 'static {
-    /// What the threads that it works with have not finished, for whoever supervises them.
-    fn backlogs(&self) -> Vec<Backlog> {
-        Vec::new()
-    }
-
-    /// The value of a key.
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
-
-    /// All keys that begin with `prefix`, with their values, sorted by key.
-    async fn list(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
-
-    /// All writes or none; durable when it returns.
-    async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError>;
-}
-
-/// Why the store did not do something.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It could not be opened or is damaged; the text says what to do.
-    #[error("{0}")]
-    Unusable(String),
-    /// It is full, read-only or failed otherwise; nothing of the write is in it.
-    #[error("the store cannot {operation}: {cause}")]
-    Failed {
-        /// What was tried.
-        operation: &'static str,
-        /// What the store said.
-        cause: String,
-    },
-    /// Too much is waiting for it.
-    #[error("the store is busy; try again")]
-    Busy,
-    /// It hangs: whether it will do what it was asked is unknown.
-    #[error(
-        "the store does not answer since {}; look at the disk of the agent's state directory. If it noted this all \
-         the same, that is taken back when it answers again", humantime::format_rfc3339_seconds(*.since)
-    )]
-    NoAnswer {
-        /// Since when.
-        since: SystemTime,
-    },
-}
-
 /// Why a driver did not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{operation} {object} ({backend}): {cause}{}", .hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
@@ -528,96 +461,4 @@ impl Reporter {
             self.lost.send_modify(|count| *count += 1);
         }
     }
-}
-
-/// Whether a stream goes on when its end is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Follow {
-    /// It ends.
-    No,
-    /// It waits for more, also across restarts of the node.
-    Yes,
-    /// It ends, and begins near its end: with at least this many last lines if there are so many and they are not longer than
-    /// 64 KiB.
-    Last(u16),
-}
-
-/// Whether a command gets a terminal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Terminal {
-    /// Plain pipes: standard output and standard error apart.
-    None,
-    /// A pseudo terminal of this size; everything comes as standard output.
-    Size {
-        /// Columns.
-        columns: u16,
-        /// Rows.
-        rows: u16,
-    },
-}
-
-/// A command to run in a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExecRequest {
-    /// The words of the command.
-    pub argv: Vec<String>,
-    /// Whether it gets a terminal.
-    pub terminal: Terminal,
-    /// More of its environment, as `NAME=value`; before what the node has of the same name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub env: Vec<String>,
-}
-
-impl ExecRequest {
-    /// A command without a terminal, in the environment of the node.
-    pub fn plain(argv: Vec<String>) -> Self {
-        Self { argv, terminal: Terminal::None, env: Vec::new() }
-    }
-}
-
-/// What goes to a running command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExecInput {
-    /// Bytes for its standard input.
-    Stdin(Bytes),
-    /// Its standard input ends.
-    CloseStdin,
-    /// The terminal has a new size.
-    Resize {
-        /// Columns.
-        columns: u16,
-        /// Rows.
-        rows: u16,
-    },
-    /// End it: TERM, then KILL.
-    Terminate,
-}
-
-/// What comes from a running command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExecOutput {
-    /// Bytes of its standard output.
-    Stdout(Bytes),
-    /// Bytes of its standard error.
-    Stderr(Bytes),
-    /// It ended; nothing follows. 128 + n after signal n, 125 when it could not be started by us, 126 and 127 as
-    /// a shell has them.
-    Exited(i32),
-}
-
-/// A running command. Dropping it terminates the command.
-#[derive(Debug)]
-pub struct ExecSession {
-    /// To the command; bounded.
-    pub input: mpsc::Sender<ExecInput>,
-    /// From the command; bounded, so a slow reader slows the command and nothing else.
-    pub output: mpsc::Receiver<ExecOutput>,
-}
-
-/// The output of a node. Dropping it ends the stream.
-#[derive(Debug)]
-pub struct LogStream {
-    /// Pieces of output as they were written; closed at the end.
-    pub chunks: mpsc::Receiver<Bytes>,
 }
