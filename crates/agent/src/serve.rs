@@ -35,6 +35,8 @@ pub(crate) struct App {
     pub(crate) readiness: contract::Readiness,
     /// In which nodes what their devices want after a boot is being done.
     pub(crate) after_boot: contract::AfterBoot,
+    pub(crate) workspaces: contract::Workspaces,
+    pub(crate) seen: contract::Seen,
     /// What manages the interfaces of this host beside us.
     pub(crate) network_manager: NetworkManager,
     /// The images that controllers send.
@@ -75,6 +77,8 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         transfers: contract::Transfers::default(),
         readiness: contract::Readiness::default(),
         after_boot: contract::AfterBoot::default(),
+        workspaces: contract::Workspaces::default(),
+        seen: contract::Seen::look(),
         census: Census::default(),
         network_manager: NetworkManager::detect(),
         stop: stop.clone(),

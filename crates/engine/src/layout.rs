@@ -103,6 +103,16 @@ impl Layout {
         self.state().join("layers").join(lab.as_str()).join(node.as_str())
     }
 
+    /// What outlives the containers of the nodes of controllers' labs: a directory for each lab.
+    pub fn workspaces(&self) -> PathBuf {
+        self.state().join("workspaces")
+    }
+
+    /// What outlives the containers of such a node.
+    pub fn workspace(&self, lab: &LabName, node: &NodeName) -> PathBuf {
+        self.workspaces().join(lab.as_str()).join(node.as_str())
+    }
+
     /// The configuration file.
     pub fn config(&self) -> PathBuf {
         self.root.join("etc/netloom/netloom.toml")

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use futures::future::join_all;
 use netloom_engine::{Controlled, PortName, Source, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
@@ -43,8 +43,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/discover-labs", get(discover))
         .route("/runtime-identity-audit", get(identity_audit))
         .route("/runtime-identity/backfill", post(identity_backfill))
-        .route("/labs/{lab}/workspace", delete(delete_workspace))
-        .route("/cleanup-workspaces", post(cleanup_workspaces))
         .route("/prune-docker", post(prune))
         .route("/cleanup/audit", post(audit))
 }
@@ -237,7 +235,8 @@ async fn deployed(app: &App, name: &LabName, provider: Provider, topology: &Topo
         let node = fields::node(&spec.name).map_err(|fault| fault.to_string())?;
         let linked = pairs.iter().flat_map(|(a, b)| [a, b]).filter(|port| port.node == node);
         let mut made = spec.node(name, &node, linked.map(|port| port.interface.clone()))?;
-        spec.configure(&mut made.node, app.engine.startup_of(name, &node).as_deref());
+        let workspace = app.engine.layout().workspace(name, &node);
+        spec.configure(&mut made.node, app.engine.startup_of(name, &node).as_deref(), &workspace, &app.seen);
         let fact = snapshot.node(name, &node);
         let runs = fact.is_some_and(|fact| fact.state == NodeState::Running);
         // A topology that has no ids says of none that it is another node.
@@ -273,8 +272,8 @@ async fn destroy_job(State(app): State<Shared>, Json(body): Json<DestroyJob>) ->
 }
 
 #[derive(Debug, Deserialize)]
-struct ValidLabs {
-    valid_lab_ids: Vec<String>,
+pub(super) struct ValidLabs {
+    pub(super) valid_lab_ids: Vec<String>,
 }
 
 /// The names of the containers of a lab.
@@ -407,29 +406,6 @@ async fn identity_backfill(State(app): State<Shared>, Json(body): Json<Backfill>
     let provider = json!({ "provider": "docker", "updated": 0, "recreate_required": count("recreate_required"),
         "missing": count("missing"), "skipped": count("skipped"), "nodes": nodes, "errors": [] });
     Ok(done(&json!({ "providers": [provider], "errors": [], "timestamp": now() })))
-}
-
-/// What is kept for the nodes of a lab beside the lab itself: their configurations.
-async fn delete_workspace(State(app): State<Shared>, Path(name): Path<String>) -> Answer {
-    let name = lab(&name)?;
-    Ok(done(&match app.engine.forget_startup(&name).await {
-        Ok(true) => json!({ "success": true, "deleted": format!("startup/{name}") }),
-        Ok(false) => json!({ "success": true, "message": "workspace does not exist" }),
-        Err(refusal) => json!({ "success": false, "message": refusal.to_string() }),
-    }))
-}
-
-async fn cleanup_workspaces(State(app): State<Shared>, Json(body): Json<ValidLabs>) -> Answer {
-    let (mut removed, mut errors) = (Vec::new(), Vec::new());
-    // As with orphans, no list is no order to remove all.
-    let labs = if body.valid_lab_ids.is_empty() { Vec::new() } else { app.engine.labs_with_startup() };
-    for name in labs.iter().filter(|name| !body.valid_lab_ids.iter().any(|valid| valid == name.as_str())) {
-        match app.engine.forget_startup(name).await {
-            Ok(_) => removed.push(name.to_string()),
-            Err(refusal) => errors.push(format!("lab {name}: {refusal}")),
-        }
-    }
-    Ok(done(&json!({ "success": errors.is_empty(), "removed": removed, "errors": errors })))
 }
 
 /// Only what is ours would be pruned, and nothing of ours is there that nobody wants for longer than it takes to remove it.

@@ -4,6 +4,7 @@
 //! | area | routes |
 //! |---|---|
 //! | [`labs`] | `/labs/{lab}/status`, `/jobs/…`, clean-up |
+//! | [`workspace`] | `/labs/{lab}/workspace`, `/cleanup-workspaces` |
 //! | [`reconcile`] | `/labs/{lab}/nodes/reconcile` |
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
@@ -42,6 +43,7 @@ mod readiness;
 mod reconcile;
 mod underlay;
 mod vendor;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -57,6 +59,8 @@ pub(crate) use answer::Detail;
 use answer::{Answer, Json, done};
 pub(crate) use images::Transfers;
 pub(crate) use readiness::Readiness;
+pub(crate) use vendor::Seen;
+pub(crate) use workspace::Workspaces;
 
 type Shared = Arc<App>;
 
@@ -71,6 +75,7 @@ pub(crate) fn router(app: Shared) -> Router {
         .merge(nodes::routes())
         .merge(overlay::routes())
         .merge(reconcile::routes())
+        .merge(workspace::routes())
         .layer(from_fn_with_state(app.clone(), looked::looked));
     of_host
         .merge(about::routes())

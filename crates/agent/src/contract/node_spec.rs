@@ -1,18 +1,21 @@
 //! From what a controller says of a node to what it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use netloom_engine::ControlledNode;
 use netloom_model::{
     Access, Bind, CgroupNamespace, Config, Container, Device, DeviceConfig, Document, InterfaceName, Kind, LabName,
-    Mtu, NetworkMode, Node, NodeName, Privilege, PullPolicy, RestartPolicy, RuntimeKind,
+    Mtu, Needs, NetworkMode, Node, NodeName, Privilege, PullPolicy, RestartPolicy, RuntimeKind,
 };
 use serde::Deserialize;
 
-use super::vendor::Vendor;
+use super::vendor::{Seen, Vendor};
 
 /// The MTU of interfaces within a host.
 const LOCAL_MTU: u32 = 9000;
+/// The interface for management.
+const MANAGEMENT: &str = "eth0";
 /// How many interfaces a node has of which nothing is said.
 const INTERFACES: u32 = 4;
 /// More than any device has.
@@ -59,6 +62,10 @@ impl NodeSpec {
         node.network_mode = NetworkMode::None;
         node.restart_policy = RestartPolicy::No;
         node.env = vendor.env_with(&self.env);
+        node.entrypoint = vendor.entrypoint.iter().map(|word| (*word).to_owned()).collect();
+        node.cmd = vendor.cmd.iter().map(|word| (*word).to_owned()).collect();
+        let needs = Needs { interfaces_first: vendor.interfaces_first, ..Needs::default() };
+        node.device = Device { needs, ..Device::default() }.into();
         node.sysctls = vendor.sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         node.labels = self.labels(lab, name, kind_word);
         node.binds = self.binds.iter().map(|bind| read_bind(bind)).collect::<Result<_, _>>()?;
@@ -77,18 +84,40 @@ impl NodeSpec {
         .into();
         let mtu = Mtu::try_from(LOCAL_MTU).map_err(|invalid| invalid.to_string())?;
         let interfaces = self.interfaces(&vendor, linked)?;
+        if vendor.managed {
+            // Images that wait for so many count those for data alone.
+            let count = interfaces.iter().filter(|name| name.as_str() != MANAGEMENT).count();
+            node.env.entry("CLAB_INTFS".to_owned()).or_insert_with(|| count.to_string());
+        }
         Ok(ControlledNode { name: name.clone(), node, interfaces, mtu, keep: false })
     }
 
-    /// Has a node begin with the configuration that the request has, or with the one that is kept for it, where its device reads
-    /// one.
-    pub(super) fn configure(&self, node: &mut Node, kept: Option<&str>) {
+    /// Has a node begin with the configuration that the request has, or with the one that is kept for it, or with what its device
+    /// saved in its last life; and see what of it outlives its containers, which is in the directory `workspace`.
+    pub(super) fn configure(&self, node: &mut Node, kept: Option<&str>, workspace: &Path, seen: &Seen) {
         let vendor = Vendor::of(self.kind.as_deref().unwrap_or("linux"), node.image.as_deref());
-        let text = self.startup_config.as_deref().filter(|text| !text.trim().is_empty()).or(kept);
+        let own = node.binds.clone();
+        let bind = |source: String, target: &str, access: Access| {
+            let is_free = own.iter().all(|bind| bind.target != target);
+            is_free.then(|| Bind { source, target: target.to_owned(), access })
+        };
+        let keeps = vendor
+            .keeps
+            .iter()
+            .filter_map(|(name, target)| bind(workspace.join(name).to_str()?.to_owned(), target, Access::ReadWrite));
+        let sees = vendor.sees.iter().filter(|path| seen.has(path));
+        let sees = sees.filter_map(|path| bind((*path).to_owned(), path, Access::ReadOnly));
+        node.binds.extend(keeps.chain(sees));
+
+        let said = self.startup_config.as_deref().into_iter().chain(kept).find(|text| !text.trim().is_empty());
+        let hostname = self.display_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&node.hostname);
+        let text = said.map(readable).or_else(|| Some(vendor.begins?(hostname)));
         if let (Some(path), Some(text)) = (vendor.reads, text) {
             let config = DeviceConfig { path: Some(path.to_owned()), ..DeviceConfig::default() };
-            node.device = Device { config: Some(config), ..Device::default() }.into();
-            node.config = Config { startup: Some(Document::Text(readable(text))), ..Config::default() }.into();
+            node.device = Device { config: Some(config), ..Device::clone(&node.device) }.into();
+            // What was said goes over what was saved; what it begins with otherwise does not.
+            let enforce_startup = said.is_some();
+            node.config = Config { startup: Some(Document::Text(text)), enforce_startup, ..Config::default() }.into();
         }
     }
 
@@ -192,7 +221,7 @@ mod tests {
         let begins = |spec: serde_json::Value, kept: Option<&str>| {
             let spec: NodeSpec = serde_json::from_value(spec).unwrap();
             let mut node = spec.node(&"lab".parse().unwrap(), &"r1".parse().unwrap(), std::iter::empty()).unwrap().node;
-            spec.configure(&mut node, kept);
+            spec.configure(&mut node, kept, Path::new("/w"), &Seen::look());
             let path = node.device.config.as_ref().and_then(|config| config.path.clone());
             match &node.config.startup {
                 Some(Document::Text(text)) => Some((path.unwrap(), text.clone())),

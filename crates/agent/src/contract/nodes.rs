@@ -114,7 +114,8 @@ async fn conflict(
     let info = there.as_ref().and_then(|wish| nodes_of(&app, wish).into_iter().find(|info| info.is(&name)));
     let container = super::carry_out::container_name(&lab_id, &name);
     if let (Some(wish), Some(info)) = (&there, info) {
-        let expected = body.node_definition_id.is_none() || definition(wish, &name) == body.node_definition_id;
+        let ids = definition(wish, &name).zip(body.node_definition_id);
+        let expected = ids.is_none_or(|(theirs, asked)| theirs == asked);
         let classification = if expected { "expected" } else { "stale_managed" };
         return Ok(done(&json!({ "success": true, "available": expected, "classification": classification,
             "runtime_name": container, "status": info.status(), "runtime_id": info.runtime_id, "error": null })));
@@ -162,13 +163,14 @@ async fn create(
 /// Has a node made until `by`.
 async fn created(app: &App, lab_id: &LabName, name: &NodeName, spec: &NodeSpec, by: Instant) -> Result<(), String> {
     let mut made = spec.node(lab_id, name, std::iter::empty())?;
-    spec.configure(&mut made.node, app.engine.startup_of(lab_id, name).as_deref());
+    let workspace = app.engine.layout().workspace(lab_id, name);
+    spec.configure(&mut made.node, app.engine.startup_of(lab_id, name).as_deref(), &workspace, &app.seen);
     let there = wish(app, lab_id).filter(|wish| wish.lab.nodes().contains_key(name));
     let state = state_of(app, lab_id, name);
     if let Some(there) = there.filter(|_| state.is_some()) {
-        let theirs = definition(&there, name);
-        if theirs != spec.node_definition_id {
-            let theirs = theirs.unwrap_or_else(|| "none".to_owned());
+        // One of which either says none is no other node: topologies of deploys carry none.
+        let ids = definition(&there, name).zip(spec.node_definition_id.clone());
+        if let Some((theirs, _)) = ids.filter(|(theirs, asked)| theirs != asked) {
             return Err(format!("Runtime namespace conflict: node {name} of this lab is there with the id {theirs}"));
         }
         // Whatever runs is not disturbed.

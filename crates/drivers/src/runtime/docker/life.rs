@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use netloom_docker::{Container, Created, ErrorKind, Remove};
+use netloom_docker::{Container, Created, Error, ErrorKind, Remove};
 use netloom_engine::{ErrorClass, Fact, Layout, NodeOrder};
 use netloom_failpoint::point;
-use netloom_model::PullPolicy;
+use netloom_model::{Prefix, PullPolicy};
 use netloom_plan::{Effect, NodeState};
 
 use super::super::fault::Fault;
@@ -27,6 +27,19 @@ use super::{Shared, adopted, attach, compose, hold, images, refused, reserve};
 const GRACE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a container is gone that is being removed already.
 const REMOVING: Duration = Duration::from_millis(100);
+
+/// What a container runs whose image says nothing, for a controller: images that it makes of root file systems say nothing.
+const STAYS: [&str; 2] = ["sleep", "infinity"];
+
+/// Whether a container was refused because neither it nor its image says what to run.
+fn has_no_command(error: &Error) -> bool {
+    match &error.kind {
+        ErrorKind::Refused { message, .. } | ErrorKind::Daemon { message, .. } => {
+            message.to_ascii_lowercase().contains("no command specified")
+        }
+        _ => false,
+    }
+}
 
 impl Shared {
     pub(super) async fn create_node(
@@ -49,6 +62,13 @@ impl Shared {
         }
         let _place = self.work(deadline).await?;
         let mut made = self.docker.create_container(&name, &spec, deadline).await;
+        if let Err(error) = &made
+            && order.lab.prefix() == &Prefix::Controller
+            && has_no_command(error)
+        {
+            spec.cmd = Some(STAYS.map(str::to_owned).to_vec());
+            made = self.docker.create_container(&name, &spec, deadline).await;
+        }
         if let Err(error) = &made
             && images::is_missing(error)
         {

@@ -3,6 +3,7 @@
 //! All nodes of a lab are asked about one after the other; Docker is asked once for all of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,8 +58,12 @@ impl Shared {
     }
 
     async fn check_files(self: &Arc<Self>, node: Node) -> Result<(), Obstacle> {
-        let look = move |_: &Layout| {
-            compose::sources(&node).into_iter().find_map(unusable).or_else(|| documents::unreadable(&node))
+        let look = move |layout: &Layout| {
+            // Docker makes those that are ours to give.
+            let workspaces = layout.workspaces();
+            let named =
+                compose::sources(&node).into_iter().filter(|source| !Path::new(source).starts_with(&workspaces));
+            named.into_iter().find_map(unusable).or_else(|| documents::unreadable(&node))
         };
         match self.files(Instant::now() + PATIENCE, look).await {
             Ok(found) => found.map_or(Ok(()), Err),

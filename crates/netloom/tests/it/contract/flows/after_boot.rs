@@ -15,9 +15,10 @@ const IMAGE: &str = "netloom.test/ceos:1";
 fn device() -> Vec<u8> {
     let noted = b"#!/bin/sh\necho \"iptables $*\" >>/tmp/called\n";
     let cli = b"#!/bin/sh\necho \"FastCli $*\" >>/tmp/called\n[ -e /tmp/tried ] || { touch /tmp/tried; exit 1; }\n";
-    let config =
-        json!({ "Cmd": ["/bin/sh", "-c", "sleep 1; echo System ready; exec sleep 1000"], "Env": ["PATH=/bin"] });
-    archive(IMAGE, &config, &[("bin/iptables", noted, 0o755), ("bin/FastCli", cli, 0o755)])
+    let init = b"#!/bin/sh\nsleep 1; echo System ready; exec sleep 1000\n";
+    let files: [(&str, &[u8], u32); 3] =
+        [("bin/iptables", noted, 0o755), ("bin/FastCli", cli, 0o755), ("sbin/init", init, 0o755)];
+    archive(IMAGE, &json!({ "Env": ["PATH=/bin"] }), &files)
 }
 
 fn called(rig: &Rig) -> (usize, usize) {

@@ -2,6 +2,7 @@
 
 mod after_boot;
 mod console;
+mod devices;
 mod external;
 mod faults;
 mod images;
