@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netloom_engine::{Authority, Controlled, ControlledEdit, Engine, Operation, OperationState, Refusal, Wish, task};
+use netloom_engine::{
+    Authority, Controlled, ControlledEdit, Engine, Operation, OperationState, Phase, Refusal, Wish, task,
+};
 use netloom_model::{LabName, NodeName};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -13,7 +16,11 @@ use crate::serve::App;
 
 /// What is wanted of a lab of the controller, if it is one.
 pub(super) fn wish(app: &App, lab: &LabName) -> Option<Arc<Wish>> {
-    app.engine.wishes().get(lab).filter(|wish| wish.authority == Authority::controller())
+    wish_of(&app.engine, lab)
+}
+
+fn wish_of(engine: &Engine, lab: &LabName) -> Option<Arc<Wish>> {
+    engine.wishes().get(lab).filter(|wish| wish.authority == Authority::controller())
 }
 
 /// All labs of the controller.
@@ -24,6 +31,13 @@ pub(super) fn wishes(app: &App) -> Vec<Arc<Wish>> {
 /// The name of a node's container, whether it is there or not.
 pub(super) fn container_name(lab: &LabName, node: &NodeName) -> String {
     netloom_model::controlled_container(lab, node)
+}
+
+/// Nodes go that the controller has elsewhere, or not any more: see [`crate::controller::Member::leave_untold`].
+pub(super) fn leave_untold(app: &App, lab: &LabName, nodes: impl IntoIterator<Item = NodeName>) {
+    if let Some(member) = &app.member {
+        member.leave_untold(lab, nodes);
+    }
 }
 
 /// Which part of the time of an edit is kept for taking it back.
@@ -81,8 +95,9 @@ async fn carry_out_on(
         Late::Ends => answered - within / TAKING_BACK,
         Late::GoesOn => answered,
     };
-    let before = engine.wishes().get(lab);
-    let mut accepting = asked(engine, lab, edit.clone());
+    // Of a lab that goes nothing is given back.
+    let before = engine.wishes().get(lab).filter(|wish| wish.phase != Phase::Destroy);
+    let mut accepting = asked(engine, lab, edit.clone(), by);
     let (why, accepting) = match timeout_at(by, &mut accepting).await {
         Ok(Ok(Ok(operation))) => match settled(&operation, by, within).await {
             Ok(()) => return Ok(()),
@@ -102,7 +117,7 @@ async fn carry_out_on(
             {
                 return;
             }
-            if let Ok(Err(refusal)) = asked(&engine, &lab, back).await {
+            if let Ok(Err(refusal)) = asked(&engine, &lab, back, by).await {
                 tracing::warn!(%lab, %refusal, "what the controller was told has failed could not be taken back");
             }
         });
@@ -111,11 +126,43 @@ async fn carry_out_on(
     Err(why)
 }
 
-/// Asks for an edit. That goes on when nobody waits for it any more.
-fn asked(engine: &Engine, lab: &LabName, edit: Controlled) -> JoinHandle<Result<Arc<Operation>, Refusal>> {
+/// Asks for an edit. That goes on when nobody waits for it any more. Where the last of a lab has just been removed, so that all of it
+/// goes, it waits for the end of that until `by`.
+fn asked(engine: &Engine, lab: &LabName, edit: Controlled, by: Instant) -> JoinHandle<Result<Arc<Operation>, Refusal>> {
     let (engine, lab) = (engine.clone(), lab.clone());
     let request = ControlledEdit { authority: Authority::controller(), edit };
-    task::spawn("carry out", async move { engine.control(&lab, request).await })
+    task::spawn("carry out", async move {
+        loop {
+            match engine.control(&lab, request.clone()).await {
+                Err(refusal @ (Refusal::Destroying(_) | Refusal::InProgress { .. })) => {
+                    let has_gone = has_gone(&engine, &lab, by).await;
+                    // It may have gone before it was looked at.
+                    let is_over = has_gone || matches!(refusal, Refusal::Destroying(_));
+                    if !is_over || Instant::now() >= by {
+                        return Err(refusal);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    })
+}
+
+/// Waits for the end of a lab that goes, if it does; whether that has come by then.
+async fn has_gone(engine: &Engine, lab: &LabName, by: Instant) -> bool {
+    let is_going = || wish_of(engine, lab).is_some_and(|wish| wish.phase == Phase::Destroy);
+    // What is wanted changes with an event.
+    let (_, mut events) = engine.events().follow(engine.events().newest());
+    let mut was_going = false;
+    let going = async {
+        while is_going() {
+            was_going = true;
+            if events.recv().await == Err(RecvError::Closed) {
+                return;
+            }
+        }
+    };
+    timeout_at(by, going).await.is_ok() && was_going
 }
 
 /// Has nothing of a lab remain.
@@ -154,6 +201,7 @@ async fn settled(operation: &Arc<Operation>, by: Instant, within: Duration) -> R
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::str::FromStr as _;
 
     use netloom_engine::testing::{FakeStore, Sketch, Trouble, World};
     use netloom_engine::{ControlledNode, Layout, Phase, channel};
@@ -220,6 +268,26 @@ mod tests {
         assert!(outcome.unwrap_err().contains("not done within 96 s"));
         assert!(took <= MAKE, "{took:?}");
         assert!(!scene.has_node(), "it is taken back before the answer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_the_last_of_a_lab_goes_is_made_when_that_has_gone() {
+        let scene = Scene::new().await;
+        scene.carry_out().await.0.unwrap();
+        scene.world.trouble("delete lab/r1", .., Trouble::Slow(Duration::from_secs(30)));
+        let remove = Controlled::Remove([NodeName::from_str("r1").unwrap()].into());
+        let accepted = asked(&scene.engine, &scene.lab, remove, Instant::now()).await.unwrap();
+        let operation = accepted.unwrap();
+        let (outcome, took) = scene.carry_out().await;
+        assert_eq!((outcome, operation.view().state), (Ok(()), OperationState::Succeeded));
+        assert!(took >= Duration::from_secs(30) && scene.has_node(), "{took:?}");
+
+        scene.world.trouble("delete lab/r1", .., Trouble::Hangs);
+        let remove = Controlled::Remove([NodeName::from_str("r1").unwrap()].into());
+        asked(&scene.engine, &scene.lab, remove, Instant::now()).await.unwrap().unwrap();
+        let (outcome, took) = scene.carry_out().await;
+        assert!(outcome.is_err() && took <= MAKE, "{took:?}");
+        assert!(!scene.has_node(), "nothing of what has gone is given back");
     }
 
     #[tokio::test(start_paused = true)]

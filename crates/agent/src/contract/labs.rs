@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Detail, Json, Object, done};
-use super::carry_out::{Late, carry_out, carry_out_and_tell, destroy, wish, wishes};
+use super::carry_out::{Late, carry_out, carry_out_and_tell, destroy, leave_untold, wish, wishes};
 use super::fields::{self, lab};
 use super::links::port_name;
 use super::node_spec::NodeSpec;
@@ -331,6 +331,7 @@ async fn cleanup_lab_orphans(State(app): State<Shared>, Json(body): Json<KeptNod
     let outcome = if gone.is_empty() {
         Ok(())
     } else {
+        leave_untold(&app, &name, gone.clone());
         carry_out(&app, &name, Controlled::Remove(gone.into_iter().collect()), TIDY, Late::GoesOn).await
     };
     Ok(done(&match outcome {

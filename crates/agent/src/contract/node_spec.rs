@@ -6,7 +6,7 @@ use std::path::Path;
 use netloom_engine::ControlledNode;
 use netloom_model::{
     Access, Bind, CgroupNamespace, Config, Container, Device, DeviceConfig, Document, InterfaceName, Kind, LabName,
-    Mtu, Needs, NetworkMode, Node, NodeName, Privilege, PullPolicy, RestartPolicy, RuntimeKind,
+    Mtu, Needs, NetworkMode, Node, NodeName, Privilege, PullPolicy, RestartPolicy, RuntimeKind, Volume, VolumeContent,
 };
 use serde::Deserialize;
 
@@ -68,7 +68,13 @@ impl NodeSpec {
         node.device = Device { needs, ..Device::default() }.into();
         node.sysctls = vendor.sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         node.labels = self.labels(lab, name, kind_word);
-        node.binds = self.binds.iter().map(|bind| read_bind(bind)).collect::<Result<_, _>>()?;
+        let mut volumes = Vec::new();
+        for bind in &self.binds {
+            match read_bind(bind)? {
+                Mount::Path(bind) => node.binds.push(bind),
+                Mount::Volume(volume) => volumes.push(volume),
+            }
+        }
         // Its `memory` is no limit: nodes that were never held to it would be killed by one.
         node.cpu_millis = self.cpu_limit.filter(|percent| (1..=100).contains(percent)).map(|percent| {
             let cpus = self.cpu.filter(|cpus| *cpus > 0).unwrap_or(1);
@@ -79,6 +85,7 @@ impl NodeSpec {
             capabilities: vendor.capabilities.iter().map(|name| (*name).to_owned()).collect(),
             privilege: if vendor.privileged { Privilege::Full } else { Privilege::Confined },
             cgroup_namespace: Some(CgroupNamespace::Host),
+            volumes,
             ..Container::default()
         }
         .into();
@@ -163,20 +170,43 @@ fn readable(shown: &str) -> String {
     lines.skip_while(|line| line.trim().is_empty()).flat_map(|line| [line.trim_end_matches('\r'), "\n"]).collect()
 }
 
-/// `host:container[:ro]`
-fn read_bind(text: &str) -> Result<Bind, String> {
-    let wrong = || format!("bind `{text}` is not `/on/host:/in/container` or `/on/host:/in/container:ro`");
-    let mut parts = text.split(':');
-    let (source, target) = (parts.next().unwrap_or_default(), parts.next().ok_or_else(wrong)?);
-    let access = match (parts.next(), parts.next()) {
-        (None | Some("rw"), None) => Access::ReadWrite,
-        (Some("ro"), None) => Access::ReadOnly,
-        _ => return Err(wrong()),
+/// What a node sees of its host.
+enum Mount {
+    Path(Bind),
+    Volume(Volume),
+}
+
+/// `host:container[:ro]`, where `host` is a path or the name of a volume of Docker's. What else may follow is about labels of
+/// SELinux, which are Docker's affair and not ours.
+fn read_bind(text: &str) -> Result<Mount, String> {
+    let wrong = || {
+        format!(
+            "bind `{text}` is not `/on/host:/in/container`, with `:ro` behind it or not, nor has a volume's name in front"
+        )
     };
-    if !source.starts_with('/') || !target.starts_with('/') {
+    let mut parts = text.splitn(3, ':');
+    let (source, target) = (parts.next().unwrap_or_default(), parts.next().ok_or_else(wrong)?);
+    let mut access = Access::ReadWrite;
+    for option in parts.next().into_iter().flat_map(|options| options.split(',')) {
+        match option {
+            "ro" => access = Access::ReadOnly,
+            "rw" | "z" | "Z" => {}
+            _ => return Err(wrong()),
+        }
+    }
+    if !target.starts_with('/') {
         return Err(wrong());
     }
-    Ok(Bind { source: source.to_owned(), target: target.to_owned(), access })
+    let target = target.to_owned();
+    if source.starts_with('/') {
+        return Ok(Mount::Path(Bind { source: source.to_owned(), target, access }));
+    }
+    let is_name = source.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && source.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if !is_name {
+        return Err(wrong());
+    }
+    Ok(Mount::Volume(Volume { name: Some(source.to_owned()), target, access, content: VolumeContent::Image }))
 }
 
 #[cfg(test)]
@@ -203,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_said_of_a_node_is_in_its_labels_and_limits() {
         let spec = serde_json::json!({ "name": "r1", "kind": "frr", "node_definition_id": "id", "display_name": "",
-            "memory": 1024, "cpu": 2, "cpu_limit": 50, "readiness_timeout": 7, "binds": ["/a:/b:ro"] });
+            "memory": 1024, "cpu": 2, "cpu_limit": 50, "readiness_timeout": 7, "binds": ["/a:/b:ro,z", "data:/c"] });
         let node = node(spec).unwrap().node;
         let label = |key: &str| node.labels.get(&format!("archetype.{key}")).map(String::as_str);
         assert_eq!(
@@ -213,6 +243,8 @@ mod tests {
         assert_eq!(label("node_display_name"), None);
         assert_eq!((node.memory_bytes, node.cpu_millis), (None, Some(1000)), "`memory` is for virtual machines");
         assert_eq!(node.binds, [Bind { source: "/a".into(), target: "/b".into(), access: Access::ReadOnly }]);
+        let volume = &node.container.volumes[0];
+        assert_eq!((volume.name.as_deref(), volume.target.as_str()), (Some("data"), "/c"));
     }
 
     #[test]
@@ -238,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_no_bind_is_refused() {
-        for bad in ["/a", "a:/b", "/a:b", "/a:/b:rx", "/a:/b:ro:z"] {
+        for bad in ["/a", "./a:/b", "a/b:/c", ":/b", "/a:b", "/a:/b:rx", "/a:/b:ro:z"] {
             assert!(node(serde_json::json!({ "binds": [bad] })).unwrap_err().contains(bad));
         }
     }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::after_boot;
 use super::answer::{Answer, Detail, Json, Object, done};
-use super::carry_out::{Late, carry_out, carry_out_and_tell, wish};
+use super::carry_out::{Late, carry_out, carry_out_and_tell, leave_untold, wish};
 use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
 use super::links::port_view;
@@ -237,6 +237,7 @@ async fn stop(State(app): State<Shared>, Path((lab_id, name)): Path<(String, Str
 async fn remove(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let began = Instant::now();
+    leave_untold(&app, &lab_id, [name.clone()]);
     let outcome = removed(&app, &lab_id, &name).await;
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
         "container_removed": *outcome.as_ref().unwrap_or(&false), "duration_ms": millis(began) })))
@@ -245,6 +246,7 @@ async fn remove(State(app): State<Shared>, Path((lab_id, name)): Path<(String, S
 async fn delete_container(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
     let lab_id = lab(&lab_id)?;
     let name = named_in_containers(&lab_id, &name)?;
+    leave_untold(&app, &lab_id, [name.clone()]);
     Ok(done(&match removed(&app, &lab_id, &name).await {
         Ok(true) => json!({ "success": true, "message": format!("node {name} is removed") }),
         Ok(false) => json!({ "success": true, "message": format!("node {name} is not there") }),

@@ -1,15 +1,16 @@
 //! This agent as controllers know it: its id, its description, what it has told. It is there as soon as there is a secret,
 //! since whoever has that may ask for the same.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use netloom_engine::{Engine, Inventory};
-use netloom_model::LabName;
+use netloom_model::{LabName, NodeName};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
@@ -21,11 +22,15 @@ use super::figures::Figures;
 use super::identity::Identity;
 use super::outbox::{DeadLetters, Outbox};
 use super::profile::{AgentHealth, AgentProfile, COMMIT, Capabilities, Deployment, DeploymentMode, VERSION};
+use super::told::{EventType, Message};
 use super::usage::{Capacity, DiskUsage, ResourceUsage};
 use crate::problem::host_name;
 
 /// How long the answer to what has changed nodes waits for the events of that.
 const TELLS: Duration = Duration::from_secs(1);
+
+/// For how long after its removal nothing is told of a node that was removed here alone: as long as that may take.
+const UNTOLD: Duration = Duration::from_secs(120);
 
 /// The agent as a member of what a controller has.
 pub(crate) struct Member {
@@ -39,6 +44,8 @@ pub(crate) struct Member {
     figures: Figures,
     /// Whether the controller knows the agent, as far as the last answers said.
     pub(super) registered: watch::Sender<bool>,
+    /// Of which nodes it is not told that they have stopped, and until when.
+    untold: Mutex<BTreeMap<(LabName, NodeName), Instant>>,
     /// The version of the inventory that was looked at last for what is to be told.
     pub(super) looked: watch::Sender<u64>,
     pub(crate) outbox: Outbox,
@@ -95,6 +102,7 @@ impl Member {
             listens,
             figures: Figures::start(state)?,
             registered: watch::Sender::new(false),
+            untold: Mutex::default(),
             looked: watch::Sender::new(0),
             outbox: Outbox::default(),
             counts: Counts::default(),
@@ -181,6 +189,26 @@ impl Member {
             self.outbox.tried(lab).await;
         };
         let _ = timeout(TELLS, told).await;
+    }
+
+    /// The controller has had nodes removed that are not on this host any more, or never were for it: that they have stopped is not
+    /// told, since it takes the word of any agent for a node of that name, wherever that runs.
+    pub(crate) fn leave_untold(&self, lab: &LabName, nodes: impl IntoIterator<Item = NodeName>) {
+        let until = Instant::now() + UNTOLD;
+        let mut untold = self.untold();
+        untold.retain(|_, until| *until > Instant::now());
+        untold.extend(nodes.into_iter().map(|node| ((lab.clone(), node), until)));
+    }
+
+    /// Whether something is left untold. What a node does after it was removed is told again.
+    pub(super) fn is_untold(&self, message: &Message) -> bool {
+        let Message::Node(event) = message else { return false };
+        let until = self.untold().remove(&(event.lab_id.clone(), event.node_name.clone()));
+        event.event_type == EventType::Stopped && until.is_some_and(|until| until > Instant::now())
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<(LabName, NodeName), Instant>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A heartbeat was acknowledged.

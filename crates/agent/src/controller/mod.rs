@@ -128,7 +128,8 @@ async fn watch(engine: &Engine, mut sight: Sight, member: &Member) {
         while events.try_recv().is_ok() {}
         // In this order: what is wanted may be newer than what is seen, and is then looked at again.
         let snapshot = engine.inventory().snapshot();
-        for message in sight.look(&engine.wishes().all(), &snapshot) {
+        let told = sight.look(&engine.wishes().all(), &snapshot);
+        for message in told.into_iter().filter(|message| !member.is_untold(message)) {
             member.outbox.put(message);
         }
         member.looked.send_replace(snapshot.version);

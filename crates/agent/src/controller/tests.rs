@@ -388,6 +388,24 @@ async fn what_happened_is_told_once_the_agent_has_its_id() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_what_was_removed_here_alone_only_its_end_is_not_told() {
+    let agent = Agent::of(&Controller::new());
+    let stopped = |node: &str| match died(node, 0) {
+        Message::Node(event) => Message::Node(NodeEvent { event_type: EventType::Stopped, ..event }),
+        other @ Message::Carrier(_) => other,
+    };
+    let leave_untold = || agent.member.leave_untold(&"lab".parse().unwrap(), ["r1".parse().unwrap()]);
+    let untold = |message: Message| agent.member.is_untold(&message);
+    leave_untold();
+    assert_eq!([stopped("r2"), off("r1"), stopped("r1"), stopped("r1")].map(untold), [false, false, true, false]);
+    leave_untold();
+    assert_eq!([died("r1", 1), stopped("r1")].map(untold), [false, false], "it was there again");
+    leave_untold();
+    tokio::time::sleep(Duration::from_secs(121)).await;
+    assert!(!untold(stopped("r1")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_waits_for_its_events_but_for_none_that_fail_and_never_for_long() {
     let controller = Controller::new();
     let agent = Agent::of(&controller);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use netloom_failpoint::point;
 use netloom_model::{LabName, NodeName};
-use netloom_plan::NodeState;
+use netloom_plan::{NodeState, Obstacle};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -339,7 +339,16 @@ impl Actor {
         if there.as_deref() == Some(&wish) {
             return Ok(Next::Answer(self.begin("edit", scope)));
         }
-        check_host(&self.shared, there.as_deref(), &wish)?;
+        match check_host(&self.shared, there.as_deref(), &wish) {
+            // What it does not name stays as it is, whatever stands in its way.
+            Err(Refusal::Obstacles(found)) => {
+                let found: Vec<Obstacle> = found.into_iter().filter_map(|obstacle| scope.of(obstacle)).collect();
+                if !found.is_empty() {
+                    return Err(Refusal::Obstacles(found));
+                }
+            }
+            checked => checked?,
+        }
         Ok(Next::Store(Box::new(wish), Then::Begin("edit", scope)))
     }
 

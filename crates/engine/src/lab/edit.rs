@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use netloom_model::{Lab, LabParts, Link, LinkId, LinkKind, Mac, NodeName, Shape, Violation};
-use netloom_plan::{AdminState, LiveMark, Side, StepId};
+use netloom_plan::{AdminState, LiveMark, Obstacle, Side, StepId};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -58,6 +58,23 @@ impl Scope {
         let named =
             attached.filter(|link| link.ends().filter_map(|end| end.at.node()).any(|node| nodes.contains(node)));
         links.extend(named.map(Link::id));
+    }
+
+    /// What of an obstacle stands in the way of what it names.
+    pub(crate) fn of(&self, obstacle: Obstacle) -> Option<Obstacle> {
+        match obstacle {
+            Obstacle::InterfaceTaken { ref link, .. } | Obstacle::ParentMissing { ref link, .. } => {
+                self.has_link(link).then_some(obstacle)
+            }
+            Obstacle::BridgeTaken { .. } => Some(obstacle),
+            Obstacle::ImagesMissing { mut images } => {
+                for image in &mut images {
+                    image.nodes.retain(|node| self.has_node(node));
+                }
+                images.retain(|image| !image.nodes.is_empty());
+                (!images.is_empty()).then_some(Obstacle::ImagesMissing { images })
+            }
+        }
     }
 
     pub(crate) fn has_node(&self, node: &NodeName) -> bool {
@@ -358,4 +375,29 @@ fn merge(target: Value, patch: &Value) -> Value {
         }
     }
     Value::Object(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use netloom_plan::UnfetchedImage;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_way_of_other_things_stands_in_the_way_of_nothing_that_is_named() {
+        let (one, two) = (LinkId::from_text("one"), LinkId::from_text("two"));
+        let node = |name: &str| name.parse::<NodeName>().unwrap();
+        let scope = Scope::Some { nodes: [node("r1")].into(), links: [one.clone()].into(), images: BTreeSet::new() };
+        let gone = |link: &LinkId| Obstacle::ParentMissing { link: link.clone(), parent: "out0".parse().unwrap() };
+        assert_eq!((scope.of(gone(&one)), scope.of(gone(&two))), (Some(gone(&one)), None));
+        let image = |name: &str, nodes: &[&str]| UnfetchedImage {
+            image: name.to_owned(),
+            nodes: nodes.iter().map(|name| node(name)).collect(),
+        };
+        let missing = |images: Vec<UnfetchedImage>| Obstacle::ImagesMissing { images };
+        let all = missing(vec![image("a", &["r1", "r2"]), image("b", &["r2"])]);
+        assert_eq!(scope.of(all.clone()), Some(missing(vec![image("a", &["r1"])])));
+        assert_eq!(scope.of(missing(vec![image("b", &["r2"])])), None);
+        assert_eq!(Scope::Lab.of(all.clone()), Some(all));
+    }
 }
