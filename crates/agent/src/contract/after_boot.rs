@@ -14,7 +14,7 @@ use std::time::Duration;
 use netloom_engine::{What, task};
 use netloom_model::{LabName, NodeName};
 
-use super::nodes::run;
+use super::nodes::{Ran, run};
 use super::vendor::Vendor;
 use crate::serve::App;
 
@@ -127,8 +127,8 @@ pub(super) async fn now(app: &Arc<App>, lab: &LabName, node: &NodeName, vendor: 
 async fn once(app: &App, lab: &LabName, node: &NodeName, command: &[&str]) -> Result<(), String> {
     let argv = command.iter().map(|word| (*word).to_owned()).collect();
     match run(app, lab, node, argv).await {
-        Ok((0, _)) => Ok(()),
-        Ok((code, output)) => {
+        Ok(Ran { code: 0, .. }) => Ok(()),
+        Ok(Ran { code, output, .. }) => {
             let last = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
             Err(format!("`{}`: exit code {code}: {last}", command[0]))
         }

@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post, put};
 use bytes::BytesMut;
-use netloom_engine::{Controlled, ExecOutput, ExecRequest, Holder, Place, Wish};
+use netloom_engine::{Controlled, ExecInput, ExecOutput, ExecRequest, Holder, Place, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
 use netloom_plan::NodeState;
 use serde::Deserialize;
@@ -322,24 +322,32 @@ struct Command {
     cmd: Option<String>,
 }
 
-/// Runs a command to its end: its exit code and what it wrote.
-pub(super) async fn run(
-    app: &App,
-    lab_id: &LabName,
-    name: &NodeName,
-    argv: Vec<String>,
-) -> Result<(i32, String), String> {
+/// What a command in a node came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ran {
+    pub(super) code: i32,
+    /// All that it wrote, in the order in which it came.
+    pub(super) output: String,
+    /// What of it was for whoever reads its result.
+    pub(super) stdout: String,
+}
+
+/// Runs a command to its end.
+pub(super) async fn run(app: &App, lab_id: &LabName, name: &NodeName, argv: Vec<String>) -> Result<Ran, String> {
     let running = async {
         let (mut session, _place) =
             app.engine.exec(lab_id, name, ExecRequest::plain(argv)).await.map_err(|refusal| refusal.to_string())?;
-        let mut written = BytesMut::new();
+        // Nobody types anything: a command that reads would wait for ever. One that has ended already takes nothing.
+        let _ = session.input.send(ExecInput::CloseStdin).await;
+        let (mut all, mut stdout) = (BytesMut::new(), BytesMut::new());
         while let Some(output) = session.output.recv().await {
             match output {
-                ExecOutput::Stdout(bytes) | ExecOutput::Stderr(bytes) => {
-                    let room = OUTPUT - written.len();
-                    written.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                ExecOutput::Stdout(bytes) => {
+                    take(&mut all, &bytes);
+                    take(&mut stdout, &bytes);
                 }
-                ExecOutput::Exited(code) => return Ok((code, String::from_utf8_lossy(&written).into_owned())),
+                ExecOutput::Stderr(bytes) => take(&mut all, &bytes),
+                ExecOutput::Exited(code) => return Ok(Ran { code, output: text(&all), stdout: text(&stdout) }),
             }
         }
         Err("the session broke off".to_owned())
@@ -347,6 +355,16 @@ pub(super) async fn run(
     tokio::time::timeout(EXEC, running)
         .await
         .unwrap_or_else(|_| Err(format!("the command did not end within {} s", EXEC.as_secs())))
+}
+
+/// Keeps more of what a command writes, as far as there is room.
+fn take(kept: &mut BytesMut, bytes: &[u8]) {
+    let room = OUTPUT - kept.len();
+    kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Only in nodes of the controller.
@@ -362,8 +380,8 @@ async fn exec(
     }
     let argv = ["sh", "-c", &cmd].map(str::to_owned).to_vec();
     let outcome = run(&app, &lab_id, &name, argv).await;
-    let (code, output) = outcome.map_err(|why| Detail::new(409, why))?;
-    Ok(done(&json!({ "exit_code": code, "output": output })))
+    let ran = outcome.map_err(|why| Detail::new(409, why))?;
+    Ok(done(&json!({ "exit_code": ran.code, "output": ran.output })))
 }
 
 async fn cli_verify(Path((lab_id, name)): Path<(String, String)>, Json(_): Json<Object>) -> Answer {
@@ -427,8 +445,10 @@ async fn shown(app: &App, wish: &Wish, name: &NodeName) -> Option<Result<String,
     let kind = spec.labels.get(netloom_model::KIND_LABEL).map_or("linux", String::as_str);
     let argv = Vendor::of(kind, spec.image.as_deref()).shows?.iter().map(|word| (*word).to_owned()).collect();
     Some(match run(app, wish.lab.name(), name, argv).await {
-        Ok((0, text)) => Ok(text),
-        Ok((code, text)) => Err(format!("node {name}: exit code {code}: {}", text.lines().next().unwrap_or_default())),
+        Ok(Ran { code: 0, stdout, .. }) => Ok(stdout),
+        Ok(Ran { code, output, .. }) => {
+            Err(format!("node {name}: exit code {code}: {}", output.lines().next().unwrap_or_default()))
+        }
         Err(why) => Err(format!("node {name}: {why}")),
     })
 }

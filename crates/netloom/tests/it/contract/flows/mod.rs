@@ -1,6 +1,7 @@
 //! The flows that were recorded between the real controller and an agent, with real containers and a real switch.
 
 mod after_boot;
+mod configs;
 mod console;
 mod devices;
 mod external;

@@ -181,6 +181,7 @@ fn what_cannot_be_made_is_said_with_success_false_and_readiness_with_what_it_wai
     rig.until("it is ready", |_| ready("?kind=linux&provider_type=docker")["is_ready"] == true);
 
     assert_eq!(agent.exec(LAB, "h1", "echo out; echo err >&2; exit 3"), (3, "out\nerr\n".to_owned()));
+    assert_eq!(agent.exec(LAB, "h1", "cat; echo read"), (0, "read\n".to_owned()), "nothing is typed, and that ends");
     let (status, _) = agent.send("POST", &format!("/labs/{LAB}/nodes/h1/exec"), Some(&json!({})));
     assert!([400, 422].contains(&status), "{status}");
     // A configuration that is put is there at the next create, and is told where a node has none to be read.
