@@ -6,7 +6,8 @@
 //! | [`labs`] | `/labs/{lab}/status`, `/jobs/…`, clean-up |
 //! | [`workspace`] | `/labs/{lab}/workspace`, `/cleanup-workspaces` |
 //! | [`reconcile`] | `/labs/{lab}/nodes/reconcile` |
-//! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
+//! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…` |
+//! | [`configs`] | `…/extract-config`, `/labs/{lab}/extract-configs`, `…/config` |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
 //! | [`external`] | `/labs/{lab}/external…`, `/ovs-plugin/labs/{lab}/external…` |
@@ -25,6 +26,7 @@ mod about;
 mod after_boot;
 mod answer;
 mod carry_out;
+mod configs;
 mod console;
 mod external;
 mod fields;
@@ -67,6 +69,7 @@ type Shared = Arc<App>;
 /// Everything that a controller may ask.
 pub(crate) fn router(app: Shared) -> Router {
     let of_host = Router::new()
+        .merge(configs::routes())
         .merge(external::routes())
         .merge(images::routes())
         .merge(interfaces::routes())

@@ -116,14 +116,15 @@ impl NodeSpec {
         let sees = sees.filter_map(|path| bind((*path).to_owned(), path, Access::ReadOnly));
         node.binds.extend(keeps.chain(sees));
 
-        let said = self.startup_config.as_deref().into_iter().chain(kept).find(|text| !text.trim().is_empty());
+        let mut texts = self.startup_config.as_deref().into_iter().chain(kept).map(readable);
+        let said = texts.find(|text| !text.trim().is_empty());
         let hostname = self.display_name.as_deref().filter(|name| !name.is_empty()).unwrap_or(&node.hostname);
-        let text = said.map(readable).or_else(|| Some(vendor.begins?(hostname)));
+        // What was said goes over what was saved; what it begins with otherwise does not.
+        let enforce_startup = said.is_some();
+        let text = said.or_else(|| Some(vendor.begins?(hostname)));
         if let (Some(path), Some(text)) = (vendor.reads, text) {
             let config = DeviceConfig { path: Some(path.to_owned()), ..DeviceConfig::default() };
             node.device = Device { config: Some(config), ..Device::clone(&node.device) }.into();
-            // What was said goes over what was saved; what it begins with otherwise does not.
-            let enforce_startup = said.is_some();
             node.config = Config { startup: Some(Document::Text(text)), enforce_startup, ..Config::default() }.into();
         }
     }
@@ -165,7 +166,7 @@ impl NodeSpec {
 const HEADINGS: [&str; 2] = ["Building configuration...", "Current configuration:"];
 
 /// A configuration as it is shown, without what is none of it.
-fn readable(shown: &str) -> String {
+pub(super) fn readable(shown: &str) -> String {
     let lines = shown.lines().filter(|line| !HEADINGS.contains(&line.trim()));
     lines.skip_while(|line| line.trim().is_empty()).flat_map(|line| [line.trim_end_matches('\r'), "\n"]).collect()
 }
@@ -265,6 +266,7 @@ mod tests {
         assert_eq!(begins(frr(serde_json::Value::Null), Some(shown)), at("!\nhostname r1\nend\n"));
         assert_eq!(begins(frr("hostname r2".into()), Some(shown)), at("hostname r2\n"));
         assert_eq!(begins(frr("".into()), None), None);
+        assert_eq!(begins(frr("".into()), Some(" \n")), None, "whoever keeps a blank one wants none");
         assert_eq!(begins(serde_json::json!({ "kind": "linux", "image": "x" }), Some(shown)), None, "it reads none");
     }
 

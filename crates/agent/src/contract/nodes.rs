@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{delete, get, post};
 use bytes::BytesMut;
 use netloom_engine::{Controlled, ExecInput, ExecOutput, ExecRequest, Holder, Place, Wish};
 use netloom_model::{LabName, NodeName, RuntimeKind};
@@ -29,7 +29,7 @@ use crate::serve::App;
 const MAKE: Duration = Duration::from_secs(96);
 /// Likewise a removal, of 60 s.
 const REMOVE: Duration = Duration::from_secs(48);
-/// Likewise a command, of 30 s, and one that shows a configuration.
+/// Likewise a command, of 30 s.
 const EXEC: Duration = Duration::from_secs(24);
 /// How much of what a command writes is kept, in bytes.
 const OUTPUT: usize = 4 * 1024 * 1024;
@@ -49,9 +49,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route(&of_node("/linux-interfaces"), get(linux_interfaces))
         .route(&of_node("/fix-interfaces"), post(fix_interfaces))
         .route(&of_node("/run-post-boot"), post(run_post_boot))
-        .route(&of_node("/extract-config"), post(extract_config))
-        .route(&of_node("/config"), put(put_config))
-        .route("/labs/{lab}/extract-configs", post(extract_configs))
         .route("/labs/{lab}/boot-logs", get(boot_logs))
         .route("/labs/{lab}/repair-endpoints", post(repair_endpoints))
         .route("/containers/{lab}/{name}", delete(delete_container))
@@ -69,7 +66,7 @@ pub(super) fn named_in_containers(lab: &LabName, text: &str) -> Result<NodeName,
     node(prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text))
 }
 
-fn state_of(app: &App, lab: &LabName, node: &NodeName) -> Option<NodeState> {
+pub(super) fn state_of(app: &App, lab: &LabName, node: &NodeName) -> Option<NodeState> {
     let snapshot = app.engine.inventory().snapshot();
     snapshot.node(lab, node).map(|fact| fact.state.clone())
 }
@@ -437,84 +434,6 @@ async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(St
         answer["error"] = why.into();
     }
     Ok(done(&answer))
-}
-
-/// The configuration of a running node; none of a device that shows none.
-async fn shown(app: &App, wish: &Wish, name: &NodeName) -> Option<Result<String, String>> {
-    let spec = wish.lab.nodes().get(name)?;
-    let kind = spec.labels.get(netloom_model::KIND_LABEL).map_or("linux", String::as_str);
-    let argv = Vendor::of(kind, spec.image.as_deref()).shows?.iter().map(|word| (*word).to_owned()).collect();
-    Some(match run(app, wish.lab.name(), name, argv).await {
-        Ok(Ran { code: 0, stdout, .. }) => Ok(stdout),
-        Ok(Ran { code, output, .. }) => {
-            Err(format!("node {name}: exit code {code}: {}", output.lines().next().unwrap_or_default()))
-        }
-        Err(why) => Err(format!("node {name}: {why}")),
-    })
-}
-
-#[derive(Debug, Deserialize)]
-struct Config {
-    content: String,
-}
-
-/// Kept for the next time that the node is created.
-async fn put_config(
-    State(app): State<Shared>,
-    Path((lab_id, name)): Path<(String, String)>,
-    Json(body): Json<Config>,
-) -> Answer {
-    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
-    let kept = app.engine.keep_startup(&lab_id, vec![(name, body.content)]).await;
-    Ok(done(&json!({ "success": kept.is_ok(), "error": kept.err().map(|refusal| refusal.to_string()) })))
-}
-
-/// Keeps what was read, for the next time that the nodes are created; what is not kept was read all the same.
-async fn keep(app: &App, lab_id: &LabName, texts: Vec<(NodeName, String)>) {
-    if !texts.is_empty()
-        && let Err(refusal) = app.engine.keep_startup(lab_id, texts).await
-    {
-        tracing::warn!(lab = %lab_id, %refusal, "configurations that were read cannot be kept");
-    }
-}
-
-async fn extract_config(State(app): State<Shared>, Path((lab_id, name)): Path<(String, String)>) -> Answer {
-    let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
-    let text = match wish(&app, &lab_id) {
-        None => Err(format!("there is no lab {lab_id}")),
-        Some(wish) => {
-            let shown = shown(&app, &wish, &name).await;
-            shown.unwrap_or_else(|| Err(format!("node {name} is not there, or its device shows no configuration")))
-        }
-    };
-    if let Ok(text) = &text {
-        keep(&app, &lab_id, vec![(name.clone(), text.clone())]).await;
-    }
-    Ok(done(&json!({ "success": text.is_ok(), "node_name": name, "content": text.as_ref().ok(),
-        "error": text.as_ref().err() })))
-}
-
-async fn extract_configs(State(app): State<Shared>, Path(lab_id): Path<String>) -> Answer {
-    let lab_id = lab(&lab_id)?;
-    let mut configs = Vec::new();
-    if let Some(wish) = wish(&app, &lab_id) {
-        let running: Vec<&NodeName> =
-            wish.lab.nodes().keys().filter(|name| state_of(&app, &lab_id, name) == Some(NodeState::Running)).collect();
-        let all = futures::future::join_all(running.iter().map(|name| shown(&app, &wish, name))).await;
-        let mut texts = Vec::new();
-        for (name, shown) in running.into_iter().zip(all) {
-            match shown {
-                Some(Ok(text)) => {
-                    configs.push(json!({ "node_name": name, "content": text }));
-                    texts.push((name.clone(), text));
-                }
-                Some(Err(why)) => tracing::warn!(lab = %lab_id, %why, "a configuration could not be read"),
-                None => {}
-            }
-        }
-        keep(&app, &lab_id, texts).await;
-    }
-    Ok(done(&json!({ "success": true, "extracted_count": configs.len(), "configs": configs, "error": null })))
 }
 
 /// The last lines of what each node has written.
