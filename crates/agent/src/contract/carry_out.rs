@@ -83,7 +83,7 @@ pub(super) async fn carry_out(
     ended.unwrap_or_else(|_| Err("the edit broke off; the agent's log says why".to_owned()))
 }
 
-async fn carry_out_on(
+pub(super) async fn carry_out_on(
     engine: &Engine,
     lab: &LabName,
     edit: Controlled,

@@ -7,6 +7,7 @@
 //! | [`workspace`] | `/labs/{lab}/workspace`, `/cleanup-workspaces` |
 //! | [`reconcile`] | `/labs/{lab}/nodes/reconcile` |
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…` |
+//! | [`boot_logs`] | `/labs/{lab}/boot-logs` |
 //! | [`configs`] | `…/extract-config`, `/labs/{lab}/extract-configs`, `…/config` |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
 //! | [`overlay`] | `/overlay/…`, `/ovs/…` |
@@ -25,6 +26,7 @@
 mod about;
 mod after_boot;
 mod answer;
+mod boot_logs;
 mod carry_out;
 mod configs;
 mod console;
@@ -69,6 +71,7 @@ type Shared = Arc<App>;
 /// Everything that a controller may ask.
 pub(crate) fn router(app: Shared) -> Router {
     let of_host = Router::new()
+        .merge(boot_logs::routes())
         .merge(configs::routes())
         .merge(external::routes())
         .merge(images::routes())

@@ -49,7 +49,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route(&of_node("/linux-interfaces"), get(linux_interfaces))
         .route(&of_node("/fix-interfaces"), post(fix_interfaces))
         .route(&of_node("/run-post-boot"), post(run_post_boot))
-        .route("/labs/{lab}/boot-logs", get(boot_logs))
         .route("/labs/{lab}/repair-endpoints", post(repair_endpoints))
         .route("/containers/{lab}/{name}", delete(delete_container))
 }
@@ -434,16 +433,6 @@ async fn run_post_boot(State(app): State<Shared>, Path((lab_id, name)): Path<(St
         answer["error"] = why.into();
     }
     Ok(done(&answer))
-}
-
-/// The last lines of what each node has written.
-async fn boot_logs(State(app): State<Shared>, Path(lab_id): Path<String>) -> Answer {
-    let lab_id = lab(&lab_id)?;
-    let nodes: Vec<NodeName> =
-        wish(&app, &lab_id).map(|wish| wish.lab.nodes().keys().cloned().collect()).unwrap_or_default();
-    let texts = futures::future::join_all(nodes.iter().map(|name| readiness::last_lines(&app, &lab_id, name))).await;
-    let logs: BTreeMap<String, Option<String>> = nodes.iter().map(ToString::to_string).zip(texts).collect();
-    Ok(done(&json!({ "lab_id": lab_id, "boot_logs": logs })))
 }
 
 #[derive(Debug, Default, Deserialize)]

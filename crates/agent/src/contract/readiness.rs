@@ -22,10 +22,6 @@ const FOLLOWED: Duration = Duration::from_secs(900);
 const WINDOW: usize = 64 * 1024;
 /// How many nodes are remembered.
 const REMEMBERED: usize = 4096;
-/// How long its last lines are waited for.
-const LINES_WITHIN: Duration = Duration::from_secs(5);
-/// How many lines those are.
-const LINES: usize = 200;
 
 /// A life of a node, with the pattern that is looked for.
 type Key = (LabName, NodeName, String, String);
@@ -86,21 +82,4 @@ async fn follow(app: &App, lab: &LabName, node: &NodeName, regex: &regex_lite::R
         let old = window.len().saturating_sub(WINDOW);
         window.drain(..old);
     }
-}
-
-/// The last lines that a node has written; none if they cannot be had in time.
-pub(super) async fn last_lines(app: &App, lab: &LabName, node: &NodeName) -> Option<String> {
-    let reading = async {
-        let (mut logs, _place) = app.engine.logs(lab, node, Follow::No).await.ok()?;
-        let mut text: Vec<u8> = Vec::new();
-        while let Some(chunk) = logs.chunks.recv().await {
-            text.extend_from_slice(&chunk);
-            let old = text.len().saturating_sub(4 * WINDOW);
-            text.drain(..old);
-        }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let lines: Vec<&str> = text.lines().collect();
-        Some(lines[lines.len().saturating_sub(LINES)..].join("\n"))
-    };
-    timeout(LINES_WITHIN, reading).await.ok().flatten()
 }
