@@ -2,7 +2,7 @@
 //!
 //! From the client text and binary are what was typed; only a text that is a JSON object with `"type": "resize"` is the new size
 //! of its window. To the client binary is the terminal's output, and text is ours: the former output, and why it ends. Each
-//! viewer has a shell of its own.
+//! viewer has a shell of its own. One that does not start is replaced by a plain one, but not while the node may still boot.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::carry_out::wish;
+use super::readiness::{self, Probe};
 use super::{Detail, Shared};
 use crate::scrollback;
 use crate::serve::App;
@@ -38,13 +39,13 @@ const EARLY: Duration = Duration::from_secs(3);
 /// How long a client may take for the last words and its own close.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// A viewer has to be there, but need not type; a tab that was forgotten gives its place back in the end.
+/// A viewer has to be there, but need not type: the browser of one whose console is closed opens it again at once.
 const BOUNDS: Bounds = Bounds {
     ping: Duration::from_secs(20),
     silence: Duration::from_secs(60),
     send: Duration::from_secs(30),
     input: Duration::from_secs(15),
-    idle: Duration::from_secs(4 * 60 * 60),
+    idle: Duration::MAX,
 };
 
 pub(super) fn routes() -> Router<Shared> {
@@ -138,8 +139,12 @@ async fn converse(app: &App, (lab, node): (&str, &str), sink: &mut Sink, stream:
         let did_not_start = begun.elapsed() < EARLY && !held.was_used;
         return match held.ended {
             Ended::Exited(code) if code != 0 && did_not_start && !shell.is_plain() => {
-                let said =
-                    format!("\r\n\x1b[90m{} ended with code {code}; this is /bin/sh\x1b[0m\r\n", shell.words()[0]);
+                let own = &shell.words()[0];
+                if may_boot(app, &lab, &node) {
+                    // A plain shell would stay long after the device has booted. The browser comes again in a second.
+                    return Last::error(format!("{own} ended with code {code}; {node} may still boot"));
+                }
+                let said = format!("\r\n\x1b[90m{own} ended with code {code}; this is /bin/sh\x1b[0m\r\n");
                 if !matches!(timeout(BOUNDS.send, sink.send(text(&said))).await, Ok(Ok(()))) {
                     return Last { said: None, code: close_code::NORMAL };
                 }
@@ -149,13 +154,9 @@ async fn converse(app: &App, (lab, node): (&str, &str), sink: &mut Sink, stream:
             Ended::Exited(code @ 125..=127) if did_not_start => {
                 Last::error(format!("no shell could be started in {lab}/{node} (code {code})"))
             }
-            Ended::Exited(_) | Ended::Gone => Last { said: None, code: close_code::NORMAL },
+            Ended::Exited(_) | Ended::Gone | Ended::Idle => Last { said: None, code: close_code::NORMAL },
             Ended::BrokenOff => Last::error(format!("the session broke off; {lab}/{node} may have gone")),
             Ended::Deaf => Last::error("what runs in the console takes no input; the console is closed"),
-            Ended::Idle => {
-                let said = "nothing was typed or shown for four hours; the console is closed".to_owned();
-                Last { said: Some(said), code: close_code::NORMAL }
-            }
         };
     }
 }
@@ -186,6 +187,12 @@ fn shell_of(app: &App, lab: &LabName, node: &NodeName) -> ConsoleShell {
     let wish = app.engine.wishes().get(lab);
     let wanted = wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
     ConsoleShell::of(wanted, fact.and_then(|fact| fact.image.as_deref()))
+}
+
+fn may_boot(app: &App, lab: &LabName, node: &NodeName) -> bool {
+    let wish = app.engine.wishes().get(lab);
+    let wanted = wish.as_ref().and_then(|wish| wish.lab.nodes().get(node));
+    readiness::may_boot(app, lab, node, &Probe::of(wanted, None))
 }
 
 fn text(text: &str) -> Message {

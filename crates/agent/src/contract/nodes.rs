@@ -20,7 +20,7 @@ use super::fields::{MaybeJson, Params, lab, node};
 use super::labs::{nodes_of, word};
 use super::links::port_view;
 use super::node_spec::NodeSpec;
-use super::readiness;
+use super::readiness::{self, Probe};
 use super::vendor::Vendor;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -264,27 +264,19 @@ async fn ready(
     let (lab_id, name) = (lab(&lab_id)?, node(&name)?);
     let there = wish(&app, &lab_id);
     let spec = there.as_ref().and_then(|wish| wish.lab.nodes().get(&name));
-    let label = |key: &str| spec.and_then(|node| node.labels.get(&format!("archetype.{key}"))).map(String::as_str);
-    let kind = query.kind.as_deref().or_else(|| label("node_kind")).unwrap_or("linux");
-    let vendor = Vendor::of(kind, spec.and_then(|node| node.image.as_deref()));
-    let within = label("readiness_timeout").and_then(|text| text.parse().ok()).unwrap_or(vendor.ready_within);
+    let probe = Probe::of(spec, query.kind.as_deref());
     let answer = |is_ready: bool, message: &str, percent: Option<u8>| {
         done(&json!({ "is_ready": is_ready, "message": message, "progress_percent": percent, "details": null,
-            "timeout": within, "provider": "docker" }))
+            "timeout": probe.within, "provider": "docker" }))
     };
     Ok(match state_of(&app, &lab_id, &name) {
         None | Some(NodeState::Absent) => answer(false, "Container not found", None),
         Some(NodeState::Running) => {
-            let pattern = match label("readiness_probe") {
-                Some("none") => None,
-                Some("log_pattern") => label("readiness_pattern").or(vendor.ready),
-                _ => vendor.ready,
-            };
             let is_ready = |message: &str| {
-                after_boot::ready(&app, &lab_id, &name, &vendor);
+                after_boot::ready(&app, &lab_id, &name, &probe.vendor);
                 answer(true, message, Some(100))
             };
-            match pattern {
+            match &probe.pattern {
                 None => is_ready("The node runs"),
                 Some(pattern) => match readiness::look(&app, &lab_id, &name, pattern) {
                     Ok(true) => is_ready("The node is ready"),

@@ -1,15 +1,18 @@
 //! A host with Docker, Open vSwitch and an agent that has joined the double of a controller.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 
+use netloom_dockerd_fixture::archive;
 use netloom_fault_kit::Proxy;
 use netloom_ovs_fixture::Ovs;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::client::Client;
 use super::double::{Controller, SECRET};
+use super::steps::{LAB, Node};
 use super::traffic::Traffic;
 use crate::docker::host::DockerHost;
 
@@ -126,6 +129,25 @@ impl Rig {
         // Only the agent was to have it.
         rig.host.docker_by(&own);
         Some(rig)
+    }
+
+    /// Has a node run whose device is played by an image of this name, with the script that it runs and with these programs.
+    #[track_caller]
+    pub(crate) fn plays(&self, node: Node, (image, script): (&str, &str), programs: &[(&str, &[u8], u32)]) {
+        let path = self.labs.path().join("device.tar");
+        let config = json!({ "Cmd": ["/bin/sh", "-c", script], "Env": ["PATH=/bin"] });
+        // Some devices have their first program by its name.
+        let init = format!("#!/bin/sh\n{script}\n");
+        let programs = [programs, &[("sbin/init", init.as_bytes(), 0o755)]].concat();
+        fs::write(&path, archive(image, &config, &programs)).unwrap();
+        self.docker(&format!("load -q -i {}", path.display()));
+        self.until("its image is seen", |_| self.agent.image_exists(image));
+        let mut body = node.to_create();
+        (body["image"], body["readiness_probe"]) = (json!(image), json!("log_pattern"));
+        for (call, body) in [("create", &body), ("start", &json!({}))] {
+            let answer = self.agent.post(&format!("/labs/{LAB}/nodes/{}/{call}?provider=docker", node.name), body);
+            assert_eq!(answer["success"], true, "{answer:#}");
+        }
     }
 
     fn with(mut host: Machine) -> Self {

@@ -1,26 +1,12 @@
 //! Configurations that are read from devices. Stand-ins play these: images with a command that shows one.
 
-use std::fs;
-
-use netloom_dockerd_fixture::archive;
 use serde_json::{Value, json};
 
 use crate::contract::rig::{Rig, container, text};
 use crate::contract::steps::{LAB, Node, R1};
 
-/// Has a node run whose device is played by these programs.
-fn plays(rig: &Rig, node: Node, image: &str, programs: &[(&str, &[u8], u32)]) {
-    let path = rig.labs.path().join(format!("{}.tar", node.name));
-    let config = json!({ "Cmd": ["/bin/sh", "-c", "exec sleep 1000"], "Env": ["PATH=/bin"] });
-    fs::write(&path, archive(image, &config, programs)).unwrap();
-    rig.docker(&format!("load -q -i {}", path.display()));
-    let mut body = node.to_create();
-    body["image"] = json!(image);
-    for (call, body) in [("create", &body), ("start", &json!({}))] {
-        let answer = rig.agent.post(&format!("/labs/{LAB}/nodes/{}/{call}?provider=docker", node.name), body);
-        assert_eq!(answer["success"], true, "{answer:#}");
-    }
-}
+/// What runs in a device that says nothing.
+const IDLE: &str = "exec sleep 1000";
 
 fn read(rig: &Rig, node: &str) -> Value {
     rig.agent.call(&format!("/labs/{LAB}/nodes/{node}/extract-config"))
@@ -30,7 +16,7 @@ fn read(rig: &Rig, node: &str) -> Value {
 fn a_configuration_is_what_a_device_shows_and_no_warning_beside_it() {
     let Some(rig) = Rig::new() else { return };
     let shows = b"#!/bin/sh\necho '% Can not open vtysh.conf' >&2\necho hostname shown\ncat\n";
-    plays(&rig, R1, "netloom.test/frr:1", &[("bin/vtysh", shows, 0o755)]);
+    rig.plays(R1, ("netloom.test/frr:1", IDLE), &[("bin/vtysh", shows, 0o755)]);
     let shown = json!({ "success": true, "node_name": "r1", "content": "hostname shown\n", "error": null });
     assert_eq!(read(&rig, "r1"), shown);
     rig.agent.takes_down(LAB, &[]);
@@ -43,12 +29,12 @@ fn a_device_that_shows_nothing_is_named_and_loses_nothing_that_is_kept_for_it() 
     let late_shows = b"#!/bin/sh\n[ -e /tmp/booted ] || { touch /tmp/booted; echo '% Authorization denied'; exit; }\n\
         echo hostname late\n";
     let plain_shows = b"#!/bin/sh\necho hostname plain\n";
-    plays(&rig, late, "netloom.test/late/frr:1", &[("bin/vtysh", late_shows, 0o755)]);
+    rig.plays(late, ("netloom.test/late/frr:1", IDLE), &[("bin/vtysh", late_shows, 0o755)]);
     let kept = agent.put(&format!("/labs/{LAB}/nodes/r2/config"), &json!({ "content": "hostname kept\n" }));
     assert_eq!(kept["success"], true);
-    let mute_device = || plays(&rig, mute, "netloom.test/mute/frr:1", &[("bin/vtysh", b"#!/bin/sh\n", 0o755)]);
+    let mute_device = || rig.plays(mute, ("netloom.test/mute/frr:1", IDLE), &[("bin/vtysh", b"#!/bin/sh\n", 0o755)]);
     mute_device();
-    plays(&rig, plain, "netloom.test/plain/frr:1", &[("bin/vtysh", plain_shows, 0o755)]);
+    rig.plays(plain, ("netloom.test/plain/frr:1", IDLE), &[("bin/vtysh", plain_shows, 0o755)]);
 
     let all = agent.call(&format!("/labs/{LAB}/extract-configs"));
     let config = |node: &str, content: &str| json!({ "node_name": node, "content": content });

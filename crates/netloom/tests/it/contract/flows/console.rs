@@ -14,7 +14,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use crate::contract::client::Client;
 use crate::contract::double::Call;
 use crate::contract::rig::{Rig, container};
-use crate::contract::steps::{H1, LAB};
+use crate::contract::steps::{H1, LAB, Node};
 use crate::sandbox::PATIENCE;
 
 /// The controller closes where a message is larger.
@@ -168,6 +168,34 @@ fn a_console_takes_text_binary_and_sizes_and_gives_much_in_pieces() {
         }
     };
     assert_eq!(close.map(|close| close.code), Some(CloseCode::Error));
+    rig.agent.takes_down(LAB, &[]);
+}
+
+#[test]
+fn the_console_of_a_device_that_boots_is_closed_and_has_a_plain_shell_only_afterwards() {
+    let Some(rig) = Rig::new() else { return };
+    let device = Node { name: "c1", kind: "ceos", device: "ceos", ..H1 };
+    let boots = "until [ -e /tmp/booted ]; do sleep 0.1; done; echo System ready; exec sleep 1000";
+    rig.plays(device, ("netloom.test/ceos:1", boots), &[("bin/FastCli", b"#!/bin/sh\nexit 3\n", 0o755)]);
+    let open = || Console::open(&rig.agent, &format!("/console/{LAB}/c1"));
+    let mut early = open();
+    early.hears("FastCli ended with code 3; c1 may still boot");
+    let close = loop {
+        match early.next() {
+            Some(Message::Close(close)) => break close,
+            Some(_) => {}
+            None => break None,
+        }
+    };
+    assert_eq!(close.map(|close| close.code), Some(CloseCode::Error));
+    let ready = || rig.agent.get(&format!("/labs/{LAB}/nodes/c1/ready?kind=ceos&provider_type=docker"));
+    assert_eq!(ready()["is_ready"], false);
+    rig.agent.exec(LAB, "c1", "touch /tmp/booted");
+    rig.until("it is ready", |_| ready()["is_ready"] == true);
+    let mut late = open();
+    late.hears("FastCli ended with code 3; this is /bin/sh");
+    late.send(Message::text("echo a sh\"\"ell\r"));
+    late.hears("a shell");
     rig.agent.takes_down(LAB, &[]);
 }
 
