@@ -71,3 +71,14 @@ async fn of_several_nodes_each_has_its_own_outcome() {
     // Only of one that is unknown: a controller looks for it elsewhere then.
     assert_eq!([0, 1, 2, 3, 4, 5].map(says), [false, false, false, false, false, true], "{answer:#}");
 }
+
+#[tokio::test]
+async fn a_limit_of_its_time_is_no_number_of_cores_that_a_node_has() {
+    let bench = Bench::with(|config| config.secret = Some("secret".into())).await;
+    let lab = Sketch::new("lab").node("r1").with("r1", |node| node.cpu_millis = Some(500)).lab();
+    control(&bench, &lab, Controlled::Run).await;
+    let path = "/labs/lab/nodes/r1/runtime?provider_type=docker";
+    let reply = bench.tcp().await.send(Method::GET, path, &[SECRET], "").await;
+    let answer: Value = reply.json();
+    assert_eq!((&answer["state"], &answer["runtime"]["cpu"]), (&json!("running"), &Value::Null), "{answer:#}");
+}
