@@ -74,7 +74,7 @@ pub(crate) async fn serve(listeners: Listeners, engine: Engine, shutdown: Cancel
         config,
         tcp,
         member,
-        transfers: contract::Transfers::default(),
+        transfers: contract::Transfers::new(connections),
         readiness: contract::Readiness::default(),
         after_boot: contract::AfterBoot::default(),
         workspaces: contract::Workspaces::default(),

@@ -1,12 +1,13 @@
 //! Images that controllers deliver, ask for and remove.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use netloom_agent::ServeConfig;
 use netloom_engine::task;
-use netloom_engine::testing::{Sketch, World};
+use netloom_engine::testing::{Sketch, Trouble, World};
 use netloom_model::RuntimeKind;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -129,6 +130,29 @@ async fn an_archive_that_is_another_one_is_not_loaded() {
     assert_eq!(unread.json::<Value>()["detail"][0]["loc"], json!(["body", "file"]));
     let active = get(&bench, "/images/active-transfers").await;
     assert_eq!((&active["active_jobs"], &active["temp_files"]), (&json!({}), &json!([])));
+}
+
+#[tokio::test]
+async fn a_whole_library_that_is_sent_at_once_is_loaded_and_four_archives_at_a_time() {
+    let bench = bench(&[], |_| {}).await;
+    bench.world.trouble("load images", .., Trouble::Slow(Duration::from_millis(20)));
+    let names: Vec<String> = (0..60).map(|number| format!("image{number}:1")).collect();
+    let sends = names.iter().map(async |name| send(&bench, "", &[("file", name)]).await.json::<Value>());
+    let sends = futures::future::join_all(sends);
+    let sessions = || bench.engine.bulkheads().iter().find(|bulkhead| bulkhead.name() == "sessions").unwrap().used();
+    let most = async {
+        let mut most = 0;
+        while bench.engine.images().images.len() < names.len() {
+            most = most.max(sessions());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        most
+    };
+    let (answers, most) = within(async { tokio::join!(sends, most) }).await;
+    for (name, answer) in names.iter().zip(answers) {
+        assert_eq!(answer, json!({ "success": true, "error": null, "loaded_images": [name] }));
+    }
+    assert_eq!(most, 4);
 }
 
 #[tokio::test]

@@ -64,7 +64,9 @@ async fn fetch(app: &Shared, wanted: Wanted, job: &Job) -> Result<Vec<String>, S
         sha256: wanted.sha256.filter(|text| !text.is_empty()),
     };
     let library = Library::of(&app.config)?;
-    let _place = app.transfers.places.acquire().await.map_err(|_| "the agent is stopping".to_owned())?;
+    let stopping = |_| "the agent is stopping".to_owned();
+    let _fetch = app.transfers.fetches.acquire().await.map_err(stopping)?;
+    let _load = app.transfers.loads.acquire().await.map_err(stopping)?;
     // Before anything is asked of the controller: what cannot be taken is not fetched.
     let mut intake = Intake::begin(&app.engine, &announced).await?;
     job.is(Status::Transferring);

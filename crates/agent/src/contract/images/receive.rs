@@ -7,6 +7,7 @@ use axum::extract::{FromRequest as _, Request, State};
 use netloom_engine::task;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::intake::{Announced, Intake};
@@ -16,6 +17,8 @@ use crate::contract::answer::Query;
 use crate::contract::named::chance;
 use crate::serve::App;
 
+/// How long an archive waits for its turn, of the 600 s that a controller waits.
+const TURN: Duration = Duration::from_secs(480);
 /// The longest value of a field that is no file, in bytes.
 const FIELD: usize = 4096;
 /// How many fields are read.
@@ -65,13 +68,19 @@ pub(super) async fn receive(State(app): State<Shared>, Query(about): Query<About
         Begun::New(job) => job,
         Begun::Joined(_) | Begun::Full => return Err(Detail::new(503, "too many images are on their way")),
     };
-    let outcome = match read(&app, &mut form, about, &job).await {
-        Ok((intake, announced)) => {
+    // Of one that waits nothing is read: its client waits too.
+    let read = match turn(&app).await {
+        Ok(place) => read(&app, &mut form, about, &job).await.map(|(intake, announced)| (intake, announced, place)),
+        Err(error) => Err(Unread::Refused(error)),
+    };
+    let outcome = match read {
+        Ok((intake, announced, place)) => {
             // Everything is here: a client that hangs up now cancels nothing.
             let engine = app.engine.clone();
             let finish = async move {
                 let outcome = intake.finish(&engine, &announced, &job).await;
                 job.end(&outcome);
+                drop(place);
                 outcome
             };
             let finished = task::spawn("images are loaded", app.tasks.track_future(finish)).await;
@@ -92,6 +101,18 @@ pub(super) async fn receive(State(app): State<Shared>, Query(about): Query<About
         Ok(loaded) => json!({ "success": true, "error": null, "loaded_images": loaded }),
         Err(error) => json!({ "success": false, "error": error, "loaded_images": [] }),
     }))
+}
+
+/// Waits until one more archive may be loaded.
+async fn turn(app: &App) -> Result<OwnedSemaphorePermit, String> {
+    let stopping = || "the agent is stopping; send it again".to_owned();
+    tokio::select! {
+        place = timeout(TURN, app.transfers.loads.clone().acquire_owned()) => match place {
+            Ok(place) => place.map_err(|_| stopping()),
+            Err(_) => Err(format!("others were loaded for {} s; send it again", TURN.as_secs())),
+        },
+        () = app.stop.cancelled() => Err(stopping()),
+    }
 }
 
 /// Reads what a client still sends while it is answered already: closed in its face, the connection would be reset, and the

@@ -14,9 +14,14 @@ use super::Shared;
 use super::done;
 
 /// How many are fetched at once; each has the disk and the daemon busy.
-const AT_ONCE: usize = 2;
-/// How many may be under way or wait.
-const ACTIVE: usize = 32;
+const FETCHES: usize = 2;
+/// How many are loaded at once, those that are fetched too.
+const LOADS: usize = 4;
+/// How many may be fetched or wait for that.
+const PULLS: usize = 32;
+/// Likewise those that are sent: a controller sends all images of its library at once, and none of them again. One that waits is a
+/// connection of which nothing is read, and of those a quarter at most.
+const PUSHES: usize = 256;
 /// How many that have ended are remembered.
 const KEPT: usize = 64;
 
@@ -59,13 +64,12 @@ impl Progress {
 #[derive(Debug, Clone)]
 pub(crate) struct Transfers {
     all: Arc<Mutex<VecDeque<Progress>>>,
-    pub(super) places: Arc<Semaphore>,
-}
-
-impl Default for Transfers {
-    fn default() -> Self {
-        Self { all: Arc::default(), places: Arc::new(Semaphore::new(AT_ONCE)) }
-    }
+    /// The places of those that are fetched.
+    pub(super) fetches: Arc<Semaphore>,
+    /// The places of those that are loaded. Whoever wants both has its place above first.
+    pub(super) loads: Arc<Semaphore>,
+    /// How many may be sent or wait for that.
+    pushes: usize,
 }
 
 /// What became of the wish to begin one.
@@ -80,18 +84,26 @@ pub(super) enum Begun {
 }
 
 impl Transfers {
+    /// Of an agent that serves so many connections at once.
+    pub(crate) fn new(connections: usize) -> Self {
+        let places = |count| Arc::new(Semaphore::new(count));
+        let pushes = PUSHES.min(connections / 4).max(1);
+        Self { all: Arc::default(), fetches: places(FETCHES), loads: places(LOADS), pushes }
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<Progress>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins one under a name. `what` is the same for what need not be done twice at once; empty, it is done in any case.
+    /// Begins one under a name. `what` is the same for what need not be fetched twice at once; that of one that is sent is empty.
     pub(super) fn begin(&self, job_id: String, what: &str, total_bytes: u64) -> Begun {
         let mut all = self.lock();
-        let mut active = all.iter().filter(|one| one.is_active());
+        let active = all.iter().filter(|one| one.is_active());
         if let Some(same) = active.clone().find(|one| !what.is_empty() && one.what == what) {
             return Begun::Joined(same.job_id.clone());
         }
-        if active.nth(ACTIVE - 1).is_some() {
+        let most = if what.is_empty() { self.pushes } else { PULLS };
+        if active.filter(|one| one.what.is_empty() == what.is_empty()).count() >= most {
             return Begun::Full;
         }
         // A name that was used before is this one's now.
@@ -206,7 +218,7 @@ mod tests {
 
     #[test]
     fn what_is_on_its_way_tells_how_far_it_is() {
-        let transfers = Transfers::default();
+        let transfers = Transfers::new(1024);
         assert_eq!(transfers.of("one").status, Status::Unknown);
         let job = begin(&transfers, "one", "frr");
         assert!(matches!(transfers.begin("two".into(), "frr", 0), Begun::Joined(same) if same == "one"));
@@ -225,13 +237,20 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let transfers = Transfers::default();
+        let transfers = Transfers::new(1024);
         for number in 0..2 * KEPT {
             begin(&transfers, &number.to_string(), "").end(&Ok(Vec::new()));
         }
         assert_eq!(transfers.lock().len(), KEPT);
-        let jobs: Vec<Job> = (0..ACTIVE).map(|number| begin(&transfers, &format!("a{number}"), "")).collect();
+        assert_eq!((transfers.pushes, Transfers::new(128).pushes), (PUSHES, 32));
+        let begun = |what: &dyn Fn(usize) -> String, most: usize| -> Vec<Job> {
+            (0..most).map(|number| begin(&transfers, &format!("{}a{number}", what(number)), &what(number))).collect()
+        };
+        // Those that are sent keep none from being fetched.
+        let pushes = begun(&|_| String::new(), PUSHES);
         assert!(matches!(transfers.begin("more".into(), "", 0), Begun::Full));
-        assert_eq!(jobs.len(), ACTIVE);
+        let pulls = begun(&|number| format!("image {number}"), PULLS);
+        assert!(matches!(transfers.begin("more".into(), "one more", 0), Begun::Full));
+        assert!(transfers.lock().len() <= KEPT + pushes.len() + pulls.len());
     }
 }
