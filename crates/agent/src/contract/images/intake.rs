@@ -22,8 +22,8 @@ const HELD: usize = 64 * 1024;
 const PIECE: Duration = Duration::from_secs(60);
 /// How long it may take from the end of the archive until all is loaded.
 const LOADED: Duration = Duration::from_secs(600);
-/// How long it may take until what was loaded is seen.
-const SEEN: Duration = Duration::from_secs(10);
+/// How long it may take until what was loaded is seen: a daemon that is busy is slow to list images, and what is loaded is there.
+const SEEN: Duration = Duration::from_secs(60);
 
 /// What a controller says of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,4 +141,39 @@ async fn seen(engine: &Engine, reference: &str) -> Result<String, String> {
     let there = changes.wait_for(|_| engine.image(reference).is_ok());
     let _ = timeout(SEEN, there).await;
     engine.image(reference).map(|view| view.image.id).map_err(|refusal| refusal.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use netloom_engine::testing::{FakeStore, World};
+    use netloom_engine::{Layout, Source, channel};
+    use netloom_model::RuntimeKind;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_loaded_is_waited_for_as_long_as_a_busy_daemon_takes_to_list_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (reporter, inventory, writer) = channel();
+        let (world, store) = (World::new(reporter), FakeStore::default());
+        world.add_runtime(RuntimeKind::Docker);
+        world.set_images(&["old:1"], &[]);
+        let parts = world.parts(Layout::new(root.path()).unwrap(), &store, inventory, writer);
+        let engine = Engine::start(parts).await.unwrap();
+        engine.inventory().changes().wait_for(|_| engine.image("old:1").is_ok()).await.unwrap();
+        world.make_unreachable(Source::Images(RuntimeKind::Docker), "it is busy");
+        world.set_images(&["old:1", "new:1"], &[]);
+        let listed = async {
+            sleep(Duration::from_secs(50)).await;
+            world.calm();
+            world.set_images(&["old:1", "new:1"], &[]);
+        };
+        let (id, ()) = tokio::join!(seen(&engine, "new:1"), listed);
+        assert_eq!(id, engine.image("new:1").map(|view| view.image.id).map_err(|refusal| refusal.to_string()));
+        assert!(id.is_ok());
+        let began = Instant::now();
+        assert!(seen(&engine, "never:1").await.unwrap_err().contains("never:1"));
+        assert_eq!(began.elapsed(), SEEN);
+    }
 }
