@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 use netloom_agent::ServeConfig;
-use netloom_engine::task;
 use netloom_engine::testing::{Sketch, Trouble, World};
+use netloom_engine::{Source, task};
 use netloom_model::RuntimeKind;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -80,6 +80,25 @@ async fn a_controller_sees_what_it_delivered_and_may_ask_for_everything() {
     for none in ["/images/other", "/images/%2Fvar%2Flib%2Fa.qcow2", "/images/mine.img"] {
         assert_eq!(get(&bench, none).await, json!({ "exists": false, "image": null, "sha256": null }), "{none}");
     }
+}
+
+#[tokio::test]
+async fn who_asks_before_images_were_listed_has_the_answer_when_they_are() {
+    let prepare = |world: &World| {
+        world.add_runtime(RuntimeKind::Docker);
+        world.make_unreachable(Source::Images(RuntimeKind::Docker), "it is busy");
+        world.set_images(&["mine:1"], &[]);
+    };
+    let bench = Bench::on(|config| config.secret = Some("secret".into()), prepare).await;
+    assert!(bench.engine.images_unlisted().is_some());
+    let listed = async {
+        // What is said of transfers waits for nothing, and is answered behind the questions.
+        get(&bench, "/images/active-transfers").await;
+        bench.world.calm();
+        bench.world.set_images(&["mine:1"], &[]);
+    };
+    let (all, one, ()) = tokio::join!(get(&bench, "/images"), get(&bench, "/images/mine%3A1"), listed);
+    assert_eq!((&all["images"], &one["exists"]), (&json!([]), &json!(true)), "{all} {one}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::fact::Source;
 use crate::lab::{Accepted, PULL_LIMIT, within};
 use crate::operation::{Operation, OperationState, StepState};
 use crate::refusal::Refusal;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, SourceState};
 use crate::task;
 
 /// How long the removal of images may take in all.
@@ -45,14 +45,19 @@ impl Engine {
         let images = all.map(|image| view(image, &snapshot, &wishes)).collect();
         let states = self.shared.shelves.iter().map(|kind| snapshot.sources.get(&Source::Images(*kind)));
         let listed = states.clone().filter_map(|state| state?.listed).min();
-        let stale = self.shared.shelves.iter().zip(states).find_map(|(kind, state)| {
-            let why = match state {
-                None => "they were not looked at yet; ask again in a moment".to_owned(),
-                Some(state) => format!("they cannot be looked at: {}", state.error.clone()?),
-            };
-            Some(format!("images of {}: {why}", word(*kind)))
-        });
+        let stale = self.shared.shelves.iter().zip(states).find_map(|(kind, state)| unlooked(*kind, state));
         ImagesView { images, listed, stale }
+    }
+
+    /// Why nobody knows which images there are, as long as they were never listed.
+    pub fn images_unlisted(&self) -> Option<String> {
+        let snapshot = self.shared.inventory.snapshot();
+        let unlisted = |kind: &RuntimeKind| {
+            let state = snapshot.sources.get(&Source::Images(*kind));
+            let is_listed = state.is_some_and(|state| state.listed.is_some());
+            (!is_listed).then(|| unlooked(*kind, state.filter(|state| state.error.is_some()))).flatten()
+        };
+        self.shared.shelves.iter().find_map(unlisted)
     }
 
     /// One of them, by a name or an id.
@@ -249,6 +254,15 @@ fn needs(image: &ImageFact, snapshot: &Snapshot, wishes: &BTreeMap<LabName, Arc<
         }
     }
     needs
+}
+
+/// What is wrong with what is known of the images of a runtime, if anything is.
+fn unlooked(runtime: RuntimeKind, state: Option<&SourceState>) -> Option<String> {
+    let why = match state {
+        None => "they were not looked at yet; ask again in a moment".to_owned(),
+        Some(state) => format!("they cannot be looked at: {}", state.error.clone()?),
+    };
+    Some(format!("images of {}: {why}", word(runtime)))
 }
 
 fn word(kind: RuntimeKind) -> String {

@@ -75,8 +75,12 @@ impl Image {
     }
 }
 
-/// `GET /images`: those that a controller delivered, by the names that they came by.
-async fn list(State(app): State<Shared>) -> Response {
+/// `GET /images`: those that a controller delivered, by the names that they came by. As long as nobody
+/// knows which there are, it is no answer that there are none.
+async fn list(State(app): State<Shared>) -> Answer {
+    if let Some(why) = app.engine.images_unlisted() {
+        return Err(Detail::new(503, why));
+    }
     let delivered = app.engine.delivered_images();
     let images: Vec<Image> = delivered
         .iter()
@@ -86,7 +90,7 @@ async fn list(State(app): State<Shared>) -> Response {
             Image::of(&app.engine, image, tags, delivered)
         })
         .collect();
-    done(&json!({ "images": images, "timestamp": humantime::format_rfc3339_micros(SystemTime::now()).to_string() }))
+    Ok(done(&json!({ "images": images, "timestamp": humantime::format_rfc3339_micros(SystemTime::now()).to_string() })))
 }
 
 /// `GET /images/{reference}`: any image of this host. One that cannot be looked for is not there.

@@ -24,8 +24,8 @@ use netloom_kernel::Netns;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
-use super::client::Client;
-use super::schemas::SENT;
+use super::client::{Client, Request};
+use super::schemas::{self, SENT};
 use crate::sandbox::PATIENCE;
 
 /// What the agent and its controller share.
@@ -282,7 +282,7 @@ impl Shared {
         self.news.notify_all();
     }
 
-    fn answer(&self, heard: &Heard) -> Reply {
+    fn answer(self: &Arc<Self>, heard: &Heard) -> Reply {
         let (method, path) = (heard.method.as_str(), heard.path.as_str());
         if let Some(refusal) = self.refusal(heard) {
             return refusal;
@@ -348,7 +348,19 @@ impl Shared {
         }
     }
 
-    fn register(&self, body: &Value) -> Reply {
+    /// Asks an agent for its images. One that does not know them yet says so.
+    fn lists_images(&self, agent: &Client) {
+        let authorization = Some(format!("Bearer {SECRET}"));
+        let request = Request { method: "GET", path: "/images", authorization, ..Request::default() };
+        // An agent may be killed meanwhile.
+        let Ok(answer) = agent.exchange(&request, Duration::from_secs(30)) else { return };
+        let wrong = schemas::mistakes("GET", "/images", answer.status, &answer.json());
+        if ![200, 503].contains(&answer.status) || !wrong.is_empty() {
+            self.complain(format!("GET /images answered {}: {}", answer.status, wrong.join("\n")));
+        }
+    }
+
+    fn register(self: &Arc<Self>, body: &Value) -> Reply {
         let agent = &body["agent"];
         let Some(address) = agent["address"].as_str().and_then(|address| address.parse().ok()) else {
             return says(422, &json!({ "detail": [] }));
@@ -362,8 +374,10 @@ impl Shared {
             let follows = state.follows.get(&id).cloned();
             (id, known, follows)
         };
-        // The real one asks a millisecond after its answer. Here it is before, which is as late for whom does not serve yet.
-        let _ = client.get("/images");
+        // The real one asks a millisecond after its answer. Here it is before, which is as late for whom does not serve yet. Its list
+        // of images nothing waits for.
+        let (shared, asked) = (self.clone(), client.clone());
+        thread::spawn(move || shared.lists_images(&asked));
         let nothing =
             || vec![("POST /overlay/declare-state".to_owned(), json!({ "tunnels": [], "declared_labs": [] }))];
         for (call, body) in follows.unwrap_or_else(nothing) {

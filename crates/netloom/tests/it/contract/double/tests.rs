@@ -1,7 +1,6 @@
 //! The double by itself.
 
 use super::*;
-use crate::contract::client::Request;
 use crate::sandbox::Sandbox;
 
 /// A controller on a host of its own, and who speaks to it.

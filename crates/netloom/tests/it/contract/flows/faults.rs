@@ -177,13 +177,16 @@ fn an_agent_that_starts_while_docker_hangs_joins_and_does_not_say_that_nodes_are
         let all = lab == LAB && status["nodes"].as_array().unwrap().len() == 2;
         assert!(all || status["error"].is_string(), "nobody can know that: {status:#}");
     }
+    // All images would be missing for the controller.
+    let (status, images) = agent.send("GET", "/images", None);
+    assert_eq!((status, images["detail"].is_string()), (503, true), "{images:#}");
     rig.docker_is(Manner::Faithful);
     rig.until("both are seen", |_| {
         let status = agent.get(&format!("/labs/{LAB}/status"));
         status["error"].is_null() && status["nodes"].as_array().unwrap().len() == 2
     });
     assert_eq!(agent.links(LAB, &recorded_link()), tag);
-    assert_eq!(rig.ports(), ports);
+    assert_eq!((rig.ports(), agent.send("GET", "/images", None).0), (ports, 200));
     let told = rig.controller.since(mark);
     let wrong = told.iter().flat_map(Call::events).find(|event| event["event_type"] != "started");
     assert_eq!(wrong, None, "nothing has stopped");
