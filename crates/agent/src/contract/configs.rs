@@ -23,7 +23,7 @@ use super::answer::{Answer, Json, done};
 use super::carry_out::wish;
 use super::fields::{lab, node};
 use super::node_spec::readable;
-use super::nodes::{Ran, run, state_of};
+use super::nodes::{OUTPUT, Ran, run, state_of};
 use super::vendor::Vendor;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -68,6 +68,10 @@ fn shown(ran: Ran) -> Result<String, Unread> {
     match ran.code {
         0 if readable(&ran.stdout).is_empty() => {
             Err(Unread::Yet("its device shows nothing where a configuration is expected; it may still boot".to_owned()))
+        }
+        // A part of one would be taken for all of it.
+        0 if ran.stdout.len() >= OUTPUT => {
+            Err(Unread::Ever(format!("its configuration is longer than {} MiB", OUTPUT / 1024 / 1024)))
         }
         0 => Ok(ran.stdout),
         code => Err(Unread::Ever(format!("exit code {code}: {}", ran.output.lines().next().unwrap_or_default()))),
@@ -213,6 +217,8 @@ mod tests {
         }
         assert!(is_for_now(ran(0, "\n% Authorization denied for command 'show running-config'\n", "")));
         assert!(is_for_now(ran(1, "", "the system is not yet ready\n")));
+        let cut = shown(ran(0, &"!\n".repeat(OUTPUT / 2), ""));
+        assert_eq!(cut, Err(Unread::Ever("its configuration is longer than 4 MiB".into())));
         assert_eq!(shown(ran(127, "", "sh: not found\n")), Err(Unread::Ever("exit code 127: sh: not found".into())));
     }
 

@@ -32,7 +32,7 @@ const REMOVE: Duration = Duration::from_secs(48);
 /// Likewise a command, of 30 s.
 const EXEC: Duration = Duration::from_secs(24);
 /// How much of what a command writes is kept, in bytes.
-const OUTPUT: usize = 4 * 1024 * 1024;
+pub(super) const OUTPUT: usize = 4 * 1024 * 1024;
 
 pub(super) fn routes() -> Router<Shared> {
     let of_node = |rest: &str| format!("/labs/{{lab}}/nodes/{{node}}{rest}");
