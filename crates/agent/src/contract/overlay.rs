@@ -195,10 +195,15 @@ async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) ->
         let edit = Controlled::Detach { link: link.clone(), near: near.clone() };
         outcome = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
     }
-    let snapshot = app.engine.inventory().snapshot();
-    let near = wish(&app, &name).and_then(|wish| tag_near(&wish, &near, &snapshot));
+    let (there, snapshot) = (wish(&app, &name), app.engine.inventory().snapshot());
+    let tag = there.as_ref().and_then(|wish| tag_near(wish, &near, &snapshot));
+    let is_apart = there.as_ref().is_some_and(|wish| match &near {
+        Near::Port(port) => segment_of(wish, port).is_none(),
+        Near::External(_) => false,
+    });
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
-        "interface_isolated": outcome.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": outcome.is_ok() })))
+        "interface_isolated": outcome.is_ok() && is_apart && tag.is_some(), "new_vlan": tag,
+        "tunnel_deleted": outcome.is_ok() })))
 }
 
 /// A tunnel of a lab of the controller that is wanted.

@@ -96,8 +96,8 @@ pub enum Controlled {
     Apart(PortName),
     /// These segments lead to other hosts.
     Attach(Vec<ControlledTunnel>),
-    /// The segment leads nowhere else, and the port of a node that was in it is apart from all others. An external network stays as
-    /// long as anything else leads to it.
+    /// The segment leads nowhere else, and the port of a node is apart from all others if it is in that; one that has come to another
+    /// link since stays there. An external network stays as long as anything else leads to it.
     Detach {
         /// The link that the tunnel is a half of.
         link: LinkId,
@@ -225,19 +225,7 @@ impl<'a> Change<'a> {
                     self.attach(tunnel)?;
                 }
             }
-            Controlled::Detach { link, near } => {
-                self.drop_tunnel(link);
-                match near {
-                    Near::Port(port) => {
-                        let id = LinkId::from_text(port.label());
-                        if self.links.contains_key(&id) {
-                            self.join(&id, None);
-                        }
-                    }
-                    // It goes with the last that leads to it.
-                    Near::External(_) => {}
-                }
-            }
+            Controlled::Detach { link, near } => self.detach(link, near),
             Controlled::Outside { port, interface } => {
                 let id = self.port(port)?;
                 let segment = self.external(interface);
@@ -434,6 +422,22 @@ impl<'a> Change<'a> {
         }
         self.links_named.insert(id);
         Ok(())
+    }
+
+    fn detach(&mut self, link: &LinkId, near: &Near) {
+        let tunnels = self.links.values().filter(|of| tunneled(of) == Some(link));
+        let left: BTreeSet<LinkId> = tunnels.map(Link::segment).chain([link.clone()]).collect();
+        self.drop_tunnel(link);
+        match near {
+            Near::Port(port) => {
+                let id = LinkId::from_text(port.label());
+                if self.links.get(&id).is_some_and(|port| left.contains(&port.segment())) {
+                    self.join(&id, None);
+                }
+            }
+            // It goes with the last that leads to it.
+            Near::External(_) => {}
+        }
     }
 
     fn drop_tunnel(&mut self, of: &LinkId) {

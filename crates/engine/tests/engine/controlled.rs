@@ -57,6 +57,23 @@ fn connect() -> Controlled {
     Controlled::Connect(vec![(port("r1", "eth1"), port("r2", "eth1"))])
 }
 
+/// A tunnel with this identifier.
+fn tunnel(vni: u32) -> Vxlan {
+    Vxlan {
+        remote: "192.0.2.7".into(),
+        vni,
+        dst_port: 4789,
+        src_port: None,
+        parent: None,
+        local: Some("192.0.2.1".parse().unwrap()),
+    }
+}
+
+fn attach(link: &LinkId, tunnel: Vxlan, near: Near) -> Controlled {
+    let (link, mtu) = (link.clone(), Mtu::try_from(1450).unwrap());
+    Controlled::Attach(vec![ControlledTunnel { link, tunnel, mtu, near: Some(near) }])
+}
+
 /// The tag of each port, by its link.
 fn tags(bench: &Bench) -> Vec<(String, u16)> {
     let snapshot = bench.engine.inventory().snapshot();
@@ -99,24 +116,9 @@ async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
     let bench = bench().await;
     done(&bench, Controlled::Run(nodes())).await;
     let own = tag(&bench, "r1:eth1");
-    let tunnel = Vxlan {
-        remote: "192.0.2.7".into(),
-        vni: 7,
-        dst_port: 4789,
-        src_port: None,
-        parent: None,
-        local: Some("192.0.2.1".parse().unwrap()),
-    };
+    let tunnel = tunnel(7);
     let link = LinkId::from_text("r1:eth1-x:eth1");
-    let attach = |tunnel: Vxlan| {
-        let mtu = Mtu::try_from(1450).unwrap();
-        Controlled::Attach(vec![ControlledTunnel {
-            link: link.clone(),
-            tunnel,
-            mtu,
-            near: Some(Near::Port(port("r1", "eth1"))),
-        }])
-    };
+    let attach = |tunnel: Vxlan| attach(&link, tunnel, Near::Port(port("r1", "eth1")));
     done(&bench, attach(tunnel.clone())).await;
     let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
     let far: Vec<_> = wish.lab.links().iter().filter(|link| link.kind.tunnel().is_some()).cloned().collect();
@@ -136,6 +138,30 @@ async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
     done(&bench, Controlled::KeepTunnels(BTreeSet::new())).await;
     until("the port is apart again", || tag(&bench, "r1:eth1") == own).await;
     assert_eq!(tags(&bench).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_has_come_to_another_link_stays_there_when_that_of_before_is_detached_late() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let own = tag(&bench, "r1:eth1");
+    let [old, new] = ["r1:eth1-x:eth1", "r1:eth1-y:eth1"].map(LinkId::from_text);
+    let near = || Near::Port(port("r1", "eth1"));
+    let detach = |link: &LinkId| Controlled::Detach { link: link.clone(), near: near() };
+    let tunnels = || tags(&bench).len() - 4;
+    done(&bench, attach(&old, tunnel(7), near())).await;
+    done(&bench, attach(&new, tunnel(8), near())).await;
+    let shared = tag(&bench, "r1:eth1");
+    done(&bench, detach(&old)).await;
+    assert_eq!((tag(&bench, "r1:eth1"), tunnels()), (shared, 1));
+    done(&bench, connect()).await;
+    let linked = tag(&bench, "r1:eth1");
+    done(&bench, detach(&new)).await;
+    assert_eq!((tag(&bench, "r1:eth1"), tag(&bench, "r2:eth1"), tunnels()), (linked, linked, 0));
+
+    done(&bench, attach(&old, tunnel(7), near())).await;
+    done(&bench, detach(&old)).await;
+    assert_eq!((tag(&bench, "r1:eth1"), tunnels()), (own, 0), "the one that it is in lets it go");
 }
 
 #[tokio::test(start_paused = true)]
