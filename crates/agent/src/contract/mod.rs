@@ -7,7 +7,7 @@
 //! | [`reconcile`] | `/labs/{lab}/nodes/reconcile` |
 //! | [`nodes`] | `/labs/{lab}/nodes/{node}…`, `/containers/…`, configurations |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
-//! | [`overlay`] | `/overlay/…`, `/ovs/…` |
+//! | [`overlay`], [`attach`] | `/overlay/…`, `/ovs/…` |
 //! | [`external`] | `/labs/{lab}/external…`, `/ovs-plugin/labs/{lab}/external…` |
 //! | [`path`] | `/network/test-mtu` |
 //! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
@@ -23,6 +23,7 @@
 mod about;
 mod after_boot;
 mod answer;
+mod attach;
 mod carry_out;
 mod console;
 mod external;

@@ -96,10 +96,18 @@ pub enum Controlled {
     Apart(PortName),
     /// These segments lead to other hosts.
     Attach(Vec<ControlledTunnel>),
+    /// These tunnels go by this name too, and no others do.
+    Called {
+        /// The name.
+        name: LinkId,
+        /// The links that the tunnels are halves of.
+        tunnels: BTreeSet<LinkId>,
+    },
     /// The segment leads nowhere else, and the port of a node is apart from all others if it is in that; one that has come to another
-    /// link since stays there. An external network stays as long as anything else leads to it.
+    /// link since stays there. A tunnel that goes by other names is only gone with the last of those, and an external network stays
+    /// as long as anything else leads to it.
     Detach {
-        /// The link that the tunnel is a half of.
+        /// The link that the tunnel is a half of, or another name that it goes by.
         link: LinkId,
         /// What was in it.
         near: Near,
@@ -113,7 +121,7 @@ pub enum Controlled {
     },
     /// Nothing of the lab is in the external network by this interface of the host.
     Inside(InterfaceName),
-    /// No tunnel leads to another host but those of these links; ports stay in their segments.
+    /// No tunnel leads to another host but those of these links, or that go by such a name; ports stay in their segments.
     KeepTunnels(BTreeSet<LinkId>),
     /// All of these, one after the other.
     Several(Vec<Controlled>),
@@ -225,6 +233,7 @@ impl<'a> Change<'a> {
                     self.attach(tunnel)?;
                 }
             }
+            Controlled::Called { name, tunnels } => self.call(name, tunnels),
             Controlled::Detach { link, near } => self.detach(link, near),
             Controlled::Outside { port, interface } => {
                 let id = self.port(port)?;
@@ -238,7 +247,8 @@ impl<'a> Change<'a> {
                 }
             }
             Controlled::KeepTunnels(kept) => {
-                self.drop_all(|link| tunneled(link).is_some_and(|link| !kept.contains(link)));
+                let is_kept = |port: &AccessPort| kept.iter().any(|name| port.goes_by(name));
+                self.drop_all(|link| link.access_port().is_some_and(|port| port.tunnel.is_some() && !is_kept(port)));
             }
             Controlled::Several(edits) => {
                 for edit in edits {
@@ -306,6 +316,7 @@ impl<'a> Change<'a> {
             segment: None,
             tunnel: None,
             half_of: None,
+            names: BTreeSet::new(),
             external: None,
             boot: None,
             dark: false,
@@ -371,6 +382,7 @@ impl<'a> Change<'a> {
             segment: Some(segment.clone()),
             tunnel: None,
             half_of: None,
+            names: BTreeSet::new(),
             external: Some(interface.clone()),
             host: None,
             boot: Some(self.ground.boot.to_owned()),
@@ -399,12 +411,17 @@ impl<'a> Change<'a> {
                 there.unwrap_or_else(|| link.clone())
             }
         };
+        // What is a tunnel's own name is no other's.
+        self.call(link, &BTreeSet::new());
+        let before = self.links.values().find(|of| tunneled(of) == Some(link)).and_then(Link::access_port);
+        let names = before.map(|port| port.names.clone()).unwrap_or_default();
         let interface = tunnel_name(self.name, link);
         let kind = AccessPort {
             bridge: self.ground.switch.clone(),
             segment: Some(segment.clone()),
             tunnel: Some(tunnel.clone()),
             half_of: Some(link.clone()).filter(|link| *link != segment),
+            names,
             external: None,
             boot: Some(self.ground.boot.to_owned()),
             dark: false,
@@ -424,10 +441,26 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Has these tunnels go by a name, and no others.
+    fn call(&mut self, name: &LinkId, tunnels: &BTreeSet<LinkId>) {
+        for (id, link) in &mut self.links {
+            let is_it = tunneled(link).is_some_and(|of| tunnels.contains(of));
+            let Some(port) = access_mut(link) else { continue };
+            let has_changed = if is_it { port.names.insert(name.clone()) } else { port.names.remove(name) };
+            if has_changed {
+                self.links_named.insert(id.clone());
+            }
+        }
+    }
+
     fn detach(&mut self, link: &LinkId, near: &Near) {
-        let tunnels = self.links.values().filter(|of| tunneled(of) == Some(link));
-        let left: BTreeSet<LinkId> = tunnels.map(Link::segment).chain([link.clone()]).collect();
-        self.drop_tunnel(link);
+        let called = |port: &AccessPort| port.tunneled() != Some(link) && port.goes_by(link);
+        let is_last = |port: &AccessPort| port.tunneled() == Some(link) || called(port) && port.names.len() == 1;
+        let goes = |link: &Link| link.access_port().is_some_and(is_last);
+        let left: BTreeSet<LinkId> =
+            self.links.values().filter(|of| goes(of)).map(Link::segment).chain([link.clone()]).collect();
+        self.drop_all(goes);
+        self.call(link, &BTreeSet::new());
         match near {
             Near::Port(port) => {
                 let id = LinkId::from_text(port.label());

@@ -165,6 +165,48 @@ async fn a_port_that_has_come_to_another_link_stays_there_when_that_of_before_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tunnel_goes_with_the_last_of_the_names_that_it_is_called_by() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let own = tag(&bench, "r1:eth1");
+    let [number, other, one, two] =
+        ["5b0c5b36", "6a6e4f0e", "_ext:x:_external-r1:eth1", "_ext:x:_external-r2:eth1"].map(LinkId::from_text);
+    let near = |node: &str| Near::Port(port(node, "eth1"));
+    let call = |name: &LinkId, tunnels: &[&LinkId]| {
+        let tunnels = tunnels.iter().map(|link| (*link).clone()).collect();
+        Controlled::Called { name: name.clone(), tunnels }
+    };
+    let detach = |link: &LinkId, node: &str| Controlled::Detach { link: link.clone(), near: near(node) };
+    let tunnels = || {
+        let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+        wish.lab.tunnels().map(|(half_of, _)| half_of.clone()).collect::<BTreeSet<_>>()
+    };
+    done(&bench, attach(&number, tunnel(7), near("r1"))).await;
+    done(&bench, attach(&other, tunnel(8), near("r2"))).await;
+    let shared = tag(&bench, "r1:eth1");
+    bench.world.take_calls();
+    done(&bench, call(&one, &[&number, &other])).await;
+    done(&bench, call(&two, &[&number, &other])).await;
+    let calls = bench.world.take_calls();
+    assert!(!calls.iter().any(|call| call.contains("create") || call.contains("delete")), "{calls:?}");
+
+    // One that is attached again goes by the names that it has, and one of its names keeps it.
+    done(&bench, attach(&number, tunnel(9), near("r1"))).await;
+    done(&bench, Controlled::KeepTunnels([one.clone()].into())).await;
+    done(&bench, detach(&one, "r1")).await;
+    assert_eq!(tunnels(), [number.clone(), other.clone()].into(), "it is unknown which of them it was");
+    assert_eq!(tag(&bench, "r1:eth1"), shared);
+    done(&bench, call(&two, &[&number])).await;
+    done(&bench, detach(&two, "r1")).await;
+    assert_eq!((tunnels(), tag(&bench, "r1:eth1")), ([other.clone()].into(), own));
+    // What is attached by a name is the only one that goes by it.
+    done(&bench, call(&two, &[&other])).await;
+    done(&bench, attach(&two, tunnel(10), near("r2"))).await;
+    done(&bench, Controlled::KeepTunnels([two.clone()].into())).await;
+    assert_eq!(tunnels(), [two].into());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_ended_stays_so_until_the_controller_starts_it_and_has_its_link_then() {
     let bench = bench().await;
     done(&bench, Controlled::Run(nodes())).await;

@@ -45,6 +45,14 @@ pub fn link_name(a: &str, b: &str) -> LinkId {
     LinkId::from_text(format!("{first}-{second}"))
 }
 
+impl LinkId {
+    /// Whether it is a number in place of a name. A controller attaches links to external networks by numbers of its own, and lists
+    /// and declares them by names, which are of two ends (`r1:eth1-h1:eth1`).
+    pub fn is_numbered(&self) -> bool {
+        !self.as_str().contains(':')
+    }
+}
+
 impl Lab {
     /// The access ports of nodes, by the segment that they are in.
     pub fn segments(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
