@@ -125,7 +125,8 @@ pub enum Controlled {
     KeepTunnels(BTreeSet<LinkId>),
     /// All of these, one after the other.
     Several(Vec<Controlled>),
-    /// Whether what is behind a port has a carrier.
+    /// Whether what is behind a port has a carrier: as long as it is in the same segment, and until its node or one that it is linked
+    /// to is started.
     Carrier {
         /// The port.
         port: PortName,
@@ -202,14 +203,15 @@ impl<'a> Change<'a> {
 
     fn make(&mut self, edit: &Controlled) -> Result<(), Refusal> {
         match edit {
-            Controlled::Create(nodes) => nodes.iter().for_each(|node| self.put(node, Run::AsItIs)),
-            Controlled::Run(nodes) => nodes.iter().for_each(|node| self.put(node, Run::Yes)),
+            Controlled::Create(nodes) => self.put_all(nodes, Run::AsItIs),
+            Controlled::Run(nodes) => self.put_all(nodes, Run::Yes),
             Controlled::Start(nodes) => {
                 for node in nodes {
                     self.known(node)?;
                     self.wish.stopped.remove(node);
                     self.nodes_named.insert(node.clone());
                 }
+                self.light(nodes);
             }
             Controlled::Remove(nodes) => nodes.iter().for_each(|node| self.remove(node)),
             Controlled::Connect(pairs) => {
@@ -281,6 +283,28 @@ impl<'a> Change<'a> {
         if is_port { Ok(id) } else { Err(Refusal::NoPort { lab: self.name.clone(), port: port.label() }) }
     }
 
+    fn put_all(&mut self, nodes: &[ControlledNode], run: Run) {
+        for node in nodes {
+            self.put(node, run);
+        }
+        self.light(&nodes.iter().map(|node| node.name.clone()).collect());
+    }
+
+    /// Gives the ports of these nodes their carrier again, and those of all that they are linked to: it was taken for what was behind
+    /// the other end, which begins anew, and controllers forget then that they have taken it.
+    fn light(&mut self, nodes: &BTreeSet<NodeName>) {
+        let of_them = |link: &Link| link.a.at.node().is_some_and(|node| nodes.contains(node));
+        let segments: BTreeSet<LinkId> = self.links.values().filter(|link| of_them(link)).map(Link::segment).collect();
+        for (id, link) in &mut self.links {
+            if segments.contains(&link.segment())
+                && let Some(port) = access_mut(link).filter(|port| port.dark)
+            {
+                port.dark = false;
+                self.links_named.insert(id.clone());
+            }
+        }
+    }
+
     fn put(&mut self, ControlledNode { name, node, interfaces, mtu, keep }: &ControlledNode, run: Run) {
         self.nodes_named.insert(name.clone());
         let before = self.parts.nodes.remove(name);
@@ -341,7 +365,7 @@ impl<'a> Change<'a> {
     fn join(&mut self, id: &LinkId, segment: Option<&LinkId>) {
         self.links_named.insert(id.clone());
         if let Some(port) = self.links.get_mut(id).and_then(access_mut) {
-            port.segment = segment.cloned();
+            leave(port, segment);
         }
     }
 
@@ -529,7 +553,7 @@ impl<'a> Change<'a> {
             self.links.iter().filter(|(_, link)| is_alone(link)).map(|(id, _)| id.clone()).collect();
         for id in alone {
             if let Some(port) = self.links.get_mut(&id).and_then(access_mut) {
-                port.segment = None;
+                leave(port, None);
             }
         }
     }
@@ -598,6 +622,14 @@ fn is_external(link: &Link, interface: &InterfaceName) -> bool {
 /// The link between hosts that the tunnel is a half of which a link is.
 fn tunneled(link: &Link) -> Option<&LinkId> {
     link.access_port()?.tunneled()
+}
+
+/// Has a port leave its segment for another or none, if it is in another. Its carrier went, if it did, for what it was linked to there.
+fn leave(port: &mut AccessPort, to: Option<&LinkId>) {
+    if port.segment.as_ref() != to {
+        port.segment = to.cloned();
+        port.dark = false;
+    }
 }
 
 fn access_mut(link: &mut Link) -> Option<&mut AccessPort> {

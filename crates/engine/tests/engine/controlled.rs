@@ -207,6 +207,51 @@ async fn a_tunnel_goes_with_the_last_of_the_names_that_it_is_called_by() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_port_has_its_carrier_again_when_its_far_end_begins_anew_or_it_comes_elsewhere_and_not_before() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let is_dark = |node: &str| {
+        let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+        let port = wish.lab.port_of(&node.parse().unwrap(), &"eth1".parse().unwrap()).unwrap();
+        port.access_port().unwrap().dark
+    };
+    let both = || ["r1", "r2"].map(is_dark);
+    let darken = |node: &str| Controlled::Carrier { port: port(node, "eth1"), dark: true };
+    let nodes_of = |node: &str| -> BTreeSet<NodeName> { [node.parse().unwrap()].into() };
+    let one = |name: &str| nodes().into_iter().filter(|node| node.name.as_str() == name).collect::<Vec<_>>();
+    let again = [
+        Controlled::Start(nodes_of("r1")),
+        Controlled::Run(one("r1")),
+        Controlled::Create(one("r1")),
+        Controlled::Start(nodes_of("r2")),
+    ];
+    done(&bench, connect()).await;
+    for edit in again {
+        done(&bench, darken("r2")).await;
+        // A link that is cut on purpose stays so, whoever asks for it once more.
+        done(&bench, connect()).await;
+        assert_eq!(both(), [false, true]);
+        done(&bench, edit.clone()).await;
+        assert_eq!(both(), [false, false], "{edit:?}");
+    }
+    // One that nothing is linked to any more.
+    done(&bench, darken("r2")).await;
+    done(&bench, Controlled::Remove(nodes_of("r1"))).await;
+    assert!(!is_dark("r2"));
+    done(&bench, Controlled::Run(one("r1"))).await;
+    done(&bench, connect()).await;
+    for edit in [Controlled::Disconnect(LinkId::from_text(LINK)), Controlled::Apart(port("r2", "eth1"))] {
+        done(&bench, darken("r2")).await;
+        done(&bench, edit).await;
+        assert_eq!(both(), [false, false]);
+        done(&bench, connect()).await;
+    }
+    // What isolates a port has it dark.
+    done(&bench, Controlled::Several(vec![Controlled::Apart(port("r2", "eth1")), darken("r2")])).await;
+    assert_eq!(both(), [false, true]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_ended_stays_so_until_the_controller_starts_it_and_has_its_link_then() {
     let bench = bench().await;
     done(&bench, Controlled::Run(nodes())).await;
