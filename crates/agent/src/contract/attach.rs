@@ -168,30 +168,34 @@ struct DetachLink {
     link_id: String,
 }
 
+/// What is near a tunnel that is detached; nothing, where it is a network outside that nobody knows any more.
+fn near_before(there: Option<&Wish>, body: &DetachLink) -> Result<Option<Near>, Detail> {
+    let name = lab(&body.lab_id)?;
+    if external::is_one(&body.container_name) {
+        let link = LinkId::from_text(body.link_id.as_str());
+        let has_it = |wish: &Wish, by: &InterfaceName| {
+            let segment = wish.lab.external(by).map(Link::segment);
+            called(wish, &link).any(|(_, far)| Some(far.segment()) == segment)
+        };
+        return Ok(external::meant(there, &body.container_name, has_it).ok().map(Near::External));
+    }
+    port_in(&name, &body.container_name, &body.interface_name).map(Near::Port).map(Some)
+}
+
 async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) -> Answer {
     let name = lab(&body.lab_id)?;
     let mut outcome = link_id(&body.link_id);
     let there = wish(&app, &name);
-    let near = match &outcome {
-        Ok(link) if external::is_one(&body.container_name) => {
-            let has_it = |wish: &Wish, by: &InterfaceName| {
-                let segment = wish.lab.external(by).map(Link::segment);
-                called(wish, link).any(|(_, far)| Some(far.segment()) == segment)
-            };
-            let meant = external::meant(there.as_deref(), &body.container_name, has_it);
-            Near::External(meant.map_err(|why| Detail::new(400, why))?)
-        }
-        _ => Near::Port(port_in(&name, &body.container_name, &body.interface_name)?),
-    };
+    let near = near_before(there.as_deref(), &body)?;
     if let (Ok(link), Some(_)) = (&outcome, there) {
         let edit = Controlled::Detach { link: link.clone(), near: near.clone() };
         outcome = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
     }
     let (there, snapshot) = (wish(&app, &name), app.engine.inventory().snapshot());
-    let tag = there.as_ref().and_then(|wish| tag_near(wish, &near, &snapshot));
+    let tag = there.as_ref().zip(near.as_ref()).and_then(|(wish, near)| tag_near(wish, near, &snapshot));
     let is_apart = there.as_ref().is_some_and(|wish| match &near {
-        Near::Port(port) => segment_of(wish, port).is_none(),
-        Near::External(_) => false,
+        Some(Near::Port(port)) => segment_of(wish, port).is_none(),
+        Some(Near::External(_)) | None => false,
     });
     Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
         "interface_isolated": outcome.is_ok() && is_apart && tag.is_some(), "new_vlan": tag,

@@ -183,6 +183,23 @@ fn named(wish: &Wish, text: String) -> LinkId {
     turned.filter(|_| !is_there(&written)).unwrap_or(written)
 }
 
+/// The port that a link joins to a network outside, which is named after that port and what a controller has for the network:
+/// `_ext:…`, or a node that is none of this host.
+fn left_outside(wish: &Wish, text: &str) -> Option<PortName> {
+    let link = LinkId::from_text(text);
+    let outside: Vec<LinkId> = wish.lab.externals().map(|(_, link)| link.segment()).collect();
+    let leads_there = |other: &str| {
+        let node = other.split(':').next().unwrap_or_default();
+        external::is_one(other) || !wish.lab.nodes().keys().any(|known| known.as_str() == node)
+    };
+    let ports = wish.lab.segments().filter(|(segment, _)| outside.contains(segment));
+    ports.into_iter().find_map(|(_, port)| {
+        let node = port.a.at.node()?;
+        link.end_beside(&port.a.label()).filter(|other| leads_there(other))?;
+        Some(PortName { node: node.clone(), interface: port.a.interface.kernel().clone() })
+    })
+}
+
 /// A link whose ends are gone is gone.
 async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String, String)>) -> Answer {
     let name = lab(&name)?;
@@ -190,7 +207,10 @@ async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String,
         return Ok(done(&json!({ "success": false, "error": "Invalid link_id format" })));
     }
     let outcome = if let Some(there) = wish(&app, &name) {
-        let edit = Controlled::Disconnect(named(&there, link));
+        let edit = match left_outside(&there, &link) {
+            Some(port) => Controlled::Apart(port),
+            None => Controlled::Disconnect(named(&there, link)),
+        };
         carry_out(&app, &name, edit, LINK, Late::Ends).await
     } else {
         Ok(())

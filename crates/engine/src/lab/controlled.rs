@@ -109,8 +109,9 @@ pub enum Controlled {
     Detach {
         /// The link that the tunnel is a half of, or another name that it goes by.
         link: LinkId,
-        /// What was in it.
-        near: Near,
+        /// What was in it; nothing, if only the tunnel is meant. A port that is joined by a number alone, whose name nobody has said
+        /// yet, is meant by any name.
+        near: Option<Near>,
     },
     /// This port comes to the external network that an interface of the host leads to, with all others that do.
     Outside {
@@ -236,7 +237,7 @@ impl<'a> Change<'a> {
                 }
             }
             Controlled::Called { name, tunnels } => self.call(name, tunnels),
-            Controlled::Detach { link, near } => self.detach(link, near),
+            Controlled::Detach { link, near } => self.detach(link, near.as_ref()),
             Controlled::Outside { port, interface } => {
                 let id = self.port(port)?;
                 let segment = self.external(interface);
@@ -477,24 +478,36 @@ impl<'a> Change<'a> {
         }
     }
 
-    fn detach(&mut self, link: &LinkId, near: &Near) {
-        let called = |port: &AccessPort| port.tunneled() != Some(link) && port.goes_by(link);
-        let is_last = |port: &AccessPort| port.tunneled() == Some(link) || called(port) && port.names.len() == 1;
-        let goes = |link: &Link| link.access_port().is_some_and(is_last);
-        let left: BTreeSet<LinkId> =
-            self.links.values().filter(|of| goes(of)).map(Link::segment).chain([link.clone()]).collect();
+    fn detach(&mut self, link: &LinkId, near: Option<&Near>) {
+        let known = |port: &AccessPort| port.goes_by(link);
+        let is_known = self.links.values().filter_map(Link::access_port).any(known);
+        let nameless = self.nameless(near).filter(|_| !is_known && !link.is_numbered());
+        let goes = |of: &Link| {
+            of.access_port().is_some_and(|port| {
+                let is_its_own =
+                    port.tunneled().is_some_and(|half_of| half_of == link || Some(half_of) == nameless.as_ref());
+                is_its_own || known(port) && port.names.len() == 1
+            })
+        };
+        let gone = self.links.values().filter(|of| goes(of)).map(Link::segment);
+        let left: BTreeSet<LinkId> = gone.chain([link.clone()]).collect();
         self.drop_all(goes);
         self.call(link, &BTreeSet::new());
-        match near {
-            Near::Port(port) => {
-                let id = LinkId::from_text(port.label());
-                if self.links.get(&id).is_some_and(|port| left.contains(&port.segment())) {
-                    self.join(&id, None);
-                }
-            }
-            // It goes with the last that leads to it.
-            Near::External(_) => {}
+        // An external network goes with the last that leads to it.
+        let Some(Near::Port(port)) = near else { return };
+        let id = LinkId::from_text(port.label());
+        if self.links.get(&id).is_some_and(|port| left.contains(&port.segment())) {
+            self.join(&id, None);
         }
+    }
+
+    /// The numbered link that a port is joined to, if its tunnel has no name.
+    fn nameless(&self, near: Option<&Near>) -> Option<LinkId> {
+        let Some(Near::Port(port)) = near else { return None };
+        let segment = self.links.get(&LinkId::from_text(port.label()))?.segment();
+        let mut tunnels = self.links.values().filter(|link| tunneled(link) == Some(&segment));
+        let tunnel = tunnels.next()?.access_port()?;
+        (segment.is_numbered() && tunnel.names.is_empty()).then_some(segment)
     }
 
     fn drop_tunnel(&mut self, of: &LinkId) {

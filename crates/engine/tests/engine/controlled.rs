@@ -147,7 +147,7 @@ async fn a_port_that_has_come_to_another_link_stays_there_when_that_of_before_is
     let own = tag(&bench, "r1:eth1");
     let [old, new] = ["r1:eth1-x:eth1", "r1:eth1-y:eth1"].map(LinkId::from_text);
     let near = || Near::Port(port("r1", "eth1"));
-    let detach = |link: &LinkId| Controlled::Detach { link: link.clone(), near: near() };
+    let detach = |link: &LinkId| Controlled::Detach { link: link.clone(), near: Some(near()) };
     let tunnels = || tags(&bench).len() - 4;
     done(&bench, attach(&old, tunnel(7), near())).await;
     done(&bench, attach(&new, tunnel(8), near())).await;
@@ -176,7 +176,7 @@ async fn a_tunnel_goes_with_the_last_of_the_names_that_it_is_called_by() {
         let tunnels = tunnels.iter().map(|link| (*link).clone()).collect();
         Controlled::Called { name: name.clone(), tunnels }
     };
-    let detach = |link: &LinkId, node: &str| Controlled::Detach { link: link.clone(), near: near(node) };
+    let detach = |link: &LinkId, node: &str| Controlled::Detach { link: link.clone(), near: Some(near(node)) };
     let tunnels = || {
         let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
         wish.lab.tunnels().map(|(half_of, _)| half_of.clone()).collect::<BTreeSet<_>>()
@@ -199,6 +199,18 @@ async fn a_tunnel_goes_with_the_last_of_the_names_that_it_is_called_by() {
     done(&bench, call(&two, &[&number])).await;
     done(&bench, detach(&two, "r1")).await;
     assert_eq!((tunnels(), tag(&bench, "r1:eth1")), ([other.clone()].into(), own));
+    // What has a number alone goes by whatever name its port is detached by, and else by none.
+    done(&bench, attach(&number, tunnel(9), near("r1"))).await;
+    done(&bench, Controlled::Detach { link: one.clone(), near: None }).await;
+    assert_eq!(tunnels(), [number.clone(), other.clone()].into());
+    done(&bench, detach(&one, "r1")).await;
+    assert_eq!((tunnels(), tag(&bench, "r1:eth1")), ([other.clone()].into(), own));
+    done(&bench, attach(&number, tunnel(9), near("r1"))).await;
+    done(&bench, call(&one, &[&number])).await;
+    done(&bench, detach(&two, "r1")).await;
+    assert_eq!(tunnels().len(), 2, "it is another link of that port by now");
+    done(&bench, Controlled::Detach { link: one.clone(), near: None }).await;
+    assert_eq!(tunnels(), [other.clone()].into());
     // What is attached by a name is the only one that goes by it.
     done(&bench, call(&two, &[&other])).await;
     done(&bench, attach(&two, tunnel(10), near("r2"))).await;

@@ -140,11 +140,38 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
     hosts.agents[0].destroys(LAB);
 }
 
+/// A number of the controller's for the interface outside.
+const INTERFACE: &str = "_ext:8f6c1d30-2f4e-4b41-9a57-0c5f2b0e4d11";
+
+/// A controller removes such links as it does those between nodes.
+#[test]
+fn links_to_a_network_outside_are_removed_by_the_number_of_its_interface() {
+    let Some(rig) = Rig::new() else { return };
+    let _outside = outside(&rig);
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1, H2], &[]);
+    let own = ["r1", "h1"].map(|node| agent.vlan(LAB, node, "eth1").0);
+    let tag = connects(agent, LAB, "r1", "out0");
+    assert_eq!(connects(agent, LAB, "h1", "out0"), tag);
+
+    // By the number, and by what the controller calls the network.
+    let removes = |link: &str| {
+        let gone = agent.delete(&format!("/labs/{LAB}/links/{link}"));
+        assert_eq!((&gone["success"], &gone["error"]), (&json!(true), &Value::Null), "{gone:#}");
+    };
+    removes("h1:eth1-h2:eth1");
+    removes(&format!("r1:eth1-{INTERFACE}:_external"));
+    assert_eq!((agent.vlan(LAB, "r1", "eth1").0, agent.vlan(LAB, "h1", "eth1").0), (own[0], tag));
+    removes("ext1:eth0-h1:eth1");
+    assert_eq!(agent.vlan(LAB, "h1", "eth1").0, own[1]);
+    assert_eq!(agent.get(&format!("/labs/{LAB}/external"))["connections"], json!([]));
+    agent.destroys(LAB);
+}
+
 /// What a controller that has attached by a number does when it looks for the link by its name: it does not find it, and attaches it
 /// once more, by that name, with an identifier of that, and by its own number for the interface outside.
 #[test]
 fn a_link_to_a_network_outside_that_is_attached_by_its_name_too_stays_the_one_that_it_is() {
-    const INTERFACE: &str = "_ext:8f6c1d30-2f4e-4b41-9a57-0c5f2b0e4d11";
     let Some(hosts) = super::two_hosts::Hosts::new() else { return };
     let [one, two] = &hosts.machines;
     let [near, _] = &hosts.agents;
@@ -218,6 +245,16 @@ fn a_link_to_a_network_outside_that_is_attached_by_its_name_too_stays_the_one_th
     assert!(one.reaches(&container(LAB, "h1"), OUTSIDE, 1422));
     detaches(other, "h1");
     assert_eq!(two.leavings(), before, "it goes with the last that leads to it");
+    // Before anybody has said its name, the port knows which one it is; the rest goes when that is not declared, or by its number.
+    attaches(NUMBER, 178_410, ["r1", "_ext:out0"]);
+    detaches(name, "r1");
+    assert!(!one.reaches(&container(LAB, "r1"), OUTSIDE, 56));
+    assert_eq!(told(near, NUMBER), None);
+    for container in [INTERFACE, "_ext:"] {
+        let body = json!({ "lab_id": LAB, "container_name": container, "interface_name": "", "link_id": NUMBER });
+        assert_eq!(hosts.agents[1].post("/overlay/detach-link", &body)["success"], true);
+    }
+    assert_eq!(two.leavings(), before);
     near.destroys(LAB);
 }
 
