@@ -43,12 +43,11 @@ pub(super) fn is_one(container: &str) -> bool {
 
 /// The access port to the external network that is asked for as `_ext:…`. After the colon is its interface or, since controllers ask
 /// so, a number that they have for it: then it is the one that the lab is joined to, if there is one alone.
-pub(super) fn asked_for<'w>(wish: &'w Wish, container: &str) -> Option<&'w Link> {
+pub(super) fn asked_for<'w>(wish: &'w Wish, container: &str) -> Option<(&'w InterfaceName, &'w Link)> {
     let name = container.strip_prefix(CONTAINER)?;
     let mut all = wish.lab.externals();
     let named = wish.lab.externals().find(|(interface, _)| interface.as_str() == name);
-    let (_, link) = named.or_else(|| all.next().filter(|_| all.next().is_none()))?;
-    Some(link)
+    named.or_else(|| all.next().filter(|_| all.next().is_none()))
 }
 
 /// The interface of the host that a tunnel is to be joined to as `_ext:…`. What follows is its name, or a number that the controller
@@ -144,7 +143,13 @@ impl Connect {
     }
 }
 
-async fn connected(app: &Arc<App>, name: &LabName, port: PortName, interface: InterfaceName) -> Result<u16, String> {
+/// Joins an interface of a node to the network outside by one of the host. Gives their tag.
+pub(super) async fn connected(
+    app: &Arc<App>,
+    name: &LabName,
+    port: PortName,
+    interface: InterfaceName,
+) -> Result<u16, String> {
     let there = wish(app, name);
     let snapshot = app.engine.inventory().snapshot();
     let near = there.as_ref().and_then(|wish| port_of(wish, &port, &snapshot));

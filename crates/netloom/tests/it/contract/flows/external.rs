@@ -143,16 +143,36 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
 /// A number of the controller's for the interface outside.
 const INTERFACE: &str = "_ext:8f6c1d30-2f4e-4b41-9a57-0c5f2b0e4d11";
 
-/// A controller removes such links as it does those between nodes.
+/// What a controller does once such links are made: it asks for them, and removes them, as for links between nodes.
 #[test]
-fn links_to_a_network_outside_are_removed_by_the_number_of_its_interface() {
+fn links_to_a_network_outside_are_asked_for_and_removed_by_the_number_of_its_interface() {
     let Some(rig) = Rig::new() else { return };
     let _outside = outside(&rig);
     let agent = &rig.agent;
     agent.deploys(LAB, &[R1, H1, H2], &[]);
     let own = ["r1", "h1"].map(|node| agent.vlan(LAB, node, "eth1").0);
+    let links = |node: &str| {
+        let body = json!({ "source_node": node, "source_interface": "eth1", "target_node": INTERFACE,
+            "target_interface": "_external" });
+        agent.post(&format!("/labs/{LAB}/links"), &body)
+    };
+    let early = links("r1");
+    assert!(text(&early, "error").starts_with("Endpoint not found"), "it is tried again then: {early:#}");
     let tag = connects(agent, LAB, "r1", "out0");
-    assert_eq!(connects(agent, LAB, "h1", "out0"), tag);
+    // One that is there, and one that comes to the one network that there is.
+    for node in ["r1", "h1"] {
+        let linked = links(node);
+        let link = &linked["link"];
+        assert_eq!(
+            (&linked["success"], &link["vlan_tag"], text(link, "state")),
+            (&json!(true), &json!(tag), "connected")
+        );
+        assert_eq!((text(link, "source_node"), text(link, "target_node")), (node, INTERFACE), "{linked:#}");
+        assert_eq!(text(link, "source_ovs_port"), agent.vlan(LAB, node, "eth1").1);
+        assert!(text(link, "target_ovs_port").starts_with("ext-"), "{linked:#}");
+        assert_eq!(agent.vlan(LAB, node, "eth1").0, tag);
+    }
+    assert_eq!(agent.get(&format!("/labs/{LAB}/interfaces/{INTERFACE}/_external/vlan"))["vlan_tag"], json!(tag));
 
     // By the number, and by what the controller calls the network.
     let removes = |link: &str| {
