@@ -243,6 +243,19 @@ fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option
     json!({ "link_id": tunnel.link_id, "lab_id": tunnel.lab_id, "status": status, "actual_vlan": tag, "error": error })
 }
 
+/// Whether this host has an address.
+fn has_address(app: &App, snapshot: &Snapshot, address: IpAddr) -> bool {
+    let is_it = |text: &String| text.split('/').next().and_then(|text| text.parse().ok()) == Some(address);
+    let is_for_tunnels = app.engine.data_plane().borrow().is_some_and(|plane| plane.address == address);
+    is_for_tunnels || snapshot.host.values().any(|port| port.addresses.iter().any(is_it))
+}
+
+/// Where a tunnel leads that is declared and not there, as after a boot: where it was attached to, if this host still has the address
+/// of it. The other host, which may not have been off, goes on with that one.
+fn resumed(leads: &Vxlan, declared: Vxlan, is_here: impl Fn(IpAddr) -> bool) -> Vxlan {
+    if leads.vni == declared.vni && leads.local.is_some_and(is_here) { leads.clone() } else { declared }
+}
+
 /// Has a tunnel be there, as what these links are halves of. One that is there leads on where it leads: it was attached between the
 /// addresses for tunnels, and is declared between those by which the controller reaches the hosts.
 async fn converge(
@@ -260,6 +273,8 @@ async fn converge(
         let (there, far) = (there.as_ref()?, wanted(there.as_ref()?, link)?);
         Some((far, tag_through(there, far, &snapshot)))
     };
+    let is_here = |address: IpAddr| has_address(app, &snapshot, address);
+    let own_name = declared.name();
     let (mut edits, mut status, mut tag) = (Vec::new(), "converged", None);
     for link in links {
         let mut half = match declared.tunnel(link.clone()) {
@@ -267,14 +282,17 @@ async fn converge(
             Err(why) => return result(declared, "error", None, Some(&why)),
         };
         let before = before(link);
-        if let Some((far, Some(seen))) = &before
+        if let Some((far, seen)) = &before
             && let Some(leads) = far.kind.tunnel()
         {
-            tag = tag.or(Some(*seen));
-            if far.mtu == half.mtu {
+            tag = tag.or(*seen);
+            if seen.is_some() && far.mtu == half.mtu {
                 continue;
             }
-            half.tunnel = leads.clone();
+            if *link != own_name {
+                half.tunnel.vni = leads.vni;
+            }
+            half.tunnel = if seen.is_some() { leads.clone() } else { resumed(leads, half.tunnel, is_here) };
         }
         if declared.expected_vlan != 0 {
             let segment = before.as_ref().map_or_else(|| link.clone(), |(far, _)| far.segment());
@@ -283,7 +301,6 @@ async fn converge(
         status = if before.is_some() { "updated" } else { "created" };
         edits.push(Controlled::Attach(vec![half]));
     }
-    let own_name = declared.name();
     let is_called =
         |link: &LinkId| *link == own_name || before(link).is_some_and(|(far, _)| names(far).contains(&own_name));
     if !links.iter().all(is_called) {
@@ -535,4 +552,19 @@ async fn ovs_status(State(app): State<Shared>) -> Answer {
 async fn ovs_flows(State(app): State<Shared>) -> Answer {
     let why = "this agent talks to the database of Open vSwitch alone, which has no flows: the bridge has the one flow NORMAL";
     Ok(done(&json!({ "bridge": app.engine.switch_name(), "flows": "", "error": why })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_that_is_declared_leads_again_where_it_was_attached_to_from_an_address_that_is_still_there() {
+        let attached = vxlan("10.99.0.1", "10.99.0.2", 7).unwrap();
+        let declared = |vni| vxlan("192.0.2.1", "192.0.2.2", vni).unwrap();
+        let there: IpAddr = "10.99.0.1".parse().unwrap();
+        assert_eq!(resumed(&attached, declared(7), |address| address == there), attached);
+        assert_eq!(resumed(&attached, declared(7), |_| false), declared(7));
+        assert_eq!(resumed(&attached, declared(8), |_| true), declared(8), "it is another one");
+    }
 }
