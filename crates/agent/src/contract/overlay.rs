@@ -402,16 +402,22 @@ async fn set(app: &Arc<App>, port: &str, body: &SetVlan) -> Result<(), String> {
         return Ok(());
     }
     let lab_name = wish.lab.name();
-    let segment = match &body.link_id {
-        Some(link) => {
-            let link = link_id(link)?;
-            app.engine.propose_tag(lab_name, &link, body.vlan_tag);
-            link
+    let segment = if let Some(link) = &body.link_id {
+        let link = link_id(link)?;
+        app.engine.propose_tag(lab_name, &link, body.vlan_tag);
+        link
+    } else {
+        let tagged = app.engine.tagged_as(lab_name, body.vlan_tag);
+        let segment = tagged.ok_or_else(|| format!("no link of lab {lab_name} has the tag {}", body.vlan_tag))?;
+        // The tag may be another link's by now: a controller sends what it has noted.
+        if !segment.has_end(&name.label()) {
+            return Err(format!(
+                "the tag {} is that of link {segment}, and {} is no end of it",
+                body.vlan_tag,
+                name.label()
+            ));
         }
-        None => app
-            .engine
-            .tagged_as(lab_name, body.vlan_tag)
-            .ok_or_else(|| format!("no link of lab {lab_name} has the tag {}", body.vlan_tag))?,
+        segment
     };
     carry_out(app, lab_name, Controlled::Join { port: name, segment }, PORT, Late::Ends).await
 }
