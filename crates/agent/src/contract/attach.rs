@@ -168,7 +168,7 @@ struct DetachLink {
     link_id: String,
 }
 
-/// What is near a tunnel that is detached; nothing, where it is a network outside that nobody knows any more.
+/// What is near a tunnel that is detached; nothing, where no interface is named, or a network outside that nobody knows any more.
 fn near_before(there: Option<&Wish>, body: &DetachLink) -> Result<Option<Near>, Detail> {
     let name = lab(&body.lab_id)?;
     if external::is_one(&body.container_name) {
@@ -178,6 +178,9 @@ fn near_before(there: Option<&Wish>, body: &DetachLink) -> Result<Option<Near>, 
             called(wish, &link).any(|(_, far)| Some(far.segment()) == segment)
         };
         return Ok(external::meant(there, &body.container_name, has_it).ok().map(Near::External));
+    }
+    if body.container_name.is_empty() || body.interface_name.is_empty() {
+        return Ok(None);
     }
     port_in(&name, &body.container_name, &body.interface_name).map(Near::Port).map(Some)
 }

@@ -270,7 +270,7 @@ fn a_link_to_a_network_outside_that_is_attached_by_its_name_too_stays_the_one_th
     detaches(name, "r1");
     assert!(!one.reaches(&container(LAB, "r1"), OUTSIDE, 56));
     assert_eq!(told(near, NUMBER), None);
-    for container in [INTERFACE, "_ext:"] {
+    for container in ["", INTERFACE, "_ext:"] {
         let body = json!({ "lab_id": LAB, "container_name": container, "interface_name": "", "link_id": NUMBER });
         assert_eq!(hosts.agents[1].post("/overlay/detach-link", &body)["success"], true);
     }
