@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
-use netloom_engine::{Controlled, Near, PortFact, PortName, Snapshot, Wish};
+use netloom_engine::{Controlled, PortFact, PortName, Snapshot, Wish};
 use netloom_model::{InterfaceName, LabName, Link, NodeName};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,8 +24,6 @@ use crate::serve::App;
 
 /// What controllers call the container of an external network, before the name of its interface.
 const CONTAINER: &str = "_ext:";
-/// What they call its interface.
-const INTERFACE: &str = "_external";
 /// The lab that stands for all of this host.
 const HOST: &str = "_global";
 
@@ -38,14 +36,6 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/ovs-plugin/labs/{lab}/external/{interface}", delete(plugin_disconnect))
 }
 
-/// What a tunnel joins with another host: an interface of a node, by its name or that of its container, or `_ext:INTERFACE`.
-pub(super) fn near(lab: &LabName, container: &str, interface: &str) -> Result<Near, Detail> {
-    if let Some(external) = container.strip_prefix(CONTAINER).filter(|_| interface == INTERFACE) {
-        return fields::host_interface(external).map(Near::External);
-    }
-    Ok(Near::Port(PortName { node: named_in_containers(lab, container)?, interface: fields::interface(interface)? }))
-}
-
 /// Whether a container's name means an external network.
 pub(super) fn is_one(container: &str) -> bool {
     container.starts_with(CONTAINER)
@@ -53,12 +43,35 @@ pub(super) fn is_one(container: &str) -> bool {
 
 /// The access port to the external network that is asked for as `_ext:…`. After the colon is its interface or, since controllers ask
 /// so, a number that they have for it: then it is the one that the lab is joined to, if there is one alone.
-pub(super) fn asked_for<'w>(wish: &'w Wish, container: &str) -> Option<&'w Link> {
+pub(super) fn asked_for<'w>(wish: &'w Wish, container: &str) -> Option<(&'w InterfaceName, &'w Link)> {
     let name = container.strip_prefix(CONTAINER)?;
     let mut all = wish.lab.externals();
     let named = wish.lab.externals().find(|(interface, _)| interface.as_str() == name);
-    let (_, link) = named.or_else(|| all.next().filter(|_| all.next().is_none()))?;
-    Some(link)
+    named.or_else(|| all.next().filter(|_| all.next().is_none()))
+}
+
+/// The interface of the host that a tunnel is to be joined to as `_ext:…`. What follows is its name, or a number that the controller
+/// has for it: then it is that of the one external network that the lab is joined to or, of several, of the one that has such a
+/// tunnel already.
+pub(super) fn meant(
+    there: Option<&Wish>,
+    container: &str,
+    has_it: impl Fn(&Wish, &InterfaceName) -> bool,
+) -> Result<InterfaceName, String> {
+    let text = container.strip_prefix(CONTAINER).unwrap_or(container);
+    if let Ok(named) = text.parse() {
+        return Ok(named);
+    }
+    let all = there.into_iter().flat_map(|wish| wish.lab.externals().map(move |(interface, _)| (wish, interface)));
+    let all: Vec<(&Wish, &InterfaceName)> = all.collect();
+    let having = all.iter().filter(|(wish, interface)| all.len() == 1 || has_it(wish, interface));
+    match having.collect::<Vec<_>>().as_slice() {
+        [(_, interface)] => Ok((*interface).clone()),
+        _ => Err(format!(
+            "`{}` is no interface of this host, nor a network that its lab is joined to",
+            text.escape_debug()
+        )),
+    }
 }
 
 /// The tag of the external network by an interface, if the lab is joined to it.
@@ -130,7 +143,13 @@ impl Connect {
     }
 }
 
-async fn connected(app: &Arc<App>, name: &LabName, port: PortName, interface: InterfaceName) -> Result<u16, String> {
+/// Joins an interface of a node to the network outside by one of the host. Gives their tag.
+pub(super) async fn connected(
+    app: &Arc<App>,
+    name: &LabName,
+    port: PortName,
+    interface: InterfaceName,
+) -> Result<u16, String> {
     let there = wish(app, name);
     let snapshot = app.engine.inventory().snapshot();
     let near = there.as_ref().and_then(|wish| port_of(wish, &port, &snapshot));

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::routing::{delete, get, post};
 use futures::{StreamExt, stream};
 use netloom_engine::{Controlled, PortFact, PortName, Snapshot, Wish};
-use netloom_model::{InterfaceName, LabName, Link, LinkId, NodeName, link_name};
+use netloom_model::{InterfaceName, LabName, Link, LinkId, link_name};
 use netloom_plan::NodeState;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +63,30 @@ impl Pair {
         let target = port_name(&self.target_node, &self.target_interface);
         Ok((source.map_err(|fault| fault.to_string())?, target.map_err(|fault| fault.to_string())?))
     }
+
+    /// Whether one of its ends is a network outside.
+    fn leads_outside(&self) -> bool {
+        external::is_one(&self.source_node) || external::is_one(&self.target_node)
+    }
+
+    /// The link that it is to a network outside.
+    fn outside(&self, lab: &LabName, tag: Option<u16>, [source, target]: [Option<InterfaceName>; 2]) -> LinkInfo {
+        let ends = [(&self.source_node, &self.source_interface), (&self.target_node, &self.target_interface)];
+        let [a, b] = ends.map(|(node, interface)| format!("{node}:{interface}"));
+        LinkInfo {
+            link_id: link_name(&a, &b),
+            lab_id: lab.clone(),
+            source_node: self.source_node.clone(),
+            source_interface: self.source_interface.clone(),
+            target_node: self.target_node.clone(),
+            target_interface: self.target_interface.clone(),
+            state: if tag.is_some() { "connected" } else { "disconnected" },
+            vlan_tag: tag,
+            source_ovs_port: source,
+            target_ovs_port: target,
+            error: None,
+        }
+    }
 }
 
 pub(super) fn port_name(node: &str, interface: &str) -> Result<PortName, Detail> {
@@ -109,10 +133,10 @@ pub(super) fn segment_of(wish: &Wish, port: &PortName) -> Option<LinkId> {
 struct LinkInfo {
     link_id: LinkId,
     lab_id: LabName,
-    source_node: NodeName,
-    source_interface: InterfaceName,
-    target_node: NodeName,
-    target_interface: InterfaceName,
+    source_node: String,
+    source_interface: String,
+    target_node: String,
+    target_interface: String,
     state: &'static str,
     vlan_tag: Option<u16>,
     source_ovs_port: Option<InterfaceName>,
@@ -127,10 +151,10 @@ fn link_info(wish: &Wish, source: &PortName, target: &PortName, snapshot: &Snaps
     LinkInfo {
         link_id: link_name(&source.label(), &target.label()),
         lab_id: wish.lab.name().clone(),
-        source_node: source.node.clone(),
-        source_interface: source.interface.clone(),
-        target_node: target.node.clone(),
-        target_interface: target.interface.clone(),
+        source_node: source.node.to_string(),
+        source_interface: source.interface.to_string(),
+        target_node: target.node.to_string(),
+        target_interface: target.interface.to_string(),
         state: if shared.is_some() { "connected" } else { "disconnected" },
         vlan_tag: shared,
         source_ovs_port: a.map(|port| port.name),
@@ -139,7 +163,38 @@ fn link_info(wish: &Wish, source: &PortName, target: &PortName, snapshot: &Snaps
     }
 }
 
+/// A link to a network outside, which a controller asks for as one between nodes once it was made by another route.
+async fn connected_outside(app: &Arc<App>, name: &LabName, pair: &Pair) -> Result<LinkInfo, String> {
+    let is_target = external::is_one(&pair.target_node);
+    let (node, interface, container) = if is_target {
+        (&pair.source_node, &pair.source_interface, &pair.target_node)
+    } else {
+        (&pair.target_node, &pair.target_interface, &pair.source_node)
+    };
+    let port = port_name(node, interface).map_err(|fault| fault.to_string())?;
+    let there = wish(app, name).ok_or("Endpoint not found")?;
+    let segment = segment_of(&there, &port);
+    let network = there.lab.externals().find(|(_, link)| segment == Some(link.segment()));
+    let (by, _) = network.or_else(|| external::asked_for(&there, container)).ok_or_else(|| {
+        format!(
+            "Endpoint not found: lab {name} is not joined to `{container}`; `/labs/{name}/external/connect` joins it"
+        )
+    })?;
+    external::connected(app, name, port.clone(), by.clone()).await?;
+    let there = wish(app, name).ok_or_else(|| format!("lab {name} is gone"))?;
+    let snapshot = app.engine.inventory().snapshot();
+    let near = port_of(&there, &port, &snapshot);
+    let far = there.lab.external(by).and_then(|link| port_view(&there, link, &snapshot));
+    let tag = near.as_ref().and_then(|port| port.tag);
+    let [near, far] = [near, far].map(|port| port.map(|port| port.name));
+    let [source, target] = if is_target { [near, far] } else { [far, near] };
+    Ok(pair.outside(name, tag, [source, target]))
+}
+
 async fn connected(app: &Arc<App>, name: &LabName, pair: &Pair) -> Result<LinkInfo, String> {
+    if pair.leads_outside() {
+        return connected_outside(app, name, pair).await;
+    }
     let (source, target) = pair.ports()?;
     let there = wish(app, name);
     let snapshot = app.engine.inventory().snapshot();
@@ -183,6 +238,23 @@ fn named(wish: &Wish, text: String) -> LinkId {
     turned.filter(|_| !is_there(&written)).unwrap_or(written)
 }
 
+/// The port that a link joins to a network outside, which is named after that port and what a controller has for the network:
+/// `_ext:…`, or a node that is none of this host.
+fn left_outside(wish: &Wish, text: &str) -> Option<PortName> {
+    let link = LinkId::from_text(text);
+    let outside: Vec<LinkId> = wish.lab.externals().map(|(_, link)| link.segment()).collect();
+    let leads_there = |other: &str| {
+        let node = other.split(':').next().unwrap_or_default();
+        external::is_one(other) || !wish.lab.nodes().keys().any(|known| known.as_str() == node)
+    };
+    let ports = wish.lab.segments().filter(|(segment, _)| outside.contains(segment));
+    ports.into_iter().find_map(|(_, port)| {
+        let node = port.a.at.node()?;
+        link.end_beside(&port.a.label()).filter(|other| leads_there(other))?;
+        Some(PortName { node: node.clone(), interface: port.a.interface.kernel().clone() })
+    })
+}
+
 /// A link whose ends are gone is gone.
 async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String, String)>) -> Answer {
     let name = lab(&name)?;
@@ -190,7 +262,10 @@ async fn disconnect(State(app): State<Shared>, Path((name, link)): Path<(String,
         return Ok(done(&json!({ "success": false, "error": "Invalid link_id format" })));
     }
     let outcome = if let Some(there) = wish(&app, &name) {
-        let edit = Controlled::Disconnect(named(&there, link));
+        let edit = match left_outside(&there, &link) {
+            Some(port) => Controlled::Apart(port),
+            None => Controlled::Disconnect(named(&there, link)),
+        };
         carry_out(&app, &name, edit, LINK, Late::Ends).await
     } else {
         Ok(())
@@ -229,7 +304,7 @@ async fn vlan(State(app): State<Shared>, Path((name, of, interface)): Path<(Stri
     let name = lab(&name)?;
     if external::is_one(&of) {
         let (wish, snapshot) = (wish(&app, &name), app.engine.inventory().snapshot());
-        let found = wish.as_ref().and_then(|wish| Some((wish, external::asked_for(wish, &of)?)));
+        let found = wish.as_ref().and_then(|wish| Some((wish, external::asked_for(wish, &of)?.1)));
         let port = found.and_then(|(wish, link)| wish.lab.switch_ports(link).into_iter().next());
         let error = found.is_none().then_some("Endpoint not found");
         return Ok(done(&json!({ "container": of, "interface": interface,

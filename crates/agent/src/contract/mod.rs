@@ -10,7 +10,7 @@
 //! | [`boot_logs`] | `/labs/{lab}/boot-logs` |
 //! | [`configs`] | `…/extract-config`, `/labs/{lab}/extract-configs`, `…/config` |
 //! | [`links`] | `/labs/{lab}/links…`, `/labs/{lab}/interfaces/…`, `/ports/…` |
-//! | [`overlay`] | `/overlay/…`, `/ovs/…` |
+//! | [`overlay`], [`attach`] | `/overlay/…`, `/ovs/…` |
 //! | [`external`] | `/labs/{lab}/external…`, `/ovs-plugin/labs/{lab}/external…` |
 //! | [`path`] | `/network/test-mtu` |
 //! | [`interfaces`] | `/interfaces…`, `/bridges`, `/ovs-plugin/…`, and what is not done here |
@@ -26,6 +26,7 @@
 mod about;
 mod after_boot;
 mod answer;
+mod attach;
 mod boot_logs;
 mod carry_out;
 mod configs;

@@ -9,18 +9,18 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::{get, post, put};
 use futures::{StreamExt, stream};
-use netloom_engine::{Controlled, ControlledTunnel, Near, PortFact, PortName, Snapshot, Source, SwitchPortFact, Wish};
+use netloom_engine::{Controlled, ControlledTunnel, PortFact, PortName, Snapshot, Source, SwitchPortFact, Wish};
 use netloom_model::{LabName, Link, LinkId, Mtu, Vxlan, tunnel_name};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::answer::{Answer, Detail, Json, done};
+use super::attach;
 use super::carry_out::{Late, carry_out, wish, wishes};
-use super::external;
 use super::fields::{self, lab};
 use super::labs::doubt;
-use super::links::{AT_ONCE, DECLARED, PORT, left, owner, port_of, segment_of, tag_of};
+use super::links::{AT_ONCE, DECLARED, PORT, left, owner, port_of, tag_of};
 use super::nodes::named_in_containers;
 use crate::routes::Shared;
 use crate::serve::App;
@@ -35,8 +35,7 @@ const LAST_OF_LEGACY: u32 = 199_999;
 
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
-        .route("/overlay/attach-link", post(attach_link))
-        .route("/overlay/detach-link", post(detach_link))
+        .merge(attach::routes())
         .route("/overlay/status", get(status))
         .route("/overlay/declare-state", post(declare))
         .route("/overlay/cleanup", post(cleanup))
@@ -48,7 +47,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/ovs/flows", get(ovs_flows))
 }
 
-fn vxlan(local: &str, remote: &str, vni: u32) -> Result<Vxlan, String> {
+pub(super) fn vxlan(local: &str, remote: &str, vni: u32) -> Result<Vxlan, String> {
     let address = |what: &str, text: &str| {
         text.parse::<IpAddr>().map_err(|_| format!("`{what}` is `{text}`, which is no address: 192.0.2.7 is one"))
     };
@@ -60,42 +59,42 @@ fn vxlan(local: &str, remote: &str, vni: u32) -> Result<Vxlan, String> {
     Ok(Vxlan { remote, vni, dst_port: DST_PORT, src_port: None, parent: None, local: Some(local) })
 }
 
-fn mtu(asked: Option<u32>) -> Result<Mtu, String> {
+pub(super) fn mtu(asked: Option<u32>) -> Result<Mtu, String> {
     let bytes = asked.filter(|mtu| *mtu > 0).unwrap_or(OVERLAY_MTU);
     Mtu::try_from(bytes).map_err(|invalid| invalid.to_string())
 }
 
 /// An interface of a node, which is called by its own name or by that of its container.
-fn port_in(lab: &LabName, container: &str, interface: &str) -> Result<PortName, Detail> {
+pub(super) fn port_in(lab: &LabName, container: &str, interface: &str) -> Result<PortName, Detail> {
     Ok(PortName { node: named_in_containers(lab, container)?, interface: fields::interface(interface)? })
 }
 
-fn link_id(text: &str) -> Result<LinkId, String> {
+pub(super) fn link_id(text: &str) -> Result<LinkId, String> {
     if text.is_empty() || text.len() > 512 {
         return Err("`link_id` is empty, or longer than 512 bytes".into());
     }
     Ok(LinkId::from_text(text))
 }
 
-#[derive(Debug, Deserialize)]
-struct AttachLink {
-    lab_id: String,
-    container_name: String,
-    interface_name: String,
-    vni: u32,
-    local_ip: String,
-    remote_ip: String,
-    link_id: String,
-    #[serde(default)]
-    tenant_mtu: Option<u32>,
+/// The tunnel that is wanted as a half of a link, or else one that goes by this name.
+pub(super) fn wanted<'a>(wish: &'a Wish, link: &LinkId) -> Option<&'a Link> {
+    let own = wish.lab.tunnels().find(|(half_of, _)| *half_of == link);
+    own.or_else(|| called(wish, link).next()).map(|(_, tunnel)| tunnel)
 }
 
-/// The tunnel that is wanted as a half of a link.
-fn wanted<'a>(wish: &'a Wish, link: &LinkId) -> Option<&'a Link> {
-    wish.lab.tunnels().find(|(half_of, _)| *half_of == link).map(|(_, tunnel)| tunnel)
+/// The tunnels that go by a name, by the links that they are halves of.
+pub(super) fn called<'a>(wish: &'a Wish, name: &LinkId) -> impl Iterator<Item = (&'a LinkId, &'a Link)> {
+    wish.lab.tunnels().filter(move |(_, tunnel)| tunnel.access_port().is_some_and(|port| port.goes_by(name)))
+}
+
+/// The names of a tunnel beside that of the link that it is a half of.
+pub(super) fn names(tunnel: &Link) -> &BTreeSet<LinkId> {
+    static NONE: BTreeSet<LinkId> = BTreeSet::new();
+    tunnel.access_port().map_or(&NONE, |port| &port.names)
 }
 
 /// A tunnel as it is seen: its port of the switch works, and its interface is there and on.
+#[derive(Clone, Copy)]
 pub(super) struct SeenTunnel<'a> {
     port: &'a SwitchPortFact,
     interface: &'a PortFact,
@@ -111,103 +110,27 @@ impl<'a> SeenTunnel<'a> {
 }
 
 /// The tag of a tunnel that is seen.
-fn tag_through(wish: &Wish, far: &Link, snapshot: &Snapshot) -> Option<u16> {
+pub(super) fn tag_through(wish: &Wish, far: &Link, snapshot: &Snapshot) -> Option<u16> {
     SeenTunnel::of(wish, far, snapshot)?.port.vlan.tag
-}
-
-/// Whether a link has a number in place of a name. A controller attaches links to external networks by numbers of theirs, and lists
-/// and declares them by names, which are of two ends (`r1:eth1-h1:eth1`).
-fn is_numbered(link: &LinkId) -> bool {
-    !link.as_str().contains(':')
-}
-
-/// Whether the tunnel of a link is wanted to be joined to what it joins.
-fn is_joined(wish: &Wish, far: &Link, link: &LinkId, near: &Near) -> bool {
-    match near {
-        Near::Port(port) => far.segment() == *link && segment_of(wish, port).as_ref() == Some(link),
-        // Others may lead there too.
-        Near::External(interface) => wish.lab.external(interface).map(Link::segment) == Some(far.segment()),
-    }
-}
-
-fn tag_near(wish: &Wish, near: &Near, snapshot: &Snapshot) -> Option<u16> {
-    match near {
-        Near::Port(port) => port_of(wish, port, snapshot).and_then(|port| port.tag),
-        Near::External(interface) => external::tag(wish, interface, snapshot),
-    }
-}
-
-async fn attached(app: &Arc<App>, body: &AttachLink) -> Result<u16, String> {
-    let name = lab(&body.lab_id).map_err(|fault| fault.to_string())?;
-    let near = external::near(&name, &body.container_name, &body.interface_name).map_err(|fault| fault.to_string())?;
-    let (link, tunnel) = (link_id(&body.link_id)?, vxlan(&body.local_ip, &body.remote_ip, body.vni)?);
-    let mtu = mtu(body.tenant_mtu)?;
-    let snapshot = app.engine.inventory().snapshot();
-    let there = wish(app, &name);
-    match &near {
-        Near::Port(port) if there.as_ref().is_none_or(|wish| port_of(wish, port, &snapshot).is_none()) => {
-            return Err(format!("Could not find OVS port for {}", port.label()));
-        }
-        Near::Port(_) => {}
-        Near::External(interface) => external::is_free(app, &name, interface)?,
-    }
-    if let Some(there) = &there
-        && let Some(far) = wanted(there, &link)
-        && far.kind.tunnel() == Some(&tunnel)
-        && far.mtu == mtu
-        && is_joined(there, far, &link, &near)
-        && let Some(tag) =
-            tag_through(there, far, &snapshot).filter(|tag| tag_near(there, &near, &snapshot) == Some(*tag))
-    {
-        // It is there: nothing is touched.
-        return Ok(tag);
-    }
-    let edit = Controlled::Attach(vec![ControlledTunnel { link: link.clone(), tunnel, mtu, near: Some(near.clone()) }]);
-    carry_out(app, &name, edit, DECLARED, Late::Ends).await?;
-    let there = wish(app, &name).ok_or_else(|| format!("lab {name} is gone"))?;
-    let snapshot = app.engine.inventory().snapshot();
-    let far = wanted(&there, &link).and_then(|far| tag_through(&there, far, &snapshot));
-    far.filter(|tag| tag_near(&there, &near, &snapshot) == Some(*tag))
-        .ok_or_else(|| format!("link {link}: its port and its tunnel do not have one tag"))
-}
-
-async fn attach_link(State(app): State<Shared>, Json(body): Json<AttachLink>) -> Answer {
-    lab(&body.lab_id)?;
-    let outcome = attached(&app, &body).await;
-    let vni = outcome.is_ok().then_some(body.vni);
-    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(), "local_vlan": outcome.as_ref().ok(),
-        "vni": vni })))
-}
-
-#[derive(Debug, Deserialize)]
-struct DetachLink {
-    lab_id: String,
-    container_name: String,
-    interface_name: String,
-    link_id: String,
-}
-
-async fn detach_link(State(app): State<Shared>, Json(body): Json<DetachLink>) -> Answer {
-    let name = lab(&body.lab_id)?;
-    let near = external::near(&name, &body.container_name, &body.interface_name)?;
-    let mut outcome = link_id(&body.link_id);
-    if let (Ok(link), Some(_)) = (&outcome, wish(&app, &name)) {
-        let edit = Controlled::Detach { link: link.clone(), near: near.clone() };
-        outcome = carry_out(&app, &name, edit, DECLARED, Late::GoesOn).await.map(|()| link.clone());
-    }
-    let snapshot = app.engine.inventory().snapshot();
-    let near = wish(&app, &name).and_then(|wish| tag_near(&wish, &near, &snapshot));
-    Ok(done(&json!({ "success": outcome.is_ok(), "error": outcome.as_ref().err(),
-        "interface_isolated": outcome.is_ok() && near.is_some(), "new_vlan": near, "tunnel_deleted": outcome.is_ok() })))
 }
 
 /// A tunnel of a lab of the controller that is wanted.
 struct Tunnel {
     lab: LabName,
     link: LinkId,
+    /// The other names that it goes by.
+    names: BTreeSet<LinkId>,
     vni: u32,
     /// The tag of its port of the switch, whether its interface is on or not.
     tag: Option<u16>,
+}
+
+impl Tunnel {
+    /// Whether controllers take it for the tunnel with this interface: they make its name of that of the link.
+    fn is_called(&self, port: &str) -> bool {
+        let mut links = self.names.iter().chain([&self.link]);
+        links.any(|link| tunnel_name(&self.lab, link).as_str() == port)
+    }
 }
 
 fn tunnels(app: &App) -> Vec<Tunnel> {
@@ -217,40 +140,39 @@ fn tunnels(app: &App) -> Vec<Tunnel> {
         for (half_of, link) in wish.lab.tunnels() {
             let Some(vxlan) = link.kind.tunnel() else { continue };
             let tag = tag_of(&wish, link, &snapshot);
-            all.push(Tunnel { lab: wish.lab.name().clone(), link: half_of.clone(), vni: vxlan.vni, tag });
+            let (lab, names) = (wish.lab.name().clone(), names(link).clone());
+            all.push(Tunnel { lab, link: half_of.clone(), names, vni: vxlan.vni, tag });
         }
     }
     all
 }
 
 /// What is seen of the tunnels of the controller's labs. One that is only wanted is not told: the controller then has it made again.
-/// Where what is seen is in doubt an `error` says so: the controller leaves its links as they are.
+/// One that goes by several names is told by each, since a controller looks for a name. Where what is seen is in doubt an `error` says
+/// so: the controller leaves its links as they are.
 async fn status(State(app): State<Shared>) -> Answer {
     let (snapshot, wishes) = (app.engine.inventory().snapshot(), wishes(&app));
     let wanted = wishes.iter().flat_map(|wish| wish.lab.tunnels().map(move |(half_of, link)| (wish, half_of, link)));
-    let seen = wanted.filter_map(|(wish, half_of, link)| {
-        let tunnel = link.kind.tunnel()?;
-        let seen = SeenTunnel::of(wish, link, &snapshot)?;
-        seen.port.vlan.tag?;
-        Some((wish, half_of, tunnel, seen))
-    });
-    let seen: Vec<_> = seen.collect();
-    let mut count: BTreeMap<&LinkId, usize> = BTreeMap::new();
-    for (_, half_of, ..) in &seen {
-        *count.entry(half_of).or_default() += 1;
+    let mut by_name: BTreeMap<&LinkId, BTreeMap<&LabName, _>> = BTreeMap::new();
+    for (wish, half_of, link) in wanted {
+        let Some((tunnel, seen)) = link.kind.tunnel().zip(SeenTunnel::of(wish, link, &snapshot)) else { continue };
+        for name in [half_of].into_iter().chain(names(link)).filter(|_| seen.port.vlan.tag.is_some()) {
+            by_name.entry(name).or_default().entry(wish.lab.name()).or_insert((tunnel, seen));
+        }
     }
-    let links: Vec<Value> = seen
-        .iter()
-        .map(|(wish, half_of, wanted, SeenTunnel { port, interface })| {
+    let of_name = |(name, in_labs): (&&LinkId, &BTreeMap<&LabName, (&Vxlan, SeenTunnel<'_>)>)| -> Vec<Value> {
+        let entry = |(lab, (wanted, SeenTunnel { port, interface })): (&&LabName, &(&Vxlan, SeenTunnel<'_>))| {
             // Its own mark says where it leads; those of agents before this one say less.
             let made = port.tunnel.as_ref().map_or(*wanted, |made| &made.tunnel);
             let local = made.local.or(wanted.local);
             // Of a name that several labs have a controller takes the first, whatever its lab: no tag is better than another's.
-            let tag = port.vlan.tag.filter(|_| count[half_of] == 1);
-            json!({ "link_id": half_of, "vni": made.vni, "local_ip": local, "remote_ip": made.remote,
-                "local_vlan": tag, "interface_name": port.name, "lab_id": wish.lab.name(), "tenant_mtu": interface.mtu })
-        })
-        .collect();
+            let tag = port.vlan.tag.filter(|_| in_labs.len() == 1);
+            json!({ "link_id": name, "vni": made.vni, "local_ip": local, "remote_ip": made.remote,
+                "local_vlan": tag, "interface_name": port.name, "lab_id": lab, "tenant_mtu": interface.mtu })
+        };
+        in_labs.iter().map(entry).collect()
+    };
+    let links: Vec<Value> = by_name.iter().flat_map(of_name).collect();
     let mut answer = json!({ "vteps": [], "tunnels": [], "bridges": [], "link_tunnels": links });
     if let Some(doubt) = doubt(&app, &[Source::Switch, Source::Fabric]) {
         answer["error"] = json!(doubt);
@@ -295,14 +217,24 @@ impl DeclaredTunnel {
         Ok(ControlledTunnel { link, tunnel, mtu: mtu(self.mtu)?, near: None })
     }
 
-    /// The link that it is: the one of its name or, where there is none, the numbered one of its VNI.
-    fn link(&self, there: Option<&Wish>) -> LinkId {
-        let named = LinkId::from_text(self.link_id.as_str());
-        let Some(there) = there.filter(|there| wanted(there, &named).is_none()) else { return named };
-        let mut numbered = there.lab.tunnels().filter(|(half_of, link)| {
-            is_numbered(half_of) && link.kind.tunnel().is_some_and(|tunnel| tunnel.vni == self.vni)
-        });
-        numbered.next().map_or(named, |(half_of, _)| half_of.clone())
+    fn name(&self) -> LinkId {
+        LinkId::from_text(self.link_id.as_str())
+    }
+
+    /// The links that it is: those that go by its name or, where there are none, the numbered one of its VNI.
+    fn links(&self, there: Option<&Wish>) -> BTreeSet<LinkId> {
+        let name = self.name();
+        let of =
+            |found: &mut dyn Iterator<Item = (&LinkId, &Link)>| found.map(|(half_of, _)| half_of.clone()).collect();
+        let all = |there: &Wish| -> BTreeSet<LinkId> {
+            let named: BTreeSet<LinkId> = of(&mut called(there, &name));
+            let numbered = |(half_of, link): &(&LinkId, &Link)| {
+                half_of.is_numbered() && link.kind.tunnel().is_some_and(|tunnel| tunnel.vni == self.vni)
+            };
+            if named.is_empty() { of(&mut there.lab.tunnels().filter(numbered).take(1)) } else { named }
+        };
+        let found = there.map(all).unwrap_or_default();
+        if found.is_empty() { [name].into() } else { found }
     }
 }
 
@@ -311,39 +243,79 @@ fn result(tunnel: &DeclaredTunnel, status: &str, tag: Option<u16>, error: Option
     json!({ "link_id": tunnel.link_id, "lab_id": tunnel.lab_id, "status": status, "actual_vlan": tag, "error": error })
 }
 
-/// Has a tunnel be there, as `link`. One that is there leads on where it leads: it was attached between the addresses for tunnels,
-/// and is declared between those by which the controller reaches the hosts.
-async fn converge(app: &Arc<App>, name: &LabName, tunnel: &DeclaredTunnel, link: LinkId, by: Instant) -> Value {
-    if tunnel.protects() {
-        return result(tunnel, "protected", None, None);
+/// Whether this host has an address.
+fn has_address(app: &App, snapshot: &Snapshot, address: IpAddr) -> bool {
+    let is_it = |text: &String| text.split('/').next().and_then(|text| text.parse().ok()) == Some(address);
+    let is_for_tunnels = app.engine.data_plane().borrow().is_some_and(|plane| plane.address == address);
+    is_for_tunnels || snapshot.host.values().any(|port| port.addresses.iter().any(is_it))
+}
+
+/// Where a tunnel leads that is declared and not there, as after a boot: where it was attached to, if this host still has the address
+/// of it. The other host, which may not have been off, goes on with that one.
+fn resumed(leads: &Vxlan, declared: Vxlan, is_here: impl Fn(IpAddr) -> bool) -> Vxlan {
+    if leads.vni == declared.vni && leads.local.is_some_and(is_here) { leads.clone() } else { declared }
+}
+
+/// Has a tunnel be there, as what these links are halves of. One that is there leads on where it leads: it was attached between the
+/// addresses for tunnels, and is declared between those by which the controller reaches the hosts.
+async fn converge(
+    app: &Arc<App>,
+    name: &LabName,
+    declared: &DeclaredTunnel,
+    links: &BTreeSet<LinkId>,
+    by: Instant,
+) -> Value {
+    if declared.protects() {
+        return result(declared, "protected", None, None);
     }
-    let mut wanted_now = match tunnel.tunnel(link.clone()) {
-        Ok(wanted) => wanted,
-        Err(why) => return result(tunnel, "error", None, Some(&why)),
+    let (snapshot, there) = (app.engine.inventory().snapshot(), wish(app, name));
+    let before = |link: &LinkId| {
+        let (there, far) = (there.as_ref()?, wanted(there.as_ref()?, link)?);
+        Some((far, tag_through(there, far, &snapshot)))
     };
-    let snapshot = app.engine.inventory().snapshot();
-    let there = wish(app, name);
-    let before =
-        there.as_ref().and_then(|wish| wanted(wish, &link).map(|far| (far.clone(), tag_through(wish, far, &snapshot))));
-    if let Some((far, Some(tag))) = &before
-        && let Some(leads) = far.kind.tunnel()
-    {
-        if far.mtu == wanted_now.mtu {
-            return result(tunnel, "converged", Some(*tag), None);
+    let is_here = |address: IpAddr| has_address(app, &snapshot, address);
+    let own_name = declared.name();
+    let (mut edits, mut status, mut tag) = (Vec::new(), "converged", None);
+    for link in links {
+        let mut half = match declared.tunnel(link.clone()) {
+            Ok(half) => half,
+            Err(why) => return result(declared, "error", None, Some(&why)),
+        };
+        let before = before(link);
+        if let Some((far, seen)) = &before
+            && let Some(leads) = far.kind.tunnel()
+        {
+            tag = tag.or(*seen);
+            if seen.is_some() && far.mtu == half.mtu {
+                continue;
+            }
+            if *link != own_name {
+                half.tunnel.vni = leads.vni;
+            }
+            half.tunnel = if seen.is_some() { leads.clone() } else { resumed(leads, half.tunnel, is_here) };
         }
-        wanted_now.tunnel = leads.clone();
+        if declared.expected_vlan != 0 {
+            let segment = before.as_ref().map_or_else(|| link.clone(), |(far, _)| far.segment());
+            app.engine.propose_tag(name, &segment, declared.expected_vlan);
+        }
+        status = if before.is_some() { "updated" } else { "created" };
+        edits.push(Controlled::Attach(vec![half]));
     }
-    if tunnel.expected_vlan != 0 {
-        let segment = before.as_ref().map_or_else(|| link.clone(), |(far, _)| far.segment());
-        app.engine.propose_tag(name, &segment, tunnel.expected_vlan);
+    let is_called =
+        |link: &LinkId| *link == own_name || before(link).is_some_and(|(far, _)| names(far).contains(&own_name));
+    if !links.iter().all(is_called) {
+        edits.push(Controlled::Called { name: own_name.clone(), tunnels: links.clone() });
     }
-    let status = if before.is_some() { "updated" } else { "created" };
-    if let Err(why) = carry_out(app, name, Controlled::Attach(vec![wanted_now]), left(by), Late::Ends).await {
-        return result(tunnel, "error", None, Some(&why));
+    if edits.is_empty() {
+        return result(declared, status, tag, None);
+    }
+    if let Err(why) = carry_out(app, name, Controlled::Several(edits), left(by), Late::Ends).await {
+        return result(declared, "error", None, Some(&why));
     }
     let snapshot = app.engine.inventory().snapshot();
-    let tag = wish(app, name).and_then(|wish| wanted(&wish, &link).and_then(|far| tag_through(&wish, far, &snapshot)));
-    result(tunnel, status, tag, None)
+    let tag =
+        wish(app, name).and_then(|wish| wanted(&wish, &own_name).and_then(|far| tag_through(&wish, far, &snapshot)));
+    result(declared, status, tag, None)
 }
 
 async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> Answer {
@@ -361,19 +333,18 @@ async fn declare(State(app): State<Shared>, Json(body): Json<Declaration>) -> An
     let mut orphans = Vec::new();
     for (name, declared) in &by_lab {
         let there = wish(&app, name);
-        let links: Vec<LinkId> = declared.iter().map(|tunnel| tunnel.link(there.as_deref())).collect();
+        let links: Vec<BTreeSet<LinkId>> = declared.iter().map(|tunnel| tunnel.links(there.as_deref())).collect();
         let mut outcomes = Vec::new();
-        for (tunnel, link) in declared.iter().zip(&links) {
-            outcomes.push(converge(&app, name, tunnel, link.clone(), deadline));
+        for (tunnel, links) in declared.iter().zip(&links) {
+            outcomes.push(converge(&app, name, tunnel, links, deadline));
         }
         let outcomes: Vec<Value> = stream::iter(outcomes).buffered(AT_ONCE).collect().await;
         results.extend(declared.iter().map(|tunnel| key(tunnel)).zip(outcomes));
-        let kept: BTreeSet<LinkId> = links.into_iter().collect();
+        let kept: BTreeSet<LinkId> = links.into_iter().flatten().collect();
         let ports: BTreeSet<&str> = declared.iter().map(|tunnel| tunnel.port_name.as_str()).collect();
         let of_lab = tunnels(&app).into_iter().filter(|tunnel| tunnel.lab == *name);
-        let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) = of_lab.partition(|tunnel| {
-            kept.contains(&tunnel.link) || ports.contains(tunnel_name(name, &tunnel.link).as_str())
-        });
+        let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) =
+            of_lab.partition(|tunnel| kept.contains(&tunnel.link) || ports.iter().any(|port| tunnel.is_called(port)));
         if go.is_empty() {
             continue;
         }
@@ -418,7 +389,7 @@ struct SetVlan {
 async fn set(app: &Arc<App>, port: &str, body: &SetVlan) -> Result<(), String> {
     let snapshot = app.engine.inventory().snapshot();
     let observed = |tag: Option<u16>| tag == Some(body.vlan_tag);
-    if let Some(tunnel) = tunnels(app).iter().find(|tunnel| tunnel_name(&tunnel.lab, &tunnel.link).as_str() == port) {
+    if let Some(tunnel) = tunnels(app).iter().find(|tunnel| tunnel.is_called(port)) {
         return if observed(tunnel.tag) {
             Ok(())
         } else {
@@ -431,16 +402,22 @@ async fn set(app: &Arc<App>, port: &str, body: &SetVlan) -> Result<(), String> {
         return Ok(());
     }
     let lab_name = wish.lab.name();
-    let segment = match &body.link_id {
-        Some(link) => {
-            let link = link_id(link)?;
-            app.engine.propose_tag(lab_name, &link, body.vlan_tag);
-            link
+    let segment = if let Some(link) = &body.link_id {
+        let link = link_id(link)?;
+        app.engine.propose_tag(lab_name, &link, body.vlan_tag);
+        link
+    } else {
+        let tagged = app.engine.tagged_as(lab_name, body.vlan_tag);
+        let segment = tagged.ok_or_else(|| format!("no link of lab {lab_name} has the tag {}", body.vlan_tag))?;
+        // The tag may be another link's by now: a controller sends what it has noted.
+        if !segment.has_end(&name.label()) {
+            return Err(format!(
+                "the tag {} is that of link {segment}, and {} is no end of it",
+                body.vlan_tag,
+                name.label()
+            ));
         }
-        None => app
-            .engine
-            .tagged_as(lab_name, body.vlan_tag)
-            .ok_or_else(|| format!("no link of lab {lab_name} has the tag {}", body.vlan_tag))?,
+        segment
     };
     carry_out(app, lab_name, Controlled::Join { port: name, segment }, PORT, Late::Ends).await
 }
@@ -481,8 +458,7 @@ async fn reconcile_ports(State(app): State<Shared>, Json(body): Json<ReconcilePo
     let working = app.engine.work().labs();
     for (name, of_lab) in by_lab.into_iter().filter(|(name, _)| !working.contains(name)) {
         let is_valid = |tunnel: &Tunnel| {
-            let port = tunnel_name(&name, &tunnel.link);
-            is_numbered(&tunnel.link) || body.valid_port_names.iter().any(|valid| valid == port.as_str())
+            tunnel.link.is_numbered() || body.valid_port_names.iter().any(|valid| tunnel.is_called(valid))
         };
         let (stay, go): (Vec<Tunnel>, Vec<Tunnel>) = of_lab.into_iter().partition(is_valid);
         if go.is_empty() {
@@ -582,4 +558,19 @@ async fn ovs_status(State(app): State<Shared>) -> Answer {
 async fn ovs_flows(State(app): State<Shared>) -> Answer {
     let why = "this agent talks to the database of Open vSwitch alone, which has no flows: the bridge has the one flow NORMAL";
     Ok(done(&json!({ "bridge": app.engine.switch_name(), "flows": "", "error": why })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_that_is_declared_leads_again_where_it_was_attached_to_from_an_address_that_is_still_there() {
+        let attached = vxlan("10.99.0.1", "10.99.0.2", 7).unwrap();
+        let declared = |vni| vxlan("192.0.2.1", "192.0.2.2", vni).unwrap();
+        let there: IpAddr = "10.99.0.1".parse().unwrap();
+        assert_eq!(resumed(&attached, declared(7), |address| address == there), attached);
+        assert_eq!(resumed(&attached, declared(7), |_| false), declared(7));
+        assert_eq!(resumed(&attached, declared(8), |_| true), declared(8), "it is another one");
+    }
 }

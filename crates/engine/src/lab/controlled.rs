@@ -96,13 +96,22 @@ pub enum Controlled {
     Apart(PortName),
     /// These segments lead to other hosts.
     Attach(Vec<ControlledTunnel>),
-    /// The segment leads nowhere else, and the port of a node that was in it is apart from all others. An external network stays as
-    /// long as anything else leads to it.
+    /// These tunnels go by this name too, and no others do.
+    Called {
+        /// The name.
+        name: LinkId,
+        /// The links that the tunnels are halves of.
+        tunnels: BTreeSet<LinkId>,
+    },
+    /// The segment leads nowhere else, and the port of a node is apart from all others if it is in that; one that has come to another
+    /// link since stays there. A tunnel that goes by other names is only gone with the last of those, and an external network stays
+    /// as long as anything else leads to it.
     Detach {
-        /// The link that the tunnel is a half of.
+        /// The link that the tunnel is a half of, or another name that it goes by.
         link: LinkId,
-        /// What was in it.
-        near: Near,
+        /// What was in it; nothing, if only the tunnel is meant. A port that is joined by a number alone, whose name nobody has said
+        /// yet, is meant by any name.
+        near: Option<Near>,
     },
     /// This port comes to the external network that an interface of the host leads to, with all others that do.
     Outside {
@@ -113,11 +122,12 @@ pub enum Controlled {
     },
     /// Nothing of the lab is in the external network by this interface of the host.
     Inside(InterfaceName),
-    /// No tunnel leads to another host but those of these links; ports stay in their segments.
+    /// No tunnel leads to another host but those of these links, or that go by such a name; ports stay in their segments.
     KeepTunnels(BTreeSet<LinkId>),
     /// All of these, one after the other.
     Several(Vec<Controlled>),
-    /// Whether what is behind a port has a carrier.
+    /// Whether what is behind a port has a carrier: as long as it is in the same segment, and until its node or one that it is linked
+    /// to is started.
     Carrier {
         /// The port.
         port: PortName,
@@ -194,14 +204,15 @@ impl<'a> Change<'a> {
 
     fn make(&mut self, edit: &Controlled) -> Result<(), Refusal> {
         match edit {
-            Controlled::Create(nodes) => nodes.iter().for_each(|node| self.put(node, Run::AsItIs)),
-            Controlled::Run(nodes) => nodes.iter().for_each(|node| self.put(node, Run::Yes)),
+            Controlled::Create(nodes) => self.put_all(nodes, Run::AsItIs),
+            Controlled::Run(nodes) => self.put_all(nodes, Run::Yes),
             Controlled::Start(nodes) => {
                 for node in nodes {
                     self.known(node)?;
                     self.wish.stopped.remove(node);
                     self.nodes_named.insert(node.clone());
                 }
+                self.light(nodes);
             }
             Controlled::Remove(nodes) => nodes.iter().for_each(|node| self.remove(node)),
             Controlled::Connect(pairs) => {
@@ -225,19 +236,8 @@ impl<'a> Change<'a> {
                     self.attach(tunnel)?;
                 }
             }
-            Controlled::Detach { link, near } => {
-                self.drop_tunnel(link);
-                match near {
-                    Near::Port(port) => {
-                        let id = LinkId::from_text(port.label());
-                        if self.links.contains_key(&id) {
-                            self.join(&id, None);
-                        }
-                    }
-                    // It goes with the last that leads to it.
-                    Near::External(_) => {}
-                }
-            }
+            Controlled::Called { name, tunnels } => self.call(name, tunnels),
+            Controlled::Detach { link, near } => self.detach(link, near.as_ref()),
             Controlled::Outside { port, interface } => {
                 let id = self.port(port)?;
                 let segment = self.external(interface);
@@ -250,7 +250,8 @@ impl<'a> Change<'a> {
                 }
             }
             Controlled::KeepTunnels(kept) => {
-                self.drop_all(|link| tunneled(link).is_some_and(|link| !kept.contains(link)));
+                let is_kept = |port: &AccessPort| kept.iter().any(|name| port.goes_by(name));
+                self.drop_all(|link| link.access_port().is_some_and(|port| port.tunnel.is_some() && !is_kept(port)));
             }
             Controlled::Several(edits) => {
                 for edit in edits {
@@ -281,6 +282,28 @@ impl<'a> Change<'a> {
         let id = LinkId::from_text(port.label());
         let is_port = self.links.get(&id).is_some_and(|link| link.access_port().is_some());
         if is_port { Ok(id) } else { Err(Refusal::NoPort { lab: self.name.clone(), port: port.label() }) }
+    }
+
+    fn put_all(&mut self, nodes: &[ControlledNode], run: Run) {
+        for node in nodes {
+            self.put(node, run);
+        }
+        self.light(&nodes.iter().map(|node| node.name.clone()).collect());
+    }
+
+    /// Gives the ports of these nodes their carrier again, and those of all that they are linked to: it was taken for what was behind
+    /// the other end, which begins anew, and controllers forget then that they have taken it.
+    fn light(&mut self, nodes: &BTreeSet<NodeName>) {
+        let of_them = |link: &Link| link.a.at.node().is_some_and(|node| nodes.contains(node));
+        let segments: BTreeSet<LinkId> = self.links.values().filter(|link| of_them(link)).map(Link::segment).collect();
+        for (id, link) in &mut self.links {
+            if segments.contains(&link.segment())
+                && let Some(port) = access_mut(link).filter(|port| port.dark)
+            {
+                port.dark = false;
+                self.links_named.insert(id.clone());
+            }
+        }
     }
 
     fn put(&mut self, ControlledNode { name, node, interfaces, mtu, keep }: &ControlledNode, run: Run) {
@@ -318,6 +341,7 @@ impl<'a> Change<'a> {
             segment: None,
             tunnel: None,
             half_of: None,
+            names: BTreeSet::new(),
             external: None,
             boot: None,
             dark: false,
@@ -342,7 +366,7 @@ impl<'a> Change<'a> {
     fn join(&mut self, id: &LinkId, segment: Option<&LinkId>) {
         self.links_named.insert(id.clone());
         if let Some(port) = self.links.get_mut(id).and_then(access_mut) {
-            port.segment = segment.cloned();
+            leave(port, segment);
         }
     }
 
@@ -383,6 +407,7 @@ impl<'a> Change<'a> {
             segment: Some(segment.clone()),
             tunnel: None,
             half_of: None,
+            names: BTreeSet::new(),
             external: Some(interface.clone()),
             host: None,
             boot: Some(self.ground.boot.to_owned()),
@@ -411,12 +436,17 @@ impl<'a> Change<'a> {
                 there.unwrap_or_else(|| link.clone())
             }
         };
+        // What is a tunnel's own name is no other's.
+        self.call(link, &BTreeSet::new());
+        let before = self.links.values().find(|of| tunneled(of) == Some(link)).and_then(Link::access_port);
+        let names = before.map(|port| port.names.clone()).unwrap_or_default();
         let interface = tunnel_name(self.name, link);
         let kind = AccessPort {
             bridge: self.ground.switch.clone(),
             segment: Some(segment.clone()),
             tunnel: Some(tunnel.clone()),
             half_of: Some(link.clone()).filter(|link| *link != segment),
+            names,
             external: None,
             boot: Some(self.ground.boot.to_owned()),
             dark: false,
@@ -434,6 +464,50 @@ impl<'a> Change<'a> {
         }
         self.links_named.insert(id);
         Ok(())
+    }
+
+    /// Has these tunnels go by a name, and no others.
+    fn call(&mut self, name: &LinkId, tunnels: &BTreeSet<LinkId>) {
+        for (id, link) in &mut self.links {
+            let is_it = tunneled(link).is_some_and(|of| tunnels.contains(of));
+            let Some(port) = access_mut(link) else { continue };
+            let has_changed = if is_it { port.names.insert(name.clone()) } else { port.names.remove(name) };
+            if has_changed {
+                self.links_named.insert(id.clone());
+            }
+        }
+    }
+
+    fn detach(&mut self, link: &LinkId, near: Option<&Near>) {
+        let known = |port: &AccessPort| port.goes_by(link);
+        let is_known = self.links.values().filter_map(Link::access_port).any(known);
+        let nameless = self.nameless(near).filter(|_| !is_known && !link.is_numbered());
+        let goes = |of: &Link| {
+            of.access_port().is_some_and(|port| {
+                let is_its_own =
+                    port.tunneled().is_some_and(|half_of| half_of == link || Some(half_of) == nameless.as_ref());
+                is_its_own || known(port) && port.names.len() == 1
+            })
+        };
+        let gone = self.links.values().filter(|of| goes(of)).map(Link::segment);
+        let left: BTreeSet<LinkId> = gone.chain([link.clone()]).collect();
+        self.drop_all(goes);
+        self.call(link, &BTreeSet::new());
+        // An external network goes with the last that leads to it.
+        let Some(Near::Port(port)) = near else { return };
+        let id = LinkId::from_text(port.label());
+        if self.links.get(&id).is_some_and(|port| left.contains(&port.segment())) {
+            self.join(&id, None);
+        }
+    }
+
+    /// The numbered link that a port is joined to, if its tunnel has no name.
+    fn nameless(&self, near: Option<&Near>) -> Option<LinkId> {
+        let Some(Near::Port(port)) = near else { return None };
+        let segment = self.links.get(&LinkId::from_text(port.label()))?.segment();
+        let mut tunnels = self.links.values().filter(|link| tunneled(link) == Some(&segment));
+        let tunnel = tunnels.next()?.access_port()?;
+        (segment.is_numbered() && tunnel.names.is_empty()).then_some(segment)
     }
 
     fn drop_tunnel(&mut self, of: &LinkId) {
@@ -492,7 +566,7 @@ impl<'a> Change<'a> {
             self.links.iter().filter(|(_, link)| is_alone(link)).map(|(id, _)| id.clone()).collect();
         for id in alone {
             if let Some(port) = self.links.get_mut(&id).and_then(access_mut) {
-                port.segment = None;
+                leave(port, None);
             }
         }
     }
@@ -561,6 +635,14 @@ fn is_external(link: &Link, interface: &InterfaceName) -> bool {
 /// The link between hosts that the tunnel is a half of which a link is.
 fn tunneled(link: &Link) -> Option<&LinkId> {
     link.access_port()?.tunneled()
+}
+
+/// Has a port leave its segment for another or none, if it is in another. Its carrier went, if it did, for what it was linked to there.
+fn leave(port: &mut AccessPort, to: Option<&LinkId>) {
+    if port.segment.as_ref() != to {
+        port.segment = to.cloned();
+        port.dark = false;
+    }
 }
 
 fn access_mut(link: &mut Link) -> Option<&mut AccessPort> {

@@ -57,6 +57,23 @@ fn connect() -> Controlled {
     Controlled::Connect(vec![(port("r1", "eth1"), port("r2", "eth1"))])
 }
 
+/// A tunnel with this identifier.
+fn tunnel(vni: u32) -> Vxlan {
+    Vxlan {
+        remote: "192.0.2.7".into(),
+        vni,
+        dst_port: 4789,
+        src_port: None,
+        parent: None,
+        local: Some("192.0.2.1".parse().unwrap()),
+    }
+}
+
+fn attach(link: &LinkId, tunnel: Vxlan, near: Near) -> Controlled {
+    let (link, mtu) = (link.clone(), Mtu::try_from(1450).unwrap());
+    Controlled::Attach(vec![ControlledTunnel { link, tunnel, mtu, near: Some(near) }])
+}
+
 /// The tag of each port, by its link.
 fn tags(bench: &Bench) -> Vec<(String, u16)> {
     let snapshot = bench.engine.inventory().snapshot();
@@ -99,24 +116,9 @@ async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
     let bench = bench().await;
     done(&bench, Controlled::Run(nodes())).await;
     let own = tag(&bench, "r1:eth1");
-    let tunnel = Vxlan {
-        remote: "192.0.2.7".into(),
-        vni: 7,
-        dst_port: 4789,
-        src_port: None,
-        parent: None,
-        local: Some("192.0.2.1".parse().unwrap()),
-    };
+    let tunnel = tunnel(7);
     let link = LinkId::from_text("r1:eth1-x:eth1");
-    let attach = |tunnel: Vxlan| {
-        let mtu = Mtu::try_from(1450).unwrap();
-        Controlled::Attach(vec![ControlledTunnel {
-            link: link.clone(),
-            tunnel,
-            mtu,
-            near: Some(Near::Port(port("r1", "eth1"))),
-        }])
-    };
+    let attach = |tunnel: Vxlan| attach(&link, tunnel, Near::Port(port("r1", "eth1")));
     done(&bench, attach(tunnel.clone())).await;
     let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
     let far: Vec<_> = wish.lab.links().iter().filter(|link| link.kind.tunnel().is_some()).cloned().collect();
@@ -136,6 +138,129 @@ async fn a_tunnel_is_a_port_of_the_segment_and_goes_by_itself() {
     done(&bench, Controlled::KeepTunnels(BTreeSet::new())).await;
     until("the port is apart again", || tag(&bench, "r1:eth1") == own).await;
     assert_eq!(tags(&bench).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_has_come_to_another_link_stays_there_when_that_of_before_is_detached_late() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let own = tag(&bench, "r1:eth1");
+    let [old, new] = ["r1:eth1-x:eth1", "r1:eth1-y:eth1"].map(LinkId::from_text);
+    let near = || Near::Port(port("r1", "eth1"));
+    let detach = |link: &LinkId| Controlled::Detach { link: link.clone(), near: Some(near()) };
+    let tunnels = || tags(&bench).len() - 4;
+    done(&bench, attach(&old, tunnel(7), near())).await;
+    done(&bench, attach(&new, tunnel(8), near())).await;
+    let shared = tag(&bench, "r1:eth1");
+    done(&bench, detach(&old)).await;
+    assert_eq!((tag(&bench, "r1:eth1"), tunnels()), (shared, 1));
+    done(&bench, connect()).await;
+    let linked = tag(&bench, "r1:eth1");
+    done(&bench, detach(&new)).await;
+    assert_eq!((tag(&bench, "r1:eth1"), tag(&bench, "r2:eth1"), tunnels()), (linked, linked, 0));
+
+    done(&bench, attach(&old, tunnel(7), near())).await;
+    done(&bench, detach(&old)).await;
+    assert_eq!((tag(&bench, "r1:eth1"), tunnels()), (own, 0), "the one that it is in lets it go");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_goes_with_the_last_of_the_names_that_it_is_called_by() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let own = tag(&bench, "r1:eth1");
+    let [number, other, one, two] =
+        ["5b0c5b36", "6a6e4f0e", "_ext:x:_external-r1:eth1", "_ext:x:_external-r2:eth1"].map(LinkId::from_text);
+    let near = |node: &str| Near::Port(port(node, "eth1"));
+    let call = |name: &LinkId, tunnels: &[&LinkId]| {
+        let tunnels = tunnels.iter().map(|link| (*link).clone()).collect();
+        Controlled::Called { name: name.clone(), tunnels }
+    };
+    let detach = |link: &LinkId, node: &str| Controlled::Detach { link: link.clone(), near: Some(near(node)) };
+    let tunnels = || {
+        let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+        wish.lab.tunnels().map(|(half_of, _)| half_of.clone()).collect::<BTreeSet<_>>()
+    };
+    done(&bench, attach(&number, tunnel(7), near("r1"))).await;
+    done(&bench, attach(&other, tunnel(8), near("r2"))).await;
+    let shared = tag(&bench, "r1:eth1");
+    bench.world.take_calls();
+    done(&bench, call(&one, &[&number, &other])).await;
+    done(&bench, call(&two, &[&number, &other])).await;
+    let calls = bench.world.take_calls();
+    assert!(!calls.iter().any(|call| call.contains("create") || call.contains("delete")), "{calls:?}");
+
+    // One that is attached again goes by the names that it has, and one of its names keeps it.
+    done(&bench, attach(&number, tunnel(9), near("r1"))).await;
+    done(&bench, Controlled::KeepTunnels([one.clone()].into())).await;
+    done(&bench, detach(&one, "r1")).await;
+    assert_eq!(tunnels(), [number.clone(), other.clone()].into(), "it is unknown which of them it was");
+    assert_eq!(tag(&bench, "r1:eth1"), shared);
+    done(&bench, call(&two, &[&number])).await;
+    done(&bench, detach(&two, "r1")).await;
+    assert_eq!((tunnels(), tag(&bench, "r1:eth1")), ([other.clone()].into(), own));
+    // What has a number alone goes by whatever name its port is detached by, and else by none.
+    done(&bench, attach(&number, tunnel(9), near("r1"))).await;
+    done(&bench, Controlled::Detach { link: one.clone(), near: None }).await;
+    assert_eq!(tunnels(), [number.clone(), other.clone()].into());
+    done(&bench, detach(&one, "r1")).await;
+    assert_eq!((tunnels(), tag(&bench, "r1:eth1")), ([other.clone()].into(), own));
+    done(&bench, attach(&number, tunnel(9), near("r1"))).await;
+    done(&bench, call(&one, &[&number])).await;
+    done(&bench, detach(&two, "r1")).await;
+    assert_eq!(tunnels().len(), 2, "it is another link of that port by now");
+    done(&bench, Controlled::Detach { link: one.clone(), near: None }).await;
+    assert_eq!(tunnels(), [other.clone()].into());
+    // What is attached by a name is the only one that goes by it.
+    done(&bench, call(&two, &[&other])).await;
+    done(&bench, attach(&two, tunnel(10), near("r2"))).await;
+    done(&bench, Controlled::KeepTunnels([two.clone()].into())).await;
+    assert_eq!(tunnels(), [two].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_has_its_carrier_again_when_its_far_end_begins_anew_or_it_comes_elsewhere_and_not_before() {
+    let bench = bench().await;
+    done(&bench, Controlled::Run(nodes())).await;
+    let is_dark = |node: &str| {
+        let wish = bench.engine.wishes().get(&lab_name("lab")).unwrap();
+        let port = wish.lab.port_of(&node.parse().unwrap(), &"eth1".parse().unwrap()).unwrap();
+        port.access_port().unwrap().dark
+    };
+    let both = || ["r1", "r2"].map(is_dark);
+    let darken = |node: &str| Controlled::Carrier { port: port(node, "eth1"), dark: true };
+    let nodes_of = |node: &str| -> BTreeSet<NodeName> { [node.parse().unwrap()].into() };
+    let one = |name: &str| nodes().into_iter().filter(|node| node.name.as_str() == name).collect::<Vec<_>>();
+    let again = [
+        Controlled::Start(nodes_of("r1")),
+        Controlled::Run(one("r1")),
+        Controlled::Create(one("r1")),
+        Controlled::Start(nodes_of("r2")),
+    ];
+    done(&bench, connect()).await;
+    for edit in again {
+        done(&bench, darken("r2")).await;
+        // A link that is cut on purpose stays so, whoever asks for it once more.
+        done(&bench, connect()).await;
+        assert_eq!(both(), [false, true]);
+        done(&bench, edit.clone()).await;
+        assert_eq!(both(), [false, false], "{edit:?}");
+    }
+    // One that nothing is linked to any more.
+    done(&bench, darken("r2")).await;
+    done(&bench, Controlled::Remove(nodes_of("r1"))).await;
+    assert!(!is_dark("r2"));
+    done(&bench, Controlled::Run(one("r1"))).await;
+    done(&bench, connect()).await;
+    for edit in [Controlled::Disconnect(LinkId::from_text(LINK)), Controlled::Apart(port("r2", "eth1"))] {
+        done(&bench, darken("r2")).await;
+        done(&bench, edit).await;
+        assert_eq!(both(), [false, false]);
+        done(&bench, connect()).await;
+    }
+    // What isolates a port has it dark.
+    done(&bench, Controlled::Several(vec![Controlled::Apart(port("r2", "eth1")), darken("r2")])).await;
+    assert_eq!(both(), [false, true]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,6 +45,29 @@ pub fn link_name(a: &str, b: &str) -> LinkId {
     LinkId::from_text(format!("{first}-{second}"))
 }
 
+impl LinkId {
+    /// Whether it is a number in place of a name. A controller attaches links to external networks by numbers of its own, and lists
+    /// and declares them by names, which are of two ends (`r1:eth1-h1:eth1`).
+    pub fn is_numbered(&self) -> bool {
+        !self.as_str().contains(':')
+    }
+
+    /// Whether this, `node:interface`, is one of the two ends that it is named after.
+    pub fn has_end(&self, label: &str) -> bool {
+        self.end_beside(label).is_some()
+    }
+
+    /// The other of the two ends that it is named after, if this is one of them.
+    pub fn end_beside(&self, label: &str) -> Option<&str> {
+        let text = self.as_str();
+        let after = text.strip_prefix(label).and_then(|rest| rest.strip_prefix('-'));
+        let other = after.or_else(|| text.strip_suffix(label)?.strip_suffix('-'))?;
+        // Names of nodes may have a dash, so that one may end as another is called.
+        let (_, interface) = other.rsplit_once(':')?;
+        (!interface.contains('-')).then_some(other)
+    }
+}
+
 impl Lab {
     /// The access ports of nodes, by the segment that they are in.
     pub fn segments(&self) -> impl Iterator<Item = (&LinkId, &Link)> {
@@ -80,6 +103,18 @@ impl Lab {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_named_after_its_two_ends_or_has_a_number() {
+        let link = link_name("r1:eth1", "a-r1:eth1");
+        assert_eq!((link.end_beside("r1:eth1"), link.end_beside("a-r1:eth1")), (Some("a-r1:eth1"), Some("r1:eth1")));
+        assert!(
+            !LinkId::from_text("r2:eth1-a-r1:eth1").has_end("r1:eth1")
+                && !link_name("a-r1:eth1", "r2:eth1").has_end("r1:eth1")
+        );
+        assert!(!link.has_end("r1:eth") && !link.has_end("a:eth1") && !link.is_numbered());
+        assert!(LinkId::from_text("5b0c5b36-6a6e-4f0e-9d3a-6a1f3a1f0c11").is_numbered());
+    }
 
     #[test]
     fn names_are_those_that_were_seen_on_the_wire() {

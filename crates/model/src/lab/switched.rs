@@ -16,7 +16,7 @@
 //! No file says so of a link: its lab is on a switch or not ([`super::Settings::fabric`]), and which bridge that is on the
 //! host is decided once and kept beside the lab, as its management network is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,10 @@ pub struct AccessPort {
     /// one external network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub half_of: Option<LinkId>,
+    /// By what other names controllers know the tunnel: they attach a link to an external network by a number, and look for it by
+    /// the names of its ends. A name is that of several tunnels where nobody can tell which of them it means.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub names: BTreeSet<LinkId>,
     /// The interface of the host that the port leads to, if it leads to an external network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<InterfaceName>,
@@ -76,6 +80,11 @@ impl AccessPort {
     /// The link between hosts that it is a half of, if it is a tunnel.
     pub fn tunneled(&self) -> Option<&LinkId> {
         self.tunnel.as_ref().and(self.half_of.as_ref().or(self.segment.as_ref()))
+    }
+
+    /// Whether it is a tunnel that controllers know by this name: that of the link that it is a half of, or another.
+    pub fn goes_by(&self, name: &LinkId) -> bool {
+        self.tunneled().is_some_and(|link| link == name || self.names.contains(name))
     }
 
     /// Whether it is the port of an interface of a node, and no way out of the host.
@@ -314,7 +323,7 @@ mod tests {
     fn the_host_ends_of_cables_are_named_after_lab_and_end_and_differ() {
         let lab = lab().on_switch(&"arch-ovs".parse().unwrap());
         let all = lab.links().iter().flat_map(|link| lab.switch_ports(link)).map(|port| port.interface.to_string());
-        let all: std::collections::BTreeSet<String> = all.collect();
+        let all: BTreeSet<String> = all.collect();
         assert_eq!(all.len(), 7);
         assert!(all.iter().filter(|name| name.starts_with("vh")).all(|name| name.len() == 13));
         assert!(all.iter().any(|name| name.starts_with("vxlan-") && name.len() == 14));

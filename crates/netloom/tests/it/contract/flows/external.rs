@@ -140,6 +140,144 @@ fn a_network_outside_of_one_host_is_joined_to_a_node_on_another() {
     hosts.agents[0].destroys(LAB);
 }
 
+/// A number of the controller's for the interface outside.
+const INTERFACE: &str = "_ext:8f6c1d30-2f4e-4b41-9a57-0c5f2b0e4d11";
+
+/// What a controller does once such links are made: it asks for them, and removes them, as for links between nodes.
+#[test]
+fn links_to_a_network_outside_are_asked_for_and_removed_by_the_number_of_its_interface() {
+    let Some(rig) = Rig::new() else { return };
+    let _outside = outside(&rig);
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1, H2], &[]);
+    let own = ["r1", "h1"].map(|node| agent.vlan(LAB, node, "eth1").0);
+    let links = |node: &str| {
+        let body = json!({ "source_node": node, "source_interface": "eth1", "target_node": INTERFACE,
+            "target_interface": "_external" });
+        agent.post(&format!("/labs/{LAB}/links"), &body)
+    };
+    let early = links("r1");
+    assert!(text(&early, "error").starts_with("Endpoint not found"), "it is tried again then: {early:#}");
+    let tag = connects(agent, LAB, "r1", "out0");
+    // One that is there, and one that comes to the one network that there is.
+    for node in ["r1", "h1"] {
+        let linked = links(node);
+        let link = &linked["link"];
+        assert_eq!(
+            (&linked["success"], &link["vlan_tag"], text(link, "state")),
+            (&json!(true), &json!(tag), "connected")
+        );
+        assert_eq!((text(link, "source_node"), text(link, "target_node")), (node, INTERFACE), "{linked:#}");
+        assert_eq!(text(link, "source_ovs_port"), agent.vlan(LAB, node, "eth1").1);
+        assert!(text(link, "target_ovs_port").starts_with("ext-"), "{linked:#}");
+        assert_eq!(agent.vlan(LAB, node, "eth1").0, tag);
+    }
+    assert_eq!(agent.get(&format!("/labs/{LAB}/interfaces/{INTERFACE}/_external/vlan"))["vlan_tag"], json!(tag));
+
+    // By the number, and by what the controller calls the network.
+    let removes = |link: &str| {
+        let gone = agent.delete(&format!("/labs/{LAB}/links/{link}"));
+        assert_eq!((&gone["success"], &gone["error"]), (&json!(true), &Value::Null), "{gone:#}");
+    };
+    removes("h1:eth1-h2:eth1");
+    removes(&format!("r1:eth1-{INTERFACE}:_external"));
+    assert_eq!((agent.vlan(LAB, "r1", "eth1").0, agent.vlan(LAB, "h1", "eth1").0), (own[0], tag));
+    removes("ext1:eth0-h1:eth1");
+    assert_eq!(agent.vlan(LAB, "h1", "eth1").0, own[1]);
+    assert_eq!(agent.get(&format!("/labs/{LAB}/external"))["connections"], json!([]));
+    agent.destroys(LAB);
+}
+
+/// What a controller that has attached by a number does when it looks for the link by its name: it does not find it, and attaches it
+/// once more, by that name, with an identifier of that, and by its own number for the interface outside.
+#[test]
+fn a_link_to_a_network_outside_that_is_attached_by_its_name_too_stays_the_one_that_it_is() {
+    let Some(hosts) = super::two_hosts::Hosts::new() else { return };
+    let [one, two] = &hosts.machines;
+    let [near, _] = &hosts.agents;
+    let _outside = outside(two);
+    let before = two.leavings();
+    near.deploys(LAB, &[R1, H1], &[]);
+    let attach = |link: &str, vni: u32, of: [&str; 2], at: usize| {
+        let addresses = ["10.99.0.1", "10.99.0.2"];
+        let interface = if at == 0 { "eth1" } else { "_external" };
+        json!({ "lab_id": LAB, "container_name": of[at], "interface_name": interface, "vni": vni,
+            "local_ip": addresses[at], "remote_ip": addresses[1 - at], "link_id": link, "tenant_mtu": 1450 })
+    };
+    let attaches = |link: &str, vni: u32, of: [&str; 2]| {
+        let answers = [0, 1].map(|at| hosts.agents[at].post("/overlay/attach-link", &attach(link, vni, of, at)));
+        answers.map(|answer| {
+            assert_eq!((&answer["success"], &answer["error"]), (&json!(true), &Value::Null), "{answer:#}");
+            (number(&answer, "local_vlan"), number(&answer, "vni"))
+        })
+    };
+    let by_number = attaches(NUMBER, 178_410, ["r1", "_ext:out0"]);
+    one.address(&container(LAB, "r1"), "eth1", "10.0.9.2/24");
+    one.until("what is outside is reached", |_| one.reaches(&container(LAB, "r1"), OUTSIDE, 1422));
+    let traffic = Traffic::start(one, &container(LAB, "r1"), OUTSIDE);
+    let ports = [one, two].map(Machine::ports);
+    let name = "ext1:eth0-r1:eth1";
+    let told = |agent: &Client, name: &str| {
+        let tunnels = agent.get("/overlay/status")["link_tunnels"].clone();
+        let of_name = |tunnel: &&Value| tunnel["link_id"] == name;
+        tunnels
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(of_name)
+            .map(|tunnel| (tunnel["vni"].clone(), tunnel["local_vlan"].clone()))
+    };
+    assert_eq!(told(near, name), None);
+    for _ in 0..2 {
+        assert_eq!(attaches(name, 178_411, ["r1", INTERFACE]), by_number, "it leads by the identifier that it has");
+    }
+    assert_eq!([one, two].map(Machine::ports), ports);
+    two.kill_agent();
+    two.start_agent();
+    for (agent, (tag, vni)) in hosts.agents.iter().zip(by_number) {
+        for name in [name, NUMBER] {
+            assert_eq!(told(agent, name), Some((json!(vni), json!(tag))), "the name is kept as the number is");
+        }
+        let declared = json!({ "link_id": name, "lab_id": LAB, "vni": 178_411, "port_name": "vxlan-00000001", "mtu": 1450,
+            "local_ip": "192.0.2.101", "remote_ip": "192.0.2.102", "expected_vlan": tag });
+        let answer = agent.post("/overlay/declare-state", &json!({ "tunnels": [declared], "declared_labs": [LAB] }));
+        let became =
+            (&answer["results"][0]["status"], &answer["results"][0]["actual_vlan"], &answer["orphans_removed"]);
+        assert_eq!(became, (&json!("converged"), &json!(tag), &json!([])), "{answer:#}");
+    }
+
+    // Another one to the same host: which of both a name means nobody can tell there, and to remove one never cuts the other.
+    let other = "ext1:eth0-h1:eth1";
+    let by_number = attaches("178412", 178_412, ["h1", "_ext:out0"]);
+    assert_eq!(attaches(other, 178_413, ["h1", INTERFACE]), by_number);
+    one.address(&container(LAB, "h1"), "eth1", "10.0.9.3/24");
+    one.until("it is reached from there too", |_| one.reaches(&container(LAB, "h1"), OUTSIDE, 1422));
+    traffic.lost_nothing();
+    let detaches = |link: &str, node: &str| {
+        for (agent, body) in hosts.agents.iter().zip([0, 1].map(|at| attach(link, 1, [node, INTERFACE], at))) {
+            let gone = agent.post("/overlay/detach-link", &body);
+            assert_eq!((&gone["success"], &gone["error"]), (&json!(true), &Value::Null), "{gone:#}");
+            assert_eq!(told(agent, link), None);
+        }
+    };
+    detaches(name, "r1");
+    assert!(!one.reaches(&container(LAB, "r1"), OUTSIDE, 56));
+    assert!(one.reaches(&container(LAB, "h1"), OUTSIDE, 1422));
+    detaches(other, "h1");
+    assert_eq!(two.leavings(), before, "it goes with the last that leads to it");
+    // Before anybody has said its name, the port knows which one it is; the rest goes when that is not declared, or by its number.
+    attaches(NUMBER, 178_410, ["r1", "_ext:out0"]);
+    detaches(name, "r1");
+    assert!(!one.reaches(&container(LAB, "r1"), OUTSIDE, 56));
+    assert_eq!(told(near, NUMBER), None);
+    for container in ["", INTERFACE, "_ext:"] {
+        let body = json!({ "lab_id": LAB, "container_name": container, "interface_name": "", "link_id": NUMBER });
+        assert_eq!(hosts.agents[1].post("/overlay/detach-link", &body)["success"], true);
+    }
+    assert_eq!(two.leavings(), before);
+    near.destroys(LAB);
+}
+
 #[test]
 fn a_network_outside_is_one_for_nodes_on_all_hosts() {
     let Some(hosts) = super::two_hosts::Hosts::new() else { return };

@@ -189,6 +189,27 @@ fn a_deploy_leaves_out_the_links_that_cannot_be_made_and_leaves_alone_what_runs_
 }
 
 #[test]
+fn a_tag_that_is_set_on_a_port_brings_it_to_no_link_that_it_is_no_end_of() {
+    let Some(rig) = Rig::new() else { return };
+    let agent = &rig.agent;
+    agent.deploys(LAB, &[R1, H1, H2], &[]);
+    let tag = agent.links(LAB, &recorded_link());
+    let set = |node: &str| {
+        let port = agent.vlan(LAB, node, "eth1").1;
+        agent.put(&format!("/overlay/ports/{port}/vlan"), &json!({ "vlan_tag": tag }))
+    };
+    assert_eq!(set("h1")["success"], true);
+    let own = agent.vlan(LAB, "h2", "eth1").0;
+    let refused = set("h2");
+    assert!(
+        text(&refused, "error").contains(&format!("is that of link {LINK}, and h2:eth1 is no end of it")),
+        "{refused:#}"
+    );
+    assert_eq!((&refused["success"], agent.vlan(LAB, "h2", "eth1").0), (&json!(false), own));
+    agent.destroys(LAB);
+}
+
+#[test]
 fn links_of_a_running_lab_come_and_go_and_carrier_goes_from_end_to_end() {
     let Some(rig) = Rig::new() else { return };
     let agent = &rig.agent;
