@@ -3,6 +3,7 @@
 use netloom_engine::Runtime;
 use netloom_kernel::Netns;
 use netloom_plan::NodeState;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, agent, context, inits_below, is_running, lab, lab_name, name, one, order, root, until};
@@ -51,10 +52,11 @@ async fn a_namespace_that_cannot_be_looked_at_is_not_taken_for_gone() {
     stage.until("r1", |fact| fact.state == NodeState::Stopped).await;
     let pin = stage.layout.pin(&lab_name(), &name("r1"));
     let cookie = Netns::open(&pin).unwrap().cookie().unwrap();
-    // What nobody can open, also not root: a link to itself.
+    // What nobody can open, also not root: a link to itself. At no moment is there nothing, which would be a namespace that is gone.
     let (lab_pins, aside) = (pin.parent().unwrap(), stage.layout.pins().join("aside"));
-    std::fs::rename(lab_pins, &aside).unwrap();
-    std::os::unix::fs::symlink(lab_pins, lab_pins).unwrap();
+    let exchange = || renameat_with(CWD, lab_pins, CWD, &aside, RenameFlags::EXCHANGE).unwrap();
+    std::os::unix::fs::symlink(lab_pins, &aside).unwrap();
+    exchange();
     stage.runtime.relist().await.unwrap();
     assert!(stage.complaint().await.contains("nodes/lab/r1"));
     stage.runtime.create(&order(&lab, "r1"), &context()).await.unwrap_err();
@@ -62,8 +64,8 @@ async fn a_namespace_that_cannot_be_looked_at_is_not_taken_for_gone() {
     let facts = stage.inventory.snapshot();
     assert_eq!(facts.labs[&lab_name()].nodes[&name("r1")].state, NodeState::Stopped);
 
-    std::fs::remove_file(lab_pins).unwrap();
-    std::fs::rename(&aside, lab_pins).unwrap();
+    exchange();
+    std::fs::remove_file(&aside).unwrap();
     stage.runtime.start(&order(&lab, "r1"), &context()).await.unwrap();
     assert_eq!(Netns::open(&pin).unwrap().cookie().unwrap(), cookie);
     stage.delete("r1").await;
