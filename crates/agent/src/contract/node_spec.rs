@@ -63,7 +63,7 @@ impl NodeSpec {
         node.restart_policy = RestartPolicy::No;
         node.env = vendor.env_with(&self.env);
         node.entrypoint = vendor.entrypoint.iter().map(|word| (*word).to_owned()).collect();
-        node.cmd = vendor.cmd.iter().map(|word| (*word).to_owned()).collect();
+        node.cmd = vendor.command();
         let needs = Needs { interfaces_first: vendor.interfaces_first, ..Needs::default() };
         node.device = Device { needs, ..Device::default() }.into();
         node.sysctls = vendor.sysctls.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

@@ -23,7 +23,7 @@ pub(crate) struct Vendor {
     pub(crate) env: &'static [(&'static str, &'static str)],
     /// What it runs, where that is not the image's own affair.
     pub(crate) entrypoint: &'static [&'static str],
-    pub(crate) cmd: &'static [&'static str],
+    cmd: &'static [&'static str],
     /// Whether it looks for its interfaces only once, as it starts.
     pub(crate) interfaces_first: bool,
     /// Directories of the host that it sees under the same path and cannot change, as far as they are there.
@@ -43,6 +43,8 @@ pub(crate) struct Vendor {
     /// The commands that are run in it once after each boot, as soon as it is ready.
     pub(crate) after_boot: &'static [&'static [&'static str]],
 }
+
+const SYSTEMD: &str = "/sbin/init";
 
 const PLAIN: Vendor = Vendor {
     kinds: &["linux"],
@@ -172,19 +174,9 @@ const VENDORS: [Vendor; 12] = [
             ("MGMT_INTF", "eth0"),
             ("CEOS_NOZEROTOUCH", "1"),
         ],
-        // An image that was imported from its root file system has no command of its own, and what systemd starts does not
-        // inherit the environment of the container.
-        entrypoint: &["/sbin/init"],
-        cmd: &[
-            "systemd.setenv=CEOS=1",
-            "systemd.setenv=EOS_PLATFORM=ceoslab",
-            "systemd.setenv=container=docker",
-            "systemd.setenv=ETBA=1",
-            "systemd.setenv=SKIP_ZEROTOUCH_BARRIER_IN_SYSDBINIT=1",
-            "systemd.setenv=INTFTYPE=eth",
-            "systemd.setenv=MGMT_INTF=eth0",
-            "systemd.setenv=CEOS_NOZEROTOUCH=1",
-        ],
+        // An image that was imported from its root file system has no command of its own.
+        entrypoint: &[SYSTEMD],
+        cmd: &[],
         interfaces_first: true,
         sees: &["/lib/modules"],
         keeps: &[("flash", "/mnt/flash")],
@@ -275,6 +267,13 @@ impl Vendor {
         VENDORS.into_iter().find(|vendor| vendor.images.iter().any(|word| name.contains(word)))
     }
 
+    /// What follows its entrypoint. What systemd starts does not inherit the environment of the container, so it is told that too.
+    pub(crate) fn command(&self) -> Vec<String> {
+        let inherited = self.env.iter().filter(|_| self.entrypoint == [SYSTEMD]);
+        let told = inherited.map(|(name, value)| format!("systemd.setenv={name}={value}"));
+        self.cmd.iter().map(|word| (*word).to_owned()).chain(told).collect()
+    }
+
     /// The environment of a node: what it says itself goes before what its device says.
     pub(crate) fn env_with(&self, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let all = self.env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -295,6 +294,8 @@ mod tests {
             Vendor::of("linux", Some("quay.io/frrouting/other:latest")).kinds,
             Vendor::of("anything", None).kinds
         );
+        let ceos = Vendor::of("ceos", None).command();
+        assert_eq!((ceos.len(), ceos[1].as_str()), (8, "systemd.setenv=EOS_PLATFORM=ceoslab"));
         assert_eq!(Vendor::of("EOS", Some("frr:8")).kinds, Vendor::of("ceos", None).kinds);
     }
 }
